@@ -1,0 +1,3 @@
+//! The Lambda: event in, answer out, nothing else.
+
+fn main() {}

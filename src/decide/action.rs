@@ -1,0 +1,175 @@
+//! What can be decided: look, write, wait or end; and why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::outcome::Outcome;
+use super::reason::Reason;
+use super::snapshot::{DrainMeta, Target};
+use crate::ids::{ActionToken, NodeId, TargetGroupArn};
+use crate::time::Time;
+
+/// The next step and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// What to do.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Look at these parts, at the same time.
+    Look(Vec<Part>),
+    /// Take these effects, at the same time. They do not depend on one another.
+    Do(Vec<Effect>),
+    /// Do nothing until then, or until one of the watched parts shows something new.
+    Wait {
+        /// When to decide again at the latest.
+        until: Time,
+        /// What to watch meanwhile, by blocking queries.
+        watch: Vec<Part>,
+    },
+    /// The departure is over.
+    End(Outcome),
+}
+
+/// A part of the world that can be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// The instance's lifecycle state. One call of Auto Scaling.
+    Lifecycle,
+    /// The group's hooks, attached target groups and tags. Cached by warm workers.
+    Group {
+        /// Whether the time when the instance entered its hook is wanted as well: it costs a call.
+        with_activity: bool,
+    },
+    /// These target groups: attributes (cached by warm workers) and the health of all their targets.
+    TargetGroups {
+        /// Which, and whether each is attached to the Auto Scaling group.
+        groups: Vec<(TargetGroupArn, bool)>,
+        /// Whether to read their attributes again even if they are cached.
+        attributes_again: bool,
+    },
+    /// Every target group of the account that lists the instance. Opt-in: it costs a call for each group there is.
+    Scan,
+    /// The instance's nodes and their allocations.
+    Nomad,
+    /// What our Nomad token may see.
+    NomadSight,
+    /// This instance's registrations in Consul.
+    Consul,
+    /// This instance's registrations in Nomad's own discovery.
+    NomadServices,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// Restart the action's heartbeat time-out.
+    Heartbeat(ActionRef),
+    /// Keep new work off the node.
+    MakeIneligible(NodeId),
+    /// Deregister exactly these targets of one group.
+    Deregister {
+        /// The group.
+        group: TargetGroupArn,
+        /// Ours in it, as they were listed.
+        targets: Vec<Target>,
+    },
+    /// Start, or send again, a drain.
+    Drain {
+        /// The node.
+        node: NodeId,
+        /// Whole seconds until what is left is told to stop. At least 1: 0 is never, negative is unreliable.
+        deadline: WholeSeconds,
+        /// Leave system jobs where they are.
+        ignore_system_jobs: bool,
+        /// What it says about itself.
+        meta: DrainMeta,
+    },
+    /// Complete the lifecycle action.
+    Complete {
+        /// Which one.
+        of: ActionRef,
+        /// CONTINUE or ABANDON.
+        result: LifecycleResult,
+    },
+}
+
+/// Names one lifecycle action to Auto Scaling.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ActionRef {
+    /// The hook's name.
+    pub hook: Arc<str>,
+    /// The token, where it is known and has not been refused; else the instance id names the action.
+    pub token: Option<ActionToken>,
+}
+
+/// How a lifecycle action is completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LifecycleResult {
+    /// Go on: other hooks run, then the instance is terminated.
+    Continue,
+    /// Skip other hooks. With a retention policy the instance is kept, else it is terminated all the same.
+    Abandon,
+}
+
+/// A positive number of whole seconds: the only deadline that Nomad's drain takes reliably (D3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct WholeSeconds(u64);
+
+impl WholeSeconds {
+    /// The shortest: what forces a drain.
+    pub const ONE: Self = Self(1);
+
+    /// Rounded down, at least 1 s.
+    #[must_use]
+    pub fn at_most(span: Duration) -> Self {
+        Self(span.as_secs().max(1))
+    }
+
+    /// As a span.
+    #[must_use]
+    pub fn span(self) -> Duration {
+        Duration::from_secs(self.0)
+    }
+
+    /// As Nomad wants it: an integer of nanoseconds.
+    #[must_use]
+    pub fn nanoseconds(self) -> u64 {
+        self.0.saturating_mul(1_000_000_000)
+    }
+}
+
+/// Why a write did not succeed. Any of them but `NoActiveAction`, `Missing` and `Denied` may have worked all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case", tag = "kind", content = "detail")]
+pub enum Refusal {
+    /// `ValidationError: No active Lifecycle Action found …`.
+    #[error("no active lifecycle action")]
+    NoActiveAction,
+    /// The node or target group is not there any more.
+    #[error("it is not there any more")]
+    Missing,
+    /// We may not.
+    #[error("denied: {0}")]
+    Denied(Arc<str>),
+    /// Too many requests.
+    #[error("throttled")]
+    Throttled,
+    /// No answer, or a 5xx, or nonsense. It may have worked.
+    #[error("{0}")]
+    Away(Arc<str>),
+    /// Refused for another reason, in the system's words.
+    #[error("refused: {0}")]
+    Rejected(Arc<str>),
+}

@@ -1,0 +1,68 @@
+//! A departure as an event, a sweep or a person tells of it. It is a hint: the live look decides what is done about it.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::ids::{ActionToken, InstanceId, short_hash};
+use crate::time::Time;
+
+/// One instance that is said to be leaving.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Departure {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its Auto Scaling group.
+    pub asg: Arc<str>,
+    /// Why it leaves.
+    pub cause: Cause,
+}
+
+/// Why an instance leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// It waits in a terminating lifecycle hook.
+    Lifecycle(LifecycleAction),
+    /// EC2 takes it back (spot interruption) at this time, whatever anybody says (D12).
+    Interruption {
+        /// When the instance is gone: two minutes after the notice.
+        at: Time,
+    },
+}
+
+/// One lifecycle action, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LifecycleAction {
+    /// The hook's name. `None`: whichever terminating hook of the group is ours.
+    pub hook: Option<Arc<str>>,
+    /// The action's token. Without it the action is completed by instance id.
+    pub token: Option<ActionToken>,
+    /// When the instance entered the hook: the event's `time`.
+    pub began: Option<Time>,
+    /// Whether the event said that the instance goes to a warm pool.
+    pub to_warm_pool: bool,
+}
+
+impl Departure {
+    /// The lifecycle action, if there is one.
+    #[must_use]
+    pub fn action(&self) -> Option<&LifecycleAction> {
+        match &self.cause {
+            Cause::Lifecycle(action) => Some(action),
+            Cause::Interruption { .. } => None,
+        }
+    }
+
+    /// The mark that drains of this departure carry. The same for every worker, with or without the token: of the group, the
+    /// instance, and whether it is a lifecycle action. A later action of the same instance (back from a warm pool) has the same
+    /// mark, so whoever reads it also looks at the mark's `until`.
+    #[must_use]
+    pub fn mark(&self) -> Arc<str> {
+        let kind = match &self.cause {
+            Cause::Lifecycle(_) => "action",
+            Cause::Interruption { .. } => "interruption",
+        };
+        short_hash(&[&self.asg, &self.instance.to_string(), kind]).into()
+    }
+}

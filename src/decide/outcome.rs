@@ -1,0 +1,97 @@
+//! How a departure ended.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// How a departure ended. All but `Departed` name an exception, so that nobody takes it for success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum Outcome {
+    /// Everything was seen to be gone, and the action was completed.
+    Departed {
+        /// Another terminating hook that the instance waits in now.
+        waiting_for: Option<Arc<str>>,
+    },
+    /// As departed, but a deadline or a forced drain cut allocations short.
+    Forced,
+    /// As departed, but service discovery could not be seen, or not wholly.
+    Unconfirmed,
+    /// The end came before everything was gone; the action was completed by `on_timeout`.
+    TimedOut,
+    /// Abandoned under a retention policy: the instance is kept, and billed, until somebody terminates it.
+    Retained,
+    /// Nomad's agent on the node is dead; completed by `on_timeout` after the bound.
+    AgentDead,
+    /// No Nomad node is this instance; its load balancers were left, then the action was completed.
+    NoNode,
+    /// Auto Scaling no longer lists the instance.
+    Gone,
+    /// The hook ran out, or somebody else completed it, before we did.
+    Expired,
+    /// It was past its hook before we first looked.
+    AlreadyPast,
+    /// It is not leaving, says the live look. Nothing was touched.
+    NotLeaving,
+    /// It waits, but in no hook of ours. Nothing was touched.
+    NotOurs,
+    /// A spot instance: out of its load balancers and drained as far as the time allowed. There is no action to complete.
+    Interrupted,
+    /// Our Nomad token cannot see enough, and the caller wanted to be told before anything is written.
+    Refused {
+        /// What is missing.
+        why: Arc<str>,
+    },
+}
+
+impl Outcome {
+    /// The word for logs, metrics and exit codes.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Departed { .. } => "departed",
+            Self::Forced => "forced",
+            Self::Unconfirmed => "unconfirmed",
+            Self::TimedOut => "timed-out",
+            Self::Retained => "retained",
+            Self::AgentDead => "agent-dead",
+            Self::NoNode => "no-node",
+            Self::Gone => "gone",
+            Self::Expired => "expired",
+            Self::AlreadyPast => "already-past",
+            Self::NotLeaving => "not-leaving",
+            Self::NotOurs => "not-ours",
+            Self::Interrupted => "interrupted",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
+    /// What it means, in a sentence.
+    #[must_use]
+    pub fn meaning(&self) -> &'static str {
+        match self {
+            Self::Departed { waiting_for: None } => "nothing was left on the instance, and its lifecycle action was completed",
+            Self::Departed { waiting_for: Some(_) } => "nothing was left on the instance; another hook still holds it",
+            Self::Forced => "nothing was left on the instance, but some allocations were cut short by a deadline",
+            Self::Unconfirmed => "its allocations are over, but service discovery could not confirm it",
+            Self::TimedOut => "the time was up before everything was gone",
+            Self::Retained => "the time was up; the instance is kept until somebody terminates it",
+            Self::AgentDead => "Nomad's agent on it is dead, so nobody can stop or watch its processes",
+            Self::NoNode => "no Nomad node is this instance; it left its load balancers",
+            Self::Gone => "Auto Scaling no longer lists the instance",
+            Self::Expired => "its hook ended without us",
+            Self::AlreadyPast => "it was past its hook before we looked",
+            Self::NotLeaving => "it is not leaving; nothing was touched",
+            Self::NotOurs => "it waits in no hook of ours; nothing was touched",
+            Self::Interrupted => "EC2 takes it back; what could be done in time was done",
+            Self::Refused { .. } => "refused before anything was written",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

@@ -1,0 +1,104 @@
+//! What an operator may choose. Every field has a default that loses nothing.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::action::LifecycleResult;
+use crate::ids::TargetGroupArn;
+
+/// The rules' settings. `settings.rs` reads them; their variables and units stand there and in the README.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Policy {
+    /// The longest that a departure may take, from its entry into the hook. Default 2 h.
+    pub max_departure: Duration,
+    /// Give up this long before the hook ends, so that the last call still lands. Default 30 s.
+    pub reserve: Duration,
+    /// What `end` completes the action with. Default CONTINUE.
+    pub on_timeout: LifecycleResult,
+    /// Never force a drain; what is left at `end` is left. Default false.
+    pub never_force: bool,
+    /// Leave system jobs running. Refused when one of them serves a target. Default false.
+    pub ignore_system_jobs: bool,
+    /// Drain beside the deregistration delay where that loses nothing. Default true.
+    pub overlap: bool,
+    /// How long an ALB's routing may lag a deregistration. Default 10 s.
+    pub guard_alb: Duration,
+    /// The same for NLB and Gateway Load Balancers. Default 120 s.
+    pub guard_nlb: Duration,
+    /// How long to wait for a node that never appears. Default 30 s.
+    pub no_node_wait: Duration,
+    /// How long to wait for a dead Nomad agent to come back. Default 5 min, at least the longest stop.
+    pub agent_dead_wait: Duration,
+    /// How long a leftover registration of an allocation that is over is waited for. Default 10 min.
+    pub leftover_wait: Duration,
+    /// What to do when somebody cancels our drain. Default respect.
+    pub on_cancel: OnCancel,
+    /// What to do when ours is the last healthy target of a group. Default warn.
+    pub last_target: LastTarget,
+    /// Whether services are registered in Consul. Default true.
+    pub consul: bool,
+    /// Find target groups by scanning all of them. Default false.
+    pub scan: bool,
+    /// Target groups named in the settings.
+    pub target_groups: Vec<TargetGroupArn>,
+    /// Hooks that are ours. Empty: every terminating hook of an allowed group.
+    pub hooks: Vec<std::sync::Arc<str>>,
+    /// Refuse before the first write when the Nomad token cannot see enough (`decamp run`), instead of waiting for a better one. Default false.
+    pub refuse_without_sight: bool,
+    /// What poststop tasks may take; Nomad sets them no limit. Default 30 s.
+    pub poststop: Duration,
+    /// The longest request that the clients may make; settings that would cut such a request are foreseen losses. Default 5 s.
+    pub longest_request: Duration,
+    /// How long the ingress routes to a service after it left discovery, where no job on the node tells.
+    /// Default 17 s: Traefik's poll of 15 s and its throttle of 2 s.
+    pub ingress_forgets: Duration,
+}
+
+/// What to do when somebody cancels our drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnCancel {
+    /// Leave it cancelled: heartbeat until `end`, and say so.
+    Respect,
+    /// Drain once more.
+    DrainAgain,
+}
+
+/// What to do when ours is the last healthy target of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LastTarget {
+    /// Deregister it, and say so.
+    Warn,
+    /// Wait for another to be healthy, until the drain must begin.
+    Hold,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_departure: Duration::from_hours(2),
+            reserve: Duration::from_secs(30),
+            on_timeout: LifecycleResult::Continue,
+            never_force: false,
+            ignore_system_jobs: false,
+            overlap: true,
+            guard_alb: Duration::from_secs(10),
+            guard_nlb: Duration::from_secs(120),
+            no_node_wait: Duration::from_secs(30),
+            agent_dead_wait: Duration::from_mins(5),
+            leftover_wait: Duration::from_mins(10),
+            on_cancel: OnCancel::Respect,
+            last_target: LastTarget::Warn,
+            consul: true,
+            scan: false,
+            target_groups: Vec::new(),
+            hooks: Vec::new(),
+            refuse_without_sight: false,
+            poststop: Duration::from_secs(30),
+            longest_request: Duration::from_secs(5),
+            ingress_forgets: Duration::from_secs(17),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Why: every step and every wait has one of these names.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::sight::System;
+use crate::ids::{AllocationId, TargetGroupArn};
+use crate::time::Time;
+
+/// Why a step is taken, or why it is waited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "reason", content = "detail")]
+pub enum Reason {
+    // Looking.
+    /// Nothing is known yet, or what was known may have changed.
+    MustLook,
+    /// What is about to be concluded is looked at once more.
+    MustConfirm,
+    /// A system cannot be seen. It is waited for, never concluded from.
+    CannotSee(System),
+
+    // Writing.
+    /// A third of the heartbeat time-out has passed.
+    HeartbeatDue,
+    /// New work may still land on the node, or a load balancer still sends to it.
+    StillInService,
+    /// Targets are registered although they were deregistered: somebody put them back.
+    RegisteredAgain(TargetGroupArn),
+    /// Nothing that a load balancer may still send to is stopped by draining the services now.
+    SafeBesideTheDelay,
+    /// No load balancer sends to the node any more, and work is left on it.
+    WorkLeft,
+    /// An allocation landed on the node after its drain was complete.
+    LandedAfterDrain,
+    /// Nomad's drain goes on for ever although all is over; sent again with the time that is left.
+    DrainHangs,
+    /// What is left must be told to stop now, to be over in time.
+    TimeIsShort,
+    /// Nothing is left on the instance.
+    NothingLeft,
+    /// The time is up.
+    TimeIsUp,
+    /// A write failed, and may have worked; it is tried again after a pause.
+    WriteFailed(Arc<str>),
+
+    // Waiting.
+    /// The instance is leaving, but its hook has not begun.
+    HookNotBegun,
+    /// The group is held by its tag `decamp:hold`.
+    Held,
+    /// Our Nomad token cannot see enough to prove anything.
+    NoSight(Arc<str>),
+    /// No Nomad node is this instance, yet.
+    NoNodeYet,
+    /// A load balancer may still send to the instance.
+    LoadBalancerDelay {
+        /// The group that is waited for longest.
+        group: TargetGroupArn,
+        /// Until when.
+        until: Time,
+    },
+    /// Ours is the last healthy target of this group.
+    LastHealthyTarget(TargetGroupArn),
+    /// Allocations are not over.
+    AllocationsLeft {
+        /// How many.
+        count: u32,
+        /// The first of them, and what it belongs to.
+        example: AllocationId,
+        /// Its job and group.
+        title: Arc<str>,
+    },
+    /// An allocation vanished from the list before it was seen over; it may run for this much longer.
+    Vanished {
+        /// Which.
+        allocation: Option<AllocationId>,
+        /// Until when it counts as running.
+        until: Time,
+    },
+    /// Nomad's agent on the node is dead; its processes may serve on.
+    AgentDead {
+        /// Until when it is waited for.
+        until: Time,
+    },
+    /// Somebody cancelled our drain.
+    DrainCancelled,
+    /// Registrations are left in service discovery.
+    StillRegistered {
+        /// How many.
+        count: u32,
+        /// The first of them.
+        service: Arc<str>,
+    },
+
+    // Ending.
+    /// Auto Scaling does not list the instance.
+    NotListed,
+    /// The live look says that it is not leaving: its state.
+    InState(Arc<str>),
+    /// It is past its hook.
+    PastItsHook,
+    /// None of the hooks that the group has is ours.
+    NoHookOfOurs,
+    /// The action was completed, and accepted.
+    ActionCompleted,
+}
+
+impl Reason {
+    /// The name alone, for metrics and searches.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::MustLook => "must-look",
+            Self::MustConfirm => "must-confirm",
+            Self::CannotSee(_) => "cannot-see",
+            Self::HeartbeatDue => "heartbeat-due",
+            Self::StillInService => "still-in-service",
+            Self::RegisteredAgain(_) => "registered-again",
+            Self::SafeBesideTheDelay => "safe-beside-the-delay",
+            Self::WorkLeft => "work-left",
+            Self::LandedAfterDrain => "landed-after-drain",
+            Self::DrainHangs => "drain-hangs",
+            Self::TimeIsShort => "time-is-short",
+            Self::NothingLeft => "nothing-left",
+            Self::TimeIsUp => "time-is-up",
+            Self::WriteFailed(_) => "write-failed",
+            Self::HookNotBegun => "hook-not-begun",
+            Self::Held => "held",
+            Self::NoSight(_) => "no-sight",
+            Self::NoNodeYet => "no-node-yet",
+            Self::LoadBalancerDelay { .. } => "load-balancer-delay",
+            Self::LastHealthyTarget(_) => "last-healthy-target",
+            Self::AllocationsLeft { .. } => "allocations-left",
+            Self::Vanished { .. } => "vanished",
+            Self::AgentDead { .. } => "agent-dead",
+            Self::DrainCancelled => "drain-cancelled",
+            Self::StillRegistered { .. } => "still-registered",
+            Self::NotListed => "not-listed",
+            Self::InState(_) => "in-state",
+            Self::PastItsHook => "past-its-hook",
+            Self::NoHookOfOurs => "no-hook-of-ours",
+            Self::ActionCompleted => "action-completed",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MustLook => f.write_str("it is not known yet, or may have changed"),
+            Self::MustConfirm => f.write_str("it is confirmed before anything is concluded"),
+            Self::CannotSee(system) => write!(f, "{system} cannot be seen"),
+            Self::HeartbeatDue => f.write_str("a third of the heartbeat time-out has passed"),
+            Self::StillInService => f.write_str("new work or new requests may still come to the instance"),
+            Self::RegisteredAgain(group) => write!(f, "somebody registered it again in {}", group.name()),
+            Self::SafeBesideTheDelay => f.write_str("nothing that a load balancer still sends to is stopped by it"),
+            Self::WorkLeft => f.write_str("no load balancer sends to it any more, and work is left on it"),
+            Self::LandedAfterDrain => f.write_str("an allocation landed after the drain was complete"),
+            Self::DrainHangs => f.write_str("the drain hangs although all is over"),
+            Self::TimeIsShort => f.write_str("what is left must stop now to be over in time"),
+            Self::NothingLeft => f.write_str("nothing is left on the instance"),
+            Self::TimeIsUp => f.write_str("the time is up"),
+            Self::WriteFailed(why) => write!(f, "the last try failed ({why})"),
+            Self::HookNotBegun => f.write_str("its hook has not begun"),
+            Self::Held => f.write_str("its group is held by the tag decamp:hold"),
+            Self::NoSight(missing) => write!(f, "the Nomad token cannot see enough: {missing}"),
+            Self::NoNodeYet => f.write_str("no Nomad node is this instance, yet"),
+            Self::LoadBalancerDelay { group, until } => write!(f, "{} may still send to it until {until}", group.name()),
+            Self::LastHealthyTarget(group) => write!(f, "it is the last healthy target of {}", group.name()),
+            Self::AllocationsLeft { count: 1, example, title } => write!(f, "1 allocation is not over: {title} ({example})"),
+            Self::AllocationsLeft { count, example, title } => {
+                write!(f, "{count} allocations are not over, {title} ({example}) among them")
+            }
+            Self::Vanished { allocation: Some(id), until } => {
+                write!(f, "allocation {id} vanished from the list and may run until {until}")
+            }
+            Self::Vanished { allocation: None, until } => {
+                write!(f, "an allocation of its drain is missing and may run until {until}")
+            }
+            Self::AgentDead { until } => write!(f, "Nomad's agent on it is dead; waited for until {until}"),
+            Self::DrainCancelled => f.write_str("somebody cancelled the drain"),
+            Self::StillRegistered { count: 1, service } => write!(f, "{service} is still registered in service discovery"),
+            Self::StillRegistered { count, service } => {
+                write!(f, "{count} services are still registered in service discovery, {service} among them")
+            }
+            Self::NotListed => f.write_str("Auto Scaling does not list it"),
+            Self::InState(state) => write!(f, "it is {state}"),
+            Self::PastItsHook => f.write_str("it is past its hook"),
+            Self::NoHookOfOurs => f.write_str("it waits in no hook of ours"),
+            Self::ActionCompleted => f.write_str("its lifecycle action is completed"),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Seeing and not seeing: a part of the world is known to be so only by a look that worked, after our last write to it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::time::Time;
+
+/// The systems that decamp looks at, and that can be away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum System {
+    /// EC2 Auto Scaling.
+    AutoScaling,
+    /// Elastic Load Balancing v2.
+    LoadBalancers,
+    /// Nomad's API.
+    Nomad,
+    /// Consul's API.
+    Consul,
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AutoScaling => "Auto Scaling",
+            Self::LoadBalancers => "Elastic Load Balancing",
+            Self::Nomad => "Nomad",
+            Self::Consul => "Consul",
+        })
+    }
+}
+
+/// Why a part could not be seen. None of these is ever an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", content = "detail")]
+pub enum Unseen {
+    /// No answer, a time-out, a 5xx, something that is not what the API answers.
+    Away(Arc<str>),
+    /// Too many requests.
+    Throttled,
+    /// Answered, and the answer is that we may not (403, expired token).
+    Denied(Arc<str>),
+    /// Answered by a server that lags behind our own last write.
+    Stale,
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away(why) => f.write_str(why),
+            Self::Throttled => f.write_str("throttled"),
+            Self::Denied(why) => write!(f, "denied: {why}"),
+            Self::Stale => f.write_str("an answer older than our own last write"),
+        }
+    }
+}
+
+/// One part of the world as the looks of this run showed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sight<T> {
+    /// What the last successful look showed, and when. It may be out of date: see `fresh`.
+    last: Option<(Time, T)>,
+    /// Whether nothing of ours changed this part since that look, and no later look failed.
+    fresh: bool,
+    /// Why the looks since then failed, since when, when the last one was, and how many in a row.
+    blind: Option<Blind>,
+}
+
+/// A row of failed looks at one part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Blind {
+    /// Why the last of them failed.
+    pub why: Unseen,
+    /// When the first of them failed.
+    pub since: Time,
+    /// When the last of them failed.
+    pub tried: Time,
+    /// How many there were.
+    pub tries: u32,
+}
+
+impl<T> Default for Sight<T> {
+    fn default() -> Self {
+        Self { last: None, fresh: false, blind: None }
+    }
+}
+
+impl<T> Sight<T> {
+    /// A part seen once, just now.
+    pub fn seen(at: Time, what: T) -> Self {
+        Self { last: Some((at, what)), fresh: true, blind: None }
+    }
+
+    /// What is known to be so: seen, after our last write to it, and by the latest look.
+    pub fn now(&self) -> Option<&T> {
+        self.last.as_ref().filter(|_| self.fresh).map(|(_, what)| what)
+    }
+
+    /// What was seen last, however long ago. Good for names, budgets and reports; never proof that something is over.
+    pub fn last(&self) -> Option<&T> {
+        self.last.as_ref().map(|(_, what)| what)
+    }
+
+    /// When the last successful look was; `None` before the first.
+    pub fn at(&self) -> Option<Time> {
+        self.last.as_ref().map(|(at, _)| *at)
+    }
+
+    /// When this was seen, if it is still known to be so.
+    pub fn fresh_at(&self) -> Option<Time> {
+        self.at().filter(|_| self.fresh)
+    }
+
+    /// The failed looks since the last successful one.
+    pub fn blind(&self) -> Option<&Blind> {
+        self.blind.as_ref()
+    }
+
+    /// Our own write changed this part: what was seen before no longer proves anything.
+    pub fn expire(&mut self) {
+        self.fresh = false;
+    }
+
+    /// Takes in one look.
+    pub fn take(&mut self, at: Time, look: Result<T, Unseen>) {
+        match look {
+            Ok(what) => *self = Self::seen(at, what),
+            Err(why) => {
+                self.fresh = false;
+                let (since, tries) = self.blind.as_ref().map_or((at, 0), |b| (b.since, b.tries));
+                self.blind = Some(Blind { why, since, tried: at, tries: tries.saturating_add(1) });
+            }
+        }
+    }
+}

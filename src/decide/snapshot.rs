@@ -1,0 +1,155 @@
+//! All that the looks of this run showed, folded together with what this run itself wrote. Lost in a crash; the next look sees what is true.
+
+pub mod auto_scaling;
+pub mod discovery;
+mod history;
+pub mod jobs;
+pub mod load_balancers;
+pub mod nomad;
+
+use serde::Serialize;
+
+pub use self::auto_scaling::*;
+pub use self::discovery::*;
+pub use self::history::*;
+pub use self::jobs::*;
+pub use self::load_balancers::*;
+pub use self::nomad::*;
+use super::action::{Effect, Refusal};
+use super::sight::{Sight, Unseen};
+use crate::ids::TargetGroupArn;
+use crate::time::Time;
+
+/// What a look at one part showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Showing {
+    /// Of `Part::Lifecycle`.
+    Lifecycle(Result<Lifecycle, Unseen>),
+    /// Of `Part::Group`.
+    Group(Result<Group, Unseen>),
+    /// Of `Part::TargetGroups`, one for each group asked for.
+    TargetGroup(TargetGroupArn, Result<TargetGroup, Unseen>),
+    /// Of `Part::Scan`.
+    Scan(Result<Vec<TargetGroupArn>, Unseen>),
+    /// Of `Part::Nomad`.
+    Nomad(Result<Nomad, Unseen>),
+    /// Of `Part::NomadSight`.
+    NomadSight(Result<NomadSight, Unseen>),
+    /// Of `Part::Consul`.
+    Consul(Result<Registrations, Unseen>),
+    /// Of `Part::NomadServices`.
+    NomadServices(Result<Registrations, Unseen>),
+}
+
+/// What is known of the world in this run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// Where the instance stands.
+    pub lifecycle: Sight<Lifecycle>,
+    /// What its group is set to.
+    pub group: Sight<Group>,
+    /// The target groups that matter, in the order they were first asked for.
+    pub balancers: Vec<Balancer>,
+    /// Target groups that a scan found.
+    pub scan: Sight<Vec<TargetGroupArn>>,
+    /// Its nodes.
+    pub nomad: Sight<Nomad>,
+    /// What our Nomad token may see.
+    pub nomad_sight: Sight<NomadSight>,
+    /// Its registrations in Consul.
+    pub consul: Sight<Registrations>,
+    /// Its registrations in Nomad's own discovery.
+    pub nomad_services: Sight<Registrations>,
+    /// What this run did and saw so far.
+    pub history: History,
+}
+
+/// One target group, and what this run did about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Balancer {
+    /// Which group.
+    pub arn: TargetGroupArn,
+    /// How it looked.
+    pub sight: Sight<TargetGroup>,
+    /// When a deregistration of ours was last accepted, by the latest certain time (its answer).
+    pub deregistered: Option<Time>,
+    /// When the first look in this run was.
+    pub first_look: Option<Time>,
+    /// How often ours had to be deregistered.
+    pub deregistrations: u32,
+}
+
+impl Snapshot {
+    /// A run that begins now and has seen nothing.
+    #[must_use]
+    pub fn begin(at: Time) -> Self {
+        Self { history: History::begin(at), ..Self::default() }
+    }
+
+    /// Takes in what a look that was asked for at `asked` showed. An answer counts as of the moment it was asked for: what
+    /// happened since is not in it for certain.
+    pub fn take(&mut self, asked: Time, showing: Showing) {
+        match showing {
+            Showing::Lifecycle(look) => self.lifecycle.take(asked, look),
+            Showing::Group(look) => self.group.take(asked, look),
+            Showing::Scan(look) => self.scan.take(asked, look),
+            Showing::NomadSight(look) => self.nomad_sight.take(asked, look),
+            Showing::NomadServices(look) => self.nomad_services.take(asked, look),
+            Showing::TargetGroup(arn, look) => {
+                let balancer = self.balancer_mut(&arn);
+                if look.is_ok() {
+                    balancer.first_look.get_or_insert(asked);
+                }
+                balancer.sight.take(asked, look);
+            }
+            Showing::Nomad(look) => {
+                if let Ok(nomad) = &look {
+                    self.history.see_allocations(asked, nomad);
+                }
+                self.nomad.take(asked, look);
+            }
+            Showing::Consul(look) => {
+                if let Ok(registrations) = &look {
+                    self.history.see_registrations(registrations);
+                }
+                self.consul.take(asked, look);
+            }
+        }
+    }
+
+    /// Takes in how a write went that was sent at `sent` and answered at `answered`.
+    pub fn did(&mut self, sent: Time, answered: Time, effect: &Effect, answer: &Result<(), Refusal>) {
+        match effect {
+            Effect::Heartbeat(_) => {}
+            Effect::MakeIneligible(_) | Effect::Drain { .. } => self.nomad.expire(),
+            Effect::Complete { .. } => self.lifecycle.expire(),
+            Effect::Deregister { group, .. } => {
+                let balancer = self.balancer_mut(group);
+                balancer.sight.expire();
+                if answer.is_ok() {
+                    balancer.deregistered = Some(answered);
+                    balancer.deregistrations += 1;
+                }
+            }
+        }
+        self.history.did(sent, answered, effect, answer);
+    }
+
+    /// The entry of one target group, made when it is first asked for.
+    fn balancer_mut(&mut self, arn: &TargetGroupArn) -> &mut Balancer {
+        let place = match self.balancers.iter().position(|b| b.arn == *arn) {
+            Some(place) => place,
+            None => {
+                self.balancers.push(Balancer {
+                    arn: arn.clone(),
+                    sight: Sight::default(),
+                    deregistered: None,
+                    first_look: None,
+                    deregistrations: 0,
+                });
+                self.balancers.len() - 1
+            }
+        };
+        &mut self.balancers[place]
+    }
+}

@@ -1,0 +1,59 @@
+//! What Auto Scaling shows of an instance and its group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::ids::TargetGroupArn;
+use crate::time::Time;
+
+/// Where an instance stands in its lifecycle, as Auto Scaling tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lifecycle {
+    /// In service, pending, standby, detaching: not on its way out. The state as AWS names it.
+    Staying(Arc<str>),
+    /// `Terminating`: leaving, but its hook has not begun (AWS deregisters attached targets first).
+    Terminating,
+    /// `Terminating:Wait`, `Warmed:Terminating:Wait`: it waits in a hook.
+    Waiting,
+    /// `Warmed:Pending:Wait`: on its way into a warm pool, waiting in a hook.
+    WaitingForWarmPool,
+    /// `Terminating:Proceed`, `Terminated` and their twins: past its hook.
+    Past,
+    /// `Terminating:Retained` and its twins: kept after an ABANDON.
+    Retained,
+    /// Auto Scaling no longer lists it.
+    Gone,
+    /// A state that this version does not know. Nothing is done about it.
+    Unknown(Arc<str>),
+}
+
+/// What the instance's group is set to, read once a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Group {
+    /// Every terminating hook of the group.
+    pub hooks: Vec<Hook>,
+    /// Target groups attached to the group: Auto Scaling deregisters those itself, before the hook.
+    pub attached: Vec<TargetGroupArn>,
+    /// Whether the group carries the tag `decamp:hold`.
+    pub held: bool,
+    /// Whether an abandoned instance is kept (`RetentionTriggers.TerminateHookAbandon = retain`).
+    pub retains: bool,
+    /// When the instance's unfinished activity began, if that was asked for.
+    pub activity_began: Option<Time>,
+}
+
+/// One terminating lifecycle hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hook {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How long an action lives without a heartbeat.
+    pub heartbeat_timeout: Duration,
+    /// How long an action lives at all: min(48 h, 100 × heartbeat).
+    pub global_timeout: Duration,
+    /// Target groups named in the hook's NotificationMetadata.
+    pub target_groups: Vec<TargetGroupArn>,
+}

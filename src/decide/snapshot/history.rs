@@ -1,0 +1,244 @@
+//! What this run did and saw so far: when heartbeats landed, which allocations were shown, which writes went wrong.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::discovery::Registrations;
+use super::jobs::TaskGroup;
+use super::nomad::{Allocation, ClientStatus, Nomad, Phase};
+use crate::decide::action::{Effect, Refusal};
+use crate::ids::{AllocationId, NodeId};
+use crate::time::Time;
+
+/// This run's own memory. Nothing depends on it but how long something is waited for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct History {
+    /// When this run began.
+    pub began: Time,
+    /// When the last accepted heartbeat was sent.
+    pub heartbeat: Option<Time>,
+    /// Every allocation that this run ever saw not over, by id.
+    pub known: Vec<Known>,
+    /// Whether Nomad was seen at all, and when first.
+    pub first_nomad: Option<Time>,
+    /// When no node was first seen to be this instance.
+    pub no_node_since: Option<Time>,
+    /// Since when every node was seen to be down or disconnected.
+    pub agents_dead_since: Option<Time>,
+    /// The drains that this run sent.
+    pub drains: Vec<SentDrain>,
+    /// Whether a deadline was seen to pass while an allocation that was to run was told to stop by it.
+    pub deadline_cut: bool,
+    /// The first of the latest row of looks that showed a drain hung (D4).
+    pub hung_since: Option<Time>,
+    /// The row of failures of each kind of write.
+    pub failures: Vec<(EffectKind, Failures)>,
+    /// How often completing was answered with "no active lifecycle action", and when first.
+    pub no_active_action: Option<Time>,
+    /// When the completion was accepted.
+    pub completed: Option<Time>,
+    /// Whether the token was refused, so that the action is named by instance id.
+    pub token_refused: bool,
+    /// Every service whose registration in Consul this run saw, with its allocation: the control look of D9.
+    pub registered: Vec<AllocationId>,
+    /// When everything in scope was first seen to be over, after the last time it was not.
+    pub over_since: Option<Time>,
+}
+
+/// An allocation that this run saw not over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Known {
+    /// Its id.
+    pub id: AllocationId,
+    /// What it is an instance of.
+    pub group: Arc<TaskGroup>,
+    /// The last look that showed it.
+    pub shown: Time,
+    /// Whether the last look still showed it.
+    pub listed: bool,
+    /// Whether it was seen over.
+    pub over: bool,
+    /// Whether it was `lost` already when this run first saw it, on a node that was ready.
+    pub lost_before: bool,
+    /// Whether Nomad still wanted it to run, when last shown.
+    pub wanted: bool,
+}
+
+/// A drain that this run sent, whether or not it was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SentDrain {
+    /// To which node.
+    pub node: NodeId,
+    /// Which part.
+    pub phase: Phase,
+    /// When.
+    pub at: Time,
+    /// Whether it was accepted for certain.
+    pub accepted: bool,
+}
+
+/// The kinds of writes, for counting failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EffectKind {
+    /// Heartbeat.
+    Heartbeat,
+    /// Ineligibility.
+    MakeIneligible,
+    /// Deregistration, of any group.
+    Deregister,
+    /// Drain.
+    Drain,
+    /// Completion.
+    Complete,
+}
+
+impl Effect {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> EffectKind {
+        match self {
+            Self::Heartbeat(_) => EffectKind::Heartbeat,
+            Self::MakeIneligible(_) => EffectKind::MakeIneligible,
+            Self::Deregister { .. } => EffectKind::Deregister,
+            Self::Drain { .. } => EffectKind::Drain,
+            Self::Complete { .. } => EffectKind::Complete,
+        }
+    }
+}
+
+/// A row of failed writes of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failures {
+    /// When the last one was sent.
+    pub last: Time,
+    /// How many there were in a row.
+    pub count: u32,
+    /// Why the last one failed.
+    pub why: Refusal,
+}
+
+impl History {
+    /// A run that begins now.
+    #[must_use]
+    pub fn begin(at: Time) -> Self {
+        Self { began: at, ..Self::default() }
+    }
+
+    /// The row of failures of a kind of write, if its last one failed.
+    #[must_use]
+    pub fn failures(&self, kind: EffectKind) -> Option<&Failures> {
+        self.failures.iter().find(|(k, _)| *k == kind).map(|(_, f)| f)
+    }
+
+    /// Whether this run sent that part of a drain to that node.
+    #[must_use]
+    pub fn sent(&self, node: NodeId, phase: Phase) -> Option<&SentDrain> {
+        self.drains.iter().rev().find(|d| d.node == node && d.phase == phase)
+    }
+
+    pub(super) fn did(&mut self, sent: Time, answered: Time, effect: &Effect, answer: &Result<(), Refusal>) {
+        let kind = effect.kind();
+        match answer {
+            Ok(()) => self.failures.retain(|(k, _)| *k != kind),
+            Err(why) => match self.failures.iter_mut().find(|(k, _)| *k == kind) {
+                Some((_, row)) => *row = Failures { last: sent, count: row.count.saturating_add(1), why: why.clone() },
+                None => self.failures.push((kind, Failures { last: sent, count: 1, why: why.clone() })),
+            },
+        }
+        match effect {
+            Effect::Heartbeat(of) => match answer {
+                // It counts from when it was sent: the server's clock restarted then at the earliest.
+                Ok(()) => self.heartbeat = Some(sent),
+                Err(Refusal::NoActiveAction) => self.refuse(of.token.is_some(), answered),
+                Err(_) => {}
+            },
+            Effect::Drain { node, meta, .. } => {
+                self.drains.push(SentDrain { node: *node, phase: meta.phase, at: sent, accepted: answer.is_ok() });
+            }
+            Effect::Complete { of, .. } => match answer {
+                Ok(()) => self.completed = Some(answered),
+                Err(Refusal::NoActiveAction) => self.refuse(of.token.is_some(), answered),
+                Err(_) => {}
+            },
+            Effect::MakeIneligible(_) | Effect::Deregister { .. } => {}
+        }
+    }
+
+    /// "No active lifecycle action": with a token first doubt the token, by instance id it is a verdict to be looked into.
+    fn refuse(&mut self, by_token: bool, at: Time) {
+        if by_token && !self.token_refused {
+            self.token_refused = true;
+        } else {
+            self.no_active_action.get_or_insert(at);
+        }
+    }
+
+    /// Takes in a list of allocations: what is shown, what is over, and what vanished without having been seen over.
+    pub(super) fn see_allocations(&mut self, at: Time, nomad: &Nomad) {
+        let first = self.first_nomad.is_none();
+        self.first_nomad.get_or_insert(at);
+        for known in &mut self.known {
+            known.listed = false;
+        }
+        for node in &nomad.nodes {
+            let ready = !node.status.is_lost();
+            let past_deadline = node.drain.as_ref().and_then(|d| d.force_deadline).is_some_and(|d| d <= at)
+                || node.drain.is_none() && self.drains.iter().any(|d| d.node == node.id);
+            for shown in node.allocations.iter() {
+                self.see_allocation(at, shown, first && ready, past_deadline && self.past_until(at));
+            }
+        }
+        let found = !nomad.nodes.is_empty();
+        let dead = found && nomad.nodes.iter().all(|n| n.status.is_lost());
+        keep_since(&mut self.no_node_since, at, !found);
+        keep_since(&mut self.agents_dead_since, at, dead);
+    }
+
+    /// Whether the deadline that this run gave its drains has passed. Set by `deadline`.
+    fn past_until(&self, at: Time) -> bool {
+        self.drains.iter().any(|d| d.accepted && d.at < at)
+    }
+
+    fn see_allocation(&mut self, at: Time, shown: &Allocation, may_be_lost_before: bool, past_deadline: bool) {
+        let over = shown.client.is_over();
+        match self.known.iter_mut().find(|k| k.id == shown.id) {
+            Some(known) => {
+                self.deadline_cut |= past_deadline && known.wanted && !shown.wanted && !known.over;
+                known.shown = at;
+                known.listed = true;
+                known.over |= over;
+                known.wanted = shown.wanted;
+                known.lost_before &= shown.client == ClientStatus::Lost;
+            }
+            None if over => {}
+            None => self.known.push(Known {
+                id: shown.id,
+                group: Arc::clone(&shown.group),
+                shown: at,
+                listed: true,
+                over: false,
+                lost_before: may_be_lost_before && shown.client == ClientStatus::Lost,
+                wanted: shown.wanted,
+            }),
+        }
+    }
+
+    pub(super) fn see_registrations(&mut self, seen: &Registrations) {
+        for registration in seen.services.iter() {
+            if !self.registered.contains(&registration.allocation) {
+                self.registered.push(registration.allocation);
+            }
+        }
+    }
+}
+
+/// Since when something has been so without a break.
+fn keep_since(since: &mut Option<Time>, at: Time, so: bool) {
+    if so {
+        since.get_or_insert(at);
+    } else {
+        *since = None;
+    }
+}

@@ -1,0 +1,130 @@
+//! What a Nomad job says of its allocations: how they stop, and what they register.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// What all allocations of one task group have in common: how they stop, and what they register.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TaskGroup {
+    /// Its Nomad namespace.
+    pub namespace: Arc<str>,
+    /// Its job's id.
+    pub job: Arc<str>,
+    /// Its name in the job.
+    pub name: Arc<str>,
+    /// Its job's type.
+    pub kind: JobKind,
+    /// Whether it is a CSI plugin, which leaves last and is never waited for (D6).
+    pub csi_plugin: bool,
+    /// How many copies the job wants.
+    pub count: u32,
+    /// `migrate.max_parallel`; `None` where the job type has no such thing.
+    pub max_parallel: Option<u32>,
+    /// The group's `shutdown_delay`: it serves on, out of discovery, for this long after it was told to stop.
+    pub shutdown_delay: Duration,
+    /// Its tasks.
+    pub tasks: Vec<Task>,
+    /// The services that it registers, group's and tasks'.
+    pub services: Vec<Service>,
+    /// What it says of itself as an ingress that follows discovery, where its job shows one.
+    pub ingress: Option<Ingress>,
+}
+
+/// A job's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobKind {
+    /// Long-running, migrated by a drain.
+    Service,
+    /// Runs to its end; a drain lets it, until the deadline.
+    Batch,
+    /// One on every node; stopped last.
+    System,
+    /// One on every node, runs to its end; hangs Nomad's own completion.
+    SysBatch,
+}
+
+/// One task of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Task {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its own `shutdown_delay`, after the group's.
+    pub shutdown_delay: Duration,
+    /// From its kill signal to SIGKILL.
+    pub kill_timeout: Duration,
+    /// When it stops, compared with the others.
+    pub role: TaskRole,
+}
+
+/// When a task of an allocation is stopped (facts, section 2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskRole {
+    /// First, alone.
+    Leader,
+    /// Then, together.
+    Main,
+    /// After the main tasks.
+    Sidecar,
+    /// Runs after all others have ended, for as long as it likes.
+    Poststop,
+    /// Prestart and poststart tasks that are not sidecars: long over.
+    Finished,
+}
+
+/// A service that a group registers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Service {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it is registered.
+    pub provider: Provider,
+}
+
+/// Who keeps a service's registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// Consul.
+    Consul,
+    /// Nomad's own service discovery.
+    Nomad,
+}
+
+/// How an ingress follows discovery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ingress {
+    /// The longest it routes to a service after that left discovery.
+    pub forgets_after: Duration,
+    /// Where that is from, for people: `traefik polls Consul every 15 s`.
+    pub how: Arc<str>,
+}
+
+impl TaskGroup {
+    /// The longest that an allocation of this group may take from being told to stop to being over: group delay, leader, main
+    /// tasks, sidecars, one after the other (facts, section 2.3). Poststop tasks are unbounded in Nomad; `poststop` is allowed for them.
+    #[must_use]
+    pub fn longest_stop(&self, poststop: Duration) -> Duration {
+        let longest = |role: TaskRole| {
+            self.tasks.iter().filter(|t| t.role == role).map(|t| t.shutdown_delay + t.kill_timeout).max().unwrap_or_default()
+        };
+        let after = if self.tasks.iter().any(|t| t.role == TaskRole::Poststop) { poststop } else { Duration::ZERO };
+        self.shutdown_delay + longest(TaskRole::Leader) + longest(TaskRole::Main) + longest(TaskRole::Sidecar) + after
+    }
+
+    /// How long it serves on after it was told to stop, before the first task gets its kill signal.
+    #[must_use]
+    pub fn serves_on(&self) -> Duration {
+        let first = |role| self.tasks.iter().filter(|t| t.role == role).map(|t| t.shutdown_delay).min();
+        self.shutdown_delay + first(TaskRole::Leader).or_else(|| first(TaskRole::Main)).unwrap_or_default()
+    }
+
+    /// `job/group`, for people.
+    #[must_use]
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.job, self.name)
+    }
+}

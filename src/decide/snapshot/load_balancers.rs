@@ -1,0 +1,73 @@
+//! What Elastic Load Balancing shows of a target group and its targets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::ids::{TargetGroupArn, TargetId};
+
+/// One target group that may send traffic to the instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TargetGroup {
+    /// Its ARN.
+    pub arn: TargetGroupArn,
+    /// Attached to the Auto Scaling group (true), or named in settings or the hook's metadata (false).
+    pub attached: bool,
+    /// What stands in front of it.
+    pub kind: BalancerKind,
+    /// `deregistration_delay.timeout_seconds`; `None` if it could not be read, which counts as 300 s.
+    pub delay: Option<Duration>,
+    /// Every target of it, ours and others'. `None`: the group no longer exists.
+    pub targets: Option<Arc<[Target]>>,
+}
+
+/// Which kind of load balancer a target group belongs to: it decides how long routing lags a deregistration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BalancerKind {
+    /// Application Load Balancer (HTTP, HTTPS).
+    Alb,
+    /// Network or Gateway Load Balancer (TCP, TLS, UDP, GENEVE), and anything unknown: the slower kind.
+    Nlb,
+}
+
+/// One target: (id, port) in its group. Both are needed to deregister it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// The instance or the address.
+    pub id: TargetId,
+    /// Its port.
+    pub port: u16,
+    /// Its zone, as it was registered; passed back as it came.
+    pub zone: Option<Arc<str>>,
+    /// What the load balancer does with it.
+    pub health: TargetHealth,
+}
+
+/// A target's state and reason, as far as they matter here (facts/aws.md 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetHealth {
+    /// Registered, passing its checks.
+    Healthy,
+    /// Registered, whatever its checks say (`initial`, `unhealthy`, `unhealthy.draining`, `unavailable`, and states yet unknown).
+    Registered,
+    /// Registered, but nothing is sent to it (`unused` with NotInUse, InvalidState or IpUnusable).
+    RegisteredUnused,
+    /// Deregistered; what it holds may finish.
+    Draining,
+    /// `unused` with `Target.NotRegistered`: not there.
+    NotRegistered,
+}
+
+impl TargetHealth {
+    /// Whether it must still be deregistered.
+    #[must_use]
+    pub fn is_registered(self) -> bool {
+        match self {
+            Self::Healthy | Self::Registered | Self::RegisteredUnused => true,
+            Self::Draining | Self::NotRegistered => false,
+        }
+    }
+}

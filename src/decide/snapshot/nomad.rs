@@ -1,0 +1,207 @@
+//! What Nomad shows of the instance's node and its allocations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::jobs::TaskGroup;
+use crate::ids::{AllocationId, NodeId};
+use crate::time::Time;
+
+/// The Nomad side of the instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Nomad {
+    /// Every node that is this instance, confirmed by a read of each. Usually one.
+    pub nodes: Vec<Node>,
+    /// Nodes that carry the instance's id but are down while another is ready: set aside (D5).
+    pub set_aside: Vec<NodeId>,
+}
+
+/// One Nomad node with its allocations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether Nomad hears from it.
+    pub status: NodeStatus,
+    /// Whether new work may be placed on it.
+    pub eligible: bool,
+    /// The drain under way, if any.
+    pub drain: Option<Drain>,
+    /// The drain that was last begun, finished or not.
+    pub last_drain: Option<LastDrain>,
+    /// Its addresses (what it advertises, and its private address in EC2).
+    pub addresses: Vec<std::net::IpAddr>,
+    /// Its name in Consul (`unique.consul.name`).
+    pub consul_name: Option<Arc<str>>,
+    /// Its Nomad version.
+    pub version: Arc<str>,
+    /// What it runs and ran: all that Nomad still lists.
+    pub allocations: Arc<[Allocation]>,
+}
+
+/// A node's status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeStatus {
+    /// Heartbeats arrive.
+    Ready,
+    /// No heartbeats: Nomad has lost sight of it.
+    Down,
+    /// No heartbeats, but its allocations may come back (`disconnect`).
+    Disconnected,
+    /// Initialising, or a status that is not known here.
+    Other,
+}
+
+impl NodeStatus {
+    /// Whether Nomad has lost sight of the node; its processes may run on.
+    #[must_use]
+    pub fn is_lost(self) -> bool {
+        matches!(self, Self::Down | Self::Disconnected)
+    }
+}
+
+/// `DrainStrategy` of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Drain {
+    /// When what is left is told to stop; `None` is never.
+    pub force_deadline: Option<Time>,
+    /// Whether system jobs stay.
+    pub ignore_system_jobs: bool,
+}
+
+/// `LastDrain` of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastDrain {
+    /// How it stands.
+    pub status: DrainStatus,
+    /// What we wrote on it, if it is one of ours, of whatever action.
+    pub meta: Option<DrainMeta>,
+}
+
+/// `LastDrain.Status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DrainStatus {
+    /// Under way.
+    Draining,
+    /// Nomad says it is complete, which does not mean that anything has stopped.
+    Complete,
+    /// Cancelled by somebody.
+    Canceled,
+    /// Not known here.
+    Other,
+}
+
+/// What a drain of ours says about itself, for whoever goes on with it (D2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DrainMeta {
+    /// Hash of the lifecycle action.
+    pub action: Arc<str>,
+    /// Which part of the departure it is.
+    pub phase: Phase,
+    /// The end that all drains of this departure share.
+    pub until: Time,
+    /// The longest that one of the allocations may take to stop.
+    pub longest_stop: Duration,
+    /// How many allocations were in scope when the drain was sent, over ones counted.
+    pub allocations: u32,
+    /// Whether the instance goes to a warm pool and comes back.
+    pub warm: bool,
+}
+
+/// The parts of a drain (D3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// All but system jobs, beside the load balancers' delay.
+    Services,
+    /// Everything.
+    All,
+    /// Everything once more, because an allocation landed after completion.
+    Again,
+    /// Everything once more, because Nomad's drain hung (D4).
+    Resent,
+    /// Everything in one second, because the end is near.
+    Forced,
+}
+
+impl Phase {
+    /// As it stands in a drain's `Meta`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::All => "all",
+            Self::Again => "again",
+            Self::Resent => "resent",
+            Self::Forced => "forced",
+        }
+    }
+
+    /// Reads `word` back.
+    #[must_use]
+    pub fn read(word: &str) -> Option<Self> {
+        [Self::Services, Self::All, Self::Again, Self::Resent, Self::Forced].into_iter().find(|p| p.word() == word)
+    }
+}
+
+/// One allocation on the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Allocation {
+    /// Its id.
+    pub id: AllocationId,
+    /// What it is an instance of; shared by all allocations of the same version of the group.
+    pub group: Arc<TaskGroup>,
+    /// Whether Nomad wants it to run.
+    pub wanted: bool,
+    /// What its client says.
+    pub client: ClientStatus,
+    /// Host ports, all labels.
+    pub ports: Arc<[u16]>,
+    /// Its own address, where that is not the node's.
+    pub address: Option<std::net::IpAddr>,
+}
+
+/// `ClientStatus` of an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientStatus {
+    /// Not yet up, or inside a task's `shutdown_delay` and serving (since Nomad 1.5).
+    Pending,
+    /// Running.
+    Running,
+    /// Over, by itself or told so.
+    Complete,
+    /// Over, with an error.
+    Failed,
+    /// Nomad lost sight of it. Says nothing about its process.
+    Lost,
+    /// `unknown`, and whatever else is not known here. Never over.
+    Unknown,
+}
+
+impl ClientStatus {
+    /// Whether the process is positively over (D5).
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        match self {
+            Self::Complete | Self::Failed => true,
+            Self::Pending | Self::Running | Self::Lost | Self::Unknown => false,
+        }
+    }
+}
+
+/// Whether our Nomad token sees every allocation and may drain (D9). Without this proof an empty list means nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NomadSight {
+    /// A management token, policies that suffice, or ACLs off.
+    Full,
+    /// Something is missing; the sentence says what to add.
+    Short(Arc<str>),
+}
