@@ -9,5 +9,7 @@
 pub mod decide;
 pub mod ids;
 pub mod run;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod time;
 pub mod world;

@@ -78,8 +78,13 @@ pub(crate) async fn run_by<W: World>(
         tell.decided(departure, &decision, &seen, now);
         match decision.action {
             Action::Look(parts) => {
-                for showing in world.look(departure, &seen, &parts).await {
-                    seen.take(now, showing);
+                let asked = world.steady();
+                let showings = world.look(departure, &seen, &parts).await;
+                // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
+                let asked = world.now().before(world.steady().saturating_sub(asked));
+                seen.history.began_by(asked);
+                for showing in showings {
+                    seen.take(asked, showing);
                 }
             }
             Action::Wait { until, watch } => {
