@@ -4,6 +4,8 @@ pub mod api_error;
 pub mod auto_scaling;
 pub mod bucket;
 pub mod event;
+pub mod faults;
 pub mod load_balancers;
 pub mod luck;
 pub mod traffic;
+pub mod weather;
