@@ -2,5 +2,7 @@
 
 pub mod decide;
 pub mod ids;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod time;
 pub mod world;
