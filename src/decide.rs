@@ -55,7 +55,7 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
         return among(vec![heartbeat, Step::Look(parts, reason)], now);
     }
     if !confirmed.is_satisfied() {
-        return among(vec![heartbeat, at_the_end(scope, budget, now), confirmed], now);
+        return among(vec![at_the_end(scope, budget, now), confirmed, heartbeat], now);
     }
     let interrupted = matches!(departure.cause, Cause::Interruption { .. });
     if !interrupted && !leaving::is_ours(scope) {
@@ -66,7 +66,7 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
     }
     let held = leaving::held(scope, now);
     if !held.is_satisfied() {
-        return among(vec![heartbeat, held, Step::wait(budget.end, Reason::Held)], now);
+        return among(vec![held, heartbeat, Step::wait(budget.end, Reason::Held)], now);
     }
     walk_out(scope, budget, heartbeat, now)
 }
@@ -86,7 +86,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     }
     let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
     let balancing = balancers::balancing(scope, budget, now);
-    let mut steps = vec![heartbeat, nodes::keep_work_off(scope, may_write, now), balancing.step.clone(), sight.clone()];
+    let mut steps = vec![balancing.step.clone(), nodes::keep_work_off(scope, may_write, now), sight.clone()];
     if seen.consul.at().is_none() {
         // The control look (D9): what is registered is seen before anything is stopped.
         steps.push(nodes::discovery_out_of_sight(scope, now));
@@ -103,6 +103,8 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
             steps.push(Step::wait(budget.force_at, Reason::TimeIsShort));
         }
     }
+    // Last, so that a wait is named by what it waits for.
+    steps.push(heartbeat);
     steps.push(Step::wait(budget.end, Reason::TimeIsUp));
     let satisfied = steps.iter().all(|step| !matches!(step, Step::Do(..) | Step::Look(..)));
     if !(satisfied && balancing.released) {

@@ -171,6 +171,13 @@ impl Stage {
         self.numbers = numbers;
     }
 
+    /// The task group of a service that the ingress knows by this number.
+    #[must_use]
+    pub fn group_of_service(&self, service: usize) -> Option<nomad::GroupNumber> {
+        let place = self.numbers.iter().position(|services| services.contains(&Some(service)))?;
+        u32::try_from(place).ok().map(nomad::GroupNumber)
+    }
+
     /// Tells the traffic of an allocation.
     pub fn introduce(&mut self, number: AllocationNumber, listens: bool) {
         let allocation = self.nomad.allocation(number);
@@ -273,7 +280,16 @@ impl Stage {
     /// An effect of ours is about to be taken: everything that serves holds a request (D16).
     pub fn before_effect(&mut self, departure: &Departure, effect: &Effect) {
         self.traffic.fill(self.now, &self.balancers);
-        self.oracle.effect(self.now, departure, effect, &self.auto_scaling, &self.nomad, &self.balancers, &self.cast);
+        self.oracle.effect(
+            self.now,
+            departure,
+            effect,
+            &self.auto_scaling,
+            &self.nomad,
+            &self.consul,
+            &self.balancers,
+            &self.cast,
+        );
     }
 
     fn lend(&mut self, hand: Hand) {
@@ -298,7 +314,7 @@ impl Stage {
                     group.tags.push(("decamp:hold".into(), "".into()));
                 }
             }),
-            Hand::KillConsulAgent => self.consul.kill_agent(self.cast.consul_node, &mut self.log),
+            Hand::KillConsulAgent => self.consul.kill_agent(self.cast.consul_node),
             Hand::FreezeCatalog(frozen) => {
                 if frozen {
                     self.consul.lag();

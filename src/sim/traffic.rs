@@ -328,13 +328,21 @@ impl Traffic {
     }
 
     /// The load balancer closes what is still under way on a target whose delay is over.
-    pub fn target_gone(&mut self, at: Time, front: usize, port: u16) {
-        let Some(door) = self.doors.iter().find(|d| d.front == front && d.port == port) else { return };
-        let Some(number) = door.behind else { return };
+    pub fn target_gone(&mut self, at: Time, front: usize) {
         let before = self.held.len();
-        self.held.retain(|held| !(held.door == Some(number) && held.front == front && at < held.until));
+        self.held.retain(|held| !(held.door.is_some() && held.front == front && at < held.until));
         for _ in self.held.len()..before {
-            self.fail(at, Failed::CutByBalancer, Some(number), None, front);
+            self.fail(at, Failed::CutByBalancer, None, None, front);
         }
+    }
+
+    /// A port of the instance that a load balancer still routes to and that this allocation listens on.
+    #[must_use]
+    pub fn routed_door(&self, allocation: AllocationNumber, balancers: &LoadBalancers) -> Option<u16> {
+        let routed = |door: &&Door| {
+            let routes = balancers.routes(&self.fronts[door.front]);
+            door.behind == Some(allocation) && routes.iter().any(|r| r.port == door.port && self.ours.contains(&r.id))
+        };
+        self.doors.iter().find(routed).map(|door| door.port)
     }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::consul;
 use super::load_balancers::{Known, Named};
 use super::nomad::{DrainSpec, Note, Read};
 use super::stage::Stage;
 use super::weather::{Fate, one_way, unseen};
 use crate::decide::{
-    Departure, DrainStatus, Effect, EffectKind, Nomad, NodeStatus, Part, Refusal, Registrations, Showing, Snapshot, System, Unseen,
+    Departure, Effect, EffectKind, NodeStatus, Nomad, Part, Refusal, Registrations, Showing, Snapshot, System, Unseen,
 };
 use crate::ids::TargetGroupArn;
 use crate::time::Time;
@@ -38,6 +39,8 @@ pub struct Worker<'s> {
     stage: &'s RefCell<Stage>,
     wake: Cell<Time>,
     watched: Cell<Option<(u64, u64)>>,
+    /// The indices that the last looks at Nomad and at Consul answered.
+    looked: Cell<(u64, u64)>,
     skew_ms: Cell<i64>,
     synced: Cell<bool>,
     started: Time,
@@ -108,6 +111,7 @@ impl<'s> Worker<'s> {
             stage,
             wake: Cell::new(Time::NEVER),
             watched: Cell::new(None),
+            looked: Cell::new((0, 0)),
             skew_ms: Cell::new(skew_ms),
             synced: Cell::new(false),
             started: stage.borrow().now,
@@ -139,6 +143,12 @@ impl<'s> Worker<'s> {
         self.wake.get()
     }
 
+    /// Whether it watches.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        self.watched.get().is_some()
+    }
+
     /// Whether it watches, and there is news.
     #[must_use]
     pub fn has_news(&self) -> bool {
@@ -151,9 +161,7 @@ impl<'s> Worker<'s> {
 
     /// What a blocking query waits on: the indices of the node's allocations and of its registrations.
     fn versions(&self) -> (u64, u64) {
-        let stage = self.stage.borrow();
-        let nomad = stage.cast.node.map_or(0, |n| stage.nomad.node(n).allocations_index);
-        (nomad, stage.consul.node_index(stage.cast.consul_node))
+        versions_of(&self.stage.borrow())
     }
 
     fn sleep_until(&self, at: Time) -> Until<'_, 's> {
@@ -161,12 +169,7 @@ impl<'s> Worker<'s> {
     }
 
     /// One call: there, its effect, and back. `None` if it was not answered.
-    async fn call<T>(
-        &self,
-        system: System,
-        write: Option<EffectKind>,
-        ask: impl FnOnce(&mut Stage) -> T,
-    ) -> Result<T, Fate> {
+    async fn call<T>(&self, system: System, write: Option<EffectKind>, ask: impl FnOnce(&mut Stage) -> T) -> Result<T, Fate> {
         let (there, back, fate) = {
             let stage = &mut *self.stage.borrow_mut();
             match (system, write) {
@@ -305,6 +308,7 @@ impl<'s> Worker<'s> {
             .call(System::Nomad, None, |s| {
                 let token = s.cast.nomad_token.clone();
                 s.nomad.may_read(&token, read)?;
+                self.looked.set((versions_of(s).0, self.looked.get().1));
                 let ids: Vec<_> = s.nomad.nodes_of(instance).collect();
                 let mut nodes = Vec::with_capacity(ids.len());
                 let mut index = u64::MAX;
@@ -336,8 +340,10 @@ impl<'s> Worker<'s> {
     async fn look_at_consul(&self) -> Result<Registrations, Unseen> {
         self.stage.borrow_mut().calls.consul += 1;
         let look = self.call(System::Consul, None, |s| {
+            self.looked.set((self.looked.get().0, versions_of(s).1));
             let token = s.cast.consul_token.clone();
-            s.consul.look(s.cast.consul_node, &token).map_err(|error| error.unseen())
+            let answer = s.consul.look(s.cast.consul_node, &token, consul::Read::Default);
+            answer.map(|a| a.body).map_err(|error| error.unseen())
         });
         flat(look.await)
     }
@@ -355,10 +361,8 @@ impl<'s> Worker<'s> {
                 answer.map(|()| 0).map_err(|error| error.refusal())
             }
             Effect::Deregister { group, targets } => {
-                let named: Vec<Named> = targets
-                    .iter()
-                    .map(|t| Named { id: t.id.clone(), port: Some(t.port), zone: t.zone.clone() })
-                    .collect();
+                let named: Vec<Named> =
+                    targets.iter().map(|t| Named { id: t.id.clone(), port: Some(t.port), zone: t.zone.clone() }).collect();
                 stage.balancers.deregister(group, &named).map(|()| 0).map_err(|error| error.refusal())
             }
             Effect::MakeIneligible(node) => {
@@ -403,7 +407,9 @@ impl World for Worker<'_> {
             return Vec::new();
         }
         let earliest = self.true_now() + WATCH_PAUSE;
-        let versions = self.versions();
+        let (current, looked) = (self.versions(), self.looked.get());
+        // What is not watched never wakes.
+        let versions = (if nomad { looked.0 } else { current.0 }, if consul { looked.1 } else { current.1 });
         let changed = (UntilNews { worker: self, at: until, versions }).await;
         if !changed {
             return Vec::new();
@@ -459,5 +465,7 @@ fn flat<T>(look: Result<Result<T, Unseen>, Fate>) -> Result<T, Unseen> {
     }
 }
 
-#[expect(unused_imports, reason = "named in the documentation")]
-use DrainStatus as _;
+fn versions_of(stage: &Stage) -> (u64, u64) {
+    let nomad = stage.cast.node.map_or(0, |n| stage.nomad.node(n).allocations_index);
+    (nomad, stage.consul.node(stage.cast.consul_node).index)
+}
