@@ -216,6 +216,7 @@ struct Company<'s, 'p> {
 impl<'s> Company<'s, '_> {
     fn perform(&mut self) {
         let end = BEGIN + HORIZON;
+        self.script.events(&mut self.stage.borrow_mut(), &mut self.luck);
         loop {
             self.deliver();
             let now = self.stage.borrow().now;

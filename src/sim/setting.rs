@@ -210,7 +210,7 @@ pub fn draw(seed: u64, faults: Faults) -> Setting {
 
     // Clients.
     let follows = if faults.has(Fault::IngressPolls) { Follows::Polls(secs(15)) } else { Follows::Watches };
-    let gap = Duration::from_millis(120 + luck.below(400));
+    let gap = Duration::from_millis(900 + luck.below(2200));
     let front_arns: Vec<TargetGroupArn> = fronts.iter().map(|(arn, _)| arn.clone()).collect();
     let mut traffic = Traffic::new(BEGIN, Luck::new(luck.bits()), front_arns.clone(), ours.to_vec(), gap, LONGEST_REQUEST);
     traffic.ingress = Ingress::new(follows, Time(BEGIN.0 - luck.below(15_000)));

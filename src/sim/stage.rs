@@ -263,7 +263,8 @@ impl Stage {
             let until = self.balancers.listed_until(&self.cast.fronts[front], self.cast.instance);
             if until.is_none() {
                 self.listed[front] = false;
-                self.traffic.target_gone(self.now, front);
+                let delay = self.balancers.setup(&self.cast.fronts[front]).map(|setup| setup.delay).unwrap_or_default();
+                self.traffic.target_gone(self.now, front, delay);
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::sim::oracle::Violation;
 use crate::sim::play::Played;
 
 /// Broken seeds are kept up to this many; the others are only counted.
-const KEPT: usize = 20;
+const KEPT: usize = 2000;
 
 /// A departure in which something was broken, or a request was lost by the driver.
 #[derive(Debug, Clone)]
