@@ -2,5 +2,6 @@
 
 pub mod decide;
 pub mod ids;
+pub mod settings;
 pub mod time;
 pub mod world;
