@@ -2,5 +2,7 @@
 
 pub mod decide;
 pub mod ids;
+#[cfg(feature = "live")]
+pub mod live;
 pub mod time;
 pub mod world;
