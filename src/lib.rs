@@ -4,5 +4,6 @@ pub mod decide;
 pub mod ids;
 #[cfg(feature = "live")]
 pub mod live;
+pub mod settings;
 pub mod time;
 pub mod world;
