@@ -11,3 +11,6 @@ pub use self::auto_scaling::{AutoScaling, Leaving, Listed};
 pub use self::calls::{Calls, OPERATIONS};
 pub use self::clock::Clock;
 pub use self::load_balancers::LoadBalancers;
+
+#[cfg(test)]
+mod tests;
