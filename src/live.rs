@@ -5,7 +5,10 @@ pub mod aws;
 mod calls;
 mod clock;
 mod load_balancers;
+pub mod secrets;
 mod shared;
+pub mod signed;
+mod tls;
 
 pub use self::auto_scaling::{AutoScaling, Leaving, Listed};
 pub use self::calls::{Calls, OPERATIONS};

@@ -16,7 +16,8 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use self::answers::Answers;
-pub(super) use self::refusals::{refusal, unseen};
+pub(super) use self::answers::date;
+pub(super) use self::refusals::{classify, refusal, unseen};
 use super::calls::Calls;
 use super::clock::Clock;
 use crate::settings;

@@ -4,4 +4,5 @@ mod auto_scaling;
 mod hostile;
 mod load_balancers;
 mod sharing;
+mod signed;
 mod wire;

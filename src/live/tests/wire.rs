@@ -65,6 +65,7 @@ pub(super) fn whole(action: &str, result: &str) -> String {
 pub(super) struct Server {
     pub(super) address: String,
     asked: Arc<Mutex<Vec<Call>>>,
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -73,20 +74,26 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let address = format!("http://{}", listener.local_addr().expect("bound"));
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (answer, log) = (Arc::new(answer), Arc::clone(&asked));
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let (answer, log, whole) = (Arc::new(answer), Arc::clone(&asked), Arc::clone(&heads));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                let (answer, log, whole) = (Arc::clone(&answer), Arc::clone(&log), Arc::clone(&whole));
                 tokio::spawn(async move {
-                    let _ = serve(stream, &*answer, &log).await;
+                    let _ = serve(stream, &*answer, &log, &whole).await;
                 });
             }
         });
-        Self { address, asked }
+        Self { address, asked, heads }
     }
 
     pub(super) fn asked(&self, action: &str) -> Vec<Call> {
         self.asked.lock().expect("unpoisoned").iter().filter(|call| call.action() == action).cloned().collect()
+    }
+
+    /// Every request as it came, head and body.
+    pub(super) fn heads(&self) -> Vec<String> {
+        self.heads.lock().expect("unpoisoned").clone()
     }
 
     pub(super) fn count(&self) -> usize {
@@ -111,6 +118,7 @@ async fn serve(
     mut stream: TcpStream,
     answer: &(dyn Fn(&Call) -> Answer + Send + Sync),
     log: &Mutex<Vec<Call>>,
+    whole: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     let mut read = Vec::new();
     let body = loop {
@@ -120,6 +128,7 @@ async fn serve(
                 head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(str::to_owned));
             let length: usize = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
             if length <= body.len() {
+                whole.lock().expect("unpoisoned").push(text.clone());
                 break body.to_owned();
             }
         }
