@@ -6,3 +6,4 @@ mod load_balancers;
 mod sharing;
 mod signed;
 mod wire;
+mod world;

@@ -37,8 +37,7 @@ fn spoilt(way: usize, call: &Call) -> Option<Answer> {
         9 => Answer::with(403, "text/html", page),
         10 => Answer(Vec::new()),
         11 => Answer(
-            format!("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-                .into(),
+            b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_vec(),
         ),
         12 => Answer(b"garbage\r\n\r\n".to_vec()),
         _ => return None,

@@ -51,7 +51,8 @@ async fn a_message_is_hidden_by_its_queues_own_address() {
 #[tokio::test]
 async fn an_error_is_told_apart_and_repeats_no_secret() {
     let denied = r#"{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"User: x is not authorized"}"#;
-    let cases: [(u16, &str, fn(&Unseen) -> bool); 6] = [
+    type Expected = fn(&Unseen) -> bool;
+    let cases: [(u16, &str, Expected); 6] = [
         (400, denied, |why| matches!(why, Unseen::Denied(_))),
         (400, r#"{"__type":"ThrottlingException"}"#, |why| *why == Unseen::Throttled),
         (400, r#"{"__type":"ParameterNotFound"}"#, |why| matches!(why, Unseen::Away(text) if text.contains("ParameterNotFound"))),
