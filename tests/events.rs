@@ -7,8 +7,8 @@ use decamp::events::{Allowed, Record, Told, read};
 
 fn ours() -> Allowed {
     Allowed {
-        account: Some("123456789012".into()),
-        region: Some("eu-west-1".into()),
+        accounts: vec!["123456789012".into()],
+        regions: vec!["eu-west-1".into()],
         groups: vec!["workers".into()],
         hooks: vec!["decamp".into()],
     }
@@ -179,4 +179,12 @@ fn what_is_too_large_too_deep_or_too_many_is_refused() {
 fn without_lists_every_group_is_heard() {
     let records = read(&sample("bad/other-group"), &Allowed::default());
     assert!(matches!(&records[..], [Record { told: Ok(Told::Departure(d)), .. }] if &*d.asg == "payroll"), "{records:?}");
+}
+
+#[test]
+fn a_star_at_the_end_of_a_group_stands_for_any_rest_and_nowhere_else() {
+    for (pattern, heard) in [("pay*", true), ("payroll*", true), ("*", true), ("p*l", false), ("roll*", false), ("pay", false)] {
+        let allowed = Allowed { groups: vec![pattern.into()], ..Allowed::default() };
+        assert_eq!(read(&sample("bad/other-group"), &allowed)[0].told.is_ok(), heard, "{pattern}");
+    }
 }

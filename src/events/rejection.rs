@@ -129,14 +129,14 @@ impl Rejection {
     }
 }
 
-/// What events may be about. An empty list, or `None`, allows all: the function's role and the live look narrow it further.
+/// What events may be about. An empty list allows all: the function's role and the live look narrow it further.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// Our AWS account.
-    pub account: Option<Arc<str>>,
-    /// Our Region.
-    pub region: Option<Arc<str>>,
-    /// Our Auto Scaling groups.
+    /// Our AWS accounts.
+    pub accounts: Vec<Arc<str>>,
+    /// Our Regions.
+    pub regions: Vec<Arc<str>>,
+    /// Our Auto Scaling groups; a `*` at the end stands for any rest.
     pub groups: Vec<Arc<str>>,
     /// Our terminating lifecycle hooks.
     pub hooks: Vec<Arc<str>>,
@@ -144,22 +144,27 @@ pub struct Allowed {
 
 impl Allowed {
     pub(super) fn account(&self, account: &str) -> Result<(), Rejection> {
-        self.account.as_deref().is_none_or(|ours| ours == account).then_some(()).ok_or(Rejection::Foreign(Foreign::Account))
+        refuse_unless(is_in(&self.accounts, account), Foreign::Account)
     }
 
     pub(super) fn region(&self, region: &str) -> Result<(), Rejection> {
-        self.region.as_deref().is_none_or(|ours| ours == region).then_some(()).ok_or(Rejection::Foreign(Foreign::Region))
+        refuse_unless(is_in(&self.regions, region), Foreign::Region)
     }
 
     pub(super) fn group(&self, group: &str) -> Result<(), Rejection> {
-        is_in(&self.groups, group).then_some(()).ok_or(Rejection::Foreign(Foreign::Group))
+        let fits = |ours: &Arc<str>| ours.strip_suffix('*').is_some_and(|start| group.starts_with(start));
+        refuse_unless(is_in(&self.groups, group) || self.groups.iter().any(fits), Foreign::Group)
     }
 
     pub(super) fn hook(&self, hook: &str) -> Result<(), Rejection> {
-        is_in(&self.hooks, hook).then_some(()).ok_or(Rejection::Foreign(Foreign::Hook))
+        refuse_unless(is_in(&self.hooks, hook), Foreign::Hook)
     }
 }
 
 fn is_in(list: &[Arc<str>], name: &str) -> bool {
     list.is_empty() || list.iter().any(|ours| **ours == *name)
+}
+
+fn refuse_unless(is_ours: bool, foreign: Foreign) -> Result<(), Rejection> {
+    if is_ours { Ok(()) } else { Err(Rejection::Foreign(foreign)) }
 }
