@@ -13,9 +13,11 @@ use std::sync::Arc;
 
 pub use self::delivery::{Message, ReceiptHandle};
 use self::json::{Fields, MOST_DEPTH, Object, depth, elements, shape};
-pub use self::rejection::{Allowed, Foreign, Rejection};
+use self::rejection::Ours;
+pub use self::rejection::{Foreign, Rejection};
 use crate::decide::Departure;
 use crate::ids::InstanceId;
+use crate::settings::Allowed;
 use crate::time::Time;
 
 /// The largest event of one thing: what SQS, SNS and EventBridge carry of Auto Scaling's is far smaller.
@@ -119,9 +121,11 @@ impl Told {
 }
 
 /// Reads whatever AWS invoked us with. At least one record comes out; a bad one says so and leaves its neighbours alone.
+///
+/// `hooks` are the terminating lifecycle hooks that are ours; an empty list is all of them, like every list of `allowed`.
 #[must_use]
-pub fn read(event: &[u8], allowed: &Allowed) -> Vec<Record> {
-    let mut reader = Reader { allowed, records: Vec::new(), message: None };
+pub fn read(event: &[u8], allowed: &Allowed, hooks: &[Arc<str>]) -> Vec<Record> {
+    let mut reader = Reader { ours: Ours { allowed, hooks }, records: Vec::new(), message: None };
     let result = match str::from_utf8(event) {
         Ok(_) if MOST_BATCH_BYTES < event.len() => Err(Rejection::TooLarge { bytes: event.len(), most: MOST_BATCH_BYTES }),
         Ok(text) => reader.whole(text),
@@ -133,7 +137,7 @@ pub fn read(event: &[u8], allowed: &Allowed) -> Vec<Record> {
 
 /// Walks through the wrappings and keeps what it finds.
 struct Reader<'a> {
-    allowed: &'a Allowed,
+    ours: Ours<'a>,
     records: Vec<Record>,
     /// The message that is being read.
     message: Option<Arc<Message>>,
@@ -187,10 +191,10 @@ impl Reader<'_> {
             if object.has("LifecycleTransition") || object.has("Event") {
                 return Err(Rejection::Contradiction("an EventBridge event and a notification at once"));
             }
-            return envelope::read(object, self.allowed);
+            return envelope::read(object, self.ours);
         }
         if object.has("LifecycleTransition") || object.has("Event") {
-            return notification::read(object, self.allowed);
+            return notification::read(object, self.ours);
         }
         match object.text("decamp")?.as_deref() {
             Some("sweep") => Ok(Told::Sweep),
@@ -210,7 +214,7 @@ impl Reader<'_> {
         }
         match notification::Lines::read(body) {
             Some(lines) => {
-                let told = notification::read(&lines, self.allowed)?;
+                let told = notification::read(&lines, self.ours)?;
                 self.records.push(Record { message: self.message.clone(), told: Ok(told) });
                 Ok(())
             }

@@ -9,6 +9,9 @@
 pub mod decide;
 pub mod events;
 pub mod ids;
+#[cfg(feature = "live")]
+pub mod live;
 pub mod run;
+pub mod settings;
 pub mod time;
 pub mod world;

@@ -3,15 +3,11 @@
 use std::path::Path;
 
 use decamp::decide::{Cause, Departure};
-use decamp::events::{Allowed, Record, Told, read};
+use decamp::events::{Record, Told, read};
+use decamp::settings::Allowed;
 
 fn ours() -> Allowed {
-    Allowed {
-        accounts: vec!["123456789012".into()],
-        regions: vec!["eu-west-1".into()],
-        groups: vec!["workers".into()],
-        hooks: vec!["decamp".into()],
-    }
+    Allowed { accounts: vec!["123456789012".into()], regions: vec!["eu-west-1".into()], groups: vec!["workers".into()] }
 }
 
 fn sample(name: &str) -> Vec<u8> {
@@ -21,7 +17,7 @@ fn sample(name: &str) -> Vec<u8> {
 
 /// What was read, a line a record.
 fn told(name: &str) -> Vec<String> {
-    read(&sample(name), &ours()).iter().map(line).collect()
+    read(&sample(name), &ours(), &["decamp".into()]).iter().map(line).collect()
 }
 
 fn line(record: &Record) -> String {
@@ -147,7 +143,7 @@ fn what_is_foreign_malformed_or_contradictory_is_refused_by_name() {
 #[test]
 fn no_rejection_repeats_a_word_of_the_event() {
     for name in ["canary", "short-token", "subscription-confirmation", "bucket-notification", "filter-in-the-instance"] {
-        let records = read(&sample(&format!("bad/{name}")), &ours());
+        let records = read(&sample(&format!("bad/{name}")), &ours(), &["decamp".into()]);
         let printed: Vec<_> = records.iter().map(|r| format!("{:?} {}", r.told, line(r))).collect();
         assert!(!printed.concat().contains("canary") && !printed.concat().contains("Status=="), "{printed:?}");
     }
@@ -155,13 +151,13 @@ fn no_rejection_repeats_a_word_of_the_event() {
 
 #[test]
 fn neither_a_token_nor_a_receipt_handle_is_ever_shown() {
-    let printed = format!("{:?}", read(&sample("sqs-eventbridge"), &ours()));
+    let printed = format!("{:?}", read(&sample("sqs-eventbridge"), &ours(), &["decamp".into()]));
     assert!(!printed.contains("3333-4444") && !printed.contains("handle-1"), "{printed}");
 }
 
 #[test]
 fn what_is_too_large_too_deep_or_too_many_is_refused() {
-    let of = |text: String| -> Vec<_> { read(text.as_bytes(), &ours()).iter().map(line).collect() };
+    let of = |text: String| -> Vec<_> { read(text.as_bytes(), &ours(), &["decamp".into()]).iter().map(line).collect() };
     let padding = " ".repeat(256 * 1024);
     assert_eq!(of(format!("{{\"decamp\":\"sweep\"{padding}}}")), ["too-large: 262162 bytes, and an event has at most 262144"]);
     let deep = format!("{{\"decamp\":\"sweep\",\"x\":{}{}}}", "[".repeat(40), "]".repeat(40));
@@ -171,13 +167,13 @@ fn what_is_too_large_too_deep_or_too_many_is_refused() {
     let many = format!("[{}{{}}]", "{},".repeat(100));
     assert_eq!(of(many), ["too-many: more than 100 elements in an array"]);
     assert_eq!(of("{\"Records\":[]}".into()), ["unknown: not an event that decamp knows: an empty batch"]);
-    assert_eq!(read(b"\xff\xfe", &ours()).iter().map(line).collect::<Vec<_>>(), ["not-text: not UTF-8 text"]);
+    assert_eq!(read(b"\xff\xfe", &ours(), &["decamp".into()]).iter().map(line).collect::<Vec<_>>(), ["not-text: not UTF-8 text"]);
     assert_eq!(of(String::new()), ["not-json: not valid JSON"]);
 }
 
 #[test]
 fn without_lists_every_group_is_heard() {
-    let records = read(&sample("bad/other-group"), &Allowed::default());
+    let records = read(&sample("bad/other-group"), &Allowed::default(), &[]);
     assert!(matches!(&records[..], [Record { told: Ok(Told::Departure(d)), .. }] if &*d.asg == "payroll"), "{records:?}");
 }
 
@@ -185,6 +181,6 @@ fn without_lists_every_group_is_heard() {
 fn a_star_at_the_end_of_a_group_stands_for_any_rest_and_nowhere_else() {
     for (pattern, heard) in [("pay*", true), ("payroll*", true), ("*", true), ("p*l", false), ("roll*", false), ("pay", false)] {
         let allowed = Allowed { groups: vec![pattern.into()], ..Allowed::default() };
-        assert_eq!(read(&sample("bad/other-group"), &allowed)[0].told.is_ok(), heard, "{pattern}");
+        assert_eq!(read(&sample("bad/other-group"), &allowed, &[])[0].told.is_ok(), heard, "{pattern}");
     }
 }

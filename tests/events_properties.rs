@@ -1,7 +1,8 @@
 //! Properties of the event parser: a departure is the same in every wrapping, and nothing else ever becomes one.
 
 use decamp::decide::{Cause, Departure};
-use decamp::events::{Allowed, Rejection, Told, read};
+use decamp::events::{Rejection, Told, read};
+use decamp::settings::Allowed;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -110,11 +111,11 @@ fn shapes(action: &Action) -> Vec<Value> {
 }
 
 fn ours() -> Allowed {
-    Allowed { accounts: vec!["123456789012".into()], regions: vec!["eu-west-1".into()], ..Allowed::default() }
+    Allowed { accounts: vec!["123456789012".into()], regions: vec!["eu-west-1".into()], groups: Vec::new() }
 }
 
 fn told(event: &Value) -> Vec<Result<Told, Rejection>> {
-    read(event.to_string().as_bytes(), &ours()).into_iter().map(|record| record.told).collect()
+    read(event.to_string().as_bytes(), &ours(), &[]).into_iter().map(|record| record.told).collect()
 }
 
 /// Any JSON, with the names and values that AWS uses among it.
@@ -217,7 +218,7 @@ proptest! {
 
     #[test]
     fn no_bytes_panic_and_every_event_has_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        prop_assert!(!read(&bytes, &ours()).is_empty());
+        prop_assert!(!read(&bytes, &ours(), &[]).is_empty());
     }
 
     #[test]

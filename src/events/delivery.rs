@@ -87,7 +87,7 @@ impl Reader<'_> {
         }
         let topic = message.required("TopicArn")?;
         let region = topic.split(':').nth(3).ok_or(Rejection::Bad { field: "TopicArn", expected: "the ARN of a topic" })?;
-        self.allowed.region(region)?;
+        self.ours.region(region)?;
         let body = message.required("Message")?;
         self.body(&body, wrappings)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::json::{Fields, Object, string};
 use super::lifecycle::{self, Transition, instance_id};
-use super::rejection::{Allowed, Foreign, Rejection};
+use super::rejection::{Foreign, Ours, Rejection};
 use super::{Informational, Told};
 use crate::ids::InstanceId;
 
@@ -18,16 +18,16 @@ const MOST_RESOURCES: usize = 100;
 const MOST_ENTITIES: usize = 1_000;
 
 /// Reads an envelope. Only AWS can send as `aws.…`: the source is the proof that nobody made the event up.
-pub(super) fn read(envelope: &Object<'_>, allowed: &Allowed) -> Result<Told, Rejection> {
+pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Told, Rejection> {
     let account = envelope.required("account")?;
     let region = envelope.required("region")?;
-    allowed.account(&account)?;
-    allowed.region(&region)?;
+    ours.account(&account)?;
+    ours.region(&region)?;
     let source = envelope.required("source")?;
     let kind = envelope.required("detail-type")?;
     match (source.as_ref(), kind.as_ref()) {
-        ("aws.autoscaling", "EC2 Instance-terminate Lifecycle Action") => action(envelope, Transition::Terminating, allowed),
-        ("aws.autoscaling", "EC2 Instance-launch Lifecycle Action") => action(envelope, Transition::Launching, allowed),
+        ("aws.autoscaling", "EC2 Instance-terminate Lifecycle Action") => action(envelope, Transition::Terminating, ours),
+        ("aws.autoscaling", "EC2 Instance-launch Lifecycle Action") => action(envelope, Transition::Launching, ours),
         ("aws.autoscaling", kind) if kind.starts_with("EC2 Auto Scaling Instance Refresh") => {
             Ok(Told::Informational(Informational::InstanceRefresh))
         }
@@ -54,7 +54,7 @@ fn detail<'a>(envelope: &Object<'a>) -> Result<Object<'a>, Rejection> {
 }
 
 /// A lifecycle action: the envelope and its detail must say the same.
-fn action(envelope: &Object<'_>, transition: Transition, allowed: &Allowed) -> Result<Told, Rejection> {
+fn action(envelope: &Object<'_>, transition: Transition, ours: Ours<'_>) -> Result<Told, Rejection> {
     let detail = detail(envelope)?;
     let said = Transition::read(&detail)?;
     if said.is_some_and(|said| said != transition) {
@@ -72,7 +72,7 @@ fn action(envelope: &Object<'_>, transition: Transition, allowed: &Allowed) -> R
             return Err(Rejection::Contradiction("its own account and Region, and those of its resources"));
         }
     }
-    lifecycle::read(&detail, transition, lifecycle::time(envelope, "time")?, allowed)
+    lifecycle::read(&detail, transition, lifecycle::time(envelope, "time")?, ours)
 }
 
 /// The instance that an event of EC2 is about.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::json::Fields;
-use super::rejection::{Allowed, Rejection};
+use super::rejection::{Ours, Rejection};
 use super::{Informational, Told};
 use crate::decide::{Cause, Departure, LifecycleAction};
 use crate::ids::InstanceId;
@@ -30,17 +30,12 @@ impl Transition {
 }
 
 /// Reads the action that `fields` tell of. Token, hook and time may be missing: the action is then found by its instance.
-pub(super) fn read(
-    fields: &impl Fields,
-    transition: Transition,
-    began: Option<Time>,
-    allowed: &Allowed,
-) -> Result<Told, Rejection> {
+pub(super) fn read(fields: &impl Fields, transition: Transition, began: Option<Time>, ours: Ours<'_>) -> Result<Told, Rejection> {
     if transition == Transition::Other {
         return Ok(Told::Informational(Informational::OtherTransition));
     }
     let asg = group_name(fields)?;
-    allowed.group(&asg)?;
+    ours.group(&asg)?;
     let hook = hook_name(fields)?;
     let instance = instance_id(fields, "EC2InstanceId")?;
     let token = fields.text("LifecycleActionToken")?.map(|token| token.parse()).transpose();
@@ -59,7 +54,7 @@ pub(super) fn read(
         return Err(Rejection::Contradiction("a termination that ends in the group"));
     }
     if let Some(hook) = &hook {
-        allowed.hook(hook)?;
+        ours.hook(hook)?;
     }
     let to_warm_pool = destination.as_deref() == Some("WarmPool");
     let action = LifecycleAction { hook, token, began, to_warm_pool };

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use super::json::Fields;
 use super::lifecycle::{self, Transition};
-use super::rejection::{Allowed, Rejection};
+use super::rejection::{Ours, Rejection};
 use super::{Informational, Told};
 
 /// Reads a notification, as JSON or as lines.
-pub(super) fn read(fields: &impl Fields, allowed: &Allowed) -> Result<Told, Rejection> {
+pub(super) fn read(fields: &impl Fields, ours: Ours<'_>) -> Result<Told, Rejection> {
     if fields.text("Service")?.is_some_and(|service| service != "AWS Auto Scaling") {
         return Err(Rejection::Contradiction("a notification of Auto Scaling from another service"));
     }
@@ -17,7 +17,7 @@ pub(super) fn read(fields: &impl Fields, allowed: &Allowed) -> Result<Told, Reje
     let is_test =
         |text: &Option<Cow<'_, str>>| matches!(text.as_deref(), Some("autoscaling:TEST_NOTIFICATION" | "TEST_NOTIFICATION"));
     if let Some(account) = fields.text("AccountId")? {
-        allowed.account(&account)?;
+        ours.account(&account)?;
     }
     match (&event, &transition) {
         (None, Some(_)) if is_test(&transition) => Ok(Told::Test),
@@ -27,7 +27,7 @@ pub(super) fn read(fields: &impl Fields, allowed: &Allowed) -> Result<Told, Reje
         (None, None) => Err(Rejection::Missing { field: "LifecycleTransition" }),
         (None, Some(_)) => {
             let transition = Transition::read(fields)?.ok_or(Rejection::Missing { field: "LifecycleTransition" })?;
-            lifecycle::read(fields, transition, lifecycle::time(fields, "Time")?, allowed)
+            lifecycle::read(fields, transition, lifecycle::time(fields, "Time")?, ours)
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ids::BadName;
+use crate::settings::Allowed;
 
 /// Why nothing can be done about a record. No text of the record is in it: not in `Display`, not in `Debug`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -129,40 +130,30 @@ impl Rejection {
     }
 }
 
-/// What events may be about. An empty list allows all: the function's role and the live look narrow it further.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Allowed {
-    /// Our AWS accounts.
-    pub accounts: Vec<Arc<str>>,
-    /// Our Regions.
-    pub regions: Vec<Arc<str>>,
-    /// Our Auto Scaling groups; a `*` at the end stands for any rest.
-    pub groups: Vec<Arc<str>>,
-    /// Our terminating lifecycle hooks.
-    pub hooks: Vec<Arc<str>>,
+/// What events may be about, and of what anything is refused that is not in a list.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ours<'a> {
+    pub(super) allowed: &'a Allowed,
+    /// Our terminating hooks; empty: all.
+    pub(super) hooks: &'a [Arc<str>],
 }
 
-impl Allowed {
-    pub(super) fn account(&self, account: &str) -> Result<(), Rejection> {
-        refuse_unless(is_in(&self.accounts, account), Foreign::Account)
+impl Ours<'_> {
+    pub(super) fn account(self, account: &str) -> Result<(), Rejection> {
+        refuse_unless(self.allowed.account(account), Foreign::Account)
     }
 
-    pub(super) fn region(&self, region: &str) -> Result<(), Rejection> {
-        refuse_unless(is_in(&self.regions, region), Foreign::Region)
+    pub(super) fn region(self, region: &str) -> Result<(), Rejection> {
+        refuse_unless(self.allowed.region(region), Foreign::Region)
     }
 
-    pub(super) fn group(&self, group: &str) -> Result<(), Rejection> {
-        let fits = |ours: &Arc<str>| ours.strip_suffix('*').is_some_and(|start| group.starts_with(start));
-        refuse_unless(is_in(&self.groups, group) || self.groups.iter().any(fits), Foreign::Group)
+    pub(super) fn group(self, group: &str) -> Result<(), Rejection> {
+        refuse_unless(self.allowed.group(group), Foreign::Group)
     }
 
-    pub(super) fn hook(&self, hook: &str) -> Result<(), Rejection> {
-        refuse_unless(is_in(&self.hooks, hook), Foreign::Hook)
+    pub(super) fn hook(self, hook: &str) -> Result<(), Rejection> {
+        refuse_unless(self.hooks.is_empty() || self.hooks.iter().any(|ours| **ours == *hook), Foreign::Hook)
     }
-}
-
-fn is_in(list: &[Arc<str>], name: &str) -> bool {
-    list.is_empty() || list.iter().any(|ours| **ours == *name)
 }
 
 fn refuse_unless(is_ours: bool, foreign: Foreign) -> Result<(), Rejection> {

@@ -1,7 +1,8 @@
 //! The event parser under the hammer, watched by a second, slower opinion: nothing departs of which no text says that it terminates.
 
 use decamp::decide::{Cause, Departure};
-use decamp::events::{Allowed, Told, read};
+use decamp::events::{Told, read};
+use decamp::settings::Allowed;
 
 use super::{Target, samples};
 
@@ -9,13 +10,9 @@ use super::{Target, samples};
 pub(super) const TARGET: Target = Target { name: "events", good: || samples("events"), parse };
 
 fn parse(input: &[u8]) -> &'static str {
-    let allowed = Allowed {
-        accounts: vec!["123456789012".into()],
-        regions: vec!["eu-west-1".into()],
-        groups: vec!["workers".into()],
-        hooks: vec!["decamp".into()],
-    };
-    let records = read(input, &allowed);
+    let allowed =
+        Allowed { accounts: vec!["123456789012".into()], regions: vec!["eu-west-1".into()], groups: vec!["workers".into()] };
+    let records = read(input, &allowed, &["decamp".into()]);
     assert!(!records.is_empty(), "every event is answered");
     for record in &records {
         match &record.told {

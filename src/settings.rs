@@ -1,0 +1,143 @@
+//! What an operator sets: read once from the environment, checked, and passed down whole or in parts.
+
+mod aws;
+mod connection;
+pub mod duration;
+mod policy;
+mod reader;
+mod secret;
+mod table;
+
+use std::sync::Arc;
+
+pub use self::aws::Aws;
+pub use self::connection::{Connection, Tls};
+pub use self::secret::{Secret, Stored, TokenSource};
+pub use self::table::{Setting, TABLE, setting};
+use crate::decide::Policy;
+use reader::Reader;
+
+/// Everything that an operator sets. `TABLE` has each variable with its unit, default and meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether anything is written.
+    pub mode: Mode,
+    /// The rules' settings.
+    pub policy: Policy,
+    /// What may be touched at all.
+    pub allowed: Allowed,
+    /// How Nomad is reached.
+    pub nomad: Connection,
+    /// How Consul is reached; `None` if services are not registered there (`DECAMP_CONSUL=false`).
+    pub consul: Option<Connection>,
+    /// How AWS is reached.
+    pub aws: Aws,
+    /// What is worth a warning although it was accepted.
+    pub warnings: Vec<String>,
+}
+
+/// Whether anything is written. `DECAMP_MODE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Look, decide and act.
+    Act,
+    /// Look, decide and log; write nothing (D13).
+    Observe,
+}
+
+/// The allow-lists. An empty list allows all, except of groups: which ones are ours has to be said by somebody.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Auto Scaling groups, by name; a `*` at the end stands for any rest. `DECAMP_GROUPS`.
+    pub groups: Vec<Arc<str>>,
+    /// AWS accounts, twelve digits each. `DECAMP_ACCOUNTS`.
+    pub accounts: Vec<Arc<str>>,
+    /// AWS Regions. `DECAMP_REGIONS`.
+    pub regions: Vec<Arc<str>>,
+}
+
+/// A setting that makes no sense, in a sentence that says what to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub(crate) String);
+
+impl Allowed {
+    /// Whether a group of this name may be touched.
+    #[must_use]
+    pub fn group(&self, name: &str) -> bool {
+        self.groups.is_empty()
+            || self.groups.iter().any(|allowed| match allowed.strip_suffix('*') {
+                Some(start) => name.starts_with(start),
+                None => **allowed == *name,
+            })
+    }
+
+    /// Whether things of this account may be touched.
+    #[must_use]
+    pub fn account(&self, account: &str) -> bool {
+        self.accounts.is_empty() || self.accounts.iter().any(|allowed| **allowed == *account)
+    }
+
+    /// Whether things in this Region may be touched.
+    #[must_use]
+    pub fn region(&self, region: &str) -> bool {
+        self.regions.is_empty() || self.regions.iter().any(|allowed| **allowed == *region)
+    }
+}
+
+impl Settings {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that makes no sense.
+    pub fn from_environment() -> Result<Self, Refused> {
+        let all: std::collections::HashMap<String, String> =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let names: Vec<&str> = all.keys().map(String::as_str).collect();
+        Self::read(&|name| all.get(name).cloned(), &names)
+    }
+
+    /// Reads settings from wherever `get` finds them; `names` are all that are set, so that a misspelt one is noticed.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that makes no sense.
+    pub fn read(get: &dyn Fn(&str) -> Option<String>, names: &[&str]) -> Result<Self, Refused> {
+        table::refuse_unknown(names)?;
+        let reader = Reader::new(get);
+        let mode = reader.choice("DECAMP_MODE", &[("act", Mode::Act), ("observe", Mode::Observe)])?.unwrap_or(Mode::Act);
+        let allowed = Allowed {
+            groups: reader.list("DECAMP_GROUPS"),
+            accounts: reader.list("DECAMP_ACCOUNTS"),
+            regions: reader.list("DECAMP_REGIONS"),
+        };
+        for account in &allowed.accounts {
+            if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(Refused(format!("DECAMP_ACCOUNTS: {account:?} is not an AWS account; write its twelve digits")));
+            }
+        }
+        let policy = policy::read(&reader)?;
+        for group in &policy.target_groups {
+            if !allowed.account(group.account()) || !allowed.region(group.region()) {
+                return Err(Refused(format!(
+                    "DECAMP_TARGET_GROUPS: {group} is of an account or Region that DECAMP_ACCOUNTS and DECAMP_REGIONS do not allow; \
+                     take it out, or add them"
+                )));
+            }
+        }
+        let mut warnings = Vec::new();
+        if allowed.groups.is_empty() {
+            warnings.push(
+                "DECAMP_GROUPS is not set: every Auto Scaling group whose terminating hook is seen counts as ours".to_owned(),
+            );
+        }
+        let nomad = connection::nomad(&reader, &mut warnings)?;
+        let consul = if policy.consul { Some(connection::consul(&reader, &mut warnings)?) } else { None };
+        policy::fits(&reader, &policy, nomad.timeout)?;
+        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, warnings })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! How Nomad and Consul are reached: addresses, token, TLS. The variables are those of their own command lines.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Refused;
+use super::reader::Reader;
+use super::secret::{Secret, Stored, TokenSource};
+
+/// How one of the two systems is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Its servers' or agents' addresses, `http://…` or `https://…`, tried in turn.
+    pub addresses: Vec<String>,
+    /// Where the token comes from.
+    pub token: TokenSource,
+    /// How its certificate is checked, and which one is ours.
+    pub tls: Tls,
+    /// What every request asks for besides: `region`, or `ns`, `partition` and `dc`.
+    pub query: Vec<(&'static str, String)>,
+    /// A proxy, which is never taken from the usual variables by itself. `DECAMP_PROXY`.
+    pub proxy: Option<String>,
+    /// How long a connection may take to be made. `DECAMP_CONNECT_TIMEOUT`.
+    pub connect_timeout: Duration,
+    /// How long one request may take, its answer's body included. `DECAMP_CALL_TIMEOUT`.
+    pub timeout: Duration,
+}
+
+/// How a server's certificate is checked, and which one is ours. All paths are of PEM files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The only authorities that are believed. Without this and `ca_path`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// A folder of such files.
+    pub ca_path: Option<PathBuf>,
+    /// Our certificate, with its chain.
+    pub certificate: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+    /// The name that the server's certificate must have, where that is not the address's.
+    pub server_name: Option<String>,
+}
+
+pub(super) fn nomad(from: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Connection, Refused> {
+    if from.flag("NOMAD_SKIP_VERIFY", false)? {
+        return Err(Refused(
+            "NOMAD_SKIP_VERIFY: decamp always checks Nomad's certificate; unset it, and set NOMAD_CACERT".to_owned(),
+        ));
+    }
+    let addresses = match from.list("NOMAD_ADDR") {
+        none if none.is_empty() => vec!["http://127.0.0.1:4646".to_owned()],
+        some => some.iter().map(|a| address("NOMAD_ADDR", a, None)).collect::<Result<_, _>>()?,
+    };
+    let tls = Tls {
+        ca: from.text("NOMAD_CACERT").map(PathBuf::from),
+        ca_path: from.text("NOMAD_CAPATH").map(PathBuf::from),
+        certificate: from.text("NOMAD_CLIENT_CERT").map(PathBuf::from),
+        key: from.text("NOMAD_CLIENT_KEY").map(PathBuf::from),
+        server_name: from.text("NOMAD_TLS_SERVER_NAME"),
+    };
+    let token = token(from, "NOMAD_TOKEN", "NOMAD_TOKEN_FILE", "NOMAD_TOKEN_SECRET")?;
+    let query = from.text("NOMAD_REGION").map(|region| ("region", region)).into_iter().collect();
+    finish(from, "NOMAD_ADDR", "NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY", addresses, token, tls, query, warnings)
+}
+
+pub(super) fn consul(from: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Connection, Refused> {
+    if !from.flag("CONSUL_HTTP_SSL_VERIFY", true)? {
+        return Err(Refused(
+            "CONSUL_HTTP_SSL_VERIFY: decamp always checks Consul's certificate; unset it, and set CONSUL_CACERT".to_owned(),
+        ));
+    }
+    let scheme = if from.flag("CONSUL_HTTP_SSL", false)? { "https" } else { "http" };
+    let addresses = match from.list("CONSUL_HTTP_ADDR") {
+        none if none.is_empty() => vec![format!("{scheme}://127.0.0.1:8500")],
+        some => some.iter().map(|a| address("CONSUL_HTTP_ADDR", a, Some(scheme))).collect::<Result<_, _>>()?,
+    };
+    let tls = Tls {
+        ca: from.text("CONSUL_CACERT").map(PathBuf::from),
+        ca_path: from.text("CONSUL_CAPATH").map(PathBuf::from),
+        certificate: from.text("CONSUL_CLIENT_CERT").map(PathBuf::from),
+        key: from.text("CONSUL_CLIENT_KEY").map(PathBuf::from),
+        server_name: from.text("CONSUL_TLS_SERVER_NAME"),
+    };
+    let token = token(from, "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_TOKEN_SECRET")?;
+    let asked = [("ns", "CONSUL_NAMESPACE"), ("partition", "CONSUL_PARTITION"), ("dc", "CONSUL_DATACENTER")];
+    let query = asked.into_iter().filter_map(|(key, name)| Some((key, from.text(name)?))).collect();
+    finish(from, "CONSUL_HTTP_ADDR", "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY", addresses, token, tls, query, warnings)
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the two callers fill in what differs between the systems; a struct would be Connection again"
+)]
+fn finish(
+    from: &Reader<'_>,
+    variable: &str,
+    pair: &str,
+    addresses: Vec<String>,
+    token: TokenSource,
+    tls: Tls,
+    query: Vec<(&'static str, String)>,
+    warnings: &mut Vec<String>,
+) -> Result<Connection, Refused> {
+    if tls.certificate.is_some() != tls.key.is_some() {
+        return Err(Refused(format!("{pair} belong together; set both or neither")));
+    }
+    let bare = |a: &&String| a.starts_with("http://") && !is_loopback(a);
+    if let Some(address) = addresses.iter().find(bare).filter(|_| token != TokenSource::None) {
+        warnings.push(format!("{variable}: the token goes to {address} in the clear; use https"));
+    }
+    let proxy = match from.text("DECAMP_PROXY") {
+        Some(proxy) => Some(address("DECAMP_PROXY", &proxy, None)?),
+        None => None,
+    };
+    let connect_timeout = from.span("DECAMP_CONNECT_TIMEOUT", Duration::from_secs(2))?;
+    let timeout = from.span("DECAMP_CALL_TIMEOUT", Duration::from_secs(5))?;
+    for (name, span) in [("DECAMP_CONNECT_TIMEOUT", connect_timeout), ("DECAMP_CALL_TIMEOUT", timeout)] {
+        if span < Duration::from_millis(100) {
+            return Err(Refused(format!("{name}: no call is answered so fast; set at least {}", "100ms")));
+        }
+    }
+    Ok(Connection { addresses, token, tls, query, proxy, connect_timeout, timeout })
+}
+
+/// An address with its scheme, and without anything that would end up in logs.
+fn address(variable: &str, text: &str, scheme: Option<&str>) -> Result<String, Refused> {
+    let refuse = |why: &str| Err(Refused(format!("{variable}: {why}")));
+    let (scheme, rest) = match (text.split_once("://"), scheme) {
+        (Some(("http" | "https", rest)), _) => (&text[..text.len() - rest.len() - 3], rest),
+        (Some(("unix", _)), _) => return refuse("a Unix socket cannot be used; set http:// or https:// and an address"),
+        (Some((other, _)), _) => return refuse(&format!("{other:?} is no scheme that is understood; write http:// or https://")),
+        (None, Some(scheme)) => (scheme, text),
+        (None, None) => return refuse(&format!("{text:?} has no scheme; write http://{text} or https://{text}")),
+    };
+    if rest.contains('@') {
+        return refuse("there is a user name or password in the address; take it out, and use a token");
+    }
+    let host = rest.split('/').next().unwrap_or_default();
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    if host.is_empty() || !host.chars().all(fits) || rest.contains(['?', '#', ' ']) {
+        return refuse(&format!("{text:?} is not an address such as http://10.0.0.1:4646"));
+    }
+    Ok(format!("{scheme}://{}", rest.trim_end_matches('/')))
+}
+
+fn is_loopback(address: &str) -> bool {
+    ["http://127.", "http://localhost", "http://[::1]"].iter().any(|start| address.starts_with(start))
+}
+
+fn token(from: &Reader<'_>, literal: &str, file: &str, stored: &str) -> Result<TokenSource, Refused> {
+    match (from.text(literal), from.text(file), from.text(stored)) {
+        (None, None, None) => Ok(TokenSource::None),
+        (Some(text), None, None) => Ok(TokenSource::Literal(Secret::new(text))),
+        (None, Some(path), None) => Ok(TokenSource::File(path.into())),
+        (None, None, Some(name)) => Stored::read(stored, &name).map(TokenSource::Stored),
+        _ => Err(Refused(format!("{literal}, {file} and {stored} exclude one another; set one of them"))),
+    }
+}

@@ -1,0 +1,125 @@
+//! Secrets, and where a token comes from. A secret is wiped from memory when it is dropped, and never printed.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use super::Refused;
+
+/// A secret text. `Debug` shows `***`; there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes over a text, without the white space around it (files and secret stores end in a newline).
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        let text = Zeroizing::new(text.into());
+        Self(Zeroizing::new(text.trim().to_owned()))
+    }
+
+    /// The secret itself, for the request and nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Where a token comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TokenSource {
+    /// There is none: ACLs are off, or the anonymous token does.
+    #[default]
+    None,
+    /// The text itself.
+    Literal(Secret),
+    /// A file, read again after a refusal: its writer may have rotated it.
+    File(PathBuf),
+    /// A parameter or secret in AWS, fetched when it is first needed.
+    Stored(Stored),
+}
+
+/// A secret kept in AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// A parameter of Systems Manager's Parameter Store, by name or ARN.
+    Ssm(String),
+    /// A secret of Secrets Manager, by name or ARN.
+    SecretsManager(String),
+}
+
+impl Stored {
+    /// Reads `ssm:NAME`, `secretsmanager:NAME` or an ARN of either service.
+    pub(super) fn read(variable: &str, text: &str) -> Result<Self, Refused> {
+        let text = text.trim();
+        let service = text.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(1));
+        match (service, text.split_once(':')) {
+            (Some("ssm"), _) => Ok(Self::Ssm(text.to_owned())),
+            (Some("secretsmanager"), _) => Ok(Self::SecretsManager(text.to_owned())),
+            (None, Some(("ssm", name))) if !name.is_empty() => Ok(Self::Ssm(name.to_owned())),
+            (None, Some(("secretsmanager", name))) if !name.is_empty() => Ok(Self::SecretsManager(name.to_owned())),
+            // The text is not repeated: it may be the token itself, in the wrong variable.
+            _ => Err(Refused(format!("{variable}: write ssm:NAME, secretsmanager:NAME, or an ARN of one of them"))),
+        }
+    }
+}
+
+impl fmt::Display for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ssm(name) => write!(f, "the parameter {name}"),
+            Self::SecretsManager(name) => write!(f, "the secret {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let source = TokenSource::Literal(Secret::new("canary"));
+        assert_eq!(format!("{source:?}"), "Literal(***)");
+    }
+
+    #[test]
+    fn a_stored_secret_is_named_by_name_or_arn() {
+        let cases = [
+            ("ssm:/decamp/nomad", Stored::Ssm("/decamp/nomad".into())),
+            ("secretsmanager:decamp", Stored::SecretsManager("decamp".into())),
+            (
+                "arn:aws:ssm:eu-west-1:123456789012:parameter/x",
+                Stored::Ssm("arn:aws:ssm:eu-west-1:123456789012:parameter/x".into()),
+            ),
+            (
+                "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:x",
+                Stored::SecretsManager("arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:x".into()),
+            ),
+        ];
+        for (text, stored) in cases {
+            assert_eq!(Stored::read("NOMAD_TOKEN_SECRET", text), Ok(stored));
+        }
+    }
+
+    #[test]
+    fn a_token_in_the_wrong_variable_is_refused_without_being_repeated() {
+        for text in ["8f3c-canary", "ssm:", "vault:canary", "arn:aws:s3:::canary"] {
+            let refused = Stored::read("NOMAD_TOKEN_SECRET", text).expect_err(text);
+            assert!(!refused.to_string().contains("canary"), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Every setting there is, as data: what the README and `--help` show, and what a misspelt name is compared with.
+
+use super::Refused;
+
+/// One setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Its variable.
+    pub name: &'static str,
+    /// What it is written in.
+    pub unit: &'static str,
+    /// What it is if it is not set.
+    pub default: &'static str,
+    /// What it means, in a sentence.
+    pub meaning: &'static str,
+}
+
+macro_rules! settings {
+    ($($name:literal, $unit:literal, $default:literal, $meaning:literal;)*) => {
+        &[$(Setting { name: $name, unit: $unit, default: $default, meaning: $meaning }),*]
+    };
+}
+
+/// All of them, in the order a reader wants them.
+pub const TABLE: &[Setting] = settings![
+    "DECAMP_MODE", "act, observe", "act", "Observe looks, decides and logs, and writes nothing.";
+    "DECAMP_GROUPS", "names, with commas", "", "The Auto Scaling groups that may be touched; a * at the end stands for any rest. Empty: all.";
+    "DECAMP_ACCOUNTS", "12 digits, with commas", "", "The AWS accounts whose events are believed. Empty: all.";
+    "DECAMP_REGIONS", "names, with commas", "", "The AWS Regions whose events are believed. Empty: all.";
+    "DECAMP_HOOKS", "names, with commas", "", "The lifecycle hooks that are decamp's. Empty: every terminating hook of an allowed group.";
+    "DECAMP_TARGET_GROUPS", "ARNs, with commas", "", "Target groups to leave besides those attached to the Auto Scaling group.";
+    "DECAMP_SCAN", "true, false", "false", "Find target groups by looking through all of them.";
+    "DECAMP_CONSUL", "true, false", "true", "Whether services are registered in Consul.";
+
+    "DECAMP_MAX_DEPARTURE", "time", "2h", "The longest that a departure may take, from its entry into the hook; at most 48h.";
+    "DECAMP_RESERVE", "time", "30s", "Give up this long before the hook ends, so that the last call still lands.";
+    "DECAMP_ON_TIMEOUT", "continue, abandon", "continue", "What the lifecycle action is completed with when the time is up.";
+    "DECAMP_NEVER_FORCE", "true, false", "false", "Never force a drain; what is left when the time is up is left.";
+    "DECAMP_IGNORE_SYSTEM_JOBS", "true, false", "false", "Leave system jobs running. Refused when one of them serves a target.";
+    "DECAMP_OVERLAP", "true, false", "true", "Drain beside the deregistration delay where that loses nothing.";
+    "DECAMP_GUARD_ALB", "time", "10s", "How long an Application Load Balancer may still send after a deregistration.";
+    "DECAMP_GUARD_NLB", "time", "2m", "The same for Network and Gateway Load Balancers.";
+    "DECAMP_NO_NODE_WAIT", "time", "30s", "How long to wait for a Nomad node that never appears.";
+    "DECAMP_AGENT_DEAD_WAIT", "time", "5m", "How long to wait for a dead Nomad agent to come back; at least the longest stop.";
+    "DECAMP_LEFTOVER_WAIT", "time", "10m", "How long to wait for a leftover registration of an allocation that is over.";
+    "DECAMP_ON_CANCEL", "respect, drain-again", "respect", "What to do when somebody cancels decamp's drain.";
+    "DECAMP_LAST_TARGET", "warn, hold", "warn", "What to do when the instance is the last healthy target of a group.";
+    "DECAMP_REFUSE_WITHOUT_SIGHT", "true, false", "false", "End before the first write when the Nomad token cannot see enough, instead of waiting for a better one.";
+    "DECAMP_POSTSTOP", "time", "30s", "What poststop tasks may take; Nomad sets them no limit.";
+    "DECAMP_LONGEST_REQUEST", "time", "5s", "The longest request that clients make; settings that would cut it are reported.";
+    "DECAMP_INGRESS_FORGETS", "time", "17s", "How long the ingress routes to a service that left discovery, where no job on the node tells.";
+
+    "DECAMP_CALL_TIMEOUT", "time", "5s", "How long one call of Nomad or Consul may take.";
+    "DECAMP_CONNECT_TIMEOUT", "time", "2s", "How long a connection to Nomad or Consul may take to be made.";
+    "DECAMP_PROXY", "URL", "", "A proxy for Nomad and Consul. The usual proxy variables are not read.";
+
+    "NOMAD_ADDR", "URLs, with commas", "http://127.0.0.1:4646", "Nomad's servers or agents, tried in turn.";
+    "NOMAD_TOKEN", "token", "", "The Nomad token: node write, and read-job in namespace *.";
+    "NOMAD_TOKEN_FILE", "path", "", "A file with the Nomad token, read again when it is refused.";
+    "NOMAD_TOKEN_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where in AWS the Nomad token is kept.";
+    "NOMAD_REGION", "name", "", "The Nomad region. Empty: that of the agent asked.";
+    "NOMAD_CACERT", "path", "", "The only authorities believed for Nomad's certificate. Empty: the system's.";
+    "NOMAD_CAPATH", "path", "", "A folder of such files.";
+    "NOMAD_CLIENT_CERT", "path", "", "The certificate shown to Nomad.";
+    "NOMAD_CLIENT_KEY", "path", "", "Its private key.";
+    "NOMAD_TLS_SERVER_NAME", "name", "", "The name that Nomad's certificate must have, such as server.global.nomad.";
+    "NOMAD_SKIP_VERIFY", "false", "false", "Refused when true: certificates are always checked.";
+
+    "CONSUL_HTTP_ADDR", "addresses, with commas", "127.0.0.1:8500", "Consul's servers or agents, tried in turn.";
+    "CONSUL_HTTP_SSL", "true, false", "false", "Whether an address without a scheme is https.";
+    "CONSUL_HTTP_TOKEN", "token", "", "The Consul token: read on every node and service.";
+    "CONSUL_HTTP_TOKEN_FILE", "path", "", "A file with the Consul token, read again when it is refused.";
+    "CONSUL_HTTP_TOKEN_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where in AWS the Consul token is kept.";
+    "CONSUL_NAMESPACE", "name", "", "The Consul namespace (Enterprise).";
+    "CONSUL_PARTITION", "name", "", "The Consul admin partition (Enterprise).";
+    "CONSUL_DATACENTER", "name", "", "The Consul datacenter. Empty: that of the agent asked.";
+    "CONSUL_CACERT", "path", "", "The only authorities believed for Consul's certificate. Empty: the system's.";
+    "CONSUL_CAPATH", "path", "", "A folder of such files.";
+    "CONSUL_CLIENT_CERT", "path", "", "The certificate shown to Consul.";
+    "CONSUL_CLIENT_KEY", "path", "", "Its private key.";
+    "CONSUL_TLS_SERVER_NAME", "name", "", "The name that Consul's certificate must have.";
+    "CONSUL_HTTP_SSL_VERIFY", "true", "true", "Refused when false: certificates are always checked.";
+
+    "AWS_REGION", "name", "", "The AWS Region.";
+    "AWS_DEFAULT_REGION", "name", "", "The same, if AWS_REGION is not set.";
+    "AWS_ENDPOINT_URL", "URL", "", "Another endpoint for all of AWS.";
+    "AWS_ENDPOINT_URL_AUTO_SCALING", "URL", "", "Another endpoint for Auto Scaling.";
+    "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", "URL", "", "Another endpoint for Elastic Load Balancing.";
+    "AWS_ENDPOINT_URL_SSM", "URL", "", "Another endpoint for Systems Manager.";
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER", "URL", "", "Another endpoint for Secrets Manager.";
+    "AWS_ENDPOINT_URL_SQS", "URL", "", "Another endpoint for SQS.";
+];
+
+/// The setting of this name.
+#[must_use]
+pub fn setting(name: &str) -> Option<&'static Setting> {
+    TABLE.iter().find(|row| row.name == name)
+}
+
+/// Refuses a `DECAMP_` variable that is none of ours, with the one that was probably meant.
+pub(super) fn refuse_unknown(names: &[&str]) -> Result<(), Refused> {
+    let mut unknown: Vec<&&str> = names.iter().filter(|name| name.starts_with("DECAMP_") && setting(name).is_none()).collect();
+    unknown.sort_unstable();
+    let Some(name) = unknown.first() else { return Ok(()) };
+    let ours = TABLE.iter().map(|row| row.name).filter(|known| known.starts_with("DECAMP_"));
+    let nearest = ours.min_by_key(|known| distance(name, known)).unwrap_or("DECAMP_MODE");
+    Err(Refused(format!("{name} is not a setting of decamp; unset it, or write {nearest} if that is meant")))
+}
+
+/// How many letters have to be put in, left out or changed to make one of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut before = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let changed = before + usize::from(a != *b);
+            before = row[j + 1];
+            row[j + 1] = changed.min(before + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
+}
