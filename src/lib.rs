@@ -11,7 +11,10 @@ pub mod events;
 pub mod ids;
 #[cfg(feature = "live")]
 pub mod live;
+pub mod metrics;
 pub mod run;
 pub mod settings;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod time;
 pub mod world;

@@ -13,6 +13,8 @@ pub struct Manner {
     pub stop_at: Option<Time>,
     /// Look, decide and tell, but write nothing (`DECAMP_MODE=observe`, `decamp plan`): ends at the first write.
     pub observe: bool,
+    /// Hand the departure back instead of waiting (a sweep, which makes one pass over all that wait).
+    pub never_wait: bool,
 }
 
 /// How a run ended.
@@ -78,10 +80,16 @@ pub(crate) async fn run_by<W: World>(
         tell.decided(departure, &decision, &seen, now);
         match decision.action {
             Action::Look(parts) => {
-                for showing in world.look(departure, &seen, &parts).await {
-                    seen.take(now, showing);
+                let asked = world.steady();
+                let showings = world.look(departure, &seen, &parts).await;
+                // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
+                let asked = world.now().before(world.steady().saturating_sub(asked));
+                seen.history.began_by(asked);
+                for showing in showings {
+                    seen.take(asked, showing);
                 }
             }
+            Action::Wait { .. } if manner.never_wait => return Ending { how: How::HandedBack, seen },
             Action::Wait { until, watch } => {
                 let until = manner.stop_at.map_or(until, |stop| stop.min(until));
                 let news = world.pause(departure, &seen, until, &watch).await;

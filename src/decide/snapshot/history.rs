@@ -133,6 +133,13 @@ impl History {
         Self { began: at, ..Self::default() }
     }
 
+    /// The first look set the clock: this run began no earlier and no later than that look.
+    pub fn began_by(&mut self, first_look: Time) {
+        if self.first_nomad.is_none() && self.heartbeat.is_none() && self.failures.is_empty() {
+            self.began = first_look;
+        }
+    }
+
     /// The row of failures of a kind of write, if its last one failed.
     #[must_use]
     pub fn failures(&self, kind: EffectKind) -> Option<&Failures> {
