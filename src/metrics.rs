@@ -63,11 +63,11 @@ pub const ALL: [Metric; 11] = [
 ];
 
 /// The dimension that names an Auto Scaling group.
-pub const ASG: &str = "asg.name";
+pub const ASG: &str = "Asg";
 /// The dimension that names how a departure ended.
-pub const OUTCOME: &str = "outcome";
+pub const OUTCOME: &str = "Outcome";
 /// The dimension that names why a record was refused, or of what a warning warns.
-pub const KIND: &str = "kind";
+pub const KIND: &str = "Kind";
 
 /// One line of CloudWatch's embedded metric format. The values count without dimensions, by the first, by the first two, and so on,
 /// so that an alarm over everything needs to know no group.
@@ -109,10 +109,10 @@ mod tests {
         let line: Value = serde_json::from_str(&text).unwrap();
         let told = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(line["_aws"]["Timestamp"], 1_000);
-        assert_eq!(told["Dimensions"], json!([[], ["asg.name"], ["asg.name", "outcome"]]));
+        assert_eq!(told["Dimensions"], json!([[], ["Asg"], ["Asg", "Outcome"]]));
         assert_eq!(told["Metrics"][1], json!({"Name": "DepartureSeconds", "Unit": "Seconds"}));
         assert_eq!(
-            (&line["asg.name"], &line["outcome"], &line["DepartureSeconds"]),
+            (&line["Asg"], &line["Outcome"], &line["DepartureSeconds"]),
             (&json!("workers"), &json!("departed"), &json!(12.5))
         );
     }

@@ -99,6 +99,12 @@ pub(crate) async fn run_by<W: World>(
                     seen.take(woken, showing);
                 }
             }
+            // A heartbeat comes before the first look; an observer goes on as if it had been accepted.
+            Action::Do(effects) if manner.observe && effects.iter().all(|effect| matches!(effect, Effect::Heartbeat(_))) => {
+                for effect in &effects {
+                    seen.did(now, now, effect, &Ok(()));
+                }
+            }
             Action::Do(_) if manner.observe => {
                 return Ending { how: How::Observed(decision), seen };
             }
