@@ -161,9 +161,7 @@ impl AutoScaling {
 
 /// One call, for at most 50 instances. Those that Auto Scaling does not know are not in the answer.
 async fn describe_instances(client: &Client, ids: Vec<InstanceId>) -> Result<Instances, Unseen> {
-    let mut ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    ids.sort_unstable();
-    ids.dedup();
+    let ids = ids.iter().map(ToString::to_string).collect();
     let pages = client.describe_auto_scaling_instances().set_instance_ids(Some(ids)).into_paginator().items().send();
     let listed = pages.collect::<Result<Vec<_>, _>>().await.map_err(|e| unseen(refusal(&e, None)))?;
     let listed = listed.iter().filter_map(|row| {

@@ -16,27 +16,22 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use self::answers::Answers;
-pub(super) use self::refusals::{refusal, unseen};
+pub(super) use self::answers::date;
+pub(super) use self::refusals::{classify, refusal, unseen};
 use super::calls::Calls;
 use super::clock::Clock;
+use crate::settings;
 
 /// One attempt of a call: these bodies are small, so a slower answer is no answer.
 const ATTEMPT: Duration = Duration::from_secs(5);
-/// A whole call, its retries included.
-const CALL: Duration = Duration::from_secs(12);
+/// A whole look, its retries included: the next one comes anyway.
+const LOOK: Duration = Duration::from_secs(8);
+/// A whole write, its retries included.
+const WRITE: Duration = Duration::from_secs(12);
+/// The longest pause before the first retry; each is drawn between nothing and its bound, and every further bound is twice as long.
+const BACKOFF: Duration = Duration::from_millis(400);
 
-/// What differs from the standard chain of variables, profiles and roles. Every `None` is left to that chain.
-#[derive(Debug, Clone, Default)]
-pub struct Access {
-    /// The Region.
-    pub region: Option<String>,
-    /// One address for every service, instead of `AWS_ENDPOINT_URL` and its kin.
-    pub endpoint: Option<String>,
-    /// An access key and its secret.
-    pub keys: Option<Keys>,
-}
-
-/// An access key and its secret, which is never printed.
+/// An access key and its secret, which is never printed. For tests and the pretend world: others leave keys to the standard chain.
 #[derive(Clone)]
 pub struct Keys {
     /// The access key's id.
@@ -55,6 +50,8 @@ impl std::fmt::Debug for Keys {
 #[derive(Debug, Clone)]
 pub struct Aws {
     pub(super) config: SdkConfig,
+    pub(super) settings: settings::Aws,
+    pub(super) backoff: Duration,
     pub(super) clock: Arc<Clock>,
     pub(super) calls: Arc<Calls>,
 }
@@ -69,14 +66,20 @@ pub(super) enum Use {
 }
 
 impl Use {
-    fn retries(self) -> RetryConfig {
-        match self {
-            Self::Look => RetryConfig::standard().with_max_attempts(3).with_max_backoff(Duration::from_secs(3)),
-            Self::Write => RetryConfig::standard()
-                .with_max_attempts(6)
-                .with_initial_backoff(Duration::from_millis(300))
-                .with_max_backoff(Duration::from_secs(3)),
-        }
+    fn retries(self, backoff: Duration) -> RetryConfig {
+        let attempts = match self {
+            Self::Look => 3,
+            Self::Write => 6,
+        };
+        RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(backoff).with_max_backoff(backoff * 8)
+    }
+
+    fn timeouts(self) -> TimeoutConfig {
+        let whole = match self {
+            Self::Look => LOOK,
+            Self::Write => WRITE,
+        };
+        TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(whole).build()
     }
 
     /// Each use has its own quota of retries: failing looks must not use up those of a heartbeat.
@@ -89,24 +92,22 @@ impl Use {
 }
 
 impl Aws {
-    /// Reads the standard chain. Credentials are fetched with the first call, not here.
-    pub async fn load(access: Access) -> Self {
+    /// Takes what the settings say, and the rest from the standard chain of variables, profiles and roles. Credentials are
+    /// fetched with the first call, not here.
+    pub async fn load(settings: &settings::Aws, keys: Option<Keys>) -> Self {
         let http = HttpBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(CALL).build();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http)
-            .timeout_config(timeouts)
+            .timeout_config(Use::Look.timeouts())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Some(region) = access.region {
-            loader = loader.region(Region::new(region));
+        if let Some(region) = &settings.region {
+            loader = loader.region(Region::new(region.clone()));
         }
-        if let Some(endpoint) = access.endpoint {
-            loader = loader.endpoint_url(endpoint);
+        if let Some(keys) = keys {
+            loader = loader.credentials_provider(Credentials::new(keys.id, keys.secret, None, None, "given"));
         }
-        if let Some(keys) = access.keys {
-            loader = loader.credentials_provider(Credentials::new(keys.id, keys.secret, None, None, "settings"));
-        }
-        Self { config: loader.load().await, clock: Arc::default(), calls: Arc::default() }
+        let config = loader.load().await;
+        Self { config, settings: settings.clone(), backoff: BACKOFF, clock: Arc::default(), calls: Arc::default() }
     }
 
     /// The Region that calls go to.
@@ -135,7 +136,14 @@ impl Aws {
             Use::Look => partition,
             Use::Write => partition.token_bucket(retry::TokenBucket::unlimited()),
         };
-        let config = Builder::from(&self.config).retry_config(used_for.retries()).retry_partition(partition.build());
+        let config = Builder::from(&self.config)
+            .timeout_config(used_for.timeouts())
+            .retry_config(used_for.retries(self.backoff))
+            .retry_partition(partition.build());
+        let config = match self.endpoint(&self.settings.auto_scaling_endpoint) {
+            Some(endpoint) => config.endpoint_url(endpoint),
+            None => config,
+        };
         aws_sdk_autoscaling::Client::from_conf(config.interceptor(self.answers()).build())
     }
 
@@ -147,8 +155,20 @@ impl Aws {
             Use::Look => partition,
             Use::Write => partition.token_bucket(retry::TokenBucket::unlimited()),
         };
-        let config = Builder::from(&self.config).retry_config(used_for.retries()).retry_partition(partition.build());
+        let config = Builder::from(&self.config)
+            .timeout_config(used_for.timeouts())
+            .retry_config(used_for.retries(self.backoff))
+            .retry_partition(partition.build());
+        let config = match self.endpoint(&self.settings.load_balancing_endpoint) {
+            Some(endpoint) => config.endpoint_url(endpoint),
+            None => config,
+        };
         aws_sdk_elasticloadbalancingv2::Client::from_conf(config.interceptor(self.answers()).build())
+    }
+
+    /// A service's own endpoint, else the one for all; `None`: AWS's.
+    pub(super) fn endpoint<'a>(&'a self, own: &'a Option<String>) -> Option<&'a str> {
+        own.as_deref().or(self.settings.endpoint.as_deref())
     }
 
     fn answers(&self) -> Answers {

@@ -19,7 +19,7 @@ use crate::decide::{Refusal, Unseen};
 /// How long the first to ask waits for others. Short against a second above the floor, long against one turn of the loop.
 const WINDOW: Duration = Duration::from_millis(25);
 /// The longest that a call may wait for a place before it counts as throttled.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(6);
 
 /// An error that says "too many requests", by our own measure or AWS's.
 pub(super) trait Throttled {
@@ -76,7 +76,7 @@ type Items<I> = Arc<Mutex<Option<Vec<I>>>>;
 impl<K, I, T, E> Gather<K, I, T, E>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
-    I: Send + 'static,
+    I: PartialEq + Send + 'static,
     T: Clone + Send + Sync + 'static,
     E: Clone + Throttled + Send + Sync + 'static,
 {
@@ -103,17 +103,20 @@ where
     fn join(&self, key: K, item: I) -> Shared<Answer<T, E>> {
         let mut lines = lock(&self.shared.lines);
         let line = lines.entry(key.clone()).or_insert_with(|| Line { sent: None, open: None });
-        let mut item = Some(item);
         if let Some(open) = &line.open
             && let Some(answer) = open.answer.upgrade()
             && let Some(items) = lock(&open.items).as_mut()
-            && items.len() < self.shared.most
         {
-            items.extend(item.take());
-            return answer;
+            if items.contains(&item) {
+                return answer;
+            }
+            if items.len() < self.shared.most {
+                items.push(item);
+                return answer;
+            }
         }
         let due = (Instant::now() + WINDOW).max(line.sent.map_or_else(Instant::now, |sent| sent + self.shared.crowd.spacing()));
-        let items: Items<I> = Arc::new(Mutex::new(Some(item.into_iter().collect())));
+        let items: Items<I> = Arc::new(Mutex::new(Some(vec![item])));
         let answer = call(Arc::clone(&self.shared), key, Arc::clone(&items), due).boxed().shared();
         line.open = answer.downgrade().map(|answer| Open { items, answer });
         answer

@@ -116,7 +116,7 @@ fn finish(
     let timeout = from.span("DECAMP_CALL_TIMEOUT", Duration::from_secs(5))?;
     for (name, span) in [("DECAMP_CONNECT_TIMEOUT", connect_timeout), ("DECAMP_CALL_TIMEOUT", timeout)] {
         if span < Duration::from_millis(100) {
-            return Err(Refused(format!("{name}: no call is answered so fast; set at least {}", "100ms")));
+            return Err(Refused(format!("{name}: no call is answered so fast; set at least 100ms")));
         }
     }
     Ok(Connection { addresses, token, tls, query, proxy, connect_timeout, timeout })

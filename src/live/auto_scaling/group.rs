@@ -94,7 +94,7 @@ async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
     let hooks = hooks.map_err(|e| unseen(refusal(&e, None)))?;
     let sources = sources.map_err(|e| unseen(refusal(&e, None)))?;
     let attached = sources.iter().flat_map(|page| page.traffic_sources()).filter_map(|source| {
-        let named = source.identifier().or(source.traffic_source())?;
+        let named = source.identifier()?;
         named.parse().inspect_err(|e| tracing::debug!(asg.name = asg, "a traffic source is {e}")).ok()
     });
     Ok(Group {

@@ -62,8 +62,7 @@ impl Intercept for Answers {
         if !answer.status().is_success() {
             return Ok(());
         }
-        let date = answer.headers().get("date").and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
-        let date = date.and_then(|date| u64::try_from(date.secs()).ok()).map(|seconds| Time(seconds.saturating_mul(1000)));
+        let date = answer.headers().get("date").and_then(date);
         if let (Some(date), Some(Sent(sent))) = (date, cfg.load::<Sent>()) {
             self.clock.hear(date, *sent, self.clock.now());
         }
@@ -85,6 +84,12 @@ impl Intercept for Answers {
         }
         Ok(())
     }
+}
+
+/// Reads a `Date` header.
+pub(in crate::live) fn date(text: &str) -> Option<Time> {
+    let seconds = DateTime::from_str(text, Format::HttpDate).ok()?.secs();
+    u64::try_from(seconds).ok().map(|seconds| Time(seconds.saturating_mul(1000)))
 }
 
 /// Whether a body ends as the answer to this operation ends.

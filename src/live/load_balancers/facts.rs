@@ -97,9 +97,6 @@ async fn kinds_of(
     arns: Vec<TargetGroupArn>,
     known: &Memory<BalancerKind>,
 ) -> Result<HashMap<TargetGroupArn, BalancerKind>, Unseen> {
-    let mut arns = arns;
-    arns.sort_unstable();
-    arns.dedup();
     let mut kinds = HashMap::new();
     match describe(client, &arns, &mut kinds).await {
         Ok(()) => {}

@@ -1,0 +1,192 @@
+//! What Nomad's API sends, as far as it is read. Every field may be missing or null: releases differ, and Go leaves out what is empty.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Deserializer};
+
+/// A field that is missing, null or there.
+fn lenient<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Option::<T>::deserialize(from).map(Option::unwrap_or_default)
+}
+
+macro_rules! wire {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty = $wire:literal,)* })*) => { $(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(default)]
+        pub(super) struct $name { $(
+            $(#[$field_doc])*
+            #[serde(rename = $wire, deserialize_with = "lenient")]
+            pub(super) $field: $kind,
+        )* }
+    )* };
+}
+
+wire! {
+    /// One of `GET /v1/nodes`.
+    Stub {
+        id: String = "ID",
+        name: String = "Name",
+        status: String = "Status",
+        eligibility: String = "SchedulingEligibility",
+        version: String = "Version",
+        modify_index: u64 = "ModifyIndex",
+    }
+    /// `GET /v1/node/:id`.
+    Node {
+        id: String = "ID",
+        name: String = "Name",
+        status: String = "Status",
+        eligibility: String = "SchedulingEligibility",
+        http_address: String = "HTTPAddr",
+        attributes: HashMap<String, String> = "Attributes",
+        meta: HashMap<String, String> = "Meta",
+        strategy: Option<DrainStrategy> = "DrainStrategy",
+        last_drain: Option<LastDrain> = "LastDrain",
+        modify_index: u64 = "ModifyIndex",
+    }
+    DrainStrategy {
+        ignore_system_jobs: bool = "IgnoreSystemJobs",
+        force_deadline: String = "ForceDeadline",
+        deadline: i64 = "Deadline",
+    }
+    LastDrain {
+        status: String = "Status",
+        meta: HashMap<String, String> = "Meta",
+    }
+    /// One of `GET /v1/node/:id/allocations`.
+    Allocation {
+        id: String = "ID",
+        namespace: String = "Namespace",
+        job_id: String = "JobID",
+        task_group: String = "TaskGroup",
+        desired: String = "DesiredStatus",
+        client: String = "ClientStatus",
+        job: Option<Job> = "Job",
+        resources: AllocatedResources = "AllocatedResources",
+        network: NetworkStatus = "NetworkStatus",
+    }
+    NetworkStatus {
+        address: String = "Address",
+    }
+    AllocatedResources {
+        shared: Resources = "Shared",
+        tasks: HashMap<String, Resources> = "Tasks",
+    }
+    Resources {
+        networks: Vec<Network> = "Networks",
+        ports: Vec<Port> = "Ports",
+    }
+    Network {
+        reserved: Vec<Port> = "ReservedPorts",
+        dynamic: Vec<Port> = "DynamicPorts",
+    }
+    Port {
+        value: u16 = "Value",
+    }
+    Job {
+        id: String = "ID",
+        kind: String = "Type",
+        version: u64 = "Version",
+        modify_index: u64 = "JobModifyIndex",
+        groups: Vec<Group> = "TaskGroups",
+    }
+    Group {
+        name: String = "Name",
+        count: u32 = "Count",
+        /// Nanoseconds, as all spans in Nomad.
+        shutdown_delay: u64 = "ShutdownDelay",
+        migrate: Option<Migrate> = "Migrate",
+        services: Vec<Service> = "Services",
+        tasks: Vec<Task> = "Tasks",
+    }
+    Migrate {
+        max_parallel: u32 = "MaxParallel",
+    }
+    Service {
+        name: String = "Name",
+        provider: String = "Provider",
+    }
+    Task {
+        name: String = "Name",
+        kill_timeout: u64 = "KillTimeout",
+        shutdown_delay: u64 = "ShutdownDelay",
+        leader: bool = "Leader",
+        lifecycle: Option<Lifecycle> = "Lifecycle",
+        services: Vec<Service> = "Services",
+        csi_plugin: Option<serde_json::Map<String, serde_json::Value>> = "CSIPluginConfig",
+        config: serde_json::Map<String, serde_json::Value> = "Config",
+        env: HashMap<String, String> = "Env",
+        templates: Vec<Template> = "Templates",
+    }
+    Lifecycle {
+        hook: String = "Hook",
+        sidecar: bool = "Sidecar",
+    }
+    Template {
+        embedded: String = "EmbeddedTmpl",
+    }
+    /// One of `GET /v1/allocation/:id/services`.
+    Registration {
+        service: String = "ServiceName",
+        allocation: String = "AllocID",
+    }
+    /// What a write answers.
+    Written {
+        index: u64 = "Index",
+        node_modify_index: u64 = "NodeModifyIndex",
+    }
+    /// `GET /v1/acl/token/self`.
+    OwnToken {
+        kind: String = "Type",
+    }
+    /// One of `GET /v1/acl/policies`.
+    PolicyStub {
+        name: String = "Name",
+    }
+    /// `GET /v1/acl/policy/:name`.
+    Policy {
+        rules: String = "Rules",
+        parsed: Option<Rules> = "RulesJSON",
+    }
+    Rules {
+        namespaces: Vec<NamespaceRule> = "Namespaces",
+        node: Option<NodeRule> = "Node",
+    }
+    NamespaceRule {
+        name: String = "Name",
+        policy: String = "Policy",
+        capabilities: Vec<String> = "Capabilities",
+    }
+    NodeRule {
+        policy: String = "Policy",
+    }
+    /// `GET /v1/agent/members`.
+    Members {
+        members: Vec<Member> = "Members",
+    }
+    Member {
+        name: String = "Name",
+        status: String = "Status",
+        tags: HashMap<String, String> = "Tags",
+    }
+}
+
+impl Node {
+    /// An attribute that is there and says something.
+    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// What is needed to tell which instance it is: thousands of nodes may be kept.
+    pub(super) fn for_keeps(&self) -> Self {
+        let mut kept = self.clone();
+        let needed = |name: &str| {
+            name.starts_with("unique.platform.aws.")
+                || ["unique.network.ip-address", "unique.consul.name", "nomad.version"].contains(&name)
+        };
+        kept.attributes.retain(|name, _| needed(name));
+        kept.attributes.shrink_to_fit();
+        kept
+    }
+}
