@@ -13,6 +13,8 @@ pub struct Manner {
     pub stop_at: Option<Time>,
     /// Look, decide and tell, but write nothing (`DECAMP_MODE=observe`, `decamp plan`): ends at the first write.
     pub observe: bool,
+    /// Hand the departure back instead of waiting (a sweep, which makes one pass over all that wait).
+    pub never_wait: bool,
 }
 
 /// How a run ended.
@@ -87,6 +89,7 @@ pub(crate) async fn run_by<W: World>(
                     seen.take(asked, showing);
                 }
             }
+            Action::Wait { .. } if manner.never_wait => return Ending { how: How::HandedBack, seen },
             Action::Wait { until, watch } => {
                 let until = manner.stop_at.map_or(until, |stop| stop.min(until));
                 let news = world.pause(departure, &seen, until, &watch).await;
@@ -94,6 +97,12 @@ pub(crate) async fn run_by<W: World>(
                 let woken = world.now();
                 for showing in news {
                     seen.take(woken, showing);
+                }
+            }
+            // A heartbeat comes before the first look; an observer goes on as if it had been accepted.
+            Action::Do(effects) if manner.observe && effects.iter().all(|effect| matches!(effect, Effect::Heartbeat(_))) => {
+                for effect in &effects {
+                    seen.did(now, now, effect, &Ok(()));
                 }
             }
             Action::Do(_) if manner.observe => {
