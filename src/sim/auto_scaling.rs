@@ -16,6 +16,8 @@ mod instance;
 mod looks;
 mod setup;
 mod states;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
