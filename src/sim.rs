@@ -5,3 +5,4 @@ pub mod auto_scaling;
 pub mod bucket;
 pub mod load_balancers;
 pub mod luck;
+pub mod wire;
