@@ -31,6 +31,9 @@ use super::auto_scaling::{AutoScaling, LifecycleEvent};
 use super::load_balancers::LoadBalancers;
 use crate::time::Time;
 
+/// How many events of the past `/sandbox/events` shows.
+const EVENTS_KEPT: usize = 1_000;
+
 /// The models behind a wire.
 pub trait Stage: Send {
     /// When something happens by itself.
@@ -98,7 +101,7 @@ impl Shared {
         let mut stage = lock(&self.stage);
         stage.advance(self.clock.now());
         let done = act(&mut **stage);
-        lock(&self.events).extend(stage.aws().0.take_events());
+        self.keep(stage.aws().0.take_events());
         drop(stage);
         self.version.send_modify(|version| *version += 1);
         done
@@ -109,8 +112,15 @@ impl Shared {
         let mut stage = lock(&self.stage);
         stage.advance(self.clock.now());
         let seen = look(&mut **stage);
-        lock(&self.events).extend(stage.aws().0.take_events());
+        self.keep(stage.aws().0.take_events());
         seen
+    }
+
+    fn keep(&self, new: Vec<LifecycleEvent>) {
+        let mut events = lock(&self.events);
+        events.extend(new);
+        let surplus = events.len().saturating_sub(EVENTS_KEPT);
+        events.drain(..surplus);
     }
 
     /// Tells when something may have changed: after each `with`, and when something happened by itself.
@@ -128,7 +138,7 @@ impl Shared {
         lock(&self.stores)
     }
 
-    /// Every lifecycle action that began so far.
+    /// The lifecycle actions that began so far, the last thousand of them.
     #[must_use]
     pub fn events(&self) -> Vec<LifecycleEvent> {
         lock(&self.events).clone()

@@ -48,17 +48,18 @@ async fn terminate(State(shared): State<Arc<Shared>>, Query(asked): Query<Termin
         return (StatusCode::BAD_REQUEST, "not an EC2 instance id such as i-0123456789abcdef0\n").into_response();
     };
     let mut changes = shared.watch();
-    let before = shared.events().len();
     let begun = shared.with(|stage| {
         let (asg, elb) = stage.aws();
-        if asked.scale_in { asg.scale_in(id, elb) } else { asg.terminate(id, elb) }
+        let began = asg.now();
+        if asked.scale_in { asg.scale_in(id, elb) } else { asg.terminate(id, elb) }.map(|()| began)
     });
-    if let Err(error) = begun {
-        return (StatusCode::CONFLICT, format!("{error}\n")).into_response();
-    }
+    let since = match begun {
+        Ok(since) => since,
+        Err(error) => return (StatusCode::CONFLICT, format!("{error}\n")).into_response(),
+    };
     let began = async {
         loop {
-            let event = shared.events().into_iter().skip(before).find(|event| event.instance == id);
+            let event = shared.events().into_iter().find(|event| event.instance == id && since <= event.time);
             if let Some(event) = event {
                 return event;
             }
