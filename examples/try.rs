@@ -48,7 +48,24 @@ fn main() {
         s.aws_calls as f64 / s.departures as f64
     );
     let mut kinds = std::collections::BTreeMap::new();
-    for b in &s.broken { for v in &b.violations { let w: String = v.what.chars().filter(|c| !c.is_ascii_digit()).take(60).collect(); kinds.entry(format!("{} {}", v.rule, w)).or_insert_with(Vec::new).push(b.seed); }
-      if let Some(e) = &b.example { let w: String = e.split(',').next().unwrap().chars().filter(|c| !c.is_ascii_digit()).take(50).collect(); kinds.entry(w).or_insert_with(Vec::new).push(b.seed); } }
-    for (k, v) in &kinds { println!("{:5} {k} {:?}", v.len(), &v[..v.len().min(4)].iter().map(|s| (s, faults_of(*s, draw).iter().map(|f| f.name()).collect::<Vec<_>>().join("+"))).collect::<Vec<_>>()); }
+    for b in &s.broken {
+        for v in &b.violations {
+            let w: String = v.what.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
+            kinds.entry(format!("{} {}", v.rule, w)).or_insert_with(Vec::new).push(b.seed);
+        }
+        if let Some(e) = &b.example {
+            let w: String = e.split(',').next().unwrap().chars().filter(|c| !c.is_ascii_digit()).take(50).collect();
+            kinds.entry(w).or_insert_with(Vec::new).push(b.seed);
+        }
+    }
+    for (k, v) in &kinds {
+        println!(
+            "{:5} {k} {:?}",
+            v.len(),
+            &v[..v.len().min(4)]
+                .iter()
+                .map(|s| (s, faults_of(*s, draw).iter().map(|f| f.name()).collect::<Vec<_>>().join("+")))
+                .collect::<Vec<_>>()
+        );
+    }
 }

@@ -18,4 +18,5 @@ pub mod simulate;
 pub mod stage;
 pub mod traffic;
 pub mod weather;
+pub mod wire;
 pub mod worker;

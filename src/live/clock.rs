@@ -14,6 +14,7 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Clock {
     base: Mutex<Base>,
+    began: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +36,7 @@ impl Base {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { base: Mutex::new(Base::read()) }
+        Self { base: Mutex::new(Base::read()), began: Instant::now() }
     }
 }
 
@@ -44,6 +45,12 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Time {
         self.lock().now()
+    }
+
+    /// How long this clock has been going, whatever servers say of the time.
+    #[must_use]
+    pub fn steady(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// When this process will see that time; now, if it has passed.

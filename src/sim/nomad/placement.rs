@@ -69,6 +69,14 @@ impl Nomad {
         self.queue.put(at, Due::Finish { allocation: number, epoch });
     }
 
+    /// An allocation has not been up for long enough yet: it counts as healthy only from this time on, or never.
+    pub fn healthy_at(&mut self, number: AllocationNumber, at: Time) {
+        let state = &mut self.allocations[number.index()];
+        state.healthy = None;
+        let epoch = state.epoch;
+        self.queue.put(at, Due::Healthy { allocation: number, epoch });
+    }
+
     /// An allocation of this group lands on this node, whatever its eligibility, and comes up there.
     pub fn start_on(&mut self, group: GroupNumber, node: NodeNumber) -> AllocationNumber {
         let name = self.free_name(group);

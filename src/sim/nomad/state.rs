@@ -94,6 +94,8 @@ pub struct Behaviour {
     pub healthy_in: Duration,
     /// From its kill signal to its end, if it obeys.
     pub stops_in: Duration,
+    /// From the kill signal of a sidecar to its end.
+    pub sidecars_stop_in: Duration,
     /// It ignores its kill signal, and is killed after `kill_timeout`.
     pub ignores_signal: bool,
     /// How long SIGKILL fails to end it.
@@ -115,6 +117,7 @@ impl Default for Behaviour {
             passes_in: Duration::from_millis(500),
             healthy_in: Duration::from_secs(10),
             stops_in: Duration::from_secs(1),
+            sidecars_stop_in: Duration::from_millis(100),
             ignores_signal: false,
             survives_kill_for: Duration::ZERO,
             poststop: Duration::ZERO,

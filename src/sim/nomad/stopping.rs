@@ -113,10 +113,11 @@ impl Stopping {
 /// From the kill signal to the end of a task's process, and whether it is killed.
 fn kill(task: &Task, behaviour: &Behaviour, capped: bool) -> (Duration, bool) {
     let patience = if capped { task.kill_timeout.min(KILL_TIMEOUT_CAP) } else { task.kill_timeout };
-    if behaviour.ignores_signal || patience < behaviour.stops_in {
+    let stops_in = if task.role == TaskRole::Sidecar { behaviour.sidecars_stop_in } else { behaviour.stops_in };
+    if behaviour.ignores_signal || patience < stops_in {
         (patience + behaviour.survives_kill_for, true)
     } else {
-        (behaviour.stops_in, false)
+        (stops_in, false)
     }
 }
 

@@ -7,7 +7,10 @@ use super::acl::{NodeRule, Token};
 use super::api::ApiError;
 use super::client::bits;
 use super::state::{AllocationState, DrainState, GroupState, LastDrainState, NodeNumber, NodeState, Note};
-use crate::decide::snapshot::{Allocation, Drain, LastDrain, Node, NomadSight, Registration, Registrations};
+use super::stopping::TaskState;
+use crate::decide::snapshot::{
+    Allocation, ClientStatus, Drain, LastDrain, Node, NomadSight, Registration, Registrations, TaskRole,
+};
 use crate::ids::{AllocationId, InstanceId, NodeId};
 use crate::sim::event::AllocationNumber;
 
@@ -156,6 +159,24 @@ impl Nomad {
     #[must_use]
     pub fn allocations(&self) -> &[AllocationState] {
         &self.allocations
+    }
+
+    /// `TaskStates` of an allocation, as the servers know them; nothing before they heard of any.
+    pub fn task_states(&self, number: AllocationNumber) -> impl Iterator<Item = (&Arc<str>, TaskState)> {
+        let state = &self.allocations[number.index()];
+        let spec = &self.groups[state.group.index()].spec;
+        let (capped, pending) = (self.version.caps_kill_timeout(), self.version.shows_pending_in_shutdown_delay());
+        let plan = state.stopping.filter(|plan| plan.told <= state.synced);
+        let known = plan.is_some() || state.client != ClientStatus::Pending;
+        spec.group.tasks.iter().filter(move |_| known).map(move |task| {
+            let at_rest = match (state.client, task.role) {
+                (ClientStatus::Complete | ClientStatus::Failed, _) | (_, TaskRole::Finished) => TaskState::Dead,
+                (_, TaskRole::Poststop) => TaskState::Pending,
+                (_, TaskRole::Leader | TaskRole::Main | TaskRole::Sidecar) => TaskState::Running,
+            };
+            let stopping = plan.map(|plan| plan.task_state(task, &spec.behaviour, state.synced, capped, pending));
+            (&task.name, stopping.unwrap_or(at_rest))
+        })
     }
 
     /// The number of an allocation that is still listed.
