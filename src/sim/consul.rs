@@ -7,12 +7,14 @@
 
 mod acl;
 mod agent;
+mod lists;
 mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::acl::Token;
+pub use self::lists::Check;
 pub use self::view::{Answer, ApiError, NodeServices, Read};
 use super::event::{AllocationNumber, Event, What};
 use super::luck::Luck;

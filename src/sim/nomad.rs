@@ -8,7 +8,7 @@
 //!
 //! Its HTTP API, in `api`: [`Nomad::set_drain`], [`Nomad::cancel_drain`], [`Nomad::set_eligibility`], [`Nomad::purge_node`],
 //! [`Nomad::stop_job`], [`Nomad::scale`]; in `view`: [`Nomad::look`] (node and allocations together, as the rules want them),
-//! [`Nomad::registrations`] (its own discovery), [`Nomad::sight`]. Each takes the [`Token`] that asks, reads also say which
+//! [`Nomad::registrations`] (its own discovery), [`Nomad::sight`]; in `lists` what the wire needs beside them. Each takes the [`Token`] that asks, reads also say which
 //! [`Read`] they are, and a refusal is an [`ApiError`] with status and text for the wire.
 //!
 //! What goes wrong, in `failures`: [`Nomad::lose_leader`], [`Nomad::kill_agent`], [`Nomad::revive_agent`],
@@ -21,6 +21,7 @@ mod client;
 mod deadlines;
 mod drainer;
 mod failures;
+mod lists;
 mod placement;
 mod state;
 mod stopping;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 pub use self::acl::{NamespaceRule, NodeRule, Policy, Token};
 pub use self::api::{ApiError, DrainSpec, Written};
+pub use self::lists::{Instance, ScaleStatus, ServiceName};
 pub use self::state::*;
 pub use self::stopping::{Stopping, TaskState};
 pub use self::version::Version;

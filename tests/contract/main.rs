@@ -1,8 +1,10 @@
 //! The pretend Nomad and Consul, held to what real agents answered: the same scenario must go through the same states in the same order.
 
 mod answers;
+mod catalog;
 mod cluster;
 mod recording;
+mod small;
 mod trace;
 
 use decamp::sim::consul;

@@ -69,7 +69,7 @@ impl Trace {
         for (thing, states) in self.things.iter().filter(|(thing, _)| thing.starts_with("alloc ")) {
             let mut words = thing.split(' ').skip(1);
             let (job, id) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            let changed = |(at, _): &&(i64, String)| 0 < *at && 50 < *at;
+            let changed = |(at, _): &&(i64, String)| 50 < *at;
             let first = states.iter().find(changed).map_or(i64::MAX, |s| s.0 / 100);
             let last = states.iter().rfind(changed).map_or(i64::MAX, |s| s.0);
             by_job.entry(job.to_owned()).or_default().push((first, last, id.to_owned()));
