@@ -2,6 +2,9 @@
 //!
 //! Build it: [`Nomad::new`], [`Nomad::add_node`], [`Nomad::add_group`], [`Nomad::place`] for what runs at the start.
 //!
+//! A node, group or allocation is known by its number, in the order they were made: an index into [`Nomad::groups`],
+//! [`Nomad::allocations`] and whatever is kept beside them. What was placed at the start says nothing: read it there.
+//!
 //! Time: [`Nomad::next_event`] says when something happens by itself (ask [`Consul::next_event`] too), [`Nomad::advance`] makes it
 //! happen, Consul's part of it included and in order, and appends to a list of [`Event`]s what happened to processes and to
 //! their places in discovery. Everything else acts at [`Nomad::now`].
@@ -25,6 +28,8 @@ mod lists;
 mod placement;
 mod state;
 mod stopping;
+#[cfg(test)]
+mod tests;
 mod version;
 mod view;
 
@@ -211,7 +216,7 @@ impl Nomad {
 
     /// A moment from now, between so many milliseconds.
     fn soon(&mut self, least: u64, most: u64) -> Time {
-        self.now + self.luck.span(Duration::from_millis(least), Duration::from_millis(most))
+        Time(self.now.0 + least + self.luck.below(most - least + 1))
     }
 
     /// The raft index of one more write.
