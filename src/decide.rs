@@ -121,7 +121,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     }
     let may_finish = if no_node { Step::Satisfied } else { nodes::over(scope, budget, now) };
     if (may_write || no_node) && may_finish.is_satisfied() && sight.is_satisfied() {
-        let finish = finish(scope, no_node, now);
+        let finish = finish(scope, balancing.release, no_node, now);
         if finish.is_satisfied() {
             return Decision { action: Action::End(Outcome::Interrupted), reason: Reason::NothingLeft };
         }
@@ -140,19 +140,13 @@ fn no_node(scope: &Scope<'_>) -> bool {
 }
 
 /// Everything is over: discovery, one last look at all of it, and the completion.
-fn finish(scope: &Scope<'_>, no_node: bool, now: Time) -> Step {
+fn finish(scope: &Scope<'_>, release: Time, no_node: bool, now: Time) -> Step {
     let seen = scope.seen;
     let vanished = scope.vanished().map(|(until, _)| until);
     let over_at = seen.history.nomad_changed.max(vanished).unwrap_or(Time(0));
     let discovery = registrations::discovery(scope, over_at, now);
     let mut parts = Vec::new();
-    let stale: Vec<_> = balancers::groups(scope)
-        .into_iter()
-        .filter(|(arn, _)| {
-            let entry = seen.balancers.iter().find(|b| b.arn == *arn);
-            entry.is_some_and(|b| b.sight.fresh_at() < Some(over_at) && b.sight.last().is_some_and(|g| g.targets.is_some()))
-        })
-        .collect();
+    let stale = balancers::seen_before(scope, over_at.max(release));
     if !stale.is_empty() {
         parts.push(Part::TargetGroups { groups: stale, attributes_again: false });
     }
@@ -179,7 +173,7 @@ fn finish(scope: &Scope<'_>, no_node: bool, now: Time) -> Step {
 fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool) -> Outcome {
     if no_node {
         Outcome::NoNode
-    } else if !proved {
+    } else if !proved || scope.row_is_gone() {
         Outcome::Unconfirmed
     } else if was_forced(scope) {
         Outcome::Forced

@@ -17,6 +17,13 @@ use crate::time::Time;
 /// A call's time-out and a second for rounding: how much later than the first of our deadlines another may be (D3).
 const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
 
+/// After this a registration of what is over is named, and no longer waited for (D8).
+const LEFTOVER_WAIT: Duration = Duration::from_mins(10);
+/// How old a look at the load balancers may be when something is stopped, and a call's time-out.
+const LOOK_AGE: Duration = Duration::from_secs(18);
+/// Two drains this close together were decided without knowing of each other.
+const RACE: Duration = Duration::from_secs(2);
+
 /// An invariant that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -39,6 +46,8 @@ pub struct Oracle {
     pub machine_died: bool,
     /// Allocations' groups that an operator stopped or purged.
     pub meddled: bool,
+    /// When somebody last registered the instance again.
+    pub registered_again: Option<Time>,
     /// Since when the ingress has been deaf for the first time.
     pub deaf_since: Option<Time>,
     /// When decamp first told Nomad to stop something.
@@ -95,7 +104,8 @@ impl Oracle {
     pub fn hand(&mut self, at: Time, hand: &Hand) {
         match hand {
             Hand::MachineDies => self.machine_died = true,
-            Hand::PurgeJob | Hand::StopJob => self.meddled = true,
+            Hand::PurgeJob | Hand::StopJob | Hand::PurgeNode => self.meddled = true,
+            Hand::Register(_) => self.registered_again = Some(at),
             Hand::DeafIngress(true) => self.deaf_since = self.deaf_since.or(Some(at)),
             Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
             Hand::KillAgent => self.agent_died = self.agent_died.or(Some(at)),
@@ -115,6 +125,7 @@ impl Oracle {
                     && self.forced.is_none()
                     && self.machine_stopped.is_none()
                     && !self.meddled
+                    && !self.just_registered_again()
                     && self.operator_drained.is_none();
                 if by_us && let Some(port) = traffic.routed_door(event.allocation, balancers) {
                     let group = nomad.allocation(event.allocation).group;
@@ -160,13 +171,16 @@ impl Oracle {
                     self.over_before_last_drain = self.last_over;
                 }
                 self.first_drain.get_or_insert(at);
-                self.last_drain = Some(at);
+                let before = self.last_drain.replace(at);
                 if meta.phase == Phase::Forced {
                     self.forced.get_or_insert(at);
                 }
                 let force = at + deadline.span();
                 let first = *self.deadline.get_or_insert(force);
-                if first + DEADLINE_TOLERANCE < force {
+                // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
+                let raced = before.is_some_and(|before| at.since(before) < RACE);
+                let exempt = raced || meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1);
+                if !exempt && first + DEADLINE_TOLERANCE < force {
                     self.broke(
                         at,
                         "S4",
@@ -189,6 +203,12 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    /// Whether somebody registered the instance again so shortly before a drain that no look could show it, or after it.
+    #[must_use]
+    pub fn just_registered_again(&self) -> bool {
+        self.registered_again.is_some_and(|again| self.last_drain.is_some_and(|drain| drain.since(again) < LOOK_AGE))
     }
 
     fn own_node(&mut self, at: Time, node: crate::ids::NodeId, nomad: &Nomad, cast: &Cast) {
@@ -221,15 +241,17 @@ impl Oracle {
             }
         }
         let Some(node) = cast.node.filter(|_| claims) else { return };
+        let row_gone = *verdict == Outcome::Unconfirmed && !nomad.node(node).registered;
         let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
             let group = &nomad.groups()[a.group.index()].spec.group;
             !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
         });
-        if let Some((_, allocation)) = alive {
+        if let Some((_, allocation)) = alive.filter(|_| !row_gone) {
             let title = nomad.groups()[allocation.group.index()].spec.group.title();
             self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
         }
-        if claims_registrations && consul.agent_lives(cast.consul_node) {
+        let leftover = self.last_over.is_some_and(|over| LEFTOVER_WAIT <= at.since(over));
+        if claims_registrations && consul.agent_lives(cast.consul_node) && !leftover {
             let state = consul.node(cast.consul_node);
             let left = state.entries().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
             if let Some(entry) = left {

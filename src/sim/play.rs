@@ -167,6 +167,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         ended_at: BEGIN,
     };
     company.perform();
+    let told = 0 < company.hired;
     let (outcome, first_told, ended_at) = (company.outcome.clone(), company.first_told, company.ended_at);
     drop(company);
     let mut stage = stage.into_inner();
@@ -174,10 +175,12 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     stage.advance(end);
     let faultless = faults.is_empty() && play.crashes.is_empty();
     let spot = faults.has(Fault::SpotInterruption);
-    stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout);
+    if told {
+        stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout);
+    }
     let mut record = record.borrow_mut();
     let findings = record.first_drain.take().map_or_else(Vec::new, |kept| foreseen_losses(&kept.0, &kept.1, &kept.2));
-    let requests = judge::judge(&mut stage, faults, outcome.as_ref(), &findings);
+    let requests = judge::judge(&mut stage, faults, told, outcome.as_ref(), &findings);
     let started = first_told.unwrap_or(BEGIN);
     Played {
         above_floor: floor::above_floor(&stage, started, ended_at, balancer_floor, outcome.as_ref()),

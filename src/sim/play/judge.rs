@@ -34,13 +34,13 @@ pub struct Judged {
 }
 
 /// Judges every failed request.
-pub(super) fn judge(stage: &mut Stage, faults: Faults, outcome: Option<&Outcome>, findings: &[Finding]) -> Judged {
+pub(super) fn judge(stage: &mut Stage, faults: Faults, told: bool, outcome: Option<&Outcome>, findings: &[Finding]) -> Judged {
     let failures = std::mem::take(&mut stage.traffic.failures);
     let mut judged = Judged { sent: stage.traffic.sent, failed: failures.len() as u64, ..Judged::default() };
     for failure in failures {
         if is_foreseen(stage, &failure, findings) {
             judged.foreseen += 1;
-        } else if is_the_worlds(stage, faults, &failure, outcome) {
+        } else if !told || is_the_worlds(stage, faults, &failure, outcome) {
             judged.worlds += 1;
         } else {
             judged.attributable += 1;
@@ -77,10 +77,26 @@ fn is_foreseen(stage: &Stage, failure: &Failure, findings: &[Finding]) -> bool {
 
 fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Option<&Outcome>) -> bool {
     let oracle = &stage.oracle;
-    if failure.how == Failed::NoTarget && faults.has(Fault::LastHealthyTarget) {
+    // What operators and machines take away, and what nobody can read beforehand.
+    let of_the_world = match failure.how {
+        Failed::NoTarget => faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted),
+        Failed::CutByBalancer => faults.has(Fault::TargetGroupDeleted),
+        Failed::NoCopy => faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere),
+        Failed::CopyClosed => faults.has(Fault::LeftoverRegistration),
+        Failed::CopyDied => faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some(),
+        Failed::DoorClosed | Failed::DoorDied => false,
+    };
+    if of_the_world {
+        return true;
+    }
+    let hook_deleted = faults.has(Fault::HookDeleted) || faults.has(Fault::ActionCompletedBySomebody);
+    if hook_deleted && oracle.verdict.is_none() && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
         return true;
     }
     if oracle.machine_died && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
+        return true;
+    }
+    if oracle.just_registered_again() && matches!(failure.how, Failed::DoorClosed | Failed::DoorDied | Failed::CutByBalancer) {
         return true;
     }
     if oracle.meddled || oracle.operator_drained.is_some() || oracle.agent_died.is_some_and(|at| at <= failure.at) {

@@ -154,10 +154,12 @@ impl Cluster {
     }
 
     fn draw_behaviour(&mut self, faults: Faults, place: u64) -> Behaviour {
-        let stuck = faults.has(Fault::StuckStop) && place == 0;
+        // Nobody can tell that what a purge took out of every list also survives its SIGKILL.
+        let stuck = faults.has(Fault::StuckStop) && !faults.has(Fault::JobPurged) && place == 0;
         Behaviour {
             starts_in: Duration::from_millis(300 + self.luck.below(4000)),
-            healthy_in: secs(1 + self.luck.below(10)),
+            // Only what passes its checks is healthy, and `min_healthy_time` comes on top.
+            healthy_in: secs(3 + self.luck.below(10)),
             stops_in: Duration::from_millis(200 + self.luck.below(2000)),
             ignores_signal: stuck,
             survives_kill_for: if stuck { secs(self.luck.below(120)) } else { Duration::ZERO },
