@@ -4,10 +4,9 @@ use decamp::decide::{
     Action, Cause, Effect, EffectKind, Lifecycle, LifecycleAction, LifecycleResult, Outcome, Part, Phase, Reason, Refusal, System,
 };
 
+use crate::asked::{completed_by, completion, drain, effects, ended, ends, only_waits, why, writes};
 use crate::facts::{ENTRY, hook, secs};
-use crate::scene::{
-    Scene, calm, calm_and_seen, completion, deregistered, drain, effects, ended, ends, only_waits, over, released, why, writes,
-};
+use crate::scene::{Scene, calm, calm_and_seen, deregistered, over, released};
 
 /// A calm world in which the live look shows this state.
 fn in_state(state: Lifecycle) -> Scene {
@@ -229,11 +228,7 @@ fn the_time_of_entry_is_asked_for_only_if_the_event_does_not_tell_it() {
 fn a_swept_instance_is_completed_by_its_id_under_the_only_hook_of_ours() {
     let mut scene = over(by_a_sweep);
     let decision = scene.next();
-    let named = effects(&decision).iter().find_map(|effect| match effect {
-        Effect::Complete { of, .. } => Some((of.hook.to_string(), of.token.clone())),
-        _ => None,
-    });
-    assert_eq!(named, Some(("decamp".to_owned(), None)), "{decision:?}");
+    assert_eq!(completed_by(&decision), Some(("decamp".to_owned(), None)), "{decision:?}");
 }
 
 #[test]
@@ -243,12 +238,8 @@ fn a_token_that_is_refused_is_given_up_for_the_instance_id() {
     assert_eq!(completion(&decision).1, Outcome::Departed { waiting_for: None });
     scene.refuse(&decision, &Refusal::NoActiveAction);
     scene.pass(1);
-    let decision = scene.next();
-    let token = effects(&decision).iter().find_map(|effect| match effect {
-        Effect::Complete { of, .. } => Some(of.token.clone()),
-        _ => None,
-    });
-    assert_eq!(token, Some(None), "{decision:?}");
+    let decision = scene.until_it_writes(EffectKind::Complete);
+    assert_eq!(completed_by(&decision), Some(("decamp".to_owned(), None)), "{decision:?}");
 }
 
 #[test]
@@ -256,8 +247,7 @@ fn no_active_action_is_success_only_if_a_look_shows_it_past_the_wait() {
     let refused_twice = || {
         let mut scene = over(|_| ());
         for _ in 0..2 {
-            let decision = scene.next();
-            assert!(writes(&decision, EffectKind::Complete), "{decision:?}");
+            let decision = scene.until_it_writes(EffectKind::Complete);
             scene.refuse(&decision, &Refusal::NoActiveAction);
             scene.pass(2);
         }
@@ -275,7 +265,7 @@ fn no_active_action_is_success_only_if_a_look_shows_it_past_the_wait() {
 fn another_hook_that_still_holds_it_is_named() {
     let mut scene = over(|scene| scene.group.hooks.push(hook("another")));
     for _ in 0..2 {
-        let decision = scene.next();
+        let decision = scene.until_it_writes(EffectKind::Complete);
         scene.refuse(&decision, &Refusal::NoActiveAction);
         scene.pass(2);
     }

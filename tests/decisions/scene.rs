@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use decamp::decide::{
     Action, Allocation, Budget, ClientStatus, Decision, Departure, Drain, DrainStatus, Effect, EffectKind, Finding, Group,
-    JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Outcome, Part, Policy, Reason, Refusal,
-    Registrations, Showing, Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
+    JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Part, Policy, Refusal, Registrations, Showing,
+    Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
 };
-use decamp::ids::{AllocationId, TargetGroupArn, TargetId};
+use decamp::ids::{AllocationId, TargetGroupArn};
 use decamp::time::Time;
 
-use crate::facts::{self, ENTRY, instance, secs};
+use crate::asked::{effects, writes};
+use crate::facts::{self, ENTRY, secs};
 
 /// What is so, what was seen of it, and when it is now.
 #[derive(Debug, Clone)]
@@ -119,6 +120,16 @@ impl Scene {
         }
     }
 
+    /// The next decision that is neither look nor a heartbeat alone.
+    pub(crate) fn until_no_heartbeat(&mut self) -> Decision {
+        let decision = self.next();
+        if !matches!(effects(&decision), [Effect::Heartbeat(_)]) {
+            return decision;
+        }
+        self.obey(&decision);
+        self.next()
+    }
+
     /// What is decided of what was seen.
     pub(crate) fn decide(&self) -> Decision {
         decide(&self.departure, &self.seen, &self.policy, self.now)
@@ -202,7 +213,7 @@ impl Scene {
     fn take_effect(&mut self, effect: &Effect) {
         match effect {
             Effect::Heartbeat(_) => {}
-            Effect::MakeIneligible(_) => self.node().eligible = false,
+            Effect::MakeIneligible(node) => self.node_of(*node).eligible = false,
             Effect::Deregister { group, targets } => {
                 let gone = |t: &Target| targets.iter().any(|other| (&other.id, other.port) == (&t.id, t.port));
                 self.targets(group, |t| {
@@ -211,16 +222,18 @@ impl Scene {
                     }
                 });
             }
-            Effect::Drain { deadline, ignore_system_jobs, meta, .. } => {
+            Effect::Drain { node, deadline, ignore_system_jobs, meta } => {
                 let (until, ignore) = (self.now + deadline.span(), *ignore_system_jobs);
-                let node = self.node();
+                let node = self.node_of(*node);
                 node.eligible = false;
                 node.drain = Some(Drain { force_deadline: Some(until), ignore_system_jobs: ignore });
                 node.last_drain = Some(LastDrain { status: DrainStatus::Draining, meta: Some(meta.clone()) });
-                self.allocations(|a| {
-                    let stays = a.group.csi_plugin || a.group.kind == JobKind::Batch || a.group.kind == JobKind::SysBatch;
+                let mut all = node.allocations.to_vec();
+                for a in &mut all {
+                    let stays = a.group.csi_plugin || matches!(a.group.kind, JobKind::Batch | JobKind::SysBatch);
                     a.wanted &= stays || ignore && a.group.kind == JobKind::System;
-                });
+                }
+                node.allocations = all.into();
             }
             Effect::Complete { .. } => self.lifecycle = Lifecycle::Past,
         }
@@ -235,6 +248,10 @@ impl Scene {
 
     pub(crate) fn node(&mut self) -> &mut Node {
         &mut self.nomad.nodes[0]
+    }
+
+    fn node_of(&mut self, id: decamp::ids::NodeId) -> &mut Node {
+        self.nomad.nodes.iter_mut().find(|node| node.id == id).expect("the node is there")
     }
 
     /// Changes allocations of the node.
@@ -300,7 +317,7 @@ impl Scene {
     /// What was told to stop is over.
     pub(crate) fn stopped_are_over(&mut self) {
         self.allocations(|a| {
-            if !a.wanted {
+            if !a.wanted && a.client != ClientStatus::Lost {
                 a.client = ClientStatus::Complete;
             }
         });
@@ -320,81 +337,4 @@ impl Scene {
         let left: Vec<_> = self.consul.services.iter().filter(|r| !over.contains(&r.allocation)).cloned().collect();
         self.consul.services = left.into();
     }
-}
-
-/// What is written, if anything.
-pub(crate) fn effects(decision: &Decision) -> &[Effect] {
-    match &decision.action {
-        Action::Do(effects) => effects,
-        Action::Look(_) | Action::Wait { .. } | Action::End(_) => &[],
-    }
-}
-
-/// Whether something of this kind is written.
-pub(crate) fn writes(decision: &Decision, kind: EffectKind) -> bool {
-    effects(decision).iter().any(|effect| effect.kind() == kind)
-}
-
-/// The outcome, if it is over.
-pub(crate) fn ended(decision: &Decision) -> Option<&Outcome> {
-    match &decision.action {
-        Action::End(outcome) => Some(outcome),
-        Action::Look(_) | Action::Do(_) | Action::Wait { .. } => None,
-    }
-}
-
-/// The name of the reason.
-pub(crate) fn why(decision: &Decision) -> &'static str {
-    decision.reason.word()
-}
-
-/// Nothing is written, and the reason is this one.
-#[track_caller]
-pub(crate) fn only_waits(decision: &Decision, reason: &str) {
-    assert!(matches!(decision.action, Action::Wait { .. }), "it waits: {decision:?}");
-    assert_eq!(why(decision), reason, "{decision:?}");
-}
-
-/// It ends with this outcome, for this reason, and nothing is written.
-#[track_caller]
-pub(crate) fn ends(decision: &Decision, outcome: &Outcome, reason: &Reason) {
-    assert_eq!((ended(decision), &decision.reason), (Some(outcome), reason), "{decision:?}");
-}
-
-/// The result and the verdict of the completion that is written.
-#[track_caller]
-pub(crate) fn completion(decision: &Decision) -> (decamp::decide::LifecycleResult, Outcome) {
-    let found = effects(decision).iter().find_map(|effect| match effect {
-        Effect::Complete { result, verdict, .. } => Some((*result, verdict.clone())),
-        Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Deregister { .. } | Effect::Drain { .. } => None,
-    });
-    found.unwrap_or_else(|| panic!("it completes the action: {decision:?}"))
-}
-
-/// The drain that is written: deadline in seconds, whether system jobs stay, and what it says of itself.
-#[track_caller]
-pub(crate) fn drain(decision: &Decision) -> (u64, bool, decamp::decide::DrainMeta) {
-    let found = effects(decision).iter().find_map(|effect| match effect {
-        Effect::Drain { deadline, ignore_system_jobs, meta, .. } => {
-            Some((deadline.span().as_secs(), *ignore_system_jobs, meta.clone()))
-        }
-        Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Deregister { .. } | Effect::Complete { .. } => None,
-    });
-    found.unwrap_or_else(|| panic!("it drains: {decision:?}"))
-}
-
-/// What is deregistered: group, target and port.
-pub(crate) fn deregistrations(decision: &Decision) -> Vec<(TargetGroupArn, TargetId, u16)> {
-    let mut all = Vec::new();
-    for effect in effects(decision) {
-        if let Effect::Deregister { group, targets } = effect {
-            all.extend(targets.iter().map(|t| (group.clone(), t.id.clone(), t.port)));
-        }
-    }
-    all
-}
-
-/// A target of ours at this port.
-pub(crate) fn ours(port: u16) -> Target {
-    facts::target(TargetId::Instance(instance()), port)
 }
