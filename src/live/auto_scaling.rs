@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_sdk_autoscaling::Client;
 
 use self::group::Groups;
+pub use self::group::target_groups;
 use self::lifecycle::lifecycle;
 use super::aws::{Aws, Use, refusal, unseen};
 use super::shared::{Crowd, Gather, Limiter, PATIENCE};
