@@ -32,6 +32,8 @@ pub struct Settings {
     pub consul: Option<Connection>,
     /// How AWS is reached.
     pub aws: Aws,
+    /// How much the Lambda logs. `AWS_LAMBDA_LOG_LEVEL`, which Lambda itself sets.
+    pub log_level: Option<String>,
     /// What is worth a warning although it was accepted.
     pub warnings: Vec<String>,
 }
@@ -135,7 +137,16 @@ impl Settings {
         let nomad = connection::nomad(&reader, &mut warnings)?;
         let consul = if policy.consul { Some(connection::consul(&reader, &mut warnings)?) } else { None };
         policy::fits(&reader, &policy, nomad.timeout)?;
-        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, warnings })
+        Ok(Self {
+            mode,
+            policy,
+            allowed,
+            nomad,
+            consul,
+            aws: aws::read(&reader)?,
+            log_level: reader.text("AWS_LAMBDA_LOG_LEVEL"),
+            warnings,
+        })
     }
 }
 

@@ -13,6 +13,7 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 /// This machine's clock as it stood at the start, carried on by a clock that never jumps, put right by what servers say.
 #[derive(Debug)]
 pub struct Clock {
+    began: Instant,
     base: Mutex<Base>,
 }
 
@@ -35,7 +36,7 @@ impl Base {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { base: Mutex::new(Base::read()) }
+        Self { began: Instant::now(), base: Mutex::new(Base::read()) }
     }
 }
 
@@ -44,6 +45,12 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Time {
         self.lock().now()
+    }
+
+    /// How long this clock has run, whatever servers said meanwhile.
+    #[must_use]
+    pub fn steady(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// When this process will see that time; now, if it has passed.

@@ -1,5 +1,7 @@
 //! The real systems behind the one seam that the rules know.
 
+use std::time::Duration;
+
 use futures_util::future::{Either, join, join_all, select};
 use tokio::time::sleep_until;
 
@@ -11,6 +13,10 @@ use crate::world::World;
 impl World for Live {
     fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    fn steady(&self) -> Duration {
+        self.clock.steady()
     }
 
     async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
@@ -66,7 +72,7 @@ impl World for Live {
             Effect::Drain { node, deadline, ignore_system_jobs, meta } => {
                 self.nomad.drain(*node, *deadline, *ignore_system_jobs, meta).await
             }
-            Effect::Complete { of, result } => {
+            Effect::Complete { of, result, .. } => {
                 let answer = self.auto_scaling.complete(&departure.asg, departure.instance, of, *result).await;
                 if answer.is_ok() {
                     self.crowd.leave(departure.instance);
