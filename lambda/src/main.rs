@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use decamp::live::Live;
-use decamp::settings::Settings;
+use decamp::settings::{LogLevel, Settings};
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use tracing::{Instrument, error, info_span, warn};
@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn serve() -> anyhow::Result<()> {
     let settings = Settings::from_environment();
-    logging::begin(settings.as_ref().ok().and_then(|settings| settings.log_level.as_deref()));
+    logging::begin(settings.as_ref().map_or(LogLevel::Info, |settings| settings.log_level));
     let settings = settings.inspect_err(|why| error!("decamp cannot work with its settings: {why}"))?;
     for warning in &settings.warnings {
         warn!("{warning}");
