@@ -55,7 +55,7 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
         return among(vec![heartbeat, Step::Look(parts, reason)], now);
     }
     if !confirmed.is_satisfied() {
-        return among(vec![heartbeat, at_the_end(scope, budget, now), confirmed], now);
+        return among(vec![at_the_end(scope, budget, now), confirmed, heartbeat], now);
     }
     let interrupted = matches!(departure.cause, Cause::Interruption { .. });
     if !interrupted && !leaving::is_ours(scope) {
@@ -66,7 +66,7 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
     }
     let held = leaving::held(scope, now);
     if !held.is_satisfied() {
-        return among(vec![heartbeat, held, Step::wait(budget.end, Reason::Held)], now);
+        return among(vec![held, heartbeat, Step::wait(budget.end, Reason::Held)], now);
     }
     walk_out(scope, budget, heartbeat, now)
 }
@@ -86,7 +86,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     }
     let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
     let balancing = balancers::balancing(scope, budget, now);
-    let mut steps = vec![heartbeat, nodes::keep_work_off(scope, may_write, now), balancing.step.clone(), sight.clone()];
+    let mut steps = vec![balancing.step.clone(), nodes::keep_work_off(scope, may_write, now), sight.clone()];
     if seen.consul.at().is_none() {
         // The control look (D9): what is registered is seen before anything is stopped.
         steps.push(nodes::discovery_out_of_sight(scope, now));
@@ -103,6 +103,8 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
             steps.push(Step::wait(budget.force_at, Reason::TimeIsShort));
         }
     }
+    // Last, so that a wait is named by what it waits for.
+    steps.push(heartbeat);
     steps.push(Step::wait(budget.end, Reason::TimeIsUp));
     let satisfied = steps.iter().all(|step| !matches!(step, Step::Do(..) | Step::Look(..)));
     if !(satisfied && balancing.released) {
@@ -119,7 +121,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     }
     let may_finish = if no_node { Step::Satisfied } else { nodes::over(scope, budget, now) };
     if (may_write || no_node) && may_finish.is_satisfied() && sight.is_satisfied() {
-        let finish = finish(scope, no_node, now);
+        let finish = finish(scope, balancing.release, no_node, now);
         if finish.is_satisfied() {
             return Decision { action: Action::End(Outcome::Interrupted), reason: Reason::NothingLeft };
         }
@@ -138,19 +140,13 @@ fn no_node(scope: &Scope<'_>) -> bool {
 }
 
 /// Everything is over: discovery, one last look at all of it, and the completion.
-fn finish(scope: &Scope<'_>, no_node: bool, now: Time) -> Step {
+fn finish(scope: &Scope<'_>, release: Time, no_node: bool, now: Time) -> Step {
     let seen = scope.seen;
     let vanished = scope.vanished().map(|(until, _)| until);
     let over_at = seen.history.nomad_changed.max(vanished).unwrap_or(Time(0));
     let discovery = registrations::discovery(scope, over_at, now);
     let mut parts = Vec::new();
-    let stale: Vec<_> = balancers::groups(scope)
-        .into_iter()
-        .filter(|(arn, _)| {
-            let entry = seen.balancers.iter().find(|b| b.arn == *arn);
-            entry.is_some_and(|b| b.sight.fresh_at() < Some(over_at) && b.sight.last().is_some_and(|g| g.targets.is_some()))
-        })
-        .collect();
+    let stale = balancers::seen_before(scope, over_at.max(release));
     if !stale.is_empty() {
         parts.push(Part::TargetGroups { groups: stale, attributes_again: false });
     }
@@ -177,7 +173,7 @@ fn finish(scope: &Scope<'_>, no_node: bool, now: Time) -> Step {
 fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool) -> Outcome {
     if no_node {
         Outcome::NoNode
-    } else if !proved {
+    } else if !proved || scope.row_is_gone() {
         Outcome::Unconfirmed
     } else if was_forced(scope) {
         Outcome::Forced

@@ -16,8 +16,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const LOOK_FOR_NODE_EVERY: Duration = Duration::from_secs(5);
 /// How often a token without sight is read again (D9).
 const READ_TOKEN_EVERY: Duration = Duration::from_secs(60);
+/// How old a look at the load balancers may be when something is stopped.
+const RECENT: Duration = Duration::from_secs(12);
 /// A drain is hung when two looks at least this far apart agree (D4).
 const HUNG_AFTER: Duration = Duration::from_secs(2);
+/// Services are drained ahead of the rest only if there is this much of the delay left: two drains close together are a risk.
+const WORTH_IT: Duration = Duration::from_secs(5);
 /// Subtracted from a deadline that is sent again, so that it never moves later (D4).
 const RESEND_MARGIN: Duration = Duration::from_secs(2);
 /// Nomad tells system allocations to stop a moment after it says "complete"; what is still wanted later than this has landed.
@@ -49,7 +53,14 @@ pub(super) fn keep_work_off(scope: &Scope<'_>, may_write: bool, now: Time) -> St
     if nomad.nodes.is_empty() {
         return match seen.history.no_node_since {
             // It was there in this run: collected by Nomad, or purged by somebody. What vanished with it is waited for elsewhere.
-            _ if !seen.history.known.is_empty() => Step::Satisfied,
+            _ if !seen.history.known.is_empty() => {
+                let next = looked + LOOK_FOR_NODE_EVERY;
+                match scope.vanished() {
+                    Some((until, _)) if now < until && next <= now => Step::Look(vec![Part::Nomad], Reason::NoNodeYet),
+                    Some((until, _)) if now < until => Step::wait(next, Reason::NoNodeYet),
+                    Some(_) | None => Step::Satisfied,
+                }
+            }
             Some(since) if since + scope.policy.no_node_wait <= now => Step::Satisfied,
             Some(since) => {
                 let next = (looked + LOOK_FOR_NODE_EVERY).min(since + scope.policy.no_node_wait);
@@ -85,7 +96,7 @@ pub(super) fn draining(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing
 }
 
 fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &Node, now: Time) -> Step {
-    let drain = Sending { scope, budget, node, now };
+    let drain = Sending { scope, budget, node, release: balancing.release, now };
     if scope.left(node).next().is_none() && node.drain.is_none() {
         return Step::Satisfied;
     }
@@ -100,7 +111,9 @@ fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &N
         };
     }
     if let Some(strategy) = &node.drain {
-        if phase == Some(Phase::Services) && balancing.released && system_jobs_wanted(scope, node) {
+        // Nomad stops system jobs last anyway, and before 1.10.3 a drain that meets one under way may mark too many at once.
+        let services_left = scope.left(node).any(|a| a.group.kind != JobKind::System);
+        if phase == Some(Phase::Services) && balancing.released && !services_left && system_jobs_wanted(scope, node) {
             return drain.start(Phase::All, Reason::WorkLeft);
         }
         let may_resend = matches!(phase, Some(Phase::All | Phase::Again)) && !strategy.ignore_system_jobs;
@@ -143,6 +156,7 @@ fn system_jobs_wanted(scope: &Scope<'_>, node: &Node) -> bool {
 /// an ingress that does not hear of a stop goes on sending.
 fn services_may_go(scope: &Scope<'_>, balancing: &Balancing, node: &Node, now: Time) -> bool {
     balancing.deregistered
+        && now + WORTH_IT <= balancing.release
         && scope.left(node).any(|a| a.group.kind != JobKind::System && a.wanted)
         && may_drain_beside_the_delay(scope, balancing.release, now)
 }
@@ -174,6 +188,7 @@ struct Sending<'a> {
     scope: &'a Scope<'a>,
     budget: &'a Budget,
     node: &'a Node,
+    release: Time,
     now: Time,
 }
 
@@ -189,6 +204,11 @@ impl Sending<'_> {
         let blind = discovery_out_of_sight(self.scope, self.now);
         if !blind.is_satisfied() && self.now < self.budget.until {
             return blind;
+        }
+        // What was released long ago may have been registered again meanwhile (fault 33).
+        let old = super::balancers::seen_before(self.scope, (self.now - RECENT).max(self.release));
+        if phase != Phase::Services && !old.is_empty() && self.now < self.budget.until {
+            return Step::Look(vec![Part::TargetGroups { groups: old, attributes_again: false }], Reason::MustConfirm);
         }
         self.send(phase, WholeSeconds::at_most(self.until().since(self.now)), reason)
     }

@@ -32,9 +32,14 @@ pub(super) fn discovery(scope: &Scope<'_>, over_at: Time, now: Time) -> Discover
     }
     if native {
         let step = gone(scope, &seen.nomad_services, Part::NomadServices, System::Nomad, over_at, now);
-        if all.step.is_satisfied() {
-            all.step = step;
-        }
+        all.step = match (all.step, step) {
+            (Step::Look(mut parts, reason), Step::Look(more, _)) => {
+                parts.extend(more);
+                Step::Look(parts, reason)
+            }
+            (Step::Satisfied, step) => step,
+            (first, _) => first,
+        };
     }
     all
 }

@@ -4,6 +4,10 @@ use super::snapshot::{Allocation, JobKind, Node, Provider, Snapshot, Target, Tar
 use super::{Departure, Policy};
 use crate::ids::{AllocationId, TargetId};
 use crate::time::Time;
+use std::time::Duration;
+
+/// An agent that lives finds its row gone at its next heartbeat, and registers anew: eligible, with what it still runs.
+const REJOIN: Duration = Duration::from_secs(60);
 
 /// One departure's view of what counts as left (D5, D6).
 pub(super) struct Scope<'a> {
@@ -52,11 +56,12 @@ impl Scope<'_> {
     /// job's allocation (fault 61), or one that an earlier worker counted on its drain and this run never saw (D2).
     pub(super) fn vanished(&self) -> Option<(Time, Option<AllocationId>)> {
         let history = &self.seen.history;
+        let rejoin = if self.row_is_gone() { REJOIN } else { Duration::ZERO };
         let unlisted = history
             .known
             .iter()
             .filter(|k| !k.over && !k.listed && !k.group.csi_plugin)
-            .map(|k| (k.shown + k.group.longest_stop(self.policy.poststop), Some(k.id)));
+            .map(|k| (k.shown + k.group.longest_stop(self.policy.poststop) + rejoin, Some(k.id)));
         let first = history.first_nomad?;
         let noted = self.nodes().iter().filter_map(|node| {
             let meta = node.last_drain.as_ref()?.meta.as_ref()?;
@@ -65,6 +70,12 @@ impl Scope<'_> {
             (ours && listed < meta.allocations).then(|| (first + meta.longest_stop, None))
         });
         unlisted.chain(noted).max_by_key(|(until, _)| *until)
+    }
+
+    /// Whether the node itself vanished, with allocations on it that were never seen over: purged by somebody, most likely.
+    pub(super) fn row_is_gone(&self) -> bool {
+        self.seen.nomad.last().is_some_and(|nomad| nomad.nodes.is_empty())
+            && self.seen.history.known.iter().any(|k| !k.over && !k.group.csi_plugin)
     }
 
     /// Whether a target is this instance (D7). An address is ours only in a group that was named.

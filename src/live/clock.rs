@@ -13,8 +13,8 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 /// This machine's clock as it stood at the start, carried on by a clock that never jumps, put right by what servers say.
 #[derive(Debug)]
 pub struct Clock {
-    began: Instant,
     base: Mutex<Base>,
+    began: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ impl Base {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { began: Instant::now(), base: Mutex::new(Base::read()) }
+        Self { base: Mutex::new(Base::read()), began: Instant::now() }
     }
 }
 
@@ -47,7 +47,7 @@ impl Clock {
         self.lock().now()
     }
 
-    /// How long this clock has run, whatever servers said meanwhile.
+    /// How long this clock has been going, whatever servers say of the time.
     #[must_use]
     pub fn steady(&self) -> Duration {
         self.began.elapsed()

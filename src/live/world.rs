@@ -72,7 +72,7 @@ impl World for Live {
             Effect::Drain { node, deadline, ignore_system_jobs, meta } => {
                 self.nomad.drain(*node, *deadline, *ignore_system_jobs, meta).await
             }
-            Effect::Complete { of, result, .. } => {
+            Effect::Complete { of, result, verdict: _ } => {
                 let answer = self.auto_scaling.complete(&departure.asg, departure.instance, of, *result).await;
                 if answer.is_ok() {
                     self.crowd.leave(departure.instance);

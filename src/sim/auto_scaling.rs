@@ -16,6 +16,10 @@ mod instance;
 mod looks;
 mod setup;
 mod states;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod whatever_happens;
 
 use std::sync::Arc;
 
@@ -31,6 +35,9 @@ use super::load_balancers::LoadBalancers;
 use super::luck::Luck;
 use crate::ids::InstanceId;
 use crate::time::Time;
+
+/// How many instances that are gone are remembered for their activities.
+const REMEMBERED: usize = 256;
 
 /// Auto Scaling in one account and Region.
 #[derive(Debug, Clone)]
@@ -142,6 +149,21 @@ impl AutoScaling {
         }
         self.now = self.now.max(to);
         balancers.advance(to);
+        self.forget();
+    }
+
+    /// Old instances are kept for their activities only, and not for ever.
+    fn forget(&mut self) {
+        if self.instances.len() <= REMEMBERED {
+            return;
+        }
+        let gone = self.instances.iter().filter(|instance| !instance.listed).count();
+        let mut surplus = gone.saturating_sub(REMEMBERED);
+        self.instances.retain(|instance| {
+            let forgotten = !instance.listed && 0 < surplus;
+            surplus -= usize::from(forgotten);
+            !forgotten
+        });
     }
 
     /// What happened since this was last called.

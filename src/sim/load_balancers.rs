@@ -10,6 +10,8 @@ mod group;
 mod hands;
 mod looks;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

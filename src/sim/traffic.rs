@@ -75,6 +75,7 @@ pub struct Failure {
 /// A request that something on the instance holds.
 #[derive(Debug, Clone, Copy)]
 struct Held {
+    since: Time,
     until: Time,
     door: Option<AllocationNumber>,
     copy: Option<AllocationNumber>,
@@ -199,7 +200,7 @@ impl Traffic {
         let (behind, is_ingress) = (self.doors[door].behind, self.doors[door].is_ingress);
         let Some(number) = behind else {
             // What listens there is not Nomad's: it stays until the machine goes.
-            return self.held.push(Held { until, door: None, copy: None, service: None, front });
+            return self.held.push(Held { since: at, until, door: None, copy: None, service: None, front });
         };
         if !self.process(number).listens {
             return self.fail(at, Failed::DoorClosed, Some(number), None, front);
@@ -207,14 +208,14 @@ impl Traffic {
         if is_ingress {
             self.go_to_service(at, until, Some(number), front);
         } else {
-            self.held.push(Held { until, door: Some(number), copy: None, service: None, front });
+            self.held.push(Held { since: at, until, door: Some(number), copy: None, service: None, front });
         }
     }
 
     fn go_to_service(&mut self, at: Time, until: Time, door: Option<AllocationNumber>, front: usize) {
         let Some((service, copy)) = self.ingress.choose(&mut self.luck) else {
             // No service at all: the ingress itself answers.
-            return self.hold(Held { until, door, copy: None, service: None, front });
+            return self.hold(Held { since: at, until, door, copy: None, service: None, front });
         };
         let Some(copy) = copy else {
             return self.fail(at, Failed::NoCopy, None, Some(service), front);
@@ -224,7 +225,7 @@ impl Traffic {
             return self.fail(at, Failed::CopyClosed, Some(copy), Some(service), front);
         }
         let copy = process.on_ours.then_some(copy);
-        self.hold(Held { until, door, copy, service: Some(service), front });
+        self.hold(Held { since: at, until, door, copy, service: Some(service), front });
     }
 
     fn hold(&mut self, held: Held) {
@@ -260,7 +261,7 @@ impl Traffic {
             let until = at + self.takes_some();
             self.sent += 1;
             if self.process(copy).listens {
-                self.hold(Held { until, door: None, copy: Some(copy), service: Some(service), front: 0 });
+                self.hold(Held { since: at, until, door: None, copy: Some(copy), service: Some(service), front: 0 });
             } else {
                 self.fail(at, Failed::CopyClosed, Some(copy), Some(service), 0);
             }
@@ -327,14 +328,25 @@ impl Traffic {
         self.failures.append(&mut failures);
     }
 
-    /// The load balancer closes what is still under way on a target whose delay is over.
-    pub fn target_gone(&mut self, at: Time, front: usize, port: u16) {
-        let Some(door) = self.doors.iter().find(|d| d.front == front && d.port == port) else { return };
-        let Some(number) = door.behind else { return };
+    /// The load balancer closes what is still under way on a target whose delay is over. What it sent there after the
+    /// deregistration, because its routing lagged, has its own delay.
+    pub fn target_gone(&mut self, at: Time, front: usize, delay: Duration) {
         let before = self.held.len();
-        self.held.retain(|held| !(held.door == Some(number) && held.front == front && at < held.until));
+        let deregistered = at - delay;
+        let cut = |held: &Held| held.door.is_some() && held.front == front && held.since <= deregistered && at < held.until;
+        self.held.retain(|held| !cut(held));
         for _ in self.held.len()..before {
-            self.fail(at, Failed::CutByBalancer, Some(number), None, front);
+            self.fail(at, Failed::CutByBalancer, None, None, front);
         }
+    }
+
+    /// A port of the instance that a load balancer still routes to and that this allocation listens on.
+    #[must_use]
+    pub fn routed_door(&self, allocation: AllocationNumber, balancers: &LoadBalancers) -> Option<u16> {
+        let routed = |door: &&Door| {
+            let routes = balancers.routes(&self.fronts[door.front]);
+            door.behind == Some(allocation) && routes.iter().any(|r| r.port == door.port && self.ours.contains(&r.id))
+        };
+        self.doors.iter().find(routed).map(|door| door.port)
     }
 }

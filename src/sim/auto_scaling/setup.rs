@@ -97,6 +97,13 @@ impl HookSetup {
         Self { name, transition, heartbeat_timeout, default_result, metadata: None, target_groups: Vec::new() }
     }
 
+    /// The same hook with metadata that names these target groups.
+    #[must_use]
+    pub fn naming(self, target_groups: Vec<TargetGroupArn>) -> Self {
+        let metadata = serde_json::json!({ "target_groups": target_groups }).to_string();
+        Self { metadata: Some(metadata.into()), target_groups, ..self }
+    }
+
     /// How long an action lives at all.
     #[must_use]
     pub fn global_timeout(&self) -> Duration {

@@ -99,14 +99,18 @@ impl LifecycleState {
     #[must_use]
     pub fn seen(self) -> Lifecycle {
         match self {
-            Self::Terminating | Self::WarmedTerminating => Lifecycle::Terminating,
+            // `Warmed:Pending` is the way into the warm pool before its hook begins.
+            Self::Terminating | Self::WarmedTerminating | Self::WarmedPending => Lifecycle::Terminating,
             Self::TerminatingWait | Self::WarmedTerminatingWait => Lifecycle::Waiting,
             Self::WarmedPendingWait => Lifecycle::WaitingForWarmPool,
             Self::TerminatingProceed
             | Self::Terminated
             | Self::WarmedTerminatingProceed
             | Self::WarmedTerminated
-            | Self::WarmedPendingProceed => Lifecycle::Past,
+            | Self::WarmedPendingProceed
+            | Self::WarmedStopped
+            | Self::WarmedRunning
+            | Self::WarmedHibernated => Lifecycle::Past,
             Self::TerminatingRetained | Self::WarmedTerminatingRetained | Self::WarmedPendingRetained => Lifecycle::Retained,
             Self::Pending
             | Self::PendingWait
@@ -120,11 +124,7 @@ impl LifecycleState {
             | Self::ReplacingRootVolume
             | Self::ReplacingRootVolumeWait
             | Self::ReplacingRootVolumeProceed
-            | Self::RootVolumeReplaced
-            | Self::WarmedPending
-            | Self::WarmedStopped
-            | Self::WarmedRunning
-            | Self::WarmedHibernated => Lifecycle::Staying(self.name().into()),
+            | Self::RootVolumeReplaced => Lifecycle::Staying(self.name().into()),
         }
     }
 

@@ -47,13 +47,13 @@ impl LoadBalancers {
     /// calls once for all of its groups ([`LoadBalancers::describe_groups`]).
     ///
     /// # Errors
-    /// Throttled or denied. Attributes that cannot be read are no error: the delay is `None`.
+    /// Throttled or denied. Attributes that cannot be read for whatever reason are no error: the delay is `None`.
     pub fn look_group(&mut self, arn: &TargetGroupArn, attached: bool, known: Option<Known>) -> Result<TargetGroup, Unseen> {
         let known = match known {
             Some(known) => known,
             None => {
                 let kind = self.group(arn).map_or(Kind::Nlb, |group| group.setup.kind);
-                Known { kind, delay: self.read_delay(arn)? }
+                Known { kind, delay: self.delay(arn).ok() }
             }
         };
         let targets = match self.targets(arn) {
@@ -62,14 +62,6 @@ impl LoadBalancers {
             Err(error) => return Err(error.unseen()),
         };
         Ok(TargetGroup { arn: arn.clone(), attached, kind: known.kind, delay: known.delay, targets })
-    }
-
-    fn read_delay(&mut self, arn: &TargetGroupArn) -> Result<Option<Duration>, Unseen> {
-        match self.delay(arn) {
-            Ok(delay) => Ok(Some(delay)),
-            Err(ApiError::TargetGroupNotFound | ApiError::AccessDenied) => Ok(None),
-            Err(error) => Err(error.unseen()),
-        }
     }
 
     /// `DescribeTargetHealth` without a filter: every target that is registered or draining.
