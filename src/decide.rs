@@ -31,6 +31,8 @@ use self::step::{Step, decide_among};
 use crate::time::Time;
 use std::time::Duration;
 
+/// How old the last look at the load balancers may be: a registration that is waited for long may outlast it.
+const STALE: Duration = Duration::from_secs(60);
 /// Right before completion the node is read once more, unless that was this recently: work that landed late would show.
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
@@ -146,7 +148,7 @@ fn finish(scope: &Scope<'_>, release: Time, no_node: bool, now: Time) -> Step {
     let over_at = seen.history.nomad_changed.max(vanished).unwrap_or(Time(0));
     let discovery = registrations::discovery(scope, over_at, now);
     let mut parts = Vec::new();
-    let stale = balancers::seen_before(scope, over_at.max(release));
+    let stale = balancers::seen_before(scope, over_at.max(release).max(now - STALE));
     if !stale.is_empty() {
         parts.push(Part::TargetGroups { groups: stale, attributes_again: false });
     }
@@ -198,7 +200,7 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     if now < budget.end {
         return Step::Satisfied;
     }
-    let over = scope.seen.nomad.last().is_some()
+    let over = scope.seen.nomad.now().is_some()
         && scope.all_left().next().is_none()
         && scope.vanished().is_none_or(|(until, _)| until <= now);
     let released = balancers::balancing(scope, budget, now).released;

@@ -19,9 +19,13 @@ pub(super) struct Scope<'a> {
 impl Scope<'_> {
     /// Whether an allocation must be over before the instance may go.
     pub(super) fn counts(&self, allocation: &Allocation) -> bool {
+        !self.stays(allocation) && !self.seen.history.was_lost_before(allocation.id)
+    }
+
+    /// Whether an allocation is left running by intent: CSI plugins, and system jobs where the policy leaves them.
+    pub(super) fn stays(&self, allocation: &Allocation) -> bool {
         let group = &allocation.group;
-        let stays = group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs();
-        !stays && !self.seen.history.was_lost_before(allocation.id)
+        group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs()
     }
 
     /// Whether system jobs stay: only if the policy says so and none of them serves a target (D6).

@@ -48,6 +48,10 @@ pub struct Oracle {
     pub meddled: bool,
     /// When somebody last registered the instance again.
     pub registered_again: Option<Time>,
+    /// When an operator purged the node, or a job before we looked.
+    pub purged: Option<Time>,
+    /// Whether a worker has looked at Nomad.
+    pub looked: bool,
     /// Since when the ingress has been deaf for the first time.
     pub deaf_since: Option<Time>,
     /// When decamp first told Nomad to stop something.
@@ -104,7 +108,12 @@ impl Oracle {
     pub fn hand(&mut self, at: Time, hand: &Hand) {
         match hand {
             Hand::MachineDies => self.machine_died = true,
-            Hand::PurgeJob | Hand::StopJob | Hand::PurgeNode => self.meddled = true,
+            Hand::PurgeJob | Hand::StopJob | Hand::PurgeNode => {
+                self.meddled = true;
+                if *hand == Hand::PurgeNode || *hand == Hand::PurgeJob && !self.looked {
+                    self.purged = self.purged.or(Some(at));
+                }
+            }
             Hand::Register(_) => self.registered_again = Some(at),
             Hand::DeafIngress(true) => self.deaf_since = self.deaf_since.or(Some(at)),
             Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
@@ -119,7 +128,7 @@ impl Oracle {
             return;
         }
         match event.what {
-            What::Over => self.last_over = Some(at),
+            What::Over | What::Ended { .. } => self.last_over = Some(at),
             What::Signalled => {
                 let by_us = self.first_drain.is_some()
                     && self.forced.is_none()
@@ -133,7 +142,7 @@ impl Oracle {
                     self.broke(at, "S1", format!("{title} was stopped while port {port} was still routed to"));
                 }
             }
-            What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } | What::ToldToStop | What::Ended { .. } => {}
+            What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } | What::ToldToStop => {}
         }
     }
 
@@ -241,7 +250,8 @@ impl Oracle {
             }
         }
         let Some(node) = cast.node.filter(|_| claims) else { return };
-        let row_gone = *verdict == Outcome::Unconfirmed && !nomad.node(node).registered;
+        // A purge takes the evidence out of every list; what was never listed to us cannot be known.
+        let row_gone = self.purged.is_some();
         let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
             let group = &nomad.groups()[a.group.index()].spec.group;
             !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)

@@ -134,7 +134,8 @@ impl Cluster {
         }
         group.count = if self.luck.one_in(10) { 1 } else { u32::try_from(2 + self.luck.below(4)).unwrap_or(2) };
         group.max_parallel = Some(if self.luck.one_in(10) { 2 } else { 1 });
-        let provider = if self.luck.one_in(8) { Provider::Nomad } else { Provider::Consul };
+        let provider =
+            if self.luck.one_in(8) && self.nomad.version().has_services() { Provider::Nomad } else { Provider::Consul };
         group.services.push(Service { name: name("service-", place), provider });
         if badly && self.luck.one_in(3) {
             group.tasks[0].kill_timeout = secs(self.luck.below(4));
