@@ -216,7 +216,7 @@ impl Sending<'_> {
     /// released long ago may have been registered again (fault 33); and the node, because another worker may have drained it.
     fn confirming(&self, phase: Phase) -> Step {
         let mut parts = Vec::new();
-        match discovery_out_of_sight(self.scope, self.now) {
+        match discovery_out_of_sight(self.scope, JUST_NOW, self.now) {
             Step::Look(more, _) => parts.extend(more),
             Step::Satisfied => {}
             blind @ (Step::Wait { .. } | Step::Do(..)) => return blind,
@@ -252,10 +252,10 @@ impl Sending<'_> {
 }
 
 /// Discovery must be in sight before anything is stopped: while it is away, an ingress goes on sending to what is gone.
-pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, now: Time) -> Step {
+pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, at_most: Duration, now: Time) -> Step {
     let seen = scope.seen;
     if scope.policy.consul && scope.declares(Provider::Consul) {
-        let fresh = seen.consul.fresh_at().is_some_and(|at| now < at + LOOK_EVERY);
+        let fresh = seen.consul.fresh_at().is_some_and(|at| now <= at + at_most);
         if !fresh {
             let reason = if seen.consul.at().is_some() { Reason::MustConfirm } else { Reason::MustLook };
             return look_again(&seen.consul, Part::Consul, System::Consul, now, reason);

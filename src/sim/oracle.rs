@@ -229,7 +229,7 @@ impl Oracle {
     /// Whether somebody registered the instance again so shortly before a drain that no look could show it, or after it.
     #[must_use]
     pub fn just_registered_again(&self) -> bool {
-        self.registered_again.is_some_and(|again| self.last_drain.is_some_and(|drain| drain.since(again) < LOOK_AGE))
+        self.registered_again.is_some_and(|again| self.first_drain.is_some_and(|drain| drain.since(again) < LOOK_AGE))
     }
 
     fn own_node(&mut self, at: Time, node: crate::ids::NodeId, nomad: &Nomad, cast: &Cast) {

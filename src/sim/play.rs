@@ -80,18 +80,23 @@ pub struct Played {
 struct Record {
     trace: Option<Vec<String>>,
     first_drain: Option<Box<(Departure, Snapshot, Policy)>>,
-    stopped: bool,
+    foreseen_at: u8,
     overlapped: bool,
     mark: u64,
     last_wait: Option<String>,
 }
 
 impl Record {
-    /// What was foreseen counts as of the first drain, or if there is none, of the first write.
+    /// What was foreseen counts as of the first drain; if there is none, of the first deregistration, or of the first write.
     fn wants_findings(&mut self, effects: &[Effect]) -> bool {
-        let stops = effects.iter().any(|e| matches!(e, Effect::Drain { .. } | Effect::Complete { .. }));
-        let wants = self.first_drain.is_none() || stops && !self.stopped;
-        self.stopped |= stops;
+        let rank = |effect: &Effect| match effect {
+            Effect::Heartbeat(_) | Effect::MakeIneligible(_) => 1,
+            Effect::Deregister { .. } => 2,
+            Effect::Drain { .. } | Effect::Complete { .. } => 3,
+        };
+        let most = effects.iter().map(rank).max().unwrap_or(0);
+        let wants = self.foreseen_at < most;
+        self.foreseen_at = self.foreseen_at.max(most);
         wants
     }
 }
