@@ -30,7 +30,10 @@ fn main() {
         for x in seed..seed + n {
             let p = play_seed(x, draw, &driver, false);
             let over = p.calls.aws.saturating_sub(5 * p.groups as u32 + 6);
-            if p.above_floor.is_some_and(|f| f.as_secs() > 3) || over > 0 {
+            if p.calls.aws + p.calls.nomad + p.calls.consul > 3000 {
+                println!("{x} CALLS {:?} {:?}", p.calls, faults_of(x, draw).iter().map(|f| f.name()).collect::<Vec<_>>());
+            }
+            if draw == Draw::None && p.above_floor.is_some_and(|f| f.as_secs() > 3) || over > 0 {
                 println!("{x} {:?} over {over} G {}", p.above_floor, p.groups);
             }
         }
