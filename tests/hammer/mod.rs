@@ -23,7 +23,7 @@ pub(crate) struct Target {
     pub(crate) good: fn() -> Vec<Vec<u8>>,
     /// Parses an input and says in a word what came out. A panic is a finding, and this alone is timed.
     pub(crate) parse: fn(&[u8]) -> &'static str,
-    /// Checks what must always hold of the answer, as slowly as it likes. A panic is a finding.
+    /// Checks what takes longer than parsing to check, as slowly as it likes. A panic is a finding.
     pub(crate) check: fn(&[u8]),
 }
 

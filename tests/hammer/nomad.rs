@@ -7,9 +7,9 @@ use decamp::live::nomad::{read_node, read_policy};
 use super::{Target, count, halves};
 
 /// A node and its allocations.
-pub(super) const NODE: Target = Target { name: "nomad-node", good: nodes, parse: parse_node };
+pub(super) const NODE: Target = Target { name: "nomad-node", good: nodes, parse: parse_node, check: |_| () };
 /// A policy of the token.
-pub(super) const POLICY: Target = Target { name: "nomad-policy", good: policies, parse: parse_policy };
+pub(super) const POLICY: Target = Target { name: "nomad-policy", good: policies, parse: parse_policy, check: |_| () };
 
 fn nodes() -> Vec<Vec<u8>> {
     let calm = r#"{"ID":"80159abf-6fa2-c784-68a1-15b16ae6a51a","Name":"client1","Status":"ready","SchedulingEligibility":"eligible","HTTPAddr":"10.0.0.10:4646","Attributes":{"unique.platform.aws.instance-id":"i-0123456789abcdef0","nomad.version":"2.0.5","unique.consul.name":"client1"},"Meta":{},"DrainStrategy":null,"LastDrain":null,"ModifyIndex":21}"#;

@@ -8,9 +8,9 @@ use decamp::settings::duration;
 use super::{Target, count};
 
 /// A span of time.
-pub(super) const SPAN: Target = Target { name: "span", good: spans, parse: parse_span };
+pub(super) const SPAN: Target = Target { name: "span", good: spans, parse: parse_span, check: |_| () };
 /// A hook's NotificationMetadata.
-pub(super) const METADATA: Target = Target { name: "metadata", good: metadata, parse: parse_metadata };
+pub(super) const METADATA: Target = Target { name: "metadata", good: metadata, parse: parse_metadata, check: |_| () };
 
 fn spans() -> Vec<Vec<u8>> {
     ["90s", "5m", "1h30m", "1h30m15s", "90", " 2h ", "250ms", "0", "1d", "7d", "604800"]
