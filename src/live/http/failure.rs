@@ -11,6 +11,9 @@ use crate::settings::Secret;
 /// How much of a server's text is repeated: enough for a sentence.
 const LONGEST_TEXT: usize = 200;
 
+/// No token is shorter than this; Nomad's and Consul's are UUIDs or longer.
+const SHORTEST_TOKEN: usize = 8;
+
 /// Why a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -122,7 +125,8 @@ pub(super) fn plain_text(body: &[u8], token: Option<&Secret>) -> Arc<str> {
     // A token may straddle the end of what is kept: it is taken out before the text is cut.
     let far = &body[..body.len().min(LONGEST_TEXT * 8)];
     let mut text = String::from_utf8_lossy(far).into_owned();
-    if let Some(token) = token.filter(|t| !t.is_blank()) {
+    // What is shorter is no token, and might stand in any word.
+    if let Some(token) = token.filter(|t| SHORTEST_TOKEN <= t.expose().len()) {
         text = text.replace(token.expose(), "***");
     }
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_TEXT).collect();

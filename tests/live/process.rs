@@ -1,0 +1,58 @@
+//! Real agents as child processes, found on the PATH, and gone with the test.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program of this name on the PATH; without one the test says that it is skipped.
+pub(crate) fn on_the_path(name: &str) -> Option<PathBuf> {
+    let output = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().ok()?;
+    let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    if path.is_empty() {
+        println!("skipped: no {name} on the path");
+        return None;
+    }
+    Some(path.into())
+}
+
+/// A running agent. It is killed when it is dropped.
+pub(crate) struct Agent(Child);
+
+impl Agent {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(quiet.spawn().expect("it can be started"))
+    }
+
+    /// Kills it at once, so that it cannot say good-bye.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().expect("it is ours");
+        self.0.wait().expect("it is ours");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Ports on this address that are free right now.
+pub(crate) fn free_ports<const N: usize>(address: &str) -> [u16; N] {
+    let taken: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind((address, 0)).expect("a port"));
+    taken.map(|listener| listener.local_addr().expect("it is bound").port())
+}
+
+/// Waits until `is` answers something, and fails the test with `what` if it never does.
+pub(crate) async fn until<T>(what: &str, patience: Duration, mut is: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = is().await {
+            return answer;
+        }
+        assert!(began.elapsed() < patience, "{what}: not within {patience:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
