@@ -1,17 +1,226 @@
 //! Thinking: what is seen goes in, the next step and its reason come out. No I/O, no clock, no `.await`.
 
 mod action;
+mod balancers;
+mod budget;
 mod departure;
+mod leaving;
+mod losses;
+mod nodes;
 mod outcome;
 mod policy;
 mod reason;
+mod registrations;
+mod scope;
 mod sight;
 pub mod snapshot;
+mod step;
 
 pub use self::action::*;
+pub use self::budget::{Budget, our_hook};
 pub use self::departure::*;
+pub use self::losses::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};
 pub use self::outcome::*;
 pub use self::policy::*;
 pub use self::reason::*;
 pub use self::sight::*;
 pub use self::snapshot::*;
+
+use self::scope::Scope;
+use self::step::{Step, decide_among};
+use crate::time::Time;
+use std::time::Duration;
+
+/// Right before completion the node is read once more, unless that was this recently: work that landed late would show.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
+/// The next step of a departure, and why.
+///
+/// Total: every snapshot has an answer. The concerns stand in the order of a departure; each says what it wants, all writes
+/// together come before all looks, and those before the shortest wait.
+#[must_use]
+pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
+    let scope = &Scope { departure, seen, policy };
+    let budget = &Budget::of(departure, seen, policy);
+    if let Some(decision) = leaving::ended(scope, budget, now) {
+        return decision;
+    }
+    let heartbeat = leaving::heartbeat(scope, budget, now);
+    let confirmed = leaving::confirmed(scope, budget, now);
+    if let Step::Look(mut parts, reason) = confirmed {
+        // The first round of looks: Nomad does not depend on what Auto Scaling answers.
+        if seen.nomad.at().is_none() && seen.nomad.blind().is_none() {
+            parts.extend([Part::Nomad, Part::NomadSight]);
+        }
+        return among(vec![heartbeat, Step::Look(parts, reason)], now);
+    }
+    if !confirmed.is_satisfied() {
+        return among(vec![at_the_end(scope, budget, now), confirmed, heartbeat], now);
+    }
+    let interrupted = matches!(departure.cause, Cause::Interruption { .. });
+    if !interrupted && !leaving::is_ours(scope) {
+        return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::NoHookOfOurs };
+    }
+    if budget.end <= now {
+        return among(vec![at_the_end(scope, budget, now)], now);
+    }
+    let held = leaving::held(scope, now);
+    if !held.is_satisfied() {
+        return among(vec![held, heartbeat, Step::wait(budget.end, Reason::Held)], now);
+    }
+    walk_out(scope, budget, heartbeat, now)
+}
+
+/// The departure proper: everything that is done for an instance that is leaving by a hook of ours.
+fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> Decision {
+    let seen = scope.seen;
+    let sight = nodes::sight(scope, now);
+    if scope.policy.refuse_without_sight {
+        if let Some(NomadSight::Short(missing)) = seen.nomad_sight.now() {
+            let outcome = Outcome::Refused { why: missing.clone() };
+            return Decision { action: Action::End(outcome), reason: Reason::NoSight(missing.clone()) };
+        }
+        if seen.nomad_sight.at().is_none() {
+            return among(vec![heartbeat, sight], now);
+        }
+    }
+    let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
+    let balancing = balancers::balancing(scope, budget, now);
+    let mut steps = vec![balancing.step.clone(), nodes::keep_work_off(scope, may_write, now), sight.clone()];
+    if seen.consul.at().is_none() {
+        // The control look (D9): what is registered is seen before anything is stopped.
+        steps.push(nodes::discovery_out_of_sight(scope, now));
+    }
+    let no_node = no_node(scope);
+    if may_write && !no_node {
+        let draining = nodes::draining(scope, budget, &balancing, now);
+        steps.push(draining);
+        let begun = !seen.history.drains.is_empty() || scope.nodes().iter().any(|node| node.drain.is_some());
+        if balancing.released || begun {
+            steps.push(nodes::over(scope, budget, now));
+        }
+        if now < budget.force_at {
+            steps.push(Step::wait(budget.force_at, Reason::TimeIsShort));
+        }
+    }
+    // Last, so that a wait is named by what it waits for.
+    steps.push(heartbeat);
+    steps.push(Step::wait(budget.end, Reason::TimeIsUp));
+    let satisfied = steps.iter().all(|step| !matches!(step, Step::Do(..) | Step::Look(..)));
+    if !(satisfied && balancing.released) {
+        return among(steps, now);
+    }
+    if let Some(until) = nodes::agent_dead_until(scope, budget).filter(|_| scope.all_left().next().is_some()) {
+        if until <= now {
+            let policy = scope.policy;
+            steps.push(leaving::complete(scope, policy.on_timeout, Outcome::AgentDead, Reason::AgentDead { until }, now));
+        } else {
+            steps.push(Step::wait(until, Reason::AgentDead { until }));
+        }
+        return among(steps, now);
+    }
+    let may_finish = if no_node { Step::Satisfied } else { nodes::over(scope, budget, now) };
+    if (may_write || no_node) && may_finish.is_satisfied() && sight.is_satisfied() {
+        let finish = finish(scope, no_node, now);
+        if finish.is_satisfied() {
+            return Decision { action: Action::End(Outcome::Interrupted), reason: Reason::NothingLeft };
+        }
+        steps.push(finish);
+    }
+    among(steps, now)
+}
+
+/// No node of any status is this instance, and it was waited for.
+fn no_node(scope: &Scope<'_>) -> bool {
+    let history = &scope.seen.history;
+    let waited = scope.seen.nomad.at().zip(history.no_node_since);
+    scope.seen.nomad.now().is_some_and(|nomad| nomad.nodes.is_empty())
+        && history.known.is_empty()
+        && waited.is_some_and(|(at, since)| since + scope.policy.no_node_wait <= at)
+}
+
+/// Everything is over: discovery, one last look at all of it, and the completion.
+fn finish(scope: &Scope<'_>, no_node: bool, now: Time) -> Step {
+    let seen = scope.seen;
+    let vanished = scope.vanished().map(|(until, _)| until);
+    let over_at = seen.history.nomad_changed.max(vanished).unwrap_or(Time(0));
+    let discovery = registrations::discovery(scope, over_at, now);
+    let mut parts = Vec::new();
+    let stale: Vec<_> = balancers::groups(scope)
+        .into_iter()
+        .filter(|(arn, _)| {
+            let entry = seen.balancers.iter().find(|b| b.arn == *arn);
+            entry.is_some_and(|b| b.sight.fresh_at() < Some(over_at) && b.sight.last().is_some_and(|g| g.targets.is_some()))
+        })
+        .collect();
+    if !stale.is_empty() {
+        parts.push(Part::TargetGroups { groups: stale, attributes_again: false });
+    }
+    match discovery.step {
+        Step::Satisfied => {}
+        Step::Look(more, _) => parts.extend(more),
+        waiting @ (Step::Wait { .. } | Step::Do(..)) if parts.is_empty() => return waiting,
+        Step::Wait { .. } | Step::Do(..) => {}
+    }
+    if seen.nomad.fresh_at().is_none_or(|at| at + LAST_LOOK < now) {
+        parts.push(Part::Nomad);
+    }
+    if !parts.is_empty() {
+        return Step::Look(parts, Reason::MustConfirm);
+    }
+    if matches!(scope.departure.cause, Cause::Interruption { .. }) {
+        return Step::Satisfied;
+    }
+    let verdict = verdict(scope, no_node, discovery.proved);
+    leaving::complete(scope, LifecycleResult::Continue, verdict, Reason::NothingLeft, now)
+}
+
+/// How a departure ends in which nothing is left.
+fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool) -> Outcome {
+    if no_node {
+        Outcome::NoNode
+    } else if !proved {
+        Outcome::Unconfirmed
+    } else if was_forced(scope) {
+        Outcome::Forced
+    } else {
+        Outcome::Departed { waiting_for: None }
+    }
+}
+
+/// Whether allocations were cut short: by a deadline that was seen to pass, or by a forced drain of ours.
+fn was_forced(scope: &Scope<'_>) -> bool {
+    let forced = |node: &Node| {
+        let meta = node.last_drain.as_ref().and_then(|d| d.meta.as_ref());
+        meta.is_some_and(|meta| meta.phase == Phase::Forced && meta.action == scope.departure.mark())
+    };
+    scope.seen.history.cut_by_deadline
+        || scope.seen.history.drains.iter().any(|d| d.phase == Phase::Forced)
+        || scope.nodes().iter().any(forced)
+}
+
+/// The one end (D1): decamp itself completes the action, by `on_timeout`.
+fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
+    if now < budget.end {
+        return Step::Satisfied;
+    }
+    let over = scope.seen.nomad.last().is_some()
+        && scope.all_left().next().is_none()
+        && scope.vanished().is_none_or(|(until, _)| until <= now);
+    let released = balancers::balancing(scope, budget, now).released;
+    let verdict = match (over && released, was_forced(scope)) {
+        (true, true) => Outcome::Forced,
+        (true, false) => Outcome::Unconfirmed,
+        (false, _) => Outcome::TimedOut,
+    };
+    leaving::complete(scope, scope.policy.on_timeout, verdict, Reason::TimeIsUp, now)
+}
+
+/// The concerns' wishes as one decision. If none has any, something has to be seen again.
+fn among(steps: Vec<Step>, now: Time) -> Decision {
+    let decision = decide_among(steps);
+    decision.unwrap_or(Decision {
+        action: Action::Wait { until: now + Duration::from_secs(5), watch: Vec::new() },
+        reason: Reason::MustLook,
+    })
+}

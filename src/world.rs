@@ -2,6 +2,7 @@
 
 use crate::decide::{Departure, Effect, Part, Refusal, Showing, Snapshot};
 use crate::time::Time;
+use std::time::Duration;
 
 /// A world to look at and to act in.
 ///
@@ -10,6 +11,10 @@ use crate::time::Time;
 pub trait World {
     /// The time, by the servers' clocks as far as they were heard.
     fn now(&self) -> Time;
+
+    /// How long this world has been looked at, by a clock that nothing sets: unlike `now`, it never jumps when a server's clock
+    /// is first heard.
+    fn steady(&self) -> Duration;
 
     /// Looks at `parts`, at the same time where they do not depend on one another. Answers for each of them, in any order
     /// (for `TargetGroups` one answer a group). It takes at most a few seconds, and never fails: what could not be seen is `Unseen`.

@@ -1,3 +1,57 @@
 //! The Lambda: event in, answer out, nothing else.
 
-fn main() {}
+mod departing;
+mod fleet;
+mod logging;
+mod pass;
+mod real;
+mod telling;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use aws_lambda_events::sqs::SqsBatchResponse;
+use decamp::settings::Settings;
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+use tracing::{Instrument, error, info_span, warn};
+
+use crate::pass::{Invocation, pass};
+use crate::real::Real;
+
+fn main() -> anyhow::Result<()> {
+    // One thread: a departure waits far more than it computes, and below 1,769 MB a function has less than one processor.
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    tokio.block_on(serve())
+}
+
+async fn serve() -> anyhow::Result<()> {
+    let settings = Settings::from_environment();
+    logging::begin(None);
+    let settings = settings.inspect_err(|why| error!("decamp cannot work with its settings: {why}"))?;
+    for warning in &settings.warnings {
+        warn!("{warning}");
+    }
+    let real = Real::new(&settings).await;
+    let first = AtomicBool::new(true);
+    let handler = service_fn(|event: LambdaEvent<Box<RawValue>>| {
+        let (real, settings, first) = (&real, &settings, &first);
+        async move {
+            let cold_start = first.swap(false, Ordering::Relaxed);
+            let request = event.context.request_id.clone();
+            let span = info_span!("invocation", cold_start, function_request_id = request);
+            Ok::<_, lambda_runtime::Error>(invoked(real, settings, &event).instrument(span).await)
+        }
+    });
+    lambda_runtime::Runtime::new(handler).run().await.map_err(|why| anyhow::anyhow!("the runtime API went away: {why}"))
+}
+
+async fn invoked(real: &Real, settings: &Settings, event: &LambdaEvent<Box<RawValue>>) -> SqsBatchResponse {
+    // Between two invocations the process is frozen, and its clocks with it.
+    real.wake();
+    let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(event.context.deadline);
+    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    let print = |line: &str| println!("{line}");
+    pass(&Invocation::begin(real, settings, left, &print), event.payload.get().as_bytes()).await
+}

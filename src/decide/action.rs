@@ -101,6 +101,8 @@ pub enum Effect {
         of: ActionRef,
         /// CONTINUE or ABANDON.
         result: LifecycleResult,
+        /// How the departure has ended, if this is accepted.
+        verdict: Outcome,
     },
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::discovery::Registrations;
-use super::jobs::TaskGroup;
-use super::nomad::{Allocation, ClientStatus, Nomad, Phase};
+use super::jobs::{JobKind, TaskGroup};
+use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, Phase};
 use crate::decide::action::{Effect, Refusal};
+use crate::decide::outcome::Outcome;
 use crate::ids::{AllocationId, NodeId};
 use crate::time::Time;
 
@@ -28,10 +29,16 @@ pub struct History {
     pub agents_dead_since: Option<Time>,
     /// The drains that this run sent.
     pub drains: Vec<SentDrain>,
-    /// Whether a deadline was seen to pass while an allocation that was to run was told to stop by it.
-    pub deadline_cut: bool,
-    /// The first of the latest row of looks that showed a drain hung (D4).
-    pub hung_since: Option<Time>,
+    /// The earliest deadline of a drain that any look showed.
+    pub deadline: Option<Time>,
+    /// Whether allocations that Nomad still wanted were seen to be told to stop by a deadline.
+    pub cut_by_deadline: bool,
+    /// Since when every look showed a drain under way although all but system allocations are over (D4).
+    pub settled_since: Option<Time>,
+    /// Since when every look showed wanted allocations although a drain of all is complete.
+    pub landed_since: Option<Time>,
+    /// The look that last showed an allocation appear, end, or vanish.
+    pub nomad_changed: Option<Time>,
     /// The row of failures of each kind of write.
     pub failures: Vec<(EffectKind, Failures)>,
     /// How often completing was answered with "no active lifecycle action", and when first.
@@ -40,10 +47,10 @@ pub struct History {
     pub completed: Option<Time>,
     /// Whether the token was refused, so that the action is named by instance id.
     pub token_refused: bool,
-    /// Every service whose registration in Consul this run saw, with its allocation: the control look of D9.
-    pub registered: Vec<AllocationId>,
-    /// When everything in scope was first seen to be over, after the last time it was not.
-    pub over_since: Option<Time>,
+    /// Every registration in Consul that this run saw: the control look of D9.
+    pub registered: Vec<(AllocationId, Arc<str>)>,
+    /// What a completion that was sent would mean, accepted or not.
+    pub verdict: Option<Outcome>,
 }
 
 /// An allocation that this run saw not over.
@@ -126,6 +133,13 @@ impl History {
         Self { began: at, ..Self::default() }
     }
 
+    /// The first look set the clock: this run began no earlier and no later than that look.
+    pub fn began_by(&mut self, first_look: Time) {
+        if self.first_nomad.is_none() && self.heartbeat.is_none() && self.failures.is_empty() {
+            self.began = first_look;
+        }
+    }
+
     /// The row of failures of a kind of write, if its last one failed.
     #[must_use]
     pub fn failures(&self, kind: EffectKind) -> Option<&Failures> {
@@ -157,11 +171,14 @@ impl History {
             Effect::Drain { node, meta, .. } => {
                 self.drains.push(SentDrain { node: *node, phase: meta.phase, at: sent, accepted: answer.is_ok() });
             }
-            Effect::Complete { of, .. } => match answer {
-                Ok(()) => self.completed = Some(answered),
-                Err(Refusal::NoActiveAction) => self.refuse(of.token.is_some(), answered),
-                Err(_) => {}
-            },
+            Effect::Complete { of, verdict, .. } => {
+                self.verdict = Some(verdict.clone());
+                match answer {
+                    Ok(()) => self.completed = Some(answered),
+                    Err(Refusal::NoActiveAction) => self.refuse(of.token.is_some(), answered),
+                    Err(_) => {}
+                }
+            }
             Effect::MakeIneligible(_) | Effect::Deregister { .. } => {}
         }
     }
@@ -179,59 +196,92 @@ impl History {
     pub(super) fn see_allocations(&mut self, at: Time, nomad: &Nomad) {
         let first = self.first_nomad.is_none();
         self.first_nomad.get_or_insert(at);
+        let listed_before = self.known.iter().filter(|k| k.listed).count();
         for known in &mut self.known {
             known.listed = false;
         }
+        let mut changed = first;
         for node in &nomad.nodes {
-            let ready = !node.status.is_lost();
-            let past_deadline = node.drain.as_ref().and_then(|d| d.force_deadline).is_some_and(|d| d <= at)
-                || node.drain.is_none() && self.drains.iter().any(|d| d.node == node.id);
+            let deadline_passed = self.deadline.is_some_and(|deadline| deadline <= at);
             for shown in node.allocations.iter() {
-                self.see_allocation(at, shown, first && ready, past_deadline && self.past_until(at));
+                changed |= self.see_allocation(at, shown, first && !node.status.is_lost(), deadline_passed);
+            }
+            if let Some(deadline) = node.drain.as_ref().and_then(|d| d.force_deadline) {
+                self.deadline = Some(self.deadline.map_or(deadline, |d| d.min(deadline)));
             }
         }
+        changed |= self.known.iter().filter(|k| k.listed).count() < listed_before;
+        if changed {
+            self.nomad_changed = Some(at);
+        }
         let found = !nomad.nodes.is_empty();
-        let dead = found && nomad.nodes.iter().all(|n| n.status.is_lost());
         keep_since(&mut self.no_node_since, at, !found);
-        keep_since(&mut self.agents_dead_since, at, dead);
+        keep_since(&mut self.agents_dead_since, at, found && nomad.nodes.iter().all(|n| n.status.is_lost()));
+        let settled = nomad.nodes.iter().any(|n| self.is_settled(n));
+        keep_since(&mut self.settled_since, at, settled);
+        keep_since(&mut self.landed_since, at, nomad.nodes.iter().any(has_landed));
     }
 
-    /// Whether the deadline that this run gave its drains has passed. Set by `deadline`.
-    fn past_until(&self, at: Time) -> bool {
-        self.drains.iter().any(|d| d.accepted && d.at < at)
-    }
-
-    fn see_allocation(&mut self, at: Time, shown: &Allocation, may_be_lost_before: bool, past_deadline: bool) {
+    /// Answers whether this is news: an allocation not known before, or over now.
+    fn see_allocation(&mut self, at: Time, shown: &Allocation, may_be_lost_before: bool, deadline_passed: bool) -> bool {
         let over = shown.client.is_over();
         match self.known.iter_mut().find(|k| k.id == shown.id) {
             Some(known) => {
-                self.deadline_cut |= past_deadline && known.wanted && !shown.wanted && !known.over;
+                self.cut_by_deadline |= deadline_passed && known.wanted && !shown.wanted && !known.over;
+                let news = over && !known.over;
                 known.shown = at;
                 known.listed = true;
                 known.over |= over;
                 known.wanted = shown.wanted;
                 known.lost_before &= shown.client == ClientStatus::Lost;
+                news
             }
-            None if over => {}
-            None => self.known.push(Known {
-                id: shown.id,
-                group: Arc::clone(&shown.group),
-                shown: at,
-                listed: true,
-                over: false,
-                lost_before: may_be_lost_before && shown.client == ClientStatus::Lost,
-                wanted: shown.wanted,
-            }),
+            None if over => false,
+            None => {
+                self.known.push(Known {
+                    id: shown.id,
+                    group: Arc::clone(&shown.group),
+                    shown: at,
+                    listed: true,
+                    over: false,
+                    lost_before: may_be_lost_before && shown.client == ClientStatus::Lost,
+                    wanted: shown.wanted,
+                });
+                true
+            }
         }
+    }
+
+    /// A drain is set, and everything that keeps Nomad from completing it is over.
+    fn is_settled(&self, node: &Node) -> bool {
+        let keeps_it = |a: &Allocation| a.group.kind != JobKind::System && !a.group.csi_plugin && !a.client.is_over();
+        node.drain.is_some() && !node.allocations.iter().any(|a| keeps_it(a) && !self.was_lost_before(a.id))
+    }
+
+    /// Whether an allocation was lost already when this run first saw it (D5).
+    #[must_use]
+    pub fn was_lost_before(&self, id: AllocationId) -> bool {
+        self.known.iter().any(|k| k.id == id && k.lost_before)
     }
 
     pub(super) fn see_registrations(&mut self, seen: &Registrations) {
         for registration in seen.services.iter() {
-            if !self.registered.contains(&registration.allocation) {
-                self.registered.push(registration.allocation);
+            let pair = (registration.allocation, Arc::clone(&registration.service));
+            if !self.registered.contains(&pair) {
+                self.registered.push(pair);
             }
         }
     }
+}
+
+/// A drain of all is complete, but something on the node is wanted to run.
+fn has_landed(node: &Node) -> bool {
+    let complete = node
+        .last_drain
+        .as_ref()
+        .is_some_and(|d| d.status == DrainStatus::Complete && d.meta.as_ref().is_some_and(|meta| meta.phase != Phase::Services));
+    let wanted = |a: &Allocation| a.wanted && !a.client.is_over() && !a.group.csi_plugin;
+    complete && node.drain.is_none() && node.allocations.iter().any(wanted)
 }
 
 /// Since when something has been so without a break.

@@ -1,0 +1,133 @@
+//! One departure in one pass: walked until it ends or the time is up, then kept alive and handed back.
+
+use std::time::Duration;
+
+use decamp::decide::{ActionRef, Budget, Cause, Departure, Effect, Snapshot, our_hook};
+use decamp::metrics;
+use decamp::run::{Ending, How, Manner, Tell, run};
+use decamp::time::plain;
+use tracing::{info, warn};
+
+use crate::fleet::Fleet;
+use crate::pass::Invocation;
+use crate::telling::{Telling, above_the_floor};
+
+/// What became of a departure in this pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Became {
+    /// It needs no more of us.
+    Over,
+    /// Somebody must go on with it, this long from now.
+    HandedBack(Duration),
+}
+
+/// The longest that a message stays hidden between two passes (D15).
+pub(crate) const BETWEEN_PASSES: Duration = Duration::from_secs(5);
+
+/// What is kept of a pass for the heartbeat and the message, when a call hangs.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// Walks a departure for as long as this pass has.
+pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, never_wait: bool) -> Became {
+    let policy = &at.settings.policy;
+    let mut telling = Telling::new(policy);
+    let manner = Manner { stop_at: Some(at.stop_at), observe: at.observes(), never_wait };
+    // The loop stops by the servers' clock. Should that be set back meanwhile, or a call hang, ours stops it a little later.
+    let patience = at.ends - MARGIN;
+    let walked = tokio::time::timeout_at(patience, run(at.fleet, departure, policy, manner, &mut telling)).await;
+    let Ending { how, seen } = walked.unwrap_or_else(|_| {
+        warn!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "hand back", "the time was up in the middle of a call");
+        Ending { how: How::HandedBack, seen: Snapshot::begin(at.fleet.now()) }
+    });
+    let became = match how {
+        How::Ended(outcome, reason) => {
+            let now = at.fleet.now();
+            let began = Budget::of(departure, &seen, policy).began;
+            let seconds = now.since(began).as_secs_f64();
+            let mut values = vec![(metrics::DEPARTURES, 1.0), (metrics::STEPS, f64::from(telling.steps))];
+            if is_a_whole_departure(departure, &seen) {
+                values.push((metrics::DEPARTURE_SECONDS, seconds));
+                let above = above_the_floor(departure, &seen, policy, now);
+                values.extend(above.map(|above| (metrics::SECONDS_ABOVE_FLOOR, above.as_secs_f64())));
+            }
+            at.report(&metrics::line(now, &[(metrics::ASG, &departure.asg), (metrics::OUTCOME, outcome.word())], &values));
+            info!(
+                instance.id = %departure.instance,
+                asg.name = &*departure.asg,
+                outcome = outcome.word(),
+                reason = reason.word(),
+                steps = telling.steps,
+                after_s = now.since(began).as_secs(),
+                "{}: {}, because {reason}",
+                outcome.word(),
+                outcome.meaning()
+            );
+            Became::Over
+        }
+        How::Observed(decision) => {
+            info!(
+                instance.id = %departure.instance,
+                asg.name = &*departure.asg,
+                reason = decision.reason.word(),
+                "observed: this write was next and was not made"
+            );
+            Became::Over
+        }
+        // The sweep comes again by itself, and goes on looking for an observer too.
+        How::HandedBack if never_wait || at.observes() => Became::Over,
+        How::HandedBack => hand_back(at, departure, &seen, &mut telling).await,
+    };
+    count(at, departure, &telling);
+    became
+}
+
+/// Only of a departure by a hook that was seen to be waited in can be said how long it took.
+fn is_a_whole_departure(departure: &Departure, seen: &Snapshot) -> bool {
+    matches!(departure.cause, Cause::Lifecycle(_)) && seen.history.heartbeat.is_some()
+}
+
+/// Keeps the hook alive until the next pass.
+async fn hand_back<F: Fleet>(
+    at: &Invocation<'_, F>,
+    departure: &Departure,
+    seen: &Snapshot,
+    telling: &mut Telling<'_>,
+) -> Became {
+    let budget = Budget::of(departure, seen, &at.settings.policy);
+    let hide = BETWEEN_PASSES.min(budget.heartbeat_timeout / 6);
+    let now = at.fleet.now();
+    if now < budget.end
+        && seen.history.no_active_action.is_none()
+        && let Some(of) = action(at, departure, seen)
+    {
+        let heartbeat = Effect::Heartbeat(of);
+        if let Some(answer) = at.in_time(at.fleet.act(departure, &heartbeat)).await {
+            telling.wrote(departure, &heartbeat, &answer, now);
+        }
+    }
+    info!(
+        instance.id = %departure.instance,
+        asg.name = &*departure.asg,
+        action = "hand back",
+        time_left_s = budget.end.since(now).as_secs(),
+        "handed back for {}",
+        plain(hide)
+    );
+    at.report(&metrics::line(now, &[(metrics::ASG, &departure.asg)], &[(metrics::HANDED_BACK, 1.0)]));
+    Became::HandedBack(hide)
+}
+
+/// The lifecycle action as Auto Scaling knows it: our own hook's name if the looks showed it, else the event's (D10).
+fn action<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, seen: &Snapshot) -> Option<ActionRef> {
+    let told = departure.action()?;
+    let shown = our_hook(departure, seen, &at.settings.policy).map(|hook| hook.name.clone());
+    let token = told.token.clone().filter(|_| !seen.history.token_refused);
+    Some(ActionRef { hook: shown.or_else(|| told.hook.clone())?, token })
+}
+
+fn count<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, telling: &Telling<'_>) {
+    if telling.heartbeats_rejected > 0 {
+        let values = [(metrics::HEARTBEATS_REJECTED, f64::from(telling.heartbeats_rejected))];
+        at.report(&metrics::line(at.fleet.now(), &[(metrics::ASG, &departure.asg)], &values));
+    }
+}

@@ -1,0 +1,302 @@
+//! What one invocation does, answers and leaves undone, in a world that says what the test wants.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use decamp::decide::{Effect, Group, Hook, Lifecycle, Part, Refusal, Showing, Snapshot, Unseen};
+use decamp::live::Leaving;
+use decamp::world::World;
+use serde_json::json;
+
+use super::*;
+
+const INSTANCE: &str = "i-0123456789abcdef0";
+
+/// A group `workers` whose one hook is `decamp`; Nomad is away, so that no departure in it gets far.
+struct Scripted {
+    began: Instant,
+    lifecycle: Lifecycle,
+    leaving: Result<Vec<Leaving>, Unseen>,
+    group: Result<Option<Arc<str>>, Unseen>,
+    /// Whether every write hangs for ever.
+    hangs: bool,
+    acts: RefCell<Vec<&'static str>>,
+    hidden: RefCell<Vec<(String, Duration)>>,
+    looks: RefCell<u32>,
+}
+
+impl Scripted {
+    fn with(lifecycle: Lifecycle) -> Self {
+        Self {
+            began: Instant::now(),
+            lifecycle,
+            leaving: Ok(Vec::new()),
+            group: Ok(None),
+            hangs: false,
+            acts: RefCell::default(),
+            hidden: RefCell::default(),
+            looks: RefCell::default(),
+        }
+    }
+
+    fn heartbeats(&self) -> usize {
+        self.acts.borrow().iter().filter(|act| **act == "heartbeat").count()
+    }
+}
+
+/// When every test begins: a minute after its events.
+fn begin() -> Time {
+    Time::read("2026-03-04T05:07:07Z").unwrap()
+}
+
+impl World for Scripted {
+    fn now(&self) -> Time {
+        begin() + self.began.elapsed()
+    }
+
+    fn steady(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    async fn look(&self, _: &Departure, _: &Snapshot, parts: &[Part]) -> Vec<Showing> {
+        *self.looks.borrow_mut() += 1;
+        let away = || Unseen::Away("connection refused".into());
+        let shown = |part: &Part| match part {
+            Part::Lifecycle => vec![Showing::Lifecycle(Ok(self.lifecycle.clone()))],
+            Part::Group { .. } => vec![Showing::Group(Ok(group()))],
+            Part::TargetGroups { groups, .. } => {
+                groups.iter().map(|(arn, _)| Showing::TargetGroup(arn.clone(), Err(away()))).collect()
+            }
+            Part::Scan => vec![Showing::Scan(Err(away()))],
+            Part::Nomad => vec![Showing::Nomad(Err(away()))],
+            Part::NomadSight => vec![Showing::NomadSight(Err(away()))],
+            Part::Consul => vec![Showing::Consul(Err(away()))],
+            Part::NomadServices => vec![Showing::NomadServices(Err(away()))],
+        };
+        parts.iter().flat_map(shown).collect()
+    }
+
+    async fn pause(&self, _: &Departure, _: &Snapshot, until: Time, _: &[Part]) -> Vec<Showing> {
+        tokio::time::sleep(until.since(self.now())).await;
+        Vec::new()
+    }
+
+    async fn act(&self, _: &Departure, effect: &Effect) -> Result<(), Refusal> {
+        self.acts.borrow_mut().push(crate::telling::step(effect));
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+}
+
+impl Fleet for Scripted {
+    async fn leaving(&self) -> Result<Vec<Leaving>, Unseen> {
+        self.leaving.clone()
+    }
+
+    async fn group_of(&self, _: InstanceId) -> Result<Option<Arc<str>>, Unseen> {
+        self.group.clone()
+    }
+
+    async fn hide(&self, message: &Message, span: Duration) -> Result<(), Refusal> {
+        self.hidden.borrow_mut().push((message.id.to_string(), span));
+        Ok(())
+    }
+}
+
+fn group() -> Group {
+    let hook = Hook {
+        name: "decamp".into(),
+        heartbeat_timeout: Duration::from_secs(180),
+        global_timeout: Duration::from_hours(5),
+        target_groups: Vec::new(),
+    };
+    Group { hooks: vec![hook], attached: Vec::new(), held: false, retains: false, activity_began: None }
+}
+
+fn settings(more: &[(&str, &str)]) -> Settings {
+    let set = [("DECAMP_GROUPS", "workers"), ("DECAMP_ACCOUNTS", "123456789012"), ("DECAMP_REGIONS", "eu-west-1")];
+    let all: Vec<(&str, &str)> = set.iter().chain(more).copied().collect();
+    let get = |name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    Settings::read(&get, &[]).unwrap()
+}
+
+fn termination(instance: &str) -> String {
+    json!({
+        "detail-type": "EC2 Instance-terminate Lifecycle Action", "source": "aws.autoscaling", "account": "123456789012",
+        "region": "eu-west-1", "time": "2026-03-04T05:06:07Z", "resources": [],
+        "detail": {
+            "AutoScalingGroupName": "workers", "LifecycleHookName": "decamp", "EC2InstanceId": instance,
+            "LifecycleActionToken": "11112222-3333-4444-5555-666677778888",
+        },
+    })
+    .to_string()
+}
+
+fn spot() -> String {
+    json!({
+        "detail-type": "EC2 Spot Instance Interruption Warning", "source": "aws.ec2", "account": "123456789012",
+        "region": "eu-west-1", "time": "2026-03-04T05:06:47Z", "resources": [], "detail": {"instance-id": INSTANCE},
+    })
+    .to_string()
+}
+
+/// A batch whose messages are named by their place.
+fn batch(bodies: &[&str]) -> String {
+    let record = |(n, body): (usize, &&str)| json!({"messageId": format!("m-{n}"), "receiptHandle": "h", "body": body, "eventSource": "aws:sqs", "eventSourceARN": "q"});
+    json!({"Records": bodies.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
+}
+
+struct Passed {
+    /// The messages that come back.
+    back: Vec<String>,
+    metrics: String,
+    took: Duration,
+}
+
+async fn invoke(fleet: &Scripted, settings: &Settings, event: &str) -> Passed {
+    let metrics = RefCell::new(String::new());
+    let note = |line: &str| metrics.borrow_mut().push_str(&format!("{line}\n"));
+    let began = Instant::now();
+    let at = Invocation::begin(fleet, settings, Duration::from_secs(60), &note);
+    let answer = pass(&at, event.as_bytes()).await;
+    let took = began.elapsed();
+    Passed {
+        back: answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect(),
+        metrics: metrics.into_inner(),
+        took,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unfinished_departure_is_kept_alive_and_brought_back_before_the_time_is_up() {
+    let fleet = Scripted::with(Lifecycle::Waiting);
+    let passed = invoke(&fleet, &settings(&[]), &batch(&[&termination(INSTANCE)])).await;
+    assert_eq!(passed.back, ["m-0"]);
+    assert_eq!(*fleet.hidden.borrow(), [("m-0".to_owned(), Duration::from_secs(5))]);
+    assert_eq!(fleet.acts.borrow().last(), Some(&"heartbeat"));
+    assert_eq!(passed.took, Duration::from_secs(55));
+    assert!(passed.metrics.contains("HandedBack"), "{}", passed.metrics);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_departure_that_is_over_does_not_come_back() {
+    for lifecycle in [Lifecycle::Gone, Lifecycle::Past, Lifecycle::Staying("InService".into())] {
+        let fleet = Scripted::with(lifecycle);
+        let passed = invoke(&fleet, &settings(&[]), &batch(&[&termination(INSTANCE)])).await;
+        assert!(passed.back.is_empty());
+        assert!(fleet.acts.borrow().iter().all(|act| *act == "heartbeat"), "nothing else is written on an event's word");
+        assert!(passed.metrics.contains("\"Departures\":1.0"), "{}", passed.metrics);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poisoned_record_is_let_go_and_holds_up_nobody() {
+    let fleet = Scripted::with(Lifecycle::Waiting);
+    let foreign = termination(INSTANCE).replace("123456789012", "999999999999");
+    let passed = invoke(&fleet, &settings(&[]), &batch(&["{\"cut off", &termination(INSTANCE), &foreign])).await;
+    assert_eq!(passed.back, ["m-1"]);
+    assert!(passed.metrics.contains("\"Kind\":\"not-json\"") && passed.metrics.contains("\"Kind\":\"foreign-account\""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_told_twice_is_done_once_and_answered_for_both() {
+    let event = termination(INSTANCE);
+    let (one, two) = (Scripted::with(Lifecycle::Waiting), Scripted::with(Lifecycle::Waiting));
+    let alone = invoke(&one, &settings(&[]), &batch(&[&event])).await;
+    let both = invoke(&two, &settings(&[]), &batch(&[&event, &event])).await;
+    assert_eq!((alone.back.len(), both.back.len()), (1, 2));
+    assert_eq!(one.looks, two.looks);
+    assert_eq!(one.heartbeats(), two.heartbeats());
+}
+
+#[tokio::test(start_paused = true)]
+async fn departures_of_one_batch_do_not_wait_for_one_another() {
+    let fleet = Scripted::with(Lifecycle::Waiting);
+    let bodies: Vec<String> = (0..9).map(|n| termination(&format!("i-0000000{n}"))).collect();
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let passed = invoke(&fleet, &settings(&[]), &batch(&bodies)).await;
+    assert_eq!(passed.back.len(), 9);
+    assert_eq!(passed.took, Duration::from_secs(55));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_keeps_all_that_waits_alive_and_waits_for_nothing() {
+    let one = |number: u64, lifecycle: Lifecycle| Leaving {
+        asg: "workers".into(),
+        instance: InstanceId::from_number(number),
+        lifecycle,
+    };
+    let leaving = vec![
+        one(1, Lifecycle::Waiting),
+        one(2, Lifecycle::Waiting),
+        one(3, Lifecycle::Terminating),
+        one(4, Lifecycle::Retained),
+        one(5, Lifecycle::Past),
+    ];
+    let fleet = Scripted { leaving: Ok(leaving), ..Scripted::with(Lifecycle::Waiting) };
+    let passed = invoke(&fleet, &settings(&[]), "{\"decamp\":\"sweep\"}").await;
+    assert_eq!(fleet.heartbeats(), 2);
+    assert_eq!(passed.took, Duration::ZERO);
+    assert!(passed.metrics.contains("\"InstancesWaiting\":2.0") && passed.metrics.contains("\"InstancesRetained\":1.0"));
+    assert!(!passed.metrics.contains("HandedBack"), "to go on later is how a sweep works");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_cannot_see_counts_as_none_and_is_not_brought_back() {
+    let fleet = Scripted { leaving: Err(Unseen::Throttled), ..Scripted::with(Lifecycle::Waiting) };
+    let passed = invoke(&fleet, &settings(&[]), &batch(&["{\"decamp\":\"sweep\"}"])).await;
+    assert!(passed.back.is_empty() && !passed.metrics.contains("Sweeps"), "{}", passed.metrics);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_writes_nothing_and_hides_nothing() {
+    let fleet = Scripted::with(Lifecycle::Waiting);
+    let passed = invoke(&fleet, &settings(&[("DECAMP_MODE", "observe")]), &batch(&[&termination(INSTANCE)])).await;
+    assert!(passed.back.is_empty());
+    assert!(fleet.acts.borrow().is_empty() && fleet.hidden.borrow().is_empty());
+    assert!(0 < *fleet.looks.borrow());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spot_instance_that_is_in_no_group_of_ours_is_left_alone() {
+    for group in [None, Some("payroll".into())] {
+        let fleet = Scripted { group: Ok(group), ..Scripted::with(Lifecycle::Staying("InService".into())) };
+        let passed = invoke(&fleet, &settings(&[]), &batch(&[&spot()])).await;
+        assert!(passed.back.is_empty() && *fleet.looks.borrow() == 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spot_instance_of_ours_is_taken_out_without_a_heartbeat() {
+    let fleet = Scripted { group: Ok(Some("workers".into())), ..Scripted::with(Lifecycle::Staying("InService".into())) };
+    let passed = invoke(&fleet, &settings(&[]), &batch(&[&spot()])).await;
+    assert!(0 < *fleet.looks.borrow());
+    assert_eq!(fleet.heartbeats(), 0, "there is no lifecycle action to keep alive");
+    assert_eq!(passed.back.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spot_instance_whose_group_cannot_be_seen_is_brought_back() {
+    let fleet = Scripted { group: Err(Unseen::Throttled), ..Scripted::with(Lifecycle::Waiting) };
+    let passed = invoke(&fleet, &settings(&[]), &batch(&[&spot()])).await;
+    assert_eq!(passed.back, ["m-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_costs_neither_the_answer_nor_the_message() {
+    let fleet = Scripted { hangs: true, ..Scripted::with(Lifecycle::Waiting) };
+    let passed = invoke(&fleet, &settings(&[]), &batch(&[&termination(INSTANCE)])).await;
+    assert_eq!(passed.back, ["m-0"]);
+    assert!(passed.took <= Duration::from_secs(59), "{:?}", passed.took);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_without_a_queue_is_answered_with_nothing_to_bring_back() {
+    let fleet = Scripted::with(Lifecycle::Waiting);
+    let passed = invoke(&fleet, &settings(&[]), &termination(INSTANCE)).await;
+    assert!(passed.back.is_empty());
+    assert_eq!(fleet.acts.borrow().last(), Some(&"heartbeat"));
+}

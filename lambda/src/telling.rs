@@ -1,0 +1,162 @@
+//! Says what happens to one departure: a line a decision, and what of it is counted.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use decamp::decide::{Action, Budget, Decision, Departure, Effect, Part, Policy, Reason, Refusal, Snapshot, System, Unseen};
+use decamp::run::Tell;
+use decamp::time::{Time, plain};
+use tracing::{debug, error, info, warn};
+
+/// Who is told by the loop, and what was counted meanwhile.
+pub(crate) struct Telling<'a> {
+    policy: &'a Policy,
+    /// Writes that were accepted.
+    pub(crate) steps: u32,
+    /// Heartbeats that Auto Scaling refused.
+    pub(crate) heartbeats_rejected: u32,
+    /// What was told in this pass: a decision that is only made again is told once.
+    told: HashSet<String>,
+}
+
+impl<'a> Telling<'a> {
+    pub(crate) fn new(policy: &'a Policy) -> Self {
+        Self { policy, steps: 0, heartbeats_rejected: 0, told: HashSet::new() }
+    }
+}
+
+impl Tell for Telling<'_> {
+    fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
+        let Decision { action, reason } = decision;
+        let title = title(action, now);
+        let why = if let Reason::CannotSee(system) = reason { blindness(*system, seen) } else { None };
+        let (word, because) = (reason.word(), reason.to_string());
+        let time_left_s = Budget::of(departure, seen, self.policy).end.since(now).as_secs();
+        let (instance, asg) = (departure.instance, &*departure.asg);
+        if !self.told.insert(format!("{} {because}", kind(action))) {
+            debug!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, "{title}, because {because}");
+            return;
+        }
+        match why {
+            Some(Unseen::Denied(why)) => {
+                error!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, why = %why, "{title}, because {because}");
+            }
+            Some(why) => {
+                warn!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, why = %why, "{title}, because {because}");
+            }
+            None => {
+                info!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, "{title}, because {because}");
+            }
+        }
+    }
+
+    fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), Refusal>, _: Time) {
+        let Err(refusal) = answer else {
+            self.steps += 1;
+            return;
+        };
+        if let (Effect::Heartbeat(_), Refusal::NoActiveAction | Refusal::Denied(_) | Refusal::Rejected(_)) = (effect, refusal) {
+            self.heartbeats_rejected += 1;
+        }
+        let (instance, asg, step) = (departure.instance, &*departure.asg, step(effect));
+        match refusal {
+            Refusal::Denied(_) => {
+                error!(instance.id = %instance, asg.name = asg, action = step, why = %refusal, "{step} was refused: {refusal}");
+            }
+            Refusal::NoActiveAction | Refusal::Missing | Refusal::Throttled | Refusal::Away(_) | Refusal::Rejected(_) => {
+                warn!(instance.id = %instance, asg.name = asg, action = step, why = %refusal, "{step} did not succeed: {refusal}");
+            }
+        }
+    }
+}
+
+/// The word for an action, to search by.
+fn kind(action: &Action) -> &'static str {
+    match action {
+        Action::Look(_) => "look",
+        Action::Do(effects) => effects.first().map_or("do", step),
+        Action::Wait { .. } => "wait",
+        Action::End(_) => "end",
+    }
+}
+
+/// The word for a write, to search by.
+pub(crate) fn step(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Heartbeat(_) => "heartbeat",
+        Effect::MakeIneligible(_) => "make ineligible",
+        Effect::Deregister { .. } => "deregister",
+        Effect::Drain { .. } => "drain",
+        Effect::Complete { .. } => "complete",
+    }
+}
+
+/// An action in words, for people.
+fn title(action: &Action, now: Time) -> String {
+    match action {
+        Action::Look(parts) => format!("look at {}", parts.iter().map(part).collect::<Vec<_>>().join(", ")),
+        Action::Do(effects) => effects.iter().map(effect_title).collect::<Vec<_>>().join(", "),
+        Action::Wait { until, .. } => format!("wait {}", plain(until.since(now))),
+        Action::End(outcome) => format!("end: {outcome}"),
+    }
+}
+
+fn effect_title(effect: &Effect) -> String {
+    match effect {
+        Effect::Heartbeat(_) => "heartbeat".to_owned(),
+        Effect::MakeIneligible(node) => format!("make node {node} ineligible"),
+        Effect::Deregister { group, targets } => format!("deregister {} of {}", targets.len(), group.name()),
+        Effect::Drain { node, deadline, meta, .. } => {
+            format!("drain node {node} ({}, {})", meta.phase.word(), plain(deadline.span()))
+        }
+        Effect::Complete { result, .. } => format!("complete: {result:?}").to_lowercase(),
+    }
+}
+
+fn part(part: &Part) -> &'static str {
+    match part {
+        Part::Lifecycle => "the instance",
+        Part::Group { .. } => "its group",
+        Part::TargetGroups { .. } => "its target groups",
+        Part::Scan => "all target groups",
+        Part::Nomad => "its node",
+        Part::NomadSight => "the Nomad token",
+        Part::Consul => "Consul",
+        Part::NomadServices => "Nomad's services",
+    }
+}
+
+/// Why a system cannot be seen.
+fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
+    let blind = match system {
+        System::AutoScaling => seen.lifecycle.blind().or(seen.group.blind()),
+        System::LoadBalancers => seen.balancers.iter().find_map(|balancer| balancer.sight.blind()).or(seen.scan.blind()),
+        System::Nomad => seen.nomad.blind().or(seen.nomad_sight.blind()).or(seen.nomad_services.blind()),
+        System::Consul => seen.consul.blind(),
+    };
+    blind.map(|blind| blind.why.clone())
+}
+
+/// What of a departure was neither the load balancers' delay nor the stopping of its allocations: the whole, less the time that
+/// either of the two took. Only where this run saw all of it, or nobody can say.
+pub(crate) fn above_the_floor(departure: &Departure, seen: &Snapshot, policy: &Policy, ended: Time) -> Option<Duration> {
+    let budget = Budget::of(departure, seen, policy);
+    let saw_it_whole = budget.began_is_known && seen.history.began.since(budget.began) <= WHOLE;
+    if !saw_it_whole {
+        return None;
+    }
+    let released = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).max();
+    let delay = released.map(|at| (at, at + budget.balancers));
+    let stops = seen.history.drains.first().and_then(|drain| Some((drain.at, seen.history.nomad_changed?)));
+    let span = |(from, to): (Time, Time)| to.min(ended).since(from);
+    let floor = match (delay, stops) {
+        (Some(delay), Some(stops)) if stops.0 < delay.1 && delay.0 < stops.1 => {
+            span((delay.0.min(stops.0), delay.1.max(stops.1)))
+        }
+        (delay, stops) => delay.map(span).unwrap_or_default() + stops.map(span).unwrap_or_default(),
+    };
+    Some(ended.since(budget.began).saturating_sub(floor))
+}
+
+/// A pass that began this soon after the departure saw all of it: the time that an event may take to arrive.
+const WHOLE: Duration = Duration::from_secs(10);

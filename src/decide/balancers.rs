@@ -1,0 +1,232 @@
+//! The load balancers' part: deregister exactly what is listed, then wait until nothing can be sent any more.
+
+use super::budget::{self, Budget};
+use super::scope::Scope;
+use super::snapshot::{Balancer, JobKind, Target, TargetGroup, TargetHealth};
+use super::step::{Step, look_again, retry_at, write};
+use super::{Effect, EffectKind, LastTarget, Part, Reason, System};
+use crate::ids::{TargetGroupArn, TargetId};
+use crate::time::Time;
+use std::time::Duration;
+
+/// How often a target that somebody else deregistered is looked at (D7).
+const LOOK_EVERY: Duration = Duration::from_secs(12);
+/// How long after its delay a target that still reads `draining` is believed (fault 30).
+const DRAINING_GRACE: Duration = Duration::from_secs(15);
+
+/// How far the load balancers are.
+pub(super) struct Balancing {
+    /// What to do about them.
+    pub(super) step: Step,
+    /// Nothing of ours is registered anywhere, by a look after our last write.
+    pub(super) deregistered: bool,
+    /// Nothing can be sent any more, and nothing is held any more.
+    pub(super) released: bool,
+    /// When that is at the latest, once nothing is registered.
+    pub(super) release: Time,
+}
+
+/// The groups that may send to the instance: attached, named in the hook or in the settings, or found.
+pub(super) fn groups(scope: &Scope<'_>) -> Vec<(TargetGroupArn, bool)> {
+    let mut all: Vec<(TargetGroupArn, bool)> = Vec::new();
+    let mut add = |arn: &TargetGroupArn, attached: bool| match all.iter_mut().find(|(a, _)| a == arn) {
+        // Named as well as attached: then its addresses are ours to take out.
+        Some((_, was_attached)) => *was_attached &= attached,
+        None => all.push((arn.clone(), attached)),
+    };
+    if let Some(group) = scope.seen.group.last() {
+        group.attached.iter().for_each(|arn| add(arn, true));
+        group.hooks.iter().flat_map(|h| &h.target_groups).for_each(|arn| add(arn, false));
+    }
+    scope.policy.target_groups.iter().for_each(|arn| add(arn, false));
+    scope.seen.scan.last().into_iter().flatten().for_each(|arn| add(arn, false));
+    all
+}
+
+/// Asks for what is next with the load balancers.
+pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balancing {
+    if scope.policy.scan && scope.seen.scan.at().is_none() {
+        let step = look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook);
+        return Balancing { step, deregistered: false, released: false, release: Time::NEVER };
+    }
+    let mut steps = Vec::new();
+    let (mut deregistered, mut released, mut release) = (true, true, Time(0));
+    for (arn, attached) in groups(scope) {
+        let one = one_group(scope, budget, &arn, attached, now);
+        deregistered &= one.deregistered;
+        released &= one.released;
+        release = release.max(one.release);
+        steps.push(one.step);
+    }
+    Balancing { step: joined(steps), deregistered, released, release }
+}
+
+fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached: bool, now: Time) -> Balancing {
+    let waiting = |step| Balancing { step, deregistered: false, released: false, release: Time::NEVER };
+    let look = |again| Part::TargetGroups { groups: vec![(arn.clone(), attached)], attributes_again: again };
+    let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
+    let Some((balancer, group)) = entry.and_then(|b| b.sight.now().map(|group| (b, group))) else {
+        let reason = match entry.and_then(|b| b.deregistered) {
+            Some(_) => Reason::MustConfirm,
+            None => Reason::MustLook,
+        };
+        let sight = entry.map(|b| b.sight.clone()).unwrap_or_default();
+        let certain = entry.and_then(|b| b.deregistered);
+        if let (Some(at), Some(last)) = (certain, entry.and_then(|b| b.sight.last())) {
+            // Deregistered for certain: one timer, then one confirming look.
+            let release = at + budget::may_send_for(last, scope.policy);
+            if now < release && sight.blind().is_none() {
+                let reason = Reason::LoadBalancerDelay { group: arn.clone(), until: release };
+                return Balancing { step: Step::wait(release, reason), deregistered: true, released: false, release };
+            }
+            let step = look_again(&sight, look(false), System::LoadBalancers, now, reason);
+            return Balancing { step, deregistered: true, released: false, release };
+        }
+        return waiting(look_again(&sight, look(false), System::LoadBalancers, now, reason));
+    };
+    let Some(targets) = &group.targets else {
+        // The group is gone (fault 31): nothing is sent through it.
+        return Balancing { step: Step::Satisfied, deregistered: true, released: true, release: now };
+    };
+    let unknown_addresses = !attached && scope.seen.nomad.at().is_none();
+    if unknown_addresses && targets.iter().any(|t| matches!(t.id, TargetId::Ip(_))) {
+        return waiting(Step::wait(Time::NEVER, Reason::CannotSee(System::Nomad)));
+    }
+    let ours: Vec<&Target> = targets.iter().filter(|t| scope.is_ours(group, t)).collect();
+    let registered: Vec<Target> = ours.iter().filter(|t| t.health.is_registered()).map(|t| (*t).clone()).collect();
+    if !registered.is_empty() {
+        return waiting(deregister(scope, budget, balancer, group, registered, now));
+    }
+    let draining = ours.iter().any(|t| t.health == TargetHealth::Draining);
+    after_deregistration(scope, balancer, group, draining, look, now)
+}
+
+/// Nothing of ours is registered: when can nothing be sent any more?
+fn after_deregistration(
+    scope: &Scope<'_>,
+    balancer: &Balancer,
+    group: &TargetGroup,
+    draining: bool,
+    look: impl Fn(bool) -> Part,
+    now: Time,
+) -> Balancing {
+    let seen_at = balancer.sight.at().unwrap_or(now);
+    let first = balancer.first_look.unwrap_or(now);
+    let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
+    let guard = budget::guard(group, scope.policy);
+    let release = match balancer.deregistered {
+        Some(at) => at + budget::may_send_for(group, scope.policy),
+        // Somebody else deregistered it, at a time that is not known: at the latest when we first looked.
+        None if draining => first + delay.max(guard),
+        None if delay < guard => first + guard,
+        None => first,
+    };
+    let state = |step, released| Balancing { step, deregistered: true, released, release };
+    let delayed = || Reason::LoadBalancerDelay { group: balancer.arn.clone(), until: release };
+    if now < release {
+        // What somebody else deregistered may be absent earlier than we must assume.
+        let next = if balancer.deregistered.is_none() && draining { (seen_at + LOOK_EVERY).min(release) } else { release };
+        if next <= now {
+            return state(Step::Look(vec![look(false)], Reason::MustConfirm), false);
+        }
+        return state(Step::wait(next, delayed()), false);
+    }
+    if draining && now < release + DRAINING_GRACE {
+        // An operator may have raised the delay meanwhile (fault 37): its attributes are read again.
+        let next = retry_at(seen_at, 3);
+        let step = if seen_at < release || next <= now {
+            Step::Look(vec![look(seen_at >= release)], Reason::MustConfirm)
+        } else {
+            Step::wait(next, delayed())
+        };
+        return state(step, false);
+    }
+    if balancer.deregistered.is_some() && seen_at < release {
+        return state(Step::Look(vec![look(false)], Reason::MustConfirm), false);
+    }
+    state(Step::Satisfied, true)
+}
+
+fn deregister(
+    scope: &Scope<'_>,
+    budget: &Budget,
+    balancer: &Balancer,
+    group: &TargetGroup,
+    registered: Vec<Target>,
+    now: Time,
+) -> Step {
+    let targets = group.targets.iter().flat_map(|t| t.iter());
+    let last_healthy = registered.iter().any(|t| t.health == TargetHealth::Healthy)
+        && !targets.filter(|t| t.health == TargetHealth::Healthy).any(|t| !scope.is_ours(group, t));
+    let hold_until = budget.force_at - budget::may_send_for(group, scope.policy);
+    if last_healthy && scope.policy.last_target == LastTarget::Hold && now < hold_until {
+        let next = balancer.sight.at().unwrap_or(now) + LOOK_EVERY;
+        if next <= now {
+            let part = Part::TargetGroups { groups: vec![(balancer.arn.clone(), group.attached)], attributes_again: false };
+            return Step::Look(vec![part], Reason::LastHealthyTarget(balancer.arn.clone()));
+        }
+        return Step::wait(next.min(hold_until), Reason::LastHealthyTarget(balancer.arn.clone()));
+    }
+    let reason = match balancer.deregistered {
+        Some(_) => Reason::RegisteredAgain(balancer.arn.clone()),
+        None => Reason::StillInService,
+    };
+    let effect = Effect::Deregister { group: balancer.arn.clone(), targets: registered };
+    write(scope.seen, EffectKind::Deregister, vec![effect], reason, now)
+}
+
+/// Whether draining the services now stops nothing that a load balancer may still send to (D7): every allocation behind one of
+/// our targets is a system job, which the phase leaves in place, or serves on until after the release.
+pub(super) fn may_drain_beside_the_delay(scope: &Scope<'_>, release: Time, now: Time) -> bool {
+    if !scope.policy.overlap || scope.seen.nomad.now().is_none() {
+        return false;
+    }
+    let mut targets = scope.our_targets().peekable();
+    if targets.peek().is_none() {
+        // They were gone before we looked: which ports they had is not known.
+        return false;
+    }
+    targets.all(|(_, target)| {
+        let mut serving = scope
+            .nodes()
+            .iter()
+            .flat_map(|node| node.allocations.iter())
+            .filter(|a| !a.client.is_over() && a.ports.contains(&target.port))
+            .peekable();
+        serving.peek().is_some()
+            && serving.all(|a| a.wanted && (a.group.kind == JobKind::System || release <= now + a.group.serves_on()))
+    })
+}
+
+/// All groups' wishes as one: any write first, else looks, else the longest wait.
+fn joined(steps: Vec<Step>) -> Step {
+    let mut effects = Vec::new();
+    let mut why_do = None;
+    let mut parts = Vec::new();
+    let mut why_look = None;
+    let mut waits: Vec<(Time, Reason)> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Satisfied => {}
+            Step::Do(more, reason) => {
+                effects.extend(more);
+                why_do.get_or_insert(reason);
+            }
+            Step::Look(more, reason) => {
+                parts.extend(more);
+                why_look.get_or_insert(reason);
+            }
+            Step::Wait { until, reason, .. } => waits.push((until, reason)),
+        }
+    }
+    if let Some(reason) = why_do {
+        return Step::Do(effects, reason);
+    }
+    if let Some(reason) = why_look {
+        return Step::Look(parts, reason);
+    }
+    let Some(until) = waits.iter().map(|(until, _)| *until).min() else { return Step::Satisfied };
+    // The group that is waited for longest names the wait; the first timer that ends is when it is decided again.
+    let reason = waits.into_iter().max_by_key(|(until, _)| *until).map_or(Reason::MustLook, |(_, reason)| reason);
+    Step::wait(until, reason)
+}

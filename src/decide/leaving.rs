@@ -1,0 +1,175 @@
+//! The hook's part: is it really leaving, is its hook ours, does it live, and who completes it (D1, D2, D10, D11).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::budget::{self, Budget};
+use super::scope::Scope;
+use super::snapshot::{Lifecycle, Snapshot};
+use super::step::{Step, look_again, must_see, write};
+use super::{Action, ActionRef, Cause, Decision, Effect, EffectKind, LifecycleResult, Outcome, Part, Reason, System};
+use crate::time::Time;
+
+/// How often a hook that has not begun is looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often a held group's tag is read again.
+const READ_HOLD_EVERY: Duration = Duration::from_secs(60);
+/// How long after the last possible moment of the hook it is believed to be over, if Auto Scaling cannot be seen.
+const BELIEVED_OVER: Duration = Duration::from_secs(60);
+
+/// Whether it is over, and how.
+pub(super) fn ended(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Decision> {
+    let seen = scope.seen;
+    let end = |outcome: Outcome, reason| Some(Decision { action: Action::End(outcome), reason });
+    if seen.history.completed.is_some() {
+        return end(verdict_sent(seen).unwrap_or(Outcome::TimedOut), Reason::ActionCompleted);
+    }
+    let interrupted = matches!(scope.departure.cause, Cause::Interruption { .. });
+    if interrupted && budget.end <= now {
+        return end(Outcome::Interrupted, Reason::TimeIsUp);
+    }
+    // Heartbeats stop at `end`, so by then the hook's own default has acted.
+    let surely = budget.hook_ends.min(budget.end + budget.reserve + budget.heartbeat_timeout) + BELIEVED_OVER;
+    if !interrupted && surely <= now {
+        return end(verdict_sent(seen).unwrap_or(Outcome::Expired), Reason::TimeIsUp);
+    }
+    match seen.lifecycle.now()? {
+        Lifecycle::Gone => end(verdict_sent(seen).unwrap_or(Outcome::Gone), Reason::NotListed),
+        Lifecycle::Past => end(verdict_sent(seen).unwrap_or(past(seen)), Reason::PastItsHook),
+        Lifecycle::Retained => end(Outcome::Retained, Reason::PastItsHook),
+        Lifecycle::Staying(_) if interrupted => None,
+        Lifecycle::Staying(state) | Lifecycle::Unknown(state) => end(Outcome::NotLeaving, Reason::InState(state.clone())),
+        Lifecycle::WaitingForWarmPool if !scope.departure.action().is_some_and(|action| action.to_warm_pool) => {
+            end(Outcome::NotLeaving, Reason::InState("Warmed:Pending:Wait".into()))
+        }
+        Lifecycle::Terminating | Lifecycle::Waiting | Lifecycle::WaitingForWarmPool => held_by_another(scope),
+    }
+}
+
+/// "No active lifecycle action" by token and by id, and the instance still waits: then another hook holds it (D11).
+fn held_by_another(scope: &Scope<'_>) -> Option<Decision> {
+    let seen = scope.seen;
+    let refused = seen.history.no_active_action?;
+    seen.lifecycle.fresh_at().filter(|at| refused <= *at)?;
+    let ours = hook_name(scope);
+    let other = seen.group.last()?.hooks.iter().find(|h| Some(&h.name) != ours.as_ref())?;
+    let outcome = match verdict_sent(seen) {
+        Some(Outcome::Departed { .. }) => Outcome::Departed { waiting_for: Some(Arc::clone(&other.name)) },
+        Some(verdict) => verdict,
+        None => past(seen),
+    };
+    Some(Decision { action: Action::End(outcome), reason: Reason::PastItsHook })
+}
+
+fn verdict_sent(seen: &Snapshot) -> Option<Outcome> {
+    seen.history.verdict.clone()
+}
+
+/// It is past its hook without us: before we came, or while we worked.
+fn past(seen: &Snapshot) -> Outcome {
+    let worked = seen.history.heartbeat.is_some()
+        || !seen.history.drains.is_empty()
+        || seen.balancers.iter().any(|b| b.deregistered.is_some());
+    if worked { Outcome::Expired } else { Outcome::AlreadyPast }
+}
+
+/// Confirms that it is leaving by a hook of ours; nothing is written before.
+pub(super) fn confirmed(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
+    let seen = scope.seen;
+    let with_activity = scope.departure.action().is_some_and(|action| action.began.is_none());
+    let group = must_see(&seen.group, Part::Group { with_activity }, System::AutoScaling, now);
+    let Some(lifecycle) = seen.lifecycle.now() else {
+        let step = must_see(&seen.lifecycle, Part::Lifecycle, System::AutoScaling, now);
+        return both(step, group);
+    };
+    if !group.is_satisfied() && seen.group.at().is_none() {
+        return group;
+    }
+    if *lifecycle == Lifecycle::Terminating {
+        let next = seen.lifecycle.at().unwrap_or(now) + LOOK_EVERY;
+        if next <= now {
+            return look_again(&seen.lifecycle, Part::Lifecycle, System::AutoScaling, now, Reason::HookNotBegun);
+        }
+        return Step::wait(next, Reason::HookNotBegun);
+    }
+    // A worker that was frozen wakes with old knowledge (fault 12): either a look or a heartbeat must be recent.
+    let validated = seen.lifecycle.at().max(seen.history.heartbeat).unwrap_or(Time(0));
+    let refused = seen.history.no_active_action.is_some_and(|at| seen.lifecycle.at() < Some(at));
+    if refused || validated + budget.heartbeat_timeout / 2 < now {
+        return look_again(&seen.lifecycle, Part::Lifecycle, System::AutoScaling, now, Reason::MustConfirm);
+    }
+    Step::Satisfied
+}
+
+fn both(one: Step, other: Step) -> Step {
+    match (one, other) {
+        (Step::Look(mut parts, reason), Step::Look(more, _)) => {
+            parts.extend(more);
+            Step::Look(parts, reason)
+        }
+        (Step::Satisfied, other) => other,
+        (one, _) => one,
+    }
+}
+
+/// The name of the hook that is completed: the event's, or our only one.
+pub(super) fn hook_name(scope: &Scope<'_>) -> Option<Arc<str>> {
+    let told = scope.departure.action().and_then(|action| action.hook.clone());
+    told.or_else(|| budget::our_hook(scope.departure, scope.seen, scope.policy).map(|h| Arc::clone(&h.name)))
+}
+
+/// Whether the hook is one that we may touch.
+pub(super) fn is_ours(scope: &Scope<'_>) -> bool {
+    match hook_name(scope) {
+        Some(name) => scope.policy.hooks.is_empty() || scope.policy.hooks.contains(&name),
+        None => false,
+    }
+}
+
+/// Names our action to Auto Scaling: by its token until that is refused.
+fn action_ref(scope: &Scope<'_>) -> Option<ActionRef> {
+    let token = scope.departure.action()?.token.clone().filter(|_| !scope.seen.history.token_refused);
+    Some(ActionRef { hook: hook_name(scope)?, token })
+}
+
+/// A heartbeat at a third of the time-out, from the first moment, on the event's word alone (D10).
+pub(super) fn heartbeat(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
+    let Some(of) = action_ref(scope).filter(|_| is_ours(scope) && now < budget.end) else { return Step::Satisfied };
+    let last = scope.seen.history.heartbeat.or(Some(budget.began).filter(|_| budget.began_is_known));
+    let due = last.map_or(now, |at| at + budget.heartbeat_every());
+    if now < due {
+        return Step::wait(due, Reason::HeartbeatDue);
+    }
+    let refused = scope.seen.history.no_active_action.is_some_and(|at| scope.seen.lifecycle.fresh_at() < Some(at));
+    if refused {
+        return Step::Satisfied;
+    }
+    write(scope.seen, EffectKind::Heartbeat, vec![Effect::Heartbeat(of)], Reason::HeartbeatDue, now)
+}
+
+/// A held group is left alone.
+pub(super) fn held(scope: &Scope<'_>, now: Time) -> Step {
+    let seen = scope.seen;
+    if !seen.group.last().is_some_and(|group| group.held) {
+        return Step::Satisfied;
+    }
+    let next = seen.group.at().unwrap_or(now) + READ_HOLD_EVERY;
+    if next <= now {
+        return look_again(&seen.group, Part::Group { with_activity: false }, System::AutoScaling, now, Reason::Held);
+    }
+    Step::wait(next, Reason::Held)
+}
+
+/// Completes the action, as the last of all writes.
+pub(super) fn complete(scope: &Scope<'_>, result: LifecycleResult, verdict: Outcome, reason: Reason, now: Time) -> Step {
+    if matches!(scope.departure.cause, Cause::Interruption { .. }) {
+        return Step::Satisfied;
+    }
+    let Some(of) = action_ref(scope) else { return Step::Satisfied };
+    let retains = scope.seen.group.last().is_some_and(|group| group.retains);
+    let verdict = match result {
+        LifecycleResult::Abandon if retains => Outcome::Retained,
+        LifecycleResult::Abandon | LifecycleResult::Continue => verdict,
+    };
+    write(scope.seen, EffectKind::Complete, vec![Effect::Complete { of, result, verdict }], reason, now)
+}

@@ -1,0 +1,263 @@
+//! Foreseen losses: which of the cluster's own settings will cost requests, whoever drains; said before anything moves.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::budget::{self, Budget};
+use super::scope::Scope;
+use super::snapshot::{Allocation, JobKind, Snapshot, TargetGroup, TaskGroup, TaskRole};
+use super::{Departure, Policy};
+use crate::ids::TargetGroupArn;
+use crate::time::plain;
+
+/// Where a setting stands, from the container outwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layer {
+    /// How a task stops.
+    Container,
+    /// How a service leaves discovery.
+    Service,
+    /// How the ingress follows discovery.
+    Ingress,
+    /// How a load balancer lets go of a target.
+    LoadBalancer,
+    /// The Nomad node.
+    Node,
+    /// The lifecycle hook.
+    Hook,
+    /// The Auto Scaling group.
+    Group,
+}
+
+/// What a finding is about. One name a rule, so that a loss can be held against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// The ingress still sends to a service that has stopped.
+    LeavesBeforeForgotten,
+    /// A request may take longer than a task has left to finish it.
+    KilledWithRequests,
+    /// The only copies stop before their replacements serve.
+    NoCopyLeft,
+    /// A request may take longer than the load balancer lets it finish.
+    DelayTooShort,
+    /// Work that a drain cannot finish is cut at its deadline.
+    CutAtDeadline,
+    /// The drain cannot move it before the deadline, and then all of it at once.
+    NeverMigrates,
+    /// What a departure needs does not fit into the hook.
+    DoesNotFit,
+    /// EC2 takes the instance back before it can be left in order.
+    Interrupted,
+}
+
+/// One setting that will cost requests, or cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Where it stands.
+    pub layer: Layer,
+    /// Which rule found it.
+    pub loss: Loss,
+    /// What it is set on: `job/group`, a target group, a hook.
+    pub object: Arc<str>,
+    /// What it is.
+    pub value: String,
+    /// What it would have to be.
+    pub needed: String,
+    /// Why.
+    pub why: String,
+    /// The line to change, as it would stand in the job, the module or the settings.
+    pub line: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} is {}, needed {}: {}. Set: {}",
+            self.layer_name(),
+            self.object,
+            self.value,
+            self.needed,
+            self.why,
+            self.line
+        )
+    }
+}
+
+impl Finding {
+    fn layer_name(&self) -> &'static str {
+        match self.layer {
+            Layer::Container => "container",
+            Layer::Service => "service",
+            Layer::Ingress => "ingress",
+            Layer::LoadBalancer => "load balancer",
+            Layer::Node => "node",
+            Layer::Hook => "hook",
+            Layer::Group => "group",
+        }
+    }
+}
+
+/// Every setting in the snapshot that will cost requests in this departure. Pure; one finding for each (rule, object).
+#[must_use]
+pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<Finding> {
+    let scope = &Scope { departure, seen, policy };
+    let budget = &Budget::of(departure, seen, policy);
+    let forgets = ingress_forgets(seen, policy);
+    let mut findings = Vec::new();
+    for allocation in one_of_each(scope) {
+        findings.extend(of_a_service(scope, allocation, forgets));
+        findings.extend(of_a_drain(allocation));
+    }
+    let groups = seen.balancers.iter().filter_map(|b| b.sight.last());
+    findings.extend(groups.filter_map(|group| of_a_group(group, policy)));
+    findings.extend(budget.misfits().into_iter().map(|why| Finding {
+        layer: Layer::Hook,
+        loss: Loss::DoesNotFit,
+        object: departure.asg.clone(),
+        value: plain(budget.end.since(budget.began)),
+        needed: plain(budget.balancers + budget.longest_stop + budget.reserve),
+        why,
+        line: "heartbeat_timeout = 900".to_owned(),
+    }));
+    findings
+}
+
+/// The longest that an ingress routes to a service after it left discovery: what the jobs on the node tell, else the setting.
+#[must_use]
+pub fn ingress_forgets(seen: &Snapshot, policy: &Policy) -> Duration {
+    let told = seen.history.known.iter().filter_map(|k| k.group.ingress.as_ref()).map(|i| i.forgets_after).max();
+    told.unwrap_or(policy.ingress_forgets)
+}
+
+/// One allocation of each task group that counts.
+fn one_of_each<'a>(scope: &'a Scope<'_>) -> Vec<&'a Allocation> {
+    let mut each: Vec<&Allocation> = Vec::new();
+    for allocation in scope.all_left() {
+        let same = |other: &&Allocation| {
+            other.group.job == allocation.group.job
+                && other.group.name == allocation.group.name
+                && other.group.namespace == allocation.group.namespace
+        };
+        if !each.iter().any(same) {
+            each.push(allocation);
+        }
+    }
+    each
+}
+
+/// Whether a load balancer sends to it directly: it then stops after the delay, when nothing is sent any more.
+fn serves_a_target(scope: &Scope<'_>, allocation: &Allocation) -> bool {
+    scope.our_targets().any(|(_, target)| allocation.ports.contains(&target.port))
+}
+
+fn of_a_service(scope: &Scope<'_>, allocation: &Allocation, forgets: Duration) -> Vec<Finding> {
+    let group = &allocation.group;
+    let behind_the_ingress = !group.services.is_empty()
+        && group.ingress.is_none()
+        && group.kind == JobKind::Service
+        && !serves_a_target(scope, allocation);
+    if !behind_the_ingress {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    let serves_on = group.serves_on();
+    if serves_on < forgets {
+        findings.push(Finding {
+            layer: Layer::Service,
+            loss: Loss::LeavesBeforeForgotten,
+            object: group.title().into(),
+            value: format!("shutdown_delay {}", plain(serves_on)),
+            needed: plain(forgets),
+            why: format!("the ingress may send to it for {} after it left discovery", plain(forgets)),
+            line: format!("shutdown_delay = \"{}s\"", forgets.as_secs_f64().ceil()),
+        });
+    }
+    findings.extend(killed_with_requests(group, scope.policy, serves_on, forgets));
+    findings.extend(no_copy_left(group));
+    findings
+}
+
+/// The last request may come when the ingress forgets at last; from there until SIGKILL it must be able to finish.
+fn killed_with_requests(group: &TaskGroup, policy: &Policy, serves_on: Duration, forgets: Duration) -> Option<Finding> {
+    let servers = group.tasks.iter().filter(|t| matches!(t.role, TaskRole::Leader | TaskRole::Main));
+    let kill = servers.map(|t| t.kill_timeout).min()?;
+    let after_the_last = serves_on.saturating_sub(forgets) + kill;
+    (after_the_last < policy.longest_request).then(|| {
+        let needed = policy.longest_request.saturating_sub(serves_on.saturating_sub(forgets));
+        Finding {
+            layer: Layer::Container,
+            loss: Loss::KilledWithRequests,
+            object: group.title().into(),
+            value: format!("kill_timeout {}", plain(kill)),
+            needed: plain(needed),
+            why: format!("a request may take {} and is cut when the task is killed", plain(policy.longest_request)),
+            line: format!("kill_timeout = \"{}s\"", needed.as_secs_f64().ceil()),
+        }
+    })
+}
+
+/// Nomad starts a replacement only after its predecessor has stopped (facts, section 2.2).
+fn no_copy_left(group: &TaskGroup) -> Option<Finding> {
+    let at_once = group.max_parallel.unwrap_or(1);
+    (group.kind == JobKind::Service && group.count <= at_once).then(|| Finding {
+        layer: Layer::Service,
+        loss: Loss::NoCopyLeft,
+        object: group.title().into(),
+        value: format!("count {} with max_parallel {at_once}", group.count),
+        needed: format!("count {} or more", at_once + 1),
+        why: "every copy may stop before its replacement serves".to_owned(),
+        line: format!("count = {}", at_once + 1),
+    })
+}
+
+/// What a drain can only cut, or never moves.
+fn of_a_drain(allocation: &Allocation) -> Option<Finding> {
+    let group = &allocation.group;
+    let (loss, value, needed, why, line) = match (group.kind, group.max_parallel) {
+        (JobKind::Batch | JobKind::SysBatch, _) => (
+            Loss::CutAtDeadline,
+            "a batch allocation",
+            "to end before the deadline",
+            "a drain waits for it until its deadline and then stops it; it is not replaced",
+            "# let it end, or run it where no instance is replaced",
+        ),
+        (JobKind::Service, Some(0)) => (
+            Loss::NeverMigrates,
+            "migrate.max_parallel 0",
+            "1 or more",
+            "the drain cannot move it, and stops all copies at its deadline",
+            "migrate { max_parallel = 1 }",
+        ),
+        (JobKind::Service | JobKind::System, _) => return None,
+    };
+    Some(Finding {
+        layer: Layer::Node,
+        loss,
+        object: group.title().into(),
+        value: value.to_owned(),
+        needed: needed.to_owned(),
+        why: why.to_owned(),
+        line: line.to_owned(),
+    })
+}
+
+/// A load balancer cuts what is still under way at the end of its delay.
+fn of_a_group(group: &TargetGroup, policy: &Policy) -> Option<Finding> {
+    let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
+    let arn: &TargetGroupArn = &group.arn;
+    (group.targets.is_some() && delay < policy.longest_request).then(|| Finding {
+        layer: Layer::LoadBalancer,
+        loss: Loss::DelayTooShort,
+        object: arn.name().into(),
+        value: format!("deregistration delay {}", plain(delay)),
+        needed: plain(policy.longest_request),
+        why: format!("a request may take {} and is cut at the end of the delay", plain(policy.longest_request)),
+        line: format!("deregistration_delay = {}", policy.longest_request.as_secs_f64().ceil()),
+    })
+}

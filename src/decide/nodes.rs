@@ -1,0 +1,260 @@
+//! Nomad's part: keep new work off, drain in phases, shake a hung drain loose, force what is late (D1, D3, D4).
+
+use std::time::Duration;
+
+use super::balancers::{Balancing, may_drain_beside_the_delay};
+use super::budget::Budget;
+use super::scope::Scope;
+use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, NomadSight, Phase, Provider};
+use super::step::{Step, look_again, must_see, write};
+use super::{Effect, EffectKind, OnCancel, Part, Reason, System, WholeSeconds};
+use crate::time::Time;
+
+/// A look at the node and its allocations is repeated this often even if no watch woke us: a cancelled drain changes no allocation.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often a node that is not there yet is looked for.
+const LOOK_FOR_NODE_EVERY: Duration = Duration::from_secs(5);
+/// How often a token without sight is read again (D9).
+const READ_TOKEN_EVERY: Duration = Duration::from_secs(60);
+/// A drain is hung when two looks at least this far apart agree (D4).
+const HUNG_AFTER: Duration = Duration::from_secs(2);
+/// Subtracted from a deadline that is sent again, so that it never moves later (D4).
+const RESEND_MARGIN: Duration = Duration::from_secs(2);
+/// Nomad tells system allocations to stop a moment after it says "complete"; what is still wanted later than this has landed.
+const LANDED_AFTER: Duration = Duration::from_secs(5);
+
+/// Whether the Nomad side may be written to, and what to do if not.
+pub(super) fn sight(scope: &Scope<'_>, now: Time) -> Step {
+    let seen = scope.seen;
+    match seen.nomad_sight.now() {
+        Some(NomadSight::Full) => Step::Satisfied,
+        Some(NomadSight::Short(missing)) => {
+            let again = seen.nomad_sight.at().unwrap_or(now) + READ_TOKEN_EVERY;
+            if again <= now {
+                return Step::Look(vec![Part::NomadSight], Reason::NoSight(missing.clone()));
+            }
+            Step::wait(again, Reason::NoSight(missing.clone()))
+        }
+        None => must_see(&seen.nomad_sight, Part::NomadSight, System::Nomad, now),
+    }
+}
+
+/// Sees the nodes, and keeps new work off them.
+pub(super) fn keep_work_off(scope: &Scope<'_>, may_write: bool, now: Time) -> Step {
+    let seen = scope.seen;
+    let Some(nomad) = seen.nomad.now() else {
+        return must_see(&seen.nomad, Part::Nomad, System::Nomad, now);
+    };
+    let looked = seen.nomad.at().unwrap_or(now);
+    if nomad.nodes.is_empty() {
+        return match seen.history.no_node_since {
+            // It was there in this run: collected by Nomad, or purged by somebody. What vanished with it is waited for elsewhere.
+            _ if !seen.history.known.is_empty() => Step::Satisfied,
+            Some(since) if since + scope.policy.no_node_wait <= now => Step::Satisfied,
+            Some(since) => {
+                let next = (looked + LOOK_FOR_NODE_EVERY).min(since + scope.policy.no_node_wait);
+                if next <= now {
+                    return Step::Look(vec![Part::Nomad], Reason::NoNodeYet);
+                }
+                Step::wait(next, Reason::NoNodeYet)
+            }
+            None => Step::Satisfied,
+        };
+    }
+    let eligible: Vec<Effect> = nomad.nodes.iter().filter(|n| n.eligible).map(|n| Effect::MakeIneligible(n.id)).collect();
+    if !eligible.is_empty() && may_write {
+        return write(seen, EffectKind::MakeIneligible, eligible, Reason::StillInService, now);
+    }
+    if looked + LOOK_EVERY <= now {
+        return look_again(&seen.nomad, Part::Nomad, System::Nomad, now, Reason::MustConfirm);
+    }
+    Step::Satisfied
+}
+
+/// Drains every node, as far as the load balancers allow it.
+pub(super) fn draining(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now: Time) -> Step {
+    let Some(nomad) = scope.seen.nomad.now() else { return Step::Satisfied };
+    let mut step = Step::Satisfied;
+    for node in nomad.nodes.iter().filter(|n| !n.status.is_lost()) {
+        let one = drain_one(scope, budget, balancing, node, now);
+        if matches!(one, Step::Do(..)) || step.is_satisfied() {
+            step = one;
+        }
+    }
+    step
+}
+
+fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &Node, now: Time) -> Step {
+    let drain = Sending { scope, budget, node, now };
+    if scope.left(node).next().is_none() && node.drain.is_none() {
+        return Step::Satisfied;
+    }
+    let ours = ours(scope, budget, node);
+    let phase = ours.and_then(|d| d.meta.as_ref()).map(|meta| meta.phase);
+    let still_wanted = scope.left(node).any(|a| a.wanted);
+    if budget.force_at <= now && still_wanted && !scope.policy.never_force {
+        return match scope.seen.history.sent(node.id, Phase::Forced) {
+            Some(sent) if sent.accepted => Step::Satisfied,
+            _ if phase == Some(Phase::Forced) => Step::Satisfied,
+            Some(_) | None => drain.send(Phase::Forced, WholeSeconds::ONE, Reason::TimeIsShort),
+        };
+    }
+    if let Some(strategy) = &node.drain {
+        if phase == Some(Phase::Services) && balancing.released && system_jobs_wanted(scope, node) {
+            return drain.start(Phase::All, Reason::WorkLeft);
+        }
+        let may_resend = matches!(phase, Some(Phase::All | Phase::Again)) && !strategy.ignore_system_jobs;
+        return if may_resend { shake_loose(&drain, strategy.force_deadline) } else { Step::Satisfied };
+    }
+    match (phase, ours.map(|d| d.status)) {
+        (Some(_), Some(DrainStatus::Canceled)) => match scope.policy.on_cancel {
+            OnCancel::Respect => Step::wait(now + LOOK_EVERY, Reason::DrainCancelled),
+            OnCancel::DrainAgain if phase == Some(Phase::Again) => Step::wait(now + LOOK_EVERY, Reason::DrainCancelled),
+            OnCancel::DrainAgain => drain.start(Phase::Again, Reason::DrainCancelled),
+        },
+        (None | Some(Phase::Services), _) if balancing.released && still_wanted => drain.start(Phase::All, Reason::WorkLeft),
+        (None, _) if services_may_go(scope, balancing, node, now) => drain.start(Phase::Services, Reason::SafeBesideTheDelay),
+        (None | Some(Phase::Services), _) => Step::Satisfied,
+        (Some(Phase::All | Phase::Resent), _) => match scope.seen.history.landed_since {
+            Some(since) if !still_wanted || now < since + LANDED_AFTER => Step::Satisfied,
+            Some(since) if scope.seen.nomad.at().is_some_and(|looked| since + LANDED_AFTER <= looked) => {
+                drain.start(Phase::Again, Reason::LandedAfterDrain)
+            }
+            Some(_) => look_again(&scope.seen.nomad, Part::Nomad, System::Nomad, now, Reason::MustConfirm),
+            None => Step::Satisfied,
+        },
+        (Some(Phase::Again | Phase::Forced), _) => Step::Satisfied,
+    }
+}
+
+/// The last drain, if it is one of this action's.
+fn ours<'n>(scope: &Scope<'_>, budget: &Budget, node: &'n Node) -> Option<&'n LastDrain> {
+    node.last_drain.as_ref().filter(|last| {
+        // An instance back from a warm pool carries the mark of its last departure; that one's end is long past.
+        last.meta.as_ref().is_some_and(|meta| meta.action == scope.departure.mark() && budget.began < meta.until)
+    })
+}
+
+fn system_jobs_wanted(scope: &Scope<'_>, node: &Node) -> bool {
+    scope.left(node).any(|a| a.group.kind == JobKind::System && a.wanted)
+}
+
+/// Whether the services may be drained beside the delay: only if that stops nothing too early, and discovery was seen, because
+/// an ingress that does not hear of a stop goes on sending.
+fn services_may_go(scope: &Scope<'_>, balancing: &Balancing, node: &Node, now: Time) -> bool {
+    balancing.deregistered
+        && scope.left(node).any(|a| a.group.kind != JobKind::System && a.wanted)
+        && may_drain_beside_the_delay(scope, balancing.release, now)
+}
+
+/// Sends a hung drain again with the time that is left, once (D4).
+fn shake_loose(drain: &Sending<'_>, force_deadline: Option<Time>) -> Step {
+    let (scope, now) = (drain.scope, drain.now);
+    if !system_jobs_wanted(scope, drain.node) || scope.seen.history.sent(drain.node.id, Phase::Resent).is_some() {
+        return Step::Satisfied;
+    }
+    let Some(since) = scope.seen.history.settled_since else { return Step::Satisfied };
+    let looked = scope.seen.nomad.at().unwrap_or(since);
+    if looked < since + HUNG_AFTER {
+        if now < since + HUNG_AFTER {
+            return Step::wait(since + HUNG_AFTER, Reason::DrainHangs);
+        }
+        return look_again(&scope.seen.nomad, Part::Nomad, System::Nomad, now, Reason::DrainHangs);
+    }
+    let until = drain.until();
+    let left = force_deadline.map_or(until, |deadline| deadline.min(until)).since(now + RESEND_MARGIN);
+    if left < Duration::from_secs(1) {
+        return Step::Satisfied;
+    }
+    drain.send(Phase::Resent, WholeSeconds::at_most(left), Reason::DrainHangs)
+}
+
+/// What every drain that we send to a node has in common.
+struct Sending<'a> {
+    scope: &'a Scope<'a>,
+    budget: &'a Budget,
+    node: &'a Node,
+    now: Time,
+}
+
+impl Sending<'_> {
+    /// The end that all drains of this departure share: what the first of them said, whoever sent it (D3).
+    fn until(&self) -> Time {
+        let noted = ours(self.scope, self.budget, self.node).and_then(|d| d.meta.as_ref()).map(|meta| meta.until);
+        noted.map_or(self.budget.until, |until| until.min(self.budget.until))
+    }
+
+    /// A phase, with all the time that is left; once discovery is in sight.
+    fn start(&self, phase: Phase, reason: Reason) -> Step {
+        let blind = discovery_out_of_sight(self.scope, self.now);
+        if !blind.is_satisfied() && self.now < self.budget.until {
+            return blind;
+        }
+        self.send(phase, WholeSeconds::at_most(self.until().since(self.now)), reason)
+    }
+
+    fn send(&self, phase: Phase, deadline: WholeSeconds, reason: Reason) -> Step {
+        let left = self.scope.left(self.node).count();
+        let meta = DrainMeta {
+            action: self.scope.departure.mark(),
+            phase,
+            until: self.until(),
+            longest_stop: self.budget.longest_stop,
+            allocations: u32::try_from(left).unwrap_or(u32::MAX),
+            warm: self.scope.departure.action().is_some_and(|action| action.to_warm_pool),
+        };
+        let effect = Effect::Drain {
+            node: self.node.id,
+            deadline,
+            ignore_system_jobs: phase == Phase::Services || self.scope.leaves_system_jobs(),
+            meta,
+        };
+        write(self.scope.seen, EffectKind::Drain, vec![effect], reason, self.now)
+    }
+}
+
+/// Discovery must be in sight before anything is stopped: while it is away, an ingress goes on sending to what is gone.
+pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, now: Time) -> Step {
+    let seen = scope.seen;
+    if scope.policy.consul && scope.declares(Provider::Consul) {
+        let fresh = seen.consul.fresh_at().is_some_and(|at| now < at + LOOK_EVERY);
+        if !fresh {
+            let reason = if seen.consul.at().is_some() { Reason::MustConfirm } else { Reason::MustLook };
+            return look_again(&seen.consul, Part::Consul, System::Consul, now, reason);
+        }
+    }
+    Step::Satisfied
+}
+
+/// Allocations that are not over are waited for, watched.
+pub(super) fn over(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
+    let seen = scope.seen;
+    let Some(looked) = seen.nomad.fresh_at() else {
+        return must_see(&seen.nomad, Part::Nomad, System::Nomad, now);
+    };
+    let mut left = scope.all_left().peekable();
+    if let Some(first) = left.peek() {
+        let (example, title) = (first.id, first.group.title());
+        let count = u32::try_from(left.count()).unwrap_or(u32::MAX);
+        let reason = match agent_dead_until(scope, budget) {
+            Some(until) => Reason::AgentDead { until },
+            None => Reason::AllocationsLeft { count, example, title: title.into() },
+        };
+        // What has landed, or hangs, shows by a second look soon after the first.
+        let doubtful = seen.history.landed_since.map(|since| since + LANDED_AFTER).filter(|at| now < *at);
+        let until = doubtful.unwrap_or(looked + LOOK_EVERY).max(now + Duration::from_secs(1));
+        return Step::Wait { until, watch: vec![Part::Nomad], reason };
+    }
+    if let Some((until, allocation)) = scope.vanished()
+        && now < until
+    {
+        return Step::wait(until, Reason::Vanished { allocation, until });
+    }
+    Step::Satisfied
+}
+
+/// Until when a dead agent is waited for: only if every node of the instance is lost (D5).
+pub(super) fn agent_dead_until(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
+    let since = scope.seen.history.agents_dead_since?;
+    Some(since + scope.policy.agent_dead_wait.max(budget.longest_stop))
+}

@@ -1,0 +1,91 @@
+//! Discovery's part: after everything is over, none of its registrations may be routable any more (D8, D9).
+
+use std::time::Duration;
+
+use super::scope::Scope;
+use super::snapshot::{Provider, Registration, Registrations};
+use super::step::{Step, look_again};
+use super::{Part, Reason, Sight, System};
+use crate::time::Time;
+
+/// Registrations are watched; a look is repeated this often all the same.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// How far discovery is.
+pub(super) struct Discovery {
+    /// What to do about it.
+    pub(super) step: Step,
+    /// Whether what it shows is proof.
+    pub(super) proved: bool,
+}
+
+/// Asks for what is next with discovery. `over_at` is the look that showed everything over.
+pub(super) fn discovery(scope: &Scope<'_>, over_at: Time, now: Time) -> Discovery {
+    let seen = scope.seen;
+    let consul = scope.policy.consul && scope.declares(Provider::Consul);
+    let native = scope.declares(Provider::Nomad);
+    let mut all = Discovery { step: Step::Satisfied, proved: true };
+    if consul {
+        let step = gone(scope, &seen.consul, Part::Consul, System::Consul, over_at, now);
+        all.proved &= seen.consul.now().is_some_and(|r| r.whole) || controlled(scope);
+        all.step = step;
+    }
+    if native {
+        let step = gone(scope, &seen.nomad_services, Part::NomadServices, System::Nomad, over_at, now);
+        all.step = match (all.step, step) {
+            (Step::Look(mut parts, reason), Step::Look(more, _)) => {
+                parts.extend(more);
+                Step::Look(parts, reason)
+            }
+            (Step::Satisfied, step) => step,
+            (first, _) => first,
+        };
+    }
+    all
+}
+
+fn gone(scope: &Scope<'_>, sight: &Sight<Registrations>, part: Part, system: System, over_at: Time, now: Time) -> Step {
+    let fresh = sight.fresh_at().filter(|at| over_at <= *at).and_then(|at| sight.now().map(|r| (at, r)));
+    let Some((looked, registrations)) = fresh else {
+        return look_again(sight, part, system, now, Reason::MustConfirm);
+    };
+    let mut left = registrations.services.iter().filter(|r| keeps_it(scope, registrations, r)).peekable();
+    let Some(first) = left.peek() else { return Step::Satisfied };
+    if over_at + scope.policy.leftover_wait <= now {
+        // Named in the report; its allocation is over, so it answers nobody.
+        return Step::Satisfied;
+    }
+    let service = first.service.clone();
+    let count = u32::try_from(left.count()).unwrap_or(u32::MAX);
+    let until = (looked + LOOK_EVERY).min(over_at + scope.policy.leftover_wait);
+    if until <= now {
+        return look_again(sight, part, system, now, Reason::StillRegistered { count, service });
+    }
+    Step::Wait { until, watch: vec![part], reason: Reason::StillRegistered { count, service } }
+}
+
+/// Whether a registration may still bring requests to the instance: not if it is critical, its agent dead, or its allocation
+/// one that stays and does not count.
+fn keeps_it(scope: &Scope<'_>, all: &Registrations, one: &Registration) -> bool {
+    let routable = !one.critical && !all.agent_dead;
+    let stays = scope
+        .nodes()
+        .iter()
+        .flat_map(|n| n.allocations.iter())
+        .any(|a| a.id == one.allocation && !a.client.is_over() && !scope.counts(a));
+    routable && !stays
+}
+
+/// Whether an earlier look of this run showed a registration for every Consul service that its allocations declare: then a
+/// later empty answer is one (D9).
+fn controlled(scope: &Scope<'_>) -> bool {
+    let history = &scope.seen.history;
+    history.known.iter().all(|known| {
+        known
+            .group
+            .services
+            .iter()
+            .filter(|s| s.provider == Provider::Consul)
+            .all(|service| history.registered.iter().any(|(allocation, name)| *allocation == known.id && *name == service.name))
+    })
+}

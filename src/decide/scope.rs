@@ -1,0 +1,97 @@
+//! What is left on the instance: which allocations count, which are over, and which only vanished.
+
+use super::snapshot::{Allocation, JobKind, Node, Provider, Snapshot, Target, TargetGroup};
+use super::{Departure, Policy};
+use crate::ids::{AllocationId, TargetId};
+use crate::time::Time;
+
+/// One departure's view of what counts as left (D5, D6).
+pub(super) struct Scope<'a> {
+    pub(super) departure: &'a Departure,
+    pub(super) seen: &'a Snapshot,
+    pub(super) policy: &'a Policy,
+}
+
+impl Scope<'_> {
+    /// Whether an allocation must be over before the instance may go.
+    pub(super) fn counts(&self, allocation: &Allocation) -> bool {
+        let group = &allocation.group;
+        let stays = group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs();
+        !stays && !self.seen.history.was_lost_before(allocation.id)
+    }
+
+    /// Whether system jobs stay: only if the policy says so and none of them serves a target (D6).
+    pub(super) fn leaves_system_jobs(&self) -> bool {
+        self.policy.ignore_system_jobs && !self.a_system_job_serves()
+    }
+
+    fn a_system_job_serves(&self) -> bool {
+        let ports: Vec<u16> = self.our_targets().map(|(_, target)| target.port).collect();
+        self.nodes()
+            .iter()
+            .flat_map(|n| n.allocations.iter())
+            .any(|a| a.group.kind == JobKind::System && !a.client.is_over() && a.ports.iter().any(|port| ports.contains(port)))
+    }
+
+    /// The nodes as they were seen last.
+    pub(super) fn nodes(&self) -> &[Node] {
+        self.seen.nomad.last().map_or(&[], |nomad| &nomad.nodes)
+    }
+
+    /// What counts and is not over, on one node.
+    pub(super) fn left<'n>(&'n self, node: &'n Node) -> impl Iterator<Item = &'n Allocation> {
+        node.allocations.iter().filter(|a| !a.client.is_over() && self.counts(a))
+    }
+
+    /// What counts and is not over, on all nodes.
+    pub(super) fn all_left(&self) -> impl Iterator<Item = &Allocation> {
+        self.nodes().iter().flat_map(|node| self.left(node))
+    }
+
+    /// Until when something that vanished from the list without having been seen over counts as running, and which: a purged
+    /// job's allocation (fault 61), or one that an earlier worker counted on its drain and this run never saw (D2).
+    pub(super) fn vanished(&self) -> Option<(Time, Option<AllocationId>)> {
+        let history = &self.seen.history;
+        let unlisted = history
+            .known
+            .iter()
+            .filter(|k| !k.over && !k.listed && !k.group.csi_plugin)
+            .map(|k| (k.shown + k.group.longest_stop(self.policy.poststop), Some(k.id)));
+        let first = history.first_nomad?;
+        let noted = self.nodes().iter().filter_map(|node| {
+            let meta = node.last_drain.as_ref()?.meta.as_ref()?;
+            let listed = u32::try_from(node.allocations.len()).unwrap_or(u32::MAX);
+            let ours = meta.action == self.departure.mark() && !history.drains.iter().any(|d| d.node == node.id);
+            (ours && listed < meta.allocations).then(|| (first + meta.longest_stop, None))
+        });
+        unlisted.chain(noted).max_by_key(|(until, _)| *until)
+    }
+
+    /// Whether a target is this instance (D7). An address is ours only in a group that was named.
+    pub(super) fn is_ours(&self, group: &TargetGroup, target: &Target) -> bool {
+        match &target.id {
+            TargetId::Instance(id) => *id == self.departure.instance,
+            TargetId::Ip(ip) => {
+                !group.attached
+                    && self
+                        .nodes()
+                        .iter()
+                        .any(|node| node.addresses.contains(ip) || node.allocations.iter().any(|a| a.address == Some(*ip)))
+            }
+            TargetId::Other(_) => false,
+        }
+    }
+
+    /// Our targets in all groups, as they were seen last.
+    pub(super) fn our_targets(&self) -> impl Iterator<Item = (&TargetGroup, &Target)> {
+        self.seen.balancers.iter().filter_map(|b| b.sight.last()).flat_map(move |group| {
+            let ours = group.targets.iter().flat_map(|targets| targets.iter());
+            ours.filter(move |t| self.is_ours(group, t)).map(move |t| (group, t))
+        })
+    }
+
+    /// Whether anything on the nodes registers services with this provider.
+    pub(super) fn declares(&self, provider: Provider) -> bool {
+        self.seen.history.known.iter().any(|k| k.group.services.iter().any(|s| s.provider == provider))
+    }
+}

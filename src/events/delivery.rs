@@ -1,0 +1,114 @@
+//! The wrappings: an SQS batch, SNS records, an SNS message in a queue.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::json::{Fields, MOST_DEPTH, Object, depth, shape};
+use super::rejection::Rejection;
+use super::{MOST_RECORDS, Reader};
+
+/// An SQS message as Lambda hands it to us: what is needed to hand it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its id, which names it in the answer.
+    pub id: Arc<str>,
+    /// What changes its visibility.
+    pub receipt: ReceiptHandle,
+    /// The ARN of its queue.
+    pub queue: Arc<str>,
+    /// How often it was received, this time included. 1 if SQS did not say.
+    pub receives: u32,
+}
+
+/// A receipt handle. Who has it can delete the message, so it is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReceiptHandle(Arc<str>);
+
+impl ReceiptHandle {
+    /// The handle itself, for the API call and nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ReceiptHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Reader<'_> {
+    /// A batch of records, each on its own: one that is bad never holds up the others.
+    pub(super) fn batch(&mut self, object: &Object<'_>, wrappings: u8) -> Result<(), Rejection> {
+        let records = object.array("Records", MOST_RECORDS)?.ok_or(Rejection::Missing { field: "Records" })?;
+        if records.is_empty() {
+            return Err(Rejection::Unknown { shape: "an empty batch".to_owned() });
+        }
+        let outer = self.message.clone();
+        for record in records {
+            let result = self.record(record, wrappings);
+            self.keep(result);
+            self.message.clone_from(&outer);
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, text: &str, wrappings: u8) -> Result<(), Rejection> {
+        let record = Object::read(text)?;
+        if MOST_DEPTH < depth(text) {
+            return Err(Rejection::TooDeep { most: MOST_DEPTH });
+        }
+        let source = record.text("eventSource")?;
+        match source {
+            Some(source) if source == "aws:sqs" => {
+                // A message in a message was forwarded: the outer one is ours to hand back.
+                if self.message.is_none() {
+                    self.message = Some(Arc::new(Message::read(&record)?));
+                }
+                let body = record.required("body")?;
+                self.body(&body, wrappings)
+            }
+            Some(_) => Err(Rejection::Unknown { shape: "a batch of a service other than SQS and SNS".to_owned() }),
+            None if record.text("EventSource")?.as_deref() == Some("aws:sns") => {
+                let message = record.object("Sns")?.ok_or(Rejection::Missing { field: "Sns" })?;
+                self.topic(&message, wrappings)
+            }
+            None => Err(Rejection::Unknown { shape: shape(text) }),
+        }
+    }
+
+    /// What SNS delivered. Auto Scaling and EventBridge write to topics of their own Region only.
+    pub(super) fn topic(&mut self, message: &Object<'_>, wrappings: u8) -> Result<(), Rejection> {
+        super::only(message, "TopicArn", "a message of SNS and another event at once")?;
+        let kind = message.text("Type")?;
+        if kind.is_some_and(|kind| kind != "Notification") {
+            return Err(Rejection::Unknown { shape: "a message of SNS that is not a notification".to_owned() });
+        }
+        let topic = message.required("TopicArn")?;
+        let region = topic.split(':').nth(3).ok_or(Rejection::Bad { field: "TopicArn", expected: "the ARN of a topic" })?;
+        self.ours.region(region)?;
+        let body = message.required("Message")?;
+        self.body(&body, wrappings)
+    }
+}
+
+impl Message {
+    fn read(record: &Object<'_>) -> Result<Self, Rejection> {
+        let id = record.required("messageId")?;
+        let fits = id.len() <= 100 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        if !fits {
+            return Err(Rejection::Bad { field: "messageId", expected: "the id of an SQS message" });
+        }
+        let receives = match record.object("attributes") {
+            Ok(Some(attributes)) => attributes.text("ApproximateReceiveCount").ok().flatten().and_then(|n| n.parse().ok()),
+            Ok(None) | Err(_) => None,
+        };
+        Ok(Self {
+            id: id.as_ref().into(),
+            receipt: ReceiptHandle(record.text("receiptHandle")?.as_deref().unwrap_or_default().into()),
+            queue: record.text("eventSourceARN")?.as_deref().unwrap_or_default().into(),
+            receives: receives.unwrap_or(1),
+        })
+    }
+}

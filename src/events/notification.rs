@@ -1,0 +1,63 @@
+//! Auto Scaling's own notifications: of a hook to SNS, SQS or a function, of a group to SNS, and the test of either.
+
+use std::borrow::Cow;
+
+use super::json::Fields;
+use super::lifecycle::{self, Transition};
+use super::rejection::{Ours, Rejection};
+use super::{Informational, Told};
+
+/// Reads a notification, as JSON or as lines.
+pub(super) fn read(fields: &impl Fields, ours: Ours<'_>) -> Result<Told, Rejection> {
+    if fields.text("Service")?.is_some_and(|service| service != "AWS Auto Scaling") {
+        return Err(Rejection::Contradiction("a notification of Auto Scaling from another service"));
+    }
+    let event = fields.text("Event")?;
+    let transition = fields.text("LifecycleTransition")?;
+    let is_test =
+        |text: &Option<Cow<'_, str>>| matches!(text.as_deref(), Some("autoscaling:TEST_NOTIFICATION" | "TEST_NOTIFICATION"));
+    if let Some(account) = fields.text("AccountId")? {
+        ours.account(&account)?;
+    }
+    match (&event, &transition) {
+        (None, Some(_)) if is_test(&transition) => Ok(Told::Test),
+        (Some(_), None) if is_test(&event) => Ok(Told::Test),
+        (Some(_), Some(_)) => Err(Rejection::Contradiction("a notification of a group and of a hook at once")),
+        (Some(_), None) => Ok(Told::Informational(Informational::GroupActivity)),
+        (None, None) => Err(Rejection::Missing { field: "LifecycleTransition" }),
+        (None, Some(_)) => {
+            let transition = Transition::read(fields)?.ok_or(Rejection::Missing { field: "LifecycleTransition" })?;
+            lifecycle::read(fields, transition, lifecycle::time(fields, "Time")?, ours)
+        }
+    }
+}
+
+/// A notification as SNS writes it for people: a line a field.
+pub(super) struct Lines<'a>(Vec<(&'a str, &'a str)>);
+
+/// A notification has a dozen lines.
+const MOST_LINES: usize = 64;
+
+impl<'a> Lines<'a> {
+    /// Reads the lines, if they are those of a notification.
+    pub(super) fn read(text: &'a str) -> Option<Self> {
+        let lines: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(key, value)| (key.trim(), value.trim()))
+            .take(MOST_LINES)
+            .collect();
+        lines.iter().any(|(key, _)| matches!(*key, "LifecycleTransition" | "Event")).then_some(Self(lines))
+    }
+}
+
+impl Fields for Lines<'_> {
+    fn text(&self, field: &'static str) -> Result<Option<Cow<'_, str>>, Rejection> {
+        let mut found = self.0.iter().filter(|(key, _)| *key == field);
+        match (found.next(), found.next()) {
+            (_, Some(_)) => Err(Rejection::Twice { field }),
+            (Some((_, value)), None) => Ok(Some(Cow::Borrowed(*value)).filter(|value| !value.is_empty())),
+            (None, None) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The AWS adapters against a small server that speaks the query protocol, well and badly.
+
+mod auto_scaling;
+mod hostile;
+mod load_balancers;
+mod sharing;
+mod signed;
+mod wire;
+mod world;

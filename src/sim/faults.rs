@@ -1,0 +1,180 @@
+//! The faults that a departure can meet, with their numbers in the catalogue; 68 and later are those that it adds at its end.
+
+macro_rules! faults {
+    ($($name:ident = $number:literal, $word:literal, $doc:literal;)*) => {
+        /// What can go wrong.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Fault {
+            $(#[doc = $doc] $name,)*
+        }
+
+        const ALL: &[(Fault, u8, &str, &str)] = &[$((Fault::$name, $number, $word, $doc),)*];
+    };
+}
+
+faults! {
+    DuplicateEvent = 1, "duplicate-event", "The event comes again after the departure is over.";
+    TwoWorkers = 2, "two-workers", "The event comes to a second worker while the first works.";
+    LateEvent = 3, "late-event", "The event comes after the hook has run out.";
+    StaleToken = 4, "stale-token", "An event with the token of an earlier action comes first.";
+    LostEvent = 10, "lost-event", "The event never comes; only a sweep finds the instance.";
+    Crash = 11, "crash", "A worker is killed, right before or right after one of its effects, or anywhere.";
+    FrozenWorker = 12, "frozen-worker", "A worker is frozen for minutes and goes on.";
+    ClockSkew = 14, "clock-skew", "A worker's clock is wrong by up to ten minutes.";
+    CredentialsExpire = 15, "credentials-expire", "AWS denies every call for a while.";
+    ActionCompletedBySomebody = 16, "action-completed-by-somebody", "Somebody else completes the action in the middle.";
+    HeartbeatThrottled = 17, "heartbeat-throttled", "Heartbeats are refused for a while.";
+    HeartbeatTimesOut = 19, "heartbeat-times-out", "Auto Scaling is away for longer than the heartbeat time-out.";
+    HookIsShort = 20, "hook-is-short", "The hook's times are as short as AWS allows.";
+    CompletionAnswerLost = 21, "completion-answer-lost", "The completion works, and its answer is lost.";
+    MachineDies = 22, "machine-dies", "The machine is terminated by somebody else.";
+    HookDeleted = 23, "hook-deleted", "An operator deletes the hook.";
+    InstanceDetached = 24, "instance-detached", "An operator detaches the instance.";
+    AbandonRetains = 25, "abandon-retains", "The policy abandons, and the group retains.";
+    SecondHook = 26, "second-hook", "The group has another terminating hook.";
+    BalancersThrottled = 28, "balancers-throttled", "Elastic Load Balancing throttles everything for a minute.";
+    DeregistrationAnswerLost = 29, "deregistration-answer-lost", "A deregistration works, and its answer is lost.";
+    DrainingSticks = 30, "draining-sticks", "A target reads `draining` for longer than its delay.";
+    TargetGroupDeleted = 31, "target-group-deleted", "A target group is deleted in the middle.";
+    TargetGroupDenied = 32, "target-group-denied", "A target group may not be read, or not be written to, for a while.";
+    TargetRegisteredAgain = 33, "target-registered-again", "Somebody registers the instance again.";
+    SeveralPorts = 34, "several-ports", "The instance is registered with several ports, as an instance and as an address.";
+    AlreadyDraining = 35, "already-draining", "Somebody deregistered the instance before.";
+    DelayUnreadable = 36, "delay-unreadable", "A target group's attributes may not be read.";
+    DelayRaised = 37, "delay-raised", "An operator raises the deregistration delay.";
+    RequestsOutliveTheDelay = 38, "requests-outlive-the-delay", "The delay is shorter than the longest requests.";
+    LastHealthyTarget = 39, "last-healthy-target", "No other target of the group is healthy.";
+    LeaderLost = 41, "leader-lost", "Nomad has no leader for a while.";
+    DrainAnswerLost = 42, "drain-answer-lost", "A drain is set, and its answer is lost.";
+    StaleReads = 43, "stale-reads", "A lagging server answers.";
+    IndexGoesBack = 44, "index-goes-back", "Nomad's index goes back.";
+    DrainCancelled = 45, "drain-cancelled", "An operator cancels the drain.";
+    DrainedByOperator = 46, "drained-by-operator", "An operator drains the node himself.";
+    NodeCollected = 47, "node-collected", "The node's row is purged.";
+    TwoNodes = 48, "two-nodes", "Two nodes carry the instance's id, one of them down.";
+    NoNode = 49, "no-node", "No Nomad node is the instance.";
+    AgentAway = 50, "agent-away", "Nomad's agent is away for a while and comes back.";
+    StuckStop = 51, "stuck-stop", "A process ignores its signal, and SIGKILL takes long.";
+    NoRoomElsewhere = 52, "no-room-elsewhere", "A job's allocations fit nowhere else.";
+    SystemAndCsi = 53, "system-and-csi", "System jobs and CSI plugins run beside the ingress.";
+    LongBatch = 54, "long-batch", "A batch allocation runs for hours.";
+    NomadDenied = 55, "nomad-denied", "Nomad denies everything for a while.";
+    NomadThrottled = 56, "nomad-throttled", "Nomad has too many connections for a while.";
+    ConsulAway = 57, "consul-away", "Consul is away for a while, for decamp and for the ingress.";
+    StaleCatalog = 58, "stale-catalog", "Consul's catalog is old for a while.";
+    LeftoverRegistration = 59, "leftover-registration", "A registration is never removed.";
+    NonsenseAnswers = 60, "nonsense-answers", "Answers are garbage, for every system, now and then.";
+    JobPurged = 61, "job-purged", "A job is purged while its allocations stop.";
+    DrainHangs = 62, "drain-hangs", "A sysbatch allocation, or one already stopping, hangs the drain.";
+    AgentDead = 63, "agent-dead", "Nomad's agent dies for good; its processes serve on.";
+    ConsulAgentDead = 64, "consul-agent-dead", "The node's Consul agent dies.";
+    BlindToken = 65, "blind-token", "Nomad's token sees less than everything.";
+    IngressPolls = 66, "ingress-polls", "The ingress asks discovery only every 15 s.";
+    NeedsForce = 67, "needs-force", "An operator's drain has no deadline.";
+    RegionOutage = 68, "region-outage", "Every AWS call fails for five minutes.";
+    OtherSettingsNextTime = 69, "other-settings-next-time", "The next worker has other settings.";
+    LandsLate = 70, "lands-late", "An allocation lands on the node after its drain.";
+    WarmPool = 71, "warm-pool", "The instance goes to a warm pool.";
+    Held = 72, "held", "The group is held by its tag for a while.";
+    SpotInterruption = 73, "spot-interruption", "EC2 takes the instance back in two minutes.";
+}
+
+impl Fault {
+    /// The fault of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        ALL.iter().find(|row| row.2 == name).map(|row| row.0)
+    }
+
+    /// Every fault there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ALL.iter().map(|row| row.0)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        ALL[self.place()].2
+    }
+
+    /// Its number in the catalogue.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        ALL[self.place()].1
+    }
+
+    /// What happens, in a sentence.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        ALL[self.place()].3
+    }
+
+    /// Its place among all faults.
+    #[must_use]
+    pub fn place(self) -> usize {
+        self as usize
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count() -> usize {
+        ALL.len()
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults(u128);
+
+impl Faults {
+    /// None at all.
+    pub const NONE: Self = Self(0);
+
+    /// Every fault.
+    #[must_use]
+    pub fn every() -> Self {
+        Fault::all().fold(Self::NONE, Self::with)
+    }
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(self, fault: Fault) -> Self {
+        Self(self.0 | 1 << fault.place())
+    }
+
+    /// These without one of them.
+    #[must_use]
+    pub fn without(self, fault: Fault) -> Self {
+        Self(self.0 & !(1 << fault.place()))
+    }
+
+    /// Whether it is among them.
+    #[must_use]
+    pub fn has(self, fault: Fault) -> bool {
+        self.0 >> fault.place() & 1 == 1
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = Fault> {
+        Fault::all().filter(move |fault| self.has(*fault))
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}

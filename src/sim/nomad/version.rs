@@ -1,0 +1,121 @@
+//! Which version of Nomad is modelled, and what differs between versions (facts, sections 0.1, 2 and its table of first appearances).
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A version of Nomad's servers and clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version {
+    /// 2 of 2.0.5.
+    pub major: u8,
+    /// 0 of 2.0.5.
+    pub minor: u8,
+    /// 5 of 2.0.5.
+    pub patch: u8,
+}
+
+impl Version {
+    /// The floor that must work.
+    pub const V1_1_2: Self = Self::new(1, 1, 2);
+    /// The last one recorded of 1.10.
+    pub const V1_10_5: Self = Self::new(1, 10, 5);
+    /// Today's.
+    pub const V2_0_5: Self = Self::new(2, 0, 5);
+
+    /// `major.minor.patch`.
+    #[must_use]
+    pub const fn new(major: u8, minor: u8, patch: u8) -> Self {
+        Self { major, minor, patch }
+    }
+
+    /// As its attribute `nomad.version` says it.
+    #[must_use]
+    pub fn text(self) -> Arc<str> {
+        self.to_string().into()
+    }
+
+    fn backported(self, backports: &[Self], first: Self) -> bool {
+        first <= self || backports.iter().any(|b| (b.major, b.minor) == (self.major, self.minor) && *b <= self)
+    }
+
+    /// A drain completes when clients say that all is over; before, when all were merely told to stop.
+    #[must_use]
+    pub fn completes_on_client_status(self) -> bool {
+        self.backported(&[Self::new(1, 3, 14), Self::new(1, 4, 9)], Self::new(1, 5, 4))
+    }
+
+    /// A task inside its `shutdown_delay` reads `pending`.
+    #[must_use]
+    pub fn shows_pending_in_shutdown_delay(self) -> bool {
+        Self::new(1, 5, 0) <= self
+    }
+
+    /// `filter` on lists is obeyed; before, it is ignored and everything is returned.
+    #[must_use]
+    pub fn filters(self) -> bool {
+        Self::new(1, 3, 0) <= self
+    }
+
+    /// Nomad's own service discovery is there.
+    #[must_use]
+    pub fn has_services(self) -> bool {
+        Self::new(1, 3, 0) <= self
+    }
+
+    /// CSI plugins are drained last.
+    #[must_use]
+    pub fn drains_plugins_last(self) -> bool {
+        Self::new(1, 3, 0) <= self
+    }
+
+    /// `migrate.max_parallel` holds over several draining nodes.
+    #[must_use]
+    pub fn holds_max_parallel_over_nodes(self) -> bool {
+        Self::new(1, 10, 3) <= self
+    }
+
+    /// Batch allocations that a deadline stopped are not started elsewhere.
+    #[must_use]
+    pub fn leaves_batch_stopped(self) -> bool {
+        Self::new(1, 11, 0) <= self
+    }
+
+    /// The client's `max_kill_timeout` is obeyed.
+    #[must_use]
+    pub fn caps_kill_timeout(self) -> bool {
+        self.backported(&[Self::new(1, 1, 15), Self::new(1, 2, 9)], Self::new(1, 3, 2))
+    }
+
+    /// System allocations are given a health.
+    #[must_use]
+    pub fn has_health_of_system_jobs(self) -> bool {
+        Self::new(2, 0, 0) <= self
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drain_fix_is_in_exactly_the_releases_that_have_it() {
+        for (version, fixed) in [
+            (Version::V1_1_2, false),
+            (Version::new(1, 3, 13), false),
+            (Version::new(1, 3, 14), true),
+            (Version::new(1, 4, 8), false),
+            (Version::new(1, 4, 9), true),
+            (Version::new(1, 5, 3), false),
+            (Version::new(1, 5, 4), true),
+            (Version::V2_0_5, true),
+        ] {
+            assert_eq!(version.completes_on_client_status(), fixed, "{version}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The judge: what must hold whatever happens, checked at every effect and every event against the truth.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::auto_scaling::{AutoScaling, Ending, Happening};
+use super::consul::Consul;
+use super::event::{AllocationNumber, Event, What};
+use super::load_balancers::LoadBalancers;
+use super::nomad::Nomad;
+use super::stage::{Cast, Hand};
+use super::traffic::Traffic;
+use crate::decide::{Departure, Effect, JobKind, LifecycleResult, Outcome, Phase};
+use crate::ids::TargetId;
+use crate::time::Time;
+
+/// A call's time-out and a second for rounding: how much later than the first of our deadlines another may be (D3).
+const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
+
+/// An invariant that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// When.
+    pub at: Time,
+    /// Which: `S1`, `L2`, …
+    pub rule: &'static str,
+    /// How.
+    pub what: String,
+}
+
+/// What the judge has seen.
+#[derive(Debug, Clone, Default)]
+pub struct Oracle {
+    /// What was broken.
+    pub violations: Vec<Violation>,
+    /// When the machine stopped.
+    pub machine_stopped: Option<Time>,
+    /// Whether somebody else ended the machine.
+    pub machine_died: bool,
+    /// Allocations' groups that an operator stopped or purged.
+    pub meddled: bool,
+    /// Since when the ingress has been deaf for the first time.
+    pub deaf_since: Option<Time>,
+    /// When decamp first told Nomad to stop something.
+    pub first_drain: Option<Time>,
+    /// When decamp last told Nomad to stop something.
+    pub last_drain: Option<Time>,
+    /// When decamp first forced.
+    pub forced: Option<Time>,
+    /// When an operator drained.
+    pub operator_drained: Option<Time>,
+    /// When Nomad's agent died.
+    pub agent_died: Option<Time>,
+    /// How the action ended.
+    pub action_ended: Option<(Time, Ending)>,
+    /// What decamp's accepted completion said.
+    pub verdict: Option<(Time, Outcome)>,
+    /// Until when nobody attended to the departure, last.
+    pub unattended_until: Time,
+    /// Until when Auto Scaling failed, last.
+    pub failing_until: Time,
+    /// When decamp first deregistered a target.
+    pub first_deregistered: Option<Time>,
+    /// When the last process had ended that ended before decamp's last drain.
+    pub over_before_last_drain: Option<Time>,
+    /// When the last process on the node ended.
+    pub last_over: Option<Time>,
+    /// Whether system jobs stay by policy.
+    pub leaves_system_jobs: bool,
+    /// Our drains by phase.
+    pub drains: [u32; 5],
+    deadline: Option<Time>,
+}
+
+impl Oracle {
+    fn broke(&mut self, at: Time, rule: &'static str, what: String) {
+        self.violations.push(Violation { at, rule, what });
+    }
+
+    /// Something happened in Auto Scaling.
+    pub fn auto_scaling(&mut self, at: Time, cast: &Cast, happening: &Happening) {
+        if let Happening::ActionEnded { instance, ending, .. } = happening
+            && *instance == cast.instance
+        {
+            self.action_ended = Some((at, *ending));
+        }
+    }
+
+    /// The machine is about to stop.
+    pub fn machine_stops(&mut self, at: Time) {
+        self.machine_stopped = Some(at);
+    }
+
+    /// Somebody else does something.
+    pub fn hand(&mut self, at: Time, hand: &Hand) {
+        match hand {
+            Hand::MachineDies => self.machine_died = true,
+            Hand::PurgeJob | Hand::StopJob => self.meddled = true,
+            Hand::DeafIngress(true) => self.deaf_since = self.deaf_since.or(Some(at)),
+            Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
+            Hand::KillAgent => self.agent_died = self.agent_died.or(Some(at)),
+            _ => {}
+        }
+    }
+
+    /// Something happened to a process. S1: nothing that a load balancer may still send to is stopped by us.
+    pub fn process(&mut self, at: Time, event: Event, ours: bool, nomad: &Nomad, traffic: &Traffic, balancers: &LoadBalancers) {
+        if !ours {
+            return;
+        }
+        match event.what {
+            What::Over => self.last_over = Some(at),
+            What::Signalled => {
+                let by_us = self.first_drain.is_some()
+                    && self.forced.is_none()
+                    && self.machine_stopped.is_none()
+                    && !self.meddled
+                    && self.operator_drained.is_none();
+                if by_us && let Some(port) = traffic.routed_door(event.allocation, balancers) {
+                    let group = nomad.allocation(event.allocation).group;
+                    let title = nomad.groups()[group.index()].spec.group.title();
+                    self.broke(at, "S1", format!("{title} was stopped while port {port} was still routed to"));
+                }
+            }
+            What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } | What::ToldToStop | What::Ended { .. } => {}
+        }
+    }
+
+    /// An effect of ours arrives. S3, S4, S5, S10.
+    #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
+    pub fn effect(
+        &mut self,
+        at: Time,
+        departure: &Departure,
+        effect: &Effect,
+        auto_scaling: &AutoScaling,
+        nomad: &Nomad,
+        consul: &Consul,
+        balancers: &LoadBalancers,
+        cast: &Cast,
+    ) {
+        match effect {
+            Effect::Heartbeat(_) => {}
+            Effect::MakeIneligible(node) => self.own_node(at, *node, nomad, cast),
+            Effect::Deregister { group, targets } => {
+                let ours = |id: &TargetId| match id {
+                    TargetId::Instance(instance) => *instance == cast.instance,
+                    TargetId::Ip(ip) => cast.node.is_some_and(|n| nomad.node(n).spec.addresses.contains(ip)),
+                    TargetId::Other(_) => false,
+                };
+                if let Some(foreign) = targets.iter().find(|t| !ours(&t.id)) {
+                    self.broke(at, "S5", format!("{} in {} is not ours", foreign.id, group.name()));
+                }
+                self.first_deregistered.get_or_insert(at);
+            }
+            Effect::Drain { node, deadline, meta, .. } => {
+                self.own_node(at, *node, nomad, cast);
+                self.drains[phase_place(meta.phase)] += 1;
+                if self.first_drain.is_some() {
+                    self.over_before_last_drain = self.last_over;
+                }
+                self.first_drain.get_or_insert(at);
+                self.last_drain = Some(at);
+                if meta.phase == Phase::Forced {
+                    self.forced.get_or_insert(at);
+                }
+                let force = at + deadline.span();
+                let first = *self.deadline.get_or_insert(force);
+                if first + DEADLINE_TOLERANCE < force {
+                    self.broke(
+                        at,
+                        "S4",
+                        format!("{:?} moves the deadline {} later", meta.phase, crate::time::plain(force.since(first))),
+                    );
+                }
+                let ends = auto_scaling.instance(departure.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());
+                if let Some(ends) = ends
+                    && Duration::from_secs(1) < deadline.span()
+                    && ends < force + meta.longest_stop
+                {
+                    self.broke(at, "S10", "the deadline and the longest stop do not fit before the hook ends".to_owned());
+                }
+            }
+            Effect::Complete { result, verdict, .. } => {
+                let open = auto_scaling.instance(departure.instance).is_some_and(|i| i.actions.iter().any(|a| a.is_open()));
+                if *result == LifecycleResult::Continue && open {
+                    self.verdict = Some((at, verdict.clone()));
+                    self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
+                }
+            }
+        }
+    }
+
+    fn own_node(&mut self, at: Time, node: crate::ids::NodeId, nomad: &Nomad, cast: &Cast) {
+        let instance = nomad.nodes().find(|(_, n)| n.spec.id == node).and_then(|(_, n)| n.spec.instance);
+        if instance.is_some_and(|i| i != cast.instance) {
+            self.broke(at, "S5", format!("node {node} is not ours"));
+        }
+    }
+
+    /// S3: what is said to be gone is gone.
+    fn complete_implies_drained(
+        &mut self,
+        at: Time,
+        verdict: &Outcome,
+        nomad: &Nomad,
+        consul: &Consul,
+        balancers: &LoadBalancers,
+        cast: &Cast,
+    ) {
+        let claims_registrations = matches!(verdict, Outcome::Departed { .. });
+        let claims = claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed);
+        if !claims && *verdict != Outcome::NoNode {
+            return;
+        }
+        for arn in &cast.fronts {
+            let registered = balancers.listed_until(arn, cast.instance) == Some(Time::NEVER);
+            let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(cast.instance));
+            if registered || routed {
+                self.broke(at, "S3", format!("{} still routes to it", arn.name()));
+            }
+        }
+        let Some(node) = cast.node.filter(|_| claims) else { return };
+        let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
+            let group = &nomad.groups()[a.group.index()].spec.group;
+            !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
+        });
+        if let Some((_, allocation)) = alive {
+            let title = nomad.groups()[allocation.group.index()].spec.group.title();
+            self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
+        }
+        if claims_registrations && consul.agent_lives(cast.consul_node) {
+            let state = consul.node(cast.consul_node);
+            let left = state.entries().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
+            if let Some(entry) = left {
+                let name = Arc::clone(&entry.name);
+                self.broke(at, "S3", format!("{name} is still registered and passing"));
+            }
+        }
+    }
+
+    fn counts(&self, allocation: AllocationNumber, nomad: &Nomad) -> bool {
+        let group = &nomad.groups()[nomad.allocation(allocation).group.index()].spec.group;
+        !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
+    }
+
+    /// It is over: L1, L2, S9.
+    pub fn over(&mut self, at: Time, outcome: Option<&Outcome>, faultless: bool, heartbeat_timeout: Duration) {
+        if outcome.is_none() {
+            self.broke(at, "L1", "no worker ever ended it".to_owned());
+        }
+        if faultless && !matches!(outcome, Some(Outcome::Departed { .. })) {
+            let word = outcome.map_or("nothing", Outcome::word);
+            self.broke(at, "L2", format!("it could finish, and ended as {word}"));
+        }
+        if let Some((ended, Ending::Expired(_) | Ending::GlobalTimeout(_))) = self.action_ended {
+            let lease = ended.before(heartbeat_timeout);
+            let excused = lease <= self.unattended_until || lease <= self.failing_until;
+            if !excused {
+                self.broke(ended, "S9", "the hook ran out although somebody attended to it".to_owned());
+            }
+        }
+    }
+}
+
+fn phase_place(phase: Phase) -> usize {
+    match phase {
+        Phase::Services => 0,
+        Phase::All => 1,
+        Phase::Again => 2,
+        Phase::Resent => 3,
+        Phase::Forced => 4,
+    }
+}

@@ -1,0 +1,121 @@
+//! Whose fault a failed request is. The rule, written before anything was measured:
+//!
+//! 1. *Foreseen*: a finding that decamp made from what it had seen before it first stopped anything names the task group, or the
+//!    target group, that the request failed at, and the way it failed.
+//! 2. *The world's*: somebody else ended the machine, stopped the job or drained the node; the ingress was deaf and decamp had not
+//!    yet stopped anything when it became so; or the departure ended in an outcome that says by name that it could not be done in
+//!    order (forced, timed out, agent dead, expired, interrupted, no node), and the request failed at or after that act.
+//! 3. Everything else is *attributable* to decamp, and a defect.
+
+use crate::decide::{Finding, Loss, Outcome};
+use crate::sim::faults::{Fault, Faults};
+use crate::sim::stage::Stage;
+use crate::sim::traffic::{Failed, Failure};
+use std::time::Duration;
+
+/// A stop that decamp asked for this shortly before discovery went deaf could not be taken back.
+const IN_FLIGHT: Duration = Duration::from_secs(15);
+
+/// All requests of a departure.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Sent.
+    pub sent: u64,
+    /// Failed, whoever's fault.
+    pub failed: u64,
+    /// Failed by decamp.
+    pub attributable: u64,
+    /// Failed by a setting that decamp had named.
+    pub foreseen: u64,
+    /// Failed by the world.
+    pub worlds: u64,
+    /// The first one that is attributable, in words.
+    pub example: Option<String>,
+}
+
+/// Judges every failed request.
+pub(super) fn judge(stage: &mut Stage, faults: Faults, outcome: Option<&Outcome>, findings: &[Finding]) -> Judged {
+    let failures = std::mem::take(&mut stage.traffic.failures);
+    let mut judged = Judged { sent: stage.traffic.sent, failed: failures.len() as u64, ..Judged::default() };
+    for failure in failures {
+        if is_foreseen(stage, &failure, findings) {
+            judged.foreseen += 1;
+        } else if is_the_worlds(stage, faults, &failure, outcome) {
+            judged.worlds += 1;
+        } else {
+            judged.attributable += 1;
+            judged.example.get_or_insert_with(|| describe(stage, &failure));
+        }
+    }
+    judged
+}
+
+fn title(stage: &Stage, failure: &Failure) -> Option<String> {
+    let group = match (failure.allocation, failure.service) {
+        (Some(number), _) => stage.nomad.allocation(number).group,
+        (None, Some(service)) => stage.group_of_service(service)?,
+        (None, None) => return None,
+    };
+    Some(stage.nomad.groups()[group.index()].spec.group.title())
+}
+
+fn is_foreseen(stage: &Stage, failure: &Failure, findings: &[Finding]) -> bool {
+    let title = title(stage, failure);
+    let front = stage.cast.fronts.get(failure.front).map(crate::ids::TargetGroupArn::name);
+    findings.iter().any(|finding| {
+        let at_group = title.as_deref() == Some(&*finding.object);
+        match (failure.how, finding.loss) {
+            (Failed::CopyClosed, Loss::LeavesBeforeForgotten | Loss::NoCopyLeft) => at_group,
+            (Failed::NoCopy, Loss::NoCopyLeft | Loss::NeverMigrates) => at_group,
+            (Failed::CopyDied | Failed::DoorDied, Loss::KilledWithRequests | Loss::LeavesBeforeForgotten) => at_group,
+            (Failed::CopyClosed | Failed::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
+            (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => front == Some(&*finding.object),
+            _ => false,
+        }
+    })
+}
+
+fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Option<&Outcome>) -> bool {
+    let oracle = &stage.oracle;
+    if failure.how == Failed::NoTarget && faults.has(Fault::LastHealthyTarget) {
+        return true;
+    }
+    if oracle.machine_died && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
+        return true;
+    }
+    if oracle.meddled || oracle.operator_drained.is_some() || oracle.agent_died.is_some_and(|at| at <= failure.at) {
+        return true;
+    }
+    if let Some(deaf) = oracle.deaf_since
+        && deaf <= failure.at
+        && oracle.last_drain.is_none_or(|drain| drain <= deaf + IN_FLIGHT)
+    {
+        return true;
+    }
+    if oracle.forced.is_some_and(|at| at <= failure.at) {
+        return true;
+    }
+    let named = match outcome {
+        Some(
+            Outcome::Forced
+            | Outcome::TimedOut
+            | Outcome::Retained
+            | Outcome::AgentDead
+            | Outcome::NoNode
+            | Outcome::Gone
+            | Outcome::Expired
+            | Outcome::Interrupted
+            | Outcome::NotLeaving
+            | Outcome::AlreadyPast,
+        ) => true,
+        Some(Outcome::Departed { .. } | Outcome::Unconfirmed | Outcome::NotOurs | Outcome::Refused { .. }) | None => false,
+    };
+    let ended_by_us = oracle.verdict.as_ref().is_some_and(|(_, verdict)| matches!(verdict, Outcome::Departed { .. }));
+    named && !ended_by_us && oracle.machine_stopped.is_some_and(|at| at <= failure.at)
+}
+
+fn describe(stage: &Stage, failure: &Failure) -> String {
+    let at = failure.at.since(crate::sim::setting::BEGIN).as_secs_f64();
+    let who = title(stage, failure).unwrap_or_else(|| "no task group".to_owned());
+    format!("{:?} at {who}, {at:.1} s after the beginning", failure.how)
+}

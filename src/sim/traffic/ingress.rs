@@ -1,0 +1,194 @@
+//! What the ingress knows of service discovery: always a little old, by the way it follows (Traefik: polls, or watches with a throttle).
+
+use std::time::Duration;
+
+use crate::sim::event::AllocationNumber;
+use crate::sim::luck::Luck;
+use crate::time::Time;
+
+/// Traefik puts no two changes in force within this time (its providers' throttle).
+const THROTTLE: Duration = Duration::from_secs(2);
+/// Seen: a change is in force 0.1 to 0.3 s after it (facts 0.1, row 12).
+const IN_FORCE_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
+
+/// How the ingress follows discovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// It hears of every change.
+    Watches,
+    /// It asks this often.
+    Polls(Duration),
+}
+
+/// The copies of each service, as they are and as the ingress knows them.
+#[derive(Debug, Clone)]
+pub struct Ingress {
+    follows: Follows,
+    registered: Vec<Vec<AllocationNumber>>,
+    known: Vec<Vec<AllocationNumber>>,
+    /// What it has heard and not yet put in force.
+    heard: Option<(Time, Vec<Vec<AllocationNumber>>)>,
+    /// A change that is not yet heard of; when it will be.
+    hears: Option<Time>,
+    last_in_force: Time,
+    phase: Time,
+    blocked: bool,
+}
+
+impl Default for Ingress {
+    fn default() -> Self {
+        Self::new(Follows::Watches, Time(0))
+    }
+}
+
+impl Ingress {
+    /// An ingress whose polls, if it polls, fall on `phase` and every interval after it.
+    #[must_use]
+    pub fn new(follows: Follows, phase: Time) -> Self {
+        Self {
+            follows,
+            registered: Vec::new(),
+            known: Vec::new(),
+            heard: None,
+            hears: None,
+            last_in_force: Time(0),
+            phase,
+            blocked: false,
+        }
+    }
+
+    /// One more service; its number.
+    pub fn add_service(&mut self, copies: Vec<AllocationNumber>) -> usize {
+        self.registered.push(copies.clone());
+        self.known.push(copies);
+        self.known.len() - 1
+    }
+
+    /// Discovery cannot be heard (true), or can again.
+    pub fn block(&mut self, at: Time, blocked: bool) {
+        self.advance(at);
+        self.blocked = blocked;
+        if !blocked && self.registered != self.known {
+            self.hears = Some(at);
+        }
+    }
+
+    pub(super) fn joins(&mut self, at: Time, service: usize, copy: AllocationNumber, luck: &mut Luck) {
+        let copies = &mut self.registered[service];
+        if !copies.contains(&copy) {
+            copies.push(copy);
+            self.changed(at, luck);
+        }
+    }
+
+    pub(super) fn leaves(&mut self, at: Time, service: usize, copy: AllocationNumber, luck: &mut Luck) {
+        let copies = &mut self.registered[service];
+        let before = copies.len();
+        copies.retain(|c| *c != copy);
+        if copies.len() < before {
+            self.changed(at, luck);
+        }
+    }
+
+    fn changed(&mut self, at: Time, luck: &mut Luck) {
+        let hears = match self.follows {
+            Follows::Watches => at + luck.span(IN_FORCE_AFTER.0, IN_FORCE_AFTER.1),
+            Follows::Polls(every) => {
+                let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
+                let rounds = at.0.saturating_sub(self.phase.0) / every + 1;
+                Time(self.phase.0 + rounds * every)
+            }
+        };
+        // A poll that is due already hears of this change as well.
+        self.hears = Some(self.hears.map_or(hears, |due| due.min(hears)));
+    }
+
+    /// Lets it hear of changes, and put them in force.
+    pub(super) fn advance(&mut self, to: Time) {
+        if self.blocked {
+            return;
+        }
+        if let Some(due) = self.hears
+            && due <= to
+        {
+            let in_force = due.max(self.last_in_force + THROTTLE);
+            match (&mut self.heard, self.follows) {
+                // What was heard and not yet in force is replaced; the throttle's timer goes on.
+                (Some((_, heard)), _) => heard.clone_from(&self.registered),
+                (none, _) => *none = Some((in_force, self.registered.clone())),
+            }
+            self.hears = None;
+        }
+        if let Some((due, _)) = &self.heard
+            && *due <= to
+            && let Some((due, heard)) = self.heard.take()
+        {
+            self.known = heard;
+            self.last_in_force = due;
+        }
+    }
+
+    /// A service, and one of its copies; `None` if there are no services.
+    pub(super) fn choose(&self, luck: &mut Luck) -> Option<(usize, Option<AllocationNumber>)> {
+        if self.known.is_empty() {
+            return None;
+        }
+        let bits = luck.bits();
+        let service = usize::try_from(bits % self.known.len() as u64).unwrap_or(0);
+        let copies = &self.known[service];
+        let copy = usize::try_from((bits >> 32).checked_rem(copies.len() as u64).unwrap_or(0)).unwrap_or(0);
+        Some((service, copies.get(copy).copied()))
+    }
+
+    /// Every copy that it would send to.
+    pub(super) fn copies(&self) -> impl Iterator<Item = (usize, AllocationNumber)> {
+        self.known.iter().enumerate().flat_map(|(service, copies)| copies.iter().map(move |copy| (service, *copy)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_one_copy(follows: Follows) -> (Ingress, Luck) {
+        let mut ingress = Ingress::new(follows, Time(7_000));
+        ingress.add_service(vec![AllocationNumber(1)]);
+        (ingress, Luck::new(1))
+    }
+
+    fn knows(ingress: &Ingress) -> usize {
+        ingress.copies().count()
+    }
+
+    #[test]
+    fn a_watching_ingress_forgets_within_a_third_of_a_second() {
+        let (mut ingress, mut luck) = with_one_copy(Follows::Watches);
+        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut luck);
+        ingress.advance(Time(100_090));
+        assert_eq!(knows(&ingress), 1);
+        ingress.advance(Time(100_300));
+        assert_eq!(knows(&ingress), 0);
+    }
+
+    #[test]
+    fn a_change_right_after_another_is_in_force_two_seconds_later() {
+        let (mut ingress, mut luck) = with_one_copy(Follows::Watches);
+        ingress.joins(Time(100_000), 0, AllocationNumber(2), &mut luck);
+        ingress.advance(Time(100_500));
+        ingress.leaves(Time(100_500), 0, AllocationNumber(1), &mut luck);
+        ingress.advance(Time(101_900));
+        assert_eq!(knows(&ingress), 2);
+        ingress.advance(Time(102_400));
+        assert_eq!(knows(&ingress), 1);
+    }
+
+    #[test]
+    fn a_polling_ingress_forgets_at_its_next_poll() {
+        let (mut ingress, mut luck) = with_one_copy(Follows::Polls(Duration::from_secs(15)));
+        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut luck);
+        ingress.advance(Time(111_999));
+        assert_eq!(knows(&ingress), 1);
+        ingress.advance(Time(112_000));
+        assert_eq!(knows(&ingress), 0);
+    }
+}

@@ -1,0 +1,471 @@
+//! One worker: a process that drives a departure through the pretend world, with its own clock, its own memory, and its own death.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::consul;
+use super::load_balancers::{Known, Named};
+use super::nomad::{DrainSpec, Note, Read};
+use super::stage::Stage;
+use super::weather::{Fate, one_way, unseen};
+use crate::decide::{
+    Departure, Effect, EffectKind, NodeStatus, Nomad, Part, Refusal, Registrations, Showing, Snapshot, System, Unseen,
+};
+use crate::ids::TargetGroupArn;
+use crate::time::Time;
+use crate::world::World;
+
+/// A call that gets no answer is given up after this.
+const TIME_OUT: Duration = Duration::from_secs(5);
+/// After a watch woke us, the next one is not asked for sooner.
+const WATCH_PAUSE: Duration = Duration::from_millis(250);
+
+/// Right before or right after the effect of this number, counted over all workers, the worker is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CrashPoint {
+    /// The effect's number, from 0.
+    pub effect: u32,
+    /// After it took effect, and before its answer; else before it was sent.
+    pub after: bool,
+}
+
+/// A worker.
+pub struct Worker<'s> {
+    stage: &'s RefCell<Stage>,
+    wake: Cell<Time>,
+    watched: Cell<Option<(u64, u64)>>,
+    /// The indices that the last looks at Nomad and at Consul answered.
+    looked: Cell<(u64, u64)>,
+    skew_ms: Cell<i64>,
+    synced: Cell<bool>,
+    started: Time,
+    warm: bool,
+    known: RefCell<Vec<(TargetGroupArn, Known)>>,
+    /// The node's index that our last write left: older answers prove nothing (S7).
+    written_index: Cell<u64>,
+    stale_reads: bool,
+    crashes: &'s RefCell<Vec<CrashPoint>>,
+    effects: &'s Cell<u32>,
+    dead: Cell<bool>,
+}
+
+/// Until a time has come.
+struct Until<'w, 's> {
+    worker: &'w Worker<'s>,
+    at: Time,
+}
+
+impl Future for Until<'_, '_> {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if self.worker.dead.get() || self.worker.true_now() < self.at {
+            self.worker.wake.set(self.worker.wake.get().min(self.at));
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Until a time has come, or something changed in Nomad or Consul since the given versions.
+struct UntilNews<'w, 's> {
+    worker: &'w Worker<'s>,
+    at: Time,
+    versions: (u64, u64),
+}
+
+impl Future for UntilNews<'_, '_> {
+    type Output = bool;
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<bool> {
+        if self.worker.dead.get() {
+            return Poll::Pending;
+        }
+        if self.worker.versions() != self.versions {
+            return Poll::Ready(true);
+        }
+        if self.worker.true_now() < self.at {
+            self.worker.wake.set(self.worker.wake.get().min(self.at));
+            self.worker.watched.set(Some(self.versions));
+            return Poll::Pending;
+        }
+        Poll::Ready(false)
+    }
+}
+
+impl<'s> Worker<'s> {
+    /// A worker that starts now. Its clock is wrong by `skew_ms` until a server is heard.
+    #[must_use]
+    pub fn new(
+        stage: &'s RefCell<Stage>,
+        skew_ms: i64,
+        warm: bool,
+        stale_reads: bool,
+        crashes: &'s RefCell<Vec<CrashPoint>>,
+        effects: &'s Cell<u32>,
+    ) -> Self {
+        Self {
+            stage,
+            wake: Cell::new(Time::NEVER),
+            watched: Cell::new(None),
+            looked: Cell::new((0, 0)),
+            skew_ms: Cell::new(skew_ms),
+            synced: Cell::new(false),
+            started: stage.borrow().now,
+            warm,
+            known: RefCell::new(Vec::new()),
+            written_index: Cell::new(0),
+            stale_reads,
+            crashes,
+            effects,
+            dead: Cell::new(false),
+        }
+    }
+
+    /// Whether it was killed at one of its effects.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.dead.get()
+    }
+
+    /// Before it is polled: forgets what it waited for.
+    pub fn begin_poll(&self) {
+        self.wake.set(Time::NEVER);
+        self.watched.set(None);
+    }
+
+    /// When it wants to go on.
+    #[must_use]
+    pub fn wakes(&self) -> Time {
+        self.wake.get()
+    }
+
+    /// Whether it watches.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        self.watched.get().is_some()
+    }
+
+    /// Whether it watches, and there is news.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.watched.get().is_some_and(|versions| versions != self.versions())
+    }
+
+    fn true_now(&self) -> Time {
+        self.stage.borrow().now
+    }
+
+    /// What a blocking query waits on: the indices of the node's allocations and of its registrations.
+    fn versions(&self) -> (u64, u64) {
+        versions_of(&self.stage.borrow())
+    }
+
+    fn sleep_until(&self, at: Time) -> Until<'_, 's> {
+        Until { worker: self, at }
+    }
+
+    /// One call: there, its effect, and back. `None` if it was not answered.
+    async fn call<T>(&self, system: System, write: Option<EffectKind>, ask: impl FnOnce(&mut Stage) -> T) -> Result<T, Fate> {
+        let (there, back, fate) = {
+            let stage = &mut *self.stage.borrow_mut();
+            match (system, write) {
+                (_, Some(EffectKind::Heartbeat)) => stage.calls.heartbeats += 1,
+                (System::AutoScaling | System::LoadBalancers, _) => stage.calls.aws += 1,
+                (System::Nomad, _) => stage.calls.nomad += 1,
+                (System::Consul, _) => stage.calls.consul += 1,
+            }
+            let there = stage.now + one_way(system, &mut stage.luck);
+            let back = one_way(system, &mut stage.luck);
+            (there, back, stage.weather.fate(system, write, there, &mut stage.luck))
+        };
+        self.sleep_until(there).await;
+        match fate {
+            Fate::Answered => {
+                let answer = ask(&mut self.stage.borrow_mut());
+                self.stop_if_dead().await;
+                self.sleep_until(there + back).await;
+                if matches!(system, System::AutoScaling | System::LoadBalancers) {
+                    self.synced.set(true);
+                }
+                Ok(answer)
+            }
+            Fate::AnswerLost => {
+                ask(&mut self.stage.borrow_mut());
+                self.stop_if_dead().await;
+                self.sleep_until(there + TIME_OUT).await;
+                Err(fate)
+            }
+            Fate::Lost => {
+                self.sleep_until(there + TIME_OUT).await;
+                Err(fate)
+            }
+            Fate::Throttled | Fate::Denied => {
+                self.sleep_until(there + back).await;
+                Err(fate)
+            }
+        }
+    }
+
+    /// A dead worker never goes on.
+    async fn stop_if_dead(&self) {
+        if self.dead.get() {
+            self.sleep_until(Time::NEVER).await;
+        }
+    }
+
+    /// Whether the plan kills it at this side of the current effect.
+    fn crash(&self, after: bool) {
+        let point = CrashPoint { effect: self.effects.get(), after };
+        let mut crashes = self.crashes.borrow_mut();
+        if let Some(found) = crashes.iter().position(|p| *p == point) {
+            crashes.remove(found);
+            self.dead.set(true);
+        }
+    }
+
+    async fn look_at(&self, departure: &Departure, seen: &Snapshot, part: &Part) -> Vec<Showing> {
+        match part {
+            Part::Lifecycle => {
+                let look = self.call(System::AutoScaling, None, |s| s.auto_scaling.look_lifecycle(departure.instance)).await;
+                vec![Showing::Lifecycle(flat(look))]
+            }
+            Part::Group { with_activity } => {
+                let activity_of = with_activity.then_some(departure.instance);
+                // Hooks, traffic sources and tags; a warm worker reads the tags alone.
+                let more = if self.warm { 0 } else { 2 } + u32::from(*with_activity);
+                self.stage.borrow_mut().calls.aws += more;
+                let look = self.call(System::AutoScaling, None, |s| s.auto_scaling.look_group(&departure.asg, activity_of)).await;
+                vec![Showing::Group(flat(look))]
+            }
+            Part::TargetGroups { groups, attributes_again } => {
+                let new = groups.iter().any(|(arn, _)| !self.remembers(arn));
+                if new && !self.warm {
+                    let kinds = self.call(System::LoadBalancers, None, |s| s.balancers.read()).await;
+                    if let Err(why) = flat(kinds.map(|answer| answer.map_err(|error| error.unseen()))) {
+                        return groups.iter().map(|(arn, _)| Showing::TargetGroup(arn.clone(), Err(why.clone()))).collect();
+                    }
+                }
+                let looks = groups.iter().map(|(arn, attached)| self.look_at_group(arn, *attached, *attributes_again));
+                join_all(looks).await
+            }
+            Part::Scan => vec![Showing::Scan(Ok(Vec::new()))],
+            Part::Nomad => {
+                vec![Showing::Nomad(self.look_at_nomad(departure, seen).await)]
+            }
+            Part::NomadSight => {
+                let look = self.call(System::Nomad, None, |s| s.nomad.sight(&s.cast.nomad_token.clone())).await;
+                vec![Showing::NomadSight(flat(look.map(|answer| answer.map_err(|error| error.unseen()))))]
+            }
+            Part::Consul => vec![Showing::Consul(self.look_at_consul().await)],
+            Part::NomadServices => {
+                let look = self.call(System::Nomad, None, |s| {
+                    let node = s.cast.node.map(|n| s.nomad.node(n).spec.id);
+                    let token = s.cast.nomad_token.clone();
+                    match node {
+                        Some(id) => s.nomad.registrations(id, &token, Read::Default).map(|a| a.body),
+                        None => Ok(Registrations { whole: true, agent_dead: false, services: [].into() }),
+                    }
+                });
+                vec![Showing::NomadServices(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
+            }
+        }
+    }
+
+    fn remembers(&self, arn: &TargetGroupArn) -> bool {
+        self.known.borrow().iter().any(|(known, _)| known == arn)
+    }
+
+    async fn look_at_group(&self, arn: &TargetGroupArn, attached: bool, again: bool) -> Showing {
+        let remembered = self.known.borrow().iter().find(|(known, _)| known == arn).map(|(_, known)| *known).filter(|_| !again);
+        if remembered.is_none() && !self.warm {
+            // Attributes and health are two calls; the model counts the second.
+            self.stage.borrow_mut().calls.aws += 1;
+        }
+        let look = self.call(System::LoadBalancers, None, |s| s.balancers.look_group(arn, attached, remembered)).await;
+        let look = flat(look);
+        if let Ok(group) = &look {
+            let mut known = self.known.borrow_mut();
+            known.retain(|(a, _)| a != arn);
+            known.push((arn.clone(), Known { kind: group.kind, delay: group.delay }));
+        }
+        Showing::TargetGroup(arn.clone(), look)
+    }
+
+    async fn look_at_nomad(&self, departure: &Departure, seen: &Snapshot) -> Result<Nomad, Unseen> {
+        if seen.nomad.at().is_none() {
+            // The lookup by instance id comes before the reads of the node and its allocations.
+            let found = self.call(System::Nomad, None, |s| s.nomad.may_read(&s.cast.nomad_token.clone(), Read::Default)).await;
+            flat(found.map(|answer| answer.map_err(|error| error.unseen())))?;
+        }
+        self.stage.borrow_mut().calls.nomad += 1;
+        let read = if self.stale_reads { Read::Stale } else { Read::Default };
+        let instance = departure.instance;
+        let look = self
+            .call(System::Nomad, None, |s| {
+                let token = s.cast.nomad_token.clone();
+                s.nomad.may_read(&token, read)?;
+                self.looked.set((versions_of(s).0, self.looked.get().1));
+                let ids: Vec<_> = s.nomad.nodes_of(instance).collect();
+                let mut nodes = Vec::with_capacity(ids.len());
+                let mut index = u64::MAX;
+                for id in ids {
+                    let answer = s.nomad.look(id, &token, read)?;
+                    index = index.min(answer.index);
+                    nodes.push(answer.body);
+                }
+                Ok((index, nodes))
+            })
+            .await;
+        let (index, mut nodes) = flat(look.map(|answer: Result<_, super::nomad::ApiError>| answer.map_err(|e| e.unseen())))?;
+        if index < self.written_index.get() {
+            return Err(Unseen::Stale);
+        }
+        let mut set_aside = Vec::new();
+        if nodes.iter().any(|n| n.status == NodeStatus::Ready) {
+            nodes.retain(|n| {
+                let keep = n.status != NodeStatus::Down;
+                if !keep {
+                    set_aside.push(n.id);
+                }
+                keep
+            });
+        }
+        Ok(Nomad { nodes, set_aside })
+    }
+
+    async fn look_at_consul(&self) -> Result<Registrations, Unseen> {
+        self.stage.borrow_mut().calls.consul += 1;
+        let look = self.call(System::Consul, None, |s| {
+            self.looked.set((self.looked.get().0, versions_of(s).1));
+            let token = s.cast.consul_token.clone();
+            let answer = s.consul.look(s.cast.consul_node, &token, consul::Read::Default);
+            answer.map(|a| a.body).map_err(|error| error.unseen())
+        });
+        flat(look.await)
+    }
+
+    fn take_effect(stage: &mut Stage, departure: &Departure, effect: &Effect) -> Result<u64, Refusal> {
+        match effect {
+            Effect::Heartbeat(of) => {
+                let instance = of.token.is_none().then_some(departure.instance);
+                let answer = stage.auto_scaling.heartbeat(&departure.asg, &of.hook, of.token.as_ref(), instance);
+                answer.map(|()| 0).map_err(|error| error.refusal())
+            }
+            Effect::Complete { of, result, .. } => {
+                let instance = of.token.is_none().then_some(departure.instance);
+                let answer = stage.auto_scaling.complete(&departure.asg, &of.hook, of.token.as_ref(), instance, *result);
+                answer.map(|()| 0).map_err(|error| error.refusal())
+            }
+            Effect::Deregister { group, targets } => {
+                let named: Vec<Named> =
+                    targets.iter().map(|t| Named { id: t.id.clone(), port: Some(t.port), zone: t.zone.clone() }).collect();
+                stage.balancers.deregister(group, &named).map(|()| 0).map_err(|error| error.refusal())
+            }
+            Effect::MakeIneligible(node) => {
+                let token = stage.cast.nomad_token.clone();
+                let answer = stage.nomad.set_eligibility(&token, *node, false);
+                answer.map(|w| w.index).map_err(|error| error.refusal())
+            }
+            Effect::Drain { node, deadline, ignore_system_jobs, meta } => {
+                let token = stage.cast.nomad_token.clone();
+                let deadline_ns = i64::try_from(deadline.nanoseconds()).unwrap_or(i64::MAX);
+                let spec = DrainSpec { deadline_ns, ignore_system_jobs: *ignore_system_jobs };
+                let answer = stage.nomad.set_drain(&token, *node, spec, Note::Ours(meta.clone()));
+                answer.map(|w| w.index).map_err(|error| error.refusal())
+            }
+        }
+    }
+}
+
+impl World for Worker<'_> {
+    fn now(&self) -> Time {
+        let now = self.true_now();
+        if self.synced.get() {
+            return now;
+        }
+        Time(now.0.saturating_add_signed(self.skew_ms.get()))
+    }
+
+    fn steady(&self) -> Duration {
+        self.true_now().since(self.started)
+    }
+
+    async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
+        join_all(parts.iter().map(|part| self.look_at(departure, seen, part))).await.into_iter().flatten().collect()
+    }
+
+    async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
+        // What the worker calls `until` is by its own clock.
+        let until = self.true_now() + until.since(self.now());
+        let (nomad, consul) = (watch.contains(&Part::Nomad), watch.contains(&Part::Consul));
+        if !nomad && !consul {
+            self.sleep_until(until).await;
+            return Vec::new();
+        }
+        let earliest = self.true_now() + WATCH_PAUSE;
+        let (current, looked) = (self.versions(), self.looked.get());
+        // What is not watched never wakes.
+        let versions = (if nomad { looked.0 } else { current.0 }, if consul { looked.1 } else { current.1 });
+        let changed = (UntilNews { worker: self, at: until, versions }).await;
+        if !changed {
+            return Vec::new();
+        }
+        self.sleep_until(earliest.min(until)).await;
+        let now = self.versions();
+        let mut news = Vec::new();
+        if nomad && now.0 != versions.0 {
+            news.push(Showing::Nomad(self.look_at_nomad(departure, seen).await));
+        }
+        if consul && now.1 != versions.1 {
+            news.push(Showing::Consul(self.look_at_consul().await));
+        }
+        news
+    }
+
+    async fn act(&self, departure: &Departure, effect: &Effect) -> Result<(), Refusal> {
+        let kind = effect.kind();
+        let system = match kind {
+            EffectKind::Heartbeat | EffectKind::Complete => System::AutoScaling,
+            EffectKind::Deregister => System::LoadBalancers,
+            EffectKind::MakeIneligible | EffectKind::Drain => System::Nomad,
+        };
+        self.crash(false);
+        self.stop_if_dead().await;
+        let answer = self
+            .call(system, Some(kind), |stage| {
+                stage.before_effect(departure, effect);
+                let answer = Self::take_effect(stage, departure, effect);
+                stage.tell();
+                self.crash(true);
+                self.effects.set(self.effects.get() + 1);
+                answer
+            })
+            .await;
+        match answer {
+            Ok(Ok(index)) => {
+                self.written_index.set(self.written_index.get().max(index));
+                Ok(())
+            }
+            Ok(Err(refusal)) => Err(refusal),
+            Err(Fate::Throttled) => Err(Refusal::Throttled),
+            Err(Fate::Denied) => Err(Refusal::Denied("denied".into())),
+            Err(Fate::Answered | Fate::Lost | Fate::AnswerLost) => Err(Refusal::Away("no answer".into())),
+        }
+    }
+}
+
+fn flat<T>(look: Result<Result<T, Unseen>, Fate>) -> Result<T, Unseen> {
+    match look {
+        Ok(answer) => answer,
+        Err(fate) => Err(unseen(fate)),
+    }
+}
+
+fn versions_of(stage: &Stage) -> (u64, u64) {
+    let nomad = stage.cast.node.map_or(0, |n| stage.nomad.node(n).allocations_index);
+    (nomad, stage.consul.node(stage.cast.consul_node).index)
+}

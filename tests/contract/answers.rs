@@ -1,0 +1,1 @@
+//! Single answers: errors, tokens that see too little, what remains of a dead agent.

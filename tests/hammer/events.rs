@@ -1,0 +1,84 @@
+//! The event parser under the hammer, watched by a second, slower opinion: nothing departs of which no text says that it terminates.
+
+use decamp::decide::{Cause, Departure};
+use decamp::events::{Told, read};
+use decamp::settings::Allowed;
+
+use super::{Target, samples};
+
+/// The event parser.
+pub(super) const TARGET: Target = Target { name: "events", good: || samples("events"), parse };
+
+fn parse(input: &[u8]) -> &'static str {
+    let allowed =
+        Allowed { accounts: vec!["123456789012".into()], regions: vec!["eu-west-1".into()], groups: vec!["workers".into()] };
+    let records = read(input, &allowed, &["decamp".into()]);
+    assert!(!records.is_empty(), "every event is answered");
+    for record in &records {
+        match &record.told {
+            Ok(Told::Departure(departure)) => check(departure, input),
+            Ok(_) => {}
+            Err(rejection) => assert!(rejection.to_string().len() < 600, "a rejection is a line"),
+        }
+    }
+    match &records[0].told {
+        Ok(told) => told.word(),
+        Err(rejection) => rejection.word(),
+    }
+}
+
+/// What must be so of a departure, whatever was done to the event.
+fn check(departure: &Departure, input: &[u8]) {
+    let Cause::Lifecycle(action) = &departure.cause else { panic!("only EC2 interrupts") };
+    assert_eq!(&*departure.asg, "workers");
+    assert!(action.hook.as_deref().is_none_or(|hook| hook == "decamp"));
+    let told = texts(input);
+    let says = |wanted: &str| told.iter().any(|text| text == wanted);
+    assert!(says(&departure.instance.to_string()), "its instance is in the event");
+    let terminates = says("autoscaling:EC2_INSTANCE_TERMINATING") || says("EC2 Instance-terminate Lifecycle Action");
+    assert!(terminates, "somebody says that it terminates");
+}
+
+/// Every text in the event, those in texts included, found by its quotes alone: a second opinion that knows no JSON.
+fn texts(input: &[u8]) -> Vec<String> {
+    let mut all = Vec::new();
+    gather(&String::from_utf8_lossy(input), &mut all);
+    all
+}
+
+fn gather(event: &str, all: &mut Vec<String>) {
+    let mut rest = event.chars();
+    while rest.any(|character| character == '"') {
+        let text = until_quote(&mut rest);
+        if text.contains('"') {
+            gather(&text, all);
+        }
+        // A notification for people has a line a field.
+        all.extend(text.lines().filter_map(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()));
+        all.push(text);
+    }
+}
+
+/// The text up to the quote that ends it, its escapes undone.
+fn until_quote(rest: &mut std::str::Chars<'_>) -> String {
+    let mut text = String::new();
+    while let Some(character) = rest.next() {
+        match character {
+            '"' => break,
+            '\\' => match rest.next() {
+                Some('n') => text.push('\n'),
+                Some('t') => text.push('\t'),
+                Some('r') => text.push('\r'),
+                Some('u') => {
+                    let digits: String = rest.by_ref().take(4).collect();
+                    let code = u32::from_str_radix(&digits, 16).unwrap_or_default();
+                    text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                }
+                Some(other) => text.push(other),
+                None => break,
+            },
+            other => text.push(other),
+        }
+    }
+    text
+}

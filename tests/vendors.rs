@@ -1,0 +1,88 @@
+//! Vendors' own clients against the pretend world on loopback. Where a client is not installed, its test says "skipped".
+#![cfg(feature = "sim")]
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use decamp::ids::{InstanceId, TargetGroupArn, TargetId};
+use decamp::sim::auto_scaling::{self, AutoScaling, HookSetup, LifecycleState};
+use decamp::sim::bucket::Limit;
+use decamp::sim::load_balancers::{GroupSetup, Kind, LoadBalancers, TargetType};
+use decamp::sim::wire::aws::Account;
+use decamp::sim::wire::{AwsAlone, Clock, Server, Shared, Side, aws, sandbox, serve};
+
+/// What a vendor's script exits with when its client is missing.
+const SKIPPED: i32 = 77;
+
+fn arn(name: &str) -> TargetGroupArn {
+    let text = format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/{name}/0123456789abcdef");
+    text.parse().expect("it fits the grammar")
+}
+
+/// Three instances, one target group of each kind and state, one of them attached.
+async fn sandbox() -> (Arc<Shared>, Server) {
+    let clock = Clock::real();
+    let now = clock.now();
+    let mut elb = LoadBalancers::new(now, 1, Limit::None, Limit::None);
+    let instances = [1, 2, 3].map(|number| InstanceId::from_number(0x00ab_c000 + number));
+    let delay = Duration::from_secs(1);
+    let setups = [
+        GroupSetup { delay, ..GroupSetup::new(arn("attached"), Kind::Alb, 80) },
+        GroupSetup { delay: Duration::from_secs(300), ..GroupSetup::new(arn("two-ports"), Kind::Nlb, 80) },
+        GroupSetup { in_use: false, ..GroupSetup::new(arn("not-in-use"), Kind::Alb, 80) },
+        GroupSetup { target_type: TargetType::Ip, ..GroupSetup::new(arn("addresses"), Kind::Nlb, 443) },
+    ];
+    for setup in setups {
+        let name = setup.arn.clone();
+        let targets: Vec<(TargetId, u16, Option<Arc<str>>)> = match setup.target_type {
+            TargetType::Ip => vec![(TargetId::read("10.0.0.9"), 4433, Some("all".into()))],
+            TargetType::Instance => {
+                instances.iter().flat_map(|&id| [80, 8080].map(|port| (TargetId::Instance(id), port, None))).collect()
+            }
+        };
+        elb.add_group(setup);
+        elb.put_targets(&name, targets);
+    }
+    let mut asg = AutoScaling::new(now, 2, Limit::None);
+    asg.add_group(auto_scaling::GroupSetup {
+        hooks: vec![HookSetup::terminating("decamp".into(), Duration::from_secs(300)).naming(vec![arn("two-ports")])],
+        attached: vec![arn("attached")],
+        tags: vec![("team".into(), "a & b".into())],
+        retains: true,
+        ..auto_scaling::GroupSetup::new("web".into())
+    });
+    for id in instances {
+        asg.put_instance("web", id, "eu-west-1a".into(), LifecycleState::InService);
+    }
+    let account = Account { id: "123456789012".to_owned(), region: "eu-west-1".to_owned() };
+    let shared = Shared::new(Box::new(AwsAlone { auto_scaling: asg, load_balancers: elb }), clock, account);
+    shared.stores().parameters.insert("/decamp/nomad-token".to_owned(), "parameter-value".to_owned());
+    shared.stores().secrets.insert("decamp/consul-token".to_owned(), "secret-value".to_owned());
+    let router = aws::router(&shared).merge(sandbox::router(&shared));
+    let server = serve(&shared, Side::Aws, router, ([127, 0, 0, 1], 0).into()).await.expect("loopback is there");
+    (shared, server)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn boto3_reads_what_the_models_hold_and_changes_what_it_writes() {
+    let (shared, server) = sandbox().await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vendors/boto3_reads_and_writes.py");
+    let mut python = Command::new("python3");
+    python.arg(script).arg(server.url());
+    let ran = tokio::task::spawn_blocking(move || python.output()).await.expect("it does not panic");
+    let output = match ran {
+        Ok(output) => output,
+        Err(error) => {
+            println!("skipped: no python3 ({error})");
+            return;
+        }
+    };
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
+    if output.status.code() == Some(SKIPPED) {
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    assert_eq!(shared.stores().visibilities, [("receipt".to_owned(), 5)]);
+}
