@@ -52,6 +52,8 @@ impl Cluster {
         std::fs::write(&file, config).expect("it is ours");
         let mut command = Command::new(nomad);
         command.args(["agent", "-dev", "-config"]).arg(&file).env_remove("AWS_CA_BUNDLE");
+        // What it keeps for its tasks goes with the folder.
+        command.env("TMPDIR", folder.path());
         command.env("AWS_ENV_URL", format!("{}/latest/meta-data/", metadata.address));
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &metadata.address);
         let agent = Some(Agent::start(&mut command));
