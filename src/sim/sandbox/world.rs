@@ -129,7 +129,6 @@ impl World {
         for (_, happening) in happened {
             match happening {
                 Happening::MachineStopped(instance) => self.machine_stops(instance),
-                Happening::Delisted(_) if self.replacements => self.launch(),
                 Happening::State { instance, state: LifecycleState::InService } => self.enter_service(instance),
                 Happening::State { .. }
                 | Happening::ActionBegan { .. }
@@ -165,6 +164,9 @@ impl World {
             self.nomad.end_machine(node, true, &mut self.consul, &mut self.log);
         }
         self.balancers.machine_stopped(instance);
+        if self.replacements {
+            self.launch();
+        }
     }
 
     /// A new instance comes, and its node with it: the ingress is up before the load balancers first check it.
