@@ -25,6 +25,20 @@ fn main() {
         }
         return;
     }
+    if a.get(5).is_some() {
+        // SLOW
+        for x in seed..seed + n {
+            let p = play_seed(x, draw, &driver, false);
+            let over = p.calls.aws.saturating_sub(5 * p.groups as u32 + 6);
+            if p.calls.aws + p.calls.nomad + p.calls.consul > 3000 {
+                println!("{x} CALLS {:?} {:?}", p.calls, faults_of(x, draw).iter().map(|f| f.name()).collect::<Vec<_>>());
+            }
+            if draw == Draw::None && p.above_floor.is_some_and(|f| f.as_secs() > 3) || over > 0 {
+                println!("{x} {:?} over {over} G {}", p.above_floor, p.groups);
+            }
+        }
+        return;
+    }
     let s = simulate(&Simulation { departures: n, seed, draw, driver, stop_at_first: false }, |_| ());
     println!(
         "{} in {:?}: {:.0}/min; requests {} ({:.0} each) failed {:?} violations {} broken {}",

@@ -31,6 +31,8 @@ use self::step::{Step, decide_among};
 use crate::time::Time;
 use std::time::Duration;
 
+/// How old the last look at the load balancers may be: a registration that is waited for long may outlast it.
+const STALE: Duration = Duration::from_secs(60);
 /// Right before completion the node is read once more, unless that was this recently: work that landed late would show.
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
@@ -86,10 +88,11 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     }
     let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
     let balancing = balancers::balancing(scope, budget, now);
-    let mut steps = vec![balancing.step.clone(), nodes::keep_work_off(scope, may_write, now), sight.clone()];
+    let kept_off = nodes::keep_work_off(scope, may_write, now);
+    let mut steps = vec![balancing.step.clone(), kept_off.clone(), sight.clone()];
     if seen.consul.at().is_none() {
         // The control look (D9): what is registered is seen before anything is stopped.
-        steps.push(nodes::discovery_out_of_sight(scope, now));
+        steps.push(nodes::discovery_out_of_sight(scope, Duration::MAX, now));
     }
     let no_node = no_node(scope);
     if may_write && !no_node {
@@ -119,9 +122,10 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         }
         return among(steps, now);
     }
-    let may_finish = if no_node { Step::Satisfied } else { nodes::over(scope, budget, now) };
-    if (may_write || no_node) && may_finish.is_satisfied() && sight.is_satisfied() {
-        let finish = finish(scope, no_node, now);
+    let over = if no_node { Step::Satisfied } else { nodes::over(scope, budget, now) };
+    let nothing_left = over.is_satisfied() && kept_off.is_satisfied() && sight.is_satisfied();
+    if nothing_left && (may_write || no_node) {
+        let finish = finish(scope, balancing.release, no_node, now);
         if finish.is_satisfied() {
             return Decision { action: Action::End(Outcome::Interrupted), reason: Reason::NothingLeft };
         }
@@ -140,19 +144,13 @@ fn no_node(scope: &Scope<'_>) -> bool {
 }
 
 /// Everything is over: discovery, one last look at all of it, and the completion.
-fn finish(scope: &Scope<'_>, no_node: bool, now: Time) -> Step {
+fn finish(scope: &Scope<'_>, release: Time, no_node: bool, now: Time) -> Step {
     let seen = scope.seen;
     let vanished = scope.vanished().map(|(until, _)| until);
     let over_at = seen.history.nomad_changed.max(vanished).unwrap_or(Time(0));
     let discovery = registrations::discovery(scope, over_at, now);
     let mut parts = Vec::new();
-    let stale: Vec<_> = balancers::groups(scope)
-        .into_iter()
-        .filter(|(arn, _)| {
-            let entry = seen.balancers.iter().find(|b| b.arn == *arn);
-            entry.is_some_and(|b| b.sight.fresh_at() < Some(over_at) && b.sight.last().is_some_and(|g| g.targets.is_some()))
-        })
-        .collect();
+    let stale = balancers::seen_before(scope, over_at.max(release).max(now - STALE));
     if !stale.is_empty() {
         parts.push(Part::TargetGroups { groups: stale, attributes_again: false });
     }
@@ -179,7 +177,7 @@ fn finish(scope: &Scope<'_>, no_node: bool, now: Time) -> Step {
 fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool) -> Outcome {
     if no_node {
         Outcome::NoNode
-    } else if !proved {
+    } else if !proved || scope.row_is_gone() {
         Outcome::Unconfirmed
     } else if was_forced(scope) {
         Outcome::Forced
@@ -204,11 +202,12 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     if now < budget.end {
         return Step::Satisfied;
     }
-    let over = scope.seen.nomad.last().is_some()
+    let over = scope.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
         && scope.all_left().next().is_none()
         && scope.vanished().is_none_or(|(until, _)| until <= now);
     let released = balancers::balancing(scope, budget, now).released;
     let verdict = match (over && released, was_forced(scope)) {
+        _ if no_node(scope) => Outcome::NoNode,
         (true, true) => Outcome::Forced,
         (true, false) => Outcome::Unconfirmed,
         (false, _) => Outcome::TimedOut,

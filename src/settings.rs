@@ -32,6 +32,8 @@ pub struct Settings {
     pub consul: Option<Connection>,
     /// How AWS is reached.
     pub aws: Aws,
+    /// How much the Lambda logs. `AWS_LAMBDA_LOG_LEVEL`, which Lambda itself sets.
+    pub log_level: LogLevel,
     /// What is worth a warning although it was accepted.
     pub warnings: Vec<String>,
 }
@@ -44,6 +46,31 @@ pub enum Mode {
     /// Look, decide and log; write nothing (D13).
     Observe,
 }
+
+/// How much the Lambda logs: its level and all that are worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// What is only of use to who mends decamp.
+    Debug,
+    /// Decisions and outcomes.
+    Info,
+    /// What was carried on with all the same.
+    Warn,
+    /// What a person should act on.
+    Error,
+}
+
+/// As Lambda writes them.
+const LOG_LEVELS: &[(&str, LogLevel)] = &[
+    ("trace", LogLevel::Trace),
+    ("debug", LogLevel::Debug),
+    ("info", LogLevel::Info),
+    ("warn", LogLevel::Warn),
+    ("error", LogLevel::Error),
+    ("fatal", LogLevel::Error),
+];
 
 /// The allow-lists. An empty list allows all, except of groups: which ones are ours has to be said by somebody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -126,6 +153,7 @@ impl Settings {
                 )));
             }
         }
+        let log_level = reader.choice("AWS_LAMBDA_LOG_LEVEL", LOG_LEVELS)?.unwrap_or(LogLevel::Info);
         let mut warnings = Vec::new();
         if allowed.groups.is_empty() {
             warnings.push(
@@ -135,7 +163,7 @@ impl Settings {
         let nomad = connection::nomad(&reader, &mut warnings)?;
         let consul = if policy.consul { Some(connection::consul(&reader, &mut warnings)?) } else { None };
         policy::fits(&reader, &policy, nomad.timeout)?;
-        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, warnings })
+        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, log_level, warnings })
     }
 }
 

@@ -43,6 +43,15 @@ pub(super) fn groups(scope: &Scope<'_>) -> Vec<(TargetGroupArn, bool)> {
     all
 }
 
+/// The groups that exist and were last seen before a time, or not since our last write.
+pub(super) fn seen_before(scope: &Scope<'_>, time: Time) -> Vec<(TargetGroupArn, bool)> {
+    let old = |arn: &TargetGroupArn| {
+        let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
+        entry.is_some_and(|b| b.sight.fresh_at() < Some(time) && b.sight.last().is_some_and(|g| g.targets.is_some()))
+    };
+    groups(scope).into_iter().filter(|(arn, _)| old(arn)).collect()
+}
+
 /// Asks for what is next with the load balancers.
 pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balancing {
     if scope.policy.scan && scope.seen.scan.at().is_none() {
@@ -75,9 +84,12 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
         if let (Some(at), Some(last)) = (certain, entry.and_then(|b| b.sight.last())) {
             // Deregistered for certain: one timer, then one confirming look.
             let release = at + budget::may_send_for(last, scope.policy);
-            if now < release && sight.blind().is_none() {
+            let released = release <= now;
+            if sight.blind().is_none() {
+                // What is stopped or completed then is confirmed right before: one look serves both.
                 let reason = Reason::LoadBalancerDelay { group: arn.clone(), until: release };
-                return Balancing { step: Step::wait(release, reason), deregistered: true, released: false, release };
+                let step = if released { Step::Satisfied } else { Step::wait(release, reason) };
+                return Balancing { step, deregistered: true, released, release };
             }
             let step = look_again(&sight, look(false), System::LoadBalancers, now, reason);
             return Balancing { step, deregistered: true, released: false, release };
@@ -86,7 +98,7 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
     };
     let Some(targets) = &group.targets else {
         // The group is gone (fault 31): nothing is sent through it.
-        return Balancing { step: Step::Satisfied, deregistered: true, released: true, release: now };
+        return Balancing { step: Step::Satisfied, deregistered: true, released: true, release: Time(0) };
     };
     let unknown_addresses = !attached && scope.seen.nomad.at().is_none();
     if unknown_addresses && targets.iter().any(|t| matches!(t.id, TargetId::Ip(_))) {
@@ -118,7 +130,8 @@ fn after_deregistration(
         Some(at) => at + budget::may_send_for(group, scope.policy),
         // Somebody else deregistered it, at a time that is not known: at the latest when we first looked.
         None if draining => first + delay.max(guard),
-        None if delay < guard => first + guard,
+        // An unreadable delay may have been a short one.
+        None if delay < guard || group.delay.is_none() => first + guard,
         None => first,
     };
     let state = |step, released| Balancing { step, deregistered: true, released, release };
@@ -140,9 +153,6 @@ fn after_deregistration(
             Step::wait(next, delayed())
         };
         return state(step, false);
-    }
-    if balancer.deregistered.is_some() && seen_at < release {
-        return state(Step::Look(vec![look(false)], Reason::MustConfirm), false);
     }
     state(Step::Satisfied, true)
 }

@@ -119,7 +119,8 @@ pub fn our_hook<'a>(departure: &Departure, seen: &'a Snapshot, policy: &Policy) 
 /// When the instance entered its hook (D2): the event's time, else its activity's, else a heartbeat time-out before this run.
 fn began(departure: &Departure, seen: &Snapshot, heartbeat_timeout: Duration) -> (Time, bool) {
     let told = match &departure.cause {
-        Cause::Lifecycle(action) => action.began,
+        // A refused token is of an earlier action, and so is the time that came with it.
+        Cause::Lifecycle(action) => action.began.filter(|_| !seen.history.token_refused),
         Cause::Interruption { at } => Some(*at - Duration::from_secs(120)),
     };
     let known = told.or_else(|| seen.group.last().and_then(|group| group.activity_began));

@@ -16,8 +16,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const LOOK_FOR_NODE_EVERY: Duration = Duration::from_secs(5);
 /// How often a token without sight is read again (D9).
 const READ_TOKEN_EVERY: Duration = Duration::from_secs(60);
+/// How old a look at the load balancers may be when something is stopped.
+const RECENT: Duration = Duration::from_secs(12);
+/// How old a look at the node may be when it is drained: another worker may have done so meanwhile.
+const JUST_NOW: Duration = Duration::from_secs(1);
 /// A drain is hung when two looks at least this far apart agree (D4).
 const HUNG_AFTER: Duration = Duration::from_secs(2);
+/// Services are drained ahead of the rest only if there is this much of the delay left: two drains close together are a risk.
+const WORTH_IT: Duration = Duration::from_secs(5);
 /// Subtracted from a deadline that is sent again, so that it never moves later (D4).
 const RESEND_MARGIN: Duration = Duration::from_secs(2);
 /// Nomad tells system allocations to stop a moment after it says "complete"; what is still wanted later than this has landed.
@@ -49,8 +55,15 @@ pub(super) fn keep_work_off(scope: &Scope<'_>, may_write: bool, now: Time) -> St
     if nomad.nodes.is_empty() {
         return match seen.history.no_node_since {
             // It was there in this run: collected by Nomad, or purged by somebody. What vanished with it is waited for elsewhere.
-            _ if !seen.history.known.is_empty() => Step::Satisfied,
-            Some(since) if since + scope.policy.no_node_wait <= now => Step::Satisfied,
+            _ if !seen.history.known.is_empty() => {
+                let next = looked + LOOK_FOR_NODE_EVERY;
+                match scope.vanished() {
+                    Some((until, _)) if now < until && next <= now => Step::Look(vec![Part::Nomad], Reason::NoNodeYet),
+                    Some((until, _)) if now < until => Step::wait(next, Reason::NoNodeYet),
+                    Some(_) | None => Step::Satisfied,
+                }
+            }
+            Some(since) if since + scope.policy.no_node_wait <= looked => Step::Satisfied,
             Some(since) => {
                 let next = (looked + LOOK_FOR_NODE_EVERY).min(since + scope.policy.no_node_wait);
                 if next <= now {
@@ -85,7 +98,7 @@ pub(super) fn draining(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing
 }
 
 fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &Node, now: Time) -> Step {
-    let drain = Sending { scope, budget, node, now };
+    let drain = Sending { scope, budget, node, release: balancing.release, now };
     if scope.left(node).next().is_none() && node.drain.is_none() {
         return Step::Satisfied;
     }
@@ -100,7 +113,9 @@ fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &N
         };
     }
     if let Some(strategy) = &node.drain {
-        if phase == Some(Phase::Services) && balancing.released && system_jobs_wanted(scope, node) {
+        // Nomad stops system jobs last anyway, and before 1.10.3 a drain that meets one under way may mark too many at once.
+        let services_left = scope.left(node).any(|a| a.group.kind != JobKind::System);
+        if phase == Some(Phase::Services) && balancing.released && !services_left && system_jobs_wanted(scope, node) {
             return drain.start(Phase::All, Reason::WorkLeft);
         }
         let may_resend = matches!(phase, Some(Phase::All | Phase::Again)) && !strategy.ignore_system_jobs;
@@ -143,6 +158,7 @@ fn system_jobs_wanted(scope: &Scope<'_>, node: &Node) -> bool {
 /// an ingress that does not hear of a stop goes on sending.
 fn services_may_go(scope: &Scope<'_>, balancing: &Balancing, node: &Node, now: Time) -> bool {
     balancing.deregistered
+        && now + WORTH_IT <= balancing.release
         && scope.left(node).any(|a| a.group.kind != JobKind::System && a.wanted)
         && may_drain_beside_the_delay(scope, balancing.release, now)
 }
@@ -174,6 +190,7 @@ struct Sending<'a> {
     scope: &'a Scope<'a>,
     budget: &'a Budget,
     node: &'a Node,
+    release: Time,
     now: Time,
 }
 
@@ -186,11 +203,32 @@ impl Sending<'_> {
 
     /// A phase, with all the time that is left; once discovery is in sight.
     fn start(&self, phase: Phase, reason: Reason) -> Step {
-        let blind = discovery_out_of_sight(self.scope, self.now);
-        if !blind.is_satisfied() && self.now < self.budget.until {
-            return blind;
+        if self.now < self.budget.until {
+            let confirming = self.confirming(phase);
+            if !confirming.is_satisfied() {
+                return confirming;
+            }
         }
         self.send(phase, WholeSeconds::at_most(self.until().since(self.now)), reason)
+    }
+
+    /// What is about to be concluded is looked at once more, all in one round: discovery; the load balancers, because what was
+    /// released long ago may have been registered again (fault 33); and the node, because another worker may have drained it.
+    fn confirming(&self, phase: Phase) -> Step {
+        let mut parts = Vec::new();
+        match discovery_out_of_sight(self.scope, JUST_NOW, self.now) {
+            Step::Look(more, _) => parts.extend(more),
+            Step::Satisfied => {}
+            blind @ (Step::Wait { .. } | Step::Do(..)) => return blind,
+        }
+        let old = super::balancers::seen_before(self.scope, (self.now - RECENT).max(self.release));
+        if phase != Phase::Services && !old.is_empty() {
+            parts.push(Part::TargetGroups { groups: old, attributes_again: false });
+        }
+        if self.scope.seen.nomad.fresh_at().is_none_or(|at| at + JUST_NOW < self.now) {
+            parts.push(Part::Nomad);
+        }
+        if parts.is_empty() { Step::Satisfied } else { Step::Look(parts, Reason::MustConfirm) }
     }
 
     fn send(&self, phase: Phase, deadline: WholeSeconds, reason: Reason) -> Step {
@@ -214,10 +252,10 @@ impl Sending<'_> {
 }
 
 /// Discovery must be in sight before anything is stopped: while it is away, an ingress goes on sending to what is gone.
-pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, now: Time) -> Step {
+pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, at_most: Duration, now: Time) -> Step {
     let seen = scope.seen;
     if scope.policy.consul && scope.declares(Provider::Consul) {
-        let fresh = seen.consul.fresh_at().is_some_and(|at| now < at + LOOK_EVERY);
+        let fresh = seen.consul.fresh_at().is_some_and(|at| now <= at + at_most);
         if !fresh {
             let reason = if seen.consul.at().is_some() { Reason::MustConfirm } else { Reason::MustLook };
             return look_again(&seen.consul, Part::Consul, System::Consul, now, reason);

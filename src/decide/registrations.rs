@@ -65,14 +65,14 @@ fn gone(scope: &Scope<'_>, sight: &Sight<Registrations>, part: Part, system: Sys
 }
 
 /// Whether a registration may still bring requests to the instance: not if it is critical, its agent dead, or its allocation
-/// one that stays and does not count.
+/// one that stays by intent. One of an allocation that was lost before we came does count: it says that the process lives.
 fn keeps_it(scope: &Scope<'_>, all: &Registrations, one: &Registration) -> bool {
     let routable = !one.critical && !all.agent_dead;
     let stays = scope
         .nodes()
         .iter()
         .flat_map(|n| n.allocations.iter())
-        .any(|a| a.id == one.allocation && !a.client.is_over() && !scope.counts(a));
+        .any(|a| a.id == one.allocation && !a.client.is_over() && scope.stays(a));
     routable && !stays
 }
 

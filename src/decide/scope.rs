@@ -4,6 +4,13 @@ use super::snapshot::{Allocation, JobKind, Node, Provider, Snapshot, Target, Tar
 use super::{Departure, Policy};
 use crate::ids::{AllocationId, TargetId};
 use crate::time::Time;
+use std::time::Duration;
+
+/// An agent that lives finds its row gone at its next heartbeat, and registers anew: eligible, with what it still runs.
+const REJOIN: Duration = Duration::from_secs(60);
+
+/// A client hears within this that an allocation of its is to stop.
+const LEARNS_WITHIN: Duration = Duration::from_secs(2);
 
 /// One departure's view of what counts as left (D5, D6).
 pub(super) struct Scope<'a> {
@@ -15,9 +22,13 @@ pub(super) struct Scope<'a> {
 impl Scope<'_> {
     /// Whether an allocation must be over before the instance may go.
     pub(super) fn counts(&self, allocation: &Allocation) -> bool {
+        !self.stays(allocation) && !self.seen.history.was_lost_before(allocation.id)
+    }
+
+    /// Whether an allocation is left running by intent: CSI plugins, and system jobs where the policy leaves them.
+    pub(super) fn stays(&self, allocation: &Allocation) -> bool {
         let group = &allocation.group;
-        let stays = group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs();
-        !stays && !self.seen.history.was_lost_before(allocation.id)
+        group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs()
     }
 
     /// Whether system jobs stay: only if the policy says so and none of them serves a target (D6).
@@ -49,22 +60,32 @@ impl Scope<'_> {
     }
 
     /// Until when something that vanished from the list without having been seen over counts as running, and which: a purged
-    /// job's allocation (fault 61), or one that an earlier worker counted on its drain and this run never saw (D2).
+    /// job's allocation (fault 61), one that Nomad had given up as lost before we came and whose agent is back, or one that an
+    /// earlier worker counted on its drain and this run never saw (D2). It counts from the first look that did not show it: it may
+    /// have been told to stop right before that, long after the last look that did.
     pub(super) fn vanished(&self) -> Option<(Time, Option<AllocationId>)> {
         let history = &self.seen.history;
-        let unlisted = history
-            .known
-            .iter()
-            .filter(|k| !k.over && !k.listed && !k.group.csi_plugin)
-            .map(|k| (k.shown + k.group.longest_stop(self.policy.poststop), Some(k.id)));
         let first = history.first_nomad?;
+        let rejoin = if self.row_is_gone() { REJOIN } else { Duration::ZERO };
+        let stops_in = |group: &super::snapshot::TaskGroup| group.longest_stop(self.policy.poststop) + LEARNS_WITHIN;
+        let waits = |k: &&super::snapshot::Known| !k.over && !k.group.csi_plugin;
+        let unlisted = history.known.iter().filter(waits).filter_map(|k| {
+            let since = if k.lost_before { Some(first) } else { k.vanished };
+            since.map(|at| (at + stops_in(&k.group) + rejoin, Some(k.id)))
+        });
         let noted = self.nodes().iter().filter_map(|node| {
             let meta = node.last_drain.as_ref()?.meta.as_ref()?;
             let listed = u32::try_from(node.allocations.len()).unwrap_or(u32::MAX);
             let ours = meta.action == self.departure.mark() && !history.drains.iter().any(|d| d.node == node.id);
-            (ours && listed < meta.allocations).then(|| (first + meta.longest_stop, None))
+            (ours && listed < meta.allocations).then(|| (first + meta.longest_stop + LEARNS_WITHIN, None))
         });
         unlisted.chain(noted).max_by_key(|(until, _)| *until)
+    }
+
+    /// Whether the node itself vanished, with allocations on it that were never seen over: purged by somebody, most likely.
+    pub(super) fn row_is_gone(&self) -> bool {
+        self.seen.nomad.last().is_some_and(|nomad| nomad.nodes.is_empty())
+            && self.seen.history.known.iter().any(|k| !k.over && !k.group.csi_plugin)
     }
 
     /// Whether a target is this instance (D7). An address is ours only in a group that was named.
@@ -92,6 +113,9 @@ impl Scope<'_> {
 
     /// Whether anything on the nodes registers services with this provider.
     pub(super) fn declares(&self, provider: Provider) -> bool {
-        self.seen.history.known.iter().any(|k| k.group.services.iter().any(|s| s.provider == provider))
+        // What is over already may have left a registration behind.
+        let listed = self.nodes().iter().flat_map(|node| node.allocations.iter()).map(|a| &a.group);
+        let known = self.seen.history.known.iter().map(|k| &k.group);
+        known.chain(listed).any(|group| group.services.iter().any(|s| s.provider == provider))
     }
 }

@@ -7,12 +7,16 @@
 
 mod acl;
 mod agent;
+mod lists;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::acl::Token;
+pub use self::lists::Check;
 pub use self::view::{Answer, ApiError, NodeServices, Read};
 use super::event::{AllocationNumber, Event, What};
 use super::luck::Luck;
@@ -245,7 +249,9 @@ impl Consul {
             state.entries.retain(|e| e.catalog || e.local || e.wanted);
             log.extend(left.into_iter().map(|service| Event { at: self.now, allocation, what: What::LeftDiscovery { service } }));
             self.changed(node);
-        } else if found && self.nodes[node.index()].agent_alive {
+        } else if found && !has_leader {
+            self.expect_sync(node, 15, 30);
+        } else if found {
             self.expect_sync(node, 60, 120);
         }
     }

@@ -2,13 +2,16 @@
 //!
 //! Build it: [`Nomad::new`], [`Nomad::add_node`], [`Nomad::add_group`], [`Nomad::place`] for what runs at the start.
 //!
+//! A node, group or allocation is known by its number, in the order they were made: an index into [`Nomad::groups`],
+//! [`Nomad::allocations`] and whatever is kept beside them. What was placed at the start says nothing: read it there.
+//!
 //! Time: [`Nomad::next_event`] says when something happens by itself (ask [`Consul::next_event`] too), [`Nomad::advance`] makes it
 //! happen, Consul's part of it included and in order, and appends to a list of [`Event`]s what happened to processes and to
 //! their places in discovery. Everything else acts at [`Nomad::now`].
 //!
 //! Its HTTP API, in `api`: [`Nomad::set_drain`], [`Nomad::cancel_drain`], [`Nomad::set_eligibility`], [`Nomad::purge_node`],
 //! [`Nomad::stop_job`], [`Nomad::scale`]; in `view`: [`Nomad::look`] (node and allocations together, as the rules want them),
-//! [`Nomad::registrations`] (its own discovery), [`Nomad::sight`]. Each takes the [`Token`] that asks, reads also say which
+//! [`Nomad::registrations`] (its own discovery), [`Nomad::sight`]; in `lists` what the wire needs beside them. Each takes the [`Token`] that asks, reads also say which
 //! [`Read`] they are, and a refusal is an [`ApiError`] with status and text for the wire.
 //!
 //! What goes wrong, in `failures`: [`Nomad::lose_leader`], [`Nomad::kill_agent`], [`Nomad::revive_agent`],
@@ -21,9 +24,12 @@ mod client;
 mod deadlines;
 mod drainer;
 mod failures;
+mod lists;
 mod placement;
 mod state;
 mod stopping;
+#[cfg(test)]
+mod tests;
 mod version;
 mod view;
 
@@ -31,6 +37,7 @@ use std::time::Duration;
 
 pub use self::acl::{NamespaceRule, NodeRule, Policy, Token};
 pub use self::api::{ApiError, DrainSpec, Written};
+pub use self::lists::{Instance, ScaleStatus, ServiceName};
 pub use self::state::*;
 pub use self::stopping::{Stopping, TaskState};
 pub use self::version::Version;
@@ -209,7 +216,7 @@ impl Nomad {
 
     /// A moment from now, between so many milliseconds.
     fn soon(&mut self, least: u64, most: u64) -> Time {
-        self.now + self.luck.span(Duration::from_millis(least), Duration::from_millis(most))
+        Time(self.now.0 + least + self.luck.below(most - least + 1))
     }
 
     /// The raft index of one more write.

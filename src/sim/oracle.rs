@@ -7,15 +7,23 @@ use super::auto_scaling::{AutoScaling, Ending, Happening};
 use super::consul::Consul;
 use super::event::{AllocationNumber, Event, What};
 use super::load_balancers::LoadBalancers;
-use super::nomad::Nomad;
-use super::stage::{Cast, Hand};
+use super::nomad::{Life, Nomad};
+use super::stage::{Calls, Cast, Hand};
 use super::traffic::Traffic;
+use super::weather::Weather;
 use crate::decide::{Departure, Effect, JobKind, LifecycleResult, Outcome, Phase};
 use crate::ids::TargetId;
 use crate::time::Time;
 
 /// A call's time-out and a second for rounding: how much later than the first of our deadlines another may be (D3).
 const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
+
+/// After this a registration of what is over is named, and no longer waited for (D8).
+const LEFTOVER_WAIT: Duration = Duration::from_mins(9);
+/// How old a look at the load balancers may be when something is stopped, and a call's time-out.
+const LOOK_AGE: Duration = Duration::from_secs(18);
+/// Two drains this close together were decided without knowing of each other.
+const RACE: Duration = Duration::from_secs(2);
 
 /// An invariant that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,16 +47,30 @@ pub struct Oracle {
     pub machine_died: bool,
     /// Allocations' groups that an operator stopped or purged.
     pub meddled: bool,
+    /// When somebody last registered the instance again.
+    pub registered_again: Option<Time>,
+    /// When an operator purged the node, or a job before we looked.
+    pub purged: Option<Time>,
+    /// Whether a worker has looked at Nomad.
+    pub looked: bool,
     /// Since when the ingress has been deaf for the first time.
     pub deaf_since: Option<Time>,
     /// When decamp first told Nomad to stop something.
     pub first_drain: Option<Time>,
     /// When decamp last told Nomad to stop something.
     pub last_drain: Option<Time>,
+    /// When decamp told Nomad to stop something, each time.
+    pub drain_times: Vec<Time>,
+    /// Whether two drains met that did not know of one another.
+    pub raced: bool,
     /// When decamp first forced.
     pub forced: Option<Time>,
     /// When an operator drained.
     pub operator_drained: Option<Time>,
+    /// When the node's Consul agent died.
+    pub consul_agent_died: Option<Time>,
+    /// Whether an operator raised a deregistration delay.
+    pub delay_raised: bool,
     /// When Nomad's agent died.
     pub agent_died: Option<Time>,
     /// How the action ended.
@@ -57,10 +79,10 @@ pub struct Oracle {
     pub verdict: Option<(Time, Outcome)>,
     /// Until when nobody attended to the departure, last.
     pub unattended_until: Time,
-    /// Until when Auto Scaling failed, last.
-    pub failing_until: Time,
     /// When decamp first deregistered a target.
     pub first_deregistered: Option<Time>,
+    /// Whether the stops of an earlier drain went on through the last one.
+    pub stops_through: bool,
     /// When the last process had ended that ended before decamp's last drain.
     pub over_before_last_drain: Option<Time>,
     /// When the last process on the node ended.
@@ -95,9 +117,17 @@ impl Oracle {
     pub fn hand(&mut self, at: Time, hand: &Hand) {
         match hand {
             Hand::MachineDies => self.machine_died = true,
-            Hand::PurgeJob | Hand::StopJob => self.meddled = true,
+            Hand::PurgeJob | Hand::StopJob | Hand::PurgeNode => {
+                self.meddled = true;
+                if *hand == Hand::PurgeNode || *hand == Hand::PurgeJob && !self.looked {
+                    self.purged = self.purged.or(Some(at));
+                }
+            }
+            Hand::Register(_) => self.registered_again = Some(at),
             Hand::DeafIngress(true) => self.deaf_since = self.deaf_since.or(Some(at)),
             Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
+            Hand::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
+            Hand::RaiseDelay(..) => self.delay_raised = true,
             Hand::KillAgent => self.agent_died = self.agent_died.or(Some(at)),
             _ => {}
         }
@@ -109,12 +139,15 @@ impl Oracle {
             return;
         }
         match event.what {
-            What::Over => self.last_over = Some(at),
+            What::Over | What::Ended { .. } => self.last_over = Some(at),
             What::Signalled => {
                 let by_us = self.first_drain.is_some()
                     && self.forced.is_none()
                     && self.machine_stopped.is_none()
                     && !self.meddled
+                    && self.agent_died.is_none()
+                    && !self.just_registered_again()
+                    && !self.delay_unknown()
                     && self.operator_drained.is_none();
                 if by_us && let Some(port) = traffic.routed_door(event.allocation, balancers) {
                     let group = nomad.allocation(event.allocation).group;
@@ -122,7 +155,7 @@ impl Oracle {
                     self.broke(at, "S1", format!("{title} was stopped while port {port} was still routed to"));
                 }
             }
-            What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } | What::ToldToStop | What::Ended { .. } => {}
+            What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } | What::ToldToStop => {}
         }
     }
 
@@ -157,16 +190,25 @@ impl Oracle {
                 self.own_node(at, *node, nomad, cast);
                 self.drains[phase_place(meta.phase)] += 1;
                 if self.first_drain.is_some() {
-                    self.over_before_last_drain = self.last_over;
+                    let stopping = nomad.allocations().iter().any(|a| Some(a.node) == cast.node && a.life == Life::Stopping);
+                    // What the first drain stops may go on stopping through the second.
+                    self.over_before_last_drain = if stopping { None } else { self.last_over };
+                    self.stops_through = stopping;
                 }
                 self.first_drain.get_or_insert(at);
-                self.last_drain = Some(at);
+                let before = self.last_drain.replace(at);
+                self.drain_times.push(at);
                 if meta.phase == Phase::Forced {
                     self.forced.get_or_insert(at);
                 }
                 let force = at + deadline.span();
-                let first = *self.deadline.get_or_insert(force);
-                if first + DEADLINE_TOLERANCE < force {
+                let raced = before.is_some_and(|before| at.since(before) < RACE);
+                self.raced |= raced;
+                let first = self.deadline.map_or(force, |first| if raced { first.max(force) } else { first });
+                self.deadline = Some(first);
+                // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
+                let exempt = raced || self.purged.is_some() || meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1);
+                if !exempt && first + DEADLINE_TOLERANCE < force {
                     self.broke(
                         at,
                         "S4",
@@ -191,6 +233,18 @@ impl Oracle {
         }
     }
 
+    /// Whether the delay that reads now is not the one that the instance was deregistered with, by Auto Scaling.
+    #[must_use]
+    pub fn delay_unknown(&self) -> bool {
+        self.delay_raised && self.first_deregistered.is_none()
+    }
+
+    /// Whether somebody registered the instance again so shortly before a drain that no look could show it, or after it.
+    #[must_use]
+    pub fn just_registered_again(&self) -> bool {
+        self.registered_again.is_some_and(|again| self.first_drain.is_some_and(|drain| drain.since(again) < LOOK_AGE))
+    }
+
     fn own_node(&mut self, at: Time, node: crate::ids::NodeId, nomad: &Nomad, cast: &Cast) {
         let instance = nomad.nodes().find(|(_, n)| n.spec.id == node).and_then(|(_, n)| n.spec.instance);
         if instance.is_some_and(|i| i != cast.instance) {
@@ -210,6 +264,9 @@ impl Oracle {
     ) {
         let claims_registrations = matches!(verdict, Outcome::Departed { .. });
         let claims = claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed);
+        if claims && cast.node.is_none() {
+            self.broke(at, "S3", "there is no node, and it says departed".to_owned());
+        }
         if !claims && *verdict != Outcome::NoNode {
             return;
         }
@@ -221,15 +278,18 @@ impl Oracle {
             }
         }
         let Some(node) = cast.node.filter(|_| claims) else { return };
+        // A purge takes the evidence out of every list; what was never listed to us cannot be known.
+        let row_gone = self.purged.is_some() || self.meddled && self.agent_died.is_some();
         let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
             let group = &nomad.groups()[a.group.index()].spec.group;
             !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
         });
-        if let Some((_, allocation)) = alive {
+        if let Some((_, allocation)) = alive.filter(|_| !row_gone) {
             let title = nomad.groups()[allocation.group.index()].spec.group.title();
             self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
         }
-        if claims_registrations && consul.agent_lives(cast.consul_node) {
+        let leftover = self.last_over.is_some_and(|over| LEFTOVER_WAIT <= at.since(over));
+        if claims_registrations && consul.agent_lives(cast.consul_node) && !leftover {
             let state = consul.node(cast.consul_node);
             let left = state.entries().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
             if let Some(entry) = left {
@@ -244,8 +304,18 @@ impl Oracle {
         !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
     }
 
+    /// L4: no wait costs more than a call a second and worker, and the departure itself a hundred.
+    pub fn steady(&mut self, at: Time, calls: Calls, took: Duration, workers: usize, allocations: usize) {
+        let all = calls.aws + calls.nomad + calls.consul;
+        // Each allocation may wake a watch as it begins to stop, stops its tasks, and ends: two reads each time.
+        let allowed = (took.as_secs() + 100 + 8 * allocations as u64).saturating_mul(workers as u64);
+        if allowed < u64::from(all) {
+            self.broke(at, "L4", format!("{all} calls in {}", crate::time::plain(took)));
+        }
+    }
+
     /// It is over: L1, L2, S9.
-    pub fn over(&mut self, at: Time, outcome: Option<&Outcome>, faultless: bool, heartbeat_timeout: Duration) {
+    pub fn over(&mut self, at: Time, outcome: Option<&Outcome>, faultless: bool, heartbeat_timeout: Duration, weather: &Weather) {
         if outcome.is_none() {
             self.broke(at, "L1", "no worker ever ended it".to_owned());
         }
@@ -255,7 +325,7 @@ impl Oracle {
         }
         if let Some((ended, Ending::Expired(_) | Ending::GlobalTimeout(_))) = self.action_ended {
             let lease = ended.before(heartbeat_timeout);
-            let excused = lease <= self.unattended_until || lease <= self.failing_until;
+            let excused = lease <= self.unattended_until || weather.auto_scaling_failed(lease, ended);
             if !excused {
                 self.broke(ended, "S9", "the hook ran out although somebody attended to it".to_owned());
             }

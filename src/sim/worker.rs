@@ -308,6 +308,7 @@ impl<'s> Worker<'s> {
             .call(System::Nomad, None, |s| {
                 let token = s.cast.nomad_token.clone();
                 s.nomad.may_read(&token, read)?;
+                s.oracle.looked = true;
                 self.looked.set((versions_of(s).0, self.looked.get().1));
                 let ids: Vec<_> = s.nomad.nodes_of(instance).collect();
                 let mut nodes = Vec::with_capacity(ids.len());
@@ -321,7 +322,8 @@ impl<'s> Worker<'s> {
             })
             .await;
         let (index, mut nodes) = flat(look.map(|answer: Result<_, super::nomad::ApiError>| answer.map_err(|e| e.unseen())))?;
-        if index < self.written_index.get() {
+        // The leader answers with what was written; only a lagging server may be behind, and not for long.
+        if read == Read::Stale && index < self.written_index.get() {
             return Err(Unseen::Stale);
         }
         let mut set_aside = Vec::new();

@@ -91,7 +91,7 @@ impl Cluster {
         let read = |node: NodeNumber| rows.iter().any(|row| self.nodes[&word(&row["NodeID"])] == node);
         let others: Vec<NodeNumber> = self.nodes.values().copied().filter(|node| !read(*node)).collect();
         for group in self.groups.clone().into_values() {
-            let state = &self.nomad.groups()[group.0 as usize];
+            let state = &self.nomad.groups()[group.index()];
             let (kind, missing) = (
                 state.spec.group.kind,
                 state.spec.group.count as usize - state.allocations.len().min(state.spec.group.count as usize),
@@ -178,13 +178,13 @@ impl Cluster {
                     }
                     continue;
                 };
-                let here = |a: &decamp::sim::nomad::AllocationState| {
-                    self.nodes.get(of) == Some(&a.node) || self.groups.get(of) == Some(&a.group)
-                };
-                let rows: Vec<_> =
-                    (0_u32..).zip(self.nomad.allocations()).filter(|(_, a)| here(a)).map(|(n, _)| AllocationNumber(n)).collect();
-                if what == "allocations" {
-                    rows.into_iter().for_each(|number| self.see_allocation(at, number, trace));
+                if what == "allocations" && self.nomad.has_leader() {
+                    let rows = match of.parse() {
+                        Ok(id) => self.nomad.list_allocations_of(id, &Token::AclsOff, Read::Default).expect("a leader answers"),
+                        Err(_) => self.nomad.groups()[self.groups[of].index()].allocations.clone(),
+                    };
+                    let rows = rows.into_iter().map(|number| self.shown(number)).collect();
+                    trace.see_list(at, path, rows);
                 }
             } else if let Some(node) = path.strip_prefix("/v1/catalog/node-services/") {
                 self.see_consul(at, node, trace);
@@ -215,7 +215,8 @@ impl Cluster {
             NodeStatus::Other => "initializing",
         };
         let eligible = if node.eligible { "eligible" } else { "ineligible" };
-        let drain = if node.drain.is_some() { "drain" } else { "-" };
+        let number = self.nomad.node_number(id).expect("it was just seen");
+        let drain = self.nomad.node(number).drain.map_or("-".to_owned(), |drain| format!("drain@{}", drain.started.0));
         let last = node.last_drain.map_or("-", |last| match last.status {
             DrainStatus::Draining => "draining",
             DrainStatus::Complete => "complete",
@@ -225,16 +226,10 @@ impl Cluster {
         trace.see(at, format!("node {}", node.name), format!("{status} {eligible} {drain} {last}"));
     }
 
-    fn see_allocation(&self, at: i64, number: AllocationNumber, trace: &mut Trace) {
-        if !self.nomad.has_leader() {
-            return;
-        }
+    fn shown(&self, number: AllocationNumber) -> (String, String) {
         let allocation = self.nomad.allocation(number);
-        let group = &self.nomad.groups()[allocation.group.0 as usize];
+        let group = &self.nomad.groups()[allocation.group.index()];
         let thing = format!("alloc {} {}", group.spec.group.job, allocation.id);
-        if !allocation.listed {
-            return trace.see(at, thing, "gone".to_owned());
-        }
         let client = match allocation.client {
             ClientStatus::Pending => "pending",
             ClientStatus::Running => "running",
@@ -245,7 +240,7 @@ impl Cluster {
         };
         let shown = self.nomad.task_states(number).filter(|_| self.tasks_shown);
         let tasks = shown.map(|(name, state)| (name.to_string(), state.word().to_owned())).collect();
-        trace.see(at, thing, allocation_state(if allocation.wanted { "run" } else { "stop" }, client, &tasks));
+        (thing, allocation_state(if allocation.wanted { "run" } else { "stop" }, client, &tasks))
     }
 
     fn see_consul(&mut self, at: i64, node: &str, trace: &mut Trace) {

@@ -1,8 +1,10 @@
 //! The pretend Nomad and Consul, held to what real agents answered: the same scenario must go through the same states in the same order.
 
 mod answers;
+mod catalog;
 mod cluster;
 mod recording;
+mod small;
 mod trace;
 
 use decamp::sim::consul;
@@ -45,11 +47,11 @@ fn versions(folder: &str) -> (Version, consul::Version) {
 fn replay(folder: &str, name: &str, deeds: &[(i64, Deed)]) {
     let Some(recorded) = exchanges(folder, name) else { return };
     let mut as_recorded = Trace::of_recording(&recorded);
-    as_recorded.forget_nodes_before();
+    as_recorded.settle_nodes();
     as_recorded.name_allocations();
     for seed in 0..SEEDS {
         let mut modelled = play(&recorded, folder, deeds, seed);
-        modelled.forget_nodes_before();
+        modelled.settle_nodes();
         modelled.name_allocations();
         if let Err(difference) = as_recorded.compare(&modelled) {
             panic!("{folder}/{name}, seed {seed}:\n{difference}");

@@ -55,11 +55,20 @@ impl Trace {
         trace
     }
 
-    /// Drops the states of nodes before the first write made them ineligible: what an earlier recording left on them.
-    pub(crate) fn forget_nodes_before(&mut self) {
+    /// Drops the states of nodes before the first write made them ineligible (what an earlier recording left on them), and
+    /// numbers their drains by when they started.
+    pub(crate) fn settle_nodes(&mut self) {
         for (_, states) in self.things.iter_mut().filter(|(thing, _)| thing.starts_with("node ")) {
             let first = states.iter().position(|(_, state)| state.contains("ineligible")).unwrap_or(states.len());
             states.drain(..first);
+            let mut started: Vec<String> = Vec::new();
+            for (_, state) in states.iter_mut() {
+                let Some(drain) = state.split(' ').find(|word| word.starts_with("drain@")).map(str::to_owned) else { continue };
+                if !started.contains(&drain) {
+                    started.push(drain.clone());
+                }
+                *state = state.replace(&drain, &format!("drain{}", started.len()));
+            }
         }
     }
 
@@ -69,7 +78,7 @@ impl Trace {
         for (thing, states) in self.things.iter().filter(|(thing, _)| thing.starts_with("alloc ")) {
             let mut words = thing.split(' ').skip(1);
             let (job, id) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            let changed = |(at, _): &&(i64, String)| 0 < *at && 50 < *at;
+            let changed = |(at, _): &&(i64, String)| 50 < *at;
             let first = states.iter().find(changed).map_or(i64::MAX, |s| s.0 / 100);
             let last = states.iter().rfind(changed).map_or(i64::MAX, |s| s.0);
             by_job.entry(job.to_owned()).or_default().push((first, last, id.to_owned()));
@@ -169,7 +178,7 @@ fn seen_in(exchange: &Exchange) -> Vec<(String, String)> {
             seen.push((format!("alloc {} {id}", text(&a["JobID"])), state));
         }
     } else if exchange.after("/v1/node/").is_some() {
-        let draining = if body["DrainStrategy"].is_null() { "-" } else { "drain" };
+        let draining = body["DrainStrategy"]["StartedAt"].as_str().map_or("-".to_owned(), |at| format!("drain@{at}"));
         let last = body["LastDrain"]["Status"].as_str().unwrap_or("-");
         let state = format!("{} {} {draining} {last}", text(&body["Status"]), text(&body["SchedulingEligibility"]));
         seen.push((format!("node {}", text(&body["Name"])), state));

@@ -97,7 +97,7 @@ impl Consul {
         let (node, agent_dead) = (&self.nodes[node.index()], seen.agent_dead);
         let body = shown(node, seen.services, token);
         let filtered = self.says_filtered(node, token);
-        let whole = Version::V1_19_2 <= self.version && !filtered && *token != Token::Blank && body.node;
+        let whole = self.admits_filtering(token) && !filtered && body.node;
         let body = Registrations { whole, agent_dead: agent_dead && body.node, services: body.services };
         Ok(Answer { index, known_leader: self.has_leader(), filtered, body })
     }
@@ -128,7 +128,7 @@ impl Consul {
         if *token == Token::Full { Ok(()) } else { Err(ApiError::PermissionDenied) }
     }
 
-    fn may_read(&self, token: &Token, read: Read) -> Result<(), ApiError> {
+    pub(super) fn may_read(&self, token: &Token, read: Read) -> Result<(), ApiError> {
         if *token == Token::Unknown {
             return Err(ApiError::AclNotFound);
         }
@@ -139,7 +139,12 @@ impl Consul {
     fn says_filtered(&self, node: &NodeState, token: &Token) -> bool {
         let all = node.entries.iter().filter(|e| e.catalog).map(|e| &e.name).chain(&node.others);
         let hides = !token.reads_nodes() || all.into_iter().any(|name| !token.reads_service(name));
-        Version::V1_19_2 <= self.version && *token != Token::Blank && node.registered && hides
+        node.registered && hides && self.admits_filtering(token)
+    }
+
+    /// Whether an answer to this token would say that it was filtered.
+    pub(super) fn admits_filtering(&self, token: &Token) -> bool {
+        Version::V1_19_2 <= self.version && *token != Token::Blank
     }
 
     /// One node of the catalog, listed or not.

@@ -41,6 +41,8 @@ pub enum ApiError {
     NoSuchJob,
     /// The token may not, or is not one.
     PermissionDenied,
+    /// The token is not one, as old versions say it.
+    TokenNotFound,
     /// `token/self` with an expired token.
     TokenExpired,
     /// `token/self` with something that is no token.
@@ -59,7 +61,7 @@ impl ApiError {
     pub fn status(&self) -> u16 {
         match self {
             Self::NoSuchNode | Self::NoSuchAllocation | Self::NoSuchJob => 404,
-            Self::PermissionDenied => 403,
+            Self::PermissionDenied | Self::TokenNotFound => 403,
             Self::TimedOut => 504,
             Self::NoSuchNodeToWrite
             | Self::TokenExpired
@@ -77,6 +79,7 @@ impl ApiError {
             Self::NoSuchAllocation => "allocation not found",
             Self::NoSuchJob => "job not found",
             Self::PermissionDenied => "Permission denied",
+            Self::TokenNotFound => "ACL token not found",
             Self::TokenExpired => "ACL token expired",
             Self::TokenMalformed => "failed to parse signed token: go-jose/go-jose: compact JWS format must have three parts",
             Self::EligibleWhileDraining => "can not set node's scheduling eligibility to eligible while it is draining",
@@ -94,7 +97,9 @@ impl ApiError {
     #[must_use]
     pub fn unseen(&self) -> Unseen {
         match self {
-            Self::PermissionDenied | Self::TokenExpired | Self::TokenMalformed => Unseen::Denied(self.line()),
+            Self::PermissionDenied | Self::TokenNotFound | Self::TokenExpired | Self::TokenMalformed => {
+                Unseen::Denied(self.line())
+            }
             Self::NoSuchNode
             | Self::NoSuchNodeToWrite
             | Self::NoSuchAllocation
@@ -110,7 +115,9 @@ impl ApiError {
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::NoSuchNode | Self::NoSuchNodeToWrite | Self::NoSuchAllocation | Self::NoSuchJob => Refusal::Missing,
-            Self::PermissionDenied | Self::TokenExpired | Self::TokenMalformed => Refusal::Denied(self.line()),
+            Self::PermissionDenied | Self::TokenNotFound | Self::TokenExpired | Self::TokenMalformed => {
+                Refusal::Denied(self.line())
+            }
             Self::EligibleWhileDraining => Refusal::Rejected(self.line()),
             Self::LeaderAway(_) | Self::TimedOut => Refusal::Away(self.line()),
         }
@@ -294,7 +301,16 @@ impl Nomad {
             let wording = usize::try_from(self.luck.below(4)).unwrap_or(0);
             return Err(ApiError::LeaderAway(WORDINGS[wording]));
         }
-        if token.is_valid() { Ok(()) } else { Err(ApiError::PermissionDenied) }
+        self.token_is_valid(token)
+    }
+
+    /// Whether the token is one.
+    pub(super) fn token_is_valid(&self, token: &Token) -> Result<(), ApiError> {
+        match token.is_valid() {
+            true => Ok(()),
+            false if self.version.tells_unknown_tokens() => Err(ApiError::TokenNotFound),
+            false => Err(ApiError::PermissionDenied),
+        }
     }
 
     fn node_to_write(&mut self, token: &Token, node: NodeId) -> Result<NodeNumber, ApiError> {

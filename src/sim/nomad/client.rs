@@ -153,14 +153,15 @@ impl Nomad {
 
     pub(super) fn become_healthy(&mut self, number: AllocationNumber) {
         let state = &mut self.allocations[number.index()];
-        if state.wanted && state.life == Life::Running && state.healthy.is_none() {
+        let told = self.nodes[state.node.index()].agent_alive;
+        if told && state.wanted && state.life == Life::Running && state.healthy.is_none() {
             state.healthy = Some(true);
             self.allocation_changed(number);
         }
     }
 
     pub(super) fn enter_nomad_discovery(&mut self, number: AllocationNumber) {
-        let services = self.services_with(number, Provider::Nomad);
+        let services = if self.version.has_services() { self.services_with(number, Provider::Nomad) } else { 0 };
         self.allocations[number.index()].in_nomad_discovery = services;
     }
 
@@ -179,7 +180,8 @@ impl Nomad {
     /// Registers with the Consul agent beside it, passing from then on.
     pub(super) fn register_at(&mut self, number: AllocationNumber, passes: crate::time::Time, outside: &mut Outside<'_>) {
         let state = &self.allocations[number.index()];
-        let Some((consul_node, _)) = &self.nodes[state.node.index()].spec.consul else { return };
+        let node = &self.nodes[state.node.index()];
+        let Some((consul_node, _)) = node.spec.consul.as_ref().filter(|_| node.agent_alive) else { return };
         let group = &self.groups[state.group.index()].spec.group;
         for service in bits(self.services_with(number, Provider::Consul)) {
             let name = &group.services[usize::from(service)].name;
@@ -232,10 +234,13 @@ impl Nomad {
 
     pub(super) fn sync(&mut self, node: NodeNumber, epoch: u32, outside: &mut Outside<'_>) {
         let state = &mut self.nodes[node.index()];
-        if state.agent_epoch != epoch || !state.registered {
+        if state.agent_epoch != epoch {
             return;
         }
         state.sync_due = false;
+        if !state.registered {
+            return;
+        }
         for number in std::mem::take(&mut state.unsynced) {
             self.sync_allocation(number, outside);
         }

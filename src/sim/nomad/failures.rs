@@ -154,7 +154,8 @@ impl Nomad {
     fn take_up_again(&mut self, number: AllocationNumber) {
         let state = &mut self.allocations[number.index()];
         match state.life {
-            Life::Coming => self.come_up(number),
+            Life::Coming if state.wanted => self.come_up(number),
+            Life::Coming => self.tell_client(number),
             Life::Over { .. } => self.unsynced(number),
             Life::Running | Life::Stopping if state.wanted => {
                 let successor = state.next.filter(|_| state.client == ClientStatus::Unknown);

@@ -50,7 +50,11 @@ impl Nomad {
 
     /// Places an allocation that has been running for long: registered, passing, healthy. Says nothing about it.
     pub fn place(&mut self, group: GroupNumber, node: NodeNumber, consul: &mut Consul) -> AllocationNumber {
-        let name = self.free_name(group);
+        let state = &self.groups[group.index()];
+        let name = match state.spec.group.kind {
+            JobKind::Service | JobKind::Batch => state.allocations.len() as u32,
+            JobKind::System | JobKind::SysBatch => 0,
+        };
         let number = self.allocate(group, name, node, None);
         let healthy = self.has_health(group).then_some(true);
         let state = &mut self.allocations[number.index()];
@@ -181,6 +185,7 @@ impl Nomad {
         }
         state.wanted = false;
         let (group, name) = (state.group, state.index);
+        let replace = replace && state.next.is_none();
         self.allocation_changed(number);
         self.tell_client(number);
         if replace && !self.groups[group.index()].stopped {

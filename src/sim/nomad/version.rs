@@ -86,6 +86,13 @@ impl Version {
         self.backported(&[Self::new(1, 1, 15), Self::new(1, 2, 9)], Self::new(1, 3, 2))
     }
 
+    /// An unknown token is told so; later versions only say "permission denied". Recorded of 1.1.2 and 2.0.5: when it changed is
+    /// not known, the rework of authentication in 1.5 is a guess.
+    #[must_use]
+    pub fn tells_unknown_tokens(self) -> bool {
+        self < Self::new(1, 5, 0)
+    }
+
     /// System allocations are given a health.
     #[must_use]
     pub fn has_health_of_system_jobs(self) -> bool {

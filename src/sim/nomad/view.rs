@@ -71,8 +71,7 @@ impl Nomad {
     pub fn may_read(&mut self, token: &Token, read: Read) -> Result<(), ApiError> {
         match read {
             Read::Default => self.leader_answers(token),
-            Read::Stale if token.is_valid() => Ok(()),
-            Read::Stale => Err(ApiError::PermissionDenied),
+            Read::Stale => self.token_is_valid(token),
         }
     }
 

@@ -34,13 +34,13 @@ pub struct Judged {
 }
 
 /// Judges every failed request.
-pub(super) fn judge(stage: &mut Stage, faults: Faults, outcome: Option<&Outcome>, findings: &[Finding]) -> Judged {
+pub(super) fn judge(stage: &mut Stage, faults: Faults, told: bool, outcome: Option<&Outcome>, findings: &[Finding]) -> Judged {
     let failures = std::mem::take(&mut stage.traffic.failures);
     let mut judged = Judged { sent: stage.traffic.sent, failed: failures.len() as u64, ..Judged::default() };
     for failure in failures {
         if is_foreseen(stage, &failure, findings) {
             judged.foreseen += 1;
-        } else if is_the_worlds(stage, faults, &failure, outcome) {
+        } else if !told || is_the_worlds(stage, faults, &failure, outcome) {
             judged.worlds += 1;
         } else {
             judged.attributable += 1;
@@ -70,6 +70,7 @@ fn is_foreseen(stage: &Stage, failure: &Failure, findings: &[Finding]) -> bool {
             (Failed::CopyDied | Failed::DoorDied, Loss::KilledWithRequests | Loss::LeavesBeforeForgotten) => at_group,
             (Failed::CopyClosed | Failed::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
             (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => front == Some(&*finding.object),
+            (_, Loss::Interrupted) => true,
             _ => false,
         }
     })
@@ -77,10 +78,33 @@ fn is_foreseen(stage: &Stage, failure: &Failure, findings: &[Finding]) -> bool {
 
 fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Option<&Outcome>) -> bool {
     let oracle = &stage.oracle;
-    if failure.how == Failed::NoTarget && faults.has(Fault::LastHealthyTarget) {
+    // What operators and machines take away, and what nobody can read beforehand.
+    let of_the_world = match failure.how {
+        Failed::NoTarget => faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted),
+        Failed::CutByBalancer => faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable),
+        // Two workers that drain at the same moment make an old Nomad mark too many (its bug #25979).
+        Failed::NoCopy => {
+            let overmarked = oracle.raced && stage.nomad.version() < crate::sim::nomad::Version::new(1, 10, 3);
+            overmarked || faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere)
+        }
+        Failed::CopyClosed => {
+            let agent_dead = oracle.consul_agent_died.is_some_and(|at| at <= failure.at);
+            faults.has(Fault::LeftoverRegistration) || agent_dead
+        }
+        Failed::CopyDied => faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some(),
+        Failed::DoorClosed | Failed::DoorDied => oracle.delay_unknown(),
+    };
+    if of_the_world {
+        return true;
+    }
+    let hook_deleted = faults.has(Fault::HookDeleted) || faults.has(Fault::ActionCompletedBySomebody);
+    if hook_deleted && oracle.verdict.is_none() && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
         return true;
     }
     if oracle.machine_died && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
+        return true;
+    }
+    if oracle.just_registered_again() && matches!(failure.how, Failed::DoorClosed | Failed::DoorDied | Failed::CutByBalancer) {
         return true;
     }
     if oracle.meddled || oracle.operator_drained.is_some() || oracle.agent_died.is_some_and(|at| at <= failure.at) {
@@ -88,7 +112,7 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     }
     if let Some(deaf) = oracle.deaf_since
         && deaf <= failure.at
-        && oracle.last_drain.is_none_or(|drain| drain <= deaf + IN_FLIGHT)
+        && !oracle.drain_times.iter().any(|drain| deaf + IN_FLIGHT < *drain && *drain <= failure.at)
     {
         return true;
     }

@@ -69,11 +69,11 @@ impl Cluster {
     }
 
     /// An ingress on a static port, on every node. It follows discovery and says so in its job.
-    pub(super) fn ingress(&mut self, kind: JobKind) -> AllocationNumber {
+    pub(super) fn ingress(&mut self, kind: JobKind, polls: bool) -> AllocationNumber {
         let mut group = self.group("traefik", 0, kind);
         group.tasks[0].shutdown_delay = secs(self.luck.below(4));
         group.tasks[0].kill_timeout = secs(10 + self.luck.below(10));
-        group.ingress = Some(Ingress { forgets_after: secs(3), how: name("watches Consul", 0) });
+        group.ingress = Some(Ingress { forgets_after: secs(if polls { 17 } else { 3 }), how: name("follows Consul", 0) });
         group.services.push(Service { name: name("traefik", 0), provider: Provider::Consul });
         group.count = u32::try_from(self.nodes.len()).unwrap_or(1);
         let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([8080, 8443].into()));
@@ -134,7 +134,8 @@ impl Cluster {
         }
         group.count = if self.luck.one_in(10) { 1 } else { u32::try_from(2 + self.luck.below(4)).unwrap_or(2) };
         group.max_parallel = Some(if self.luck.one_in(10) { 2 } else { 1 });
-        let provider = if self.luck.one_in(8) { Provider::Nomad } else { Provider::Consul };
+        let provider =
+            if self.luck.one_in(8) && self.nomad.version().has_services() { Provider::Nomad } else { Provider::Consul };
         group.services.push(Service { name: name("service-", place), provider });
         if badly && self.luck.one_in(3) {
             group.tasks[0].kill_timeout = secs(self.luck.below(4));
@@ -154,10 +155,12 @@ impl Cluster {
     }
 
     fn draw_behaviour(&mut self, faults: Faults, place: u64) -> Behaviour {
-        let stuck = faults.has(Fault::StuckStop) && place == 0;
+        // Nobody can tell that what a purge took out of every list also survives its SIGKILL.
+        let stuck = faults.has(Fault::StuckStop) && !faults.has(Fault::JobPurged) && place == 0;
         Behaviour {
             starts_in: Duration::from_millis(300 + self.luck.below(4000)),
-            healthy_in: secs(1 + self.luck.below(10)),
+            // Only what passes its checks is healthy, and `min_healthy_time` comes on top.
+            healthy_in: secs(3 + self.luck.below(10)),
             stops_in: Duration::from_millis(200 + self.luck.below(2000)),
             ignores_signal: stuck,
             survives_kill_for: if stuck { secs(self.luck.below(120)) } else { Duration::ZERO },
