@@ -3,6 +3,7 @@
 mod aws;
 mod connection;
 pub mod duration;
+mod logging;
 mod policy;
 mod reader;
 mod secret;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use self::aws::Aws;
 pub use self::connection::{Connection, Tls};
+pub use self::logging::{LogFormat, LogLevel, Logging};
 pub use self::secret::{Secret, Stored, TokenSource};
 pub use self::table::{Setting, TABLE, setting};
 use crate::decide::Policy;
@@ -32,6 +34,8 @@ pub struct Settings {
     pub consul: Option<Connection>,
     /// How AWS is reached.
     pub aws: Aws,
+    /// How the command line logs.
+    pub logging: Logging,
     /// What is worth a warning although it was accepted.
     pub warnings: Vec<String>,
 }
@@ -135,7 +139,7 @@ impl Settings {
         let nomad = connection::nomad(&reader, &mut warnings)?;
         let consul = if policy.consul { Some(connection::consul(&reader, &mut warnings)?) } else { None };
         policy::fits(&reader, &policy, nomad.timeout)?;
-        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, warnings })
+        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, logging: logging::read(&reader)?, warnings })
     }
 }
 
