@@ -91,7 +91,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     let mut steps = vec![balancing.step.clone(), nodes::keep_work_off(scope, may_write, now), sight.clone()];
     if seen.consul.at().is_none() {
         // The control look (D9): what is registered is seen before anything is stopped.
-        steps.push(nodes::discovery_out_of_sight(scope, now));
+        steps.push(nodes::discovery_out_of_sight(scope, Duration::MAX, now));
     }
     let no_node = no_node(scope);
     if may_write && !no_node {

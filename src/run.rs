@@ -109,11 +109,14 @@ pub(crate) async fn run_by<W: World>(
                 return Ending { how: How::Observed(decision), seen };
             }
             Action::Do(effects) => {
+                let steady = world.steady();
                 let answers = join_all(effects.iter().map(|effect| world.act(departure, effect))).await;
                 let answered = world.now();
+                // As for looks: the answer may have set the clock.
+                let sent = answered.before(world.steady().saturating_sub(steady));
                 for (effect, answer) in effects.iter().zip(answers) {
                     tell.wrote(departure, effect, &answer, answered);
-                    seen.did(now, answered, effect, &answer);
+                    seen.did(sent, answered, effect, &answer);
                 }
             }
             Action::End(outcome) => {

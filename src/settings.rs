@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use self::aws::Aws;
 pub use self::connection::{Connection, Tls};
-pub use self::logging::{LogFormat, LogLevel, Logging};
+pub use self::logging::{LogFormat, Logging};
 pub use self::secret::{Secret, Stored, TokenSource};
 pub use self::table::{Setting, TABLE, setting};
 use crate::decide::Policy;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub aws: Aws,
     /// How the command line logs.
     pub logging: Logging,
+    /// How much the Lambda logs. `AWS_LAMBDA_LOG_LEVEL`, which Lambda itself sets.
+    pub log_level: LogLevel,
     /// What is worth a warning although it was accepted.
     pub warnings: Vec<String>,
 }
@@ -48,6 +50,31 @@ pub enum Mode {
     /// Look, decide and log; write nothing (D13).
     Observe,
 }
+
+/// How much is logged: a level and all that are worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// What is only of use to who mends decamp.
+    Debug,
+    /// Decisions and outcomes.
+    Info,
+    /// What was carried on with all the same.
+    Warn,
+    /// What a person should act on.
+    Error,
+}
+
+/// As Lambda writes them.
+const LOG_LEVELS: &[(&str, LogLevel)] = &[
+    ("trace", LogLevel::Trace),
+    ("debug", LogLevel::Debug),
+    ("info", LogLevel::Info),
+    ("warn", LogLevel::Warn),
+    ("error", LogLevel::Error),
+    ("fatal", LogLevel::Error),
+];
 
 /// The allow-lists. An empty list allows all, except of groups: which ones are ours has to be said by somebody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -130,6 +157,7 @@ impl Settings {
                 )));
             }
         }
+        let log_level = reader.choice("AWS_LAMBDA_LOG_LEVEL", LOG_LEVELS)?.unwrap_or(LogLevel::Info);
         let mut warnings = Vec::new();
         if allowed.groups.is_empty() {
             warnings.push(
@@ -139,7 +167,8 @@ impl Settings {
         let nomad = connection::nomad(&reader, &mut warnings)?;
         let consul = if policy.consul { Some(connection::consul(&reader, &mut warnings)?) } else { None };
         policy::fits(&reader, &policy, nomad.timeout)?;
-        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, logging: logging::read(&reader)?, warnings })
+        let logging = logging::read(&reader)?;
+        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, logging, log_level, warnings })
     }
 }
 

@@ -150,6 +150,18 @@ fn no_rejection_repeats_a_word_of_the_event() {
 }
 
 #[test]
+fn a_queue_that_would_lead_a_signed_call_elsewhere_is_refused() {
+    let good = "arn:aws:sqs:eu-west-1:123456789012:decamp";
+    let batch = String::from_utf8(sample("sqs-raw")).unwrap();
+    for bad in
+        ["arn:aws:sqs:evil.example#:1:q", "arn:aws:sqs:eu-west-1:1:../q", "arn:aws:sqs:us-east-1:123456789012:decamp", "q", ""]
+    {
+        let records = read(batch.replace(good, bad).as_bytes(), &ours(), &[]);
+        assert!(records.iter().all(|record| record.told.is_err() && record.message.is_none()), "{bad}: {records:?}");
+    }
+}
+
+#[test]
 fn neither_a_token_nor_a_receipt_handle_is_ever_shown() {
     let printed = format!("{:?}", read(&sample("sqs-eventbridge"), &ours(), &["decamp".into()]));
     assert!(!printed.contains("3333-4444") && !printed.contains("handle-1"), "{printed}");

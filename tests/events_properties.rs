@@ -95,7 +95,7 @@ fn topic(message: &str) -> Value {
 }
 
 fn queue(body: &str) -> Value {
-    json!({"messageId": "m-1", "receiptHandle": "h", "body": body, "eventSource": "aws:sqs"})
+    json!({"messageId": "m-1", "receiptHandle": "h", "body": body, "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:q"})
 }
 
 /// Every shape that AWS would carry this action in.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use decamp::decide::{ActionRef, Budget, Cause, Departure, Effect, Snapshot, our_hook};
+use decamp::decide::{ActionRef, Budget, Cause, Departure, Effect, Refusal, Snapshot, our_hook};
 use decamp::metrics;
 use decamp::run::{Ending, How, Manner, Tell, run};
 use decamp::time::plain;
@@ -25,7 +25,9 @@ pub(crate) enum Became {
 pub(crate) const BETWEEN_PASSES: Duration = Duration::from_secs(5);
 
 /// What is kept of a pass for the heartbeat and the message, when a call hangs.
-const MARGIN: Duration = Duration::from_secs(2);
+const KEPT_FOR_HEARTBEAT: Duration = Duration::from_secs(3);
+/// What is kept of that for the message, when the heartbeat hangs too: it is tried again by the next pass and by the sweep.
+const KEPT_FOR_MESSAGE: Duration = Duration::from_millis(1500);
 
 /// Walks a departure for as long as this pass has.
 pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, never_wait: bool) -> Became {
@@ -33,7 +35,7 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
     let mut telling = Telling::new(policy);
     let manner = Manner { stop_at: Some(at.stop_at), observe: at.observes(), never_wait };
     // The loop stops by the servers' clock. Should that be set back meanwhile, or a call hang, ours stops it a little later.
-    let patience = at.ends - MARGIN;
+    let patience = at.ends - KEPT_FOR_HEARTBEAT;
     let walked = tokio::time::timeout_at(patience, run(at.fleet, departure, policy, manner, &mut telling)).await;
     let Ending { how, seen } = walked.unwrap_or_else(|_| {
         warn!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "hand back", "the time was up in the middle of a call");
@@ -101,9 +103,9 @@ async fn hand_back<F: Fleet>(
         && let Some(of) = action(at, departure, seen)
     {
         let heartbeat = Effect::Heartbeat(of);
-        if let Some(answer) = at.in_time(at.fleet.act(departure, &heartbeat)).await {
-            telling.wrote(departure, &heartbeat, &answer, now);
-        }
+        let sent = tokio::time::timeout_at(at.ends - KEPT_FOR_MESSAGE, at.fleet.act(departure, &heartbeat)).await;
+        let answer = sent.unwrap_or_else(|_| Err(Refusal::Away("no answer in time".into())));
+        telling.wrote(departure, &heartbeat, &answer, now);
     }
     info!(
         instance.id = %departure.instance,

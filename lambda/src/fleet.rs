@@ -7,12 +7,13 @@ use decamp::decide::{Refusal, Unseen};
 use decamp::events::Message;
 use decamp::ids::InstanceId;
 use decamp::live::Leaving;
+use decamp::settings::Allowed;
 use decamp::world::World;
 
 /// The real one is `Live`; tests have their own.
 pub(crate) trait Fleet: World {
-    /// Every instance of our groups that is on its way out.
-    async fn leaving(&self) -> Result<Vec<Leaving>, Unseen>;
+    /// Every instance of the allowed groups that is on its way out.
+    async fn leaving(&self, allowed: &Allowed) -> Result<Vec<Leaving>, Unseen>;
 
     /// The group of an instance; `None` if Auto Scaling lists it in none.
     async fn group_of(&self, instance: InstanceId) -> Result<Option<Arc<str>>, Unseen>;

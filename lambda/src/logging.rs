@@ -1,15 +1,16 @@
 //! Log lines as JSON on standard output, each readable alone and searchable by field.
 
+use decamp::settings::LogLevel;
 use tracing::level_filters::LevelFilter;
 
-/// Begins to log. `level` is Lambda's own setting (`AWS_LAMBDA_LOG_LEVEL`); what it does not name is `info`.
-pub(crate) fn begin(level: Option<&str>) {
-    let level = match level.unwrap_or_default().to_ascii_lowercase().as_str() {
-        "trace" => LevelFilter::TRACE,
-        "debug" => LevelFilter::DEBUG,
-        "warn" | "warning" => LevelFilter::WARN,
-        "error" | "fatal" | "critical" => LevelFilter::ERROR,
-        _ => LevelFilter::INFO,
+/// Begins to log.
+pub(crate) fn begin(level: LogLevel) {
+    let level = match level {
+        LogLevel::Trace => LevelFilter::TRACE,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
     };
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_span_list(false).with_max_level(level).init();
 }

@@ -12,13 +12,13 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use aws_lambda_events::sqs::SqsBatchResponse;
-use decamp::settings::Settings;
+use decamp::live::Live;
+use decamp::settings::{LogLevel, Settings};
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use tracing::{Instrument, error, info_span, warn};
 
 use crate::pass::{Invocation, pass};
-use crate::real::Real;
 
 fn main() -> anyhow::Result<()> {
     // One thread: a departure waits far more than it computes, and below 1,769 MB a function has less than one processor.
@@ -28,30 +28,30 @@ fn main() -> anyhow::Result<()> {
 
 async fn serve() -> anyhow::Result<()> {
     let settings = Settings::from_environment();
-    logging::begin(None);
+    logging::begin(settings.as_ref().map_or(LogLevel::Info, |settings| settings.log_level));
     let settings = settings.inspect_err(|why| error!("decamp cannot work with its settings: {why}"))?;
     for warning in &settings.warnings {
         warn!("{warning}");
     }
-    let real = Real::new(&settings).await;
+    let live = Live::connect(&settings).await.inspect_err(|why| error!("decamp cannot work with its settings: {why:#}"))?;
     let first = AtomicBool::new(true);
     let handler = service_fn(|event: LambdaEvent<Box<RawValue>>| {
-        let (real, settings, first) = (&real, &settings, &first);
+        let (live, settings, first) = (&live, &settings, &first);
         async move {
             let cold_start = first.swap(false, Ordering::Relaxed);
             let request = event.context.request_id.clone();
             let span = info_span!("invocation", cold_start, function_request_id = request);
-            Ok::<_, lambda_runtime::Error>(invoked(real, settings, &event).instrument(span).await)
+            Ok::<_, lambda_runtime::Error>(invoked(live, settings, &event).instrument(span).await)
         }
     });
     lambda_runtime::Runtime::new(handler).run().await.map_err(|why| anyhow::anyhow!("the runtime API went away: {why}"))
 }
 
-async fn invoked(real: &Real, settings: &Settings, event: &LambdaEvent<Box<RawValue>>) -> SqsBatchResponse {
+async fn invoked(live: &Live, settings: &Settings, event: &LambdaEvent<Box<RawValue>>) -> SqsBatchResponse {
     // Between two invocations the process is frozen, and its clocks with it.
-    real.wake();
+    live.clock().start_again();
     let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(event.context.deadline);
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let print = |line: &str| println!("{line}");
-    pass(&Invocation::begin(real, settings, left, &print), event.payload.get().as_bytes()).await
+    pass(&Invocation::begin(live, settings, left, &print), event.payload.get().as_bytes()).await
 }

@@ -203,7 +203,7 @@ async fn interruption<F: Fleet>(at: &Invocation<'_, F>, instance: InstanceId, go
 
 /// One look, heartbeat and step for everything that waits, whether or not its event ever came.
 async fn sweep<F: Fleet>(at: &Invocation<'_, F>) {
-    let leaving = match at.in_time(at.fleet.leaving()).await {
+    let leaving = match at.in_time(at.fleet.leaving(&at.settings.allowed)).await {
         Some(Ok(leaving)) => leaving,
         Some(Err(unseen)) => {
             warn!(event = "sweep", why = %unseen, "Auto Scaling cannot be seen: {unseen}");

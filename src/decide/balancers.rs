@@ -98,7 +98,7 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
     };
     let Some(targets) = &group.targets else {
         // The group is gone (fault 31): nothing is sent through it.
-        return Balancing { step: Step::Satisfied, deregistered: true, released: true, release: now };
+        return Balancing { step: Step::Satisfied, deregistered: true, released: true, release: Time(0) };
     };
     let unknown_addresses = !attached && scope.seen.nomad.at().is_none();
     if unknown_addresses && targets.iter().any(|t| matches!(t.id, TargetId::Ip(_))) {

@@ -103,6 +103,9 @@ impl Finding {
     }
 }
 
+/// What a replacement may take to start and to be healthy, before the next copy may stop: Nomad's `min_healthy_time` and a start.
+const REPLACEMENT: Duration = Duration::from_secs(15);
+
 /// Every setting in the snapshot that will cost requests in this departure. Pure; one finding for each (rule, object).
 #[must_use]
 pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<Finding> {
@@ -114,6 +117,7 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
         findings.extend(of_a_service(scope, allocation, forgets));
         findings.extend(of_a_drain(allocation));
     }
+    findings.extend(of_an_interruption(scope, budget));
     let groups = seen.balancers.iter().filter_map(|b| b.sight.last());
     findings.extend(groups.filter_map(|group| of_a_group(group, policy)));
     findings.extend(budget.misfits().into_iter().map(|why| Finding {
@@ -244,6 +248,33 @@ fn of_a_drain(allocation: &Allocation) -> Option<Finding> {
         needed: needed.to_owned(),
         why: why.to_owned(),
         line: line.to_owned(),
+    })
+}
+
+/// Two minutes may be too short to leave in order: what does not fit is cut (D12).
+fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
+    let super::Cause::Interruption { at } = &scope.departure.cause else { return None };
+    let most_copies = one_of_each(scope)
+        .into_iter()
+        .filter(|a| a.group.kind == JobKind::Service)
+        .map(|a| {
+            let same = |other: &&Allocation| other.group.job == a.group.job && other.group.name == a.group.name;
+            let copies = u32::try_from(scope.all_left().filter(same).count()).unwrap_or(u32::MAX);
+            let rounds = copies.div_ceil(a.group.max_parallel.unwrap_or(1).max(1));
+            (a.group.longest_stop(scope.policy.poststop) + REPLACEMENT) * rounds
+        })
+        .max()
+        .unwrap_or_default();
+    let needed = budget.balancers + most_copies;
+    let there = budget.until.since(budget.began);
+    (there < needed).then(|| Finding {
+        layer: Layer::Group,
+        loss: Loss::Interrupted,
+        object: scope.departure.asg.clone(),
+        value: format!("{} until EC2 takes it back at {at}", plain(there)),
+        needed: plain(needed),
+        why: "load balancers and migrations need longer than a spot interruption leaves".to_owned(),
+        line: "capacity_rebalance = true".to_owned(),
     })
 }
 

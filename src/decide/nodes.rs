@@ -18,6 +18,8 @@ const LOOK_FOR_NODE_EVERY: Duration = Duration::from_secs(5);
 const READ_TOKEN_EVERY: Duration = Duration::from_secs(60);
 /// How old a look at the load balancers may be when something is stopped.
 const RECENT: Duration = Duration::from_secs(12);
+/// How old a look at the node may be when it is drained: another worker may have done so meanwhile.
+const JUST_NOW: Duration = Duration::from_secs(1);
 /// A drain is hung when two looks at least this far apart agree (D4).
 const HUNG_AFTER: Duration = Duration::from_secs(2);
 /// Services are drained ahead of the rest only if there is this much of the delay left: two drains close together are a risk.
@@ -201,16 +203,32 @@ impl Sending<'_> {
 
     /// A phase, with all the time that is left; once discovery is in sight.
     fn start(&self, phase: Phase, reason: Reason) -> Step {
-        let blind = discovery_out_of_sight(self.scope, self.now);
-        if !blind.is_satisfied() && self.now < self.budget.until {
-            return blind;
-        }
-        // What was released long ago may have been registered again meanwhile (fault 33).
-        let old = super::balancers::seen_before(self.scope, (self.now - RECENT).max(self.release));
-        if phase != Phase::Services && !old.is_empty() && self.now < self.budget.until {
-            return Step::Look(vec![Part::TargetGroups { groups: old, attributes_again: false }], Reason::MustConfirm);
+        if self.now < self.budget.until {
+            let confirming = self.confirming(phase);
+            if !confirming.is_satisfied() {
+                return confirming;
+            }
         }
         self.send(phase, WholeSeconds::at_most(self.until().since(self.now)), reason)
+    }
+
+    /// What is about to be concluded is looked at once more, all in one round: discovery; the load balancers, because what was
+    /// released long ago may have been registered again (fault 33); and the node, because another worker may have drained it.
+    fn confirming(&self, phase: Phase) -> Step {
+        let mut parts = Vec::new();
+        match discovery_out_of_sight(self.scope, JUST_NOW, self.now) {
+            Step::Look(more, _) => parts.extend(more),
+            Step::Satisfied => {}
+            blind @ (Step::Wait { .. } | Step::Do(..)) => return blind,
+        }
+        let old = super::balancers::seen_before(self.scope, (self.now - RECENT).max(self.release));
+        if phase != Phase::Services && !old.is_empty() {
+            parts.push(Part::TargetGroups { groups: old, attributes_again: false });
+        }
+        if self.scope.seen.nomad.fresh_at().is_none_or(|at| at + JUST_NOW < self.now) {
+            parts.push(Part::Nomad);
+        }
+        if parts.is_empty() { Step::Satisfied } else { Step::Look(parts, Reason::MustConfirm) }
     }
 
     fn send(&self, phase: Phase, deadline: WholeSeconds, reason: Reason) -> Step {
@@ -234,10 +252,10 @@ impl Sending<'_> {
 }
 
 /// Discovery must be in sight before anything is stopped: while it is away, an ingress goes on sending to what is gone.
-pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, now: Time) -> Step {
+pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, at_most: Duration, now: Time) -> Step {
     let seen = scope.seen;
     if scope.policy.consul && scope.declares(Provider::Consul) {
-        let fresh = seen.consul.fresh_at().is_some_and(|at| now < at + LOOK_EVERY);
+        let fresh = seen.consul.fresh_at().is_some_and(|at| now <= at + at_most);
         if !fresh {
             let reason = if seen.consul.at().is_some() { Reason::MustConfirm } else { Reason::MustLook };
             return look_again(&seen.consul, Part::Consul, System::Consul, now, reason);

@@ -107,6 +107,9 @@ impl Scope<'_> {
 
     /// Whether anything on the nodes registers services with this provider.
     pub(super) fn declares(&self, provider: Provider) -> bool {
-        self.seen.history.known.iter().any(|k| k.group.services.iter().any(|s| s.provider == provider))
+        // What is over already may have left a registration behind.
+        let listed = self.nodes().iter().flat_map(|node| node.allocations.iter()).map(|a| &a.group);
+        let known = self.seen.history.known.iter().map(|k| &k.group);
+        known.chain(listed).any(|group| group.services.iter().any(|s| s.provider == provider))
     }
 }

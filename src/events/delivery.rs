@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::json::{Fields, MOST_DEPTH, Object, depth, shape};
-use super::rejection::Rejection;
+use super::rejection::{Ours, Rejection};
 use super::{MOST_RECORDS, Reader};
 
 /// An SQS message as Lambda hands it to us: what is needed to hand it back.
@@ -14,7 +14,7 @@ pub struct Message {
     pub id: Arc<str>,
     /// What changes its visibility.
     pub receipt: ReceiptHandle,
-    /// The ARN of its queue.
+    /// The ARN of its queue, in one of our Regions: a signed call is made to where it says.
     pub queue: Arc<str>,
     /// How often it was received, this time included. 1 if SQS did not say.
     pub receives: u32,
@@ -64,7 +64,7 @@ impl Reader<'_> {
             Some(source) if source == "aws:sqs" => {
                 // A message in a message was forwarded: the outer one is ours to hand back.
                 if self.message.is_none() {
-                    self.message = Some(Arc::new(Message::read(&record)?));
+                    self.message = Some(Arc::new(Message::read(&record, self.ours)?));
                 }
                 let body = record.required("body")?;
                 self.body(&body, wrappings)
@@ -94,7 +94,7 @@ impl Reader<'_> {
 }
 
 impl Message {
-    fn read(record: &Object<'_>) -> Result<Self, Rejection> {
+    fn read(record: &Object<'_>, ours: Ours<'_>) -> Result<Self, Rejection> {
         let id = record.required("messageId")?;
         let fits = id.len() <= 100 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         if !fits {
@@ -107,8 +107,25 @@ impl Message {
         Ok(Self {
             id: id.as_ref().into(),
             receipt: ReceiptHandle(record.text("receiptHandle")?.as_deref().unwrap_or_default().into()),
-            queue: record.text("eventSourceARN")?.as_deref().unwrap_or_default().into(),
+            queue: queue(record, ours)?,
             receives: receives.unwrap_or(1),
         })
+    }
+}
+
+fn queue(record: &Object<'_>, ours: Ours<'_>) -> Result<Arc<str>, Rejection> {
+    let field = "eventSourceARN";
+    let arn = record.required(field)?;
+    let parts: Vec<&str> = arn.split(':').collect();
+    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    match parts[..] {
+        ["arn", _, "sqs", region, account, name] if parts[1..5].iter().all(|part| plain(part)) && plain(account) => {
+            if !plain(name.strip_suffix(".fifo").unwrap_or(name)) {
+                return Err(Rejection::Bad { field, expected: "the ARN of a queue" });
+            }
+            ours.region(region)?;
+            Ok(arn.as_ref().into())
+        }
+        _ => Err(Rejection::Bad { field, expected: "the ARN of a queue" }),
     }
 }

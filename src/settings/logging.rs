@@ -1,7 +1,7 @@
 //! How the command line logs: how much, and in which form.
 
-use super::Refused;
 use super::reader::Reader;
+use super::{LogLevel, Refused};
 
 /// How the command line logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,21 +10,6 @@ pub struct Logging {
     pub level: LogLevel,
     /// In which form. `DECAMP_LOG_FORMAT`.
     pub format: LogFormat,
-}
-
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Where a person should act.
-    Error,
-    /// Also where it went on degraded.
-    Warn,
-    /// Also decisions and outcomes.
-    Info,
-    /// Also what helps to find a bug.
-    Debug,
-    /// Everything.
-    Trace,
 }
 
 /// The form of a log line.

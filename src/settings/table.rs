@@ -91,6 +91,8 @@ pub const TABLE: &[Setting] = settings![
     "AWS_ENDPOINT_URL_SSM", "URL", "", "Another endpoint for Systems Manager.";
     "AWS_ENDPOINT_URL_SECRETS_MANAGER", "URL", "", "Another endpoint for Secrets Manager.";
     "AWS_ENDPOINT_URL_SQS", "URL", "", "Another endpoint for SQS.";
+
+    "AWS_LAMBDA_LOG_LEVEL", "trace, debug, info, warn, error", "info", "How much the Lambda logs; set by its logging configuration.";
 ];
 
 /// The setting of this name.

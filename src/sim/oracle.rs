@@ -7,9 +7,10 @@ use super::auto_scaling::{AutoScaling, Ending, Happening};
 use super::consul::Consul;
 use super::event::{AllocationNumber, Event, What};
 use super::load_balancers::LoadBalancers;
-use super::nomad::Nomad;
-use super::stage::{Cast, Hand};
+use super::nomad::{Life, Nomad};
+use super::stage::{Calls, Cast, Hand};
 use super::traffic::Traffic;
+use super::weather::Weather;
 use crate::decide::{Departure, Effect, JobKind, LifecycleResult, Outcome, Phase};
 use crate::ids::TargetId;
 use crate::time::Time;
@@ -58,6 +59,10 @@ pub struct Oracle {
     pub first_drain: Option<Time>,
     /// When decamp last told Nomad to stop something.
     pub last_drain: Option<Time>,
+    /// When decamp told Nomad to stop something, each time.
+    pub drain_times: Vec<Time>,
+    /// Whether two drains met that did not know of one another.
+    pub raced: bool,
     /// When decamp first forced.
     pub forced: Option<Time>,
     /// When an operator drained.
@@ -70,10 +75,10 @@ pub struct Oracle {
     pub verdict: Option<(Time, Outcome)>,
     /// Until when nobody attended to the departure, last.
     pub unattended_until: Time,
-    /// Until when Auto Scaling failed, last.
-    pub failing_until: Time,
     /// When decamp first deregistered a target.
     pub first_deregistered: Option<Time>,
+    /// Whether the stops of an earlier drain went on through the last one.
+    pub stops_through: bool,
     /// When the last process had ended that ended before decamp's last drain.
     pub over_before_last_drain: Option<Time>,
     /// When the last process on the node ended.
@@ -134,6 +139,7 @@ impl Oracle {
                     && self.forced.is_none()
                     && self.machine_stopped.is_none()
                     && !self.meddled
+                    && self.agent_died.is_none()
                     && !self.just_registered_again()
                     && self.operator_drained.is_none();
                 if by_us && let Some(port) = traffic.routed_door(event.allocation, balancers) {
@@ -177,17 +183,23 @@ impl Oracle {
                 self.own_node(at, *node, nomad, cast);
                 self.drains[phase_place(meta.phase)] += 1;
                 if self.first_drain.is_some() {
-                    self.over_before_last_drain = self.last_over;
+                    let stopping = nomad.allocations().iter().any(|a| Some(a.node) == cast.node && a.life == Life::Stopping);
+                    // What the first drain stops may go on stopping through the second.
+                    self.over_before_last_drain = if stopping { None } else { self.last_over };
+                    self.stops_through = stopping;
                 }
                 self.first_drain.get_or_insert(at);
                 let before = self.last_drain.replace(at);
+                self.drain_times.push(at);
                 if meta.phase == Phase::Forced {
                     self.forced.get_or_insert(at);
                 }
                 let force = at + deadline.span();
-                let first = *self.deadline.get_or_insert(force);
-                // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
                 let raced = before.is_some_and(|before| at.since(before) < RACE);
+                self.raced |= raced;
+                let first = self.deadline.map_or(force, |first| if raced { first.max(force) } else { first });
+                self.deadline = Some(first);
+                // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
                 let exempt = raced || meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1);
                 if !exempt && first + DEADLINE_TOLERANCE < force {
                     self.broke(
@@ -217,7 +229,7 @@ impl Oracle {
     /// Whether somebody registered the instance again so shortly before a drain that no look could show it, or after it.
     #[must_use]
     pub fn just_registered_again(&self) -> bool {
-        self.registered_again.is_some_and(|again| self.last_drain.is_some_and(|drain| drain.since(again) < LOOK_AGE))
+        self.registered_again.is_some_and(|again| self.first_drain.is_some_and(|drain| drain.since(again) < LOOK_AGE))
     }
 
     fn own_node(&mut self, at: Time, node: crate::ids::NodeId, nomad: &Nomad, cast: &Cast) {
@@ -276,8 +288,18 @@ impl Oracle {
         !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
     }
 
+    /// L4: no wait costs more than a call a second and worker, and the departure itself a hundred.
+    pub fn steady(&mut self, at: Time, calls: Calls, took: Duration, workers: usize, allocations: usize) {
+        let all = calls.aws + calls.nomad + calls.consul;
+        // Each allocation may wake a watch as it begins to stop, stops its tasks, and ends: two reads each time.
+        let allowed = (took.as_secs() + 100 + 8 * allocations as u64).saturating_mul(workers as u64);
+        if allowed < u64::from(all) {
+            self.broke(at, "L4", format!("{all} calls in {}", crate::time::plain(took)));
+        }
+    }
+
     /// It is over: L1, L2, S9.
-    pub fn over(&mut self, at: Time, outcome: Option<&Outcome>, faultless: bool, heartbeat_timeout: Duration) {
+    pub fn over(&mut self, at: Time, outcome: Option<&Outcome>, faultless: bool, heartbeat_timeout: Duration, weather: &Weather) {
         if outcome.is_none() {
             self.broke(at, "L1", "no worker ever ended it".to_owned());
         }
@@ -287,7 +309,7 @@ impl Oracle {
         }
         if let Some((ended, Ending::Expired(_) | Ending::GlobalTimeout(_))) = self.action_ended {
             let lease = ended.before(heartbeat_timeout);
-            let excused = lease <= self.unattended_until || lease <= self.failing_until;
+            let excused = lease <= self.unattended_until || weather.auto_scaling_failed(lease, ended);
             if !excused {
                 self.broke(ended, "S9", "the hook ran out although somebody attended to it".to_owned());
             }

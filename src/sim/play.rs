@@ -73,6 +73,8 @@ pub struct Played {
     pub mark: u64,
     /// How the world stood at the end, for comparing a run with a crash to one without.
     pub final_state: String,
+    /// Where a worker was killed around one of its effects.
+    pub crashed: Vec<CrashPoint>,
 }
 
 /// What the workers tell while they work.
@@ -80,9 +82,25 @@ pub struct Played {
 struct Record {
     trace: Option<Vec<String>>,
     first_drain: Option<Box<(Departure, Snapshot, Policy)>>,
+    foreseen_at: u8,
     overlapped: bool,
     mark: u64,
     last_wait: Option<String>,
+}
+
+impl Record {
+    /// What was foreseen counts as of the first drain; if there is none, of the first deregistration, or of the first write.
+    fn wants_findings(&mut self, effects: &[Effect]) -> bool {
+        let rank = |effect: &Effect| match effect {
+            Effect::Heartbeat(_) | Effect::MakeIneligible(_) => 1,
+            Effect::Deregister { .. } => 2,
+            Effect::Drain { .. } | Effect::Complete { .. } => 3,
+        };
+        let most = effects.iter().map(rank).max().unwrap_or(0);
+        let wants = self.foreseen_at < most;
+        self.foreseen_at = self.foreseen_at.max(most);
+        wants
+    }
 }
 
 struct Teller {
@@ -96,8 +114,7 @@ impl Tell for Teller {
         let record = &mut *self.record.borrow_mut();
         record.mark = record.mark.rotate_left(5) ^ now.0 ^ (decision.reason.word().len() as u64) << 40;
         if let Action::Do(effects) = &decision.action
-            && effects.iter().any(|e| matches!(e, Effect::Drain { .. } | Effect::Complete { .. }))
-            && record.first_drain.is_none()
+            && record.wants_findings(effects)
         {
             record.first_drain = Some(Box::new((departure.clone(), seen.clone(), self.policy.clone())));
         }
@@ -148,6 +165,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     let mut script = cast::script(&mut stage, faults, service_group, heartbeat_timeout, &mut luck);
     script.crashes.extend(play.crashes.iter().copied());
     let stage = RefCell::new(stage);
+    let planned = script.crashes.clone();
     let crashes = RefCell::new(std::mem::take(&mut script.crashes));
     let effects = Cell::new(0);
     let record = Rc::new(RefCell::new(Record { trace: play.trace.then(Vec::new), ..Record::default() }));
@@ -167,7 +185,8 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         ended_at: BEGIN,
     };
     company.perform();
-    let told = 0 < company.hired;
+    let company_hired = company.hired;
+    let told = 0 < company_hired;
     let (outcome, first_told, ended_at) = (company.outcome.clone(), company.first_told, company.ended_at);
     drop(company);
     let mut stage = stage.into_inner();
@@ -175,8 +194,10 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     stage.advance(end);
     let faultless = faults.is_empty() && play.crashes.is_empty();
     let spot = faults.has(Fault::SpotInterruption);
+    let allocations = stage.nomad.allocations().len();
     if told {
-        stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout);
+        stage.oracle.steady(ended_at, stage.calls, ended_at.since(first_told.unwrap_or(BEGIN)), company_hired, allocations);
+        stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &stage.weather);
     }
     let mut record = record.borrow_mut();
     let findings = record.first_drain.take().map_or_else(Vec::new, |kept| foreseen_losses(&kept.0, &kept.1, &kept.2));
@@ -195,6 +216,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         took: ended_at.since(started),
         trace: record.trace.take().unwrap_or_default(),
         findings,
+        crashed: planned.into_iter().filter(|point| !crashes.borrow().contains(point)).collect(),
         mark: record.mark ^ stage.traffic.sent ^ u64::from(stage.calls.aws) << 32,
     }
 }
@@ -235,11 +257,10 @@ impl<'s> Company<'s, '_> {
             let stage = &mut *self.stage.borrow_mut();
             stage.advance(next.max(stage.now));
             self.script.events(stage, &mut self.luck);
-            if self.alive.is_empty() {
+            let now = stage.now;
+            let frozen = |a: &Alive<'_>| a.frozen.is_some_and(|(from, to)| from <= now && now <= to);
+            if self.alive.iter().all(frozen) {
                 stage.oracle.unattended_until = stage.now;
-            }
-            if stage.weather.auto_scaling_fails(stage.now) {
-                stage.oracle.failing_until = stage.now;
             }
         }
     }

@@ -153,9 +153,10 @@ pub fn draw(seed: u64, faults: Faults) -> Setting {
     };
     let mut cluster =
         jobs::Cluster { nomad, consul, luck: Luck::new(luck.bits()), nodes: nodes.iter().map(|(n, _)| *n).collect() };
+    let polls = faults.has(Fault::IngressPolls);
     let door = match behind {
-        Behind::SystemIngress => Some(cluster.ingress(JobKind::System)),
-        Behind::ServiceIngress => Some(cluster.ingress(JobKind::Service)),
+        Behind::SystemIngress => Some(cluster.ingress(JobKind::System, polls)),
+        Behind::ServiceIngress => Some(cluster.ingress(JobKind::Service, polls)),
         Behind::Direct => Some(cluster.direct()),
         Behind::Host => None,
     };

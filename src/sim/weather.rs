@@ -82,11 +82,12 @@ impl Weather {
         self.away[place(system)].holds(at)
     }
 
-    /// Whether anything of Auto Scaling is refused now: then a late heartbeat is not the worker's fault.
+    /// Whether anything of Auto Scaling was refused at some time in this stretch.
     #[must_use]
-    pub fn auto_scaling_fails(&self, at: Time) -> bool {
+    pub fn auto_scaling_failed(&self, from: Time, to: Time) -> bool {
         let place = place(System::AutoScaling);
-        [self.away[place], self.throttled[place], self.denied[place], self.heartbeats_refused].iter().any(|s| s.holds(at))
+        let spans = [self.away[place], self.throttled[place], self.denied[place], self.heartbeats_refused];
+        spans.iter().any(|s| s.from <= to && from < s.to)
     }
 
     /// When the last of all spans ends.

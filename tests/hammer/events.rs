@@ -1,34 +1,40 @@
 //! The event parser under the hammer, watched by a second, slower opinion: nothing departs of which no text says that it terminates.
 
 use decamp::decide::{Cause, Departure};
-use decamp::events::{Told, read};
+use decamp::events::{Record, Told, read};
 use decamp::settings::Allowed;
 
 use super::{Target, samples};
 
 /// The event parser.
-pub(super) const TARGET: Target = Target { name: "events", good: || samples("events"), parse };
+pub(super) const TARGET: Target = Target { name: "events", good: || samples("events"), parse, check };
 
-fn parse(input: &[u8]) -> &'static str {
+fn records(input: &[u8]) -> Vec<Record> {
     let allowed =
         Allowed { accounts: vec!["123456789012".into()], regions: vec!["eu-west-1".into()], groups: vec!["workers".into()] };
-    let records = read(input, &allowed, &["decamp".into()]);
-    assert!(!records.is_empty(), "every event is answered");
-    for record in &records {
-        match &record.told {
-            Ok(Told::Departure(departure)) => check(departure, input),
+    read(input, &allowed, &["decamp".into()])
+}
+
+fn parse(input: &[u8]) -> &'static str {
+    match records(input).first().map(|record| &record.told) {
+        Some(Ok(told)) => told.word(),
+        Some(Err(rejection)) => rejection.word(),
+        None => panic!("every event is answered"),
+    }
+}
+
+fn check(input: &[u8]) {
+    for record in records(input) {
+        match record.told {
+            Ok(Told::Departure(departure)) => check_departure(&departure, input),
             Ok(_) => {}
             Err(rejection) => assert!(rejection.to_string().len() < 600, "a rejection is a line"),
         }
     }
-    match &records[0].told {
-        Ok(told) => told.word(),
-        Err(rejection) => rejection.word(),
-    }
 }
 
 /// What must be so of a departure, whatever was done to the event.
-fn check(departure: &Departure, input: &[u8]) {
+fn check_departure(departure: &Departure, input: &[u8]) {
     let Cause::Lifecycle(action) = &departure.cause else { panic!("only EC2 interrupts") };
     assert_eq!(&*departure.asg, "workers");
     assert!(action.hook.as_deref().is_none_or(|hook| hook == "decamp"));

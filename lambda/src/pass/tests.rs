@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use decamp::decide::{Effect, Group, Hook, Lifecycle, Part, Refusal, Showing, Snapshot, Unseen};
 use decamp::live::Leaving;
+use decamp::settings::Allowed;
 use decamp::world::World;
 use serde_json::json;
 
@@ -92,7 +93,7 @@ impl World for Scripted {
 }
 
 impl Fleet for Scripted {
-    async fn leaving(&self) -> Result<Vec<Leaving>, Unseen> {
+    async fn leaving(&self, _: &Allowed) -> Result<Vec<Leaving>, Unseen> {
         self.leaving.clone()
     }
 
@@ -145,7 +146,12 @@ fn spot() -> String {
 
 /// A batch whose messages are named by their place.
 fn batch(bodies: &[&str]) -> String {
-    let record = |(n, body): (usize, &&str)| json!({"messageId": format!("m-{n}"), "receiptHandle": "h", "body": body, "eventSource": "aws:sqs", "eventSourceARN": "q"});
+    let record = |(n, body): (usize, &&str)| {
+        json!({
+            "messageId": format!("m-{n}"), "receiptHandle": "h", "body": body, "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:decamp",
+        })
+    };
     json!({"Records": bodies.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
 }
 
@@ -290,6 +296,7 @@ async fn a_call_that_hangs_costs_neither_the_answer_nor_the_message() {
     let fleet = Scripted { hangs: true, ..Scripted::with(Lifecycle::Waiting) };
     let passed = invoke(&fleet, &settings(&[]), &batch(&[&termination(INSTANCE)])).await;
     assert_eq!(passed.back, ["m-0"]);
+    assert_eq!(fleet.hidden.borrow().len(), 1, "whatever hangs, the message is hidden");
     assert!(passed.took <= Duration::from_secs(59), "{:?}", passed.took);
 }
 

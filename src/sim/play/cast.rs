@@ -174,7 +174,7 @@ impl Script {
 
     /// A worker died: its message comes again, or a sweep finds the instance.
     pub(super) fn redeliver(&mut self, now: Time, luck: &mut Luck) {
-        if self.interruption.is_some() || !self.sweeps && self.told.is_none() {
+        if !self.sweeps && self.told.is_none() {
             return;
         }
         let again = match &self.told {

@@ -28,7 +28,7 @@ pub(super) fn above_floor(
             spans.push((first, over));
         }
         if let Some(over) = oracle.last_over {
-            spans.push((last, over));
+            spans.push((if oracle.stops_through { first } else { last }, over));
         }
     }
     Some(ended.since(started).saturating_sub(covered(spans, started, ended)))

@@ -70,6 +70,7 @@ fn is_foreseen(stage: &Stage, failure: &Failure, findings: &[Finding]) -> bool {
             (Failed::CopyDied | Failed::DoorDied, Loss::KilledWithRequests | Loss::LeavesBeforeForgotten) => at_group,
             (Failed::CopyClosed | Failed::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
             (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => front == Some(&*finding.object),
+            (_, Loss::Interrupted) => true,
             _ => false,
         }
     })
@@ -80,8 +81,12 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     // What operators and machines take away, and what nobody can read beforehand.
     let of_the_world = match failure.how {
         Failed::NoTarget => faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted),
-        Failed::CutByBalancer => faults.has(Fault::TargetGroupDeleted),
-        Failed::NoCopy => faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere),
+        Failed::CutByBalancer => faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable),
+        // Two workers that drain at the same moment make an old Nomad mark too many (its bug #25979).
+        Failed::NoCopy => {
+            let overmarked = oracle.raced && stage.nomad.version() < crate::sim::nomad::Version::new(1, 10, 3);
+            overmarked || faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere)
+        }
         Failed::CopyClosed => faults.has(Fault::LeftoverRegistration),
         Failed::CopyDied => faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some(),
         Failed::DoorClosed | Failed::DoorDied => false,
@@ -104,7 +109,7 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     }
     if let Some(deaf) = oracle.deaf_since
         && deaf <= failure.at
-        && oracle.last_drain.is_none_or(|drain| drain <= deaf + IN_FLIGHT)
+        && !oracle.drain_times.iter().any(|drain| deaf + IN_FLIGHT < *drain && *drain <= failure.at)
     {
         return true;
     }
