@@ -22,21 +22,21 @@ use self::out::{complain, say};
 
 const ABOUT: &str = "Takes a Nomad node out of service without dropping a request, when AWS decides that its instance must go.";
 
-const LONG_ABOUT: &str =
-    "Takes a Nomad node out of service without dropping a request, when AWS decides that its instance must go.
+const LONG_ABOUT: &str = "\
+Takes a Nomad node out of service without dropping a request, when AWS decides that its instance must go.
 
-An instance of an Auto Scaling group with a terminating lifecycle hook waits before it is terminated. decamp uses that time: it
-takes the instance out of its load balancers, drains its Nomad node, waits until nothing is left on it and service discovery has
+An instance of an Auto Scaling group with a terminating lifecycle hook waits before it is terminated. decamp uses that time: it \
+takes the instance out of its load balancers, drains its Nomad node, waits until nothing is left on it and service discovery has \
 forgotten it, and then lets Auto Scaling go on. Nothing is stored: whoever runs decamp again goes on from what is true.";
 
 const EXAMPLES: &str = "Examples:
-  decamp check --asg web                 what would a departure from this group cost, and what to set
+  decamp check --asg web                         what would a departure from this group cost, and what to set
   decamp plan --instance i-0123456789abcdef0     look, decide, and write nothing
   decamp run --instance i-0123456789abcdef0      walk one instance out
-  decamp status --watch                  who waits, for what, and how long
-  decamp simulate                        10,000 departures in a pretend world, with every fault there is
+  decamp status --watch                          who waits, for what, and how long
+  decamp simulate                                10,000 departures in a pretend world, with every fault there is
 
-Nomad, Consul and AWS are found as their own tools find them: NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN,
+Nomad, Consul and AWS are found as their own tools find them: NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, \
 AWS_REGION, AWS_PROFILE and so on. `decamp settings` lists every variable that decamp reads.";
 
 /// The whole command line.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use decamp::decide::{Departure, Policy};
 use decamp::ids::InstanceId;
 use decamp::run::{Ending, How, Manner, run};
@@ -30,16 +30,16 @@ use super::out::{is_watched, say, say_json};
 ///
 /// It may be stopped and begun again at any moment, and run twice at the same time: every step looks first at what is true.
 #[derive(Debug, Args)]
-#[command(after_help = exit::HELP)]
+#[command(after_help = exit::HELP, group = ArgGroup::new("who").required(true).args(["instance", "event"]))]
 pub(crate) struct Arguments {
     /// The instance, such as i-0123456789abcdef0
-    #[arg(long, value_name = "ID", required_unless_present = "event")]
+    #[arg(long, value_name = "ID")]
     instance: Option<InstanceId>,
     /// Its Auto Scaling group; Auto Scaling is asked if it is not given
     #[arg(long, value_name = "NAME", requires = "instance")]
     asg: Option<String>,
     /// A file with an event as EventBridge, SNS or SQS delivers it; - reads standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "instance")]
+    #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
     /// One JSON object a line instead of text
     #[arg(long)]

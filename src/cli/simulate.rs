@@ -20,7 +20,8 @@ const OF_A_BASELINE: u64 = 1000;
 /// A progress bar is shown only if there is something to wait for.
 const A_WHILE: Duration = Duration::from_secs(2);
 
-const HELP: &str = "Without --driver the baselines are played too, on the same seeds but fewer of them, so that a zero means something.
+const HELP: &str =
+    "Without --driver the baselines are played too, on the same seeds but fewer of them, so that a zero means something.
 
 Exit codes:
   0  nothing was broken, and no request was lost by the driver

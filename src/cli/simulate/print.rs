@@ -39,7 +39,9 @@ fn grouped(number: u64) -> String {
 fn floor(sum: &Sum, overlapped: bool) -> String {
     let at = |percent| sum.above_floor_at(overlapped, percent).map(|ms| format!("{:.1} s", f64::from(ms) / 1000.0));
     match (at(50), at(99)) {
-        (Some(half), Some(most)) => format!("p50 {half}, p99 {most} ({} departures)", sum.above_floor[usize::from(overlapped)].len()),
+        (Some(half), Some(most)) => {
+            format!("p50 {half}, p99 {most} ({} departures)", sum.above_floor[usize::from(overlapped)].len())
+        }
         (_, _) => "not measured (departures without faults only)".to_owned(),
     }
 }
@@ -170,9 +172,8 @@ fn of_driver(arguments: &Arguments, driver: Named, sum: &Sum) -> Value {
         .map(|one| json!({ "seed": one.seed, "what": what(one), "replay": replay(arguments, driver, one.seed) }))
         .collect();
     // A fault that was never drawn is worth seeing.
-    let faults: serde_json::Map<String, Value> = Fault::all()
-        .map(|fault| (fault.name().to_owned(), sum.faults.get(fault.name()).copied().unwrap_or(0).into()))
-        .collect();
+    let faults: serde_json::Map<String, Value> =
+        Fault::all().map(|fault| (fault.name().to_owned(), sum.faults.get(fault.name()).copied().unwrap_or(0).into())).collect();
     json!({
         "driver": driver.name,
         "departures": sum.departures,
