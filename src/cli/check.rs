@@ -119,3 +119,6 @@ async fn scan(at: &Connected, instances: &[InstanceId]) -> Result<Vec<TargetGrou
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

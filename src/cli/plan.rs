@@ -59,9 +59,8 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     let surveyed = survey(&at.live, &departure, policy, &[]).await;
     let (decision, seen) = next_step(&at.live, &departure, policy).await;
     let now = at.live.now();
-    // What the rules looked at themselves is newer, but they look no further than they must.
-    let known = if seen.nomad.last().is_some() && seen.group.last().is_some() { &seen } else { &surveyed };
-    let budget = Budget::of(&departure, known, policy);
+    // The rules look no further than they must, so what they saw is less than all.
+    let budget = Budget::of(&departure, &surveyed, policy);
     let findings: Vec<Finding> = foreseen_losses(&departure, &surveyed, policy);
     if arguments.json {
         say_json(

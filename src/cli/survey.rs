@@ -1,7 +1,8 @@
 //! One look at everything about an instance, whether or not it is leaving; and what it showed, in words.
 
 use decamp::decide::{
-    Balancer, BalancerKind, Departure, Node, NomadSight, Part, Policy, Snapshot, System, Target, TargetGroup, TargetHealth,
+    Balancer, BalancerKind, Departure, Node, NomadSight, Part, Policy, Provider, Snapshot, System, Target, TargetGroup,
+    TargetHealth,
 };
 use decamp::ids::{TargetGroupArn, TargetId};
 use decamp::live::Live;
@@ -90,6 +91,17 @@ pub(crate) fn ours<'a>(departure: &Departure, seen: &Snapshot, group: &'a Target
     group.targets.iter().flat_map(|targets| targets.iter()).filter(is_ours).collect()
 }
 
+/// Whether Consul was seen to list every service that the allocations declare there: then an empty answer is one (D9), whatever
+/// the token may see.
+pub(crate) fn is_controlled(seen: &Snapshot) -> bool {
+    let history = &seen.history;
+    let listed = |id, name: &str| history.registered.iter().any(|(allocation, service)| *allocation == id && **service == *name);
+    history.known.iter().all(|known| {
+        let mut declared = known.group.services.iter().filter(|service| service.provider == Provider::Consul);
+        declared.all(|service| listed(known.id, &service.name))
+    })
+}
+
 /// What was seen of an instance, a line each.
 pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
@@ -121,7 +133,7 @@ pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
         None => cannot_see(seen, System::Nomad),
     });
     if let Some(registered) = seen.consul.last() {
-        let whole = if registered.whole { "" } else { "; the answer may not be whole" };
+        let whole = if registered.whole || is_controlled(seen) { "" } else { "; it may not show all" };
         lines.push(format!("Consul: {} of its services are registered{whole}", registered.services.len()));
     } else if seen.consul.blind().is_some() {
         lines.push(cannot_see(seen, System::Consul));

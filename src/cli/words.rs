@@ -120,3 +120,9 @@ pub(crate) fn finding(finding: &Finding) -> Vec<String> {
     let (what, set) = said.split_once(" Set: ").unwrap_or((&said, &finding.line));
     vec![what.trim_end_matches('.').to_owned(), format!("  set: {set}")]
 }
+
+/// A number of things: `1 call of AWS`, `2 calls of AWS`.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    let (noun, rest) = thing.split_once(' ').map_or((thing, String::new()), |(noun, rest)| (noun, format!(" {rest}")));
+    format!("{count} {noun}{}{rest}", if count == 1 { "" } else { "s" })
+}

@@ -36,7 +36,7 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
             Verdict::WouldNotWork => "would not work",
             Verdict::Warning | Verdict::Works => "warning",
         };
-        lines.push(format!("{word}: {name}: {} is {}, needed {}", notice.object, notice.value, notice.needed));
+        lines.push(format!("{word}: {name}: {}: {}; needed: {}", notice.object, notice.value, notice.needed));
         lines.push(format!("  because {}", notice.why));
         lines.push(format!("  set: {}", notice.line));
     }

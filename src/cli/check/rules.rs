@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use decamp::decide::{Budget, Finding, Hook, Layer, Lifecycle, Loss, NodeStatus, NomadSight, TaskGroup, foreseen_losses};
+use decamp::decide::{
+    Budget, Finding, Hook, Layer, Lifecycle, Loss, NodeStatus, NomadSight, Snapshot, TaskGroup, foreseen_losses,
+};
 use decamp::ids::NodeId;
 use decamp::time::plain;
 use serde::Serialize;
 
 use super::Read;
 use super::facts::{Fact, facts};
+use crate::cli::survey::is_controlled;
 
 /// With a shorter heartbeat time-out a pass of the Lambda would be shorter than a look may take (D15).
 const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(180);
@@ -320,9 +323,9 @@ fn of_sight(read: &Read<'_>) -> Vec<Notice> {
         notices.push(notice(Warning, Layer::Service, "Consul", ["switched off", "on", why, "DECAMP_CONSUL=true"]));
     }
     if read.settings.policy.consul {
-        let whole = read.looks.iter().filter_map(|(_, seen)| seen.consul.last()).any(|registered| !registered.whole);
-        if whole {
-            let why = "departures would end as unconfirmed: an empty answer may be a filtered one";
+        let short = |seen: &Snapshot| seen.consul.last().is_some_and(|r| !r.whole) && !is_controlled(seen);
+        if read.looks.iter().any(|(_, seen)| short(seen)) {
+            let why = "it does not list every service that the allocations declare; such departures end as unconfirmed";
             let line = "node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }";
             notices.push(notice(
                 Warning,

@@ -37,7 +37,7 @@ pub(super) struct Report<'a> {
     /// From the entry into the hook, where that is known.
     seconds: f64,
     seconds_of_this_run: f64,
-    heartbeats: u32,
+    heartbeats: u64,
     timeline: &'a [Moment],
     evidence: Vec<Evidence>,
     foreseen: &'a [Finding],
@@ -101,10 +101,11 @@ impl<'a> Report<'a> {
             if self.entry_is_known { format!("{:.1} s since it entered its hook, ", self.seconds) } else { String::new() };
         let calls: u64 = self.calls.values().sum();
         lines.push(format!(
-            "  {whole}{:.1} s of this run, {} writes, {} heartbeats, {calls} calls of AWS",
+            "  {whole}{:.1} s of this run, {}, {}, {}",
             self.seconds_of_this_run,
-            self.timeline.len(),
-            self.heartbeats
+            words::counted(self.timeline.len() as u64, "write"),
+            words::counted(self.heartbeats, "heartbeat"),
+            words::counted(calls, "call of AWS"),
         ));
         if !self.timeline.is_empty() {
             lines.push("  written".to_owned());
@@ -160,6 +161,9 @@ fn evidence(departure: &Departure, seen: &Snapshot) -> Vec<Evidence> {
     }
     let left = |registered: &decamp::decide::Registrations| match (registered.services.len(), registered.whole) {
         (0, true) => "lists none of its services".to_owned(),
+        (0, false) if survey::is_controlled(seen) => {
+            "lists none of its services; before, it listed each that was declared".to_owned()
+        }
         (0, false) => "lists none of its services, but may not show all".to_owned(),
         (count, _) => format!("lists {count} of its services"),
     };

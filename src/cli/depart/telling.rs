@@ -40,7 +40,7 @@ pub(super) struct Telling {
     pub(super) findings: Vec<Finding>,
     /// The writes that were accepted, but heartbeats.
     pub(super) timeline: Vec<Moment>,
-    pub(super) heartbeats: u32,
+    pub(super) heartbeats: u64,
     /// What was known when the last decision was made.
     pub(super) seen: Snapshot,
 }
