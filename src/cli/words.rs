@@ -36,12 +36,10 @@ pub(crate) fn title(action: &Action, now: Time) -> String {
 
 /// A decision in words, with why a system that cannot be seen cannot be seen.
 pub(crate) fn because(decision: &Decision, seen: &Snapshot) -> String {
-    match &decision.reason {
-        Reason::CannotSee(system) => match blindness(*system, seen) {
-            Some(why) => format!("{} ({why})", decision.reason),
-            None => decision.reason.to_string(),
-        },
-        reason => reason.to_string(),
+    let why = if let Reason::CannotSee(system) = decision.reason { blindness(system, seen) } else { None };
+    match why {
+        Some(why) => format!("{} ({why})", decision.reason),
+        None => decision.reason.to_string(),
     }
 }
 

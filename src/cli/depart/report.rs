@@ -59,11 +59,14 @@ impl<'a> Report<'a> {
         let budget = Budget::of(departure, seen, policy);
         let (outcome, detail, meaning, because) = match how {
             How::Ended(outcome, reason) => {
-                let meaning = match outcome {
-                    Outcome::Refused { why } => format!("{}: {why}", outcome.meaning()),
-                    Outcome::Departed { waiting_for: Some(hook) } => format!("{} ({hook})", outcome.meaning()),
-                    other => other.meaning().to_owned(),
+                let detail = if let Outcome::Refused { why } = outcome {
+                    format!(": {why}")
+                } else if let Outcome::Departed { waiting_for: Some(hook) } = outcome {
+                    format!(" ({hook})")
+                } else {
+                    String::new()
                 };
+                let meaning = format!("{}{detail}", outcome.meaning());
                 (outcome.word(), Some(outcome.clone()), meaning, reason.to_string())
             }
             How::Observed(Decision { action, reason }) => {
