@@ -88,7 +88,8 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     }
     let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
     let balancing = balancers::balancing(scope, budget, now);
-    let mut steps = vec![balancing.step.clone(), nodes::keep_work_off(scope, may_write, now), sight.clone()];
+    let kept_off = nodes::keep_work_off(scope, may_write, now);
+    let mut steps = vec![balancing.step.clone(), kept_off.clone(), sight.clone()];
     if seen.consul.at().is_none() {
         // The control look (D9): what is registered is seen before anything is stopped.
         steps.push(nodes::discovery_out_of_sight(scope, Duration::MAX, now));
@@ -121,8 +122,9 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         }
         return among(steps, now);
     }
-    let may_finish = if no_node { Step::Satisfied } else { nodes::over(scope, budget, now) };
-    if (may_write || no_node) && may_finish.is_satisfied() && sight.is_satisfied() {
+    let over = if no_node { Step::Satisfied } else { nodes::over(scope, budget, now) };
+    let nothing_left = over.is_satisfied() && kept_off.is_satisfied() && sight.is_satisfied();
+    if nothing_left && (may_write || no_node) {
         let finish = finish(scope, balancing.release, no_node, now);
         if finish.is_satisfied() {
             return Decision { action: Action::End(Outcome::Interrupted), reason: Reason::NothingLeft };
@@ -200,11 +202,12 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     if now < budget.end {
         return Step::Satisfied;
     }
-    let over = scope.seen.nomad.now().is_some()
+    let over = scope.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
         && scope.all_left().next().is_none()
         && scope.vanished().is_none_or(|(until, _)| until <= now);
     let released = balancers::balancing(scope, budget, now).released;
     let verdict = match (over && released, was_forced(scope)) {
+        _ if no_node(scope) => Outcome::NoNode,
         (true, true) => Outcome::Forced,
         (true, false) => Outcome::Unconfirmed,
         (false, _) => Outcome::TimedOut,

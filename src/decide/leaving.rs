@@ -118,12 +118,13 @@ pub(super) fn hook_name(scope: &Scope<'_>) -> Option<Arc<str>> {
     told.or_else(|| budget::our_hook(scope.departure, scope.seen, scope.policy).map(|h| Arc::clone(&h.name)))
 }
 
-/// Whether the hook is one that we may touch.
+/// Whether the hook is one that we may touch: by the allow-list, and as soon as the group was seen, by being one of its hooks.
+/// A hook that is deleted while we work stays ours; one that was gone before we came names no target groups any more.
 pub(super) fn is_ours(scope: &Scope<'_>) -> bool {
-    match hook_name(scope) {
-        Some(name) => scope.policy.hooks.is_empty() || scope.policy.hooks.contains(&name),
-        None => false,
-    }
+    let Some(name) = hook_name(scope) else { return false };
+    let allowed = scope.policy.hooks.is_empty() || scope.policy.hooks.contains(&name);
+    let there = scope.seen.group.last().is_none_or(|group| group.hooks.iter().any(|hook| hook.name == name));
+    allowed && there
 }
 
 /// Names our action to Auto Scaling: by its token until that is refused.

@@ -9,6 +9,9 @@ use std::time::Duration;
 /// An agent that lives finds its row gone at its next heartbeat, and registers anew: eligible, with what it still runs.
 const REJOIN: Duration = Duration::from_secs(60);
 
+/// A client hears within this that an allocation of its is to stop.
+const LEARNS_WITHIN: Duration = Duration::from_secs(2);
+
 /// One departure's view of what counts as left (D5, D6).
 pub(super) struct Scope<'a> {
     pub(super) departure: &'a Departure,
@@ -57,21 +60,24 @@ impl Scope<'_> {
     }
 
     /// Until when something that vanished from the list without having been seen over counts as running, and which: a purged
-    /// job's allocation (fault 61), or one that an earlier worker counted on its drain and this run never saw (D2).
+    /// job's allocation (fault 61), one that Nomad had given up as lost before we came and whose agent is back, or one that an
+    /// earlier worker counted on its drain and this run never saw (D2). It counts from the first look that did not show it: it may
+    /// have been told to stop right before that, long after the last look that did.
     pub(super) fn vanished(&self) -> Option<(Time, Option<AllocationId>)> {
         let history = &self.seen.history;
-        let rejoin = if self.row_is_gone() { REJOIN } else { Duration::ZERO };
-        let unlisted = history
-            .known
-            .iter()
-            .filter(|k| !k.over && !k.listed && !k.group.csi_plugin)
-            .map(|k| (k.shown + k.group.longest_stop(self.policy.poststop) + rejoin, Some(k.id)));
         let first = history.first_nomad?;
+        let rejoin = if self.row_is_gone() { REJOIN } else { Duration::ZERO };
+        let stops_in = |group: &super::snapshot::TaskGroup| group.longest_stop(self.policy.poststop) + LEARNS_WITHIN;
+        let waits = |k: &&super::snapshot::Known| !k.over && !k.group.csi_plugin;
+        let unlisted = history.known.iter().filter(waits).filter_map(|k| {
+            let since = if k.lost_before { Some(first) } else { k.vanished };
+            since.map(|at| (at + stops_in(&k.group) + rejoin, Some(k.id)))
+        });
         let noted = self.nodes().iter().filter_map(|node| {
             let meta = node.last_drain.as_ref()?.meta.as_ref()?;
             let listed = u32::try_from(node.allocations.len()).unwrap_or(u32::MAX);
             let ours = meta.action == self.departure.mark() && !history.drains.iter().any(|d| d.node == node.id);
-            (ours && listed < meta.allocations).then(|| (first + meta.longest_stop, None))
+            (ours && listed < meta.allocations).then(|| (first + meta.longest_stop + LEARNS_WITHIN, None))
         });
         unlisted.chain(noted).max_by_key(|(until, _)| *until)
     }

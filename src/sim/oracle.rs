@@ -19,7 +19,7 @@ use crate::time::Time;
 const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
 
 /// After this a registration of what is over is named, and no longer waited for (D8).
-const LEFTOVER_WAIT: Duration = Duration::from_mins(10);
+const LEFTOVER_WAIT: Duration = Duration::from_mins(9);
 /// How old a look at the load balancers may be when something is stopped, and a call's time-out.
 const LOOK_AGE: Duration = Duration::from_secs(18);
 /// Two drains this close together were decided without knowing of each other.
@@ -67,6 +67,10 @@ pub struct Oracle {
     pub forced: Option<Time>,
     /// When an operator drained.
     pub operator_drained: Option<Time>,
+    /// When the node's Consul agent died.
+    pub consul_agent_died: Option<Time>,
+    /// Whether an operator raised a deregistration delay.
+    pub delay_raised: bool,
     /// When Nomad's agent died.
     pub agent_died: Option<Time>,
     /// How the action ended.
@@ -122,6 +126,8 @@ impl Oracle {
             Hand::Register(_) => self.registered_again = Some(at),
             Hand::DeafIngress(true) => self.deaf_since = self.deaf_since.or(Some(at)),
             Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
+            Hand::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
+            Hand::RaiseDelay(..) => self.delay_raised = true,
             Hand::KillAgent => self.agent_died = self.agent_died.or(Some(at)),
             _ => {}
         }
@@ -141,6 +147,7 @@ impl Oracle {
                     && !self.meddled
                     && self.agent_died.is_none()
                     && !self.just_registered_again()
+                    && !self.delay_unknown()
                     && self.operator_drained.is_none();
                 if by_us && let Some(port) = traffic.routed_door(event.allocation, balancers) {
                     let group = nomad.allocation(event.allocation).group;
@@ -200,7 +207,7 @@ impl Oracle {
                 let first = self.deadline.map_or(force, |first| if raced { first.max(force) } else { first });
                 self.deadline = Some(first);
                 // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
-                let exempt = raced || meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1);
+                let exempt = raced || self.purged.is_some() || meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1);
                 if !exempt && first + DEADLINE_TOLERANCE < force {
                     self.broke(
                         at,
@@ -224,6 +231,12 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    /// Whether the delay that reads now is not the one that the instance was deregistered with, by Auto Scaling.
+    #[must_use]
+    pub fn delay_unknown(&self) -> bool {
+        self.delay_raised && self.first_deregistered.is_none()
     }
 
     /// Whether somebody registered the instance again so shortly before a drain that no look could show it, or after it.
@@ -251,6 +264,9 @@ impl Oracle {
     ) {
         let claims_registrations = matches!(verdict, Outcome::Departed { .. });
         let claims = claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed);
+        if claims && cast.node.is_none() {
+            self.broke(at, "S3", "there is no node, and it says departed".to_owned());
+        }
         if !claims && *verdict != Outcome::NoNode {
             return;
         }
@@ -263,7 +279,7 @@ impl Oracle {
         }
         let Some(node) = cast.node.filter(|_| claims) else { return };
         // A purge takes the evidence out of every list; what was never listed to us cannot be known.
-        let row_gone = self.purged.is_some();
+        let row_gone = self.purged.is_some() || self.meddled && self.agent_died.is_some();
         let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
             let group = &nomad.groups()[a.group.index()].spec.group;
             !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)

@@ -64,6 +64,8 @@ pub struct Known {
     pub shown: Time,
     /// Whether the last look still showed it.
     pub listed: bool,
+    /// The first look that no longer showed it.
+    pub vanished: Option<Time>,
     /// Whether it was seen over.
     pub over: bool,
     /// Whether it was `lost` already when this run first saw it, on a node that was ready.
@@ -210,6 +212,9 @@ impl History {
                 self.deadline = Some(self.deadline.map_or(deadline, |d| d.min(deadline)));
             }
         }
+        for known in self.known.iter_mut().filter(|k| !k.listed) {
+            known.vanished.get_or_insert(at);
+        }
         changed |= self.known.iter().filter(|k| k.listed).count() < listed_before;
         if changed {
             self.nomad_changed = Some(at);
@@ -231,6 +236,7 @@ impl History {
                 let news = over && !known.over;
                 known.shown = at;
                 known.listed = true;
+                known.vanished = None;
                 known.over |= over;
                 known.wanted = shown.wanted;
                 known.lost_before &= shown.client == ClientStatus::Lost;
@@ -243,6 +249,7 @@ impl History {
                     group: Arc::clone(&shown.group),
                     shown: at,
                     listed: true,
+                    vanished: None,
                     over: false,
                     lost_before: may_be_lost_before && shown.client == ClientStatus::Lost,
                     wanted: shown.wanted,

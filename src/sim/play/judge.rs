@@ -87,9 +87,12 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
             let overmarked = oracle.raced && stage.nomad.version() < crate::sim::nomad::Version::new(1, 10, 3);
             overmarked || faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere)
         }
-        Failed::CopyClosed => faults.has(Fault::LeftoverRegistration),
+        Failed::CopyClosed => {
+            let agent_dead = oracle.consul_agent_died.is_some_and(|at| at <= failure.at);
+            faults.has(Fault::LeftoverRegistration) || agent_dead
+        }
         Failed::CopyDied => faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some(),
-        Failed::DoorClosed | Failed::DoorDied => false,
+        Failed::DoorClosed | Failed::DoorDied => oracle.delay_unknown(),
     };
     if of_the_world {
         return true;
