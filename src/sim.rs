@@ -13,6 +13,7 @@ pub mod nomad;
 pub mod oracle;
 pub mod play;
 pub mod queue;
+pub mod sandbox;
 pub mod setting;
 pub mod simulate;
 pub mod stage;

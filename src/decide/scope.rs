@@ -46,6 +46,15 @@ impl Scope<'_> {
             .any(|a| a.group.kind == JobKind::System && !a.client.is_over() && a.ports.iter().any(|port| ports.contains(port)))
     }
 
+    /// Whether something that listens on a port of our targets was told to stop and has not stopped.
+    pub(super) fn serving_is_stopping(&self) -> bool {
+        let stopping = |a: &Allocation| !a.wanted && !a.client.is_over();
+        self.our_targets().any(|(_, target)| {
+            let serves = |a: &&Allocation| stopping(a) && a.ports.contains(&target.port);
+            self.nodes().iter().flat_map(|n| n.allocations.iter()).any(|a| serves(&a))
+        })
+    }
+
     /// The nodes as they were seen last.
     pub(super) fn nodes(&self) -> &[Node] {
         self.seen.nomad.last().map_or(&[], |nomad| &nomad.nodes)

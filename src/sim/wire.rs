@@ -2,18 +2,22 @@
 //!
 //! A [`Stage`] is whatever holds the models; [`Shared`] puts one behind a lock and a clock, and advances it whenever it is asked
 //! for something and whenever something is due by itself. [`serve`] puts a router on a port, with the faults of a [`FaultPlan`]
-//! between it and its clients. The routers: [`aws::router`] (every AWS API on one port) and [`sandbox::router`] (what a person or
-//! a test does to the world: terminate, look inside, set faults). Others are made in the same way: take an `Arc<Shared>`, call
-//! [`Shared::with`] for each request, [`Shared::watch`] for a blocking query.
+//! between it and its clients. The routers: [`aws::router`] (every AWS API on one port), [`nomad::router`], [`consul::router`] and
+//! [`sandbox::router`] (what a person or a test does to the world: terminate, look inside, set faults).
 
+mod asked;
 pub mod aws;
 mod clock;
+pub mod consul;
 mod faults;
+mod filter;
 mod gate;
 mod line;
+pub mod nomad;
 pub mod sandbox;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,8 +31,12 @@ use tokio::task::JoinHandle;
 
 pub use self::clock::Clock;
 pub use self::faults::{FaultPlan, Rule, Side, WireFault};
+pub use self::tokens::Tokens;
 use super::auto_scaling::{AutoScaling, LifecycleEvent};
+use super::consul::Consul;
+use super::event::Event;
 use super::load_balancers::LoadBalancers;
+use super::nomad::Nomad;
 use crate::time::Time;
 
 /// How many events of the past `/sandbox/events` shows.
@@ -42,6 +50,24 @@ pub trait Stage: Send {
     fn advance(&mut self, to: Time);
     /// The models of AWS.
     fn aws(&mut self) -> (&mut AutoScaling, &mut LoadBalancers);
+    /// Nomad and Consul, if they are on this stage.
+    fn cluster(&mut self) -> Option<Cluster<'_>> {
+        None
+    }
+    /// What `/sandbox/state` shows beside AWS: fields of an object.
+    fn more(&mut self) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::Map::new()
+    }
+}
+
+/// Nomad and Consul on a stage.
+pub struct Cluster<'a> {
+    /// Nomad.
+    pub nomad: &'a mut Nomad,
+    /// Consul.
+    pub consul: &'a mut Consul,
+    /// Where both write what happened to processes and to their places in discovery.
+    pub log: &'a mut Vec<Event>,
 }
 
 /// A stage with nothing but AWS.
@@ -74,9 +100,11 @@ pub struct Shared {
     pub clock: Clock,
     /// What its account and Region are called.
     pub account: aws::Account,
+    began: Time,
     stage: Mutex<Box<dyn Stage>>,
     faults: Mutex<FaultPlan>,
     stores: Mutex<aws::Stores>,
+    tokens: Mutex<Tokens>,
     events: Mutex<Vec<LifecycleEvent>>,
     version: watch::Sender<u64>,
 }
@@ -86,14 +114,21 @@ impl Shared {
     #[must_use]
     pub fn new(stage: Box<dyn Stage>, clock: Clock, account: aws::Account) -> Arc<Self> {
         Arc::new(Self {
+            began: clock.now(),
             clock,
             account,
             stage: Mutex::new(stage),
             faults: Mutex::default(),
             stores: Mutex::default(),
+            tokens: Mutex::default(),
             events: Mutex::default(),
             version: watch::Sender::new(0),
         })
+    }
+
+    /// When the world was put behind its ports: what has no time of its own is said to be from then.
+    fn began(&self) -> Time {
+        self.began
     }
 
     /// Brings the world up to now and does something with it. Whoever watches it looks again.
@@ -131,6 +166,11 @@ impl Shared {
     /// What goes wrong from now on.
     pub fn set_faults(&self, plan: FaultPlan) {
         *lock(&self.faults) = plan;
+    }
+
+    /// Which tokens Nomad and Consul know from now on.
+    pub fn set_tokens(&self, tokens: Tokens) {
+        *lock(&self.tokens) = tokens;
     }
 
     /// The parameters, secrets and messages of the other AWS APIs.

@@ -190,6 +190,10 @@ fn a_node_that_is_nowhere_is_waited_for_and_then_the_instance_goes_without_one()
     let decision = scene.until_it_writes(EffectKind::Deregister);
     scene.obey(&decision);
     let since = scene.now;
+    scene.group.attached.clear();
+    scene.group.hooks[0].target_groups.clear();
+    scene.look(&Part::Group { with_activity: false });
+    only_waits(&scene.next(), "no-node-yet");
     scene.pass(29);
     still_here(&scene.next());
     scene.now = since + secs(31);

@@ -86,13 +86,15 @@ async fn faults(State(shared): State<Arc<Shared>>, Json(rules): Json<Vec<Rule>>)
 }
 
 async fn state(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let (groups, targets) = shared.look(|stage| {
+    let (groups, targets, more) = shared.look(|stage| {
         let (asg, elb) = stage.aws();
-        (groups(asg), target_groups(elb))
+        (groups(asg), target_groups(elb), stage.more())
     });
-    Json(
-        json!({ "now": shared.clock.now(), "account": shared.account.id, "region": shared.account.region, "auto_scaling_groups": groups, "target_groups": targets }),
-    )
+    let mut state = json!({ "now": shared.clock.now(), "account": shared.account.id, "region": shared.account.region, "auto_scaling_groups": groups, "target_groups": targets });
+    if let Value::Object(fields) = &mut state {
+        fields.extend(more);
+    }
+    Json(state)
 }
 
 fn groups(asg: &AutoScaling) -> Vec<Value> {
