@@ -1,3 +1,9 @@
-//! The command line.
+//! The command line: words in, words and an exit code out.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -3,6 +3,7 @@
 mod aws;
 mod connection;
 pub mod duration;
+mod logging;
 mod policy;
 mod reader;
 mod secret;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use self::aws::Aws;
 pub use self::connection::{Connection, Tls};
+pub use self::logging::{LogFormat, Logging};
 pub use self::secret::{Secret, Stored, TokenSource};
 pub use self::table::{Setting, TABLE, setting};
 use crate::decide::Policy;
@@ -32,6 +34,8 @@ pub struct Settings {
     pub consul: Option<Connection>,
     /// How AWS is reached.
     pub aws: Aws,
+    /// How the command line logs.
+    pub logging: Logging,
     /// How much the Lambda logs. `AWS_LAMBDA_LOG_LEVEL`, which Lambda itself sets.
     pub log_level: LogLevel,
     /// What is worth a warning although it was accepted.
@@ -47,7 +51,7 @@ pub enum Mode {
     Observe,
 }
 
-/// How much the Lambda logs: its level and all that are worse.
+/// How much is logged: a level and all that are worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
     /// Everything.
@@ -163,7 +167,8 @@ impl Settings {
         let nomad = connection::nomad(&reader, &mut warnings)?;
         let consul = if policy.consul { Some(connection::consul(&reader, &mut warnings)?) } else { None };
         policy::fits(&reader, &policy, nomad.timeout)?;
-        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, log_level, warnings })
+        let logging = logging::read(&reader)?;
+        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, logging, log_level, warnings })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod group;
 mod lifecycle;
+mod roster;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use std::time::Duration;
 use aws_sdk_autoscaling::Client;
 
 use self::group::Groups;
+pub use self::group::target_groups;
 use self::lifecycle::lifecycle;
+pub use self::roster::Roster;
 use super::aws::{Aws, Use, refusal, unseen};
 use super::shared::{Crowd, Gather, Limiter, PATIENCE};
 use crate::decide::{ActionRef, Departure, Group, Lifecycle, LifecycleResult, Refusal, Unseen};

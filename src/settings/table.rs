@@ -31,6 +31,8 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_TARGET_GROUPS", "ARNs, with commas", "", "Target groups to leave besides those attached to the Auto Scaling group.";
     "DECAMP_SCAN", "true, false", "false", "Find target groups by looking through all of them.";
     "DECAMP_CONSUL", "true, false", "true", "Whether services are registered in Consul.";
+    "DECAMP_LOG", "error, warn, info, debug, trace", "warn", "How much the command line logs, on standard error.";
+    "DECAMP_LOG_FORMAT", "text, json", "text", "The form of those lines.";
 
     "DECAMP_MAX_DEPARTURE", "time", "2h", "The longest that a departure may take, from its entry into the hook; at most 48h.";
     "DECAMP_RESERVE", "time", "30s", "Give up this long before the hook ends, so that the last call still lands.";

@@ -73,6 +73,8 @@ pub struct Played {
     pub mark: u64,
     /// How the world stood at the end, for comparing a run with a crash to one without.
     pub final_state: String,
+    /// Where a worker was killed around one of its effects.
+    pub crashed: Vec<CrashPoint>,
 }
 
 /// What the workers tell while they work.
@@ -163,6 +165,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     let mut script = cast::script(&mut stage, faults, service_group, heartbeat_timeout, &mut luck);
     script.crashes.extend(play.crashes.iter().copied());
     let stage = RefCell::new(stage);
+    let planned = script.crashes.clone();
     let crashes = RefCell::new(std::mem::take(&mut script.crashes));
     let effects = Cell::new(0);
     let record = Rc::new(RefCell::new(Record { trace: play.trace.then(Vec::new), ..Record::default() }));
@@ -213,6 +216,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         took: ended_at.since(started),
         trace: record.trace.take().unwrap_or_default(),
         findings,
+        crashed: planned.into_iter().filter(|point| !crashes.borrow().contains(point)).collect(),
         mark: record.mark ^ stage.traffic.sent ^ u64::from(stage.calls.aws) << 32,
     }
 }

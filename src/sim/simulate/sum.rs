@@ -38,8 +38,10 @@ pub struct Sum {
     pub outcomes: BTreeMap<&'static str, u64>,
     /// How often each fault was drawn.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Effects: before, after, all.
+    /// Effects taken.
     pub effects: u64,
+    /// How often a worker was killed right before (`false`) or right after (`true`) its n-th effect.
+    pub crashes: BTreeMap<(u32, bool), u64>,
     /// Milliseconds above the floor, of departures in order: serial, and beside the delay.
     pub above_floor: [Vec<u32>; 2],
     /// Calls of AWS above 5G + 6, departures without faults only: none is wanted.
@@ -69,6 +71,9 @@ impl Sum {
             *self.faults.entry(Fault::name(fault)).or_default() += 1;
         }
         self.effects += u64::from(played.effects);
+        for point in &played.crashed {
+            *self.crashes.entry((point.effect, point.after)).or_default() += 1;
+        }
         self.aws_calls += u64::from(played.calls.aws);
         if faults.is_empty() {
             let budget = 5 * u32::try_from(played.groups).unwrap_or(0) + 6;
@@ -113,6 +118,9 @@ impl Sum {
             *self.faults.entry(fault).or_default() += count;
         }
         self.effects += other.effects;
+        for (point, count) in other.crashes {
+            *self.crashes.entry(point).or_default() += count;
+        }
         for (mine, theirs) in self.above_floor.iter_mut().zip(other.above_floor) {
             mine.extend(theirs);
         }

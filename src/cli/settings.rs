@@ -1,0 +1,34 @@
+//! `decamp settings`: every variable that decamp reads.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use decamp::settings::TABLE;
+use serde_json::json;
+
+use super::out::{say, say_json};
+
+/// List every environment variable that decamp reads.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// One JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn settings(arguments: &Arguments) -> ExitCode {
+    if arguments.json {
+        let rows: Vec<_> = TABLE
+            .iter()
+            .map(|row| json!({ "name": row.name, "unit": row.unit, "default": row.default, "meaning": row.meaning }))
+            .collect();
+        say_json(&rows);
+        return ExitCode::SUCCESS;
+    }
+    for row in TABLE {
+        let default = if row.default.is_empty() { String::new() } else { format!(", default {}", row.default) };
+        say(format!("{}\n    {}{default}\n    {}", row.name, row.unit, row.meaning));
+    }
+    say("\nTimes are written as 90s, 15m or 2h. Credentials of AWS are found as the AWS CLI finds them.");
+    ExitCode::SUCCESS
+}

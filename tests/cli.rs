@@ -1,0 +1,246 @@
+//! The command line as a person or a script meets it: help, refusals, exit codes, and what can be read by machines.
+#![cfg(feature = "cli")]
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// decamp, with nothing of the caller's environment, and nobody behind its addresses.
+fn decamp(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_decamp"));
+    command.env_clear().args(arguments).stdin(Stdio::null());
+    command
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_ACCESS_KEY_ID", "x")
+        .env("AWS_SECRET_ACCESS_KEY", "secret-canary")
+        .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    decamp(arguments).output().expect("the binary starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it ended by itself")
+}
+
+/// With an event on standard input.
+fn run_with_event(event: &str, variables: &[(&str, &str)]) -> Output {
+    let mut child = decamp(&["run", "--event", "-"])
+        .envs(variables.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    child.stdin.take().expect("it was asked for").write_all(event.as_bytes()).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn help_names_every_command_and_shows_an_example() {
+    let help = text(&run(&["--help"]).stdout);
+    for word in
+        ["check", "plan", "run", "status", "simulate", "settings", "completions", "decamp run --instance i-", "NOMAD_ADDR"]
+    {
+        assert!(help.contains(word), "{word} is not in\n{help}");
+    }
+}
+
+#[test]
+fn help_of_run_documents_its_exit_codes() {
+    let help = text(&run(&["run", "--help"]).stdout);
+    for word in ["departed", "timed-out", "unconfirmed", "130", "143"] {
+        assert!(help.contains(word), "{word} is not in\n{help}");
+    }
+}
+
+#[test]
+fn a_command_line_that_is_not_understood_exits_with_2_and_says_why() {
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "Usage"),
+        (&["run"], "--instance"),
+        (&["run", "--instance", "i-12"], "not an EC2 instance id such as i-0123456789abcdef0"),
+        (&["run", "--instance", "i-0123456789abcdef0", "--event", "-"], "cannot be used with"),
+        (&["check"], "--asg"),
+        (&["simulate", "--faults", "gremlins"], "`decamp simulate --faults list` lists them"),
+        (&["simulate", "--driver", "drain"], "choose one of terminate-at-once"),
+        (&["simulate", "--departures", "0"], "0 is not in 1.."),
+        (&["completions", "tcl"], "possible values"),
+    ];
+    for (arguments, why) in cases {
+        let output = run(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert!(text(&output.stderr).contains(why), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_with_what_to_change() {
+    let cases = [
+        ("NOMAD_ADDR", "nomad.example:4646", "write http://nomad.example:4646"),
+        ("DECAMP_MODE", "dry", "none of act, observe"),
+        ("DECAMP_MOED", "observe", "DECAMP_MODE"),
+        ("DECAMP_RESERVE", "3h", "make the reserve shorter"),
+        ("DECAMP_LOG", "loud", "none of error, warn, info, debug, trace"),
+        ("DECAMP_LOG_FORMAT", "xml", "none of text, json"),
+        ("AWS_ENDPOINT_URL", "localhost:4566", "write http://"),
+        ("DECAMP_REGIONS", "us-east-1", "DECAMP_REGIONS does not allow the Region eu-west-1"),
+    ];
+    for (name, value, why) in cases {
+        let output = decamp(&["run", "--instance", "i-0123456789abcdef0"]).env(name, value).output().expect("the binary starts");
+        assert_eq!(code(&output), 1, "{name}");
+        assert!(text(&output.stderr).contains(why), "{name}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn without_a_region_it_says_which_variable_to_set() {
+    let output = decamp(&["status"]).env_remove("AWS_REGION").output().expect("the binary starts");
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).contains("set AWS_REGION"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_group_that_is_not_allowed_is_refused_before_anything_is_asked() {
+    let output = decamp(&["run", "--instance", "i-0123456789abcdef0", "--asg", "other"])
+        .env("DECAMP_GROUPS", "web,api-*")
+        .output()
+        .expect("the binary starts");
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).contains("DECAMP_GROUPS does not allow the group other"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_aws_that_does_not_answer_is_an_error_that_says_what_to_look_at() {
+    for arguments in [&["plan", "--instance", "i-0123456789abcdef0"] as &[&str], &["check", "--asg", "web"], &["status"]] {
+        let output = run(arguments);
+        assert_eq!(code(&output), 1, "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("Auto Scaling in eu-west-1 cannot be asked") && said.contains("AWS_ENDPOINT_URL"), "{said}");
+        assert!(!said.contains("secret-canary"), "{said}");
+    }
+}
+
+#[test]
+fn an_event_that_is_none_is_refused_in_a_sentence() {
+    for event in ["", "{", "[1,2]", "{\"source\":\"aws.ec2\"}", "null"] {
+        let output = run_with_event(event, &[]);
+        assert_eq!(code(&output), 1, "{event:?}");
+        let said = text(&output.stderr);
+        assert!(said.starts_with("decamp: the event"), "{event:?}: {said}");
+    }
+}
+
+#[test]
+fn an_event_of_another_group_takes_nothing_out() {
+    let event = r#"{"version":"0","id":"e","account":"123456789012","region":"eu-west-1","time":"2026-11-22T19:22:17Z","source":"aws.autoscaling","resources":[],
+        "detail-type":"EC2 Instance-terminate Lifecycle Action","detail":{"LifecycleActionToken":"87654321-4321-4321-4321-210987654321",
+        "AutoScalingGroupName":"other","LifecycleHookName":"decamp","EC2InstanceId":"i-0123456789abcdef0",
+        "LifecycleTransition":"autoscaling:EC2_INSTANCE_TERMINATING","Origin":"AutoScalingGroup","Destination":"EC2"}}"#;
+    let output = run_with_event(event, &[("DECAMP_GROUPS", "web")]);
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).contains("the event cannot be used"), "{}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains("87654321-4321"), "a token was printed");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let output = run(&["run", "--event", "no-such-file.json"]);
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).contains("open the event no-such-file.json"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_calm_simulation_exits_with_0_and_shows_the_baselines() {
+    let output = run(&["simulate", "--departures", "40", "--faults", "none"]);
+    let said = text(&output.stdout);
+    assert_eq!(code(&output), 0, "{said}");
+    for word in
+        ["terminate-at-once", "drain-only", "drain-then-deregister", "naive-overlap", "departures a minute", "above the floor"]
+    {
+        assert!(said.contains(word) || word == "departures a minute", "{word} is not in\n{said}");
+    }
+}
+
+#[test]
+fn a_driver_that_loses_requests_exits_with_1_and_the_command_that_replays_it_tells_the_same() {
+    let output = run(&["simulate", "--departures", "40", "--faults", "none", "--driver", "terminate-at-once"]);
+    let said = text(&output.stdout);
+    assert_eq!(code(&output), 1, "{said}");
+    let replay = said.lines().map(str::trim).find(|line| line.starts_with("decamp simulate --seed")).expect("a replay line");
+    let arguments: Vec<&str> = replay.split_whitespace().skip(1).collect();
+    let story = run(&arguments);
+    assert_eq!(code(&story), 1, "{}", text(&story.stdout));
+    assert!(text(&story.stdout).contains("lost by the driver") || text(&story.stdout).contains("broken:"));
+    assert_eq!(run(&arguments).stdout, story.stdout, "a seed told two stories");
+}
+
+#[test]
+fn what_a_simulation_says_in_json_can_be_read() {
+    let output = run(&["simulate", "--departures", "40", "--faults", "crash,two-workers", "--driver", "decamp", "--json"]);
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let drivers = said["drivers"].as_array().expect("a list");
+    assert_eq!(drivers.len(), 1);
+    assert_eq!(drivers[0]["departures"], 40);
+    assert!(drivers[0]["faults_drawn"]["crash"].as_u64() > Some(0), "{said}");
+    assert_eq!(drivers[0]["faults_drawn"]["held"], 0, "only what was asked for is drawn");
+    let story = run(&["simulate", "--seed", "7", "--trace", "--json"]);
+    let story: Value = serde_json::from_slice(&story.stdout).expect("JSON");
+    assert!(story["story"].as_array().is_some_and(|lines| !lines.is_empty()), "{story}");
+}
+
+#[test]
+fn every_fault_is_listed_by_the_name_that_is_taken() {
+    let listed = text(&run(&["simulate", "--faults", "list"]).stdout);
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.contains(&"crash"), "{listed}");
+    let all = names.join(",");
+    assert_eq!(code(&run(&["simulate", "--departures", "1", "--driver", "decamp", "--faults", &all, "--json"])), 0);
+}
+
+#[test]
+fn nothing_is_coloured_where_nobody_wants_it() {
+    for arguments in [&["simulate", "--departures", "3", "--driver", "decamp"] as &[&str], &["--help"], &["run"], &["settings"]] {
+        let output = decamp(arguments).env("NO_COLOR", "1").env("TERM", "xterm-256color").output().expect("the binary starts");
+        let all = [output.stdout, output.stderr].concat();
+        assert!(!all.is_empty() && !all.contains(&0x1b), "{arguments:?}: {}", text(&all));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_reason_to_panic() {
+    let mut child = decamp(&["settings"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn every_setting_is_listed_for_people_and_for_machines() {
+    let listed: Value = serde_json::from_slice(&run(&["settings", "--json"]).stdout).expect("JSON");
+    let said = text(&run(&["settings"]).stdout);
+    let rows = listed.as_array().expect("a list");
+    assert!(rows.len() > 40);
+    for row in rows {
+        let name = row["name"].as_str().expect("a name");
+        assert!(said.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn completions_are_written_for_the_usual_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell]);
+        assert_eq!(code(&output), 0, "{shell}");
+        assert!(text(&output.stdout).contains("simulate"), "{shell}");
+    }
+}
