@@ -207,7 +207,8 @@ impl Oracle {
                 let first = self.deadline.map_or(force, |first| if raced { first.max(force) } else { first });
                 self.deadline = Some(first);
                 // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
-                let exempt = raced || self.purged.is_some() || meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1);
+                let exempt =
+                    raced || self.purged.is_some() || meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1);
                 if !exempt && first + DEADLINE_TOLERANCE < force {
                     self.broke(
                         at,
