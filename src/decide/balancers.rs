@@ -52,6 +52,15 @@ pub(super) fn seen_before(scope: &Scope<'_>, time: Time) -> Vec<(TargetGroupArn,
     groups(scope).into_iter().filter(|(arn, _)| old(arn)).collect()
 }
 
+/// The groups that were neither looked at nor deregistered from since a time.
+pub(super) fn left_alone_since(scope: &Scope<'_>, time: Time) -> Vec<(TargetGroupArn, bool)> {
+    let touched = |arn: &TargetGroupArn| {
+        let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
+        entry.is_some_and(|b| time <= b.sight.at().max(b.deregistered).unwrap_or(Time(0)))
+    };
+    groups(scope).into_iter().filter(|(arn, _)| !touched(arn)).collect()
+}
+
 /// Asks for what is next with the load balancers.
 pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balancing {
     if scope.policy.scan && scope.seen.scan.at().is_none() {
@@ -85,7 +94,9 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
             // Deregistered for certain: one timer, then one confirming look.
             let release = at + budget::may_send_for(last, scope.policy);
             let released = release <= now;
-            if sight.blind().is_none() {
+            // What serves until after the release was told to stop already: this is the last moment to see it registered again.
+            let confirm_now = released && scope.serving_is_stopping();
+            if sight.blind().is_none() && !confirm_now {
                 // What is stopped or completed then is confirmed right before: one look serves both.
                 let reason = Reason::LoadBalancerDelay { group: arn.clone(), until: release };
                 let step = if released { Step::Satisfied } else { Step::wait(release, reason) };

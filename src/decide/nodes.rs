@@ -17,7 +17,7 @@ const LOOK_FOR_NODE_EVERY: Duration = Duration::from_secs(5);
 /// How often a token without sight is read again (D9).
 const READ_TOKEN_EVERY: Duration = Duration::from_secs(60);
 /// How old a look at the load balancers may be when something is stopped.
-const RECENT: Duration = Duration::from_secs(12);
+const RECENT: Duration = Duration::from_secs(60);
 /// How old a look at the node may be when it is drained: another worker may have done so meanwhile.
 const JUST_NOW: Duration = Duration::from_secs(1);
 /// A drain is hung when two looks at least this far apart agree (D4).
@@ -63,6 +63,7 @@ pub(super) fn keep_work_off(scope: &Scope<'_>, may_write: bool, now: Time) -> St
                     Some(_) | None => Step::Satisfied,
                 }
             }
+            // By a look, not by the clock alone: it may have appeared since.
             Some(since) if since + scope.policy.no_node_wait <= looked => Step::Satisfied,
             Some(since) => {
                 let next = (looked + LOOK_FOR_NODE_EVERY).min(since + scope.policy.no_node_wait);
@@ -76,6 +77,10 @@ pub(super) fn keep_work_off(scope: &Scope<'_>, may_write: bool, now: Time) -> St
     }
     let eligible: Vec<Effect> = nomad.nodes.iter().filter(|n| n.eligible).map(|n| Effect::MakeIneligible(n.id)).collect();
     if !eligible.is_empty() && may_write {
+        // Accepted a moment ago, and a lagging server does not know it yet.
+        if let Some(until) = seen.history.made_ineligible.map(|at| at + JUST_NOW).filter(|until| now < *until) {
+            return Step::wait(until, Reason::MustConfirm);
+        }
         return write(seen, EffectKind::MakeIneligible, eligible, Reason::StillInService, now);
     }
     if looked + LOOK_EVERY <= now {
@@ -125,6 +130,7 @@ fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &N
         (Some(_), Some(DrainStatus::Canceled)) => match scope.policy.on_cancel {
             OnCancel::Respect => Step::wait(now + LOOK_EVERY, Reason::DrainCancelled),
             OnCancel::DrainAgain if phase == Some(Phase::Again) => Step::wait(now + LOOK_EVERY, Reason::DrainCancelled),
+            OnCancel::DrainAgain if !balancing.released => Step::wait(now + LOOK_EVERY, Reason::DrainCancelled),
             OnCancel::DrainAgain => drain.start(Phase::Again, Reason::DrainCancelled),
         },
         (None | Some(Phase::Services), _) if balancing.released && still_wanted => drain.start(Phase::All, Reason::WorkLeft),
@@ -132,6 +138,7 @@ fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &N
         (None | Some(Phase::Services), _) => Step::Satisfied,
         (Some(Phase::All | Phase::Resent), _) => match scope.seen.history.landed_since {
             Some(since) if !still_wanted || now < since + LANDED_AFTER => Step::Satisfied,
+            Some(_) if !balancing.released => Step::Satisfied,
             Some(since) if scope.seen.nomad.at().is_some_and(|looked| since + LANDED_AFTER <= looked) => {
                 drain.start(Phase::Again, Reason::LandedAfterDrain)
             }
@@ -221,8 +228,14 @@ impl Sending<'_> {
             Step::Satisfied => {}
             blind @ (Step::Wait { .. } | Step::Do(..)) => return blind,
         }
-        let old = super::balancers::seen_before(self.scope, (self.now - RECENT).max(self.release));
-        if phase != Phase::Services && !old.is_empty() {
+        let old = match phase {
+            // Right after our own deregistration there is nothing to see yet.
+            Phase::Services => super::balancers::left_alone_since(self.scope, self.now - RECENT),
+            Phase::All | Phase::Again | Phase::Resent | Phase::Forced => {
+                super::balancers::seen_before(self.scope, (self.now - RECENT).max(self.release))
+            }
+        };
+        if !old.is_empty() {
             parts.push(Part::TargetGroups { groups: old, attributes_again: false });
         }
         if self.scope.seen.nomad.fresh_at().is_none_or(|at| at + JUST_NOW < self.now) {

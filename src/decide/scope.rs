@@ -37,11 +37,22 @@ impl Scope<'_> {
     }
 
     fn a_system_job_serves(&self) -> bool {
-        let ports: Vec<u16> = self.our_targets().map(|(_, target)| target.port).collect();
+        // Others' targets tell a group's port as well: ours are gone from the list some time, and the job must not stay then.
+        let groups = self.seen.balancers.iter().filter_map(|b| b.sight.last());
+        let ports: Vec<u16> = groups.flat_map(|group| group.targets.iter().flat_map(|t| t.iter())).map(|t| t.port).collect();
         self.nodes()
             .iter()
             .flat_map(|n| n.allocations.iter())
             .any(|a| a.group.kind == JobKind::System && !a.client.is_over() && a.ports.iter().any(|port| ports.contains(port)))
+    }
+
+    /// Whether something that listens on a port of our targets was told to stop and has not stopped.
+    pub(super) fn serving_is_stopping(&self) -> bool {
+        let stopping = |a: &Allocation| !a.wanted && !a.client.is_over();
+        self.our_targets().any(|(_, target)| {
+            let serves = |a: &&Allocation| stopping(a) && a.ports.contains(&target.port);
+            self.nodes().iter().flat_map(|n| n.allocations.iter()).any(|a| serves(&a))
+        })
     }
 
     /// The nodes as they were seen last.

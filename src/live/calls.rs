@@ -2,23 +2,23 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Every operation of AWS that decamp calls. Its IAM policy must name each of them.
-pub const OPERATIONS: [&str; 15] = [
-    "CompleteLifecycleAction",
-    "RecordLifecycleActionHeartbeat",
-    "SetInstanceHealth",
-    "DescribeAutoScalingGroups",
-    "DescribeAutoScalingInstances",
-    "DescribeLifecycleHooks",
-    "DescribeScalingActivities",
-    "DescribeTrafficSources",
-    "DeregisterTargets",
-    "DescribeTargetGroupAttributes",
-    "DescribeTargetGroups",
-    "DescribeTargetHealth",
-    "GetParameter",
-    "GetSecretValue",
-    "ChangeMessageVisibility",
+/// Every operation of AWS that decamp calls, with the prefix that IAM knows its service by.
+pub const OPERATIONS: [(&str, &str); 15] = [
+    ("autoscaling", "CompleteLifecycleAction"),
+    ("autoscaling", "RecordLifecycleActionHeartbeat"),
+    ("autoscaling", "SetInstanceHealth"),
+    ("autoscaling", "DescribeAutoScalingGroups"),
+    ("autoscaling", "DescribeAutoScalingInstances"),
+    ("autoscaling", "DescribeLifecycleHooks"),
+    ("autoscaling", "DescribeScalingActivities"),
+    ("autoscaling", "DescribeTrafficSources"),
+    ("elasticloadbalancing", "DeregisterTargets"),
+    ("elasticloadbalancing", "DescribeTargetGroupAttributes"),
+    ("elasticloadbalancing", "DescribeTargetGroups"),
+    ("elasticloadbalancing", "DescribeTargetHealth"),
+    ("ssm", "GetParameter"),
+    ("secretsmanager", "GetSecretValue"),
+    ("sqs", "ChangeMessageVisibility"),
 ];
 
 /// One counter for each of [`OPERATIONS`].
@@ -28,7 +28,7 @@ pub struct Calls([AtomicU64; OPERATIONS.len()]);
 impl Calls {
     /// Counts one attempt.
     pub(super) fn count(&self, operation: &str) {
-        if let Some(place) = OPERATIONS.iter().position(|o| *o == operation) {
+        if let Some(place) = place(operation) {
             self.0[place].fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -36,16 +36,13 @@ impl Calls {
     /// How often an operation was called.
     #[must_use]
     pub fn of(&self, operation: &str) -> u64 {
-        OPERATIONS.iter().position(|o| *o == operation).map_or(0, |place| self.0[place].load(Ordering::Relaxed))
+        place(operation).map_or(0, |place| self.0[place].load(Ordering::Relaxed))
     }
 
     /// How often each was called that was called at all.
     pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        OPERATIONS
-            .iter()
-            .zip(&self.0)
-            .map(|(operation, count)| (*operation, count.load(Ordering::Relaxed)))
-            .filter(|(_, n)| *n > 0)
+        let all = OPERATIONS.iter().zip(&self.0).map(|((_, operation), count)| (*operation, count.load(Ordering::Relaxed)));
+        all.filter(|(_, count)| *count > 0)
     }
 
     /// How often any was called.
@@ -53,4 +50,8 @@ impl Calls {
     pub fn total(&self) -> u64 {
         self.each().map(|(_, count)| count).sum()
     }
+}
+
+fn place(operation: &str) -> Option<usize> {
+    OPERATIONS.iter().position(|(_, name)| *name == operation)
 }

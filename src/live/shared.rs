@@ -16,8 +16,6 @@ pub(super) use self::crowd::Crowd;
 pub(super) use self::limiter::Limiter;
 use crate::decide::{Refusal, Unseen};
 
-/// How long the first to ask waits for others. Short against a second above the floor, long against one turn of the loop.
-const WINDOW: Duration = Duration::from_millis(25);
 /// The longest that a call may wait for a place before it counts as throttled.
 pub(super) const PATIENCE: Duration = Duration::from_secs(6);
 
@@ -115,22 +113,28 @@ where
                 return answer;
             }
         }
-        let due = (Instant::now() + WINDOW).max(line.sent.map_or_else(Instant::now, |sent| sent + self.shared.crowd.spacing()));
         let items: Items<I> = Arc::new(Mutex::new(Some(vec![item])));
-        let answer = call(Arc::clone(&self.shared), key, Arc::clone(&items), due).boxed().shared();
+        let answer = call(Arc::clone(&self.shared), key, Arc::clone(&items)).boxed().shared();
         line.open = answer.downgrade().map(|answer| Open { items, answer });
         answer
     }
 }
 
 /// Waits until the call is due and lets it through; only then is it closed, so that all who came meanwhile share it.
-async fn call<K, I, T, E>(inner: Arc<Inner<K, I, T, E>>, key: K, items: Items<I>, due: Instant) -> Result<T, E>
+async fn call<K, I, T, E>(inner: Arc<Inner<K, I, T, E>>, key: K, items: Items<I>) -> Result<T, E>
 where
     K: Clone + Eq + Hash,
     T: Clone,
     E: Clone + Throttled,
 {
-    tokio::time::sleep_until(due).await;
+    let asked = Instant::now();
+    // Whoever asks in the same turn of the loop is heard of first: only then it shows whether anybody is alone.
+    tokio::task::yield_now().await;
+    let sent = lock(&inner.lines).get(&key).and_then(|line| line.sent);
+    let due = (asked + inner.crowd.window()).max(sent.map_or(asked, |sent| sent + inner.crowd.spacing()));
+    if Instant::now() < due {
+        tokio::time::sleep_until(due).await;
+    }
     let entered = inner.limiter.enter(PATIENCE).await;
     let carried = lock(&items).take().unwrap_or_default();
     if !entered {

@@ -190,7 +190,7 @@ impl Signed {
             return Ok(http);
         }
         let made = tls::config(&Tls::default(), true).and_then(|tls| {
-            let builder = reqwest::Client::builder().tls_backend_preconfigured(tls);
+            let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy();
             Ok(builder.redirect(reqwest::redirect::Policy::none()).build()?)
         });
         let made = made.map_err(|why| Refusal::Away(format!("{why:#}").into()))?;

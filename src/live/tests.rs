@@ -1,6 +1,7 @@
 //! The AWS adapters against a small server that speaks the query protocol, well and badly.
 
 mod auto_scaling;
+mod calls;
 mod hostile;
 mod load_balancers;
 mod sharing;

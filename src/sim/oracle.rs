@@ -21,7 +21,7 @@ const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
 /// After this a registration of what is over is named, and no longer waited for (D8).
 const LEFTOVER_WAIT: Duration = Duration::from_mins(9);
 /// How old a look at the load balancers may be when something is stopped, and a call's time-out.
-const LOOK_AGE: Duration = Duration::from_secs(18);
+const LOOK_AGE: Duration = Duration::from_secs(66);
 /// Two drains this close together were decided without knowing of each other.
 const RACE: Duration = Duration::from_secs(2);
 
@@ -61,6 +61,8 @@ pub struct Oracle {
     pub last_drain: Option<Time>,
     /// When decamp told Nomad to stop something, each time.
     pub drain_times: Vec<Time>,
+    /// Whether EC2 takes the instance back.
+    pub interrupted: bool,
     /// Whether two drains met that did not know of one another.
     pub raced: bool,
     /// When decamp first forced.
@@ -146,6 +148,8 @@ impl Oracle {
                     && self.machine_stopped.is_none()
                     && !self.meddled
                     && self.agent_died.is_none()
+                    // Two minutes may be too short for the delay: then what is cut is foreseen by name (D12).
+                    && !self.interrupted
                     && !self.just_registered_again()
                     && !self.delay_unknown()
                     && self.operator_drained.is_none();
@@ -198,6 +202,7 @@ impl Oracle {
                 self.first_drain.get_or_insert(at);
                 let before = self.last_drain.replace(at);
                 self.drain_times.push(at);
+                self.interrupted |= matches!(departure.cause, crate::decide::Cause::Interruption { .. });
                 if meta.phase == Phase::Forced {
                     self.forced.get_or_insert(at);
                 }
@@ -265,7 +270,7 @@ impl Oracle {
     ) {
         let claims_registrations = matches!(verdict, Outcome::Departed { .. });
         let claims = claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed);
-        if claims && cast.node.is_none() {
+        if claims && cast.node.is_none() && !nomad.nodes().any(|(_, n)| n.spec.instance == Some(cast.instance)) {
             self.broke(at, "S3", "there is no node, and it says departed".to_owned());
         }
         if !claims && *verdict != Outcome::NoNode {
@@ -274,7 +279,8 @@ impl Oracle {
         for arn in &cast.fronts {
             let registered = balancers.listed_until(arn, cast.instance) == Some(Time::NEVER);
             let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(cast.instance));
-            if registered || routed {
+            let raced = self.registered_again.is_some_and(|again| at.since(again) < Duration::from_secs(65));
+            if (registered || routed) && !raced {
                 self.broke(at, "S3", format!("{} still routes to it", arn.name()));
             }
         }

@@ -224,7 +224,8 @@ pub fn draw(seed: u64, faults: Faults) -> Setting {
     let numbers = number_services(&nomad, &mut traffic, drawn.hidden);
 
     let policy = Policy {
-        max_departure: secs(2 * 3600),
+        // Most hold out for half an hour, so that hours of waiting do not take the time of a thousand other departures.
+        max_departure: if luck.one_in(16) { secs(2 * 3600) } else { secs(1800) },
         ignore_system_jobs: luck.one_in(12),
         on_timeout: if faults.has(Fault::AbandonRetains) { LifecycleResult::Abandon } else { LifecycleResult::Continue },
         longest_request: LONGEST_REQUEST,

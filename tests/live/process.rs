@@ -32,6 +32,17 @@ impl Agent {
     }
 }
 
+impl Agent {
+    /// Asks it to end, and waits a while: Nomad then stops its tasks and takes its mounts away.
+    pub(crate) fn stop(mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let began = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && began.elapsed() < Duration::from_secs(15) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
 impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -55,4 +66,11 @@ pub(crate) async fn until<T>(what: &str, patience: Duration, mut is: impl AsyncF
         assert!(began.elapsed() < patience, "{what}: not within {patience:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// A client for what tests ask of real agents.
+pub(crate) fn http() -> reqwest::Client {
+    // It fails if another test was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().expect("a client")
 }

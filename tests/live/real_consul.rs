@@ -9,7 +9,7 @@ use decamp::live::consul::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Agent, free_ports, on_the_path, until};
+use super::process::{Agent, free_ports, http, on_the_path, until};
 use super::server;
 
 const NODE: &str = "ip-10-0-0-9";
@@ -64,8 +64,7 @@ impl Cluster {
         let server_process = Agent::start(&mut command);
         let (agent, _, file) = config(NODE, two, json!({ "retry_join": [gossip], "retry_interval": "1s" }));
         let dying = Agent::start(Command::new(consul).arg("agent").arg("-config-file").arg(&file));
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let cluster = Self { http, server, agent, dying, _server: server_process, _folder: folder };
+        let cluster = Self { http: http(), server, agent, dying, _server: server_process, _folder: folder };
         until("the agent joins", Duration::from_secs(40), async || {
             let nodes = cluster.call("GET", &format!("{}/v1/health/node/{NODE}", cluster.server), Value::Null).await?;
             nodes.as_array().filter(|checks| !checks.is_empty()).map(|_| ())
@@ -182,4 +181,54 @@ async fn gone_and_not_allowed_to_see_and_down_are_three_things() {
     let client = cluster.client(Some(&reader));
     drop(cluster);
     assert!(server::is_away(&client.look(NODE).await));
+}
+
+#[tokio::test]
+async fn tls_believes_one_authority_and_one_name_and_shows_a_certificate() {
+    let Some(consul) = on_the_path("consul") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let tls = |arguments: &[&str]| {
+        let done = Command::new(&consul).arg("tls").args(arguments).current_dir(folder.path()).output().expect("it runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    tls(&["ca", "create"]);
+    tls(&["cert", "create", "-server"]);
+    tls(&["cert", "create", "-client"]);
+    let file = |name: &str| folder.path().join(name);
+    // None of the certificate's names is this address.
+    let address = "127.9.3.1";
+    let [https, server_port, gossip] = free_ports(address);
+    let config = json!({
+        "node_name": NODE, "bind_addr": address, "client_addr": address, "data_dir": file("data"), "server": true, "bootstrap_expect": 1,
+        "ports": { "http": -1, "https": https, "server": server_port, "serf_lan": gossip, "serf_wan": -1, "dns": -1, "grpc": -1 },
+        "ca_file": file("consul-agent-ca.pem"), "cert_file": file("dc1-server-consul-0.pem"), "key_file": file("dc1-server-consul-0-key.pem"),
+        "verify_incoming": true, "disable_update_check": true,
+    });
+    std::fs::write(file("server.json"), config.to_string()).expect("it is ours");
+    let _server = Agent::start(Command::new(&consul).arg("agent").arg("-config-file").arg(file("server.json")));
+    let mut connection = server::connection(&[&format!("https://{address}:{https}")], Some("any"));
+    connection.tls.ca = Some(file("consul-agent-ca.pem"));
+    connection.tls.certificate = Some(file("dc1-client-consul-0.pem"));
+    connection.tls.key = Some(file("dc1-client-consul-0-key.pem"));
+    connection.tls.server_name = Some("server.dc1.consul".to_owned());
+    let client =
+        |connection| Client::new(&connection, std::sync::Arc::new(decamp::live::secrets::NoStore)).expect("all files are there");
+    let whole = client(connection.clone());
+    until("it answers", Duration::from_secs(30), async || whole.look(NODE).await.ok()).await;
+
+    let mut nameless = connection.clone();
+    nameless.tls.server_name = None;
+    let mut misnamed = connection.clone();
+    misnamed.tls.server_name = Some("server.dc2.consul".to_owned());
+    let mut unshown = connection.clone();
+    (unshown.tls.certificate, unshown.tls.key) = (None, None);
+    let mut unbelieved = connection.clone();
+    // A certificate, but no authority of this server's.
+    unbelieved.tls.ca = Some(file("dc1-client-consul-0.pem"));
+    for (what, connection) in
+        [("no name", nameless), ("another name", misnamed), ("no certificate", unshown), ("no authority", unbelieved)]
+    {
+        let look = client(connection).look(NODE).await;
+        assert!(server::is_away(&look), "{what}: {look:?}");
+    }
 }

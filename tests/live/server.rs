@@ -52,7 +52,7 @@ impl Reply {
                 headers.push((header, value.to_string()));
                 Self::Whole(status, kind, headers, body)
             }
-            other => other,
+            Self::Bytes(_) | Self::Reset | Self::Silence | Self::Drip(_) => panic!("it has no headers"),
         }
     }
 }

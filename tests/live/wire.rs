@@ -15,8 +15,10 @@ fn instance() -> InstanceId {
     "i-0123456789abcdef0".parse().expect("it fits")
 }
 
+type Wrong = (&'static str, fn() -> Reply);
+
 /// Each way to go wrong, by name.
-const WRONG: &[(&str, fn() -> Reply)] = &[
+const WRONG: &[Wrong] = &[
     ("reset", || Reply::Reset),
     ("silence", || Reply::Silence),
     ("slow body", || Reply::Drip(Duration::from_millis(50))),
@@ -155,6 +157,7 @@ async fn a_rotated_token_is_read_again_only_after_a_while() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), "old\n").expect("it is ours");
     let server = Server::start(|r| match r.headers.get("x-consul-token").map(String::as_str) {
+        Some("new") if r.path.contains("health") => Reply::json("[]"),
         Some("new") => Reply::json(r#"{"Node":null,"Services":null}"#),
         _ => Reply::text(403, "ACL not found"),
     })
@@ -162,8 +165,16 @@ async fn a_rotated_token_is_read_again_only_after_a_while() {
     let mut connection = server::connection(&[&server.address], None);
     connection.token = TokenSource::File(file.path().into());
     let client = consul::Client::new(&connection, Arc::new(NoStore)).expect("it is well");
-    let look = client.look("n").await;
-    assert_eq!(look, Err(Unseen::Denied("ACL not found".into())), "it was read just now");
+    assert_eq!(client.look("n").await, Err(Unseen::Denied("ACL not found".into())));
+    std::fs::write(file.path(), "new\n").expect("it is ours");
+    assert_eq!(client.look("n").await, Err(Unseen::Denied("ACL not found".into())), "it was read just now");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    tokio::time::resume();
+    let before = server.heard().len();
+    assert!(client.look("n").await.is_ok_and(|seen| seen.services.is_empty()));
+    let refused = |r: &&super::server::Request| r.headers.get("x-consul-token").map(String::as_str) == Some("old");
+    assert!(server.heard()[before..].iter().filter(refused).count() <= 2, "services and checks are asked for at once");
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ pub struct History {
     pub no_node_since: Option<Time>,
     /// Since when every node was seen to be down or disconnected.
     pub agents_dead_since: Option<Time>,
+    /// When ineligibility was last accepted.
+    pub made_ineligible: Option<Time>,
     /// The drains that this run sent.
     pub drains: Vec<SentDrain>,
     /// The earliest deadline of a drain that any look showed.
@@ -181,7 +183,8 @@ impl History {
                     Err(_) => {}
                 }
             }
-            Effect::MakeIneligible(_) | Effect::Deregister { .. } => {}
+            Effect::MakeIneligible(_) => self.made_ineligible = Some(answered).filter(|_| answer.is_ok()),
+            Effect::Deregister { .. } => {}
         }
     }
 

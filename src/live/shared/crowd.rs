@@ -8,6 +8,9 @@ use tokio::time::Instant;
 
 use crate::ids::InstanceId;
 
+/// How long the first of several to ask waits for the others. Short against a second above the floor, long against one turn of
+/// the loop.
+const WINDOW: Duration = Duration::from_millis(25);
 /// What each departure adds to the time between two calls about the same thing.
 const EACH: Duration = Duration::from_millis(20);
 /// The longest time between two calls: what a departure may lose to the others.
@@ -36,10 +39,19 @@ impl Crowd {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance);
     }
 
+    /// How long a question waits for others like it. One departure alone waits for nobody.
+    pub(in crate::live) fn window(&self) -> Duration {
+        if self.others() == 0 { Duration::ZERO } else { WINDOW }
+    }
+
     /// The time between two calls about the same thing. None for one departure alone.
     pub(in crate::live) fn spacing(&self) -> Duration {
-        let others = self.heard.lock().unwrap_or_else(PoisonError::into_inner).len().saturating_sub(1);
-        EACH.saturating_mul(u32::try_from(others).unwrap_or(u32::MAX)).min(LONGEST)
+        EACH.saturating_mul(self.others()).min(LONGEST)
+    }
+
+    fn others(&self) -> u32 {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).len();
+        u32::try_from(heard.saturating_sub(1)).unwrap_or(u32::MAX)
     }
 }
 
@@ -53,11 +65,11 @@ mod tests {
         assert_eq!(crowd.spacing(), Duration::ZERO);
         crowd.hear(InstanceId::from_number(0));
         crowd.hear(InstanceId::from_number(0));
-        assert_eq!(crowd.spacing(), Duration::ZERO);
+        assert_eq!((crowd.window(), crowd.spacing()), (Duration::ZERO, Duration::ZERO));
         for n in 1..1000 {
             crowd.hear(InstanceId::from_number(n));
         }
-        assert_eq!(crowd.spacing(), LONGEST);
+        assert_eq!((crowd.window(), crowd.spacing()), (WINDOW, LONGEST));
         for n in 1..1000 {
             crowd.leave(InstanceId::from_number(n));
         }

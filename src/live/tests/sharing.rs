@@ -29,8 +29,9 @@ async fn a_hundred_departures_look_for_the_price_of_one_look_at_each_group() {
     let (balancers, auto_scaling) = (LoadBalancers::new(&aws, &crowd), AutoScaling::new(&aws, &crowd));
     let groups: Vec<_> = ["web-a", "web-b", "tcp-c"].map(|name| (group(name), false)).into();
     let all = (0..100).map(|n| {
-        let (balancers, auto_scaling, groups) = (&balancers, &auto_scaling, &groups);
+        let (balancers, auto_scaling, groups, crowd) = (&balancers, &auto_scaling, &groups, &crowd);
         async move {
+            crowd.hear(instance(n));
             assert_eq!(auto_scaling.lifecycle(&departure(n)).await, Ok(Lifecycle::Waiting));
             let looks = balancers.look(groups, false).await;
             assert!(looks.iter().all(|(_, look)| look.is_ok()));
@@ -92,8 +93,10 @@ async fn whoever_gives_up_leaves_the_call_to_the_others() {
 async fn what_was_gathered_for_a_call_that_all_gave_up_is_never_sent() {
     let carried = Arc::new(AtomicU64::new(0));
     let sum = Arc::clone(&carried);
-    let limiter = Arc::new(Limiter::new(100, 100));
-    let gather: Gather<u8, u64, (), Unseen> = Gather::new(usize::MAX, &limiter, &Arc::default(), move |_, items: Vec<u64>| {
+    let (limiter, crowd) = (Arc::new(Limiter::new(100, 100)), Arc::new(Crowd::default()));
+    crowd.hear(instance(1));
+    crowd.hear(instance(2));
+    let gather: Gather<u8, u64, (), Unseen> = Gather::new(usize::MAX, &limiter, &crowd, move |_, items: Vec<u64>| {
         sum.fetch_add(items.iter().sum(), Ordering::Relaxed);
         async { Ok(()) }
     });
@@ -102,6 +105,20 @@ async fn what_was_gathered_for_a_call_that_all_gave_up_is_never_sent() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(gather.ask(1, 1).await, Ok(()));
     assert_eq!(carried.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_departure_alone_is_answered_without_a_wait_and_two_of_one_turn_are_no_less_together() {
+    let (sent, crowd) = (Arc::new(AtomicU64::new(0)), Arc::new(Crowd::default()));
+    let gather = gather(&sent, &crowd, &Arc::new(Limiter::new(100, 100)));
+    let began = Instant::now();
+    assert_eq!(gather.ask(1, ()).await, Ok(1));
+    assert_eq!(began.elapsed(), Duration::from_millis(300), "what the call itself takes");
+    let ask = |n| {
+        crowd.hear(instance(n));
+        gather.ask(1, ())
+    };
+    assert_eq!(tokio::join!(ask(1), ask(2)), (Ok(2), Ok(2)));
 }
 
 #[tokio::test(start_paused = true)]

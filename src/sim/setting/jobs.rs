@@ -156,7 +156,8 @@ impl Cluster {
 
     fn draw_behaviour(&mut self, faults: Faults, place: u64) -> Behaviour {
         // Nobody can tell that what a purge took out of every list also survives its SIGKILL.
-        let stuck = faults.has(Fault::StuckStop) && !faults.has(Fault::JobPurged) && place == 0;
+        let unseen = faults.has(Fault::JobPurged) || faults.has(Fault::AgentAway) || faults.has(Fault::NodeCollected);
+        let stuck = faults.has(Fault::StuckStop) && !unseen && place == 0;
         Behaviour {
             starts_in: Duration::from_millis(300 + self.luck.below(4000)),
             // Only what passes its checks is healthy, and `min_healthy_time` comes on top.
