@@ -28,6 +28,9 @@ async fn under(side: Side, fault: WireFault, seed: u64) {
     rig.sandbox.shared.set_faults(FaultPlan::new(vec![rule], seed));
     let story = rig.departs_without_loss(&what, rig.sandbox.instances[0]).await;
     println!("{what}: {:?}, {} calls of AWS", story.lasted, rig.calls());
+    if story.lasted.as_secs() > 30 {
+        println!("{story}");
+    }
 }
 
 async fn under_all(side: Side) {
