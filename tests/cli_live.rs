@@ -5,7 +5,9 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use decamp::ids::InstanceId;
-use decamp::sim::sandbox::{ASG, Options, Sandbox, serve};
+use decamp::sim::sandbox::{ASG, CONSUL_TOKEN, NOMAD_TOKEN, Options, Sandbox, serve};
+use decamp::sim::wire::Tokens;
+use decamp::sim::{consul, nomad};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
@@ -111,7 +113,7 @@ async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request(
     assert_eq!((end["kind"].as_str(), end["outcome"].as_str()), (Some("end"), Some("departed")), "{end}");
     assert!(end["evidence"].as_array().is_some_and(|all| all.len() >= 4), "{end:#}");
     assert_eq!(failed_requests(&sandbox), Value::Array(vec![]), "{said}");
-    for secret in [decamp::sim::sandbox::NOMAD_TOKEN, decamp::sim::sandbox::CONSUL_TOKEN] {
+    for secret in [NOMAD_TOKEN, CONSUL_TOKEN] {
         assert!(!said.contains(secret) && !text(&departed.stderr).contains(secret), "a token was printed");
     }
 
@@ -148,22 +150,26 @@ async fn a_run_ended_by_a_signal_says_how_to_go_on_and_the_next_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_with_a_token_that_sees_too_little_writes_nothing_and_check_says_why() {
+async fn a_token_that_sees_too_little_is_refused_before_the_first_write_and_check_says_why() {
     let sandbox = serve(&Options { acls: true, ..quick() }).await.expect("loopback is there");
     let instance = sandbox.instances[0];
     let id = instance.to_string();
-    let blind = |arguments: &[&str]| {
-        let mut command = decamp(&sandbox, arguments);
-        command.env_remove("NOMAD_TOKEN");
-        command
-    };
-    let check = blind(&["check", "--asg", ASG]).output().await.expect("the binary starts");
+    assert_eq!(code(&run(&sandbox, &["check", "--asg", ASG]).await), Some(0), "it works with the token that is asked for");
+    let short = nomad::Policy { node: nomad::NodeRule::Read, ..nomad::Policy::decamp() };
+    sandbox.shared.set_tokens(Tokens {
+        nomad: Some([(NOMAD_TOKEN.to_owned(), nomad::Token::Client(vec![short]))].into()),
+        consul: Some([(CONSUL_TOKEN.to_owned(), consul::Token::Full)].into()),
+    });
+    let check = run(&sandbox, &["check", "--asg", ASG]).await;
     assert_eq!(code(&check), Some(2), "{}", text(&check.stdout));
-    assert!(text(&check.stdout).contains("would not work: node"), "{}", text(&check.stdout));
-    assert_eq!(code(&run(&sandbox, &["check", "--asg", ASG]).await), Some(0));
+    assert!(text(&check.stdout).contains("would not work: node: the Nomad token"), "{}", text(&check.stdout));
     terminate(&sandbox, instance).await;
-    let plan = blind(&["plan", "--instance", &id]).output().await.expect("the binary starts");
-    assert_eq!(code(&plan), Some(0), "{}", text(&plan.stderr));
+    let refused = run(&sandbox, &["run", "--instance", &id]).await;
+    let said = text(&refused.stdout);
+    assert_eq!(code(&refused), Some(22), "{said}");
+    assert!(!said.contains("deregister") && !said.contains("ineligible") && !said.contains("drain node"), "{said}");
+    let status = run(&sandbox, &["status"]).await;
+    assert!(text(&status.stdout).contains("not begun"), "{}", text(&status.stdout));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
