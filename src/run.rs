@@ -1,5 +1,7 @@
 //! The loop: look, decide one step, take it, look again, until the instance may go.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use crate::decide::{Action, Decision, Departure, Effect, Outcome, Policy, Reason, Snapshot, decide};
@@ -80,10 +82,14 @@ pub(crate) async fn run_by<W: World>(
         tell.decided(departure, &decision, &seen, now);
         match decision.action {
             Action::Look(parts) => {
-                let asked = world.steady();
+                let (asked, blank) = (world.steady(), seen.is_blank());
+                let steady_before = asked;
                 let showings = world.look(departure, &seen, &parts).await;
                 // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
                 let asked = world.now().before(world.steady().saturating_sub(asked));
+                if !blank && jumped(now, steady_before, world) {
+                    seen = Snapshot::begin(asked);
+                }
                 seen.history.began_by(asked);
                 for showing in showings {
                     seen.take(asked, showing);
@@ -114,6 +120,9 @@ pub(crate) async fn run_by<W: World>(
                 let answered = world.now();
                 // As for looks: the answer may have set the clock.
                 let sent = answered.before(world.steady().saturating_sub(steady));
+                if jumped(now, steady, world) {
+                    seen = Snapshot::begin(sent);
+                }
                 for (effect, answer) in effects.iter().zip(answers) {
                     tell.wrote(departure, effect, &answer, answered);
                     seen.did(sent, answered, effect, &answer);
@@ -124,4 +133,11 @@ pub(crate) async fn run_by<W: World>(
             }
         }
     }
+}
+
+/// Whether the first server that was heard has set the clock: what is remembered by the old one is forgotten then, as in a crash.
+fn jumped<W: World>(before: Time, steady_before: Duration, world: &W) -> bool {
+    let expected = before + world.steady().saturating_sub(steady_before);
+    let now = world.now();
+    Duration::from_secs(2) < now.since(expected).max(expected.since(now))
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How often a target that somebody else deregistered is looked at (D7).
 const LOOK_EVERY: Duration = Duration::from_secs(12);
+/// How much later than our timer Elastic Load Balancing may take a target off its list.
+const LAGS: Duration = Duration::from_secs(5);
 /// How long after its delay a target that still reads `draining` is believed (fault 30).
 const DRAINING_GRACE: Duration = Duration::from_secs(15);
 
@@ -50,6 +52,12 @@ pub(super) fn seen_before(scope: &Scope<'_>, time: Time) -> Vec<(TargetGroupArn,
         entry.is_some_and(|b| b.sight.fresh_at() < Some(time) && b.sight.last().is_some_and(|g| g.targets.is_some()))
     };
     groups(scope).into_iter().filter(|(arn, _)| old(arn)).collect()
+}
+
+/// When to look again at the first of these groups that could not be seen.
+pub(super) fn blind_until(scope: &Scope<'_>, groups: &[(TargetGroupArn, bool)]) -> Option<Time> {
+    let of_them = scope.seen.balancers.iter().filter(|b| groups.iter().any(|(arn, _)| *arn == b.arn));
+    of_them.filter_map(|b| b.sight.blind()).map(|blind| retry_at(blind.tried, blind.tries)).max()
 }
 
 /// The groups that were neither looked at nor deregistered from since a time.
@@ -137,7 +145,7 @@ fn after_deregistration(
     let first = balancer.first_look.unwrap_or(now);
     let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
     let guard = budget::guard(group, scope.policy);
-    let release = match balancer.deregistered {
+    let by_our_timer = match balancer.deregistered {
         Some(at) => at + budget::may_send_for(group, scope.policy),
         // Somebody else deregistered it, at a time that is not known: at the latest when we first looked.
         None if draining => first + delay.max(guard),
@@ -145,6 +153,9 @@ fn after_deregistration(
         None if delay < guard || group.delay.is_none() => first + guard,
         None => first,
     };
+    // First seen `draining` well after that: somebody registered and deregistered it again meanwhile.
+    let again = draining_again_since(scope, balancer, group, by_our_timer.max(first + delay));
+    let release = again.map_or(by_our_timer, |at| at + budget::may_send_for(group, scope.policy));
     let state = |step, released| Balancing { step, deregistered: true, released, release };
     let delayed = || Reason::LoadBalancerDelay { group: balancer.arn.clone(), until: release };
     if now < release {
@@ -166,6 +177,16 @@ fn after_deregistration(
         return state(step, false);
     }
     state(Step::Satisfied, true)
+}
+
+/// Since when one of ours reads `draining` that was first seen so well after our own timer had run out.
+fn draining_again_since(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup, release: Time) -> Option<Time> {
+    let ours = |id: &TargetId, port: u16| {
+        let target = group.targets.iter().flat_map(|t| t.iter()).find(|t| t.id == *id && t.port == port);
+        target.is_some_and(|t| scope.is_ours(group, t))
+    };
+    let rows = balancer.draining.iter().filter(|(id, port, since)| release + LAGS < *since && ours(id, *port));
+    rows.map(|(_, _, since)| *since).max()
 }
 
 fn deregister(

@@ -235,6 +235,9 @@ impl Sending<'_> {
                 super::balancers::seen_before(self.scope, (self.now - RECENT).max(self.release))
             }
         };
+        if let Some(until) = super::balancers::blind_until(self.scope, &old).filter(|until| self.now < *until) {
+            return Step::wait(until, Reason::CannotSee(System::LoadBalancers));
+        }
         if !old.is_empty() {
             parts.push(Part::TargetGroups { groups: old, attributes_again: false });
         }

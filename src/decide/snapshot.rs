@@ -17,7 +17,7 @@ pub use self::load_balancers::*;
 pub use self::nomad::*;
 use super::action::{Effect, Refusal};
 use super::sight::{Sight, Unseen};
-use crate::ids::TargetGroupArn;
+use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::Time;
 
 /// What a look at one part showed.
@@ -77,6 +77,20 @@ pub struct Balancer {
     pub first_look: Option<Time>,
     /// How often ours had to be deregistered.
     pub deregistrations: u32,
+    /// Targets that read `draining` at the last look, and the first look of the row in which each did.
+    pub draining: Vec<(TargetId, u16, Time)>,
+}
+
+impl Balancer {
+    /// Keeps since which look each target has read `draining` without a break.
+    fn see_draining(&mut self, at: Time, group: Option<&TargetGroup>) {
+        let targets = group.and_then(|group| group.targets.as_ref()).into_iter().flat_map(|targets| targets.iter());
+        let row = targets.filter(|t| t.health == TargetHealth::Draining).map(|target| {
+            let before = self.draining.iter().find(|(id, port, _)| *id == target.id && *port == target.port);
+            (target.id.clone(), target.port, before.map_or(at, |(_, _, since)| *since))
+        });
+        self.draining = row.collect();
+    }
 }
 
 impl Snapshot {
@@ -84,6 +98,12 @@ impl Snapshot {
     #[must_use]
     pub fn begin(at: Time) -> Self {
         Self { history: History::begin(at), ..Self::default() }
+    }
+
+    /// Whether nothing was seen and nothing was done yet.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        *self == Self::begin(self.history.began)
     }
 
     /// Takes in what a look that was asked for at `asked` showed. An answer counts as of the moment it was asked for: what
@@ -99,6 +119,7 @@ impl Snapshot {
                 let balancer = self.balancer_mut(&arn);
                 if look.is_ok() {
                     balancer.first_look.get_or_insert(asked);
+                    balancer.see_draining(asked, look.as_ref().ok());
                 }
                 balancer.sight.take(asked, look);
             }
@@ -146,6 +167,7 @@ impl Snapshot {
                     deregistered: None,
                     first_look: None,
                     deregistrations: 0,
+                    draining: Vec::new(),
                 });
                 self.balancers.len() - 1
             }

@@ -93,7 +93,8 @@ pub struct Oracle {
     pub leaves_system_jobs: bool,
     /// Our drains by phase.
     pub drains: [u32; 5],
-    deadline: Option<Time>,
+    /// The deadline of our drains.
+    pub deadline: Option<Time>,
 }
 
 impl Oracle {
@@ -204,7 +205,8 @@ impl Oracle {
                 let before = self.last_drain.replace(at);
                 self.drain_times.push(at);
                 self.interrupted |= matches!(departure.cause, crate::decide::Cause::Interruption { .. });
-                if meta.phase == Phase::Forced {
+                // A drain that begins when there is no time left is a force by another name.
+                if meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1) {
                     self.forced.get_or_insert(at);
                 }
                 let force = at + deadline.span();
@@ -213,8 +215,11 @@ impl Oracle {
                 let first = self.deadline.map_or(force, |first| if raced { first.max(force) } else { first });
                 self.deadline = Some(first);
                 // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
-                let exempt =
-                    raced || self.purged.is_some() || meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1);
+                let exempt = raced
+                    || self.purged.is_some()
+                    || self.operator_drained.is_some()
+                    || meta.phase == Phase::Forced
+                    || deadline.span() <= Duration::from_secs(1);
                 if !exempt && first + DEADLINE_TOLERANCE < force {
                     self.broke(
                         at,
@@ -240,10 +245,10 @@ impl Oracle {
         }
     }
 
-    /// Whether the delay that reads now is not the one that the instance was deregistered with, by Auto Scaling.
+    /// Whether the delay that reads now may not be the one that the instance was deregistered with.
     #[must_use]
     pub fn delay_unknown(&self) -> bool {
-        self.delay_raised && self.first_deregistered.is_none()
+        self.delay_raised
     }
 
     /// Whether somebody registered the instance again so shortly before a drain that no look could show it, or after it.
@@ -281,7 +286,7 @@ impl Oracle {
             let registered = balancers.listed_until(arn, cast.instance) == Some(Time::NEVER);
             let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(cast.instance));
             let raced = self.registered_again.is_some_and(|again| at.since(again) < Duration::from_secs(65));
-            if (registered || routed) && !raced {
+            if (registered || routed) && !raced && !self.delay_unknown() {
                 self.broke(at, "S3", format!("{} still routes to it", arn.name()));
             }
         }
@@ -297,7 +302,7 @@ impl Oracle {
             self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
         }
         let leftover = self.last_over.is_some_and(|over| LEFTOVER_WAIT <= at.since(over));
-        if claims_registrations && consul.agent_lives(cast.consul_node) && !leftover {
+        if claims_registrations && consul.agent_lives(cast.consul_node) && !leftover && !row_gone {
             let state = consul.node(cast.consul_node);
             let left = state.entries().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
             if let Some(entry) = left {

@@ -116,7 +116,8 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     {
         return true;
     }
-    if oracle.forced.is_some_and(|at| at <= failure.at) {
+    let deadline = oracle.deadline.filter(|_| matches!(outcome, Some(Outcome::Forced | Outcome::TimedOut)));
+    if oracle.forced.or(deadline).is_some_and(|at| at <= failure.at) {
         return true;
     }
     let named = match outcome {
