@@ -129,7 +129,8 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         if finish.is_satisfied() {
             return Decision { action: Action::End(Outcome::Interrupted), reason: Reason::NothingLeft };
         }
-        steps.push(finish);
+        // First, so that a wait is named by what is left to see.
+        steps.insert(0, finish);
     }
     among(steps, now)
 }

@@ -159,6 +159,7 @@ impl FromStr for TargetGroupArn {
         let mut path = resource.split('/');
         let fits = arn == "arn"
             && partition.starts_with("aws")
+            && plain(partition)
             && service == "elasticloadbalancing"
             && plain(region)
             && account.len() == 12

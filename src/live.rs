@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Roster};
+pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Roster, target_groups};
 pub use self::aws::Aws;
 pub use self::calls::{Calls, OPERATIONS};
 pub use self::clock::Clock;

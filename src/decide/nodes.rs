@@ -63,6 +63,7 @@ pub(super) fn keep_work_off(scope: &Scope<'_>, may_write: bool, now: Time) -> St
                     Some(_) | None => Step::Satisfied,
                 }
             }
+            // By a look, not by the clock alone: it may have appeared since.
             Some(since) if since + scope.policy.no_node_wait <= looked => Step::Satisfied,
             Some(since) => {
                 let next = (looked + LOOK_FOR_NODE_EVERY).min(since + scope.policy.no_node_wait);

@@ -37,7 +37,9 @@ impl Scope<'_> {
     }
 
     fn a_system_job_serves(&self) -> bool {
-        let ports: Vec<u16> = self.our_targets().map(|(_, target)| target.port).collect();
+        // Others' targets tell a group's port as well: ours are gone from the list some time, and the job must not stay then.
+        let groups = self.seen.balancers.iter().filter_map(|b| b.sight.last());
+        let ports: Vec<u16> = groups.flat_map(|group| group.targets.iter().flat_map(|t| t.iter())).map(|t| t.port).collect();
         self.nodes()
             .iter()
             .flat_map(|n| n.allocations.iter())

@@ -11,6 +11,7 @@ use std::time::Duration;
 use aws_sdk_autoscaling::Client;
 
 use self::group::Groups;
+pub use self::group::target_groups;
 use self::lifecycle::lifecycle;
 pub use self::roster::Roster;
 use super::aws::{Aws, Use, refusal, unseen};

@@ -47,7 +47,7 @@ struct NodeServices {
     services: Option<Vec<Service>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Node {
     node: String,
@@ -154,37 +154,15 @@ impl Client {
 
     async fn read(&self, consul_node: &str, answer: &Answer, checks: &[Check]) -> Result<Registrations, Unseen> {
         let listed: NodeServices = answer.json().map_err(Failure::unseen)?;
-        // A name may also be the start of a node's id: then it is another node that was answered.
-        if listed.node.as_ref().is_some_and(|node| node.node != consul_node) {
-            return Err(Unseen::Away(format!("asked for node {consul_node}, Consul answered with another").into()));
-        }
+        let node = listed.node.clone();
+        let mut read = registrations(consul_node, listed, checks)?;
         let filtered = answer.header(FILTERED).is_some();
         if filtered {
             self.says_so.store(true, Ordering::Relaxed);
         }
-        let known = listed.node.is_some();
-        let mut whole = known && !filtered && self.http.has_token().await && self.says_so(answer, listed.node.as_ref()).await;
-        let critical = |check: &&Check| check.status == "critical";
-        let is_serf = |check: &Check| check.check_id == "serfHealth";
-        let of_services: HashSet<&str> = checks.iter().filter(critical).map(|c| c.service_id.as_str()).collect();
-        // A critical check of the node itself (maintenance, for one) takes all of its services out.
-        let of_node = checks.iter().filter(critical).any(|c| c.service_id.is_empty());
-        let mut services = Vec::new();
-        for service in listed.services.unwrap_or_default() {
-            let Some(rest) = service.id.strip_prefix(OF_ALLOCATIONS) else { continue };
-            match rest.get(..36).and_then(|id| id.parse::<AllocationId>().ok()) {
-                Some(allocation) => services.push(Registration {
-                    allocation,
-                    critical: of_node || of_services.contains(service.id.as_str()),
-                    service: service.service.into(),
-                }),
-                // Some allocation's, but whose? Then nobody can say that nothing of ours is left.
-                None => whole = false,
-            }
-        }
-        services.sort_by(|a, b| (a.allocation, &a.service).cmp(&(b.allocation, &b.service)));
-        let agent_dead = checks.iter().filter(critical).any(is_serf);
-        Ok(Registrations { whole, agent_dead, services: services.into() })
+        let unfiltered = node.is_some() && !filtered && self.http.has_token().await && self.says_so(answer, node.as_ref()).await;
+        read.whole &= unfiltered;
+        Ok(read)
     }
 
     /// Whether it is certain that these servers say so when they filter an answer: since 1.11 they do.
@@ -219,6 +197,47 @@ impl Client {
             }
         }
     }
+}
+
+/// Reads what `GET /v1/catalog/node-services/:node` and `GET /v1/health/node/:node` answer, without the headers that tell whether
+/// the lists were filtered.
+///
+/// # Errors
+///
+/// If they are not these lists, or another node's.
+pub fn read_registrations(consul_node: &str, services: &[u8], checks: &[u8]) -> Result<Registrations, Unseen> {
+    let checks: Vec<Check> = http::read_json(checks).map_err(Failure::unseen)?;
+    registrations(consul_node, http::read_json(services).map_err(Failure::unseen)?, &checks)
+}
+
+/// What is listed, in our words. `whole`: the node is known, and whose each registration is could be read.
+fn registrations(consul_node: &str, listed: NodeServices, checks: &[Check]) -> Result<Registrations, Unseen> {
+    // A name may also be the start of a node's id: then it is another node that was answered.
+    if listed.node.as_ref().is_some_and(|node| node.node != consul_node) {
+        return Err(Unseen::Away(format!("asked for node {consul_node}, Consul answered with another").into()));
+    }
+    let mut whole = listed.node.is_some();
+    let critical = |check: &&Check| check.status == "critical";
+    let is_serf = |check: &Check| check.check_id == "serfHealth";
+    let of_services: HashSet<&str> = checks.iter().filter(critical).map(|c| c.service_id.as_str()).collect();
+    // A critical check of the node itself (maintenance, for one) takes all of its services out.
+    let of_node = checks.iter().filter(critical).any(|c| c.service_id.is_empty());
+    let mut services = Vec::new();
+    for service in listed.services.unwrap_or_default() {
+        let Some(rest) = service.id.strip_prefix(OF_ALLOCATIONS) else { continue };
+        match rest.get(..36).and_then(|id| id.parse::<AllocationId>().ok()) {
+            Some(allocation) => services.push(Registration {
+                allocation,
+                critical: of_node || of_services.contains(service.id.as_str()),
+                service: service.service.into(),
+            }),
+            // Some allocation's, but whose? Then nobody can say that nothing of ours is left.
+            None => whole = false,
+        }
+    }
+    services.sort_by(|a, b| (a.allocation, &a.service).cmp(&(b.allocation, &b.service)));
+    let agent_dead = checks.iter().filter(critical).any(is_serf);
+    Ok(Registrations { whole, agent_dead, services: services.into() })
 }
 
 /// Whether a version is at least 1.11.

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 pub use self::answer::Answer;
+pub(in crate::live) use self::answer::read_json;
 pub use self::failure::Failure;
 use super::secrets::{Fetch, Token};
 use super::tls;

@@ -23,7 +23,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 pub use self::listing::{Listed, Server};
-use crate::decide::{DrainMeta, Node, Nomad, Provider, Refusal, Registration, Registrations, Unseen, WholeSeconds};
+use crate::decide::{DrainMeta, Node, Nomad, NomadSight, Provider, Refusal, Registration, Registrations, Unseen, WholeSeconds};
 use crate::ids::{InstanceId, NodeId};
 use crate::live::http::{self, Answer, Failure};
 use crate::live::secrets::Fetch;
@@ -249,6 +249,23 @@ impl Client {
         self.freshness.wrote(node, written.index.max(written.node_modify_index).max(header));
         Ok(())
     }
+}
+
+/// Reads what `GET /v1/node/:id` and `GET /v1/node/:id/allocations` answer.
+///
+/// # Errors
+///
+/// If they are not a node and a list of allocations.
+pub fn read_node(id: NodeId, node: &[u8], allocations: &[u8]) -> Result<Node, Unseen> {
+    let node: wire::Node = http::read_json(node).map_err(Failure::unseen)?;
+    let allocations: Vec<wire::Allocation> = http::read_json(allocations).map_err(Failure::unseen)?;
+    translate::node(id, &node, &allocations, 0).map_err(Failure::unseen)
+}
+
+/// What a token with one policy of this text may see; `None` if the text is not understood, which proves nothing.
+#[must_use]
+pub fn read_policy(text: &str) -> Option<NomadSight> {
+    Some(rules::sight(&[("policy".to_owned(), hcl::read(text)?)]))
 }
 
 /// Without `DrainSpec` Nomad cancels the drain, without `Deadline` it never ends, and a fraction is refused (facts, section 2).

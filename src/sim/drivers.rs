@@ -1,13 +1,13 @@
 //! Who drives: decamp's rules, the baselines they are compared with, and wrong drivers that the simulator must catch.
 
 mod baselines;
-#[cfg(any(test, feature = "mutants"))]
+#[cfg(feature = "mutants")]
 mod mutants;
 
 use crate::decide::{Decision, Departure, Policy, Snapshot, decide};
 use crate::time::Time;
 
-#[cfg(any(test, feature = "mutants"))]
+#[cfg(feature = "mutants")]
 pub use self::mutants::Mutant;
 
 /// A driver.
@@ -24,7 +24,7 @@ pub enum Driver {
     /// Deregisters and drains at the same time, whatever serves the targets.
     NaiveOverlap,
     /// A wrong driver.
-    #[cfg(any(test, feature = "mutants"))]
+    #[cfg(feature = "mutants")]
     Mutant(Mutant),
 }
 
@@ -47,7 +47,7 @@ impl Driver {
             Self::DrainOnly => baselines::drain_only(departure, seen, now),
             Self::DrainThenDeregister => baselines::drain_then_deregister(departure, seen, policy, now),
             Self::NaiveOverlap => baselines::naive_overlap(departure, seen, policy, now),
-            #[cfg(any(test, feature = "mutants"))]
+            #[cfg(feature = "mutants")]
             Self::Mutant(mutant) => mutant.decide(departure, seen, policy, now),
         }
     }

@@ -2,8 +2,11 @@
 //!
 //! To add a parser: write a module with a `Target` next to `events`, and name it in `TARGETS`.
 
+mod consul;
 mod events;
 mod mutate;
+mod nomad;
+mod words;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,12 +23,12 @@ pub(crate) struct Target {
     pub(crate) good: fn() -> Vec<Vec<u8>>,
     /// Parses an input and says in a word what came out. A panic is a finding, and this alone is timed.
     pub(crate) parse: fn(&[u8]) -> &'static str,
-    /// Checks what must always hold of the answer, as slowly as it likes. A panic is a finding.
+    /// Checks what takes longer than parsing to check, as slowly as it likes. A panic is a finding.
     pub(crate) check: fn(&[u8]),
 }
 
 /// Every parser there is.
-pub(crate) const TARGETS: &[Target] = &[events::TARGET];
+pub(crate) const TARGETS: &[Target] = &[events::TARGET, nomad::NODE, nomad::POLICY, consul::TARGET, words::SPAN, words::METADATA];
 
 /// What 64 KiB may take.
 const MOST_TIME: Duration = Duration::from_millis(10);
@@ -87,6 +90,19 @@ fn found(target: &Target, seed: u64, number: u64, what: &str, input: &[u8]) -> S
         "{what}\nmake it again: cargo run --example hammer -- --target {} --seed {seed} --first {number} --inputs 1\n{shown}",
         target.name
     )
+}
+
+/// The two halves of an input that stands for two answers: a mutation may put the line break anywhere, or take it away.
+pub(crate) fn halves(input: &[u8]) -> (&[u8], &[u8]) {
+    match input.iter().position(|byte| *byte == b'\n') {
+        Some(at) => (&input[..at], &input[at + 1..]),
+        None => (input, b"[]"),
+    }
+}
+
+/// How often a text occurs in an input.
+pub(crate) fn count(input: &[u8], text: &str) -> usize {
+    input.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
 }
 
 /// The files of a folder below `tests`, its own folders included.

@@ -126,7 +126,9 @@ struct Metadata {
     target_groups: Vec<String>,
 }
 
-fn target_groups(hook: &str, text: &str) -> Vec<TargetGroupArn> {
+/// The target groups that a hook's metadata names: those that can be read, or none.
+#[must_use]
+pub fn target_groups(hook: &str, text: &str) -> Vec<TargetGroupArn> {
     let Ok(Metadata { target_groups }) = serde_json::from_str(text) else {
         tracing::debug!(hook, "the hook's metadata names no target groups");
         return Vec::new();

@@ -51,7 +51,7 @@ impl Answer {
     ///
     /// If it is not what was expected. `null` is only what was expected where `T` says so.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body).map_err(|why| Failure::Nonsense(format!("answered something else: {why}").into()))
+        read_json(&self.body)
     }
 
     /// A header.
@@ -73,4 +73,16 @@ impl Answer {
         let stamp = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
         u64::try_from(stamp.as_millisecond()).ok().map(Time)
     }
+}
+
+/// Reads JSON. What is refused is named by its place, never by its content: an answer may hold anything, of any length.
+///
+/// # Errors
+///
+/// If it is not what was expected.
+pub(in crate::live) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|why| {
+        let (what, line, column) = (why.classify(), why.line(), why.column());
+        Failure::Nonsense(format!("answered something else ({what:?} at line {line}, column {column})").into())
+    })
 }

@@ -124,7 +124,8 @@ async fn neither_the_action_token_nor_a_key_is_in_any_log() {
     let of = ActionRef { hook: "decamp".into(), token: TOKEN.parse().ok() };
     let target = Target { id: TargetId::Instance(instance(1)), port: 80, zone: None, health: TargetHealth::Healthy };
     assert_eq!(live.act(&departure(1), &Effect::Heartbeat(of.clone())).await, Ok(()));
-    let complete = Effect::Complete { of, result: LifecycleResult::Continue };
+    let verdict = crate::decide::Outcome::Departed { waiting_for: None };
+    let complete = Effect::Complete { of, result: LifecycleResult::Continue, verdict };
     assert_eq!(live.act(&departure(1), &complete).await, Err(Refusal::NoActiveAction));
     let deregister = Effect::Deregister { group: group("web-a"), targets: vec![target] };
     assert_eq!(live.act(&departure(1), &deregister).await, Ok(()));

@@ -1,0 +1,12 @@
+//! One row for each rule: facts from a calm world, one thing changed, the next step and its reason; and what must not happen.
+
+mod asked;
+mod budget;
+mod draining;
+mod ending;
+mod facts;
+mod leaving;
+mod load_balancers;
+mod losses;
+mod over;
+mod scene;
