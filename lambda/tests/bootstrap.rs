@@ -1,5 +1,6 @@
 //! The real binary under a runtime API: what it answers, and what it must never print.
 
+mod departure;
 mod runtime;
 
 use std::path::Path;

@@ -29,10 +29,12 @@ fn still_here(decision: &Decision) {
 /// Until when this one counts as running.
 #[track_caller]
 fn vanished_until(decision: &Decision, which: Option<AllocationId>) -> Time {
-    match &decision.reason {
-        Reason::Vanished { allocation, until } if *allocation == which => *until,
-        other => panic!("it vanished: {other:?}"),
+    if let Reason::Vanished { allocation, until } = &decision.reason
+        && *allocation == which
+    {
+        return *until;
     }
+    panic!("it vanished: {decision:?}");
 }
 
 #[test]

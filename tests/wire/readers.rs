@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use decamp::decide::{Cause, Departure, LifecycleAction, Node, Part, Provider, Registration, Registrations, Showing, Snapshot};
+use decamp::decide::{
+    Cause, Departure, Group, LifecycleAction, Node, Part, Provider, Registration, Registrations, Showing, Snapshot,
+};
 use decamp::ids::{InstanceId, TargetGroupArn};
 use decamp::sim::consul::{self, Token as ConsulToken};
 use decamp::sim::nomad::{self, Token};
 use decamp::sim::sandbox::{ASG, Options};
+use decamp::time::Time;
 use decamp::world::World;
 use futures_util::future::{Either, join, select};
 
@@ -29,12 +32,17 @@ fn sorted(seen: Registrations) -> Registrations {
     Registrations { services: services.into(), ..seen }
 }
 
+/// AWS tells whole seconds.
+fn in_seconds(group: Group) -> Group {
+    Group { activity_began: group.activity_began.map(|at| Time(at.0 / 1000 * 1000)), ..group }
+}
+
 /// As the simulator's worker reads it.
 fn by_the_simulator(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
     rig.sandbox.shared.look(|stage| {
         let (asg, elb) = stage.aws();
-        let mut seen =
-            vec![Showing::Lifecycle(asg.look_lifecycle(instance)), Showing::Group(asg.look_group(ASG, Some(instance)))];
+        let group = asg.look_group(ASG, Some(instance)).map(in_seconds);
+        let mut seen = vec![Showing::Lifecycle(asg.look_lifecycle(instance)), Showing::Group(group)];
         let arns: Vec<_> = elb.arns().cloned().collect();
         let mut targets = Vec::new();
         for arn in arns {
@@ -58,10 +66,12 @@ fn by_the_simulator(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
     })
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are compared as they are")]
 async fn over_the_wire(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
     let departure = Departure { instance, asg: ASG.into(), cause: Cause::Lifecycle(LifecycleAction::default()) };
     let seen = rig.live.look(&departure, &Snapshot::begin(rig.live.now()), &parts(rig)).await;
     let tidy = |showing| match showing {
+        Showing::Group(look) => Showing::Group(look.map(in_seconds)),
         Showing::Consul(look) => Showing::Consul(look.map(sorted)),
         Showing::NomadServices(look) => Showing::NomadServices(look.map(sorted)),
         other => other,
