@@ -44,7 +44,12 @@ impl Rig {
     pub(crate) async fn with(options: &Options, more: &[(&'static str, &str)]) -> Self {
         let sandbox = sandbox::serve(options).await.expect("loopback is there");
         let mut all = sandbox.variables();
-        let quick = [("DECAMP_GUARD_ALB", "2s"), ("DECAMP_LONGEST_REQUEST", "1s"), ("DECAMP_CALL_TIMEOUT", "2s")];
+        let quick = [
+            ("DECAMP_GUARD_ALB", "2s"),
+            ("DECAMP_GUARD_NLB", "2s"),
+            ("DECAMP_LONGEST_REQUEST", "1s"),
+            ("DECAMP_CALL_TIMEOUT", "2s"),
+        ];
         all.extend(quick.iter().chain(more).map(|(name, value)| (*name, (*value).to_owned())));
         let get = |name: &str| all.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
         let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();

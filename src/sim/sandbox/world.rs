@@ -1,6 +1,7 @@
 //! The sandbox's world: all the pretend systems on one clock, with every instance able to leave, and the requests over them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -11,7 +12,7 @@ use crate::ids::{InstanceId, TargetGroupArn, TargetId};
 use crate::sim::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, Happening, HookSetup, LifecycleState};
 use crate::sim::consul::Consul;
 use crate::sim::event::{AllocationNumber, Event};
-use crate::sim::load_balancers::{GroupSetup, Kind, LoadBalancers};
+use crate::sim::load_balancers::{GroupSetup, HealthTimes, Kind, LoadBalancers};
 use crate::sim::luck::Luck;
 use crate::sim::nomad::{GroupNumber, NodeNumber, Nomad};
 use crate::sim::wire::{Cluster, Stage};
@@ -58,12 +59,11 @@ impl World {
         }
         let fronts: Vec<TargetGroupArn> = attached.iter().chain(&named).cloned().collect();
         for arn in &fronts {
-            let lag = (std::time::Duration::ZERO, options.lag);
-            balancers.add_group(GroupSetup {
-                delay: options.delay,
-                lag,
-                ..GroupSetup::new(arn.clone(), Kind::Alb, cluster::PORT)
-            });
+            let lag = (Duration::ZERO, options.lag);
+            // Two checks a second apart, as a small cluster would have it.
+            let health = HealthTimes { up: Duration::from_secs(2), ..HealthTimes::default() };
+            let setup = GroupSetup::new(arn.clone(), Kind::Alb, cluster::PORT);
+            balancers.add_group(GroupSetup { delay: options.delay, lag, health, ..setup });
             let targets = (1..=many).map(|n| (TargetId::Instance(cluster::instance(n)), cluster::PORT, Some(zone(n))));
             balancers.put_targets(arn, targets);
         }

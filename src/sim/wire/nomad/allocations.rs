@@ -103,6 +103,8 @@ fn fields(nomad: &Nomad, number: AllocationNumber, began: Time) -> Map<String, V
         "NodeName": &*node.spec.name,
         "PreemptedByAllocation": "",
         "PreviousAllocation": id_of(allocation.previous),
+        // Long superseded; the `nomad` command still adds these up, and fails without them.
+        "Resources": { "CPU": 100, "MemoryMB": 64, "DiskMB": 300, "IOPS": 0 },
         "TaskGroup": &*group.spec.group.name,
         "TaskStates": states(nomad, number, began),
     });
