@@ -98,8 +98,7 @@ async fn depart(leave: u32) -> Result<()> {
         async move {
             let url = format!("{base}/sandbox/terminate?instance={instance}&wait=120");
             let event: Value = client.post(url).send().await?.json().await?;
-            let token: Option<ActionToken> =
-                event["detail"]["LifecycleActionToken"].as_str().and_then(|token| token.parse().ok());
+            let token: Option<ActionToken> = event["detail"]["LifecycleActionToken"].as_str().and_then(|token| token.parse().ok());
             let time = event["time"].as_str().and_then(Time::read);
             let action = LifecycleAction { hook: Some(HOOK.into()), token, began: time, to_warm_pool: false };
             let departure = Departure { instance, asg: ASG.into(), cause: Cause::Lifecycle(action) };

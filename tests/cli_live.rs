@@ -130,9 +130,11 @@ async fn a_run_ended_by_a_signal_says_how_to_go_on_and_the_next_one_does() {
     for (signal, expected) in [("-INT", 130), ("-TERM", 143)] {
         let mut child = decamp(&sandbox, &["run", "--instance", &id]).spawn().expect("the binary starts");
         let mut said = BufReader::new(child.stdout.take().expect("it was asked for"));
-        // The first line is a decision: it listens to signals by then.
+        // It waits by then, in the middle of its departure.
         let mut first = String::new();
-        said.read_line(&mut first).await.expect("it says something");
+        while !first.contains("  wait ") {
+            assert!(0 < said.read_line(&mut first).await.expect("text"), "it ended: {first}");
+        }
         let pid = child.id().expect("it runs").to_string();
         let killed = Command::new("kill").args([signal, &pid]).status().await.expect("kill is there");
         assert!(killed.success());
@@ -141,6 +143,7 @@ async fn a_run_ended_by_a_signal_says_how_to_go_on_and_the_next_one_does() {
         let status = child.wait().await.expect("it ends");
         assert_eq!(status.code(), Some(expected), "{first}{rest}");
         assert!(rest.contains(&format!("decamp run --instance {id} --asg {ASG}")), "{rest}");
+        assert!(rest.contains("its hook waits for another") && rest.contains("node ip-"), "{rest}");
     }
     let events = sandbox.shared.events().len();
     let departed = run(&sandbox, &["run", "--instance", &id]).await;

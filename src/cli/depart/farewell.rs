@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use decamp::decide::{ActionRef, Departure, Effect, our_hook};
+use decamp::decide::{ActionRef, Departure, Effect, Lifecycle, our_hook};
 use decamp::settings::Mode;
 use decamp::world::World;
 use serde_json::json;
@@ -44,7 +44,8 @@ fn action(departure: &Departure, seen: &decamp::decide::Snapshot, policy: &decam
     let shown = our_hook(departure, seen, policy).map(|hook| hook.name.clone());
     let token = told.token.clone().filter(|_| !seen.history.token_refused);
     // Without an event, only a look that showed the instance waiting says that there is an action.
-    let waits = told.token.is_some() || seen.history.heartbeat.is_some();
+    let waits = matches!(seen.lifecycle.last(), Some(Lifecycle::Waiting | Lifecycle::WaitingForWarmPool));
+    let waits = waits || told.token.is_some();
     Some(ActionRef { hook: shown.or_else(|| told.hook.clone())?, token }).filter(|_| waits)
 }
 

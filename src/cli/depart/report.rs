@@ -98,8 +98,9 @@ impl<'a> Report<'a> {
 
     /// For people.
     pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines =
-            vec![String::new(), format!("{} {}: {} (because {})", self.instance, self.outcome, self.meaning, self.because)];
+        // What departed was completed: there is no more to its reason.
+        let because = if self.outcome == "departed" { String::new() } else { format!(" (because {})", self.because) };
+        let mut lines = vec![String::new(), format!("{} {}: {}{because}", self.instance, self.outcome, self.meaning)];
         let whole =
             if self.entry_is_known { format!("{:.1} s since it entered its hook, ", self.seconds) } else { String::new() };
         let calls: u64 = self.calls.values().sum();
@@ -122,11 +123,8 @@ impl<'a> Report<'a> {
             }));
         }
         if !self.foreseen.is_empty() {
-            let count = self.foreseen.len();
-            lines.push(format!(
-                "  {count} setting{} may have cost requests; they were named above",
-                if count == 1 { "" } else { "s" }
-            ));
+            lines
+                .push(format!("  {} may have cost requests; named above", words::counted(self.foreseen.len() as u64, "setting")));
         }
         lines
     }
