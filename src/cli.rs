@@ -7,6 +7,7 @@ mod exit;
 mod logging;
 mod out;
 mod plan;
+mod sandbox;
 mod settings;
 mod simulate;
 mod status;
@@ -59,6 +60,8 @@ enum Command {
     Status(status::Arguments),
     /// Play departures in a pretend world, with faults, and judge them
     Simulate(simulate::Arguments),
+    /// Serve a small pretend cluster for decamp, the AWS CLI, nomad and consul
+    Sandbox(sandbox::Arguments),
     /// List every environment variable that decamp reads
     Settings(settings::Arguments),
     /// Print a completion script for a shell
@@ -76,6 +79,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(arguments) => live(depart::depart(arguments)),
         Command::Status(arguments) => live(status::status(arguments)),
         Command::Simulate(arguments) => simulate::simulate(&arguments),
+        Command::Sandbox(arguments) => sandbox::sandbox(&arguments),
         Command::Settings(arguments) => settings::settings(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

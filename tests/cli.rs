@@ -47,9 +47,18 @@ fn run_with_event(event: &str, variables: &[(&str, &str)]) -> Output {
 #[test]
 fn help_names_every_command_and_shows_an_example() {
     let help = text(&run(&["--help"]).stdout);
-    for word in
-        ["check", "plan", "run", "status", "simulate", "settings", "completions", "decamp run --instance i-", "NOMAD_ADDR"]
-    {
+    for word in [
+        "check",
+        "plan",
+        "run",
+        "status",
+        "simulate",
+        "sandbox",
+        "settings",
+        "completions",
+        "decamp run --instance i-",
+        "NOMAD_ADDR",
+    ] {
         assert!(help.contains(word), "{word} is not in\n{help}");
     }
 }
@@ -74,6 +83,8 @@ fn a_command_line_that_is_not_understood_exits_with_2_and_says_why() {
         (&["simulate", "--driver", "drain"], "choose one of terminate-at-once"),
         (&["simulate", "--departures", "0"], "0 is not in 1.."),
         (&["completions", "tcl"], "possible values"),
+        (&["sandbox", "--nodes", "1"], "1 is not in 2..=200"),
+        (&["sandbox", "--listen", "here"], "invalid IP address"),
     ];
     for (arguments, why) in cases {
         let output = run(arguments);

@@ -116,6 +116,7 @@ impl Oracle {
     }
 
     /// Somebody else does something.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the judge remembers only the hands that it judges by")]
     pub fn hand(&mut self, at: Time, hand: &Hand) {
         match hand {
             Hand::MachineDies => self.machine_died = true,

@@ -19,7 +19,8 @@ use super::luck::Luck;
 use super::oracle::Violation;
 use super::setting::{self, BEGIN, Setting};
 use super::stage::{Calls, Stage};
-use super::worker::{CrashPoint, Worker};
+pub use super::worker::CrashPoint;
+use super::worker::Worker;
 use crate::decide::{
     Action, Decision, Departure, Effect, Finding, LifecycleAction, Outcome, Policy, Refusal, Snapshot, foreseen_losses,
 };

@@ -293,6 +293,7 @@ impl Stage {
         );
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are Nomad's")]
     fn lend(&mut self, hand: Hand) {
         self.oracle.hand(self.now, &hand);
         let (instance, asg) = (self.cast.instance, Arc::clone(&self.cast.asg));
@@ -329,6 +330,7 @@ impl Stage {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others were lent already, or find nothing to do")]
     fn lend_to_nomad(&mut self, hand: &Hand) {
         let operator = nomad::Token::Management;
         if let Hand::LoseLeader(span) = hand {

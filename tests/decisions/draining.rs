@@ -15,6 +15,7 @@ fn the_node_is_made_ineligible_before_anything_else() {
     let mut scene = calm();
     let decision = scene.next();
     assert_eq!(effects(&decision), [Effect::MakeIneligible(node_id())], "{decision:?}");
+    assert_eq!(decision.reason, Reason::StillInService);
 }
 
 #[test]
@@ -73,6 +74,7 @@ fn two_phases_share_one_end_and_the_second_leaves_nothing() {
     scene.stopped_are_over();
     scene.news_from_nomad();
     let all = scene.next();
+    assert_eq!((&services.reason, &all.reason), (&Reason::SafeBesideTheDelay, &Reason::WorkLeft));
     let (second, leaves_system, second_meta) = drain(&all);
     assert!(!leaves_system, "{all:?}");
     assert_eq!((first_meta.phase, second_meta.phase), (Phase::Services, Phase::All));

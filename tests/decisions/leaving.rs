@@ -193,6 +193,7 @@ fn a_held_group_gets_heartbeats_and_nothing_else() {
     scene.pass(300);
     let decision = scene.next();
     assert!(matches!(effects(&decision), [Effect::Heartbeat(_)]), "{decision:?}");
+    assert_eq!(decision.reason, Reason::HeartbeatDue);
 }
 
 #[test]

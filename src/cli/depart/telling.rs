@@ -10,7 +10,7 @@ use decamp::time::Time;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::cli::out::{say, say_json};
 use crate::cli::words;
@@ -156,7 +156,8 @@ impl Telling {
                 }
             }
             Err(refusal) => {
-                warn!(instance.id = %departure.instance, asg.name = &*departure.asg, action = kind, why = %refusal, "{kind} did not succeed: {refusal}");
+                // It is said below as well; a log line beside it is for whoever collects logs.
+                info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = kind, why = %refusal, "{kind} did not succeed: {refusal}");
                 if self.json {
                     say_json(&json!({ "kind": "write", "time": now, "seconds": seconds, "instance.id": departure.instance,
                         "effect": kind, "accepted": false, "why": refusal }));

@@ -66,6 +66,9 @@ impl Sandbox {
         let shared = Shared::new(Box::new(stage), clock, account);
         let router = super::aws::router(&shared).merge(sandbox::router(&shared));
         let server = serve(&shared, Side::Aws, router, ([127, 0, 0, 1], 0).into()).await.expect("loopback is there");
+        // With the real world compiled in, reqwest brings TLS without a provider, and wants one even for plain HTTP.
+        #[cfg(feature = "live")]
+        drop(rustls::crypto::ring::default_provider().install_default());
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a plain client");
         Self { server, shared, client }
     }

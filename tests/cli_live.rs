@@ -1,0 +1,220 @@
+//! The binary against a whole pretend cluster: what it reads, writes, prints and exits with.
+#![cfg(feature = "cli")]
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use decamp::ids::InstanceId;
+use decamp::sim::sandbox::{ASG, CONSUL_TOKEN, NOMAD_TOKEN, Options, Sandbox, serve};
+use decamp::sim::wire::Tokens;
+use decamp::sim::{consul, nomad};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Command;
+
+/// Delays of seconds, so that a whole departure takes some ten of them.
+fn quick() -> Options {
+    Options {
+        delay: Duration::from_secs(3),
+        lag: Duration::from_secs(1),
+        shutdown_delay: Duration::from_secs(3),
+        longest_request: Duration::from_millis(700),
+        heartbeat_timeout: Duration::from_secs(900),
+        replacements: false,
+        ..Options::default()
+    }
+}
+
+fn decamp(sandbox: &Sandbox, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_decamp"));
+    command.env_clear().args(arguments).envs(sandbox.variables());
+    command.env("DECAMP_GUARD_ALB", "2s").env("DECAMP_LONGEST_REQUEST", "1s").env("AWS_EC2_METADATA_DISABLED", "true");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+async fn run(sandbox: &Sandbox, arguments: &[&str]) -> Output {
+    decamp(sandbox, arguments).output().await.expect("the binary starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+/// Begins a termination, and waits until the instance waits in its hook.
+async fn terminate(sandbox: &Sandbox, instance: InstanceId) {
+    let begun = sandbox.shared.with(|stage| {
+        let (asg, elb) = stage.aws();
+        asg.terminate(instance, elb)
+    });
+    begun.expect("it is in service");
+    let mut changes = sandbox.shared.watch();
+    while !sandbox.shared.events().iter().any(|event| event.instance == instance) {
+        changes.changed().await.expect("the sandbox is there");
+    }
+}
+
+fn failed_requests(sandbox: &Sandbox) -> Value {
+    sandbox.shared.look(|stage| stage.more())["requests"]["last_failures"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let instance = sandbox.instances[0];
+    let id = instance.to_string();
+
+    let check = run(&sandbox, &["check", "--asg", ASG, "--json"]).await;
+    let report: Value = serde_json::from_slice(&check.stdout).expect("JSON");
+    assert_eq!(code(&check), Some(0), "{report:#}");
+    assert_eq!(report["notices"], Value::Array(vec![]), "{report:#}");
+    let layers: Vec<&str> = report["found"].as_array().expect("a list").iter().filter_map(|f| f["layer"].as_str()).collect();
+    for layer in ["container", "service", "ingress", "load-balancer", "node", "hook", "group"] {
+        assert!(layers.contains(&layer), "{layer} is not in {report:#}");
+    }
+
+    let quiet = run(&sandbox, &["status"]).await;
+    assert_eq!(text(&quiet.stdout).trim(), "no instance is on its way out");
+
+    let too_early = run(&sandbox, &["run", "--instance", &id]).await;
+    assert_eq!(code(&too_early), Some(19), "{}", text(&too_early.stdout));
+
+    terminate(&sandbox, instance).await;
+    let plan = run(&sandbox, &["plan", "--instance", &id]).await;
+    assert_eq!(code(&plan), Some(0), "{}", text(&plan.stderr));
+    let plan = text(&plan.stdout);
+    assert!(plan.contains("Nothing was written") && plan.contains("ineligible"), "{plan}");
+
+    let observed = decamp(&sandbox, &["run", "--instance", &id]).env("DECAMP_MODE", "observe").output().await.expect("it starts");
+    assert_eq!(code(&observed), Some(3), "{}", text(&observed.stdout));
+
+    let status = run(&sandbox, &["status", "--asg", ASG, "--json"]).await;
+    let status: Value = serde_json::from_slice(&status.stdout).expect("JSON");
+    let row = &status["leaving"][0];
+    assert_eq!(
+        (row["instance.id"].as_str(), row["step"].as_str()),
+        (Some(&*id), Some("not begun")),
+        "what was observed was done: {row}"
+    );
+    assert!(
+        row["time_left_s"].as_u64() > Some(60) && row["next"].as_str().is_some_and(|next| next.contains("ineligible")),
+        "{row}"
+    );
+
+    let departed = run(&sandbox, &["run", "--instance", &id, "--json"]).await;
+    let said = text(&departed.stdout);
+    assert_eq!(code(&departed), Some(0), "{said}\n{}", text(&departed.stderr));
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    let end = lines.last().expect("a report");
+    assert_eq!((end["kind"].as_str(), end["outcome"].as_str()), (Some("end"), Some("departed")), "{end}");
+    assert!(end["evidence"].as_array().is_some_and(|all| all.len() >= 4), "{end:#}");
+    assert_eq!(failed_requests(&sandbox), Value::Array(vec![]), "{said}");
+    for secret in [NOMAD_TOKEN, CONSUL_TOKEN] {
+        assert!(!said.contains(secret) && !text(&departed.stderr).contains(secret), "a token was printed");
+    }
+
+    let again = run(&sandbox, &["run", "--instance", &id, "--asg", ASG]).await;
+    assert!(matches!(code(&again), Some(16 | 18)), "{}", text(&again.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_ended_by_a_signal_says_how_to_go_on_and_the_next_one_does() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let instance = sandbox.instances[1];
+    let id = instance.to_string();
+    terminate(&sandbox, instance).await;
+    for (signal, expected) in [("-INT", 130), ("-TERM", 143)] {
+        let mut child = decamp(&sandbox, &["run", "--instance", &id]).spawn().expect("the binary starts");
+        let mut said = BufReader::new(child.stdout.take().expect("it was asked for"));
+        // The first line is a decision: it listens to signals by then.
+        let mut first = String::new();
+        said.read_line(&mut first).await.expect("it says something");
+        let pid = child.id().expect("it runs").to_string();
+        let killed = Command::new("kill").args([signal, &pid]).status().await.expect("kill is there");
+        assert!(killed.success());
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).await.expect("text");
+        let status = child.wait().await.expect("it ends");
+        assert_eq!(status.code(), Some(expected), "{first}{rest}");
+        assert!(rest.contains(&format!("decamp run --instance {id} --asg {ASG}")), "{rest}");
+    }
+    let events = sandbox.shared.events().len();
+    let departed = run(&sandbox, &["run", "--instance", &id]).await;
+    assert_eq!(code(&departed), Some(0), "{}", text(&departed.stdout));
+    assert_eq!(sandbox.shared.events().len(), events, "it departed twice");
+    assert_eq!(failed_requests(&sandbox), Value::Array(vec![]), "{}", text(&departed.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_sees_too_little_is_refused_before_the_first_write_and_check_says_why() {
+    let sandbox = serve(&Options { acls: true, ..quick() }).await.expect("loopback is there");
+    let instance = sandbox.instances[0];
+    let id = instance.to_string();
+    assert_eq!(code(&run(&sandbox, &["check", "--asg", ASG]).await), Some(0), "it works with the token that is asked for");
+    let short = nomad::Policy { node: nomad::NodeRule::Read, ..nomad::Policy::decamp() };
+    sandbox.shared.set_tokens(Tokens {
+        nomad: Some([(NOMAD_TOKEN.to_owned(), nomad::Token::Client(vec![short]))].into()),
+        consul: Some([(CONSUL_TOKEN.to_owned(), consul::Token::Full)].into()),
+    });
+    let check = run(&sandbox, &["check", "--asg", ASG]).await;
+    assert_eq!(code(&check), Some(2), "{}", text(&check.stdout));
+    assert!(text(&check.stdout).contains("would not work: node: the Nomad token"), "{}", text(&check.stdout));
+    terminate(&sandbox, instance).await;
+    let refused = run(&sandbox, &["run", "--instance", &id]).await;
+    let said = text(&refused.stdout);
+    assert_eq!(code(&refused), Some(22), "{said}");
+    assert!(!said.contains("deregister") && !said.contains("ineligible") && !said.contains("drain node"), "{said}");
+    let status = run(&sandbox, &["status"]).await;
+    assert!(text(&status.stdout).contains("not begun"), "{}", text(&status.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_or_an_instance_that_is_not_there_is_an_error_that_names_it() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let cases: [(&[&str], &str); 2] = [
+        (&["check", "--asg", "nobody"], "nobody"),
+        (&["run", "--instance", "i-0fffffffffffffff0"], "lists no instance i-0fffffffffffffff0"),
+    ];
+    for (arguments, why) in cases {
+        let output = decamp(&sandbox, arguments).env_remove("DECAMP_GROUPS").output().await.expect("the binary starts");
+        assert_eq!(code(&output), Some(1), "{arguments:?}");
+        assert!(text(&output.stderr).contains(why), "{}", text(&output.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sandbox_prints_exports_that_the_other_commands_can_use() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_decamp"))
+        .env_clear()
+        .args(["sandbox", "--nodes", "2"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary starts");
+    let mut said = BufReader::new(child.stdout.take().expect("it was asked for")).lines();
+    let mut variables = Vec::new();
+    while let Some(line) = said.next_line().await.expect("text") {
+        match line.strip_prefix("export ").and_then(|export| export.split_once('=')) {
+            Some((name, value)) => variables.push((name.to_owned(), value.to_owned())),
+            None => break,
+        }
+    }
+    assert!(variables.iter().any(|(name, _)| name == "NOMAD_ADDR"), "{variables:?}");
+    let check = Command::new(env!("CARGO_BIN_EXE_decamp"))
+        .env_clear()
+        .envs(variables)
+        .args(["check", "--asg", ASG, "--json"])
+        .output()
+        .await
+        .expect("the binary starts");
+    let report: Value = serde_json::from_slice(&check.stdout).expect("JSON");
+    assert_eq!(report["asg.name"], ASG, "{report:#}");
+    let pid = child.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill is there").success());
+    assert_eq!(child.wait().await.expect("it ends").code(), Some(143));
+}

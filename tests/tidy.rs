@@ -1,0 +1,244 @@
+//! The house rules that no compiler checks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file of more lines is about two things.
+const LONGEST: usize = 400;
+
+/// Thinking needs none of these.
+const NOT_IN_DECIDE: &[&str] = &[
+    ".await",
+    "async fn",
+    "tokio",
+    "reqwest",
+    "axum",
+    "aws_sdk",
+    "tracing",
+    "futures",
+    "crate::live",
+    "crate::sim",
+    "crate::world",
+    "crate::settings",
+    "Instant",
+    "SystemTime",
+    "std::fs",
+    "std::env",
+    "std::thread",
+    "rand",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A text of the repository and where it stands.
+struct Text {
+    name: String,
+    text: String,
+}
+
+/// All files with one of these endings under these folders, in order.
+fn texts(folders: &[&str], endings: &[&str]) -> Vec<Text> {
+    fn gather(folder: &Path, endings: &[&str], all: &mut Vec<PathBuf>) {
+        let Ok(entries) = fs::read_dir(folder) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                gather(&path, endings, all);
+            } else if endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)) {
+                all.push(path);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for folder in folders {
+        gather(&root().join(folder), endings, &mut all);
+    }
+    all.sort();
+    let text = |path: &PathBuf| Text {
+        name: path.strip_prefix(root()).unwrap_or(path).display().to_string(),
+        text: fs::read_to_string(path).unwrap_or_else(|why| panic!("{}: {why}", path.display())),
+    };
+    all.iter().map(text).collect()
+}
+
+fn sources() -> Vec<Text> {
+    let all = texts(&["src", "lambda", "tests", "examples"], &[".rs"]);
+    assert!(100 < all.len(), "the sources are found: {}", all.len());
+    all
+}
+
+fn file(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|why| panic!("{name}: {why}"))
+}
+
+/// Fails with all of them at once.
+#[track_caller]
+fn none(offenders: Vec<String>, rule: &str) {
+    assert!(offenders.is_empty(), "{rule}:\n  {}", offenders.join("\n  "));
+}
+
+/// The lines that have one of these words, outside of comments.
+fn lines_with(all: &[Text], words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for Text { name, text } in all {
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or(line);
+            found.extend(words.iter().filter(|word| code.contains(**word)).map(|word| format!("{name}:{} {word}", number + 1)));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    let silent = sources().into_iter().filter(|file| !file.text.starts_with("//! ")).map(|file| file.name);
+    none(silent.collect(), "begin with `//!` and a sentence");
+}
+
+#[test]
+fn no_file_is_about_two_things() {
+    let long = sources().into_iter().filter(|file| LONGEST < file.text.lines().count());
+    none(
+        long.map(|file| format!("{} has {} lines", file.name, file.text.lines().count())).collect(),
+        "split what is longer than 400 lines",
+    );
+}
+
+#[test]
+fn thinking_knows_no_clock_no_system_and_waits_for_nothing() {
+    let mut thinking = texts(&["src/decide"], &[".rs"]);
+    thinking.push(Text { name: "src/decide.rs".to_owned(), text: file("src/decide.rs") });
+    assert!(10 < thinking.len());
+    none(lines_with(&thinking, NOT_IN_DECIDE), "decide is pure");
+}
+
+#[test]
+fn the_environment_is_read_in_the_settings_only() {
+    let elsewhere: Vec<_> =
+        texts(&["src", "lambda/src"], &[".rs"]).into_iter().filter(|file| !file.name.starts_with("src/settings")).collect();
+    none(lines_with(&elsewhere, &["env::var", "env::vars"]), "settings are read once, in settings.rs");
+}
+
+#[test]
+fn nothing_is_left_to_be_done_and_no_lint_is_silenced_for_good() {
+    // In two parts, so that this file does not have them.
+    let words = [
+        concat!("to", "do!("),
+        concat!("unimplemen", "ted!("),
+        concat!("#[ign", "ore"),
+        concat!("#[all", "ow("),
+        concat!("#![all", "ow("),
+    ];
+    none(lines_with(&sources(), &words), "finish it, or say why with #[expect(…, reason = …)]");
+}
+
+#[test]
+fn no_text_names_a_place_on_somebodys_machine() {
+    let places = [concat!("/wo", "rk/"), concat!("/scr", "atch/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
+    let mut all = texts(&["src", "lambda", "tests", "examples", ".ci", "infra"], &[".rs", ".py", ".toml", ".tf", "run", ".md"]);
+    for name in ["README.md", "ARCHITECTURE.md", "Cargo.toml", "justfile", "deny.toml", "clippy.toml"] {
+        all.push(Text { name: name.to_owned(), text: file(name) });
+    }
+    let mut found = Vec::new();
+    for Text { name, text } in &all {
+        let places = places.iter().filter(|place| text.contains(**place));
+        found.extend(places.map(|place| format!("{name}: {place}")));
+    }
+    none(found, "a path of one machine is wrong on every other");
+}
+
+/// `Self::Variant … => "word"` of a function `word`.
+fn words_of(source: &str) -> Vec<(String, String)> {
+    let from = source.find("fn word(self").or_else(|| source.find("fn word(&self")).expect("there is a function word");
+    let rows = source[from..].lines().take_while(|line| *line != "    }").filter_map(|line| {
+        let (variant, word) = line.trim().strip_prefix("Self::")?.split_once(" => \"")?;
+        let variant = variant.split(|c: char| !c.is_alphanumeric()).next()?;
+        Some((variant.to_owned(), word.trim_end_matches(['"', ',']).to_owned()))
+    });
+    rows.collect()
+}
+
+#[test]
+fn every_reason_has_a_row() {
+    let reasons = words_of(&file("src/decide/reason.rs"));
+    assert!(25 < reasons.len(), "the reasons are found: {reasons:?}");
+    let rows: String = texts(&["tests/decisions"], &[".rs"]).into_iter().map(|file| file.text).collect();
+    let rowless = reasons.into_iter().filter(|(variant, word)| {
+        let used = |name: &str| rows.contains(&format!("Reason::{name}")) && !variant.is_empty();
+        !used(variant) && !rows.contains(&format!("\"{word}\""))
+    });
+    none(rowless.map(|(variant, _)| variant).collect(), "a reason that no row of tests/decisions expects");
+}
+
+#[test]
+fn every_outcome_has_a_row() {
+    let rows: String = texts(&["tests/decisions"], &[".rs"]).into_iter().map(|file| file.text).collect();
+    let rowless = words_of(&file("src/decide/outcome.rs"))
+        .into_iter()
+        .filter(|(variant, word)| !rows.contains(&format!("Outcome::{variant}")) && !rows.contains(&format!("\"{word}\"")));
+    none(rowless.map(|(variant, _)| variant).collect(), "an outcome that no row of tests/decisions expects");
+}
+
+#[test]
+fn every_call_of_aws_is_in_the_table() {
+    let table = file("src/live/calls.rs");
+    let mut missing = Vec::new();
+    for Text { name, text } in texts(&["src/live"], &[".rs"]).iter().filter(|file| !file.name.contains("/tests")) {
+        for call in text.split("client.").chain(text.split("client\n")).skip(1) {
+            let method: String =
+                call.trim_start_matches([' ', '.', '\n']).chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let builds = call[method.len()..].trim_start_matches([' ', '.', '\n']).starts_with("()");
+            if !method.contains('_')
+                || !builds
+                || !["describe_", "deregister_", "complete_", "record_", "set_"].iter().any(|verb| method.starts_with(verb))
+            {
+                continue;
+            }
+            let operation: String = method.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
+            if !table.contains(&format!("\"{operation}\"")) {
+                missing.push(format!("{name}: {operation}"));
+            }
+        }
+    }
+    none(missing, "add it to OPERATIONS in src/live/calls.rs, and to the permissions");
+}
+
+#[test]
+fn every_operation_in_the_table_is_in_the_readmes_permissions() {
+    let readme = file("README.md");
+    let missing = decamp::live::OPERATIONS.iter().map(|(service, operation)| format!("{service}:{operation}"));
+    none(missing.filter(|action| !readme.contains(action.as_str())).collect(), "README.md, Permissions");
+}
+
+#[test]
+fn the_readme_lists_every_setting_as_it_is() {
+    let readme = file("README.md");
+    let row = |s: &decamp::settings::Setting| {
+        let default = if s.default.is_empty() { String::new() } else { format!("`{}`", s.default) };
+        format!("| `{}` | {} | {default} | {} |", s.name, s.unit, s.meaning)
+    };
+    let rows: Vec<String> = decamp::settings::TABLE.iter().map(row).collect();
+    none(rows.iter().filter(|row| !readme.contains(row.as_str())).cloned().collect(), "README.md, Settings, wants these rows");
+    let variable =
+        |line: &&str| line.starts_with("| `DECAMP_") || line.starts_with("| `NOMAD_") || line.starts_with("| `CONSUL_");
+    let gone = readme.lines().filter(variable).filter(|line| !rows.iter().any(|row| row == line));
+    none(gone.map(str::to_owned).collect(), "README.md, Settings, has rows that are no settings");
+}
+
+#[test]
+fn the_readme_lists_every_outcome_as_it_is() {
+    let readme = file("README.md");
+    let words = words_of(&file("src/decide/outcome.rs"));
+    assert_eq!(words.len(), 14, "{words:?}");
+    let missing = words.iter().filter(|(_, word)| !readme.contains(&format!("| `{word}` |")));
+    none(missing.map(|(_, word)| word.clone()).collect(), "README.md, Outcomes, wants a row");
+}
+
+#[test]
+fn the_readme_leaves_no_figure_open() {
+    let readme = file("README.md").to_lowercase();
+    for word in ["to be measured", "tbd", "not yet measured"] {
+        assert!(!readme.contains(word), "a row that was not measured has no place: {word}");
+    }
+}
