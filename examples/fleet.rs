@@ -5,13 +5,13 @@
 //! decamp side ever had resident.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use decamp::decide::{Cause, Departure, LifecycleAction};
-use decamp::ids::{ActionToken, InstanceId};
+use decamp::ids::InstanceId;
 use decamp::live::Live;
 use decamp::live::aws::{Aws, Keys};
 use decamp::run::{How, Manner, Quiet, run};
@@ -19,6 +19,7 @@ use decamp::settings::Settings;
 use decamp::sim::sandbox::{self, ASG, HOOK, Options};
 use decamp::time::Time;
 use futures_util::future::join_all;
+use serde::Deserialize;
 use serde_json::Value;
 
 /// Instances that stay and take up what the others ran.
@@ -59,8 +60,16 @@ async fn serve(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Starts the other process; the variables that it exports.
-fn start_world(leave: u32) -> Result<(Child, BTreeMap<String, String>)> {
+/// The other process, the variables that it exports, and the instances that it has.
+struct World {
+    child: Child,
+    /// Held, because whoever cannot print ends.
+    _output: BufReader<ChildStdout>,
+    variables: BTreeMap<String, String>,
+    instances: Vec<InstanceId>,
+}
+
+fn start_world(leave: u32) -> Result<World> {
     let mut child = Command::new(std::env::current_exe()?)
         .args(["serve", &leave.to_string()])
         .stdin(Stdio::piped())
@@ -69,60 +78,92 @@ fn start_world(leave: u32) -> Result<(Child, BTreeMap<String, String>)> {
         .context("start the pretend world")?;
     let output = child.stdout.take().context("its output is piped")?;
     let mut variables = BTreeMap::new();
-    for line in BufReader::new(output).lines() {
+    let mut output = BufReader::new(output);
+    for line in output.by_ref().lines() {
         let line = line?;
-        match line.strip_prefix("export ").and_then(|rest| rest.split_once('=')) {
-            Some((name, value)) => drop(variables.insert(name.to_owned(), value.to_owned())),
-            None => break,
+        if let Some((name, value)) = line.strip_prefix("export ").and_then(|rest| rest.split_once('=')) {
+            variables.insert(name.to_owned(), value.to_owned());
+        } else if let Some((_, ids)) = line.strip_prefix("# the instances").and_then(|rest| rest.split_once(':')) {
+            let instances = ids.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+            return Ok(World { child, _output: output, variables, instances });
         }
     }
-    Ok((child, variables))
+    bail!("the pretend world did not say which instances it has")
+}
+
+/// What is needed of a lifecycle event.
+#[derive(Deserialize)]
+struct Event {
+    time: String,
+    detail: Detail,
+}
+
+#[derive(Deserialize)]
+struct Detail {
+    #[serde(rename = "EC2InstanceId")]
+    instance: String,
+    #[serde(rename = "LifecycleActionToken")]
+    token: String,
+}
+
+impl Event {
+    fn departure(&self) -> Result<Departure> {
+        let action = LifecycleAction {
+            hook: Some(HOOK.into()),
+            token: Some(self.detail.token.parse()?),
+            began: Time::read(&self.time),
+            to_warm_pool: false,
+        };
+        Ok(Departure { instance: self.detail.instance.parse()?, asg: ASG.into(), cause: Cause::Lifecycle(action) })
+    }
 }
 
 async fn depart(leave: u32) -> Result<()> {
-    let (mut world, variables) = start_world(leave)?;
+    let World { mut child, _output, variables, instances } = start_world(leave)?;
     let names: Vec<&str> = variables.keys().map(String::as_str).collect();
     let settings = Settings::read(&|name| variables.get(name).cloned(), &names)?;
     let keys = Keys { id: "sandbox".to_owned(), secret: "sandbox".to_owned() };
     let live = Live::new(&settings, &Aws::load(&settings.aws, Some(keys)).await)?;
+    // Its client is built without one; decamp's own choose theirs themselves.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        bail!("somebody else chose how to encrypt");
+    }
     let base = variables.get("AWS_ENDPOINT_URL").context("the world says where it listens")?;
     let client = reqwest::Client::builder().no_proxy().build()?;
-    let state = || async { anyhow::Ok(client.get(format!("{base}/sandbox/state")).send().await?.json::<Value>().await?) };
-    let group = state().await?["auto_scaling_groups"][0]["instances"].clone();
-    let all: Vec<&str> = group.as_array().into_iter().flatten().filter_map(|row| row["id"].as_str()).collect();
-    let leaving: Vec<InstanceId> = all.iter().take(leave as usize).map(|id| id.parse()).collect::<Result<_, _>>()?;
-    println!("{} instances terminate at once; {} stay", leaving.len(), all.len() - leaving.len());
+    println!("{leave} instances terminate at once; {} stay", instances.len() - leave as usize);
+    for instance in instances.iter().take(leave as usize) {
+        client.post(format!("{base}/sandbox/terminate?instance={instance}&wait=0")).send().await?;
+    }
+    let events = loop {
+        let events: Vec<Event> = client.get(format!("{base}/sandbox/events")).send().await?.json().await?;
+        if events.len() == leave as usize {
+            break events;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    let departures: Vec<Departure> = events.iter().map(Event::departure).collect::<Result<_>>()?;
+    drop(events);
     let began = Instant::now();
-    let endings = join_all(leaving.iter().map(|&instance| {
-        let (client, live, policy) = (&client, &live, &settings.policy);
-        async move {
-            let url = format!("{base}/sandbox/terminate?instance={instance}&wait=120");
-            let event: Value = client.post(url).send().await?.json().await?;
-            let token: Option<ActionToken> = event["detail"]["LifecycleActionToken"].as_str().and_then(|token| token.parse().ok());
-            let time = event["time"].as_str().and_then(Time::read);
-            let action = LifecycleAction { hook: Some(HOOK.into()), token, began: time, to_warm_pool: false };
-            let departure = Departure { instance, asg: ASG.into(), cause: Cause::Lifecycle(action) };
-            anyhow::Ok(run(live, &departure, policy, Manner::default(), &mut Quiet).await.how)
+    let (live, policy) = (&live, &settings.policy);
+    let endings = join_all(departures.iter().map(|departure| async move {
+        match run(live, departure, policy, Manner::default(), &mut Quiet).await.how {
+            How::Ended(outcome, _) => outcome.word(),
+            How::HandedBack | How::Observed(_) => "not ended",
         }
     }))
     .await;
-    let took = began.elapsed();
-    let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
-    for ending in endings {
-        let word = match ending? {
-            How::Ended(outcome, _) => outcome.word().to_owned(),
-            How::HandedBack | How::Observed(_) => "not ended".to_owned(),
-        };
-        *outcomes.entry(word).or_default() += 1;
-    }
-    let requests = state().await?["requests"].clone();
+    let (took, resident) = (began.elapsed(), most_resident());
+    let mut outcomes: BTreeMap<&str, u32> = BTreeMap::new();
+    endings.into_iter().for_each(|word| *outcomes.entry(word).or_default() += 1);
+    let state: Value = client.get(format!("{base}/sandbox/state")).send().await?.json().await?;
+    let requests = &state["requests"];
     println!("outcomes {outcomes:?} in {took:.1?}");
     println!("requests sent {} failed {} {}", requests["sent"], requests["failed"], requests["failed_by_kind"]);
     let calls: Vec<_> = live.calls().each().collect();
     println!("calls of AWS: {} {calls:?}", live.calls().total());
-    println!("most memory resident: {}", most_resident().unwrap_or_else(|| "not known here".to_owned()));
-    world.kill()?;
-    world.wait()?;
+    println!("most memory resident: {}", resident.unwrap_or_else(|| "not known here".to_owned()));
+    child.kill()?;
+    child.wait()?;
     Ok(())
 }
 

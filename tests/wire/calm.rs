@@ -54,9 +54,8 @@ async fn every_calm_departure_loses_nothing_and_stays_within_its_calls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instances_leave_one_after_another_while_replacements_come() {
     let rig = Rig::start(&Options { replacements: true, ..quick() }).await;
-    for instance in rig.sandbox.instances[..2].to_vec() {
-        rig.departs_without_loss("one after another", instance).await;
-        // As an instance refresh would: the next one only when the replacement serves.
-        rig.routes_to(3).await;
-    }
+    rig.departs_without_loss("the first", rig.sandbox.instances[0]).await;
+    // As an instance refresh would: the next one only when the replacement serves.
+    rig.routes_to(3).await;
+    rig.departs_without_loss("the second", rig.sandbox.instances[1]).await;
 }

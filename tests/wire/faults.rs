@@ -22,7 +22,7 @@ const FAULTS: [WireFault; 13] = [
 ];
 
 /// How many requests of that side may be met: every wire is well again some time.
-const MOST: u32 = 60;
+const MOST: u32 = 30;
 
 async fn under(side: Side, fault: WireFault, seed: u64) {
     let what = format!("{fault:?} at {side:?}");
