@@ -77,11 +77,27 @@ pub struct Balancer {
     pub first_look: Option<Time>,
     /// How often ours had to be deregistered.
     pub deregistrations: u32,
+    /// A deregistration of ours that was not answered: when it was given up, and what it named. It may have worked.
+    pub unanswered: Option<(Time, Vec<(TargetId, u16)>)>,
     /// Targets that read `draining` at the last look, and the first look of the row in which each did.
     pub draining: Vec<(TargetId, u16, Time)>,
 }
 
 impl Balancer {
+    /// A deregistration that was not answered has worked if nothing that it named is registered any more; it counts from the
+    /// latest certain time, when its answer was given up (fault 29).
+    fn see_unanswered(&mut self, group: Option<&TargetGroup>) {
+        let Some((given_up, named)) = self.unanswered.take() else { return };
+        let Some(targets) = group.map(|group| group.targets.iter().flat_map(|targets| targets.iter())) else {
+            self.unanswered = Some((given_up, named));
+            return;
+        };
+        let mut registered = targets.filter(|t| t.health.is_registered());
+        if !registered.any(|t| named.iter().any(|(id, port)| *id == t.id && *port == t.port)) {
+            self.deregistered = self.deregistered.max(Some(given_up));
+        }
+    }
+
     /// Keeps since which look each target has read `draining` without a break.
     fn see_draining(&mut self, at: Time, group: Option<&TargetGroup>) {
         let targets = group.and_then(|group| group.targets.as_ref()).into_iter().flat_map(|targets| targets.iter());
@@ -120,6 +136,7 @@ impl Snapshot {
                 if look.is_ok() {
                     balancer.first_look.get_or_insert(asked);
                     balancer.see_draining(asked, look.as_ref().ok());
+                    balancer.see_unanswered(look.as_ref().ok());
                 }
                 balancer.sight.take(asked, look);
             }
@@ -144,12 +161,14 @@ impl Snapshot {
             Effect::Heartbeat(_) => {}
             Effect::MakeIneligible(_) | Effect::Drain { .. } => self.nomad.expire(),
             Effect::Complete { .. } => self.lifecycle.expire(),
-            Effect::Deregister { group, .. } => {
+            Effect::Deregister { group, targets } => {
                 let balancer = self.balancer_mut(group);
                 balancer.sight.expire();
                 if answer.is_ok() {
                     balancer.deregistered = Some(answered);
                     balancer.deregistrations += 1;
+                } else {
+                    balancer.unanswered = Some((answered, targets.iter().map(|t| (t.id.clone(), t.port)).collect()));
                 }
             }
         }
@@ -168,6 +187,7 @@ impl Snapshot {
                     first_look: None,
                     deregistrations: 0,
                     draining: Vec::new(),
+                    unanswered: None,
                 });
                 self.balancers.len() - 1
             }

@@ -20,8 +20,9 @@ const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
 
 /// After this a registration of what is over is named, and no longer waited for (D8).
 const LEFTOVER_WAIT: Duration = Duration::from_mins(9);
-/// How old a look at the load balancers may be when something is stopped, and a call's time-out.
-const LOOK_AGE: Duration = Duration::from_secs(66);
+/// How old a look at the load balancers may be when something is stopped, a call's time-out, and the longest that routing lags: what
+/// another worker deregistered meanwhile is gone from every list, and still routed to.
+const LOOK_AGE: Duration = Duration::from_secs(190);
 /// Two drains this close together were decided without knowing of each other.
 const RACE: Duration = Duration::from_secs(2);
 
@@ -285,7 +286,7 @@ impl Oracle {
         for arn in &cast.fronts {
             let registered = balancers.listed_until(arn, cast.instance) == Some(Time::NEVER);
             let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(cast.instance));
-            let raced = self.registered_again.is_some_and(|again| at.since(again) < Duration::from_secs(65));
+            let raced = self.registered_again.is_some_and(|again| at.since(again) < LOOK_AGE);
             if (registered || routed) && !raced && !self.delay_unknown() {
                 self.broke(at, "S3", format!("{} still routes to it", arn.name()));
             }
