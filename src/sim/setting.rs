@@ -11,7 +11,7 @@ use super::bucket::Limit;
 use super::consul::{self, Consul};
 use super::event::AllocationNumber;
 use super::faults::{Fault, Faults};
-use super::load_balancers::{GroupSetup, Kind, LoadBalancers, TargetType};
+use super::load_balancers::{GroupSetup, Kind, LoadBalancers, Oddity, TargetType};
 use super::luck::Luck;
 use super::nomad::{self, NodeSpec, Nomad};
 use super::stage::{Cast, Stage};
@@ -191,6 +191,10 @@ pub fn draw(seed: u64, faults: Faults) -> Setting {
         }
         if faults.has(Fault::SeveralPorts) && *target_type == TargetType::Instance {
             balancers.put_target(arn, ours[0].clone(), 8443, None);
+            if seed % 2 == 0 {
+                // `unused`, and registered all the same: it may be used again.
+                balancers.set_oddity(arn, &ours[0], 8443, Some(Oddity::InvalidState));
+            }
         }
     }
 
