@@ -203,7 +203,9 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     if now < budget.end {
         return Step::Satisfied;
     }
-    let over = scope.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
+    // A list is a proof only to a token that could have seen more (D9).
+    let over = matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full))
+        && scope.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
         && scope.all_left().next().is_none()
         && scope.vanished().is_none_or(|(until, _)| until <= now);
     let released = balancers::balancing(scope, budget, now).released;

@@ -32,11 +32,6 @@ fn catch(mutant: Mutant) -> Option<Caught> {
     })
 }
 
-/// All of them, or the one that the variable names.
-fn mutants() -> Vec<Mutant> {
-    Mutant::all().collect()
-}
-
 #[test]
 fn there_are_at_least_thirty_wrong_drivers_and_no_two_of_one_name() {
     let mut names: Vec<_> = Mutant::all().map(Mutant::name).collect();
@@ -48,7 +43,7 @@ fn there_are_at_least_thirty_wrong_drivers_and_no_two_of_one_name() {
 
 #[test]
 fn every_wrong_driver_is_caught() {
-    let mutants = mutants();
+    let mutants: Vec<Mutant> = Mutant::all().collect();
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
     let work = || {

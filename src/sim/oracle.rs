@@ -1,8 +1,11 @@
 //! The judge: what must hold whatever happens, checked at every effect and every event against the truth.
 
+mod promises;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::promises::Bounds;
 use super::auto_scaling::{AutoScaling, Ending, Happening};
 use super::consul::Consul;
 use super::event::{AllocationNumber, Event, What};
@@ -94,8 +97,12 @@ pub struct Oracle {
     pub leaves_system_jobs: bool,
     /// Our drains by phase.
     pub drains: [u32; 5],
+    /// What the departure was given.
+    pub bounds: Bounds,
     /// The deadline of our drains.
     pub deadline: Option<Time>,
+    held: bool,
+    detached: Option<Time>,
 }
 
 impl Oracle {
@@ -122,6 +129,8 @@ impl Oracle {
     pub fn hand(&mut self, at: Time, hand: &Hand) {
         match hand {
             Hand::MachineDies => self.machine_died = true,
+            Hand::Hold(held) => self.held = *held,
+            Hand::Detach => self.detached = self.detached.or(Some(at)),
             Hand::PurgeJob | Hand::StopJob | Hand::PurgeNode => {
                 self.meddled = true;
                 if *hand == Hand::PurgeNode || *hand == Hand::PurgeJob && !self.looked {
@@ -179,6 +188,7 @@ impl Oracle {
         balancers: &LoadBalancers,
         cast: &Cast,
     ) {
+        self.promised(at, effect, auto_scaling, nomad, cast);
         match effect {
             Effect::Heartbeat(_) => {}
             Effect::MakeIneligible(node) => self.own_node(at, *node, nomad, cast),
@@ -339,7 +349,7 @@ impl Oracle {
         }
         if let Some((ended, Ending::Expired(_) | Ending::GlobalTimeout(_))) = self.action_ended {
             let lease = ended.before(heartbeat_timeout);
-            let excused = lease <= self.unattended_until || weather.auto_scaling_failed(lease, ended);
+            let excused = self.came_too_late(ended) || weather.auto_scaling_failed(lease, ended);
             if !excused {
                 self.broke(ended, "S9", "the hook ran out although somebody attended to it".to_owned());
             }

@@ -162,6 +162,12 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     let Setting { mut stage, faults, policy, heartbeat_timeout, balancer_floor, service_group, luck } =
         setting::draw(play.seed, play.faults);
     stage.oracle.leaves_system_jobs = policy.ignore_system_jobs;
+    stage.oracle.bounds = crate::sim::oracle::Bounds {
+        max_departure: policy.max_departure,
+        heartbeat_timeout,
+        entry_is_wrong: faults.has(Fault::StaleToken),
+        orderly: play.crashes.is_empty() && faults.iter().all(hinders_nothing),
+    };
     let mut luck = luck;
     let mut script = cast::script(&mut stage, faults, service_group, heartbeat_timeout, &mut luck);
     script.crashes.extend(play.crashes.iter().copied());
@@ -198,6 +204,8 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     let allocations = stage.nomad.allocations().len();
     if told {
         stage.oracle.steady(ended_at, stage.calls, ended_at.since(first_told.unwrap_or(BEGIN)), company_hired, allocations);
+        let above = floor::above_floor(&stage, first_told.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
+        stage.oracle.took(ended_at, ended_at.since(first_told.unwrap_or(BEGIN)), above, outcome.as_ref());
         stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &stage.weather);
     }
     let mut record = record.borrow_mut();
@@ -220,6 +228,11 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         crashed: planned.into_iter().filter(|point| !crashes.borrow().contains(point)).collect(),
         mark: record.mark ^ stage.traffic.sent ^ u64::from(stage.calls.aws) << 32,
     }
+}
+
+/// Whether a fault leaves a departure every way to finish in order, and in time.
+fn hinders_nothing(fault: Fault) -> bool {
+    matches!(fault, Fault::DrainHangs | Fault::SystemAndCsi | Fault::SeveralPorts | Fault::IngressPolls | Fault::SecondHook)
 }
 
 /// All workers of one departure, and whoever sends them.
@@ -356,6 +369,8 @@ impl<'s> Company<'s, '_> {
         drop(self.alive.swap_remove(place));
         self.ended_at = now;
         if let How::Ended(outcome, _) = &ending.how {
+            let stage = &mut *self.stage.borrow_mut();
+            stage.oracle.said(now, outcome, &stage.auto_scaling, &stage.cast);
             let completed = ending.seen.history.completed.is_some();
             let better =
                 self.outcome.is_none() || completed || matches!(self.outcome, Some(Outcome::AlreadyPast | Outcome::NotLeaving));

@@ -11,7 +11,7 @@ use super::bucket::Limit;
 use super::consul::{self, Consul};
 use super::event::AllocationNumber;
 use super::faults::{Fault, Faults};
-use super::load_balancers::{GroupSetup, Kind, LoadBalancers, TargetType};
+use super::load_balancers::{GroupSetup, Kind, LoadBalancers, Oddity, TargetType};
 use super::luck::Luck;
 use super::nomad::{self, NodeSpec, Nomad};
 use super::stage::{Cast, Stage};
@@ -191,6 +191,10 @@ pub fn draw(seed: u64, faults: Faults) -> Setting {
         }
         if faults.has(Fault::SeveralPorts) && *target_type == TargetType::Instance {
             balancers.put_target(arn, ours[0].clone(), 8443, None);
+            if seed % 2 == 0 {
+                // `unused`, and registered all the same: it may be used again.
+                balancers.set_oddity(arn, &ours[0], 8443, Some(Oddity::InvalidState));
+            }
         }
     }
 
@@ -238,8 +242,9 @@ pub fn draw(seed: u64, faults: Faults) -> Setting {
         node: (!faults.has(Fault::NoNode)).then_some(our_node),
         consul_node: our_agent,
         fronts: front_arns,
-        nomad_token: if faults.has(Fault::BlindToken) { nomad::Token::Client(Vec::new()) } else { nomad::Token::Management },
-        consul_token: consul::Token::Full,
+        nomad_token: if faults.has(Fault::BlindToken) { blind_token(seed) } else { nomad::Token::Management },
+        // Every other blind token is blind in Consul as well: its answers are filtered, and empty.
+        consul_token: if faults.has(Fault::BlindToken) && seed % 4 < 2 { consul::Token::NodesOnly } else { consul::Token::Full },
     };
     let mut stage = Stage::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, Luck::new(luck.bits()), cast);
     stage.number_services(numbers);
@@ -248,6 +253,13 @@ pub fn draw(seed: u64, faults: Faults) -> Setting {
         stage.introduce(number, true);
     }
     Setting { stage, faults, policy, heartbeat_timeout, balancer_floor, service_group: drawn.first, luck }
+}
+
+/// A token that may do nothing, or one that reads the node and is shown an empty list of its allocations.
+fn blind_token(seed: u64) -> nomad::Token {
+    let policies =
+        if seed % 2 == 0 { Vec::new() } else { vec![nomad::Policy { namespaces: Vec::new(), ..nomad::Policy::decamp() }] };
+    nomad::Token::Client(policies)
 }
 
 /// Numbers the services that the ingress routes to: everything registered that is not the ingress itself.

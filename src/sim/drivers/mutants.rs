@@ -110,7 +110,7 @@ impl Mutant {
             Action::Wait { until, .. } => *until < now + SHORTEST_WAIT,
             Action::End(_) => false,
         };
-        if idle { wait(now, Duration::from_secs(1)) } else { decision }
+        if idle { wait(now, Duration::from_secs(10)) } else { decision }
     }
 }
 

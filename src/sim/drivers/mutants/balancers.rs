@@ -76,12 +76,6 @@ pub(super) const WRONG: &[Wrong] = &[
         }),
     },
     Wrong {
-        name: "unreadable-delay-is-none",
-        mistake: "It takes a delay that cannot be read for no delay.",
-        faults: &[Fault::DelayUnreadable],
-        how: Sees(|view| view.groups(|group| group.delay = Some(group.delay.unwrap_or_default()))),
-    },
-    Wrong {
         name: "draining-is-gone",
         mistake: "It takes a target that somebody else deregistered for gone while it still drains.",
         faults: &[Fault::AlreadyDraining],

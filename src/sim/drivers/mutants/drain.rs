@@ -112,7 +112,7 @@ pub(super) const WRONG: &[Wrong] = &[
             let draining = scene.nodes().iter().any(|node| node.drain.is_some());
             match &decision.action {
                 Action::Do(effects) if draining && effects.iter().any(|e| e.kind() == EffectKind::Complete) => {
-                    Decision { action: Action::Look(vec![crate::decide::Part::Nomad]), reason: Reason::MustConfirm }
+                    wait(scene.now, Duration::from_secs(10))
                 }
                 _ => decision,
             }

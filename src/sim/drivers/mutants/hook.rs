@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::How::{Does, Sees};
-use super::{Scene, View, Wrong, wait};
+use super::{Scene, View, Wrong};
 use crate::decide::{
     Action, Decision, Effect, EffectKind, Lifecycle, LifecycleResult, Outcome, Reason, Refusal, Sight, our_hook,
 };
@@ -27,7 +27,7 @@ pub(super) const WRONG: &[Wrong] = &[
     Wrong {
         name: "no-heartbeat-in-an-outage",
         mistake: "It stops its heartbeats while Nomad cannot be seen.",
-        faults: &[Fault::HookIsShort, Fault::NomadDenied, Fault::NomadThrottled],
+        faults: &[Fault::HookIsShort, Fault::NomadDenied],
         how: Sees(|view| {
             if view.seen.nomad.now().is_none() {
                 view.seen.history.heartbeat = Some(view.now);
@@ -37,7 +37,7 @@ pub(super) const WRONG: &[Wrong] = &[
     Wrong {
         name: "trusts-the-event",
         mistake: "It takes the event's word that the instance is leaving.",
-        faults: &[Fault::InstanceDetached],
+        faults: &[Fault::InstanceDetached, Fault::HookIsShort],
         how: Sees(|view| view.seen.lifecycle = Sight::seen(view.now, Lifecycle::Waiting)),
     },
     Wrong {
@@ -108,7 +108,7 @@ pub(super) const WRONG: &[Wrong] = &[
     Wrong {
         name: "calls-it-departed",
         mistake: "It says departed, however it ended.",
-        faults: LONG,
+        faults: &[Fault::LongBatch, Fault::NeedsForce, Fault::StuckStop],
         how: Does(|scene, decision| {
             scene.effects(decision, |effect| match effect {
                 Effect::Complete { of, result, .. } => {
@@ -128,10 +128,7 @@ pub(super) const WRONG: &[Wrong] = &[
         name: "never-gives-up",
         mistake: "It holds the instance for as long as anything runs on it.",
         faults: &[Fault::LongBatch],
-        how: Does(|scene, decision| match decision.reason {
-            Reason::TimeIsShort | Reason::TimeIsUp => wait(scene.now, Duration::from_secs(60)),
-            _ => decision,
-        }),
+        how: Sees(|view| view.policy.max_departure = Duration::from_hours(48)),
     },
     Wrong {
         name: "lets-go-in-an-outage",

@@ -5,10 +5,9 @@ use std::time::Duration;
 use super::How::{Does, Sees};
 use super::{View, Wrong};
 use crate::decide::{
-    Action, Allocation, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Outcome, Provider, Registrations, Sight, Unseen,
+    Action, Allocation, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Outcome, Registrations, Sight, Unseen,
 };
 use crate::sim::faults::Fault;
-use std::sync::Arc;
 
 pub(super) const WRONG: &[Wrong] = &[
     Wrong {
@@ -134,7 +133,7 @@ pub(super) const WRONG: &[Wrong] = &[
     Wrong {
         name: "empty-catalog-without-sight",
         mistake: "It believes an empty catalog that its token's rules had filtered.",
-        faults: &[Fault::BlindToken],
+        faults: &[Fault::BlindToken, Fault::LeftoverRegistration],
         how: Sees(|view| view.seen.consul.edit(|registrations| registrations.whole = true)),
     },
     Wrong {
@@ -142,17 +141,6 @@ pub(super) const WRONG: &[Wrong] = &[
         mistake: "It does not wait for registrations that are left over.",
         faults: &[Fault::LeftoverRegistration, Fault::StaleCatalog],
         how: Sees(|view| view.policy.leftover_wait = Duration::ZERO),
-    },
-    Wrong {
-        name: "forgets-nomad-services",
-        mistake: "It does not look at Nomad's own service discovery.",
-        faults: &[],
-        how: Sees(|view| {
-            view.allocations(|a| Arc::make_mut(&mut a.group).services.retain(|s| s.provider == Provider::Consul));
-            for known in &mut view.seen.history.known {
-                Arc::make_mut(&mut known.group).services.retain(|s| s.provider == Provider::Consul);
-            }
-        }),
     },
     Wrong {
         name: "drained-is-departed",
