@@ -31,7 +31,7 @@ pub(super) fn ended(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Dec
     // Heartbeats stop at `end`, so by then the hook's own default has acted.
     let surely = budget.hook_ends.min(budget.end + budget.reserve + budget.heartbeat_timeout) + BELIEVED_OVER;
     if !interrupted && surely <= now {
-        return end(verdict_sent(seen).unwrap_or(Outcome::Expired), Reason::TimeIsUp);
+        return end(Outcome::Expired, Reason::TimeIsUp);
     }
     match seen.lifecycle.now()? {
         Lifecycle::Gone => end(verdict_sent(seen).unwrap_or(Outcome::Gone), Reason::NotListed),

@@ -216,7 +216,12 @@ impl Sending<'_> {
                 return confirming;
             }
         }
-        self.send(phase, WholeSeconds::at_most(self.until().since(self.now)), reason)
+        let left = self.until().since(self.now);
+        if left < Duration::from_secs(1) && !self.scope.policy.never_force {
+            // A drain that begins when there is no time left is a force, and is called one.
+            return self.send(Phase::Forced, WholeSeconds::ONE, Reason::TimeIsShort);
+        }
+        self.send(phase, WholeSeconds::at_most(left), reason)
     }
 
     /// What is about to be concluded is looked at once more, all in one round: discovery; the load balancers, because what was

@@ -80,12 +80,12 @@ fn keeps_it(scope: &Scope<'_>, all: &Registrations, one: &Registration) -> bool 
 /// later empty answer is one (D9).
 fn controlled(scope: &Scope<'_>) -> bool {
     let history = &scope.seen.history;
-    history.known.iter().all(|known| {
-        known
-            .group
-            .services
-            .iter()
-            .filter(|s| s.provider == Provider::Consul)
-            .all(|service| history.registered.iter().any(|(allocation, name)| *allocation == known.id && *name == service.name))
-    })
+    let declares = |known: &super::snapshot::Known| known.group.services.iter().any(|s| s.provider == Provider::Consul);
+    // Where nothing was left to see from the first, nothing controls what is empty now.
+    history.known.iter().any(declares)
+        && history.known.iter().all(|known| {
+            known.group.services.iter().filter(|s| s.provider == Provider::Consul).all(|service| {
+                history.registered.iter().any(|(allocation, name)| *allocation == known.id && *name == service.name)
+            })
+        })
 }

@@ -23,6 +23,8 @@ pub struct History {
     pub known: Vec<Known>,
     /// Whether Nomad was seen at all, and when first.
     pub first_nomad: Option<Time>,
+    /// How long the longest list of allocations was.
+    pub longest_list: usize,
     /// When no node was first seen to be this instance.
     pub no_node_since: Option<Time>,
     /// Since when every node was seen to be down or disconnected.
@@ -202,10 +204,14 @@ impl History {
         let first = self.first_nomad.is_none();
         self.first_nomad.get_or_insert(at);
         let listed_before = self.known.iter().filter(|k| k.listed).count();
+        let listed = nomad.nodes.iter().map(|node| node.allocations.len()).sum();
+        let longer = self.longest_list < listed;
+        self.longest_list = self.longest_list.max(listed);
         for known in &mut self.known {
             known.listed = false;
         }
-        let mut changed = first;
+        // A list that grows shows what could not be seen before, even if that is over.
+        let mut changed = first || longer;
         for node in &nomad.nodes {
             let deadline_passed = self.deadline.is_some_and(|deadline| deadline <= at);
             for shown in node.allocations.iter() {

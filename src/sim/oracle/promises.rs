@@ -46,6 +46,7 @@ impl Oracle {
                     state.spec.id == *node && state.drain.is_some() && !noted
                 });
                 let seen = self.operator_drained.is_some_and(|drained| drained + UNSEEN < at);
+                // A drain of one second is a force, whatever it calls itself.
                 if foreign && seen && meta.phase != Phase::Forced {
                     self.broke(at, "S4", "it replaced a drain that an operator had begun".to_owned());
                 }
