@@ -191,7 +191,7 @@ pub fn draw(seed: u64, faults: Faults) -> Setting {
         }
         if faults.has(Fault::SeveralPorts) && *target_type == TargetType::Instance {
             balancers.put_target(arn, ours[0].clone(), 8443, None);
-            if seed % 2 == 0 {
+            if seed.is_multiple_of(2) {
                 // `unused`, and registered all the same: it may be used again.
                 balancers.set_oddity(arn, &ours[0], 8443, Some(Oddity::InvalidState));
             }
@@ -257,8 +257,11 @@ pub fn draw(seed: u64, faults: Faults) -> Setting {
 
 /// A token that may do nothing, or one that reads the node and is shown an empty list of its allocations.
 fn blind_token(seed: u64) -> nomad::Token {
-    let policies =
-        if seed % 2 == 0 { Vec::new() } else { vec![nomad::Policy { namespaces: Vec::new(), ..nomad::Policy::decamp() }] };
+    let policies = if seed.is_multiple_of(2) {
+        Vec::new()
+    } else {
+        vec![nomad::Policy { namespaces: Vec::new(), ..nomad::Policy::decamp() }]
+    };
     nomad::Token::Client(policies)
 }
 
