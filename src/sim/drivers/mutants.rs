@@ -1,8 +1,12 @@
 //! Wrong drivers: decamp's rules with one mistake each. The simulator must catch every one of them.
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
 mod balancers;
+#[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
 mod drain;
+#[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
 mod hook;
+#[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
 mod over;
 
 use std::time::Duration;
