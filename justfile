@@ -13,7 +13,7 @@ default:
     @just --list
 
 # Everything that CI checks.
-check: fmt lint test doc lambda supply infra simulate fuzz-shortly
+check: fmt lint test mutants doc lambda supply infra simulate fuzz-shortly
 
 # Is it formatted?
 fmt:
@@ -28,6 +28,10 @@ lint:
 # All tests, those in the documentation too.
 test:
     cargo test --workspace
+
+# Every wrong driver must be caught by the simulator.
+mutants:
+    cargo test -p decamp --features mutants --test mutants -- --nocapture
 
 # The documentation, private items included.
 doc:

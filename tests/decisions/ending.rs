@@ -63,7 +63,7 @@ fn a_moment_before_the_end_it_is_still_waited() {
 }
 
 #[test]
-fn a_completion_that_never_lands_is_expired_or_what_it_meant() {
+fn a_completion_that_nobody_saw_land_is_expired_and_claims_nothing() {
     let mut scene = late(|_| ());
     let decision = scene.until_no_heartbeat();
     scene.refuse(&decision, &Refusal::Away("timeout".into()));
@@ -71,7 +71,7 @@ fn a_completion_that_never_lands_is_expired_or_what_it_meant() {
     scene.pass(1);
     assert!(writes(&scene.next(), EffectKind::Complete));
     scene.pass(30 + 900 + 60);
-    assert_eq!(ended(&scene.next()).map(|outcome| outcome.word()), Some("timed-out"), "{:?}", scene.decide());
+    assert_eq!(ended(&scene.next()).map(|outcome| outcome.word()), Some("expired"), "{:?}", scene.decide());
 }
 
 #[test]
