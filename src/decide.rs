@@ -139,7 +139,9 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
 fn no_node(scope: &Scope<'_>) -> bool {
     let history = &scope.seen.history;
     let waited = scope.seen.nomad.at().zip(history.no_node_since);
-    scope.seen.nomad.now().is_some_and(|nomad| nomad.nodes.is_empty())
+    // An empty list is an answer only to a token that could have seen more (D9).
+    matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full))
+        && scope.seen.nomad.now().is_some_and(|nomad| nomad.nodes.is_empty())
         && history.known.is_empty()
         && waited.is_some_and(|(at, since)| since + scope.policy.no_node_wait <= at)
 }

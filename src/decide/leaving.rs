@@ -22,7 +22,7 @@ pub(super) fn ended(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Dec
     let seen = scope.seen;
     let end = |outcome: Outcome, reason| Some(Decision { action: Action::End(outcome), reason });
     if seen.history.completed.is_some() {
-        return end(verdict_sent(seen).unwrap_or(Outcome::TimedOut), Reason::ActionCompleted);
+        return end(seen.history.verdict.clone().unwrap_or(Outcome::TimedOut), Reason::ActionCompleted);
     }
     let interrupted = matches!(scope.departure.cause, Cause::Interruption { .. });
     if interrupted && budget.end <= now {
@@ -34,26 +34,26 @@ pub(super) fn ended(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Dec
         return end(Outcome::Expired, Reason::TimeIsUp);
     }
     match seen.lifecycle.now()? {
-        Lifecycle::Gone => end(verdict_sent(seen).unwrap_or(Outcome::Gone), Reason::NotListed),
-        Lifecycle::Past => end(verdict_sent(seen).unwrap_or(past(seen)), Reason::PastItsHook),
+        Lifecycle::Gone => end(verdict_landed(scope, budget).unwrap_or(Outcome::Gone), Reason::NotListed),
+        Lifecycle::Past => end(verdict_landed(scope, budget).unwrap_or(past(seen)), Reason::PastItsHook),
         Lifecycle::Retained => end(Outcome::Retained, Reason::PastItsHook),
         Lifecycle::Staying(_) if interrupted => None,
         Lifecycle::Staying(state) | Lifecycle::Unknown(state) => end(Outcome::NotLeaving, Reason::InState(state.clone())),
         Lifecycle::WaitingForWarmPool if !scope.departure.action().is_some_and(|action| action.to_warm_pool) => {
             end(Outcome::NotLeaving, Reason::InState("Warmed:Pending:Wait".into()))
         }
-        Lifecycle::Terminating | Lifecycle::Waiting | Lifecycle::WaitingForWarmPool => held_by_another(scope),
+        Lifecycle::Terminating | Lifecycle::Waiting | Lifecycle::WaitingForWarmPool => held_by_another(scope, budget),
     }
 }
 
 /// "No active lifecycle action" by token and by id, and the instance still waits: then another hook holds it (D11).
-fn held_by_another(scope: &Scope<'_>) -> Option<Decision> {
+fn held_by_another(scope: &Scope<'_>, budget: &Budget) -> Option<Decision> {
     let seen = scope.seen;
     let refused = seen.history.no_active_action?;
     seen.lifecycle.fresh_at().filter(|at| refused <= *at)?;
     let ours = hook_name(scope);
     let other = seen.group.last()?.hooks.iter().find(|h| Some(&h.name) != ours.as_ref())?;
-    let outcome = match verdict_sent(seen) {
+    let outcome = match verdict_landed(scope, budget) {
         Some(Outcome::Departed { .. }) => Outcome::Departed { waiting_for: Some(Arc::clone(&other.name)) },
         Some(verdict) => verdict,
         None => past(seen),
@@ -61,8 +61,14 @@ fn held_by_another(scope: &Scope<'_>) -> Option<Decision> {
     Some(Decision { action: Action::End(outcome), reason: Reason::PastItsHook })
 }
 
-fn verdict_sent(seen: &Snapshot) -> Option<Outcome> {
-    seen.history.verdict.clone()
+/// What a completion said that was not answered, if it was surely ours that let the instance go: it was seen past its hook before
+/// the hook could have run out by itself. Later than that, nobody knows which of the two it was.
+fn verdict_landed(scope: &Scope<'_>, budget: &Budget) -> Option<Outcome> {
+    let history = &scope.seen.history;
+    let alive = history.heartbeat.max(Some(budget.began).filter(|_| budget.began_is_known));
+    let runs_out = (alive.unwrap_or(Time(0)) + budget.heartbeat_timeout).min(budget.hook_ends);
+    let over_by = scope.seen.lifecycle.at().into_iter().chain(history.no_active_action).min()?;
+    history.verdict.clone().filter(|_| over_by < runs_out)
 }
 
 /// It is past its hook without us: before we came, or while we worked.

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::budget::{self, Budget};
 use super::scope::Scope;
-use super::snapshot::{Allocation, JobKind, Snapshot, TargetGroup, TaskGroup, TaskRole};
+use super::snapshot::{Allocation, Balancer, JobKind, Snapshot, TargetGroup, TaskGroup, TaskRole};
 use super::{Departure, Policy};
 use crate::ids::TargetGroupArn;
-use crate::time::plain;
+use crate::time::{Time, plain};
 
 /// Where a setting stands, from the container outwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -265,8 +265,10 @@ fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
         })
         .max()
         .unwrap_or_default();
-    let needed = budget.balancers + most_copies;
-    let there = budget.until.since(budget.began);
+    // What is left of it now: a group that was held, or a balancer that could not be seen, has had its share of the two minutes.
+    let from = scope.seen.nomad.at().map_or(budget.began, |looked| looked.max(budget.began));
+    let needed = still_sent_for(scope, from) + most_copies;
+    let there = budget.until.since(from);
     (there < needed).then(|| Finding {
         layer: Layer::Group,
         loss: Loss::Interrupted,
@@ -276,6 +278,16 @@ fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
         why: "load balancers and migrations need longer than a spot interruption leaves".to_owned(),
         line: "capacity_rebalance = true".to_owned(),
     })
+}
+
+/// How long after `from` a load balancer may still send to the instance.
+fn still_sent_for(scope: &Scope<'_>, from: Time) -> Duration {
+    let of = |balancer: &Balancer| {
+        let group = balancer.sight.last().filter(|group| group.targets.is_some())?;
+        let all = budget::may_send_for(group, scope.policy);
+        Some(balancer.deregistered.map_or(all, |at| (at + all).since(from).min(all)))
+    };
+    scope.seen.balancers.iter().filter_map(of).max().unwrap_or_default()
 }
 
 /// A load balancer cuts what is still under way at the end of its delay.

@@ -252,14 +252,21 @@ impl Sending<'_> {
         if parts.is_empty() { Step::Satisfied } else { Step::Look(parts, Reason::MustConfirm) }
     }
 
+    /// How many allocations Nomad lists, and how many it listed before and lists no more although nobody saw them over: whoever
+    /// comes next then knows of them (D2).
+    fn allocations(&self) -> u32 {
+        let vanished = self.scope.seen.history.known.iter().filter(|known| !known.listed && !known.over).count();
+        let noted = ours(self.scope, self.budget, self.node).and_then(|d| d.meta.as_ref()).map_or(0, |meta| meta.allocations);
+        u32::try_from(self.node.allocations.len() + vanished).unwrap_or(u32::MAX).max(noted)
+    }
+
     fn send(&self, phase: Phase, deadline: WholeSeconds, reason: Reason) -> Step {
-        let left = self.scope.left(self.node).count();
         let meta = DrainMeta {
             action: self.scope.departure.mark(),
             phase,
             until: self.until(),
             longest_stop: self.budget.longest_stop,
-            allocations: u32::try_from(left).unwrap_or(u32::MAX),
+            allocations: self.allocations(),
             warm: self.scope.departure.action().is_some_and(|action| action.to_warm_pool),
         };
         let effect = Effect::Drain {

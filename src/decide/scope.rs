@@ -20,9 +20,11 @@ pub(super) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// Whether an allocation must be over before the instance may go.
-    pub(super) fn counts(&self, allocation: &Allocation) -> bool {
-        !self.stays(allocation) && !self.seen.history.was_lost_before(allocation.id)
+    /// Whether an allocation must be over before the instance may go. What was lost before we came is given up only while its
+    /// agent is there, which then has stopped it (D5).
+    fn counts(&self, node: &Node, allocation: &Allocation) -> bool {
+        let given_up = self.seen.history.was_lost_before(allocation.id) && !node.status.is_lost();
+        !self.stays(allocation) && !given_up
     }
 
     /// Whether an allocation is left running by intent: CSI plugins, and system jobs where the policy leaves them.
@@ -62,7 +64,7 @@ impl Scope<'_> {
 
     /// What counts and is not over, on one node.
     pub(super) fn left<'n>(&'n self, node: &'n Node) -> impl Iterator<Item = &'n Allocation> {
-        node.allocations.iter().filter(|a| !a.client.is_over() && self.counts(a))
+        node.allocations.iter().filter(|a| !a.client.is_over() && self.counts(node, a))
     }
 
     /// What counts and is not over, on all nodes.
@@ -127,6 +129,11 @@ impl Scope<'_> {
         // What is over already may have left a registration behind.
         let listed = self.nodes().iter().flat_map(|node| node.allocations.iter()).map(|a| &a.group);
         let known = self.seen.history.known.iter().map(|k| &k.group);
-        known.chain(listed).any(|group| group.services.iter().any(|s| s.provider == provider))
+        // A purge takes what is over out of the list as well, and what it had registered may be left.
+        let registered = match provider {
+            Provider::Consul => !self.seen.history.registered.is_empty(),
+            Provider::Nomad => self.seen.nomad_services.last().is_some_and(|all| !all.services.is_empty()),
+        };
+        registered || known.chain(listed).any(|group| group.services.iter().any(|s| s.provider == provider))
     }
 }

@@ -129,7 +129,15 @@ impl Snapshot {
             Showing::Lifecycle(look) => self.lifecycle.take(asked, look),
             Showing::Group(look) => self.group.take(asked, look),
             Showing::Scan(look) => self.scan.take(asked, look),
-            Showing::NomadSight(look) => self.nomad_sight.take(asked, look),
+            Showing::NomadSight(look) => {
+                let saw_all = matches!(self.nomad_sight.last(), Some(NomadSight::Full));
+                if !saw_all && matches!(look, Ok(NomadSight::Full)) && self.nomad.at() < Some(asked) {
+                    // What the token was shown before proves nothing: the first look is still to come (D9).
+                    self.nomad.expire();
+                    self.history.first_nomad = None;
+                }
+                self.nomad_sight.take(asked, look);
+            }
             Showing::NomadServices(look) => self.nomad_services.take(asked, look),
             Showing::TargetGroup(arn, look) => {
                 let balancer = self.balancer_mut(&arn);

@@ -15,7 +15,7 @@ use super::stage::{Calls, Cast, Hand};
 use super::traffic::Traffic;
 use super::weather::Weather;
 use crate::decide::{Departure, Effect, JobKind, LifecycleResult, Outcome, Phase};
-use crate::ids::TargetId;
+use crate::ids::{NodeId, TargetId};
 use crate::time::Time;
 
 /// A call's time-out and a second for rounding: how much later than the first of our deadlines another may be (D3).
@@ -26,6 +26,8 @@ const LEFTOVER_WAIT: Duration = Duration::from_mins(9);
 /// How old a look at the load balancers may be when something is stopped, a call's time-out, and the longest that routing lags: what
 /// another worker deregistered meanwhile is gone from every list, and still routed to.
 const LOOK_AGE: Duration = Duration::from_secs(190);
+/// How old the last look at the node may be when the action is completed.
+const LAST_LOOK: Duration = Duration::from_secs(5);
 /// Two drains this close together were decided without knowing of each other.
 const RACE: Duration = Duration::from_secs(2);
 
@@ -55,8 +57,8 @@ pub struct Oracle {
     pub registered_again: Option<Time>,
     /// When an operator purged the node, or a job before we looked.
     pub purged: Option<Time>,
-    /// Whether a worker has looked at Nomad.
-    pub looked: bool,
+    /// When a worker first looked at Nomad with a token that sees.
+    pub looked_at: Option<Time>,
     /// Since when the ingress has been deaf for the first time.
     pub deaf_since: Option<Time>,
     /// When decamp first told Nomad to stop something.
@@ -77,6 +79,8 @@ pub struct Oracle {
     pub consul_agent_died: Option<Time>,
     /// Whether an operator raised a deregistration delay.
     pub delay_raised: bool,
+    /// When an operator deleted a hook.
+    pub hook_deleted: Option<Time>,
     /// When Nomad's agent died.
     pub agent_died: Option<Time>,
     /// How the action ended.
@@ -99,8 +103,13 @@ pub struct Oracle {
     pub drains: [u32; 5],
     /// What the departure was given.
     pub bounds: Bounds,
-    /// The deadline of our drains.
+    /// The first deadline of our drains.
     pub deadline: Option<Time>,
+    /// When the worker that acts now first looked at Nomad with a token that sees.
+    pub actor_looked_at: Option<Time>,
+    deadlines: Vec<(NodeId, Time)>,
+    landed: Option<Time>,
+    job_purged: Option<Time>,
     held: bool,
     detached: Option<Time>,
 }
@@ -133,16 +142,21 @@ impl Oracle {
             Hand::Detach => self.detached = self.detached.or(Some(at)),
             Hand::PurgeJob | Hand::StopJob | Hand::PurgeNode => {
                 self.meddled = true;
-                if *hand == Hand::PurgeNode || *hand == Hand::PurgeJob && !self.looked {
+                if *hand == Hand::PurgeNode || *hand == Hand::PurgeJob && self.looked_at.is_none() {
                     self.purged = self.purged.or(Some(at));
+                }
+                if *hand == Hand::PurgeJob {
+                    self.job_purged = self.job_purged.or(Some(at));
                 }
             }
             Hand::Register(_) => self.registered_again = Some(at),
+            Hand::LandOn(_) => self.landed = self.landed.or(Some(at)),
             Hand::DeafIngress(true) => self.deaf_since = self.deaf_since.or(Some(at)),
             Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
             Hand::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
             Hand::RaiseDelay(..) => self.delay_raised = true,
             Hand::KillAgent => self.agent_died = self.agent_died.or(Some(at)),
+            Hand::DeleteHook(_) => self.hook_deleted = self.hook_deleted.or(Some(at)),
             _ => {}
         }
     }
@@ -223,8 +237,11 @@ impl Oracle {
                 let force = at + deadline.span();
                 let raced = before.is_some_and(|before| at.since(before) < RACE);
                 self.raced |= raced;
-                let first = self.deadline.map_or(force, |first| if raced { first.max(force) } else { first });
-                self.deadline = Some(first);
+                let known = self.deadlines.iter().find(|(of, _)| of == node).map(|(_, first)| *first);
+                let first = known.map_or(force, |first| if raced { first.max(force) } else { first });
+                self.deadlines.retain(|(of, _)| of != node);
+                self.deadlines.push((*node, first));
+                self.deadline = self.deadlines.iter().map(|(_, first)| *first).min();
                 // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
                 let exempt = raced
                     || self.purged.is_some()
@@ -246,8 +263,9 @@ impl Oracle {
                     self.broke(at, "S10", "the deadline and the longest stop do not fit before the hook ends".to_owned());
                 }
             }
-            Effect::Complete { result, verdict, .. } => {
-                let open = auto_scaling.instance(departure.instance).is_some_and(|i| i.actions.iter().any(|a| a.is_open()));
+            Effect::Complete { of, result, verdict } => {
+                let mut actions = auto_scaling.instance(departure.instance).into_iter().flat_map(|i| &i.actions);
+                let open = actions.any(|a| a.is_open() && a.hook == of.hook);
                 if *result == LifecycleResult::Continue && open {
                     self.verdict = Some((at, verdict.clone()));
                     self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
@@ -268,7 +286,20 @@ impl Oracle {
         self.registered_again.is_some_and(|again| self.first_drain.is_some_and(|drain| drain.since(again) < LOOK_AGE))
     }
 
-    fn own_node(&mut self, at: Time, node: crate::ids::NodeId, nomad: &Nomad, cast: &Cast) {
+    /// Whether an allocation landed so late that no look before the completion showed it.
+    #[must_use]
+    pub fn landed_unseen(&self) -> bool {
+        self.landed.zip(self.verdict.as_ref()).is_some_and(|(landed, (verdict, _))| *verdict < landed + LAST_LOOK)
+    }
+
+    /// Whether a job was purged that neither the worker that acts has seen nor a drain has noted.
+    fn purged_between_workers(&self) -> bool {
+        self.job_purged.is_some_and(|purged| {
+            self.actor_looked_at.is_none_or(|looked| purged <= looked) && self.first_drain.is_none_or(|drain| purged <= drain)
+        })
+    }
+
+    fn own_node(&mut self, at: Time, node: NodeId, nomad: &Nomad, cast: &Cast) {
         let instance = nomad.nodes().find(|(_, n)| n.spec.id == node).and_then(|(_, n)| n.spec.instance);
         if instance.is_some_and(|i| i != cast.instance) {
             self.broke(at, "S5", format!("node {node} is not ours"));
@@ -303,7 +334,7 @@ impl Oracle {
         }
         let Some(node) = cast.node.filter(|_| claims) else { return };
         // A purge takes the evidence out of every list; what was never listed to us cannot be known.
-        let row_gone = self.purged.is_some() || self.meddled && self.agent_died.is_some();
+        let row_gone = self.purged.is_some() || self.purged_between_workers() || self.meddled && self.agent_died.is_some();
         let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
             let group = &nomad.groups()[a.group.index()].spec.group;
             !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)

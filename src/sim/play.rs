@@ -90,12 +90,13 @@ struct Record {
 }
 
 impl Record {
-    /// What was foreseen counts as of the first drain; if there is none, of the first deregistration, or of the first write.
+    /// What was foreseen counts as of the first drain; if there is none, of the first deregistration, or of the first write. A worker
+    /// that was told a wrong time may complete, in vain, before anything was seen.
     fn wants_findings(&mut self, effects: &[Effect]) -> bool {
         let rank = |effect: &Effect| match effect {
-            Effect::Heartbeat(_) | Effect::MakeIneligible(_) => 1,
+            Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Complete { .. } => 1,
             Effect::Deregister { .. } => 2,
-            Effect::Drain { .. } | Effect::Complete { .. } => 3,
+            Effect::Drain { .. } => 3,
         };
         let most = effects.iter().map(rank).max().unwrap_or(0);
         let wants = self.foreseen_at < most;
@@ -287,7 +288,7 @@ impl<'s> Company<'s, '_> {
     fn next(&self) -> Time {
         let now = self.stage.borrow().now;
         let workers = self.alive.iter().map(|a| match a.frozen {
-            Some((from, to)) if from <= now && now < to => to.min(a.dies_at),
+            Some((from, to)) if from <= now && now < to && !a.worker.is_sending() => to.min(a.dies_at),
             _ if a.worker.has_news() => now,
             _ => a.worker.wakes().min(a.dies_at),
         });
@@ -335,7 +336,7 @@ impl<'s> Company<'s, '_> {
         let mut place = 0;
         while place < self.alive.len() {
             let one = &mut self.alive[place];
-            let frozen = one.frozen.is_some_and(|(from, to)| from <= now && now < to);
+            let frozen = !one.worker.is_sending() && one.frozen.is_some_and(|(from, to)| from <= now && now < to);
             let due = one.woken || one.worker.wakes() <= now || one.worker.has_news();
             if one.dies_at <= now {
                 self.dies(place);

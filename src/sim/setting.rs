@@ -274,7 +274,8 @@ fn number_services(nomad: &Nomad, traffic: &mut Traffic, hidden: u32) -> Vec<Vec
         services
             .map(|service| {
                 let routed = routed && matches!(service.provider, Provider::Consul | Provider::Nomad);
-                routed.then(|| traffic.ingress.add_service(group.allocations.clone()))
+                let in_consul = service.provider == Provider::Consul;
+                routed.then(|| traffic.ingress.add_service(group.allocations.clone(), in_consul))
             })
             .collect()
     };

@@ -295,7 +295,11 @@ impl Stage {
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "all others are Nomad's")]
     fn lend(&mut self, hand: Hand) {
-        self.oracle.hand(self.now, &hand);
+        // Where there is no node, what is done to it is done to nothing.
+        let of_the_node = matches!(hand, Hand::KillAgent | Hand::PurgeNode | Hand::PurgeJob | Hand::StopJob | Hand::Drain(..));
+        if self.cast.node.is_some() || !of_the_node {
+            self.oracle.hand(self.now, &hand);
+        }
         let (instance, asg) = (self.cast.instance, Arc::clone(&self.cast.asg));
         match hand {
             Hand::MachineDies => self.auto_scaling.machine_dies(instance, &mut self.balancers),

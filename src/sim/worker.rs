@@ -51,6 +51,10 @@ pub struct Worker<'s> {
     crashes: &'s RefCell<Vec<CrashPoint>>,
     effects: &'s Cell<u32>,
     dead: Cell<bool>,
+    /// When it first looked at Nomad with a token that sees.
+    first_sight: Cell<Option<Time>>,
+    /// How many calls are on their way to a server: they arrive, whatever becomes of the worker.
+    sending: Cell<u32>,
 }
 
 /// Until a time has come.
@@ -121,6 +125,8 @@ impl<'s> Worker<'s> {
             crashes,
             effects,
             dead: Cell::new(false),
+            first_sight: Cell::new(None),
+            sending: Cell::new(0),
         }
     }
 
@@ -128,6 +134,12 @@ impl<'s> Worker<'s> {
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.dead.get()
+    }
+
+    /// Whether a call of its is on its way to a server.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        0 < self.sending.get()
     }
 
     /// Before it is polled: forgets what it waited for.
@@ -181,7 +193,9 @@ impl<'s> Worker<'s> {
             let back = one_way(system, &mut stage.luck);
             (there, back, stage.weather.fate(system, write, there, &mut stage.luck))
         };
+        self.sending.set(self.sending.get() + 1);
         self.sleep_until(there).await;
+        self.sending.set(self.sending.get() - 1);
         match fate {
             Fate::Answered => {
                 let answer = ask(&mut self.stage.borrow_mut());
@@ -315,6 +329,7 @@ impl World for Worker<'_> {
         self.stop_if_dead().await;
         let answer = self
             .call(system, Some(kind), |stage| {
+                stage.oracle.actor_looked_at = self.first_sight.get();
                 stage.before_effect(departure, effect);
                 let answer = Self::take_effect(stage, departure, effect);
                 stage.tell();

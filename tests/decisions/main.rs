@@ -9,4 +9,5 @@ mod leaving;
 mod load_balancers;
 mod losses;
 mod over;
+mod proof;
 mod scene;

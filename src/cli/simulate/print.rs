@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Arguments, Named, replay};
 
-/// So many broken seeds are named; the others are only counted.
+/// So many broken seeds are named in text; JSON names all that were kept.
 const NAMED_SEEDS: usize = 10;
 
 fn a_minute(sum: &Sum) -> f64 {
@@ -168,7 +168,6 @@ fn of_driver(arguments: &Arguments, driver: Named, sum: &Sum) -> Value {
     let broken: Vec<Value> = sum
         .broken
         .iter()
-        .take(NAMED_SEEDS)
         .map(|one| json!({ "seed": one.seed, "what": what(one), "replay": replay(arguments, driver, one.seed) }))
         .collect();
     // A fault that was never drawn is worth seeing.

@@ -108,7 +108,7 @@ pub struct DrainMeta {
     pub until: Time,
     /// The longest that one of the allocations may take to stop.
     pub longest_stop: Duration,
-    /// How many allocations were in scope when the drain was sent, over ones counted.
+    /// How many allocations Nomad listed when the drain was sent, over ones and vanished ones counted.
     pub allocations: u32,
     /// Whether the instance goes to a warm pool and comes back.
     pub warm: bool,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Oracle;
 use crate::decide::{Effect, LifecycleResult, Outcome, Phase};
+use crate::ids::NodeId;
 use crate::sim::auto_scaling::AutoScaling;
 use crate::sim::nomad::{Nomad, Note};
 use crate::sim::stage::Cast;
@@ -52,7 +53,7 @@ impl Oracle {
                     self.broke(at, "S4", "it replaced a drain that an operator had begun".to_owned());
                 }
                 let ends = auto_scaling.instance(cast.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());
-                let longest = self.longest_stop(nomad, cast);
+                let longest = longest_stop(nomad, *node);
                 if ends.is_some_and(|ends| ends < at + deadline.span() + longest) && Duration::from_secs(1) < deadline.span() {
                     self.broke(at, "S10", "what stops at the deadline is not over before the hook ends".to_owned());
                 }
@@ -62,8 +63,11 @@ impl Oracle {
             }
             Effect::Complete { of, result, verdict } => {
                 self.own_hook(at, &of.hook);
-                let action = auto_scaling.instance(cast.instance).and_then(|i| i.actions.iter().find(|a| a.is_open()));
-                if let Some(began) = action.map(|a| a.began) {
+                let instance = auto_scaling.instance(cast.instance);
+                let action = instance.and_then(|i| i.actions.iter().find(|a| a.is_open()));
+                // Whom no event told counts from the activity, which begins before the hook does (D2).
+                let activity = instance.and_then(|i| i.activity.as_ref()).filter(|_| of.token.is_none()).map(|a| a.began);
+                if let Some(began) = action.map(|a| activity.map_or(a.began, |began| began.min(a.began))) {
                     self.may_say(at, began, *result, verdict, nomad, cast);
                 }
             }
@@ -85,13 +89,6 @@ impl Oracle {
         if self.detached.is_some_and(|detached| detached + known < at) {
             self.broke(at, "S5", "it was detached, and leaves no more".to_owned());
         }
-    }
-
-    /// The longest that something on the node may take to stop, poststop tasks aside.
-    fn longest_stop(&self, nomad: &Nomad, cast: &Cast) -> Duration {
-        let here = nomad.allocations().iter().filter(|a| Some(a.node) == cast.node && a.is_alive());
-        let groups = here.map(|a| &nomad.groups()[a.group.index()].spec.group).filter(|group| !group.csi_plugin);
-        groups.map(|group| group.longest_stop(Duration::ZERO)).max().unwrap_or_default()
     }
 
     fn may_say(&mut self, at: Time, began: Time, result: LifecycleResult, verdict: &Outcome, nomad: &Nomad, cast: &Cast) {
@@ -165,4 +162,11 @@ impl Oracle {
     pub(super) fn came_too_late(&self, ended: Time) -> bool {
         ended <= self.unattended_until + FIRST_HEARTBEAT
     }
+}
+
+/// The longest that something on the node may take to stop, poststop tasks aside.
+fn longest_stop(nomad: &Nomad, node: NodeId) -> Duration {
+    let here = nomad.allocations().iter().filter(|a| nomad.node(a.node).spec.id == node && a.is_alive());
+    let groups = here.map(|a| &nomad.groups()[a.group.index()].spec.group).filter(|group| !group.csi_plugin);
+    groups.map(|group| group.longest_stop(Duration::ZERO)).max().unwrap_or_default()
 }

@@ -11,6 +11,7 @@ use crate::decide::{Finding, Loss, Outcome};
 use crate::sim::faults::{Fault, Faults};
 use crate::sim::stage::Stage;
 use crate::sim::traffic::{Failed, Failure};
+use crate::time::Time;
 use std::time::Duration;
 
 /// A stop that decamp asked for this shortly before discovery went deaf could not be taken back.
@@ -79,20 +80,28 @@ fn is_foreseen(stage: &Stage, failure: &Failure, findings: &[Finding]) -> bool {
 fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Option<&Outcome>) -> bool {
     let oracle = &stage.oracle;
     // What operators and machines take away, and what nobody can read beforehand.
+    let landed_unseen = oracle.landed_unseen();
     let of_the_world = match failure.how {
+        Failed::CopyClosed | Failed::CopyDied if landed_unseen => true,
         Failed::NoTarget => faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted),
-        Failed::CutByBalancer => faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable),
+        Failed::CutByBalancer => {
+            faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
+        }
         // Two workers that drain at the same moment make an old Nomad mark too many (its bug #25979).
         Failed::NoCopy => {
             let overmarked = oracle.raced && stage.nomad.version() < crate::sim::nomad::Version::new(1, 10, 3);
-            overmarked || faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere)
+            // One copy too many makes Nomad mark one more at once.
+            overmarked || faults.has(Fault::LandsLate) || faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere)
         }
         Failed::CopyClosed => {
             let agent_dead = oracle.consul_agent_died.is_some_and(|at| at <= failure.at);
             faults.has(Fault::LeftoverRegistration) || agent_dead
         }
-        Failed::CopyDied => faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some(),
-        Failed::DoorClosed | Failed::DoorDied => oracle.delay_unknown(),
+        // What never leaves discovery is sent to until it is killed.
+        Failed::CopyDied => {
+            faults.has(Fault::LeftoverRegistration) || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some()
+        }
+        Failed::DoorClosed | Failed::DoorDied => oracle.delay_unknown() || named_by_nobody(stage, faults),
     };
     if of_the_world {
         return true;
@@ -116,8 +125,9 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     {
         return true;
     }
-    let deadline = oracle.deadline.filter(|_| matches!(outcome, Some(Outcome::Forced | Outcome::TimedOut)));
-    if oracle.forced.or(deadline).is_some_and(|at| at <= failure.at) {
+    let cut = matches!(outcome, Some(Outcome::Forced | Outcome::TimedOut | Outcome::Expired | Outcome::Interrupted));
+    let deadline = oracle.deadline.filter(|_| cut);
+    if oracle.forced.into_iter().chain(deadline).min().is_some_and(|at| at <= failure.at) {
         return true;
     }
     let named = match outcome {
@@ -137,6 +147,13 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     };
     let ended_by_us = oracle.verdict.as_ref().is_some_and(|(_, verdict)| matches!(verdict, Outcome::Departed { .. }));
     named && !ended_by_us && oracle.machine_stopped.is_some_and(|at| at <= failure.at)
+}
+
+/// EC2 takes the instance back, and the hook that named its target groups was deleted before anybody looked.
+fn named_by_nobody(stage: &Stage, faults: Faults) -> bool {
+    let oracle = &stage.oracle;
+    let before = |at: Time| oracle.looked_at.is_none_or(|looked| at <= looked);
+    faults.has(Fault::SpotInterruption) && oracle.hook_deleted.is_some_and(before)
 }
 
 fn describe(stage: &Stage, failure: &Failure) -> String {

@@ -32,6 +32,9 @@ pub struct Ingress {
     hears: Option<Time>,
     last_in_force: Time,
     phase: Time,
+    /// Which services are in Consul; the others are in Nomad's own discovery.
+    in_consul: Vec<bool>,
+    /// Whether Consul cannot be heard.
     blocked: bool,
 }
 
@@ -53,18 +56,20 @@ impl Ingress {
             hears: None,
             last_in_force: Time(0),
             phase,
+            in_consul: Vec::new(),
             blocked: false,
         }
     }
 
-    /// One more service; its number.
-    pub fn add_service(&mut self, copies: Vec<AllocationNumber>) -> usize {
+    /// One more service, in Consul or in Nomad's own discovery; its number.
+    pub fn add_service(&mut self, copies: Vec<AllocationNumber>, in_consul: bool) -> usize {
+        self.in_consul.push(in_consul);
         self.registered.push(copies.clone());
         self.known.push(copies);
         self.known.len() - 1
     }
 
-    /// Discovery cannot be heard (true), or can again.
+    /// Consul cannot be heard (true), or can again.
     pub fn block(&mut self, at: Time, blocked: bool) {
         self.advance(at);
         self.blocked = blocked;
@@ -105,18 +110,18 @@ impl Ingress {
 
     /// Lets it hear of changes, and put them in force.
     pub(super) fn advance(&mut self, to: Time) {
-        if self.blocked {
-            return;
-        }
         if let Some(due) = self.hears
             && due <= to
         {
-            let in_force = due.max(self.last_in_force + THROTTLE);
-            match (&mut self.heard, self.follows) {
-                // What was heard and not yet in force is replaced; the throttle's timer goes on.
-                (Some((_, heard)), _) => heard.clone_from(&self.registered),
-                (none, _) => *none = Some((in_force, self.registered.clone())),
-            }
+            // What was heard and not yet in force is replaced; the throttle's timer goes on.
+            let (in_force, before) = match self.heard.take() {
+                Some((in_force, heard)) => (in_force, Some(heard)),
+                None => (due.max(self.last_in_force + THROTTLE), None),
+            };
+            let heard =
+                if self.blocked { self.without_consul(before.as_ref().unwrap_or(&self.known)) } else { self.registered.clone() };
+            // Traefik skips a configuration that changes nothing; its throttle does not begin anew.
+            self.heard = (heard != self.known).then_some((in_force, heard));
             self.hears = None;
         }
         if let Some((due, _)) = &self.heard
@@ -126,6 +131,12 @@ impl Ingress {
             self.known = heard;
             self.last_in_force = due;
         }
+    }
+
+    /// What is heard while Consul is not: its services stay as they were.
+    fn without_consul(&self, before: &[Vec<AllocationNumber>]) -> Vec<Vec<AllocationNumber>> {
+        let services = self.registered.iter().zip(before).zip(&self.in_consul);
+        services.map(|((now, before), in_consul)| if *in_consul { before.clone() } else { now.clone() }).collect()
     }
 
     /// A service, and one of its copies; `None` if there are no services.
@@ -152,7 +163,7 @@ mod tests {
 
     fn with_one_copy(follows: Follows) -> (Ingress, Luck) {
         let mut ingress = Ingress::new(follows, Time(7_000));
-        ingress.add_service(vec![AllocationNumber(1)]);
+        ingress.add_service(vec![AllocationNumber(1)], true);
         (ingress, Luck::new(1))
     }
 
@@ -180,6 +191,20 @@ mod tests {
         assert_eq!(knows(&ingress), 2);
         ingress.advance(Time(102_400));
         assert_eq!(knows(&ingress), 1);
+    }
+
+    #[test]
+    fn while_consul_is_away_what_nomad_registers_is_heard_all_the_same() {
+        let (mut ingress, mut luck) = with_one_copy(Follows::Watches);
+        ingress.add_service(vec![AllocationNumber(7)], false);
+        ingress.block(Time(90_000), true);
+        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut luck);
+        ingress.leaves(Time(100_000), 1, AllocationNumber(7), &mut luck);
+        ingress.advance(Time(100_300));
+        assert_eq!(ingress.copies().collect::<Vec<_>>(), [(0, AllocationNumber(1))]);
+        ingress.block(Time(200_000), false);
+        ingress.advance(Time(200_300));
+        assert_eq!(knows(&ingress), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::{Worker, versions_of};
-use crate::decide::{Departure, NodeStatus, Nomad, Part, Registrations, Showing, Snapshot, System, Unseen};
+use crate::decide::{Departure, NodeStatus, Nomad, NomadSight, Part, Registrations, Showing, Snapshot, System, Unseen};
 use crate::ids::TargetGroupArn;
 use crate::sim::load_balancers::Known;
 use crate::sim::nomad::Read;
@@ -92,7 +92,10 @@ impl Worker<'_> {
             .call(System::Nomad, None, |s| {
                 let token = s.cast.nomad_token.clone();
                 s.nomad.may_read(&token, read)?;
-                s.oracle.looked = true;
+                if token.sight() == NomadSight::Full {
+                    s.oracle.looked_at.get_or_insert(s.now);
+                    self.first_sight.set(self.first_sight.get().or(Some(s.now)));
+                }
                 self.looked.set((versions_of(s).0, self.looked.get().1));
                 let ids: Vec<_> = s.nomad.nodes_of(instance).collect();
                 let mut nodes = Vec::with_capacity(ids.len());

@@ -1,0 +1,114 @@
+//! What proves nothing: lists that a blind token was shown, answers that never came, a row that a purge took away. (D2, D5, D9.)
+
+use decamp::decide::{Cause, ClientStatus, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Outcome, Part, Refusal};
+
+use crate::asked::{completion, drain, ended, why, writes};
+use crate::facts::{API, INGRESS, SHOP, secs};
+use crate::scene::{Scene, calm, draining, over, released};
+
+/// Nothing is left, and the completion is not answered.
+fn unanswered() -> Scene {
+    let mut scene = over(|_| ());
+    let decision = scene.until_no_heartbeat();
+    assert!(writes(&decision, EffectKind::Complete), "{decision:?}");
+    scene.refuse(&decision, &Refusal::Away("no answer".into()));
+    scene.lifecycle = Lifecycle::Past;
+    scene
+}
+
+#[test]
+fn a_completion_that_was_not_answered_has_landed_if_the_hook_could_not_have_run_out_yet() {
+    let mut scene = unanswered();
+    scene.pass(5);
+    assert_eq!(ended(&scene.next()), Some(&Outcome::Departed { waiting_for: None }));
+}
+
+#[test]
+fn a_completion_that_was_not_answered_claims_nothing_once_the_hook_may_have_run_out_by_itself() {
+    let mut scene = unanswered();
+    let timeout = scene.budget().heartbeat_timeout;
+    scene.now = scene.now + timeout + secs(1);
+    scene.look(&Part::Lifecycle);
+    assert_eq!(ended(&scene.next()), Some(&Outcome::Expired));
+}
+
+#[test]
+fn a_token_that_sees_too_little_does_not_prove_that_there_is_no_node() {
+    let mut scene = calm();
+    scene.sight = NomadSight::Short("node { policy = \"write\" } is missing".into());
+    scene.nomad.nodes.clear();
+    for _ in 0..8 {
+        let decision = scene.next();
+        scene.obey(&decision);
+        scene.targets_leave();
+        scene.pass(10);
+        scene.look(&Part::Nomad);
+    }
+    scene.now = scene.budget().end;
+    assert_eq!(completion(&scene.until_no_heartbeat()).1, Outcome::TimedOut);
+}
+
+#[test]
+fn what_a_token_was_shown_before_it_could_see_is_looked_at_again() {
+    let mut scene = released(|scene| scene.sight = NomadSight::Short("namespace \"*\" is missing".into()));
+    let all = scene.nomad.clone();
+    scene.node().allocations = Vec::new().into();
+    scene.consul.services = Vec::new().into();
+    scene.look(&Part::Nomad);
+    scene.nomad = all;
+    scene.sight = NomadSight::Full;
+    scene.pass(61);
+    scene.look(&Part::NomadSight);
+    let decision = scene.until_it_writes(EffectKind::Drain);
+    assert_eq!(why(&decision), "work-left");
+}
+
+#[test]
+fn a_drain_notes_what_had_vanished_before_it_for_whoever_comes_next() {
+    let listed = drain(&released(|_| ()).until_it_writes(EffectKind::Drain)).2.allocations;
+    let mut scene = released(|_| ());
+    scene.purge(API);
+    scene.news_from_nomad();
+    assert_eq!(drain(&scene.until_it_writes(EffectKind::Drain)).2.allocations, listed);
+}
+
+#[test]
+fn what_was_lost_before_we_came_counts_again_when_its_agent_dies() {
+    let mut scene = over(|scene| scene.allocation(SHOP, |a| a.client = ClientStatus::Lost));
+    scene.pass(60);
+    scene.node().status = NodeStatus::Down;
+    scene.allocation(SHOP, |a| a.client = ClientStatus::Lost);
+    scene.news_from_nomad();
+    let decision = scene.until_no_heartbeat();
+    assert_eq!((ended(&decision), why(&decision)), (None, "agent-dead"), "{decision:?}");
+}
+
+#[test]
+fn registrations_are_looked_for_although_a_purge_took_every_row_away() {
+    let mut scene = calm();
+    scene.allocations(|a| a.client = ClientStatus::Complete);
+    scene.until_it_writes(EffectKind::Deregister);
+    scene.node().allocations = Vec::new().into();
+    scene.news_from_nomad();
+    for _ in 0..6 {
+        let decision = scene.next();
+        assert!(!writes(&decision, EffectKind::Complete), "they are still registered: {decision:?}");
+        scene.obey(&decision);
+        scene.targets_leave();
+        scene.pass(12);
+    }
+    assert_eq!(why(&scene.until_no_heartbeat()), "still-registered");
+}
+
+#[test]
+fn a_spot_interruption_that_was_noticed_late_is_foreseen_to_cut_what_it_would_have_had_time_for() {
+    let interrupted = |left: u64| {
+        let mut scene = draining(|_| ());
+        scene.departure.cause = Cause::Interruption { at: scene.now + secs(left) };
+        scene.allocation(INGRESS, |a| a.client = ClientStatus::Complete);
+        scene.allocations(|a| a.client = ClientStatus::Running);
+        scene.news_from_nomad();
+        scene.foreseen().iter().any(|finding| finding.loss == Loss::Interrupted)
+    };
+    assert_eq!((interrupted(115), interrupted(45)), (false, true));
+}
