@@ -42,7 +42,7 @@ const LAST_LOOK: Duration = Duration::from_secs(5);
 /// together come before all looks, and those before the shortest wait.
 #[must_use]
 pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
-    let scope = &Scope { departure, seen, policy };
+    let scope = &Scope::new(departure, seen, policy);
     let budget = &Budget::of(departure, seen, policy);
     if let Some(decision) = leaving::ended(scope, budget, now) {
         return decision;
@@ -193,7 +193,7 @@ fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool) -> Outcome {
 fn was_forced(scope: &Scope<'_>) -> bool {
     let forced = |node: &Node| {
         let meta = node.last_drain.as_ref().and_then(|d| d.meta.as_ref());
-        meta.is_some_and(|meta| meta.phase == Phase::Forced && meta.action == scope.departure.mark())
+        meta.is_some_and(|meta| meta.phase == Phase::Forced && meta.action == *scope.mark())
     };
     scope.seen.history.cut_by_deadline
         || scope.seen.history.drains.iter().any(|d| d.phase == Phase::Forced)

@@ -4,6 +4,10 @@ mod cli;
 
 use std::process::ExitCode;
 
+/// A simulated departure makes and drops thousands of small things: with the system's allocator it takes a ninth longer.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }

@@ -69,7 +69,7 @@ fn summary(played: &Played) -> (u64, String, Option<String>, u64, u32) {
 }
 
 fn crashing(seed: u64, crashes: Vec<CrashPoint>) -> Played {
-    play(&Driver::Decamp, &Play { seed, faults: Faults::NONE, crashes, trace: false })
+    play(&Driver::Decamp, &Play { seed, crashes, ..Play::default() })
 }
 
 /// What must be the same however often a worker was killed.

@@ -13,6 +13,8 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_secs(12);
 /// How much later than our timer Elastic Load Balancing may take a target off its list.
 const LAGS: Duration = Duration::from_secs(5);
+/// The list may lag our own timer by this much: it is looked at every second then, and its attributes are not doubted.
+const LIST_LAGS: Duration = Duration::from_secs(2);
 /// How long after its delay a target that still reads `draining` is believed (fault 30).
 const DRAINING_GRACE: Duration = Duration::from_secs(15);
 
@@ -160,7 +162,8 @@ fn after_deregistration(
     let delayed = || Reason::LoadBalancerDelay { group: balancer.arn.clone(), until: release };
     if now < release {
         // What somebody else deregistered may be absent earlier than we must assume.
-        let next = if balancer.deregistered.is_none() && draining { (seen_at + LOOK_EVERY).min(release) } else { release };
+        let every = LOOK_EVERY.min(delay / 4).max(Duration::from_secs(1));
+        let next = if balancer.deregistered.is_none() && draining { (seen_at + every).min(release) } else { release };
         if next <= now {
             return state(Step::Look(vec![look(false)], Reason::MustConfirm), false);
         }
@@ -168,9 +171,10 @@ fn after_deregistration(
     }
     if draining && now < release + DRAINING_GRACE {
         // An operator may have raised the delay meanwhile (fault 37): its attributes are read again.
-        let next = retry_at(seen_at, 3);
+        let lagging = seen_at < release + LIST_LAGS;
+        let next = retry_at(seen_at, if lagging { 1 } else { 3 });
         let step = if seen_at < release || next <= now {
-            Step::Look(vec![look(seen_at >= release)], Reason::MustConfirm)
+            Step::Look(vec![look(!lagging)], Reason::MustConfirm)
         } else {
             Step::wait(next, delayed())
         };
@@ -223,17 +227,18 @@ pub(super) fn may_drain_beside_the_delay(scope: &Scope<'_>, release: Time, now: 
     if !scope.policy.overlap || scope.seen.nomad.now().is_none() {
         return false;
     }
-    let mut targets = scope.our_targets().peekable();
-    if targets.peek().is_none() {
+    let listed = scope.our_targets().map(|(_, target)| target.port);
+    let mut ports = listed.chain(scope.seen.balancers.iter().flat_map(|b| b.ports.iter().copied())).peekable();
+    if ports.peek().is_none() {
         // They were gone before we looked: which ports they had is not known.
         return false;
     }
-    targets.all(|(_, target)| {
+    ports.all(|port| {
         let mut serving = scope
             .nodes()
             .iter()
             .flat_map(|node| node.allocations.iter())
-            .filter(|a| !a.client.is_over() && a.ports.contains(&target.port))
+            .filter(|a| !a.client.is_over() && a.ports.contains(&port))
             .peekable();
         serving.peek().is_some()
             && serving.all(|a| a.wanted && (a.group.kind == JobKind::System || release <= now + a.group.serves_on()))

@@ -49,6 +49,8 @@ pub enum Loss {
     CutAtDeadline,
     /// The drain cannot move it before the deadline, and then all of it at once.
     NeverMigrates,
+    /// No load balancer is known that the instance could be taken out of, and something on it serves one.
+    NoTargetGroup,
     /// What a departure needs does not fit into the hook.
     DoesNotFit,
     /// EC2 takes the instance back before it can be left in order.
@@ -109,7 +111,7 @@ const REPLACEMENT: Duration = Duration::from_secs(15);
 /// Every setting in the snapshot that will cost requests in this departure. Pure; one finding for each (rule, object).
 #[must_use]
 pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<Finding> {
-    let scope = &Scope { departure, seen, policy };
+    let scope = &Scope::new(departure, seen, policy);
     let budget = &Budget::of(departure, seen, policy);
     let forgets = ingress_forgets(seen, policy);
     let mut findings = Vec::new();
@@ -118,6 +120,7 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
         findings.extend(of_a_drain(allocation));
     }
     findings.extend(of_an_interruption(scope, budget));
+    findings.extend(of_no_group(scope));
     let groups = seen.balancers.iter().filter_map(|b| b.sight.last());
     findings.extend(groups.filter_map(|group| of_a_group(group, policy)));
     findings.extend(budget.misfits().into_iter().map(|why| Finding {
@@ -277,6 +280,21 @@ fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
         needed: plain(needed),
         why: "load balancers and migrations need longer than a spot interruption leaves".to_owned(),
         line: "capacity_rebalance = true".to_owned(),
+    })
+}
+
+/// An ingress that no known load balancer sends to: most likely one does that is neither attached nor named.
+fn of_no_group(scope: &Scope<'_>) -> Option<Finding> {
+    scope.seen.group.last()?;
+    let ingress = scope.all_left().find(|a| a.group.ingress.is_some())?;
+    super::balancers::groups(scope).is_empty().then(|| Finding {
+        layer: Layer::LoadBalancer,
+        loss: Loss::NoTargetGroup,
+        object: ingress.group.title().into(),
+        value: "no target group, attached or named".to_owned(),
+        needed: "every target group that holds the instance".to_owned(),
+        why: "a load balancer that is not known is not left: it sends to the instance until that is gone".to_owned(),
+        line: "notification_metadata = jsonencode({ target_groups = [aws_lb_target_group.this.arn] })".to_owned(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Nomad's part: keep new work off, drain in phases, shake a hung drain loose, force what is late (D1, D3, D4).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::balancers::{Balancing, may_drain_beside_the_delay};
@@ -153,7 +154,7 @@ fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &N
 fn ours<'n>(scope: &Scope<'_>, budget: &Budget, node: &'n Node) -> Option<&'n LastDrain> {
     node.last_drain.as_ref().filter(|last| {
         // An instance back from a warm pool carries the mark of its last departure; that one's end is long past.
-        last.meta.as_ref().is_some_and(|meta| meta.action == scope.departure.mark() && budget.began < meta.until)
+        last.meta.as_ref().is_some_and(|meta| meta.action == *scope.mark() && budget.began < meta.until)
     })
 }
 
@@ -180,7 +181,8 @@ fn shake_loose(drain: &Sending<'_>, force_deadline: Option<Time>) -> Step {
     let looked = scope.seen.nomad.at().unwrap_or(since);
     if looked < since + HUNG_AFTER {
         if now < since + HUNG_AFTER {
-            return Step::wait(since + HUNG_AFTER, Reason::DrainHangs);
+            // Most drains look so for a moment; two looks apart tell.
+            return Step::wait(since + HUNG_AFTER, Reason::MustConfirm);
         }
         return look_again(&scope.seen.nomad, Part::Nomad, System::Nomad, now, Reason::DrainHangs);
     }
@@ -262,7 +264,7 @@ impl Sending<'_> {
 
     fn send(&self, phase: Phase, deadline: WholeSeconds, reason: Reason) -> Step {
         let meta = DrainMeta {
-            action: self.scope.departure.mark(),
+            action: Arc::clone(self.scope.mark()),
             phase,
             until: self.until(),
             longest_stop: self.budget.longest_stop,

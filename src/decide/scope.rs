@@ -4,6 +4,8 @@ use super::snapshot::{Allocation, JobKind, Node, Provider, Snapshot, Target, Tar
 use super::{Departure, Policy};
 use crate::ids::{AllocationId, TargetId};
 use crate::time::Time;
+use std::cell::OnceCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An agent that lives finds its row gone at its next heartbeat, and registers anew: eligible, with what it still runs.
@@ -17,9 +19,21 @@ pub(super) struct Scope<'a> {
     pub(super) departure: &'a Departure,
     pub(super) seen: &'a Snapshot,
     pub(super) policy: &'a Policy,
+    mark: OnceCell<Arc<str>>,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(departure: &'a Departure, seen: &'a Snapshot, policy: &'a Policy) -> Self {
+        Self { departure, seen, policy, mark: OnceCell::new() }
+    }
 }
 
 impl Scope<'_> {
+    /// The mark that this departure's drains carry: reckoned once a decision, and only if a drain is there to be compared.
+    pub(super) fn mark(&self) -> &Arc<str> {
+        self.mark.get_or_init(|| self.departure.mark())
+    }
+
     /// Whether an allocation must be over before the instance may go. What was lost before we came is given up only while its
     /// agent is there, which then has stopped it (D5).
     fn counts(&self, node: &Node, allocation: &Allocation) -> bool {
@@ -89,7 +103,7 @@ impl Scope<'_> {
         let noted = self.nodes().iter().filter_map(|node| {
             let meta = node.last_drain.as_ref()?.meta.as_ref()?;
             let listed = u32::try_from(node.allocations.len()).unwrap_or(u32::MAX);
-            let ours = meta.action == self.departure.mark() && !history.drains.iter().any(|d| d.node == node.id);
+            let ours = meta.action == *self.mark() && !history.drains.iter().any(|d| d.node == node.id);
             (ours && listed < meta.allocations).then(|| (first + meta.longest_stop + LEARNS_WITHIN, None))
         });
         unlisted.chain(noted).max_by_key(|(until, _)| *until)

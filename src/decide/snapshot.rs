@@ -79,6 +79,8 @@ pub struct Balancer {
     pub deregistrations: u32,
     /// A deregistration of ours that was not answered: when it was given up, and what it named. It may have worked.
     pub unanswered: Option<(Time, Vec<(TargetId, u16)>)>,
+    /// The ports of what this run deregistered: a target leaves the list some time, and what serves it stays.
+    pub ports: Vec<u16>,
     /// Targets that read `draining` at the last look, and the first look of the row in which each did.
     pub draining: Vec<(TargetId, u16, Time)>,
 }
@@ -173,6 +175,7 @@ impl Snapshot {
                 let balancer = self.balancer_mut(group);
                 balancer.sight.expire();
                 if answer.is_ok() {
+                    balancer.ports.extend(targets.iter().map(|t| t.port));
                     balancer.deregistered = Some(answered);
                     balancer.deregistrations += 1;
                 } else {
@@ -194,6 +197,7 @@ impl Snapshot {
                     deregistered: None,
                     first_look: None,
                     deregistrations: 0,
+                    ports: Vec::new(),
                     draining: Vec::new(),
                     unanswered: None,
                 });

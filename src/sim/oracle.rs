@@ -1,28 +1,26 @@
 //! The judge: what must hold whatever happens, checked at every effect and every event against the truth.
 
+mod departed;
 mod promises;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::promises::Bounds;
 use super::auto_scaling::{AutoScaling, Ending, Happening};
 use super::consul::Consul;
-use super::event::{AllocationNumber, Event, What};
+use super::event::{Event, What};
 use super::load_balancers::LoadBalancers;
 use super::nomad::{Life, Nomad};
 use super::stage::{Calls, Cast, Hand};
 use super::traffic::Traffic;
 use super::weather::Weather;
-use crate::decide::{Departure, Effect, JobKind, LifecycleResult, Outcome, Phase};
+use crate::decide::{Departure, Effect, LifecycleResult, Outcome, Phase};
 use crate::ids::{NodeId, TargetId};
 use crate::time::Time;
 
 /// A call's time-out and a second for rounding: how much later than the first of our deadlines another may be (D3).
 const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
 
-/// After this a registration of what is over is named, and no longer waited for (D8).
-const LEFTOVER_WAIT: Duration = Duration::from_mins(9);
 /// How old a look at the load balancers may be when something is stopped, a call's time-out, and the longest that routing lags: what
 /// another worker deregistered meanwhile is gone from every list, and still routed to.
 const LOOK_AGE: Duration = Duration::from_secs(190);
@@ -65,7 +63,7 @@ pub struct Oracle {
     pub first_drain: Option<Time>,
     /// When decamp last told Nomad to stop something.
     pub last_drain: Option<Time>,
-    /// When decamp told Nomad to stop something, each time.
+    /// When decamp told Nomad to stop services, each time.
     pub drain_times: Vec<Time>,
     /// Whether EC2 takes the instance back.
     pub interrupted: bool,
@@ -228,7 +226,10 @@ impl Oracle {
                 }
                 self.first_drain.get_or_insert(at);
                 let before = self.last_drain.replace(at);
-                self.drain_times.push(at);
+                // One that is sent again stops system jobs alone (D4).
+                if meta.phase != Phase::Resent {
+                    self.drain_times.push(at);
+                }
                 self.interrupted |= matches!(departure.cause, crate::decide::Cause::Interruption { .. });
                 // A drain that begins when there is no time left is a force by another name.
                 if meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1) {
@@ -292,71 +293,11 @@ impl Oracle {
         self.landed.zip(self.verdict.as_ref()).is_some_and(|(landed, (verdict, _))| *verdict < landed + LAST_LOOK)
     }
 
-    /// Whether a job was purged that neither the worker that acts has seen nor a drain has noted.
-    fn purged_between_workers(&self) -> bool {
-        self.job_purged.is_some_and(|purged| {
-            self.actor_looked_at.is_none_or(|looked| purged <= looked) && self.first_drain.is_none_or(|drain| purged <= drain)
-        })
-    }
-
     fn own_node(&mut self, at: Time, node: NodeId, nomad: &Nomad, cast: &Cast) {
         let instance = nomad.nodes().find(|(_, n)| n.spec.id == node).and_then(|(_, n)| n.spec.instance);
         if instance.is_some_and(|i| i != cast.instance) {
             self.broke(at, "S5", format!("node {node} is not ours"));
         }
-    }
-
-    /// S3: what is said to be gone is gone.
-    fn complete_implies_drained(
-        &mut self,
-        at: Time,
-        verdict: &Outcome,
-        nomad: &Nomad,
-        consul: &Consul,
-        balancers: &LoadBalancers,
-        cast: &Cast,
-    ) {
-        let claims_registrations = matches!(verdict, Outcome::Departed { .. });
-        let claims = claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed);
-        if claims && cast.node.is_none() && !nomad.nodes().any(|(_, n)| n.spec.instance == Some(cast.instance)) {
-            self.broke(at, "S3", "there is no node, and it says departed".to_owned());
-        }
-        if !claims && *verdict != Outcome::NoNode {
-            return;
-        }
-        for arn in &cast.fronts {
-            let registered = balancers.listed_until(arn, cast.instance) == Some(Time::NEVER);
-            let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(cast.instance));
-            let raced = self.registered_again.is_some_and(|again| at.since(again) < LOOK_AGE);
-            if (registered || routed) && !raced && !self.delay_unknown() {
-                self.broke(at, "S3", format!("{} still routes to it", arn.name()));
-            }
-        }
-        let Some(node) = cast.node.filter(|_| claims) else { return };
-        // A purge takes the evidence out of every list; what was never listed to us cannot be known.
-        let row_gone = self.purged.is_some() || self.purged_between_workers() || self.meddled && self.agent_died.is_some();
-        let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
-            let group = &nomad.groups()[a.group.index()].spec.group;
-            !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
-        });
-        if let Some((_, allocation)) = alive.filter(|_| !row_gone) {
-            let title = nomad.groups()[allocation.group.index()].spec.group.title();
-            self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
-        }
-        let leftover = self.last_over.is_some_and(|over| LEFTOVER_WAIT <= at.since(over));
-        if claims_registrations && consul.agent_lives(cast.consul_node) && !leftover && !row_gone {
-            let state = consul.node(cast.consul_node);
-            let left = state.entries().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
-            if let Some(entry) = left {
-                let name = Arc::clone(&entry.name);
-                self.broke(at, "S3", format!("{name} is still registered and passing"));
-            }
-        }
-    }
-
-    fn counts(&self, allocation: AllocationNumber, nomad: &Nomad) -> bool {
-        let group = &nomad.groups()[nomad.allocation(allocation).group.index()].spec.group;
-        !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
     }
 
     /// L4: no wait costs more than a call a second and worker, and the departure itself a hundred.

@@ -39,6 +39,8 @@ pub struct Play {
     pub seed: u64,
     /// What goes wrong.
     pub faults: Faults,
+    /// Which run of the same cluster: 0 is the seed's own.
+    pub again: u64,
     /// Where workers are killed, beside what the faults say.
     pub crashes: Vec<CrashPoint>,
     /// Whether to keep a line for each decision.
@@ -161,7 +163,7 @@ struct Alive<'s> {
 #[must_use]
 pub fn play(driver: &Driver, play: &Play) -> Played {
     let Setting { mut stage, faults, policy, heartbeat_timeout, balancer_floor, service_group, luck } =
-        setting::draw(play.seed, play.faults);
+        setting::draw(play.seed, play.faults, play.again);
     stage.oracle.leaves_system_jobs = policy.ignore_system_jobs;
     stage.oracle.bounds = crate::sim::oracle::Bounds {
         max_departure: policy.max_departure,

@@ -77,9 +77,9 @@ enum Behind {
     Host,
 }
 
-/// Draws a setting.
+/// Draws a setting. `again` is another run of the same cluster: its requests, its timings and its polls fall otherwise.
 #[must_use]
-pub fn draw(seed: u64, faults: Faults) -> Setting {
+pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let mut luck = Luck::new(seed ^ 0x000d_eca3_9000_0001);
     let instance = InstanceId::from_number(0xabc_0000 + seed % 0xffff);
     let secs = Duration::from_secs;
@@ -217,8 +217,10 @@ pub fn draw(seed: u64, faults: Faults) -> Setting {
     let follows = if faults.has(Fault::IngressPolls) { Follows::Polls(secs(15)) } else { Follows::Watches };
     let gap = Duration::from_millis(900 + luck.below(2200));
     let front_arns: Vec<TargetGroupArn> = fronts.iter().map(|(arn, _)| arn.clone()).collect();
-    let mut traffic = Traffic::new(BEGIN, Luck::new(luck.bits()), front_arns.clone(), ours.to_vec(), gap, LONGEST_REQUEST);
-    traffic.ingress = Ingress::new(follows, Time(BEGIN.0 - luck.below(15_000)));
+    let mut otherwise = Luck::new(again);
+    let mut anew = |bits: u64| Luck::new(if again == 0 { bits } else { bits ^ otherwise.bits() });
+    let mut traffic = Traffic::new(BEGIN, anew(luck.bits()), front_arns.clone(), ours.to_vec(), gap, LONGEST_REQUEST);
+    traffic.ingress = Ingress::new(follows, Time(BEGIN.0 - anew(luck.bits()).below(15_000)));
     for place in 0..fronts.len() {
         let is_ingress = matches!(behind, Behind::SystemIngress | Behind::ServiceIngress);
         for port in [8080, 8443] {
@@ -246,7 +248,7 @@ pub fn draw(seed: u64, faults: Faults) -> Setting {
         // Every other blind token is blind in Consul as well: its answers are filtered, and empty.
         consul_token: if faults.has(Fault::BlindToken) && seed % 4 < 2 { consul::Token::NodesOnly } else { consul::Token::Full },
     };
-    let mut stage = Stage::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, Luck::new(luck.bits()), cast);
+    let mut stage = Stage::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, anew(luck.bits()), cast);
     stage.number_services(numbers);
     let all: Vec<AllocationNumber> = (0..).zip(stage.nomad.allocations()).map(|(n, _)| AllocationNumber(n)).collect();
     for number in all {

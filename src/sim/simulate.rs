@@ -1,10 +1,12 @@
 //! Many departures, on all cores: each draws its cluster and its faults from its seed, is played, and is added up.
 
+mod alarms;
 mod sum;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+pub use self::alarms::{Alarms, false_alarms};
 pub use self::sum::{Broken, Sum};
 use super::drivers::Driver;
 use super::faults::{Fault, Faults};
@@ -62,7 +64,7 @@ pub fn faults_of(seed: u64, draw: Draw) -> Faults {
 /// Plays one seed, as the simulation does.
 #[must_use]
 pub fn play_seed(seed: u64, draw: Draw, driver: &Driver, trace: bool) -> Played {
-    play(driver, &Play { seed, faults: faults_of(seed, draw), crashes: Vec::new(), trace })
+    play(driver, &Play { seed, faults: faults_of(seed, draw), trace, ..Play::default() })
 }
 
 /// Simulates on all cores. `progress` hears how many departures are done, now and then, on the calling thread.

@@ -188,3 +188,19 @@ fn a_service_in_nomads_own_discovery_is_judged_alike() {
     };
     assert_eq!(kinds(change), [(Layer::Service, Loss::LeavesBeforeForgotten)]);
 }
+
+#[test]
+fn an_ingress_that_no_known_load_balancer_sends_to_is_named() {
+    let nowhere = |scene: &mut Scene| {
+        scene.group.attached = Vec::new();
+        scene.group.hooks.iter_mut().for_each(|hook| hook.target_groups = Vec::new());
+    };
+    let findings = foreseen(nowhere);
+    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!((finding.layer, finding.loss, &*finding.object), (Layer::LoadBalancer, Loss::NoTargetGroup, "traefik/group"));
+    let named = |scene: &mut Scene| {
+        nowhere(scene);
+        scene.policy.target_groups = vec![attached()];
+    };
+    assert_eq!(kinds(named), []);
+}

@@ -200,7 +200,7 @@ impl Story {
     /// Plays it with this seed.
     pub(crate) fn play(&self, seed: u64) -> Played {
         let faults = self.faults.iter().copied().fold(Faults::NONE, Faults::with);
-        play(&Driver::Decamp, &Play { seed, faults, crashes: self.crash.into_iter().collect(), trace: true })
+        play(&Driver::Decamp, &Play { seed, faults, crashes: self.crash.into_iter().collect(), trace: true, ..Play::default() })
     }
 
     /// As it is kept.

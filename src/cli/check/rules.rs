@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp::decide::{
-    Budget, Finding, Hook, Layer, Lifecycle, Loss, NodeStatus, NomadSight, Snapshot, TaskGroup, foreseen_losses,
+    Budget, Finding, Hook, Layer, Lifecycle, Loss, Node, NodeStatus, NomadSight, Snapshot, TaskGroup, foreseen_losses,
 };
 use decamp::ids::NodeId;
 use decamp::time::plain;
@@ -288,7 +288,9 @@ fn of_nodes(read: &Read<'_>) -> Vec<Notice> {
                     let value = format!("node {} {:?}", node.name, node.status).to_lowercase();
                     say(Warning, [&value, "ready", "what runs on it cannot be stopped or seen", "# look after its Nomad agent"]);
                 }
-                for node in nomad.nodes.iter().filter(|node| node.drain.is_some()) {
+                // A drain of decamp's own belongs to a departure under way: to cancel it would be wrong advice.
+                let ours = |node: &&Node| node.last_drain.as_ref().is_some_and(|last| last.meta.is_some());
+                for node in nomad.nodes.iter().filter(|node| node.drain.is_some() && !ours(node)) {
                     let value = format!("node {} is draining", node.name);
                     say(
                         Warning,

@@ -17,6 +17,9 @@ use std::time::Duration;
 /// A stop that decamp asked for this shortly before discovery went deaf could not be taken back.
 const IN_FLIGHT: Duration = Duration::from_secs(15);
 
+/// Nomad batches what it tells to stop for a second (facts, section 2.1).
+const STOPS_AFTER: Duration = Duration::from_secs(1);
+
 /// All requests of a departure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Judged {
@@ -30,6 +33,8 @@ pub struct Judged {
     pub foreseen: u64,
     /// Failed by the world.
     pub worlds: u64,
+    /// Which of the findings cost a request, a bit each, in their order.
+    pub costly: u64,
     /// The first one that is attributable, in words.
     pub example: Option<String>,
 }
@@ -39,7 +44,9 @@ pub(super) fn judge(stage: &mut Stage, faults: Faults, told: bool, outcome: Opti
     let failures = std::mem::take(&mut stage.traffic.failures);
     let mut judged = Judged { sent: stage.traffic.sent, failed: failures.len() as u64, ..Judged::default() };
     for failure in failures {
-        if is_foreseen(stage, &failure, findings) {
+        let foreseen_by = foreseen_by(stage, &failure, findings);
+        judged.costly |= foreseen_by;
+        if foreseen_by != 0 {
             judged.foreseen += 1;
         } else if !told || is_the_worlds(stage, faults, &failure, outcome) {
             judged.worlds += 1;
@@ -60,10 +67,11 @@ fn title(stage: &Stage, failure: &Failure) -> Option<String> {
     Some(stage.nomad.groups()[group.index()].spec.group.title())
 }
 
-fn is_foreseen(stage: &Stage, failure: &Failure, findings: &[Finding]) -> bool {
+/// The findings that name what failed and how, a bit each.
+fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
     let title = title(stage, failure);
     let front = stage.cast.fronts.get(failure.front).map(crate::ids::TargetGroupArn::name);
-    findings.iter().any(|finding| {
+    let names_it = |finding: &Finding| {
         let at_group = title.as_deref() == Some(&*finding.object);
         match (failure.how, finding.loss) {
             (Failed::CopyClosed, Loss::LeavesBeforeForgotten | Loss::NoCopyLeft) => at_group,
@@ -74,7 +82,9 @@ fn is_foreseen(stage: &Stage, failure: &Failure, findings: &[Finding]) -> bool {
             (_, Loss::Interrupted) => true,
             _ => false,
         }
-    })
+    };
+    // Nobody reads more findings than a word has bits.
+    findings.iter().take(64).enumerate().filter(|(_, f)| names_it(f)).fold(0, |bits, (place, _)| bits | 1 << place)
 }
 
 fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Option<&Outcome>) -> bool {
@@ -121,7 +131,7 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     }
     if let Some(deaf) = oracle.deaf_since
         && deaf <= failure.at
-        && !oracle.drain_times.iter().any(|drain| deaf + IN_FLIGHT < *drain && *drain <= failure.at)
+        && !oracle.drain_times.iter().any(|drain| deaf + IN_FLIGHT < *drain && *drain + STOPS_AFTER <= failure.at)
     {
         return true;
     }
