@@ -83,6 +83,11 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
             return Decision { action: Action::End(outcome), reason: Reason::NoSight(missing.clone()) };
         }
         if seen.nomad_sight.at().is_none() {
+            // A token that Nomad refuses, fetched anew as well, will not see more by waiting.
+            if let Some(Unseen::Denied(why)) = seen.nomad_sight.blind().map(|blind| &blind.why) {
+                let outcome = Outcome::Refused { why: why.clone() };
+                return Decision { action: Action::End(outcome), reason: Reason::NoSight(why.clone()) };
+            }
             return among(vec![heartbeat, sight], now);
         }
     }

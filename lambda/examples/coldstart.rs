@@ -3,19 +3,39 @@
 
 #[path = "../tests/runtime/mod.rs"]
 mod runtime;
+#[path = "../tests/departure/walk.rs"]
+mod walk;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use decamp::sim::sandbox::{self, ACCOUNT, ASG, HOOK, REGION};
 use runtime::{Answer, Function, Ruin};
+use serde_json::json;
 
-#[tokio::main(flavor = "current_thread")]
+const TIME: Duration = Duration::from_secs(10);
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let binary: PathBuf = arguments.next().context("name the binary")?.into();
     let runs: usize = arguments.next().map_or(Ok(100), |runs| runs.parse()).context("the second argument is a number of runs")?;
     let size = std::fs::metadata(&binary).with_context(|| format!("read {}", binary.display()))?.len();
+    println!("binary                     {:>8.2} MB", size as f64 / 1e6);
+    test_notification(&binary, runs).await?;
+    first_event(&binary, runs).await?;
+    let walked = walk::walk_out(&binary).await;
+    let resident = walked.resident.context("this machine does not tell a process's peak resident size")?;
+    anyhow::ensure!(walked.printed.contains("departed"), "it ended otherwise:\n{}", walked.printed);
+    let requests = walked.sandbox.shared.look(|stage| stage.more())["requests"].clone();
+    println!("peak resident, departure   {:>8.1} MiB", resident as f64 / 1024.0);
+    println!("that departure             {:>8.1} s, {} passes, requests {requests}", walked.took.as_secs_f64(), walked.passes);
+    Ok(())
+}
+
+/// What needs no call at all: the start itself.
+async fn test_notification(binary: &Path, runs: usize) -> anyhow::Result<()> {
     let ruin = Ruin::start().await;
     let settings = [
         ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
@@ -25,25 +45,46 @@ async fn main() -> anyhow::Result<()> {
         ("CONSUL_HTTP_ADDR", &*ruin.url),
         ("DECAMP_GROUPS", "workers"),
     ];
-    let (mut asked, mut answered, mut resident) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut asked, mut answered) = (Vec::new(), Vec::new());
     for _ in 0..runs {
         let began = Instant::now();
-        let mut function = Function::start(&binary, &settings).await;
-        let answer = function.invoke("{\"Event\":\"autoscaling:TEST_NOTIFICATION\"}", Duration::from_secs(10)).await;
+        let mut function = Function::start(binary, &settings).await;
+        let answer = function.invoke("{\"Event\":\"autoscaling:TEST_NOTIFICATION\"}", TIME).await;
         answered.push(began.elapsed());
         anyhow::ensure!(matches!(answer, Answer::Response(_)), "the function answered {answer:?}");
         asked.push(function.asked_after().context("it asked for its event")?);
-        resident.extend(function.most_resident());
         function.end().await;
     }
     anyhow::ensure!(ruin.asked().is_empty(), "a test notification needs no call");
-    println!("binary                     {:>8.2} MB", size as f64 / 1e6);
     print_spans("exec to first /next", asked);
-    print_spans("exec to answer of an event", answered);
-    resident.sort_unstable();
-    if let Some(most) = resident.last() {
-        println!("peak resident (most)       {:>8.1} MiB", *most as f64 / 1024.0);
+    print_spans("to a test's answer", answered);
+    Ok(())
+}
+
+/// A lifecycle event of an instance that a live look shows in service: AWS and Nomad are asked, and it is answered.
+async fn first_event(binary: &Path, runs: usize) -> anyhow::Result<()> {
+    let sandbox = sandbox::serve(&walk::options()).await?;
+    let event = json!({
+        "version": "0", "id": "e-1", "detail-type": "EC2 Instance-terminate Lifecycle Action", "source": "aws.autoscaling",
+        "account": ACCOUNT, "region": REGION, "time": "2027-01-15T08:00:00Z", "resources": [],
+        "detail": {
+            "LifecycleActionToken": "87654321-4321-4321-4321-210987654321", "AutoScalingGroupName": ASG,
+            "LifecycleHookName": HOOK, "EC2InstanceId": sandbox.instances[0].to_string(),
+            "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING", "Origin": "AutoScalingGroup", "Destination": "EC2",
+        },
+    });
+    let message = walk::delivered(&event.to_string());
+    let mut answered = Vec::new();
+    for _ in 0..runs {
+        let began = Instant::now();
+        let mut function = walk::start(binary, &sandbox).await;
+        let answer = function.invoke(&message, TIME).await;
+        answered.push(began.elapsed());
+        let printed = function.end().await;
+        anyhow::ensure!(matches!(answer, Answer::Response(_)), "the function answered {answer:?}");
+        anyhow::ensure!(printed.contains("not-leaving"), "it ended otherwise:\n{printed}");
     }
+    print_spans("to a departure's answer", answered);
     Ok(())
 }
 

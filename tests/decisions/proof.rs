@@ -1,6 +1,8 @@
 //! What proves nothing: lists that a blind token was shown, answers that never came, a row that a purge took away. (D2, D5, D9.)
 
-use decamp::decide::{Cause, ClientStatus, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Outcome, Part, Refusal};
+use decamp::decide::{
+    Cause, ClientStatus, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Outcome, Part, Refusal, Showing, Unseen,
+};
 
 use crate::asked::{completion, drain, ended, why, writes};
 use crate::facts::{API, INGRESS, SHOP, secs};
@@ -111,4 +113,19 @@ fn a_spot_interruption_that_was_noticed_late_is_foreseen_to_cut_what_it_would_ha
         scene.foreseen().iter().any(|finding| finding.loss == Loss::Interrupted)
     };
     assert_eq!((interrupted(115), interrupted(45)), (false, true));
+}
+
+#[test]
+fn a_token_that_nomad_refuses_is_refused_before_the_first_write_by_whoever_does_not_wait_for_a_better_one() {
+    for (refuses, ends) in [(true, Some(Outcome::Refused { why: "ACL token not found".into() })), (false, None)] {
+        let mut scene = calm();
+        scene.policy.refuse_without_sight = refuses;
+        for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::Nomad] {
+            scene.look(&part);
+        }
+        scene.seen.take(scene.now, Showing::NomadSight(Err(Unseen::Denied("ACL token not found".into()))));
+        let decision = scene.decide();
+        assert_eq!(ended(&decision), ends.as_ref(), "{decision:?}");
+        assert!(!writes(&decision, EffectKind::MakeIneligible), "{decision:?}");
+    }
 }

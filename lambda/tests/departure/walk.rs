@@ -1,0 +1,113 @@
+//! Walks an instance out of the sandbox with a real binary, pass by pass, as the queue would: for the test and for the figures.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use decamp::sim::sandbox::{self, ACCOUNT, Options, REGION, Sandbox};
+
+use serde_json::json;
+
+use super::runtime::{Answer, Function};
+
+/// The function's time-out. It looks and acts until 5 s before.
+const TIME: Duration = Duration::from_secs(12);
+
+/// A small cluster whose departures take a few passes.
+pub(crate) fn options() -> Options {
+    Options {
+        delay: Duration::from_secs(4),
+        lag: Duration::from_secs(1),
+        longest_request: Duration::from_millis(700),
+        replacements: false,
+        acls: true,
+        ..Options::default()
+    }
+}
+
+/// The binary, started with all that it needs to reach a sandbox.
+pub(crate) async fn start(binary: &Path, sandbox: &Sandbox) -> Function {
+    let mut settings = sandbox.variables();
+    settings.extend([
+        ("DECAMP_GUARD_ALB", "2s".to_owned()),
+        ("DECAMP_LONGEST_REQUEST", "1s".to_owned()),
+        ("DECAMP_ACCOUNTS", ACCOUNT.to_owned()),
+        ("DECAMP_REGIONS", REGION.to_owned()),
+    ]);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Function::start(binary, &settings).await
+}
+
+/// The message that tells of the first lifecycle action, as the queue delivers it.
+async fn message(sandbox: &Sandbox) -> String {
+    let mut changes = sandbox.shared.watch();
+    let event = loop {
+        if let Some(event) = sandbox.shared.events().into_iter().next() {
+            break event;
+        }
+        changes.changed().await.expect("the sandbox is there");
+    };
+    delivered(&event.event_bridge(REGION, ACCOUNT).to_string())
+}
+
+/// A body as the queue delivers it.
+pub(crate) fn delivered(body: &str) -> String {
+    json!({ "Records": [{
+        "messageId": "m-1", "receiptHandle": "canary-handle", "body": body, "eventSource": "aws:sqs",
+        "eventSourceARN": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:decamp"), "awsRegion": REGION,
+    }] })
+    .to_string()
+}
+
+/// How it went.
+pub(crate) struct Walked {
+    /// The sandbox, which counted its requests.
+    pub(crate) sandbox: Sandbox,
+    /// How many passes it took.
+    pub(crate) passes: u32,
+    /// From the event to the answer that it is over.
+    pub(crate) took: Duration,
+    /// The function's peak resident size, in KiB.
+    pub(crate) resident: Option<u64>,
+    /// All that the function printed.
+    pub(crate) printed: String,
+}
+
+/// A lifecycle event takes an instance out; it ends when the instance's machine is off.
+pub(crate) async fn walk_out(binary: &Path) -> Walked {
+    let sandbox = sandbox::serve(&options()).await.expect("loopback is there");
+    let instance = sandbox.instances[0];
+    let mut function = start(binary, &sandbox).await;
+    sandbox
+        .shared
+        .with(|stage| {
+            let (asg, elb) = stage.aws();
+            asg.terminate(instance, elb)
+        })
+        .expect("it is in service");
+    let message = message(&sandbox).await;
+    let began = Instant::now();
+    let mut passes = 0;
+    loop {
+        passes += 1;
+        assert!(passes <= 12, "it goes on for ever");
+        match function.invoke(&message, TIME).await {
+            Answer::Response(text) if text == r#"{"batchItemFailures":[]}"# => break,
+            Answer::Response(text) => assert!(text.contains("m-1"), "{text}"),
+            other @ (Answer::Error(_) | Answer::Gone) => panic!("{other:?}"),
+        }
+        // The queue delivers it again when its visibility, which the function set, is over.
+        let visibility = sandbox.shared.stores().visibilities.last().cloned().expect("the message was hidden");
+        assert_eq!(visibility.0, "canary-handle");
+        tokio::time::sleep(Duration::from_secs(visibility.1)).await;
+    }
+    let took = began.elapsed();
+    let machine_is_off = async {
+        while sandbox.shared.look(|stage| stage.aws().0.instance(instance).is_some_and(|instance| instance.runs)) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), machine_is_off).await.is_ok(), "it was let go");
+    let resident = function.most_resident();
+    let printed = function.end().await;
+    Walked { sandbox, passes, took, resident, printed }
+}
