@@ -84,7 +84,8 @@ fn the_defaults_of_the_module_are_those_of_the_program() {
         line.parse().unwrap_or_else(|_| panic!("{name}: {line}"))
     };
     let optional = |name: &str| -> u64 {
-        let line = variables.lines().find(|line| line.trim().starts_with(&format!("{name} ")) && line.contains("optional(number, "));
+        let line =
+            variables.lines().find(|line| line.trim().starts_with(&format!("{name} ")) && line.contains("optional(number, "));
         let line = line.unwrap_or_else(|| panic!("{name} is an attribute with a default"));
         line.split("optional(number, ").nth(1).and_then(|rest| rest.trim_end_matches(')').parse().ok()).expect("a number")
     };
@@ -203,7 +204,8 @@ fn every_variable_that_the_module_sets_is_a_setting() {
 #[test]
 fn every_outcome_that_an_alarm_may_watch_is_one() {
     let variables = file("infra/variables.tf");
-    let list = variables.split("setsubtract(var.alarms.outcomes, [").nth(1).and_then(|rest| rest.split(']').next()).expect("a list");
+    let list =
+        variables.split("setsubtract(var.alarms.outcomes, [").nth(1).and_then(|rest| rest.split(']').next()).expect("a list");
     let mut known: Vec<&str> = list.split(", ").map(|word| word.trim_matches('"')).collect();
     known.sort_unstable();
     let readme = file("README.md");

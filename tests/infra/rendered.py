@@ -1,12 +1,14 @@
 """What `terraform apply` of an example made, and what the program says of itself: both as plain data for the tests."""
 
 import json
+import os
 import subprocess
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-RENDERED = ROOT / "target" / "infra"
+# Where the applied examples are: usually where `just infra` puts them.
+RENDERED = Path(os.environ.get("DECAMP_RENDERED", ROOT / "target" / "infra"))
 
 
 def resources(example):

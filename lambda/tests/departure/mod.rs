@@ -1,11 +1,12 @@
 //! The real binary takes an instance out of the sandbox, pass by pass, while clients send requests: none may fail.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use decamp::sim::sandbox::{self, ACCOUNT, CONSUL_TOKEN, NOMAD_TOKEN, Options, REGION, Sandbox};
 
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use super::runtime::{Answer, Function};
 
@@ -23,7 +24,7 @@ fn options() -> Options {
     }
 }
 
-async fn start(sandbox: &Sandbox) -> Function {
+async fn start(sandbox: &Sandbox, command: Command) -> Function {
     let mut settings = sandbox.variables();
     settings.extend([
         ("DECAMP_GUARD_ALB", "2s".to_owned()),
@@ -32,7 +33,7 @@ async fn start(sandbox: &Sandbox) -> Function {
         ("DECAMP_REGIONS", REGION.to_owned()),
     ]);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Function::start(Path::new(env!("CARGO_BIN_EXE_bootstrap")), &settings).await
+    Function::start_by(command, &settings).await
 }
 
 /// The message that tells of the first lifecycle action, as the queue delivers it.
@@ -52,11 +53,38 @@ async fn message(sandbox: &Sandbox) -> String {
     .to_string()
 }
 
+/// The arm64 package under an emulator, where `just package` made one and both are installed.
+fn packaged_for_arm64() -> Option<Command> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let libraries = target.join("tools/rust-arm64/arm64/usr/lib");
+    let (binary, loader) = (target.join("package/arm64/bootstrap"), libraries.join("ld-linux-aarch64.so.1"));
+    let emulator = ["/usr/bin/qemu-aarch64-static", "/usr/bin/qemu-aarch64"].into_iter().map(PathBuf::from);
+    let emulator = emulator.chain([target.join("tools/bin/qemu-aarch64-static")]).find(|path| path.exists())?;
+    if !binary.exists() || !loader.exists() {
+        return None;
+    }
+    let mut command = Command::new(emulator);
+    command.arg(loader).arg("--library-path").arg(libraries.join("aarch64-linux-gnu")).arg(binary);
+    Some(command)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_fed_to_the_real_binary_takes_an_instance_out_without_a_failed_request() {
+    walk_out(Command::new(env!("CARGO_BIN_EXE_bootstrap"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_arm64_package_takes_an_instance_out_without_a_failed_request() {
+    match packaged_for_arm64() {
+        Some(command) => walk_out(command).await,
+        None => println!("skipped: no arm64 package, or no emulator for it (`just package`, qemu-user-static)"),
+    }
+}
+
+async fn walk_out(command: Command) {
     let sandbox = sandbox::serve(&options()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
-    let mut function = start(&sandbox).await;
+    let mut function = start(&sandbox, command).await;
     sandbox
         .shared
         .with(|stage| {

@@ -205,6 +205,11 @@ async fn what_terraform_wires_walks_an_instance_out_without_a_failed_request() {
     let mut asked = gate.asked.lock().expect("nobody panics with it").clone();
     asked.sort();
     asked.dedup();
+    for line in
+        printed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|line| line["instance.id"].is_string())
+    {
+        println!("{}  {}", line["timestamp"].as_str().unwrap_or_default(), line["message"].as_str().unwrap_or_default());
+    }
     println!("{} receives, requests {}, calls {asked:?}", queue.receives, more["requests"]);
     assert!(printed.contains("\"outcome\":\"departed\""), "{printed}");
     assert!(printed.contains("\"Sweeps\":1.0"), "the sweep saw the group: {printed}");

@@ -136,7 +136,8 @@ fn of_hooks(read: &Read<'_>) -> Vec<Notice> {
         if !with_the_defaults.holds(Rule::HeartbeatTooShort) {
             let why = "a pass must heartbeat at a third of it, and end and be handed back within half of it";
             notices.push(notice(WouldNotWork, Layer::Hook, &hook.name, [&value, "3m at least", why, "heartbeat_timeout = 900"]));
-        } else if !(with_the_defaults.holds(Rule::VisibilityAboveHeartbeat) && with_the_defaults.holds(Rule::SweepAboveHeartbeat)) {
+        } else if !(with_the_defaults.holds(Rule::VisibilityAboveHeartbeat) && with_the_defaults.holds(Rule::SweepAboveHeartbeat))
+        {
             let (function, visibility) = (beat.as_secs() / 12, beat.as_secs() / 2);
             let why = format!(
                 "6 times the function's time-out must fit into the queue's visibility time-out, and that into half of the heartbeat \
