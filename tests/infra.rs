@@ -1,11 +1,13 @@
 //! The Terraform module as a text, held to the program: its arithmetic, its policies for Nomad and Consul, its settings and its README.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use decamp::fit::{Numbers, Rule};
+use decamp::live::{Caller, OPERATIONS, Operation};
+use decamp::metrics;
 use serde_json::Value;
 
 fn file(name: &str) -> String {
@@ -199,6 +201,43 @@ fn every_variable_that_the_module_sets_is_a_setting() {
     assert!(15 < set.len(), "{set:?}");
     let unknown = set.into_iter().filter(|name| decamp::settings::setting(name).is_none());
     none(unknown.map(str::to_owned).collect(), "infra/main.tf sets what is no setting of decamp");
+}
+
+/// Every action of AWS that the text names.
+fn actions(text: &str) -> BTreeSet<String> {
+    let quoted = text.split('"').skip(1).step_by(2);
+    let services = ["autoscaling:", "elasticloadbalancing:", "ssm:", "secretsmanager:", "sqs:", "kms:", "logs:", "ec2:"];
+    let is_action = |word: &&str| {
+        let operation = services.iter().find_map(|service| word.strip_prefix(service));
+        operation
+            .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(char::is_alphanumeric))
+    };
+    quoted.filter(is_action).filter(|word| !["kms:ViaService", "sqs:SendMessage"].contains(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_role_allows_what_the_lambda_calls_and_what_the_platform_does() {
+    let named = actions(&file("infra/iam.tf"));
+    let call = |operation: &Operation| format!("{}:{}", operation.service, operation.name);
+    let called: BTreeSet<String> =
+        OPERATIONS.iter().filter(|operation| operation.callers.contains(&Caller::Lambda)).map(call).collect();
+    let platform: BTreeMap<String, String> =
+        serde_json::from_str(&file("tests/infra/platform.json")).expect("actions and reasons");
+    none(called.difference(&named).cloned().collect(), "infra/iam.tf lacks a call that the Lambda makes");
+    let made = |action: &&String| called.contains(*action) || platform.contains_key(*action);
+    none(named.iter().filter(|action| !made(action)).cloned().collect(), "infra/iam.tf allows what nobody does");
+}
+
+#[test]
+fn the_modules_metrics_are_the_programs() {
+    let monitoring = file("infra/monitoring.tf");
+    let table = monitoring.split("  metrics = {\n").nth(1).and_then(|rest| rest.split("\n  }").next()).expect("a table");
+    let mut names: Vec<&str> = table.split('"').skip(1).step_by(2).collect();
+    names.sort_unstable();
+    let mut ours = metrics::ALL.map(|metric| metric.name);
+    ours.sort_unstable();
+    assert_eq!(names, ours);
+    assert!(monitoring.contains(&format!("namespace = \"{}\"", metrics::NAMESPACE)));
 }
 
 #[test]
