@@ -41,6 +41,7 @@ locals {
           source      = ["aws.autoscaling"]
           detail-type = ["EC2 Instance-terminate Lifecycle Action"]
           account     = [local.account]
+          region      = [local.region]
           detail = {
             AutoScalingGroupName = local.group_names
             LifecycleHookName    = [local.hook_name]
@@ -55,6 +56,7 @@ locals {
           source      = ["aws.ec2"]
           detail-type = ["EC2 Spot Instance Interruption Warning"]
           account     = [local.account]
+          region      = [local.region]
           detail      = {}
         }
       }
@@ -65,6 +67,7 @@ locals {
           source      = ["aws.ec2"]
           detail-type = ["EC2 Instance Rebalance Recommendation"]
           account     = [local.account]
+          region      = [local.region]
           detail      = {}
         }
       }
@@ -75,6 +78,7 @@ locals {
           source      = ["aws.health"]
           detail-type = ["AWS Health Event"]
           account     = [local.account]
+          region      = [local.region]
           detail = {
             service           = ["EC2"]
             eventTypeCategory = ["scheduledChange"]

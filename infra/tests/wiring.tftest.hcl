@@ -21,6 +21,7 @@ run "the_lifecycle_rule_takes_these_groups_this_hook_and_this_transition" {
       source      = ["aws.autoscaling"]
       detail-type = ["EC2 Instance-terminate Lifecycle Action"]
       account     = ["123456789012"]
+      region      = ["eu-west-1"]
       detail = {
         AutoScalingGroupName = ["edge", "workers"]
         LifecycleHookName    = ["decamp"]
@@ -294,21 +295,5 @@ run "alarms_notify_and_forgive_missing_data_unless_it_is_the_point" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.this["message-age"].threshold == 7560
     error_message = "A departure's own message is as old as the departure."
-  }
-}
-
-run "the_examples_plan" {
-  command = plan
-
-  module {
-    source = "./examples/complete"
-  }
-}
-
-run "the_least_example_plans" {
-  command = plan
-
-  module {
-    source = "./examples/minimal"
   }
 }

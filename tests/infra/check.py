@@ -34,7 +34,8 @@ def skipped(why):
 
 def formatted():
     """Is every file as `terraform fmt` writes it?"""
-    ran = subprocess.run(["terraform", "fmt", "-check", "-diff", "-recursive", "infra"], cwd=ROOT, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "TF_CLI_CONFIG_FILE"}
+    ran = subprocess.run(["terraform", "fmt", "-check", "-diff", "-recursive", "infra"], cwd=ROOT, env=env, check=False)
     if ran.returncode != 0:
         raise Failed("terraform fmt -recursive infra")
 

@@ -31,7 +31,7 @@ MUTANTS = [
     ("the log may be at warn", "variables.tf", 'contains(["info", "debug", "trace"], var.log_level)', 'contains(["warn", "info", "debug", "trace"], var.log_level)', VALIDATION),
     ("the rule takes every hook", "main.tf", "            LifecycleHookName    = [local.hook_name]\n", "", WIRING),
     ("the rule takes launches too", "main.tf", '["autoscaling:EC2_INSTANCE_TERMINATING"]\n          }', '["autoscaling:EC2_INSTANCE_TERMINATING", "autoscaling:EC2_INSTANCE_LAUNCHING"]\n          }', WIRING),
-    ("spot interruptions are filtered by group", "main.tf", 'detail-type = ["EC2 Spot Instance Interruption Warning"]\n          account     = [local.account]\n          detail      = {}', 'detail-type = ["EC2 Spot Instance Interruption Warning"]\n          account     = [local.account]\n          detail      = { AutoScalingGroupName = local.group_names }', WIRING),
+    ("spot interruptions are filtered by group", "main.tf", 'detail-type = ["EC2 Spot Instance Interruption Warning"]\n          account     = [local.account]\n          region      = [local.region]\n          detail      = {}', 'detail-type = ["EC2 Spot Instance Interruption Warning"]\n          account     = [local.account]\n          region      = [local.region]\n          detail      = { AutoScalingGroupName = local.group_names }', WIRING),
     ("an undelivered event is dropped", "main.tf", "  dead_letter_config {\n    arn = aws_sqs_queue.dead_letters[0].arn\n  }\n\n", "", WIRING),
     ("a failed message fails its batch", "main.tf", '["ReportBatchItemFailures"]', "[]", WIRING),
     ("the hook is created in a group that brings its own", "main.tf", "for label, group in local.groups : label => group if group.create_hook", "for label, group in local.groups : label => group", WIRING),
@@ -86,12 +86,12 @@ def notices(scratch, layer):
 
 
 def main(arguments):
-    """Runs every mutant, or those whose name has a word that was given."""
+    """Runs every mutant, or those whose name has a word that was given, or whose layer is one."""
     if not have_standin():
         print("skipped: there is no stand-in for the provider beside the repository")
         return 0
     missed = []
-    chosen = [mutant for mutant in MUTANTS if not arguments or any(word in mutant[0] for word in arguments)]
+    chosen = [mutant for mutant in MUTANTS if not arguments or any(word in mutant[0] or word == mutant[4] for word in arguments)]
     with Scratch() as scratch:
         scratch.init()
         # A layer that fails without a fault would notice everything.

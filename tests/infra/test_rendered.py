@@ -203,6 +203,22 @@ SAMPLES = {
     "bad/launching-in-terminate.json": set(),
     # The account is in a field that most of these events do not have: the program refuses it.
     "bad/health-of-another-account.json": {"scheduled-change"},
+    "bad/line-break-in-the-group.json": set(),
+    "bad/no-account.json": set(),
+    "bad/other-region.json": set(),
+    "scheduler.json": set(),
+    # What only the program can see, and refuses.
+    "bad/envelope-and-notification.json": {"lifecycle"},
+    "bad/filter-in-the-instance.json": {"lifecycle"},
+    "bad/instance-is-a-number.json": {"lifecycle"},
+    "bad/no-instance.json": {"lifecycle"},
+    "bad/other-account-in-resources.json": {"lifecycle"},
+    "bad/other-group-in-resources.json": {"lifecycle"},
+    "bad/other-instance-in-resources.json": {"spot-interruption"},
+    "bad/short-token.json": {"lifecycle"},
+    "bad/terminate-into-the-group.json": {"lifecycle"},
+    "bad/time-in-words.json": {"lifecycle"},
+    "bad/two-tokens.json": {"lifecycle"},
 }
 
 
@@ -229,9 +245,16 @@ class Events(unittest.TestCase):
             with self.subTest(name):
                 self.assertEqual(self.matching(self.sample(name)), expected)
 
+    def test_every_sample_of_eventbridge_has_its_place(self):
+        folder = ROOT / "tests" / "events"
+        events = {str(path.relative_to(folder)): json.loads(path.read_text()) for path in folder.rglob("*.json")}
+        named = {name for name, event in events.items() if isinstance(event, dict) and "detail-type" in event}
+        self.assertEqual(named, set(SAMPLES))
+
     def test_no_pattern_takes_an_event_with_one_thing_changed(self):
         for path, value in (
             (("account",), "999999999999"),
+            (("region",), "us-east-1"),
             (("source",), "com.example"),
             (("detail-type",), "EC2 Instance-launch Lifecycle Action"),
             (("detail", "AutoScalingGroupName"), "web2"),

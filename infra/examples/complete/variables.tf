@@ -35,7 +35,7 @@ variable "certificate_arn" {
 }
 
 variable "kms_key_arn" {
-  description = "The key of the tokens."
+  description = "The key of the tokens and of the topic. Its policy lets cloudwatch.amazonaws.com use it."
   type        = string
   default     = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
 }
