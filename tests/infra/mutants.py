@@ -35,7 +35,7 @@ MUTANTS = [
     ("an undelivered event is dropped", "main.tf", "  dead_letter_config {\n    arn = aws_sqs_queue.dead_letters[0].arn\n  }\n\n", "", WIRING),
     ("a failed message fails its batch", "main.tf", '["ReportBatchItemFailures"]', "[]", WIRING),
     ("the hook is created in a group that brings its own", "main.tf", "for label, group in local.groups : label => group if group.create_hook", "for label, group in local.groups : label => group", WIRING),
-    ("the sweep is not tried within its minute", "main.tf", '"rate(1 minute)"', '"rate(1 minutes)"', WIRING),
+    ("one minute in the plural, which EventBridge refuses", "main.tf", '"rate(1 minute)"', '"rate(1 minutes)"', WIRING),
     ("any group may be touched", "main.tf", 'DECAMP_GROUPS             = join(",", local.group_names)', 'DECAMP_GROUPS             = ""', WIRING),
     ("reserved concurrency below the mapping's", "main.tf", "  timeout           = var.function_timeout\n", "  timeout           = var.function_timeout\n  reserved_concurrent_executions = 1\n", WIRING),
     ("no sweep is no alarm", "monitoring.tf", 'treat_missing_data = "breaching"', 'treat_missing_data = "notBreaching"', WIRING),
