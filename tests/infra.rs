@@ -243,10 +243,14 @@ fn the_modules_metrics_are_the_programs() {
 #[test]
 fn the_readme_of_the_module_lists_every_mutant() {
     let (script, readme) = (file("tests/infra/mutants.py"), file("infra/README.md"));
-    let mutants: Vec<Vec<&str>> =
-        script.lines().filter_map(|l| Some(l.strip_prefix("    (\"")?.split("\", \"").collect())).collect();
+    // `    ("what is wrong", "where", …`, a line each.
+    let first_two = |line: &str| {
+        let mut quoted = line.strip_prefix("    (\"")?.split('"');
+        Some((quoted.next()?.to_owned(), quoted.nth(1)?.to_owned()))
+    };
+    let mutants: Vec<(String, String)> = script.lines().filter_map(first_two).collect();
     assert!(25 <= mutants.len(), "{}", mutants.len());
-    let rows = mutants.iter().map(|fields| format!("| {} | `{}` |", fields[0], fields[1]));
+    let rows = mutants.iter().map(|(what, place)| format!("| {what} | `{place}` |"));
     none(rows.filter(|row| !readme.contains(row.as_str())).collect(), "infra/README.md wants these mutants");
     let listed = readme.split("| fault | in |").nth(1).expect("a table").lines().filter(|line| line.starts_with("| ")).count();
     assert_eq!(listed, mutants.len());
