@@ -1,4 +1,4 @@
-"""Makes the Lambda's zips, the same bytes from one commit and compiler each time: `just package`."""
+"""Makes the Lambda's zips, without a time or a path of this machine in them: `just package`. `--twice` compares two builds."""
 
 import base64
 import hashlib
