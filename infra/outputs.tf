@@ -61,6 +61,15 @@ output "lifecycle_hook_names" {
 output "initial_lifecycle_hooks" {
   description = "By the group's label, the hook as the group's own initial_lifecycle_hook takes it (with create_hook = false): it is there before the first instance and until the last one."
   value       = local.hooks
+
+  # A group that takes its hook from here is made after the path to the function, and destroyed before it: its last instances are heard.
+  depends_on = [
+    aws_cloudwatch_event_target.this,
+    aws_cloudwatch_event_target.sweep,
+    aws_lambda_event_source_mapping.this,
+    aws_lambda_permission.sweep,
+    terraform_data.budget,
+  ]
 }
 
 output "log_group_name" {

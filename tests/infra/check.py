@@ -75,6 +75,16 @@ def rendered(at):
         say(f"  {example}: applied, and the second plan is empty")
 
 
+def ordered(at):
+    """Is the path to the function destroyed only after the group whose last instances need it?"""
+    graph = at.run("terraform", "graph", "-type=plan-destroy", folder="examples/complete")
+    for part in ("aws_lambda_event_source_mapping.this", "aws_cloudwatch_event_target.this", "aws_cloudwatch_event_target.sweep"):
+        edge = f'"[root] module.decamp.{part} (destroy)" -> "[root] aws_autoscaling_group.this (destroy)"'
+        if edge not in graph:
+            raise Failed(f"terraform destroy would remove {part} while the group's last instances wait for it")
+    say("  the whole example: its group goes first, then the path to the function")
+
+
 def linted():
     """Does IAM know every action, resource and condition?"""
     for example in EXAMPLES:
@@ -113,7 +123,7 @@ def main():
     with Scratch() as at:
         steps += [("terraform validate", lambda: validated(at)), ("terraform test", lambda: tested(at))]
         if have_standin():
-            steps += [("examples, on the stand-in", lambda: rendered(at))]
+            steps += [("examples, on the stand-in", lambda: rendered(at)), ("order of destruction", lambda: ordered(at))]
             if all(importlib.util.find_spec(module) for module in ("policy_sentry",)):
                 steps += [("IAM lint", linted)]
             else:
