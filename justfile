@@ -39,7 +39,7 @@ doc:
 
 # The Lambda as it is shipped; it must link neither a server nor the pretend world.
 lambda:
-    cargo build --profile lambda -p decamp-lambda
+    @if command -v cargo-zigbuild >/dev/null; then python3 tests/infra/package.py x86_64; else cargo build --profile lambda -p decamp-lambda; fi
     @features=$(cargo tree -p decamp-lambda -e normal,features --prefix none) && for unwanted in axum 'decamp feature "sim"' 'decamp feature "cli"'; do if grep -qF "$unwanted" <<<"$features"; then echo "the Lambda links $unwanted" >&2; exit 1; fi; done
 
 # Licences, bans, sources and unused dependencies, where the tools are installed.
@@ -47,9 +47,19 @@ supply:
     @if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; else echo "cargo deny: skipped, it is not installed"; fi
     @if command -v cargo-machete >/dev/null; then cargo machete; else echo "cargo machete: skipped, it is not installed"; fi
 
-# The Terraform module, where there is one and terraform is installed.
+# The Lambda's zips, for arm64 and x86_64, with their sums; `--twice` builds each again and compares.
+package *arguments:
+    python3 tests/infra/package.py {{arguments}}
+
+# The Terraform module: every check, then the function as the whole example wires it.
 infra:
-    @if [ ! -d infra ]; then echo "terraform: skipped, there is no infra yet"; elif command -v terraform >/dev/null; then terraform fmt -check -recursive infra; else echo "terraform: skipped, it is not installed"; fi
+    cargo build --quiet -p decamp --example tables
+    python3 tests/infra/check.py
+    cargo test -p decamp-lambda --test bootstrap wired -- --nocapture
+
+# Deliberate faults in the module, each noticed by a named layer. Takes a quarter of an hour.
+infra-mutants *words:
+    python3 tests/infra/mutants.py {{words}}
 
 # Departures with every fault there is; any violation fails.
 simulate:

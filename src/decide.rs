@@ -17,7 +17,7 @@ pub mod snapshot;
 mod step;
 
 pub use self::action::*;
-pub use self::budget::{Budget, our_hook};
+pub use self::budget::{Budget, needed, our_hook};
 pub use self::departure::*;
 pub use self::losses::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};
 pub use self::outcome::*;

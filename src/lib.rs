@@ -8,6 +8,7 @@
 
 pub mod decide;
 pub mod events;
+pub mod fit;
 pub mod ids;
 #[cfg(feature = "live")]
 pub mod live;

@@ -136,7 +136,10 @@ fn nothing_is_left_to_be_done_and_no_lint_is_silenced_for_good() {
 #[test]
 fn no_text_names_a_place_on_somebodys_machine() {
     let places = [concat!("/wo", "rk/"), concat!("/scr", "atch/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
-    let mut all = texts(&["src", "lambda", "tests", "examples", ".ci", "infra"], &[".rs", ".py", ".toml", ".tf", "run", ".md"]);
+    let mut all = texts(
+        &["src", "lambda", "tests", "examples", ".ci", "infra"],
+        &[".rs", ".py", ".toml", ".tf", ".hcl", ".json", "run", ".md"],
+    );
     for name in ["README.md", "ARCHITECTURE.md", "Cargo.toml", "justfile", "deny.toml", "clippy.toml"] {
         all.push(Text { name: name.to_owned(), text: file(name) });
     }
@@ -207,7 +210,7 @@ fn every_call_of_aws_is_in_the_table() {
 #[test]
 fn every_operation_in_the_table_is_in_the_readmes_permissions() {
     let readme = file("README.md");
-    let missing = decamp::live::OPERATIONS.iter().map(|(service, operation)| format!("{service}:{operation}"));
+    let missing = decamp::live::OPERATIONS.iter().map(|operation| format!("{}:{}", operation.service, operation.name));
     none(missing.filter(|action| !readme.contains(action.as_str())).collect(), "README.md, Permissions");
 }
 

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use decamp::sim::sandbox::{self, ACCOUNT, ASG, HOOK, REGION};
 use runtime::{Answer, Function, Ruin};
 use serde_json::json;
+use tokio::process::Command;
 
 const TIME: Duration = Duration::from_secs(10);
 
@@ -25,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
     println!("binary                     {:>8.2} MB", size as f64 / 1e6);
     test_notification(&binary, runs).await?;
     first_event(&binary, runs).await?;
-    let walked = walk::walk_out(&binary).await;
+    let walked = walk::walk_out(Command::new(&binary)).await;
     let resident = walked.resident.context("this machine does not tell a process's peak resident size")?;
     anyhow::ensure!(walked.printed.contains("departed"), "it ended otherwise:\n{}", walked.printed);
     let requests = walked.sandbox.shared.look(|stage| stage.more())["requests"].clone();
@@ -77,7 +78,7 @@ async fn first_event(binary: &Path, runs: usize) -> anyhow::Result<()> {
     let mut answered = Vec::new();
     for _ in 0..runs {
         let began = Instant::now();
-        let mut function = walk::start(binary, &sandbox).await;
+        let mut function = walk::start(&sandbox, Command::new(binary)).await;
         let answer = function.invoke(&message, TIME).await;
         answered.push(began.elapsed());
         let printed = function.end().await;

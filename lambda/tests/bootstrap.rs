@@ -2,6 +2,7 @@
 
 mod departure;
 mod runtime;
+mod wired;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

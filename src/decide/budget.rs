@@ -82,7 +82,7 @@ impl Budget {
     /// What does not fit, as sentences that say what to change. Empty when everything fits.
     #[must_use]
     pub fn misfits(&self) -> Vec<String> {
-        let needed = self.balancers + self.longest_stop + CONFIRMATIONS + DEADLINE_SLACK * 2 + self.reserve;
+        let needed = needed(self.balancers, self.longest_stop, self.reserve);
         let there = self.end.since(self.began) + self.reserve;
         let mut sentences = Vec::new();
         if needed > there {
@@ -98,6 +98,12 @@ impl Budget {
         }
         sentences
     }
+}
+
+/// The least that a departure needs, from its entry into the hook to the hook's end.
+#[must_use]
+pub fn needed(balancers: Duration, longest_stop: Duration, reserve: Duration) -> Duration {
+    balancers + longest_stop + CONFIRMATIONS + DEADLINE_SLACK * 2 + reserve
 }
 
 /// The hook that holds the instance for us: the one that the event named, or else the only one that is ours.

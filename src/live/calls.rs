@@ -2,23 +2,53 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Every operation of AWS that decamp calls, with the prefix that IAM knows its service by.
-pub const OPERATIONS: [(&str, &str); 15] = [
-    ("autoscaling", "CompleteLifecycleAction"),
-    ("autoscaling", "RecordLifecycleActionHeartbeat"),
-    ("autoscaling", "SetInstanceHealth"),
-    ("autoscaling", "DescribeAutoScalingGroups"),
-    ("autoscaling", "DescribeAutoScalingInstances"),
-    ("autoscaling", "DescribeLifecycleHooks"),
-    ("autoscaling", "DescribeScalingActivities"),
-    ("autoscaling", "DescribeTrafficSources"),
-    ("elasticloadbalancing", "DeregisterTargets"),
-    ("elasticloadbalancing", "DescribeTargetGroupAttributes"),
-    ("elasticloadbalancing", "DescribeTargetGroups"),
-    ("elasticloadbalancing", "DescribeTargetHealth"),
-    ("ssm", "GetParameter"),
-    ("secretsmanager", "GetSecretValue"),
-    ("sqs", "ChangeMessageVisibility"),
+/// Who makes a call: each has a role of its own, which allows what it calls and nothing else (D20).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// The Lambda.
+    Lambda,
+    /// `decamp run`, with the rights of whoever runs it.
+    Run,
+    /// `decamp check`, `plan` and `status`, which only look.
+    Check,
+}
+
+/// An operation of AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    /// The prefix that IAM knows its service by.
+    pub service: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Who calls it.
+    pub callers: &'static [Caller],
+}
+
+const fn by(callers: &'static [Caller], service: &'static str, name: &'static str) -> Operation {
+    Operation { service, name, callers }
+}
+
+const DEPARTS: &[Caller] = &[Caller::Lambda, Caller::Run];
+const LOOKS: &[Caller] = &[Caller::Lambda, Caller::Run, Caller::Check];
+
+/// Every operation of AWS that decamp calls.
+pub const OPERATIONS: [Operation; 15] = [
+    by(DEPARTS, "autoscaling", "CompleteLifecycleAction"),
+    by(DEPARTS, "autoscaling", "RecordLifecycleActionHeartbeat"),
+    // Its policy is not there yet (D12), so that no role may do it.
+    by(&[], "autoscaling", "SetInstanceHealth"),
+    by(LOOKS, "autoscaling", "DescribeAutoScalingGroups"),
+    by(LOOKS, "autoscaling", "DescribeAutoScalingInstances"),
+    by(LOOKS, "autoscaling", "DescribeLifecycleHooks"),
+    by(LOOKS, "autoscaling", "DescribeScalingActivities"),
+    by(LOOKS, "autoscaling", "DescribeTrafficSources"),
+    by(DEPARTS, "elasticloadbalancing", "DeregisterTargets"),
+    by(LOOKS, "elasticloadbalancing", "DescribeTargetGroupAttributes"),
+    by(LOOKS, "elasticloadbalancing", "DescribeTargetGroups"),
+    by(LOOKS, "elasticloadbalancing", "DescribeTargetHealth"),
+    by(LOOKS, "ssm", "GetParameter"),
+    by(LOOKS, "secretsmanager", "GetSecretValue"),
+    by(&[Caller::Lambda], "sqs", "ChangeMessageVisibility"),
 ];
 
 /// One counter for each of [`OPERATIONS`].
@@ -41,7 +71,7 @@ impl Calls {
 
     /// How often each was called that was called at all.
     pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let all = OPERATIONS.iter().zip(&self.0).map(|((_, operation), count)| (*operation, count.load(Ordering::Relaxed)));
+        let all = OPERATIONS.iter().zip(&self.0).map(|(operation, count)| (operation.name, count.load(Ordering::Relaxed)));
         all.filter(|(_, count)| *count > 0)
     }
 
@@ -53,5 +83,5 @@ impl Calls {
 }
 
 fn place(operation: &str) -> Option<usize> {
-    OPERATIONS.iter().position(|(_, name)| *name == operation)
+    OPERATIONS.iter().position(|known| known.name == operation)
 }

@@ -232,7 +232,7 @@ async fn no_more_than_32_watches_hold_a_connection_open() {
 async fn sight_is_what_the_tokens_policies_come_to() {
     use decamp::decide::NomadSight;
     let policy = |rules: &str| json!({ "Name": "p", "Rules": rules }).to_string();
-    let full = policy("node { policy = \"write\" }\nnamespace \"*\" { capabilities = [\"read-job\"] }");
+    let full = policy(include_str!("../../infra/policies/nomad.hcl"));
     let answer = move |token: Reply, policies: Reply, one: String| async move {
         let (mut token, mut policies) = (Some(token), Some(policies));
         let server = Server::start(move |r| match r.path.as_str() {

@@ -158,7 +158,7 @@ async fn gone_and_not_allowed_to_see_and_down_are_three_things() {
     let body = json!({ "Node": NODE, "Address": "127.9.1.2", "SkipNodeUpdate": true,
         "Service": { "ID": format!("_nomad-task-{ALLOCATION}-group-web-web-http"), "Service": "web", "Port": 8080 } });
     cluster.call("PUT", &format!("{}/v1/catalog/register", cluster.server), body).await.expect("it is registered");
-    let reads_all = "node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }";
+    let reads_all = include_str!("../../infra/policies/consul.hcl");
     let reader = cluster.token("reader", reads_all).await;
     let narrow = cluster.token("narrow", "node_prefix \"\" { policy = \"read\" }").await;
     let says_so = (1, 11) <= version(&consul);

@@ -15,7 +15,8 @@ use super::process::{Agent, free_ports, http, on_the_path, until};
 use super::server::{self, Reply, Server};
 
 const INSTANCE: &str = "i-0123456789abcdef0";
-const ALL: &str = "node { policy = \"write\" }\nnamespace \"*\" { capabilities = [\"read-job\"] }";
+/// The policy that users are told to give decamp.
+const ALL: &str = include_str!("../../infra/policies/nomad.hcl");
 
 /// One agent that is server and client, with ACLs on, on a machine that says it is an instance.
 struct Cluster {

@@ -2,17 +2,45 @@
 
 mod walk;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use decamp::sim::sandbox::{CONSUL_TOKEN, NOMAD_TOKEN};
 use serde_json::Value;
+use tokio::process::Command;
 
 use super::runtime;
-use walk::{Walked, walk_out};
+use walk::Walked;
+
+/// The arm64 package under an emulator, where `just package` made one and both are installed.
+fn packaged_for_arm64() -> Option<Command> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let libraries = target.join("tools/rust-arm64/arm64/usr/lib");
+    let (binary, loader) = (target.join("package/arm64/bootstrap"), libraries.join("ld-linux-aarch64.so.1"));
+    let emulator = ["/usr/bin/qemu-aarch64-static", "/usr/bin/qemu-aarch64"].into_iter().map(PathBuf::from);
+    let emulator = emulator.chain([target.join("tools/bin/qemu-aarch64-static")]).find(|path| path.exists())?;
+    if !binary.exists() || !loader.exists() {
+        return None;
+    }
+    let mut command = Command::new(emulator);
+    command.arg(loader).arg("--library-path").arg(libraries.join("aarch64-linux-gnu")).arg(binary);
+    Some(command)
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_fed_to_the_real_binary_takes_an_instance_out_without_a_failed_request() {
-    let Walked { sandbox, passes, took, resident, printed } = walk_out(Path::new(env!("CARGO_BIN_EXE_bootstrap"))).await;
+    walk_out(Command::new(env!("CARGO_BIN_EXE_bootstrap"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_arm64_package_takes_an_instance_out_without_a_failed_request() {
+    match packaged_for_arm64() {
+        Some(command) => walk_out(command).await,
+        None => println!("skipped: no arm64 package, or no emulator for it (`just package`, qemu-user-static)"),
+    }
+}
+
+async fn walk_out(command: Command) {
+    let Walked { sandbox, passes, took, resident, printed } = walk::walk_out(command).await;
     let more = sandbox.shared.look(|stage| stage.more());
     println!("{passes} passes in {took:?}, {resident:?} KiB resident at most, requests {}", more["requests"]);
     assert_eq!(more["requests"]["failed"], Value::from(0), "{}\n{printed}", more["requests"]);

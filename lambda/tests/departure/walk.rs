@@ -1,11 +1,11 @@
 //! Walks an instance out of the sandbox with a real binary, pass by pass, as the queue would: for the test and for the figures.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use decamp::sim::sandbox::{self, ACCOUNT, Options, REGION, Sandbox};
 
 use serde_json::json;
+use tokio::process::Command;
 
 use super::runtime::{Answer, Function};
 
@@ -25,7 +25,7 @@ pub(crate) fn options() -> Options {
 }
 
 /// The binary, started with all that it needs to reach a sandbox.
-pub(crate) async fn start(binary: &Path, sandbox: &Sandbox) -> Function {
+pub(crate) async fn start(sandbox: &Sandbox, command: Command) -> Function {
     let mut settings = sandbox.variables();
     settings.extend([
         ("DECAMP_GUARD_ALB", "2s".to_owned()),
@@ -34,7 +34,7 @@ pub(crate) async fn start(binary: &Path, sandbox: &Sandbox) -> Function {
         ("DECAMP_REGIONS", REGION.to_owned()),
     ]);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Function::start(binary, &settings).await
+    Function::start_by(command, &settings).await
 }
 
 /// The message that tells of the first lifecycle action, as the queue delivers it.
@@ -73,10 +73,10 @@ pub(crate) struct Walked {
 }
 
 /// A lifecycle event takes an instance out; it ends when the instance's machine is off.
-pub(crate) async fn walk_out(binary: &Path) -> Walked {
+pub(crate) async fn walk_out(command: Command) -> Walked {
     let sandbox = sandbox::serve(&options()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
-    let mut function = start(binary, &sandbox).await;
+    let mut function = start(&sandbox, command).await;
     sandbox
         .shared
         .with(|stage| {

@@ -57,6 +57,11 @@ pub(crate) struct Function {
 impl Function {
     /// Starts the binary with nothing in its environment but what Lambda sets, and `settings`.
     pub(crate) async fn start(binary: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_by(Command::new(binary), settings).await
+    }
+
+    /// The same by a command, for a binary that needs something to run it.
+    pub(crate) async fn start_by(mut command: Command, settings: &[(&str, &str)]) -> Self {
         let (send, events) = mpsc::unbounded_channel();
         let shared =
             Arc::new(Shared { events: tokio::sync::Mutex::new(events), answers: Mutex::default(), asked: Mutex::default() });
@@ -69,7 +74,7 @@ impl Function {
         let address = listener.local_addr().expect("it is bound");
         tokio::spawn(async move { axum::serve(listener, routes).await });
         let started = Instant::now();
-        let mut child = Command::new(binary)
+        let mut child = command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", "decamp")

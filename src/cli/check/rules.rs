@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use decamp::decide::{
     Budget, Finding, Hook, Layer, Lifecycle, Loss, Node, NodeStatus, NomadSight, Snapshot, TaskGroup, foreseen_losses,
 };
+use decamp::fit::{Numbers, Rule};
 use decamp::ids::NodeId;
 use decamp::time::plain;
 use serde::Serialize;
@@ -14,11 +14,6 @@ use serde::Serialize;
 use super::Read;
 use super::facts::{Fact, facts};
 use crate::cli::survey::is_controlled;
-
-/// With a shorter heartbeat time-out a pass of the Lambda would be shorter than a look may take (D15).
-const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(180);
-/// The defaults of the Lambda fit into this and longer ones: 6 × 60 s of function ≤ 360 s of visibility ≤ half of it.
-const HEARTBEAT_OF_THE_DEFAULTS: Duration = Duration::from_secs(720);
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -137,10 +132,12 @@ fn of_hooks(read: &Read<'_>) -> Vec<Notice> {
     for hook in hooks {
         let beat = hook.heartbeat_timeout;
         let value = format!("heartbeat time-out {}", plain(beat));
-        if beat < SHORTEST_HEARTBEAT {
+        let with_the_defaults = Numbers { heartbeat_timeout: beat, ..Numbers::default() };
+        if !with_the_defaults.holds(Rule::HeartbeatTooShort) {
             let why = "a pass must heartbeat at a third of it, and end and be handed back within half of it";
             notices.push(notice(WouldNotWork, Layer::Hook, &hook.name, [&value, "3m at least", why, "heartbeat_timeout = 900"]));
-        } else if beat < HEARTBEAT_OF_THE_DEFAULTS {
+        } else if !(with_the_defaults.holds(Rule::VisibilityAboveHeartbeat) && with_the_defaults.holds(Rule::SweepAboveHeartbeat))
+        {
             let (function, visibility) = (beat.as_secs() / 12, beat.as_secs() / 2);
             let why = format!(
                 "6 times the function's time-out must fit into the queue's visibility time-out, and that into half of the heartbeat \

@@ -40,6 +40,6 @@ async fn every_operation_that_is_called_is_listed_and_every_listed_one_is_called
             Some(rest.chars().take_while(char::is_ascii_alphanumeric).collect())
         })
         .collect();
-    let listed: BTreeSet<String> = OPERATIONS.iter().map(|(_, operation)| (*operation).to_owned()).collect();
+    let listed: BTreeSet<String> = OPERATIONS.iter().map(|operation| operation.name.to_owned()).collect();
     assert_eq!(called, listed);
 }

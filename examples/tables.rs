@@ -1,0 +1,26 @@
+//! What the program says of itself, as JSON: its calls of AWS and who makes them, its metrics, its settings. For tests in other languages.
+
+use decamp::live::{Caller, OPERATIONS};
+use decamp::{metrics, settings};
+use serde_json::json;
+
+fn word(caller: &Caller) -> &'static str {
+    match caller {
+        Caller::Lambda => "lambda",
+        Caller::Run => "run",
+        Caller::Check => "check",
+    }
+}
+
+fn main() {
+    let calls: Vec<_> = OPERATIONS
+        .iter()
+        .map(|call| {
+            let callers: Vec<_> = call.callers.iter().map(word).collect();
+            json!({"action": format!("{}:{}", call.service, call.name), "callers": callers})
+        })
+        .collect();
+    let metrics: Vec<_> = metrics::ALL.iter().map(|metric| metric.name).collect();
+    let settings: Vec<_> = settings::TABLE.iter().map(|setting| setting.name).collect();
+    println!("{}", json!({"calls": calls, "namespace": metrics::NAMESPACE, "metrics": metrics, "settings": settings}));
+}

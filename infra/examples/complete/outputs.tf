@@ -1,0 +1,4 @@
+output "decamp" {
+  description = "Everything that the module tells."
+  value       = module.decamp
+}

@@ -1,0 +1,61 @@
+variable "name" {
+  description = "The name of the cluster and of its group."
+  type        = string
+  default     = "web"
+}
+
+variable "vpc_id" {
+  description = "The VPC."
+  type        = string
+  default     = "vpc-0123456789abcdef0"
+}
+
+variable "subnet_ids" {
+  description = "Private subnets in two zones."
+  type        = list(string)
+  default     = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+}
+
+variable "public_subnet_ids" {
+  description = "Public subnets for the load balancer."
+  type        = list(string)
+  default     = ["subnet-0123456789abcdef2", "subnet-0123456789abcdef3"]
+}
+
+variable "vpc_cidr" {
+  description = "The addresses of the VPC."
+  type        = string
+  default     = "10.0.0.0/16"
+}
+
+variable "certificate_arn" {
+  description = "The load balancer's certificate."
+  type        = string
+  default     = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+}
+
+variable "kms_key_arn" {
+  description = "The key of the tokens and of the topic. Its policy lets cloudwatch.amazonaws.com use it."
+  type        = string
+  default     = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+}
+
+variable "ami_id" {
+  description = "The image of the Nomad clients. A new one starts an instance refresh."
+  type        = string
+  default     = "ami-0123456789abcdef0"
+}
+
+variable "package" {
+  description = "Where the zip is."
+  type = object({
+    bucket  = string
+    key     = string
+    version = string
+  })
+  default = {
+    bucket  = "example-artifacts"
+    key     = "decamp-lambda-arm64.zip"
+    version = "3sL4kqtJlcpXroDTDmJrmSpXd3dIbrHY"
+  }
+}

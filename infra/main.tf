@@ -1,0 +1,403 @@
+# Auto Scaling's events go through a rule and a queue to the function; a schedule makes the function look after those that were lost.
+
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_region" "current" {}
+
+locals {
+  account    = data.aws_caller_identity.current.account_id
+  dns_suffix = data.aws_partition.current.dns_suffix
+  partition  = data.aws_partition.current.partition
+  region     = data.aws_region.current.region
+
+  create_function = var.create && var.create_function
+  hook_name       = coalesce(var.hook_name, var.name)
+  groups          = var.create ? var.autoscaling_groups : {}
+  group_names     = sort([for group in values(local.groups) : group.name])
+  target_groups   = distinct(flatten(values(local.groups)[*].target_group_arns))
+  package         = coalesce(var.lambda_package, { path = null, s3_bucket = null, s3_key = null, s3_object_version = null, source_code_hash = null })
+
+  # As in the hook itself, so for a group that brings its own.
+  hooks = {
+    for label, group in local.groups : label => {
+      name                 = local.hook_name
+      default_result       = group.default_result
+      heartbeat_timeout    = group.heartbeat_timeout
+      lifecycle_transition = "autoscaling:EC2_INSTANCE_TERMINATING"
+      # The function reads the target groups from here, so that each group has its own.
+      notification_metadata = length(group.target_group_arns) == 0 ? null : jsonencode({ target_groups = group.target_group_arns })
+    }
+  }
+
+  # Only lifecycle events name their group. A filter by group on the others would match nothing, so the function asks Auto Scaling.
+  patterns = {
+    for name, pattern in {
+      lifecycle = {
+        wanted      = true
+        description = "Instances of decamp's groups that wait in its hook."
+        pattern = {
+          source      = ["aws.autoscaling"]
+          detail-type = ["EC2 Instance-terminate Lifecycle Action"]
+          account     = [local.account]
+          region      = [local.region]
+          detail = {
+            AutoScalingGroupName = local.group_names
+            LifecycleHookName    = [local.hook_name]
+            LifecycleTransition  = ["autoscaling:EC2_INSTANCE_TERMINATING"]
+          }
+        }
+      }
+      spot-interruption = {
+        wanted      = var.events.spot_interruption
+        description = "Spot instances that EC2 takes back in two minutes."
+        pattern = {
+          source      = ["aws.ec2"]
+          detail-type = ["EC2 Spot Instance Interruption Warning"]
+          account     = [local.account]
+          region      = [local.region]
+          detail      = {}
+        }
+      }
+      rebalance = {
+        wanted      = var.events.rebalance
+        description = "Spot instances that EC2 may take back."
+        pattern = {
+          source      = ["aws.ec2"]
+          detail-type = ["EC2 Instance Rebalance Recommendation"]
+          account     = [local.account]
+          region      = [local.region]
+          detail      = {}
+        }
+      }
+      scheduled-change = {
+        wanted      = var.events.scheduled_change
+        description = "Instances whose machine AWS means to retire or restart."
+        pattern = {
+          source      = ["aws.health"]
+          detail-type = ["AWS Health Event"]
+          account     = [local.account]
+          region      = [local.region]
+          detail = {
+            service           = ["EC2"]
+            eventTypeCategory = ["scheduledChange"]
+          }
+        }
+      }
+    } : name => { description = pattern.description, json = jsonencode({ for key, value in pattern.pattern : key => value if value != {} }) } if pattern.wanted && var.create
+  }
+
+  queues = { for key, queue in { queue = aws_sqs_queue.this, dead_letters = aws_sqs_queue.dead_letters } : key => queue[0] if var.create }
+
+  environment = merge(
+    {
+      DECAMP_MODE               = var.mode
+      DECAMP_GROUPS             = join(",", local.group_names)
+      DECAMP_ACCOUNTS           = local.account
+      DECAMP_REGIONS            = local.region
+      DECAMP_HOOKS              = local.hook_name
+      DECAMP_SCAN               = tostring(var.scan_target_groups)
+      DECAMP_MAX_DEPARTURE      = "${var.departure.max}s"
+      DECAMP_RESERVE            = "${var.departure.reserve}s"
+      DECAMP_ON_TIMEOUT         = var.departure.on_timeout
+      DECAMP_NEVER_FORCE        = tostring(var.departure.never_force)
+      DECAMP_IGNORE_SYSTEM_JOBS = tostring(var.departure.ignore_system_jobs)
+      DECAMP_CONSUL             = tostring(var.consul != null)
+      NOMAD_ADDR                = join(",", try(var.nomad.addresses, []))
+    },
+    try(var.nomad.token_secret, null) == null ? {} : { NOMAD_TOKEN_SECRET = var.nomad.token_secret.arn },
+    try(var.nomad.region, null) == null ? {} : { NOMAD_REGION = var.nomad.region },
+    try(var.nomad.ca_certificate_path, null) == null ? {} : { NOMAD_CACERT = var.nomad.ca_certificate_path },
+    try(var.nomad.tls_server_name, null) == null ? {} : { NOMAD_TLS_SERVER_NAME = var.nomad.tls_server_name },
+    var.consul == null ? {} : { CONSUL_HTTP_ADDR = join(",", try(var.consul.addresses, [])) },
+    try(var.consul.token_secret, null) == null ? {} : { CONSUL_HTTP_TOKEN_SECRET = var.consul.token_secret.arn },
+    try(var.consul.datacenter, null) == null ? {} : { CONSUL_DATACENTER = var.consul.datacenter },
+    try(var.consul.ca_certificate_path, null) == null ? {} : { CONSUL_CACERT = var.consul.ca_certificate_path },
+    try(var.consul.tls_server_name, null) == null ? {} : { CONSUL_TLS_SERVER_NAME = var.consul.tls_server_name },
+  )
+}
+
+# What must fit, for each group. See modules/budget.
+module "budget" {
+  source   = "./modules/budget"
+  for_each = local.groups
+
+  group                 = each.key
+  heartbeat_timeout     = each.value.heartbeat_timeout
+  function_timeout      = var.function_timeout
+  visibility_timeout    = var.visibility_timeout
+  sweep_period          = 60 * var.sweep_period
+  max_receive_count     = var.max_receive_count
+  message_retention     = var.message_retention
+  dead_letter_retention = var.dead_letter_retention
+  max_departure         = var.departure.max
+  reserve               = var.departure.reserve
+  deregistration_delay  = var.departure.deregistration_delay
+  longest_stop          = var.departure.longest_stop
+}
+
+# Creates nothing: it carries the conditions, so that a plan that cannot work fails.
+resource "terraform_data" "budget" {
+  for_each = local.groups
+
+  lifecycle {
+    precondition {
+      condition     = length(module.budget[each.key].broken) == 0
+      error_message = "The time budget does not fit:\n${join("\n", values(module.budget[each.key].broken))}"
+    }
+  }
+}
+
+resource "aws_sqs_queue" "this" {
+  count = var.create ? 1 : 0
+
+  name                       = var.name
+  visibility_timeout_seconds = var.visibility_timeout
+  message_retention_seconds  = var.message_retention
+  receive_wait_time_seconds  = 20
+  sqs_managed_sse_enabled    = var.kms_key_arn == null ? true : null
+  kms_master_key_id          = var.kms_key_arn
+  tags                       = var.tags
+
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.dead_letters[0].arn
+    maxReceiveCount     = var.max_receive_count
+  })
+}
+
+resource "aws_sqs_queue" "dead_letters" {
+  count = var.create ? 1 : 0
+
+  name                      = "${var.name}-dead-letters"
+  message_retention_seconds = var.dead_letter_retention
+  sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
+  kms_master_key_id         = var.kms_key_arn
+  tags                      = var.tags
+}
+
+resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
+  count = var.create ? 1 : 0
+
+  queue_url = aws_sqs_queue.dead_letters[0].url
+
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "byQueue"
+    sourceQueueArns   = [aws_sqs_queue.this[0].arn]
+  })
+}
+
+resource "aws_sqs_queue_policy" "this" {
+  for_each = local.queues
+
+  queue_url = each.value.url
+  policy    = local.queue_policies[each.key]
+}
+
+resource "aws_cloudwatch_event_rule" "this" {
+  for_each = local.patterns
+
+  name          = "${var.name}-${each.key}"
+  description   = each.value.description
+  event_pattern = each.value.json
+  tags          = var.tags
+
+  lifecycle {
+    precondition {
+      condition     = length(each.value.json) <= 2048
+      error_message = "The pattern of the rule ${each.key} has ${length(each.value.json)} characters, and EventBridge's quota is 2048: call the module twice, each with some of the ${length(local.group_names)} groups, under two names."
+    }
+  }
+}
+
+resource "aws_cloudwatch_event_target" "this" {
+  for_each = local.patterns
+
+  rule      = aws_cloudwatch_event_rule.this[each.key].name
+  target_id = "queue"
+  arn       = aws_sqs_queue.this[0].arn
+
+  retry_policy {
+    maximum_event_age_in_seconds = 3600
+    maximum_retry_attempts       = 185
+  }
+
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letters[0].arn
+  }
+
+  # An event that comes before the queue takes it would be a dead letter.
+  depends_on = [aws_sqs_queue_policy.this]
+}
+
+# The sweep does not go through the queue: it keeps alive what waits in it.
+resource "aws_cloudwatch_event_rule" "sweep" {
+  count = local.create_function ? 1 : 0
+
+  name                = "${var.name}-sweep"
+  description         = "Makes decamp look after every instance that waits, whether or not its event arrived."
+  schedule_expression = var.sweep_period == 1 ? "rate(1 minute)" : "rate(${var.sweep_period} minutes)"
+  tags                = var.tags
+}
+
+resource "aws_cloudwatch_event_target" "sweep" {
+  count = local.create_function ? 1 : 0
+
+  rule      = aws_cloudwatch_event_rule.sweep[0].name
+  target_id = "function"
+  arn       = aws_lambda_function.this[0].arn
+  input     = jsonencode({ decamp = "sweep" })
+
+  # The next one comes by itself.
+  retry_policy {
+    maximum_event_age_in_seconds = 60
+    maximum_retry_attempts       = 0
+  }
+}
+
+resource "aws_lambda_permission" "sweep" {
+  count = local.create_function ? 1 : 0
+
+  statement_id   = "Sweep"
+  action         = "lambda:InvokeFunction"
+  function_name  = aws_lambda_function.this[0].function_name
+  principal      = "events.amazonaws.com"
+  source_arn     = aws_cloudwatch_event_rule.sweep[0].arn
+  source_account = local.account
+}
+
+resource "aws_lambda_function_event_invoke_config" "sweep" {
+  count = local.create_function ? 1 : 0
+
+  function_name                = aws_lambda_function.this[0].function_name
+  maximum_event_age_in_seconds = 60
+  maximum_retry_attempts       = 0
+}
+
+resource "aws_cloudwatch_log_group" "this" {
+  # checkov:skip=CKV_AWS_338:How long the log is kept is an input.
+  count = local.create_function ? 1 : 0
+
+  name              = "/aws/lambda/${var.name}"
+  retention_in_days = var.log_retention_in_days
+  kms_key_id        = var.kms_key_arn
+  tags              = var.tags
+}
+
+resource "aws_lambda_function" "this" {
+  # checkov:skip=CKV_AWS_50:The program writes no traces: its log has a line for each decision.
+  # checkov:skip=CKV_AWS_115:A limit below the mapping's maximum_concurrency throttles, and throttled receives make dead letters.
+  # checkov:skip=CKV_AWS_116:Messages have the queue's dead letters; a sweep that failed is made up for by the next one.
+  # checkov:skip=CKV_AWS_272:Who signs zips is for the account to say; source_code_hash pins this one.
+  count = local.create_function ? 1 : 0
+
+  function_name     = var.name
+  description       = "Walks instances that Auto Scaling terminates out of Nomad and their load balancers."
+  role              = aws_iam_role.this[0].arn
+  runtime           = "provided.al2023"
+  handler           = "bootstrap"
+  architectures     = [var.architecture]
+  memory_size       = var.memory_size
+  timeout           = var.function_timeout
+  layers            = var.layers
+  kms_key_arn       = var.kms_key_arn
+  filename          = local.package.path
+  s3_bucket         = local.package.s3_bucket
+  s3_key            = local.package.s3_key
+  s3_object_version = local.package.s3_object_version
+  source_code_hash  = local.package.path == null ? local.package.source_code_hash : filebase64sha256(local.package.path)
+  tags              = var.tags
+
+  environment {
+    variables = merge(local.environment, var.settings)
+  }
+
+  logging_config {
+    log_format            = "JSON"
+    log_group             = aws_cloudwatch_log_group.this[0].name
+    application_log_level = upper(var.log_level)
+    system_log_level      = "INFO"
+  }
+
+  dynamic "vpc_config" {
+    for_each = var.vpc_config == null ? [] : [var.vpc_config]
+
+    content {
+      subnet_ids         = vpc_config.value.subnet_ids
+      security_group_ids = local.create_security_group ? aws_security_group.this[*].id : vpc_config.value.security_group_ids
+    }
+  }
+
+  # A function that is invoked before its role may do anything fails.
+  depends_on = [aws_iam_role_policy.this]
+}
+
+resource "aws_lambda_event_source_mapping" "this" {
+  count = local.create_function ? 1 : 0
+
+  event_source_arn        = aws_sqs_queue.this[0].arn
+  function_name           = aws_lambda_function.this[0].arn
+  enabled                 = true
+  batch_size              = var.batch_size
+  function_response_types = ["ReportBatchItemFailures"]
+  tags                    = var.tags
+
+  # No reserved concurrency beside it: where that is lower, throttled receives count towards the dead letters.
+  scaling_config {
+    maximum_concurrency = var.maximum_concurrency
+  }
+}
+
+resource "aws_autoscaling_lifecycle_hook" "this" {
+  for_each = { for label, group in local.groups : label => group if group.create_hook }
+
+  name                   = local.hooks[each.key].name
+  autoscaling_group_name = each.value.name
+  default_result         = local.hooks[each.key].default_result
+  heartbeat_timeout      = local.hooks[each.key].heartbeat_timeout
+  lifecycle_transition   = local.hooks[each.key].lifecycle_transition
+  notification_metadata  = local.hooks[each.key].notification_metadata
+
+  # A hook that nobody hears would hold each termination for its whole time-out. On removal it goes first for the same reason.
+  depends_on = [
+    aws_cloudwatch_event_target.this,
+    aws_cloudwatch_event_target.sweep,
+    aws_lambda_event_source_mapping.this,
+    aws_lambda_permission.sweep,
+    terraform_data.budget,
+  ]
+}
+
+locals {
+  create_security_group = local.create_function && var.vpc_config != null && length(try(var.vpc_config.security_group_ids, [])) == 0
+}
+
+resource "aws_security_group" "this" {
+  # checkov:skip=CKV2_AWS_5:The function uses it, through a conditional that is not followed.
+  count = local.create_security_group ? 1 : 0
+
+  name        = var.name
+  description = "decamp: out to AWS, Nomad and Consul, nothing in."
+  vpc_id      = var.vpc_config.vpc_id
+  tags        = merge(var.tags, { Name = var.name })
+
+  # Lambda's network interfaces keep it in use for up to an hour after the function is gone.
+  timeouts {
+    delete = "90m"
+  }
+}
+
+resource "aws_vpc_security_group_egress_rule" "this" {
+  for_each = local.create_security_group ? var.vpc_config.egress : {}
+
+  security_group_id            = aws_security_group.this[0].id
+  description                  = coalesce(each.value.description, each.key)
+  ip_protocol                  = "tcp"
+  from_port                    = each.value.port
+  to_port                      = each.value.port
+  cidr_ipv4                    = each.value.cidr_ipv4
+  cidr_ipv6                    = each.value.cidr_ipv6
+  prefix_list_id               = each.value.prefix_list_id
+  referenced_security_group_id = each.value.referenced_security_group_id
+  tags                         = var.tags
+}

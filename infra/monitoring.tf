@@ -1,0 +1,283 @@
+# Alarms that say what to do, and a dashboard for whoever is called by one.
+
+locals {
+  # The names that the program gives its metrics (src/metrics.rs), each once.
+  namespace = "decamp"
+  metrics = {
+    departures          = "Departures"
+    departure_seconds   = "DepartureSeconds"
+    seconds_above_floor = "SecondsAboveFloor"
+    steps               = "Steps"
+    handed_back         = "HandedBack"
+    heartbeats_rejected = "HeartbeatsRejected"
+    events_rejected     = "EventsRejected"
+    warnings            = "InstanceWarnings"
+    sweeps              = "Sweeps"
+    waiting             = "InstancesWaiting"
+    retained            = "InstancesRetained"
+  }
+
+  create_alarms = var.create && var.create_alarms
+
+  queue_alarms = {
+    dead-letters = {
+      description = "A message became a dead letter: an event could not be delivered, or a departure was begun max_receive_count times. Read it in the dead-letter queue; the sweep goes on with its instance."
+      namespace   = "AWS/SQS"
+      metric      = "ApproximateNumberOfMessagesVisible"
+      dimensions  = { QueueName = "${var.name}-dead-letters" }
+      statistic   = "Maximum"
+      above       = 0
+    }
+    message-age = {
+      description = "A message is older than any departure may take: nobody works on it. Look at the function's errors and throttles."
+      namespace   = "AWS/SQS"
+      metric      = "ApproximateAgeOfOldestMessage"
+      dimensions  = { QueueName = var.name }
+      statistic   = "Maximum"
+      above       = coalesce(var.alarms.message_age, var.departure.max + var.visibility_timeout)
+    }
+  }
+
+  rule_alarms = {
+    for name in keys(local.patterns) : "undelivered-${name}" => {
+      description = "EventBridge could not deliver an event of the rule ${var.name}-${name} to the queue. Look at the queue's policy, and at its key's."
+      namespace   = "AWS/Events"
+      metric      = "FailedInvocations"
+      dimensions  = { RuleName = "${var.name}-${name}" }
+      statistic   = "Sum"
+      above       = 0
+    }
+  }
+
+  function_alarms = { for name, alarm in {
+    errors = {
+      description = "The function failed or ran out of time, which it never does by itself. Its log says why; messages come back after visibility_timeout."
+      namespace   = "AWS/Lambda"
+      metric      = "Errors"
+      dimensions  = { FunctionName = var.name }
+      statistic   = "Sum"
+      above       = 0
+    }
+    throttles = {
+      description = "The function was throttled: the account's concurrency is used up. Departures wait meanwhile."
+      namespace   = "AWS/Lambda"
+      metric      = "Throttles"
+      dimensions  = { FunctionName = var.name }
+      statistic   = "Sum"
+      above       = 0
+    }
+    heartbeats-rejected = {
+      description = "Auto Scaling refused a heartbeat: its hook had ended, or the role may not. Look for the group's name in the log."
+      namespace   = local.namespace
+      metric      = local.metrics.heartbeats_rejected
+      dimensions  = {}
+      statistic   = "Sum"
+      above       = 0
+    }
+    events-rejected = {
+      description = "The function was given something that it can never act on. The log says what, at level ERROR."
+      namespace   = local.namespace
+      metric      = local.metrics.events_rejected
+      dimensions  = {}
+      statistic   = "Sum"
+      above       = 0
+    }
+    retained = {
+      description = "Abandoned instances are kept, and billed, until somebody terminates them (terminate-instance-in-auto-scaling-group)."
+      namespace   = local.namespace
+      metric      = local.metrics.retained
+      dimensions  = {}
+      statistic   = "Maximum"
+      above       = 0
+    }
+  } : name => alarm if local.create_function }
+
+  alarms = { for name, alarm in merge(local.queue_alarms, local.rule_alarms, local.function_alarms) : name => alarm if local.create_alarms }
+}
+
+resource "aws_cloudwatch_metric_alarm" "this" {
+  for_each = local.alarms
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.statistic
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = each.value.above
+  period              = 60
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "no_sweep" {
+  count = local.create_alarms && local.create_function ? 1 : 0
+
+  alarm_name          = "${var.name}-no-sweep"
+  alarm_description   = "No sweep saw all groups for ${var.alarms.minutes_without_sweeps} minutes: decamp is not running, or cannot see Auto Scaling. Nobody looks after lost events; hooks end by their default result."
+  namespace           = local.namespace
+  metric_name         = local.metrics.sweeps
+  statistic           = "Sum"
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  period              = 300
+  evaluation_periods  = var.alarms.minutes_without_sweeps / 5
+  # Without a sweep there is no data: that is what this alarm is about.
+  treat_missing_data = "breaching"
+  alarm_actions      = var.alarm_actions
+  ok_actions         = var.alarm_actions
+  tags               = var.tags
+}
+
+# The outcomes of one group, added up: an alarm cannot search.
+resource "aws_cloudwatch_metric_alarm" "outcomes" {
+  for_each = local.create_alarms && local.create_function ? local.groups : {}
+
+  alarm_name          = "${var.name}-outcomes-${each.key}"
+  alarm_description   = "An instance of ${each.value.name} left in another way than it should (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\"; the README says what to do about each."
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+
+  metric_query {
+    id          = "all"
+    expression  = "SUM(METRICS())"
+    label       = "departures"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = toset(var.alarms.outcomes)
+
+    content {
+      id          = "m_${replace(metric_query.value, "-", "_")}"
+      return_data = false
+
+      metric {
+        namespace   = local.namespace
+        metric_name = local.metrics.departures
+        dimensions  = { Asg = each.value.name, Outcome = metric_query.value }
+        stat        = "Sum"
+        period      = 60
+      }
+    }
+  }
+}
+
+locals {
+  # Rows of a dashboard: a title, and metrics as [namespace, name, dimension, value…, options].
+  queue_widgets = [
+    {
+      title = "Messages: waiting, being worked on, dead"
+      metrics = [
+        ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", var.name, { stat = "Maximum", label = "waiting" }],
+        ["AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", var.name, { stat = "Maximum", label = "being worked on" }],
+        ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${var.name}-dead-letters", { stat = "Maximum", label = "dead", color = "#d62728" }],
+      ]
+    },
+    {
+      title = "Age of the oldest message, in seconds (as long as the longest departure)"
+      metrics = [
+        ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", var.name, { stat = "Maximum", label = "age" }],
+      ]
+    },
+  ]
+
+  function_widgets = [for widget in [
+    {
+      title = "Departures that ended, by group and outcome"
+      metrics = [
+        [{ expression = "SEARCH('{${local.namespace},Asg,Outcome} MetricName=\"${local.metrics.departures}\"', 'Sum', 60)", label = "", id = "ended" }],
+      ]
+    },
+    {
+      title = "Instances waiting in a hook, and retained ones"
+      metrics = [
+        [local.namespace, local.metrics.waiting, { stat = "Maximum", label = "waiting" }],
+        [local.namespace, local.metrics.retained, { stat = "Maximum", label = "retained", color = "#d62728" }],
+      ]
+    },
+    {
+      title = "Seconds a departure took"
+      metrics = [
+        [local.namespace, local.metrics.departure_seconds, { stat = "p50", label = "half of them" }],
+        [local.namespace, local.metrics.departure_seconds, { stat = "p99", label = "99 of 100" }],
+        [local.namespace, local.metrics.seconds_above_floor, { stat = "p99", label = "of that: neither delay nor stopping" }],
+      ]
+    },
+    {
+      title = "What went wrong"
+      metrics = [
+        [local.namespace, local.metrics.heartbeats_rejected, { stat = "Sum", label = "heartbeats refused" }],
+        [local.namespace, local.metrics.events_rejected, { stat = "Sum", label = "events refused" }],
+        [local.namespace, local.metrics.warnings, { stat = "Sum", label = "warnings of EC2" }],
+        ["AWS/Lambda", "Errors", "FunctionName", var.name, { stat = "Sum", label = "errors" }],
+        ["AWS/Lambda", "Throttles", "FunctionName", var.name, { stat = "Sum", label = "throttles" }],
+      ]
+    },
+    {
+      title = "What it does: sweeps, writes, passes handed back"
+      metrics = [
+        [local.namespace, local.metrics.sweeps, { stat = "Sum", label = "sweeps" }],
+        [local.namespace, local.metrics.steps, { stat = "Sum", label = "writes" }],
+        [local.namespace, local.metrics.handed_back, { stat = "Sum", label = "handed back" }],
+      ]
+    },
+    {
+      title = "Functions at a time, and their longest pass in milliseconds"
+      metrics = [
+        ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", var.name, { stat = "Maximum", label = "at a time" }],
+        ["AWS/Lambda", "Duration", "FunctionName", var.name, { stat = "Maximum", label = "longest", yAxis = "right" }],
+      ]
+    },
+  ] : widget if local.create_function]
+
+  widgets = concat(local.function_widgets, local.queue_widgets)
+}
+
+resource "aws_cloudwatch_dashboard" "this" {
+  count = var.create && var.create_dashboard ? 1 : 0
+
+  dashboard_name = "${var.name}-${local.region}"
+
+  dashboard_body = jsonencode({
+    widgets = concat(
+      [for place, widget in local.widgets : {
+        type   = "metric"
+        x      = place % 2 * 12
+        y      = floor(place / 2) * 6
+        width  = 12
+        height = 6
+        properties = {
+          title   = widget.title
+          region  = local.region
+          view    = "timeSeries"
+          period  = 60
+          stat    = "Sum"
+          metrics = widget.metrics
+        }
+      }],
+      [for group in aws_cloudwatch_log_group.this : {
+        type   = "log"
+        x      = 0
+        y      = ceil(length(local.widgets) / 2) * 6
+        width  = 24
+        height = 8
+        properties = {
+          title  = "The last decisions"
+          region = local.region
+          view   = "table"
+          query  = "SOURCE '${group.name}' | fields @timestamp, level, `instance.id`, `asg.name`, message | filter ispresent(level) | sort @timestamp desc | limit 50"
+        }
+      }],
+    )
+  })
+}

@@ -1,0 +1,92 @@
+output "function_arn" {
+  description = "The function's ARN."
+  value       = try(aws_lambda_function.this[0].arn, null)
+}
+
+output "function_name" {
+  description = "The function's name."
+  value       = try(aws_lambda_function.this[0].function_name, null)
+}
+
+output "role_arn" {
+  description = "The ARN of the function's role."
+  value       = try(aws_iam_role.this[0].arn, null)
+}
+
+output "role_name" {
+  description = "The name of the function's role, for policies of yours."
+  value       = try(aws_iam_role.this[0].name, null)
+}
+
+output "service_policy_json" {
+  description = "The policy that decamp as a service on this queue needs, for a role of yours."
+  value       = var.create ? jsonencode({ Version = "2012-10-17", Statement = concat(local.program_statements, local.key_statements, local.service_statements) }) : null
+}
+
+output "queue_arn" {
+  description = "The queue's ARN."
+  value       = try(aws_sqs_queue.this[0].arn, null)
+}
+
+output "queue_url" {
+  description = "The queue's URL."
+  value       = try(aws_sqs_queue.this[0].url, null)
+}
+
+output "dead_letter_queue_arn" {
+  description = "The dead-letter queue's ARN."
+  value       = try(aws_sqs_queue.dead_letters[0].arn, null)
+}
+
+output "dead_letter_queue_url" {
+  description = "The dead-letter queue's URL."
+  value       = try(aws_sqs_queue.dead_letters[0].url, null)
+}
+
+output "event_rule_arns" {
+  description = "The ARNs of the rules that feed the queue, by what they match."
+  value       = { for name, rule in aws_cloudwatch_event_rule.this : name => rule.arn }
+}
+
+output "security_group_id" {
+  description = "The security group that was created for the function, to let it in where Nomad and Consul are."
+  value       = try(aws_security_group.this[0].id, null)
+}
+
+output "lifecycle_hook_names" {
+  description = "The names of the hooks that were created, by the group's label."
+  value       = { for label, hook in aws_autoscaling_lifecycle_hook.this : label => hook.name }
+}
+
+output "initial_lifecycle_hooks" {
+  description = "By the group's label, the hook as the group's own initial_lifecycle_hook takes it (with create_hook = false): it is there before the first instance and until the last one."
+  value       = local.hooks
+
+  # A group that takes its hook from here is made after the path to the function, and destroyed before it: its last instances are heard.
+  depends_on = [
+    aws_cloudwatch_event_target.this,
+    aws_cloudwatch_event_target.sweep,
+    aws_lambda_event_source_mapping.this,
+    aws_lambda_permission.sweep,
+    terraform_data.budget,
+  ]
+}
+
+output "log_group_name" {
+  description = "The function's log group."
+  value       = try(aws_cloudwatch_log_group.this[0].name, null)
+}
+
+output "alarm_arns" {
+  description = "The ARNs of the alarms, by what they watch."
+  value = merge(
+    { for name, alarm in aws_cloudwatch_metric_alarm.this : name => alarm.arn },
+    { for alarm in aws_cloudwatch_metric_alarm.no_sweep : "no-sweep" => alarm.arn },
+    { for label, alarm in aws_cloudwatch_metric_alarm.outcomes : "outcomes-${label}" => alarm.arn },
+  )
+}
+
+output "dashboard_name" {
+  description = "The dashboard's name."
+  value       = try(aws_cloudwatch_dashboard.this[0].dashboard_name, null)
+}

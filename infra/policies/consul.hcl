@@ -1,0 +1,12 @@
+# All that decamp does in Consul: it looks whether a node's registrations are gone. Nomad removes them.
+node_prefix "" {
+  policy = "read"
+}
+
+service_prefix "" {
+  policy = "read"
+}
+
+agent_prefix "" {
+  policy = "read"
+}

@@ -1,0 +1,159 @@
+# Every precondition fires: numbers that disagree, and a pattern over the quota.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  autoscaling_groups = { workers = { name = "workers" } }
+  lambda_package     = { s3_bucket = "artifacts", s3_key = "decamp.zip", s3_object_version = "v1" }
+  nomad              = { addresses = ["https://nomad.example.com:4646"] }
+}
+
+run "a_heartbeat_that_the_function_does_not_fit_into" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { workers = { name = "workers", heartbeat_timeout = 300 } }
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
+run "one_group_of_two_with_a_heartbeat_that_is_too_short" {
+  command = plan
+
+  variables {
+    autoscaling_groups = {
+      workers = { name = "workers" }
+      edge    = { name = "edge", heartbeat_timeout = 180 }
+    }
+  }
+
+  expect_failures = [terraform_data.budget["edge"]]
+}
+
+run "a_function_that_the_visibility_does_not_fit" {
+  command = plan
+
+  variables {
+    function_timeout = 90
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
+run "a_visibility_that_the_heartbeat_does_not_fit" {
+  command = plan
+
+  variables {
+    visibility_timeout = 500
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
+run "a_sweep_that_comes_too_late" {
+  command = plan
+
+  variables {
+    sweep_period = 10
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
+run "too_few_receives" {
+  command = plan
+
+  variables {
+    max_receive_count = 100
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
+run "more_receives_than_sqs_takes" {
+  command = plan
+
+  variables {
+    max_receive_count = 1001
+    message_retention = 604800
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
+run "messages_that_vanish" {
+  command = plan
+
+  variables {
+    message_retention = 86400
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
+run "dead_letters_that_vanish" {
+  command = plan
+
+  variables {
+    dead_letter_retention = 86400
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
+run "a_departure_longer_than_the_hook" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { workers = { name = "workers", heartbeat_timeout = 720 } }
+    departure          = { max = 100000 }
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
+run "a_deregistration_delay_that_the_departure_does_not_fit" {
+  command = plan
+
+  variables {
+    departure = { max = 600, deregistration_delay = 600 }
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
+run "a_reserve_that_the_departure_does_not_fit" {
+  command = plan
+
+  variables {
+    departure = { max = 600, reserve = 590 }
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
+run "a_pattern_over_the_quota" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { for n in range(50) : "group-${n}" => { name = "a-group-with-a-name-of-forty-characters-${n}" } }
+  }
+
+  expect_failures = [aws_cloudwatch_event_rule.this["lifecycle"]]
+}
+
+run "a_pattern_within_the_quota" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { for n in range(30) : "group-${n}" => { name = "a-group-with-a-name-of-forty-characters-${n}" } }
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_event_rule.this["lifecycle"].event_pattern) <= 2048
+    error_message = "The pattern fits."
+  }
+}

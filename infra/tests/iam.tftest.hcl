@@ -1,0 +1,135 @@
+# What the role and the queues allow, statement by statement. Applied to mocks: the policies hold ARNs.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  autoscaling_groups = { workers = { name = "workers" } }
+  lambda_package     = { s3_bucket = "artifacts", s3_key = "decamp.zip", s3_object_version = "v1" }
+  nomad              = { addresses = ["https://nomad.example.com:4646"] }
+}
+
+run "the_least_role_has_no_statement_that_needs_an_input" {
+  command = apply
+
+  assert {
+    condition     = join(",", [for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement.Sid]) == "Lifecycle,Describe,Messages,Logs,Queue"
+    error_message = "The statements are others: ${aws_iam_role_policy.this[0].policy}"
+  }
+
+  assert {
+    condition     = alltrue([for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement.Sid == "Describe" || !contains(statement.Resource, "*")])
+    error_message = "Only Describe has no narrower resource."
+  }
+}
+
+run "the_whole_role_is_bound_to_what_it_was_given" {
+  command = apply
+
+  variables {
+    autoscaling_groups = {
+      workers = { name = "workers", target_group_arns = ["arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef"] }
+      edge    = { name = "edge nodes", target_group_arns = ["arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef", "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/edge/0123456789abcdef"] }
+    }
+    nomad       = { addresses = ["https://nomad:4646"], token_secret = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nomad-AbCdEf", kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef" } }
+    consul      = { addresses = ["https://consul:8501"], token_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/consul" } }
+    kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/11111111-89ab-cdef-0123-456789abcdef"
+    vpc_config  = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-0123456789abcdef0"] }
+  }
+
+  assert {
+    condition     = join(",", [for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement.Sid]) == "Lifecycle,Describe,Deregister,Messages,Parameters,Secrets,DecryptTokens,DecryptOwn,Logs,Queue,NetworkInterfaces,DenyOwnNetworkInterfaces"
+    error_message = "The statements are others: ${aws_iam_role_policy.this[0].policy}"
+  }
+
+  assert {
+    condition = { for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement.Sid => join(" ", statement.Resource) if !contains(["Logs", "Queue", "Messages"], statement.Sid) } == {
+      Lifecycle                = "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/edge nodes arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/workers"
+      Describe                 = "*"
+      Deregister               = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/edge/0123456789abcdef"
+      Parameters               = "arn:aws:ssm:eu-west-1:123456789012:parameter/consul"
+      Secrets                  = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nomad-AbCdEf"
+      DecryptTokens            = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+      DecryptOwn               = "arn:aws:kms:eu-west-1:123456789012:key/11111111-89ab-cdef-0123-456789abcdef"
+      NetworkInterfaces        = "*"
+      DenyOwnNetworkInterfaces = "*"
+    }
+    error_message = "A resource is another: ${aws_iam_role_policy.this[0].policy}"
+  }
+
+  assert {
+    condition     = alltrue([for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement.Condition.StringEquals["kms:ViaService"] != null if startswith(statement.Sid, "Decrypt")])
+    error_message = "A key is used through a service, never alone."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.this[0].kms_master_key_id == var.kms_key_arn && aws_cloudwatch_log_group.this[0].kms_key_id == var.kms_key_arn && aws_lambda_function.this[0].kms_key_arn == var.kms_key_arn
+    error_message = "The key is used where it is said to be."
+  }
+}
+
+run "only_a_scan_may_deregister_from_any_target_group" {
+  command = apply
+
+  variables {
+    scan_target_groups = true
+  }
+
+  assert {
+    condition     = one([for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : join(" ", statement.Resource) if statement.Sid == "Deregister"]) == "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/*/*"
+    error_message = "Any of this account and Region."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this[0].environment[0].variables["DECAMP_SCAN"] == "true"
+    error_message = "And the function is told."
+  }
+}
+
+run "the_queues_take_messages_of_these_rules_only_and_never_in_the_clear" {
+  command = apply
+
+  assert {
+    condition = alltrue([for policy in aws_sqs_queue_policy.this : alltrue([
+      jsondecode(policy.policy).Statement[0].Condition.ArnEquals["aws:SourceArn"][0] == aws_cloudwatch_event_rule.this["lifecycle"].arn,
+      jsondecode(policy.policy).Statement[0].Principal.Service == "events.amazonaws.com",
+      jsondecode(policy.policy).Statement[0].Action == "sqs:SendMessage",
+      jsondecode(policy.policy).Statement[1].Effect == "Deny",
+      jsondecode(policy.policy).Statement[1].Condition.Bool["aws:SecureTransport"] == "false",
+    ])])
+    error_message = "Without the rules' ARNs any account's rule could send."
+  }
+
+  assert {
+    condition     = length(aws_sqs_queue_policy.this) == 2
+    error_message = "Both queues have a policy."
+  }
+}
+
+run "the_service_gets_a_policy_without_the_functions_parts" {
+  command = apply
+
+  variables {
+    create_function = false
+  }
+
+  assert {
+    condition     = join(",", [for statement in jsondecode(output.service_policy_json).Statement : statement.Sid]) == "Lifecycle,Describe,Messages,Queue"
+    error_message = "The statements are others: ${output.service_policy_json}"
+  }
+}
+
+run "the_role_takes_a_boundary_and_a_path" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+    role_path                = "/platform/"
+  }
+
+  assert {
+    condition     = aws_iam_role.this[0].permissions_boundary == "arn:aws:iam::123456789012:policy/boundary" && aws_iam_role.this[0].path == "/platform/" && aws_iam_role.this[0].name == "decamp-eu-west-1"
+    error_message = "As given; the name has the Region, for roles have none."
+  }
+}

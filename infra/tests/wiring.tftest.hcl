@@ -1,0 +1,299 @@
+# What is created for which inputs, and how it is joined.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  autoscaling_groups = {
+    workers = { name = "workers" }
+    edge    = { name = "edge", heartbeat_timeout = 1800, default_result = "ABANDON", create_hook = false, target_group_arns = ["arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/edge/0123456789abcdef"] }
+  }
+  lambda_package = { s3_bucket = "artifacts", s3_key = "decamp.zip", s3_object_version = "v1" }
+  nomad          = { addresses = ["https://one:4646", "https://two:4646"], region = "eu", tls_server_name = "server.eu.nomad", ca_certificate_path = "/opt/nomad-ca.pem" }
+}
+
+run "the_lifecycle_rule_takes_these_groups_this_hook_and_this_transition" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.this["lifecycle"].event_pattern) == jsondecode(jsonencode({
+      source      = ["aws.autoscaling"]
+      detail-type = ["EC2 Instance-terminate Lifecycle Action"]
+      account     = ["123456789012"]
+      region      = ["eu-west-1"]
+      detail = {
+        AutoScalingGroupName = ["edge", "workers"]
+        LifecycleHookName    = ["decamp"]
+        LifecycleTransition  = ["autoscaling:EC2_INSTANCE_TERMINATING"]
+      }
+    }))
+    error_message = "The pattern is another: ${aws_cloudwatch_event_rule.this["lifecycle"].event_pattern}"
+  }
+
+  assert {
+    condition     = join(",", keys(aws_cloudwatch_event_rule.this)) == "lifecycle"
+    error_message = "No other rule unless asked for."
+  }
+}
+
+run "each_event_that_is_asked_for_has_a_rule_and_none_filters_by_what_the_event_does_not_have" {
+  command = plan
+
+  variables {
+    events = { spot_interruption = true, rebalance = true, scheduled_change = true }
+  }
+
+  assert {
+    condition     = join(",", keys(aws_cloudwatch_event_rule.this)) == "lifecycle,rebalance,scheduled-change,spot-interruption"
+    error_message = "Four rules."
+  }
+
+  assert {
+    condition     = alltrue([for name, rule in aws_cloudwatch_event_rule.this : name == "lifecycle" || !strcontains(rule.event_pattern, "AutoScalingGroupName")])
+    error_message = "These events carry no group: such a rule matches nothing."
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_event_target.this) == 4
+    error_message = "Each rule has a target."
+  }
+}
+
+run "an_undelivered_event_is_a_dead_letter" {
+  command = apply
+
+  assert {
+    condition     = alltrue([for target in aws_cloudwatch_event_target.this : length(target.dead_letter_config) == 1])
+    error_message = "Without it EventBridge drops the event."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sqs_queue.this[0].redrive_policy).maxReceiveCount == 500
+    error_message = "The queue has dead letters after max_receive_count."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.this[0].visibility_timeout_seconds == 360 && aws_sqs_queue.this[0].message_retention_seconds == 345600 && aws_sqs_queue.dead_letters[0].message_retention_seconds == 1209600
+    error_message = "The queues' times are the inputs'."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.this[0].sqs_managed_sse_enabled && aws_sqs_queue.dead_letters[0].sqs_managed_sse_enabled
+    error_message = "Both queues are encrypted."
+  }
+}
+
+run "the_function_gets_one_message_and_answers_for_each" {
+  command = plan
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.this[0].batch_size == 1 && join(",", aws_lambda_event_source_mapping.this[0].function_response_types) == "ReportBatchItemFailures"
+    error_message = "One message at a time, reported alone."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.this[0].scaling_config[0].maximum_concurrency == 20 && aws_lambda_function.this[0].reserved_concurrent_executions == null
+    error_message = "The mapping limits, the function does not."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this[0].runtime == "provided.al2023" && aws_lambda_function.this[0].handler == "bootstrap" && join(",", aws_lambda_function.this[0].architectures) == "arm64" && aws_lambda_function.this[0].timeout == 60
+    error_message = "The function is what the zip is for."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this[0].logging_config[0].log_format == "JSON" && aws_lambda_function.this[0].logging_config[0].application_log_level == "INFO"
+    error_message = "The log has levels."
+  }
+}
+
+run "the_function_is_told_what_is_ours" {
+  command = plan
+
+  assert {
+    condition = aws_lambda_function.this[0].environment[0].variables == tomap({
+      DECAMP_MODE               = "act"
+      DECAMP_GROUPS             = "edge,workers"
+      DECAMP_ACCOUNTS           = "123456789012"
+      DECAMP_REGIONS            = "eu-west-1"
+      DECAMP_HOOKS              = "decamp"
+      DECAMP_SCAN               = "false"
+      DECAMP_MAX_DEPARTURE      = "7200s"
+      DECAMP_RESERVE            = "30s"
+      DECAMP_ON_TIMEOUT         = "continue"
+      DECAMP_NEVER_FORCE        = "false"
+      DECAMP_IGNORE_SYSTEM_JOBS = "false"
+      DECAMP_CONSUL             = "false"
+      NOMAD_ADDR                = "https://one:4646,https://two:4646"
+      NOMAD_REGION              = "eu"
+      NOMAD_TLS_SERVER_NAME     = "server.eu.nomad"
+      NOMAD_CACERT              = "/opt/nomad-ca.pem"
+    })
+    error_message = "The environment is another: ${jsonencode(aws_lambda_function.this[0].environment[0].variables)}"
+  }
+}
+
+run "further_settings_and_consul_are_passed_on" {
+  command = plan
+
+  variables {
+    settings = { DECAMP_GUARD_ALB = "15s" }
+    consul   = { addresses = ["https://consul:8501"], datacenter = "dc1" }
+  }
+
+  assert {
+    condition     = aws_lambda_function.this[0].environment[0].variables["DECAMP_GUARD_ALB"] == "15s" && aws_lambda_function.this[0].environment[0].variables["CONSUL_HTTP_ADDR"] == "https://consul:8501" && aws_lambda_function.this[0].environment[0].variables["DECAMP_CONSUL"] == "true" && aws_lambda_function.this[0].environment[0].variables["CONSUL_DATACENTER"] == "dc1"
+    error_message = "They are in the environment."
+  }
+}
+
+run "a_group_that_brings_its_hook_gets_none_and_is_told_which" {
+  command = plan
+
+  assert {
+    condition     = join(",", keys(aws_autoscaling_lifecycle_hook.this)) == "workers"
+    error_message = "One hook, for the group that has none of its own."
+  }
+
+  assert {
+    condition     = aws_autoscaling_lifecycle_hook.this["workers"].lifecycle_transition == "autoscaling:EC2_INSTANCE_TERMINATING" && aws_autoscaling_lifecycle_hook.this["workers"].heartbeat_timeout == 900 && aws_autoscaling_lifecycle_hook.this["workers"].default_result == "CONTINUE"
+    error_message = "It waits on termination."
+  }
+
+  assert {
+    condition     = output.initial_lifecycle_hooks["edge"].name == "decamp" && output.initial_lifecycle_hooks["edge"].default_result == "ABANDON" && output.initial_lifecycle_hooks["edge"].heartbeat_timeout == 1800 && jsondecode(output.initial_lifecycle_hooks["edge"].notification_metadata).target_groups[0] == var.autoscaling_groups["edge"].target_group_arns[0]
+    error_message = "The other one is told."
+  }
+}
+
+run "the_sweep_goes_to_the_function_itself_every_minute" {
+  command = apply
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.sweep[0].schedule_expression == "rate(1 minute)" && aws_cloudwatch_event_target.sweep[0].input == "{\"decamp\":\"sweep\"}"
+    error_message = "A sweep a minute."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.sweep[0].arn == aws_lambda_function.this[0].arn && aws_lambda_permission.sweep[0].source_arn == aws_cloudwatch_event_rule.sweep[0].arn && aws_lambda_permission.sweep[0].principal == "events.amazonaws.com"
+    error_message = "EventBridge may invoke it, for this rule."
+  }
+
+  assert {
+    condition     = aws_lambda_function_event_invoke_config.sweep[0].maximum_retry_attempts == 0
+    error_message = "A sweep that failed is not tried again: the next one comes."
+  }
+}
+
+run "a_rarer_sweep_is_in_the_plural" {
+  command = plan
+
+  variables {
+    sweep_period = 5
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.sweep[0].schedule_expression == "rate(5 minutes)"
+    error_message = "EventBridge wants the plural above one."
+  }
+}
+
+run "a_function_in_a_vpc_gets_a_security_group_that_only_leads_out" {
+  command = plan
+
+  variables {
+    vpc_config = { subnet_ids = ["subnet-0123456789abcdef0"], vpc_id = "vpc-0123456789abcdef0", egress = { nomad = { port = 4646, cidr_ipv4 = "10.0.0.0/8" } } }
+  }
+
+  assert {
+    condition     = length(aws_security_group.this) == 1 && aws_vpc_security_group_egress_rule.this["nomad"].from_port == 4646 && aws_vpc_security_group_egress_rule.this["nomad"].to_port == 4646
+    error_message = "A group of its own."
+  }
+}
+
+run "a_function_in_a_vpc_takes_groups_of_yours" {
+  command = plan
+
+  variables {
+    vpc_config = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-0123456789abcdef0"] }
+  }
+
+  assert {
+    condition     = length(aws_security_group.this) == 0 && join(",", aws_lambda_function.this[0].vpc_config[0].security_group_ids) == "sg-0123456789abcdef0"
+    error_message = "No group of its own."
+  }
+}
+
+run "without_a_function_the_queue_the_rules_the_hooks_and_their_alarms_stay" {
+  command = plan
+
+  variables {
+    create_function = false
+    lambda_package  = null
+    nomad           = null
+  }
+
+  assert {
+    condition     = length(aws_sqs_queue.this) == 1 && length(aws_cloudwatch_event_target.this) == 1 && length(aws_autoscaling_lifecycle_hook.this) == 1
+    error_message = "These stay."
+  }
+
+  assert {
+    condition     = length(aws_lambda_function.this) + length(aws_iam_role.this) + length(aws_lambda_event_source_mapping.this) + length(aws_cloudwatch_event_rule.sweep) + length(aws_cloudwatch_log_group.this) == 0
+    error_message = "These are the function's."
+  }
+
+  assert {
+    condition     = join(",", keys(aws_cloudwatch_metric_alarm.this)) == "dead-letters,message-age,undelivered-lifecycle" && length(aws_cloudwatch_metric_alarm.no_sweep) + length(aws_cloudwatch_metric_alarm.outcomes) == 0
+    error_message = "The queue's alarms stay, the function's go."
+  }
+}
+
+run "nothing_is_created_where_nothing_is_wanted" {
+  command = plan
+
+  variables {
+    create         = false
+    lambda_package = null
+    nomad          = null
+  }
+
+  assert {
+    condition     = length(aws_sqs_queue.this) + length(aws_sqs_queue.dead_letters) + length(aws_cloudwatch_event_rule.this) + length(aws_lambda_function.this) + length(aws_autoscaling_lifecycle_hook.this) + length(aws_iam_role.this) + length(aws_cloudwatch_metric_alarm.this) + length(aws_cloudwatch_dashboard.this) + length(aws_sqs_queue_policy.this) == 0
+    error_message = "Nothing."
+  }
+
+  assert {
+    condition     = output.function_arn == null && output.queue_url == null && length(output.initial_lifecycle_hooks) == 0 && output.service_policy_json == null
+    error_message = "Outputs of nothing are null."
+  }
+}
+
+run "alarms_notify_and_forgive_missing_data_unless_it_is_the_point" {
+  command = plan
+
+  variables {
+    alarm_actions = ["arn:aws:sns:eu-west-1:123456789012:on-call"]
+  }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : join(",", alarm.alarm_actions) == "arn:aws:sns:eu-west-1:123456789012:on-call" && alarm.treat_missing_data == "notBreaching"])
+    error_message = "Each notifies."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.no_sweep[0].treat_missing_data == "breaching" && aws_cloudwatch_metric_alarm.no_sweep[0].evaluation_periods == 3 && aws_cloudwatch_metric_alarm.no_sweep[0].period == 300
+    error_message = "A quarter of an hour without data is the alarm."
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.outcomes) == 2 && length(aws_cloudwatch_metric_alarm.outcomes["workers"].metric_query) == 8
+    error_message = "Each group's outcomes are watched."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["message-age"].threshold == 7560
+    error_message = "A departure's own message is as old as the departure."
+  }
+}

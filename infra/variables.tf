@@ -1,0 +1,583 @@
+variable "create" {
+  description = "Whether anything is created."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "create_function" {
+  description = "Whether the function is created. Without it the queue, the rules, the hooks and their alarms are left for the HTTP service."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "name" {
+  description = "The name of everything, and what it begins with where there are several."
+  type        = string
+  default     = "decamp"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z][A-Za-z0-9-]{0,39}$", var.name))
+    error_message = "name must begin with a letter and have at most 40 letters, digits and hyphens: longer names do not fit with what is appended."
+  }
+}
+
+variable "autoscaling_groups" {
+  description = "The Auto Scaling groups whose instances decamp walks out, by a label of yours that never changes. target_group_arns are all target groups that hold their instances, attached or not: decamp deregisters from these and from no others. create_hook = false leaves the hook to the group itself (initial_lifecycle_hook)."
+  type = map(object({
+    name              = string
+    heartbeat_timeout = optional(number, 900)
+    default_result    = optional(string, "CONTINUE")
+    target_group_arns = optional(list(string), [])
+    create_hook       = optional(bool, true)
+  }))
+  nullable = false
+
+  validation {
+    condition     = 0 < length(var.autoscaling_groups)
+    error_message = "autoscaling_groups is empty: name at least one group, or set create = false."
+  }
+
+  validation {
+    condition     = alltrue([for group in values(var.autoscaling_groups) : can(regex("^[^\\x00-\\x1f:,*]{1,255}$", group.name))])
+    error_message = "A name in autoscaling_groups is empty, longer than 255 characters, or has a colon, a comma, a star or a line break: write the group's name, not its ARN."
+  }
+
+  validation {
+    condition     = length(distinct([for group in values(var.autoscaling_groups) : group.name])) == length(var.autoscaling_groups)
+    error_message = "Two labels of autoscaling_groups have the same name: a group has one hook of decamp's."
+  }
+
+  validation {
+    condition     = alltrue([for group in values(var.autoscaling_groups) : 30 <= group.heartbeat_timeout && group.heartbeat_timeout <= 7200 && floor(group.heartbeat_timeout) == group.heartbeat_timeout])
+    error_message = "A heartbeat_timeout in autoscaling_groups is outside of what AWS takes, 30 to 7200 whole seconds."
+  }
+
+  validation {
+    condition     = alltrue([for group in values(var.autoscaling_groups) : contains(["CONTINUE", "ABANDON"], group.default_result)])
+    error_message = "A default_result in autoscaling_groups is neither CONTINUE nor ABANDON."
+  }
+
+  validation {
+    condition     = alltrue([for arn in flatten(values(var.autoscaling_groups)[*].target_group_arns) : can(regex("^arn:[a-z-]+:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:targetgroup/[^/]+/[0-9a-f]+$", arn))])
+    error_message = "An entry of target_group_arns is not the ARN of a target group (arn:…:targetgroup/NAME/ID)."
+  }
+
+  validation {
+    condition     = alltrue([for arn in flatten(values(var.autoscaling_groups)[*].target_group_arns) : startswith(arn, "arn:${local.partition}:elasticloadbalancing:${local.region}:${local.account}:")])
+    error_message = "An entry of target_group_arns is of another Region or account than this module is applied in: decamp works in one of each, so call the module there."
+  }
+
+  validation {
+    condition     = alltrue([for group in values(var.autoscaling_groups) : length(jsonencode({ target_groups = group.target_group_arns })) <= 4000])
+    error_message = "A group has more target_group_arns than fit into its hook's metadata (4000 characters, some 40 ARNs): set scan_target_groups = true instead."
+  }
+}
+
+variable "hook_name" {
+  description = "The name of the lifecycle hooks. Null: that of `name`."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.hook_name == null || can(regex("^[A-Za-z0-9_/-]{1,255}$", var.hook_name))
+    error_message = "hook_name may have 1 to 255 letters, digits, hyphens, underscores and slashes."
+  }
+}
+
+variable "scan_target_groups" {
+  description = "Find target groups by looking through all of the account, and allow deregistration from all of them. For targets that no list can name beforehand."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "lambda_package" {
+  description = "The finished zip: a path, or a bucket and key with the object's version or its SHA-256 in base64 (without one of them an update is not seen). Terraform never builds."
+  type = object({
+    path              = optional(string)
+    s3_bucket         = optional(string)
+    s3_key            = optional(string)
+    s3_object_version = optional(string)
+    source_code_hash  = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.lambda_package != null || !(var.create && var.create_function)
+    error_message = "lambda_package is missing: name the zip that `just package` or a release made, or set create_function = false."
+  }
+
+  validation {
+    condition     = var.lambda_package == null || (try(var.lambda_package.path, null) == null) != (try(var.lambda_package.s3_bucket, null) == null)
+    error_message = "lambda_package needs either path or s3_bucket with s3_key, and not both."
+  }
+
+  validation {
+    condition     = (try(var.lambda_package.s3_bucket, null) == null) == (try(var.lambda_package.s3_key, null) == null)
+    error_message = "In lambda_package, s3_bucket and s3_key belong together."
+  }
+
+  validation {
+    condition     = try(var.lambda_package.s3_bucket, null) == null || try(var.lambda_package.s3_object_version, null) != null || try(var.lambda_package.source_code_hash, null) != null
+    error_message = "A zip in S3 needs s3_object_version or source_code_hash (base64 of its SHA-256): without one a new zip under the same key would never be deployed."
+  }
+
+  validation {
+    condition     = try(var.lambda_package.path, null) == null || try(fileexists(var.lambda_package.path), false)
+    error_message = "There is no file at the path of lambda_package: make it with `just package`, or fetch it from a release."
+  }
+}
+
+variable "architecture" {
+  description = "The processor that the zip is for."
+  type        = string
+  default     = "arm64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.architecture)
+    error_message = "architecture must be arm64 or x86_64, as the zip's name says."
+  }
+}
+
+variable "memory_size" {
+  description = "The function's memory in MB. Its share of a processor grows with it."
+  type        = number
+  default     = 256
+  nullable    = false
+
+  validation {
+    condition     = 128 <= var.memory_size && var.memory_size <= 10240
+    error_message = "memory_size must be between 128 and 10240 MB."
+  }
+}
+
+variable "layers" {
+  description = "ARNs of Lambda layers, such as one with the authority's certificate for Nomad under /opt."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.layers : can(regex("^arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:layer:[A-Za-z0-9_-]+:[0-9]+$", arn))])
+    error_message = "An entry of layers is not the ARN of a layer's version (arn:…:layer:NAME:VERSION)."
+  }
+
+  validation {
+    condition     = alltrue([for arn in var.layers : try(split(":", arn)[3], "") == local.region])
+    error_message = "A layer is of another Region than this module is applied in: Lambda takes layers of its own Region only."
+  }
+}
+
+variable "nomad" {
+  description = "How the function reaches Nomad. addresses are tried in turn. token_secret names the parameter (SSM) or secret (Secrets Manager) that holds the token; it is null where ACLs are off. ca_certificate_path is a file of a layer."
+  type = object({
+    addresses           = list(string)
+    token_secret        = optional(object({ arn = string, kms_key_arn = optional(string) }))
+    region              = optional(string)
+    ca_certificate_path = optional(string)
+    tls_server_name     = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.nomad != null || !(var.create && var.create_function)
+    error_message = "nomad is missing: say where Nomad's servers are, as in nomad = { addresses = [\"https://nomad.internal:4646\"] }."
+  }
+
+  validation {
+    condition     = var.nomad == null || (try(0 < length(var.nomad.addresses), false) && alltrue([for address in try(var.nomad.addresses, []) : can(regex("^https?://[^/@?#, ]+/?$", address))]))
+    error_message = "nomad.addresses needs at least one address such as https://nomad.internal:4646, without a user, a path or a comma."
+  }
+
+  validation {
+    condition     = try(var.nomad.token_secret, null) == null || can(regex("^arn:[a-z-]+:(ssm:[a-z0-9-]+:[0-9]{12}:parameter/.+|secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)$", var.nomad.token_secret.arn))
+    error_message = "nomad.token_secret.arn is not the ARN of an SSM parameter or a Secrets Manager secret. The token itself has no place here: it would be in the state."
+  }
+
+  validation {
+    condition     = try(var.nomad.token_secret, null) == null || try(join(":", slice(split(":", var.nomad.token_secret.arn), 3, 5)), "") == "${local.region}:${local.account}"
+    error_message = "nomad.token_secret.arn is of another Region or account than this module is applied in: keep the token beside the function."
+  }
+}
+
+variable "consul" {
+  description = "How the function reaches Consul. Null: services are not registered there, and nobody looks. The attributes are those of `nomad`."
+  type = object({
+    addresses           = list(string)
+    token_secret        = optional(object({ arn = string, kms_key_arn = optional(string) }))
+    datacenter          = optional(string)
+    ca_certificate_path = optional(string)
+    tls_server_name     = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.consul == null || (try(0 < length(var.consul.addresses), false) && alltrue([for address in try(var.consul.addresses, []) : can(regex("^https?://[^/@?#, ]+/?$", address))]))
+    error_message = "consul.addresses needs at least one address such as https://consul.internal:8501, without a user, a path or a comma."
+  }
+
+  validation {
+    condition     = try(var.consul.token_secret, null) == null || can(regex("^arn:[a-z-]+:(ssm:[a-z0-9-]+:[0-9]{12}:parameter/.+|secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)$", var.consul.token_secret.arn))
+    error_message = "consul.token_secret.arn is not the ARN of an SSM parameter or a Secrets Manager secret. The token itself has no place here: it would be in the state."
+  }
+
+  validation {
+    condition     = try(var.consul.token_secret, null) == null || try(join(":", slice(split(":", var.consul.token_secret.arn), 3, 5)), "") == "${local.region}:${local.account}"
+    error_message = "consul.token_secret.arn is of another Region or account than this module is applied in: keep the token beside the function."
+  }
+}
+
+variable "mode" {
+  description = "act, or observe: look, decide and log, and write nothing."
+  type        = string
+  default     = "act"
+  nullable    = false
+
+  validation {
+    condition     = contains(["act", "observe"], var.mode)
+    error_message = "mode must be act or observe."
+  }
+}
+
+variable "departure" {
+  description = "How long a departure may take (max, reserve; seconds), what happens at its end, and what the slowest one needs: the longest deregistration delay of its target groups (at least 120 for Network Load Balancers) and the longest stop of an allocation (shutdown_delay and kill_timeout)."
+  type = object({
+    max                  = optional(number, 7200)
+    reserve              = optional(number, 30)
+    on_timeout           = optional(string, "continue")
+    never_force          = optional(bool, false)
+    ignore_system_jobs   = optional(bool, false)
+    deregistration_delay = optional(number, 300)
+    longest_stop         = optional(number, 120)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.departure.max <= 172800
+    error_message = "departure.max is longer than any lifecycle hook can wait: set at most 172800 (two days)."
+  }
+
+  validation {
+    condition     = var.departure.reserve < var.departure.max
+    error_message = "departure.reserve leaves nothing of departure.max: make the reserve shorter or the departure longer."
+  }
+
+  validation {
+    condition     = 5 < var.departure.reserve
+    error_message = "departure.reserve must be longer than one call may take, 5 s, or the last call would not land: set it to 30."
+  }
+
+  validation {
+    condition     = contains(["continue", "abandon"], var.departure.on_timeout)
+    error_message = "departure.on_timeout must be continue or abandon."
+  }
+
+  validation {
+    condition     = 0 <= var.departure.deregistration_delay && var.departure.deregistration_delay <= 3600
+    error_message = "departure.deregistration_delay is outside of what Elastic Load Balancing takes, 0 to 3600 s."
+  }
+
+  validation {
+    condition     = 0 <= var.departure.longest_stop && alltrue([for number in [var.departure.max, var.departure.reserve, var.departure.deregistration_delay, var.departure.longest_stop] : floor(number) == number])
+    error_message = "The times of departure are whole seconds, and longest_stop is not negative."
+  }
+}
+
+variable "settings" {
+  description = "Further settings of decamp by the names of their variables (see the README of the repository), for those that have no input of their own."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in keys(var.settings) : can(regex("^(DECAMP|NOMAD|CONSUL)_[A-Z_]+$", name))])
+    error_message = "A name in settings is not one of decamp's: they begin with DECAMP_, NOMAD_ or CONSUL_."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.settings), ["NOMAD_TOKEN", "CONSUL_HTTP_TOKEN"])) == 0
+    error_message = "settings holds a token, which would be in the state and in the function's environment: use nomad.token_secret or consul.token_secret."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.settings), keys(local.environment))) == 0
+    error_message = "settings names a variable that an input of this module sets already: use the input."
+  }
+}
+
+variable "function_timeout" {
+  description = "Seconds after which a pass ends and the message is handed back."
+  type        = number
+  default     = 60
+  nullable    = false
+
+  validation {
+    condition     = 1 <= var.function_timeout && var.function_timeout <= 900 && floor(var.function_timeout) == var.function_timeout
+    error_message = "function_timeout is outside of what Lambda takes, 1 to 900 whole seconds."
+  }
+}
+
+variable "visibility_timeout" {
+  description = "Seconds for which a message is hidden while a pass has it; the time after which a pass that crashed is made up for."
+  type        = number
+  default     = 360
+  nullable    = false
+
+  validation {
+    condition     = 0 <= var.visibility_timeout && var.visibility_timeout <= 43200 && floor(var.visibility_timeout) == var.visibility_timeout
+    error_message = "visibility_timeout is outside of what SQS takes, 0 to 43200 whole seconds."
+  }
+}
+
+variable "sweep_period" {
+  description = "Minutes between two sweeps, which find the instances whose event was lost and keep all hooks alive."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = 1 <= var.sweep_period && var.sweep_period <= 60 && floor(var.sweep_period) == var.sweep_period
+    error_message = "sweep_period must be a whole number of minutes from 1 to 60."
+  }
+}
+
+variable "max_receive_count" {
+  description = "How often a message is received before it becomes a dead letter. Each pass of a departure is one."
+  type        = number
+  default     = 500
+  nullable    = false
+
+  validation {
+    condition     = 5 <= var.max_receive_count && floor(var.max_receive_count) == var.max_receive_count
+    error_message = "max_receive_count must be a whole number of at least 5: throttled invocations count as receives too."
+  }
+}
+
+variable "message_retention" {
+  description = "Seconds that the queue keeps a message."
+  type        = number
+  default     = 345600
+  nullable    = false
+
+  validation {
+    condition     = 60 <= var.message_retention && var.message_retention <= 1209600
+    error_message = "message_retention is outside of what SQS takes, 60 to 1209600 s."
+  }
+}
+
+variable "dead_letter_retention" {
+  description = "Seconds that the dead-letter queue keeps a message, counted from when it was first sent."
+  type        = number
+  default     = 1209600
+  nullable    = false
+
+  validation {
+    condition     = 60 <= var.dead_letter_retention && var.dead_letter_retention <= 1209600
+    error_message = "dead_letter_retention is outside of what SQS takes, 60 to 1209600 s."
+  }
+}
+
+variable "batch_size" {
+  description = "Messages that one invocation gets. With one, a departure never waits for another."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = 1 <= var.batch_size && var.batch_size <= 10
+    error_message = "batch_size must be between 1 and 10."
+  }
+}
+
+variable "maximum_concurrency" {
+  description = "Departures that are walked at the same time. Further ones are moved by the sweep, a step a minute."
+  type        = number
+  default     = 20
+  nullable    = false
+
+  validation {
+    condition     = 2 <= var.maximum_concurrency && var.maximum_concurrency <= 1000
+    error_message = "maximum_concurrency is outside of what Lambda takes for a queue, 2 to 1000."
+  }
+}
+
+variable "events" {
+  description = "Further events that the function hears: spot interruptions (it makes the best of two minutes), rebalance recommendations and scheduled changes (it logs and counts them). None of them says whose instance it is; the function looks it up."
+  type = object({
+    spot_interruption = optional(bool, false)
+    rebalance         = optional(bool, false)
+    scheduled_change  = optional(bool, false)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "vpc_config" {
+  description = "The subnets to reach Nomad and Consul from. Null: the function is in no VPC. With security_group_ids these groups are yours; without, one is created in vpc_id with `egress` (by a label of yours) and no ingress."
+  type = object({
+    subnet_ids         = list(string)
+    security_group_ids = optional(list(string), [])
+    vpc_id             = optional(string)
+    egress = optional(map(object({
+      port                         = number
+      description                  = optional(string)
+      cidr_ipv4                    = optional(string)
+      cidr_ipv6                    = optional(string)
+      prefix_list_id               = optional(string)
+      referenced_security_group_id = optional(string)
+    })), {})
+  })
+  default = null
+
+  validation {
+    condition     = var.vpc_config == null || try(0 < length(var.vpc_config.subnet_ids), false)
+    error_message = "vpc_config.subnet_ids is empty: name at least one subnet, two for two zones."
+  }
+
+  validation {
+    condition     = var.vpc_config == null || try(0 < length(var.vpc_config.security_group_ids), false) || (try(var.vpc_config.vpc_id, null) != null && try(0 < length(var.vpc_config.egress), false))
+    error_message = "vpc_config needs security_group_ids, or vpc_id and egress for a security group of its own: without a way out the function reaches nothing."
+  }
+
+  validation {
+    condition     = alltrue([for rule in try(values(var.vpc_config.egress), []) : 1 <= rule.port && rule.port <= 65535])
+    error_message = "A port in vpc_config.egress is not between 1 and 65535."
+  }
+
+  validation {
+    condition     = alltrue([for rule in try(values(var.vpc_config.egress), []) : length([for to in [rule.cidr_ipv4, rule.cidr_ipv6, rule.prefix_list_id, rule.referenced_security_group_id] : to if to != null]) == 1])
+    error_message = "A rule of vpc_config.egress needs exactly one of cidr_ipv4, cidr_ipv6, prefix_list_id and referenced_security_group_id."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "A key of yours for the queues, the log and the function's environment. Its policy must let events.amazonaws.com and logs.REGION.amazonaws.com use it. Null: AWS's own keys."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9a-z-]+$", var.kms_key_arn))
+    error_message = "kms_key_arn is not the ARN of a key (arn:…:key/ID). An alias does not do: IAM does not know it."
+  }
+
+  validation {
+    condition     = var.kms_key_arn == null || try(split(":", var.kms_key_arn)[3], "") == local.region
+    error_message = "kms_key_arn is of another Region than this module is applied in: the queues could not use it."
+  }
+}
+
+variable "log_level" {
+  description = "How much the function logs: info, debug or trace."
+  type        = string
+  default     = "info"
+  nullable    = false
+
+  validation {
+    condition     = contains(["info", "debug", "trace"], var.log_level)
+    error_message = "log_level must be info, debug or trace: the metrics travel in the log without a level, which Lambda takes for info, so that a higher level would silence every alarm."
+  }
+}
+
+variable "log_retention_in_days" {
+  description = "Days that the log is kept."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_in_days)
+    error_message = "log_retention_in_days is none of the numbers that CloudWatch takes: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+  }
+}
+
+variable "alarm_actions" {
+  description = "What alarms notify: ARNs of SNS topics and the like."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.alarm_actions : can(regex("^arn:[a-z-]+:[a-z0-9-]+:", arn))])
+    error_message = "An entry of alarm_actions is not an ARN."
+  }
+
+  validation {
+    condition     = alltrue([for arn in var.alarm_actions : contains(["", local.region], try(split(":", arn)[3], "none"))])
+    error_message = "An entry of alarm_actions is of another Region than this module is applied in: CloudWatch notifies its own Region only."
+  }
+}
+
+variable "create_alarms" {
+  description = "Whether alarms are created."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "alarms" {
+  description = "When alarms go off: the age of the oldest message in seconds (null: departure.max and one visibility_timeout, for a departure's own message is as old as the departure), the minutes without a sweep, and the outcomes of departures that a person should look at."
+  type = object({
+    message_age            = optional(number)
+    minutes_without_sweeps = optional(number, 15)
+    outcomes               = optional(list(string), ["forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "expired"])
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.alarms.message_age == null || try(0 < var.alarms.message_age, false)
+    error_message = "alarms.message_age must be a positive number of seconds."
+  }
+
+  validation {
+    condition     = 5 <= var.alarms.minutes_without_sweeps && var.alarms.minutes_without_sweeps % 5 == 0 && var.sweep_period < var.alarms.minutes_without_sweeps
+    error_message = "alarms.minutes_without_sweeps must be a multiple of 5, and longer than sweep_period."
+  }
+
+  validation {
+    condition     = 1 <= length(var.alarms.outcomes) && length(var.alarms.outcomes) <= 9 && length(setsubtract(var.alarms.outcomes, ["departed", "forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "gone", "expired", "already-past", "not-leaving", "not-ours", "interrupted", "refused"])) == 0
+    error_message = "alarms.outcomes must be 1 to 9 of decamp's outcomes, which its README lists."
+  }
+}
+
+variable "create_dashboard" {
+  description = "Whether a dashboard is created."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "permissions_boundary_arn" {
+  description = "The permissions boundary of the function's role."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn is not the ARN of a policy."
+  }
+}
+
+variable "role_path" {
+  description = "The path of the function's role."
+  type        = string
+  default     = "/"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^/([A-Za-z0-9._-]+/)*$", var.role_path))
+    error_message = "role_path must begin and end with a slash."
+  }
+}
+
+variable "tags" {
+  description = "Tags of everything."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}

@@ -1,0 +1,233 @@
+//! The real binary, wired as `terraform apply` of `infra/examples/complete` wired it: its environment, its rule, its queue, its hook and its
+//! role, in the pretend world. Without an applied example (`just infra` makes one) it says "skipped".
+
+mod example;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use decamp::sim::sandbox::{self, ACCOUNT, ASG, CONSUL_TOKEN, HOOK, NOMAD_TOKEN, Options, REGION, Sandbox};
+use decamp::sim::wire::aws;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use self::example::{Example, json as read, seconds};
+use super::runtime::{Answer, Function};
+
+/// Refuses what the role does not allow, and keeps what was asked.
+struct Gate {
+    allowed: Vec<String>,
+    asked: Mutex<Vec<String>>,
+}
+
+/// The action that a request asks for, as IAM knows it.
+fn action(head: Option<&str>, body: &str) -> String {
+    let (service, operation) = match head.and_then(|target| target.split_once('.')) {
+        Some((service, operation)) => (service, operation),
+        None => {
+            let field = |name: &str| body.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            (field("Version").unwrap_or_default(), field("Action").unwrap_or_default())
+        }
+    };
+    let service = match service {
+        "AmazonSSM" => "ssm",
+        "AmazonSQS" => "sqs",
+        "2011-01-01" => "autoscaling",
+        "2015-12-01" => "elasticloadbalancing",
+        other => other,
+    };
+    format!("{service}:{operation}")
+}
+
+async fn enforce(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
+    let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    let action = action(target, &String::from_utf8_lossy(&body));
+    let allowed = gate.allowed.contains(&action);
+    gate.asked.lock().expect("nobody panics with it").push(action);
+    if !allowed {
+        return (StatusCode::FORBIDDEN, "{\"__type\":\"AccessDeniedException\"}").into_response();
+    }
+    next.run(Request::from_parts(parts, Body::from(body))).await
+}
+
+/// The sandbox's AWS behind the example's role.
+async fn guarded(sandbox: &Sandbox, example: &Example) -> (Arc<Gate>, String) {
+    let gate = Arc::new(Gate { allowed: example.allowed(), asked: Mutex::default() });
+    let router = aws::router(&sandbox.shared).layer(from_fn_with_state(Arc::clone(&gate), enforce));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (gate, url)
+}
+
+/// The environment as it was rendered, but for where the systems are, which the world decides.
+fn environment(example: &Example, sandbox: &Sandbox, aws: &str) -> Vec<(String, String)> {
+    let mut all = example.environment();
+    let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    for (name, value) in &mut all {
+        match name.as_str() {
+            "NOMAD_ADDR" => *value = sandbox.nomad.url(),
+            "CONSUL_HTTP_ADDR" => *value = sandbox.consul.url(),
+            _ => {}
+        }
+    }
+    all.extend([
+        own("AWS_ENDPOINT_URL", aws),
+        own("AWS_ACCESS_KEY_ID", "sandbox"),
+        own("AWS_SECRET_ACCESS_KEY", "sandbox"),
+        // Lambda sets it by the function's logging configuration.
+        own(
+            "AWS_LAMBDA_LOG_LEVEL",
+            example.one("module.decamp.aws_lambda_function.this[0]")["logging_config"][0]["application_log_level"]
+                .as_str()
+                .expect("a level"),
+        ),
+    ]);
+    all
+}
+
+/// Puts the tokens where the environment says they are.
+fn keep_tokens(sandbox: &Sandbox, environment: &[(String, String)]) {
+    let arn = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, arn)| arn.clone()).expect("it is set");
+    let mut stores = sandbox.shared.stores();
+    for (name, token) in [("NOMAD_TOKEN_SECRET", NOMAD_TOKEN), ("CONSUL_HTTP_TOKEN_SECRET", CONSUL_TOKEN)] {
+        let arn = arn(name);
+        let store = if arn.contains(":ssm:") { &mut stores.parameters } else { &mut stores.secrets };
+        store.insert(arn, token.to_owned());
+    }
+}
+
+/// The world that the example describes: its hook and its delay; the rest is the sandbox's.
+fn options(example: &Example) -> Options {
+    let delay = example.one("aws_lb_target_group.named")["deregistration_delay"].as_str().and_then(|text| text.parse().ok());
+    Options {
+        delay: Duration::from_secs(delay.expect("seconds in a text")),
+        lag: Duration::from_secs(1),
+        heartbeat_timeout: seconds(&example.hook()["heartbeat_timeout"]),
+        longest_request: Duration::from_millis(700),
+        replacements: false,
+        acls: true,
+        ..Options::default()
+    }
+}
+
+/// The queue as it was rendered: what it delivers, and what becomes of a message that is not done.
+struct Queue<'a> {
+    example: &'a Example,
+    sandbox: &'a Sandbox,
+    receives: u64,
+}
+
+impl Queue<'_> {
+    fn record(&mut self, body: &Value) -> String {
+        self.receives += 1;
+        let queue = self.example.one("module.decamp.aws_sqs_queue.this[0]");
+        let most = read(&queue["redrive_policy"])["maxReceiveCount"].as_u64().expect("a count");
+        assert!(self.receives <= most, "the message became a dead letter");
+        json!({ "Records": [{
+            "messageId": "m-1", "receiptHandle": format!("handle-{}", self.receives), "body": body.to_string(), "eventSource": "aws:sqs",
+            "eventSourceARN": queue["arn"], "awsRegion": REGION, "attributes": {"ApproximateReceiveCount": self.receives.to_string()},
+        }] })
+        .to_string()
+    }
+
+    /// Until it is delivered again: what the function set, or else the queue's own time.
+    async fn hide(&self) {
+        let own = seconds(&self.example.one("module.decamp.aws_sqs_queue.this[0]")["visibility_timeout_seconds"]);
+        let receipt = format!("handle-{}", self.receives);
+        let set = self.sandbox.shared.stores().visibilities.iter().rev().find(|(of, _)| *of == receipt).map(|(_, span)| *span);
+        tokio::time::sleep(set.map_or(own, Duration::from_secs)).await;
+    }
+}
+
+/// The first lifecycle event that the world tells.
+async fn event(sandbox: &Sandbox) -> Value {
+    let mut changes = sandbox.shared.watch();
+    loop {
+        if let Some(event) = sandbox.shared.events().into_iter().next() {
+            return event.event_bridge(REGION, ACCOUNT);
+        }
+        changes.changed().await.expect("the sandbox is there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_terraform_wires_walks_an_instance_out_without_a_failed_request() {
+    let Some(example) = Example::read() else {
+        println!("skipped: no example was applied here; `just infra` does it where terraform and its provider are");
+        return;
+    };
+    let sandbox = sandbox::serve(&options(&example)).await.expect("loopback is there");
+    // The example and the world speak of the same group, hook and target groups.
+    assert_eq!(example.one("aws_autoscaling_group.this")["name"], ASG);
+    assert_eq!(example.hook()["name"], HOOK);
+    let metadata = example.hook()["notification_metadata"].as_str().expect("it names target groups");
+    let named = decamp::live::target_groups(HOOK, metadata);
+    assert_eq!(named, sandbox_groups(&options(&example)));
+
+    let (gate, aws) = guarded(&sandbox, &example).await;
+    let environment = environment(&example, &sandbox, &aws);
+    keep_tokens(&sandbox, &environment);
+    let settings: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut function = Function::start(Path::new(env!("CARGO_BIN_EXE_bootstrap")), &settings).await;
+    let instance = sandbox.instances[0];
+    let terminated = sandbox.shared.with(|stage| {
+        let (asg, elb) = stage.aws();
+        asg.terminate(instance, elb)
+    });
+    terminated.expect("it is in service");
+
+    let event = event(&sandbox).await;
+    assert!(example.takes("lifecycle", &event), "the rule takes the event: {event}");
+    let mut queue = Queue { example: &example, sandbox: &sandbox, receives: 0 };
+    loop {
+        match function.invoke(&queue.record(&event), example.function_timeout()).await {
+            Answer::Response(text) if text == r#"{"batchItemFailures":[]}"# => break,
+            Answer::Response(text) => assert!(text.contains("m-1"), "{text}"),
+            other @ (Answer::Error(_) | Answer::Gone) => panic!("{other:?}"),
+        }
+        queue.hide().await;
+    }
+    let sweep = example.one("module.decamp.aws_cloudwatch_event_target.sweep[0]")["input"].as_str().expect("an input").to_owned();
+    let swept = function.invoke(&sweep, example.function_timeout()).await;
+    assert_eq!(swept, Answer::Response(r#"{"batchItemFailures":[]}"#.to_owned()));
+
+    let printed = function.end().await;
+    let more = sandbox.shared.look(|stage| stage.more());
+    let mut asked = gate.asked.lock().expect("nobody panics with it").clone();
+    asked.sort();
+    asked.dedup();
+    for line in
+        printed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|line| line["instance.id"].is_string())
+    {
+        println!("{}  {}", line["timestamp"].as_str().unwrap_or_default(), line["message"].as_str().unwrap_or_default());
+    }
+    println!("{} receives, requests {}, calls {asked:?}", queue.receives, more["requests"]);
+    assert!(printed.contains("\"outcome\":\"departed\""), "{printed}");
+    assert!(printed.contains("\"Sweeps\":1.0"), "the sweep saw the group: {printed}");
+    assert_eq!(more["requests"]["failed"], Value::from(0), "{}\n{printed}", more["requests"]);
+    let refused: Vec<&String> = asked.iter().filter(|action| !gate.allowed.contains(action)).collect();
+    assert!(refused.is_empty(), "the role lacks {refused:?}");
+    let tagged = |action: &String| {
+        decamp::live::OPERATIONS.iter().any(|call| {
+            format!("{}:{}", call.service, call.name) == *action && call.callers.contains(&decamp::live::Caller::Lambda)
+        })
+    };
+    assert!(asked.iter().all(tagged), "a call that is not said to be the Lambda's: {asked:?}");
+    for secret in [NOMAD_TOKEN, CONSUL_TOKEN] {
+        assert!(!printed.contains(secret), "a secret was printed");
+    }
+}
+
+/// All target groups of the sandbox, the attached ones first.
+fn sandbox_groups(options: &Options) -> Vec<decamp::ids::TargetGroupArn> {
+    options.target_groups().concat()
+}

@@ -1,0 +1,271 @@
+//! The Terraform module as a text, held to the program: its arithmetic, its policies for Nomad and Consul, its settings and its README.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use decamp::fit::{Numbers, Rule};
+use decamp::live::{Caller, OPERATIONS, Operation};
+use decamp::metrics;
+use serde_json::Value;
+
+fn file(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|why| panic!("{name}: {why}"))
+}
+
+/// Fails with all of them at once.
+#[track_caller]
+fn none(offenders: Vec<String>, rule: &str) {
+    assert!(offenders.is_empty(), "{rule}:\n  {}", offenders.join("\n  "));
+}
+
+/// One of a case's numbers, put over the default.
+fn change(numbers: &mut Numbers, name: &str, value: u64) {
+    let span = Duration::from_secs(value);
+    let place = match name {
+        "heartbeat_timeout" => &mut numbers.heartbeat_timeout,
+        "function_timeout" => &mut numbers.function_timeout,
+        "visibility_timeout" => &mut numbers.visibility_timeout,
+        "sweep_period" => &mut numbers.sweep_period,
+        "message_retention" => &mut numbers.message_retention,
+        "dead_letter_retention" => &mut numbers.dead_letter_retention,
+        "max_departure" => &mut numbers.max_departure,
+        "reserve" => &mut numbers.reserve,
+        "deregistration_delay" => &mut numbers.deregistration_delay,
+        "longest_stop" => &mut numbers.longest_stop,
+        "max_receive_count" => {
+            numbers.max_receive_count = value.try_into().expect("a count");
+            return;
+        }
+        other => panic!("{other} is no number of the budget"),
+    };
+    *place = span;
+}
+
+#[test]
+fn the_program_breaks_the_same_rules_as_the_module_in_every_case() {
+    let cases: Vec<Value> = serde_json::from_str(&file("infra/tests/budget.json")).expect("a list of cases");
+    assert!(30 < cases.len());
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let mut numbers = Numbers::default();
+        for (name, value) in case["change"].as_object().expect("the numbers that differ") {
+            change(&mut numbers, name, value.as_u64().expect("seconds or a count"));
+        }
+        let broken: Vec<&str> = numbers.broken().into_iter().map(Rule::word).collect();
+        let mut expected: Vec<&str> = case["broken"].as_array().expect("rules").iter().filter_map(Value::as_str).collect();
+        expected.sort_unstable();
+        if broken != expected {
+            wrong.push(format!("{}: {broken:?} and not {expected:?}", case["name"]));
+        }
+        broken.into_iter().for_each(|rule| *seen.entry(rule).or_default() += 1);
+    }
+    none(wrong, "the program's arithmetic is another than the table's");
+    assert_eq!(seen.len(), Rule::ALL.len(), "every rule is broken by some case: {seen:?}");
+}
+
+#[test]
+fn the_rules_are_the_modules() {
+    let module = file("infra/modules/budget/main.tf");
+    let words: Vec<&str> = module.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(" = {")).collect();
+    let mut words: Vec<&str> = words.into_iter().filter(|word| !word.starts_with(' ')).collect();
+    words.sort_unstable();
+    assert_eq!(words, Rule::ALL.map(Rule::word));
+}
+
+#[test]
+fn the_defaults_of_the_module_are_those_of_the_program() {
+    let usual = Numbers::default();
+    let variables = file("infra/variables.tf");
+    let default = |name: &str| -> u64 {
+        let block = variables.split(&format!("variable \"{name}\" {{")).nth(1).expect("there is such an input");
+        let line = block.lines().find_map(|line| line.strip_prefix("  default     = ")).expect("it has a default");
+        line.parse().unwrap_or_else(|_| panic!("{name}: {line}"))
+    };
+    let optional = |name: &str| -> u64 {
+        let line =
+            variables.lines().find(|line| line.trim().starts_with(&format!("{name} ")) && line.contains("optional(number, "));
+        let line = line.unwrap_or_else(|| panic!("{name} is an attribute with a default"));
+        line.split("optional(number, ").nth(1).and_then(|rest| rest.trim_end_matches(')').parse().ok()).expect("a number")
+    };
+    assert_eq!(default("function_timeout"), usual.function_timeout.as_secs());
+    assert_eq!(default("visibility_timeout"), usual.visibility_timeout.as_secs());
+    assert_eq!(default("sweep_period") * 60, usual.sweep_period.as_secs());
+    assert_eq!(default("max_receive_count"), u64::from(usual.max_receive_count));
+    assert_eq!(default("message_retention"), usual.message_retention.as_secs());
+    assert_eq!(default("dead_letter_retention"), usual.dead_letter_retention.as_secs());
+    assert_eq!(optional("heartbeat_timeout"), usual.heartbeat_timeout.as_secs());
+    assert_eq!(optional("max"), usual.max_departure.as_secs());
+    assert_eq!(optional("reserve"), usual.reserve.as_secs());
+    assert_eq!(optional("deregistration_delay"), usual.deregistration_delay.as_secs());
+    assert_eq!(optional("longest_stop"), usual.longest_stop.as_secs());
+    let policy = decamp::decide::Policy::default();
+    assert_eq!((usual.max_departure, usual.reserve), (policy.max_departure, policy.reserve));
+}
+
+/// A policy without its comments, on one line.
+fn rules(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_readme_asks_for_the_policies_that_are_there() {
+    let readme = rules(&file("README.md"));
+    for name in ["nomad", "consul"] {
+        let policy = rules(&file(&format!("infra/policies/{name}.hcl")));
+        assert!(readme.contains(&policy), "README.md, Permissions, is not infra/policies/{name}.hcl: {policy}");
+    }
+}
+
+/// An input or output as its block says.
+struct Block {
+    name: String,
+    description: String,
+    kind: String,
+    default: Option<String>,
+}
+
+/// Every block of a kind. `terraform fmt` keeps them in the form that is read here.
+fn blocks(kind: &str, text: &str) -> Vec<Block> {
+    let attribute = |block: &str, name: &str| {
+        let mut lines = block.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| line.starts_with(name));
+        let line = lines.find(|line| line[name.len()..].trim_start().starts_with('='))?;
+        line.split_once('=').map(|(_, value)| value.trim().to_owned())
+    };
+    let begins = format!("\n{kind} \"");
+    let each = text.split(&begins).skip(1).map(|rest| {
+        let (name, rest) = rest.split_once('"').expect("a name in quotes");
+        let block = rest.split("\n}").next().unwrap_or(rest);
+        let description = attribute(block, "description").unwrap_or_default();
+        Block {
+            name: name.to_owned(),
+            description: description.trim_matches('"').replace("\\\"", "\""),
+            kind: attribute(block, "type").unwrap_or_default(),
+            default: attribute(block, "default"),
+        }
+    });
+    each.collect()
+}
+
+fn inputs() -> Vec<Block> {
+    blocks("variable", &format!("\n{}", file("infra/variables.tf")))
+}
+
+fn outputs() -> Vec<Block> {
+    blocks("output", &format!("\n{}", file("infra/outputs.tf")))
+}
+
+#[test]
+fn every_input_and_output_has_a_type_and_a_sentence() {
+    assert!(30 < inputs().len() && 10 < outputs().len());
+    let untyped = inputs().into_iter().filter(|input| input.kind.is_empty() || input.kind.contains("any"));
+    none(untyped.map(|input| input.name).collect(), "every input has a type, and none is `any`");
+    let silent = inputs().into_iter().chain(outputs()).filter(|block| !block.description.ends_with('.'));
+    none(silent.map(|block| block.name).collect(), "every input and output says in a sentence what it is");
+    let names = ["name", "autoscaling_groups", "lambda_package", "nomad"];
+    assert!(names.iter().all(|name| inputs().iter().any(|input| input.name == *name)));
+}
+
+#[test]
+fn the_readme_of_the_module_lists_every_input_and_output_as_it_is() {
+    let readme = file("infra/README.md");
+    let mut rows = Vec::new();
+    for input in inputs() {
+        let kind = match input.kind.trim_end_matches('{') {
+            "object(" => "object",
+            "map(object(" => "map of objects",
+            other => other,
+        };
+        let default = input.default.map_or_else(|| "**required**".to_owned(), |default| format!("`{default}`"));
+        rows.push(format!("| `{}` | {kind} | {default} | {} |", input.name, input.description));
+    }
+    rows.extend(outputs().into_iter().map(|output| format!("| `{}` | {} |", output.name, output.description)));
+    none(rows.iter().filter(|row| !readme.contains(row.as_str())).cloned().collect(), "infra/README.md wants these rows");
+    let tables = readme.split("## Inputs").nth(1).expect("the tables are there");
+    let tables = tables.split("\n## ").take(2).collect::<String>();
+    let gone = tables.lines().filter(|line| line.starts_with("| `") && !rows.iter().any(|row| row == line));
+    none(gone.map(str::to_owned).collect(), "infra/README.md has rows that are no inputs or outputs");
+}
+
+#[test]
+fn every_variable_that_the_module_sets_is_a_setting() {
+    let main = file("infra/main.tf");
+    let set = main.split(|c: char| !c.is_ascii_uppercase() && c != '_').filter(|word| {
+        ["DECAMP_", "NOMAD_", "CONSUL_"].iter().any(|prefix| word.len() > prefix.len() && word.starts_with(prefix))
+    });
+    let set: Vec<&str> = set.collect();
+    assert!(15 < set.len(), "{set:?}");
+    let unknown = set.into_iter().filter(|name| decamp::settings::setting(name).is_none());
+    none(unknown.map(str::to_owned).collect(), "infra/main.tf sets what is no setting of decamp");
+}
+
+/// Every action of AWS that the text names.
+fn actions(text: &str) -> BTreeSet<String> {
+    let quoted = text.split('"').skip(1).step_by(2);
+    let services = ["autoscaling:", "elasticloadbalancing:", "ssm:", "secretsmanager:", "sqs:", "kms:", "logs:", "ec2:"];
+    let is_action = |word: &&str| {
+        let operation = services.iter().find_map(|service| word.strip_prefix(service));
+        operation
+            .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(char::is_alphanumeric))
+    };
+    quoted.filter(is_action).filter(|word| !["kms:ViaService", "sqs:SendMessage"].contains(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_role_allows_what_the_lambda_calls_and_what_the_platform_does() {
+    let named = actions(&file("infra/iam.tf"));
+    let call = |operation: &Operation| format!("{}:{}", operation.service, operation.name);
+    let called: BTreeSet<String> =
+        OPERATIONS.iter().filter(|operation| operation.callers.contains(&Caller::Lambda)).map(call).collect();
+    let platform: BTreeMap<String, String> =
+        serde_json::from_str(&file("tests/infra/platform.json")).expect("actions and reasons");
+    none(called.difference(&named).cloned().collect(), "infra/iam.tf lacks a call that the Lambda makes");
+    let made = |action: &&String| called.contains(*action) || platform.contains_key(*action);
+    none(named.iter().filter(|action| !made(action)).cloned().collect(), "infra/iam.tf allows what nobody does");
+}
+
+#[test]
+fn the_modules_metrics_are_the_programs() {
+    let monitoring = file("infra/monitoring.tf");
+    let table = monitoring.split("  metrics = {\n").nth(1).and_then(|rest| rest.split("\n  }").next()).expect("a table");
+    let mut names: Vec<&str> = table.split('"').skip(1).step_by(2).collect();
+    names.sort_unstable();
+    let mut ours = metrics::ALL.map(|metric| metric.name);
+    ours.sort_unstable();
+    assert_eq!(names, ours);
+    assert!(monitoring.contains(&format!("namespace = \"{}\"", metrics::NAMESPACE)));
+}
+
+#[test]
+fn the_readme_of_the_module_lists_every_mutant() {
+    let (script, readme) = (file("tests/infra/mutants.py"), file("infra/README.md"));
+    // `    ("what is wrong", "where", …`, a line each.
+    let first_two = |line: &str| {
+        let mut quoted = line.strip_prefix("    (\"")?.split('"');
+        Some((quoted.next()?.to_owned(), quoted.nth(1)?.to_owned()))
+    };
+    let mutants: Vec<(String, String)> = script.lines().filter_map(first_two).collect();
+    assert!(25 <= mutants.len(), "{}", mutants.len());
+    let rows = mutants.iter().map(|(what, place)| format!("| {what} | `{place}` |"));
+    none(rows.filter(|row| !readme.contains(row.as_str())).collect(), "infra/README.md wants these mutants");
+    let listed = readme.split("| fault | in |").nth(1).expect("a table").lines().filter(|line| line.starts_with("| ")).count();
+    assert_eq!(listed, mutants.len());
+}
+
+#[test]
+fn every_outcome_that_an_alarm_may_watch_is_one() {
+    let variables = file("infra/variables.tf");
+    let list =
+        variables.split("setsubtract(var.alarms.outcomes, [").nth(1).and_then(|rest| rest.split(']').next()).expect("a list");
+    let mut known: Vec<&str> = list.split(", ").map(|word| word.trim_matches('"')).collect();
+    known.sort_unstable();
+    let readme = file("README.md");
+    let table = readme.split("\n## Outcomes").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the table of outcomes");
+    let mut words: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    words.sort_unstable();
+    assert_eq!(known, words);
+}

@@ -1,0 +1,151 @@
+"""Every check of the Terraform module, step by step; `just infra` runs it. On a machine without terraform it says so, and fails in CI."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from standin import ROOT, STANDIN, Failed, Scratch, have_standin
+
+RENDERED = ROOT / "target" / "infra"
+EXAMPLES = ("minimal", "complete")
+# Retention came after the lowest version: the whole example says so itself.
+LOWEST = ("", "examples/minimal")
+IN_CI = bool(os.environ.get("CI"))
+
+
+class Unreachable(Exception):
+    """Neither the stand-in nor a registry: nothing can be checked."""
+
+
+def say(text):
+    """Prints at once, so that steps and their output stay in order."""
+    print(text, flush=True)
+
+
+def skipped(why):
+    """Says what was not done."""
+    say(f"skipped: {why}")
+
+
+def formatted():
+    """Is every file as `terraform fmt` writes it?"""
+    env = {name: value for name, value in os.environ.items() if name != "TF_CLI_CONFIG_FILE"}
+    ran = subprocess.run(["terraform", "fmt", "-check", "-diff", "-recursive", "infra"], cwd=ROOT, env=env, check=False)
+    if ran.returncode != 0:
+        raise Failed("terraform fmt -recursive infra")
+
+
+def validated(at):
+    """Do the schemas take it, the newest and the lowest?"""
+    try:
+        at.init()
+    except Failed as why:
+        if have_standin():
+            raise
+        raise Unreachable(str(why)) from why
+    at.terraform("validate")
+    say(f"  valid with {'the stand-in for aws ' + at.version if have_standin() else 'the real provider'}")
+    if not have_standin():
+        return
+    for version, variables in at.lowest():
+        for folder in LOWEST:
+            at.init(folder)
+            at.terraform("validate", "-no-tests", folder=folder, **variables)
+        say(f"  valid with the stand-in for aws {version}, and the least example too")
+
+
+def tested(at):
+    """Do all runs pass?"""
+    printed = at.terraform("test")
+    say("  " + printed.strip().splitlines()[-1])
+
+
+def rendered(at):
+    """Can the examples be applied, and is nothing left to do then?"""
+    shutil.rmtree(RENDERED, ignore_errors=True)
+    RENDERED.mkdir(parents=True)
+    for example in EXAMPLES:
+        state = at.rendered(example)
+        (RENDERED / f"{example}.json").write_text(json.dumps(state, indent=1))
+        say(f"  {example}: applied, and the second plan is empty")
+
+
+def ordered(at):
+    """Is the path to the function destroyed only after the group whose last instances need it?"""
+    graph = at.run("terraform", "graph", "-type=plan-destroy", folder="examples/complete")
+    for part in ("aws_lambda_event_source_mapping.this", "aws_cloudwatch_event_target.this", "aws_cloudwatch_event_target.sweep"):
+        edge = f'"[root] module.decamp.{part} (destroy)" -> "[root] aws_autoscaling_group.this (destroy)"'
+        if edge not in graph:
+            raise Failed(f"terraform destroy would remove {part} while the group's last instances wait for it")
+    say("  the whole example: its group goes first, then the path to the function")
+
+
+def linted():
+    """Does IAM know every action, resource and condition?"""
+    for example in EXAMPLES:
+        lint = [sys.executable, STANDIN / "iam_lint.py", RENDERED / f"{example}.json", "--allow=NetworkInterfaces"]
+        ran = subprocess.run(lint, capture_output=True, text=True, check=False)
+        say(f"  {example}: {ran.stdout.strip()}")
+        if ran.returncode != 0:
+            raise Failed(ran.stderr or "the IAM lint has findings")
+
+
+def compared():
+    """Is what was rendered what the program does?"""
+    ran = subprocess.run([sys.executable, Path(__file__).parent / "test_rendered.py"], cwd=ROOT, check=False)
+    if ran.returncode != 0:
+        raise Failed("what was rendered is not what the program does")
+
+
+def scanned():
+    """What does checkov find?"""
+    checkov = Path(sys.executable).with_name("checkov")
+    if not checkov.exists():
+        return skipped("checkov is not installed")
+    command = [sys.executable, checkov, "-d", "infra", "--framework", "terraform", "--compact", "--quiet", "--skip-download"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    say("  " + "\n  ".join(ran.stdout.strip().splitlines()[-40:] or ["no finding"]))
+    if ran.returncode != 0:
+        raise Failed(ran.stderr[-2000:])
+
+
+def main():
+    """Runs every step; the first that fails ends it."""
+    if shutil.which("terraform") is None:
+        say("terraform: skipped, it is not installed; nothing of infra/ was checked")
+        return 1 if IN_CI else 0
+    steps = [("terraform fmt", formatted)]
+    with Scratch() as at:
+        steps += [("terraform validate", lambda: validated(at)), ("terraform test", lambda: tested(at))]
+        if have_standin():
+            steps += [("examples, on the stand-in", lambda: rendered(at)), ("order of destruction", lambda: ordered(at))]
+            if all(importlib.util.find_spec(module) for module in ("policy_sentry",)):
+                steps += [("IAM lint", linted)]
+            else:
+                steps += [("IAM lint", lambda: skipped("policy_sentry is not installed"))]
+            steps += [("rendered examples against the program", compared)]
+        else:
+            steps += [("examples", lambda: skipped("there is no stand-in beside the repository, and nothing is applied to AWS"))]
+        steps += [("checkov", scanned)]
+        for name, step in steps:
+            began = time.monotonic()
+            say(f"== {name}")
+            try:
+                step()
+            except Failed as why:
+                say(f"{name} failed:\n{why}")
+                return 1
+            except Unreachable as why:
+                say(f"skipped: no provider, neither from a registry nor beside the repository; only the format was checked\n{why}")
+                return 0
+            say(f"  {time.monotonic() - began:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Deliberate faults in the Terraform module, each of which a named layer of its checks must notice: `just infra-mutants`."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from standin import ROOT, Failed, Scratch, have_standin
+
+HERE = Path(__file__).parent
+BUDGET, CONDITIONS, VALIDATION, WIRING, IAM = ("budget", "conditions", "validation", "wiring", "iam")
+
+# What is wrong, where, the text that is replaced, by what, and the layer that must notice: a file of tests/, or "rendered".
+MUTANTS = [
+    ("the visibility may be above half of the heartbeat", "modules/budget/main.tf", "var.visibility_timeout <= local.half_heartbeat", "var.visibility_timeout <= var.heartbeat_timeout", BUDGET),
+    ("five function time-outs are enough", "modules/budget/main.tf", "6 * var.function_timeout <= var.visibility_timeout", "5 * var.function_timeout <= var.visibility_timeout", BUDGET),
+    ("a sweep may take as long as it likes", "modules/budget/main.tf", "var.sweep_period + var.function_timeout <= local.half_heartbeat", "var.sweep_period <= local.half_heartbeat", BUDGET),
+    ("a pass has all of the function's time", "modules/budget/main.tf", "pass = var.function_timeout - local.kept_for_handing_back", "pass = var.function_timeout", BUDGET),
+    ("a hook waits for ever", "modules/budget/main.tf", "min(172800, 100 * var.heartbeat_timeout)", "172800", BUDGET),
+    ("a message may vanish before it is dead", "modules/budget/main.tf", "max(var.max_departure, var.max_receive_count * var.visibility_timeout) <= var.message_retention", "var.max_departure <= var.message_retention", BUDGET),
+    ("the confirmations take no time", "modules/budget/main.tf", "confirmations = 10 + 2 * 7", "confirmations = 0", BUDGET),
+    ("the budget is computed and not looked at", "main.tf", "length(module.budget[each.key].broken) == 0", "0 <= length(module.budget[each.key].broken)", CONDITIONS),
+    ("one heartbeat stands for all groups", "main.tf", "heartbeat_timeout     = each.value.heartbeat_timeout\n  function_timeout", "heartbeat_timeout     = 900\n  function_timeout", CONDITIONS),
+    ("the sweep's minutes are taken for seconds", "main.tf", "sweep_period          = 60 * var.sweep_period", "sweep_period          = var.sweep_period", CONDITIONS),
+    ("a pattern may have any length", "main.tf", "length(each.value.json) <= 2048", "length(each.value.json) <= 20480", CONDITIONS),
+    ("a target group of another Region passes", "variables.tf", 'startswith(arn, "arn:${local.partition}:elasticloadbalancing:${local.region}:${local.account}:")', 'startswith(arn, "arn:")', VALIDATION),
+    ("a token passes as a setting", "variables.tf", '["NOMAD_TOKEN", "CONSUL_HTTP_TOKEN"]', '["NOMAD_TOKENS", "CONSUL_HTTP_TOKENS"]', VALIDATION),
+    ("a zip in S3 needs no version", "variables.tf", "try(var.lambda_package.s3_object_version, null) != null || try(var.lambda_package.source_code_hash, null) != null", "true", VALIDATION),
+    ("the log may be at warn", "variables.tf", 'contains(["info", "debug", "trace"], var.log_level)', 'contains(["warn", "info", "debug", "trace"], var.log_level)', VALIDATION),
+    ("the rule takes every hook", "main.tf", "            LifecycleHookName    = [local.hook_name]\n", "", WIRING),
+    ("the rule takes launches too", "main.tf", '["autoscaling:EC2_INSTANCE_TERMINATING"]\n          }', '["autoscaling:EC2_INSTANCE_TERMINATING", "autoscaling:EC2_INSTANCE_LAUNCHING"]\n          }', WIRING),
+    ("spot interruptions are filtered by group", "main.tf", 'detail-type = ["EC2 Spot Instance Interruption Warning"]\n          account     = [local.account]\n          region      = [local.region]\n          detail      = {}', 'detail-type = ["EC2 Spot Instance Interruption Warning"]\n          account     = [local.account]\n          region      = [local.region]\n          detail      = { AutoScalingGroupName = local.group_names }', WIRING),
+    ("an undelivered event is dropped", "main.tf", "  dead_letter_config {\n    arn = aws_sqs_queue.dead_letters[0].arn\n  }\n\n", "", WIRING),
+    ("a failed message fails its batch", "main.tf", '["ReportBatchItemFailures"]', "[]", WIRING),
+    ("the hook is created in a group that brings its own", "main.tf", "for label, group in local.groups : label => group if group.create_hook", "for label, group in local.groups : label => group", WIRING),
+    ("one minute in the plural, which EventBridge refuses", "main.tf", '"rate(1 minute)"', '"rate(1 minutes)"', WIRING),
+    ("any group may be touched", "main.tf", 'DECAMP_GROUPS             = join(",", local.group_names)', 'DECAMP_GROUPS             = ""', WIRING),
+    ("reserved concurrency below the mapping's", "main.tf", "  timeout           = var.function_timeout\n", "  timeout           = var.function_timeout\n  reserved_concurrent_executions = 1\n", WIRING),
+    ("no sweep is no alarm", "monitoring.tf", 'treat_missing_data = "breaching"', 'treat_missing_data = "notBreaching"', WIRING),
+    ("an alarm that a long departure sets off", "monitoring.tf", "var.departure.max + var.visibility_timeout)", "var.visibility_timeout)", WIRING),
+    ("any account's rule may send", "iam.tf", '{ ArnEquals = { "aws:SourceArn" = [for rule in values(aws_cloudwatch_event_rule.this) : rule.arn] } }', '{ ArnLike = { "aws:SourceArn" = ["arn:aws:events:*:*:rule/*"] } }', IAM),
+    ("messages may travel in the clear", "iam.tf", '"aws:SecureTransport" = "false"', '"aws:SecureTransport" = "true"', IAM),
+    ("a lifecycle action of any group", "iam.tf", "autoScalingGroupName/${name}", "autoScalingGroupName/*", IAM),
+    ("a target of any group", "iam.tf", ": local.target_groups\n", ': ["*"]\n', IAM),
+    ("a key is used without a service", "iam.tf", '      Condition = { StringEquals = { "kms:ViaService" = ["ssm.', '      Condition = { StringEquals = { "kms:Via" = ["ssm.', IAM),
+    ("heartbeats are not allowed", "iam.tf", ', "autoscaling:RecordLifecycleActionHeartbeat"', "", "rendered"),
+    ("traffic sources are not allowed", "iam.tf", '        "autoscaling:DescribeTrafficSources",\n', "", "rendered"),
+    ("messages may be sent, which nobody does", "iam.tf", '["sqs:ChangeMessageVisibility"]', '["sqs:ChangeMessageVisibility", "sqs:SendMessage"]', "rendered"),
+    ("a metric that is not emitted", "monitoring.tf", '"HeartbeatsRejected"', '"HeartbeatRejected"', "rendered"),
+    ("an outcome by a dimension that there is not", "monitoring.tf", "{ Asg = each.value.name, Outcome = metric_query.value }", "{ AutoScalingGroup = each.value.name, Outcome = metric_query.value }", "rendered"),
+    ("a setting that is none", "main.tf", "DECAMP_MAX_DEPARTURE      =", "DECAMP_MAXIMUM_DEPARTURE  =", "rendered"),
+    ("a sweep that the program does not know", "main.tf", 'jsonencode({ decamp = "sweep" })', 'jsonencode({ action = "sweep" })', "rendered"),
+    ("dead letters come back to the queue", "main.tf", "deadLetterTargetArn = aws_sqs_queue.dead_letters[0].arn", "deadLetterTargetArn = \"arn:aws:sqs:${local.region}:${local.account}:${var.name}\"", "rendered"),
+    ("the denial names another function", "iam.tf", ":function:${var.name}", ":function:${var.name}-lambda", "rendered"),
+]
+
+
+def changed(scratch, file, old, new):
+    """Puts the fault in."""
+    path = scratch.module / file
+    text = path.read_text()
+    if text.count(old) < 1:
+        raise SystemExit(f"{file} has no {old!r}: the mutant must be brought up to date")
+    path.write_text(text.replace(old, new, 1))
+    return path, text
+
+
+def notices(scratch, layer):
+    """What the layer says of the fault, or None if it sees nothing."""
+    try:
+        if layer != "rendered":
+            scratch.terraform("test", f"-filter=tests/{layer}.tftest.hcl")
+            return None
+        rendered = Path(scratch.folder.name) / "rendered"
+        rendered.mkdir(exist_ok=True)
+        for example in ("minimal", "complete"):
+            for stale in (scratch.module / "examples" / example).glob("terraform.tfstate*"):
+                stale.unlink()
+            (rendered / f"{example}.json").write_text(json.dumps(scratch.rendered(example)))
+        scratch.run(sys.executable, str(HERE / "test_rendered.py"), DECAMP_RENDERED=str(rendered), PYTHONPATH=str(HERE))
+        return None
+    except Failed as why:
+        return str(why)
+
+
+def main(arguments):
+    """Runs every mutant, or those whose name has a word that was given, or whose layer is one."""
+    if not have_standin():
+        print("skipped: there is no stand-in for the provider beside the repository")
+        return 0
+    missed = []
+    chosen = [mutant for mutant in MUTANTS if not arguments or any(word in mutant[0] or word == mutant[4] for word in arguments)]
+    with Scratch() as scratch:
+        scratch.init()
+        # A layer that fails without a fault would notice everything.
+        for layer in sorted({mutant[4] for mutant in chosen}):
+            said = notices(scratch, layer)
+            if said:
+                sys.exit(f"{layer} fails without any fault:\n{said}")
+        for name, file, old, new, layer in chosen:
+            began = time.monotonic()
+            path, text = changed(scratch, file, old, new)
+            said = notices(scratch, layer)
+            path.write_text(text)
+            print(f"{'noticed' if said else 'MISSED '} by {layer:10} {time.monotonic() - began:4.0f} s  {file}: {name}", flush=True)
+            for line in (said or "").splitlines():
+                if re.search(r'run ".*fail$|^(FAIL|ERROR): |^Error: (?!Test assertion|Missing expected)', line):
+                    print(f"    {line.strip()}", flush=True)
+            if not said:
+                missed.append(name)
+    print(f"{len(chosen) - len(missed)} of {len(chosen)} noticed")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    subprocess.run(["terraform", "version"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""Makes the Lambda's zips, without a time or a path of this machine in them: `just package`. `--twice` compares two builds."""
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "target" / "package"
+# Amazon Linux 2023, which provided.al2023 runs on, has this C library.
+GLIBC = "2.34"
+TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
+# A compiler for arm64 that somebody put there, where rustup has none.
+OTHER_COMPILER = ROOT / "target" / "tools" / "rust-arm64" / "rustc"
+
+
+def compiler(target):
+    """The compiler that can build for a target: the usual one, or another."""
+    libraries = subprocess.run(
+        ["rustc", "--print", "target-libdir", "--target", target], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    if Path(libraries.stdout.strip()).is_dir():
+        return "rustc"
+    if OTHER_COMPILER.is_file():
+        return str(OTHER_COMPILER)
+    sys.exit(f"no compiler for {target} here: rustup target add {target}")
+
+
+def build(architecture, folder):
+    """Builds the binary into a target folder of its own."""
+    target = TARGETS[architecture]
+    cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
+    # Where it was built is nobody's business, and would differ from machine to machine.
+    remapped = {str(ROOT): "/decamp", cargo_home: "/cargo"}
+    flags = [f"--remap-path-prefix={old}={new}" for old, new in remapped.items()]
+    c_flags = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remapped.items())
+    env = dict(
+        os.environ,
+        RUSTC=compiler(target),
+        CARGO_ENCODED_RUSTFLAGS="\x1f".join(flags),
+        CARGO_TARGET_DIR=str(folder),
+        CARGO_INCREMENTAL="0",
+        SOURCE_DATE_EPOCH="0",
+    )
+    env[f"CFLAGS_{target.replace('-', '_')}"] = c_flags
+    env.pop("RUSTFLAGS", None)
+    command = ["cargo", "zigbuild", "--locked", "--profile", "lambda", "-p", "decamp-lambda", "--target", f"{target}.{GLIBC}"]
+    subprocess.run(command, cwd=ROOT, env=env, check=True)
+    return folder / target / "lambda" / "bootstrap"
+
+
+def packed(binary, place):
+    """A zip that holds nothing but the binary, without a time and with fixed rights."""
+    entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
+    entry.create_system = 3
+    entry.external_attr = 0o100755 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr(entry, binary.read_bytes(), compresslevel=9)
+    return hashlib.sha256(place.read_bytes()).digest()
+
+
+def main(arguments):
+    """Makes the zips that are asked for, or all; with --twice each is built again elsewhere and must be the same."""
+    twice = "--twice" in arguments
+    wanted = [word for word in arguments if not word.startswith("-")] or list(TARGETS)
+    if shutil.which("cargo-zigbuild") is None:
+        sys.exit("cargo-zigbuild is not installed: pip install cargo-zigbuild ziglang")
+    OUT.mkdir(parents=True, exist_ok=True)
+    for architecture in wanted:
+        began = time.monotonic()
+        binary = build(architecture, OUT / "build")
+        (OUT / architecture).mkdir(exist_ok=True)
+        shutil.copy(binary, OUT / architecture / "bootstrap")
+        name = f"decamp-lambda-{architecture}.zip"
+        digest = packed(binary, OUT / name)
+        size = (OUT / name).stat().st_size / 1e6
+        print(f"{name}: {size:.1f} MB, {time.monotonic() - began:.0f} s, source_code_hash {base64.b64encode(digest).decode()}")
+        if twice:
+            again = packed(build(architecture, OUT / "again"), OUT / f"again-{name}")
+            (OUT / f"again-{name}").unlink()
+            if again != digest:
+                sys.exit(f"{name}: two builds of one commit differ")
+            print(f"{name}: built twice, and the same")
+    zips = sorted(OUT.glob("decamp-lambda-*.zip"))
+    (OUT / "SHA256SUMS").write_text("".join(f"{hashlib.sha256(place.read_bytes()).hexdigest()}  {place.name}\n" for place in zips))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,54 @@
+"""What `terraform apply` of an example made, and what the program says of itself: both as plain data for the tests."""
+
+import json
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# Where the applied examples are: usually where `just infra` puts them.
+RENDERED = Path(os.environ.get("DECAMP_RENDERED", ROOT / "target" / "infra"))
+
+
+def resources(example):
+    """Every resource of the module in an applied example, by address."""
+
+    def walk(module):
+        for resource in module.get("resources", []):
+            yield resource["address"], resource["values"]
+        for child in module.get("child_modules", []):
+            yield from walk(child)
+
+    state = json.loads((RENDERED / f"{example}.json").read_text())
+    return dict(walk(state["values"]["root_module"]))
+
+
+class Example:
+    """An applied example."""
+
+    def __init__(self, name):
+        self.all = resources(name)
+
+    def one(self, address):
+        """The values of one resource of the module, by its address in it."""
+        return self.all[f"module.decamp.{address}"]
+
+    def each(self, kind):
+        """The values of all resources of a type in the module."""
+        return [values for address, values in self.all.items() if address.startswith(f"module.decamp.{kind}.")]
+
+    def statements(self):
+        """The statements of the function's role."""
+        return json.loads(self.one("aws_iam_role_policy.this[0]")["policy"])["Statement"]
+
+    def environment(self):
+        """The function's environment."""
+        return self.one("aws_lambda_function.this[0]")["environment"][0]["variables"]
+
+
+@cache
+def program():
+    """The program's own tables: calls, metrics, settings (examples/tables.rs)."""
+    tables = subprocess.run(["cargo", "run", "--quiet", "--example", "tables"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(tables.stdout)

@@ -1,0 +1,88 @@
+"""Runs `terraform` on a scratch copy of the module: on the stand-in for the AWS provider where it is beside the repository, else on the real one."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+STANDIN = Path(os.environ.get("TERRAFORM_OFFLINE", ROOT.parent / "shared" / "terraform-offline"))
+
+
+def have_standin():
+    """Whether the stand-in is there."""
+    return (STANDIN / "schema_provider.py").is_file()
+
+
+class Failed(Exception):
+    """A step that failed, with what it printed."""
+
+
+class Scratch:
+    """A copy of `infra/` in a folder of its own, and an environment in which terraform finds its provider."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="decamp-infra-")
+        home = Path(self.folder.name)
+        self.module = home / "infra"
+        ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
+        shutil.copytree(ROOT / "infra", self.module, ignore=ignored)
+        self.env = dict(os.environ, CHECKPOINT_DISABLE="1", TF_IN_AUTOMATION="1")
+        if have_standin():
+            self.env.update(self._mirror(home))
+
+    def _mirror(self, home):
+        derived = json.loads((STANDIN / "schema.json").read_text())["x_derived_from"]
+        self.version = derived["provider_version"]
+        place = home / "mirror" / "registry.terraform.io" / "hashicorp" / "aws" / self.version / "linux_amd64"
+        place.mkdir(parents=True)
+        provider = place / f"terraform-provider-aws_v{self.version}_x5"
+        provider.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{STANDIN}/schema_provider.py'\n")
+        provider.chmod(0o755)
+        settings = home / "terraform.rc"
+        settings.write_text(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{home}/mirror"\n  }}\n}}\n')
+        return {"TF_CLI_CONFIG_FILE": str(settings)}
+
+    def lowest(self):
+        """The schemas of the lowest versions of the provider that the module says it takes, as variables to set."""
+        for schema in sorted(STANDIN.glob("schema-min-*.json")):
+            yield schema.stem.removeprefix("schema-min-"), {
+                "SCHEMA_PROVIDER_JSON": str(schema),
+                "SCHEMA_PROVIDER_RULES": os.devnull + "/none",
+            }
+
+    def run(self, *command, folder="", codes=(0,), **more):
+        """Runs a command in a folder of the copy; answers what it printed."""
+        ran = subprocess.run(
+            command, cwd=self.module / folder, env=dict(self.env, **more), capture_output=True, text=True, check=False
+        )
+        if ran.returncode not in codes:
+            raise Failed(f"{' '.join(command)} in infra/{folder} ended with {ran.returncode}:\n{ran.stdout}{ran.stderr}")
+        return ran.stdout
+
+    def terraform(self, *arguments, **more):
+        """Runs terraform."""
+        first, *rest = arguments
+        return self.run("terraform", first, "-no-color", *rest, **more)
+
+    def init(self, folder=""):
+        """Prepares a folder."""
+        self.terraform("init", "-backend=false", "-input=false", folder=folder)
+
+    def rendered(self, example):
+        """Applies an example, and answers its state; a second plan must be empty."""
+        folder = f"examples/{example}"
+        self.init(folder)
+        self.terraform("plan", "-input=false", "-out=plan.bin", folder=folder)
+        self.terraform("apply", "-input=false", "plan.bin", folder=folder)
+        self.terraform("plan", "-input=false", "-detailed-exitcode", folder=folder)
+        return json.loads(self.run("terraform", "show", "-json", folder=folder))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.folder.cleanup()

@@ -1,0 +1,280 @@
+"""The applied examples, held to the program: its calls, its metrics, its settings, its events."""
+
+import json
+import re
+import unittest
+from pathlib import Path
+
+from rendered import ROOT, Example, program
+
+try:
+    from moto.events.models import EventPattern
+except ImportError:
+    EventPattern = None
+
+PLATFORM = json.loads((Path(__file__).parent / "platform.json").read_text())
+COMPLETE = Example("complete")
+MINIMAL = Example("minimal")
+# What each optional part of the program's calls needs, and whether the least example has it.
+NOT_IN_THE_LEAST = {"elasticloadbalancing:DeregisterTargets", "ssm:GetParameter", "secretsmanager:GetSecretValue"}
+
+
+def allowed(example):
+    """The actions that the role allows."""
+    return {action for statement in example.statements() if statement["Effect"] == "Allow" for action in statement["Action"]}
+
+
+def made_by(caller):
+    """The actions that a part of the program makes."""
+    return {call["action"] for call in program()["calls"] if caller in call["callers"]}
+
+
+class Role(unittest.TestCase):
+    """The role allows what its program calls and what the platform does in its name, and nothing else (D20)."""
+
+    def test_every_call_of_the_function_is_allowed_by_the_whole_example(self):
+        self.assertEqual(made_by("lambda") - allowed(COMPLETE), set())
+
+    def test_every_call_that_needs_no_input_is_allowed_by_the_least_example(self):
+        self.assertEqual(made_by("lambda") - allowed(MINIMAL), NOT_IN_THE_LEAST)
+
+    def test_nothing_is_allowed_that_nobody_makes(self):
+        for example in (COMPLETE, MINIMAL):
+            self.assertEqual(allowed(example) - made_by("lambda") - set(PLATFORM), set())
+
+    def test_the_whole_example_needs_everything_that_the_platform_is_known_to_do(self):
+        self.assertEqual(set(PLATFORM) - allowed(COMPLETE), set())
+
+    def test_no_message_is_sent_and_no_refresh_is_started(self):
+        for action in allowed(COMPLETE) | allowed(MINIMAL):
+            self.assertNotRegex(action, "SendMessage|InstanceRefresh|SetInstanceHealth|TerminateInstance|InvokeFunction|PutMetricData")
+
+    def test_a_star_is_a_resource_only_where_aws_knows_no_narrower_one(self):
+        for statement in COMPLETE.statements():
+            starred = "*" in statement["Resource"]
+            self.assertEqual(starred, statement["Sid"] in {"Describe", "NetworkInterfaces", "DenyOwnNetworkInterfaces"}, statement)
+            self.assertFalse([action for action in statement["Action"] if "*" in action])
+
+    def test_each_write_is_bound_to_its_group_queue_or_secret(self):
+        by_sid = {statement["Sid"]: statement for statement in COMPLETE.statements()}
+        self.assertEqual(by_sid["Lifecycle"]["Resource"], ["arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/web"])
+        self.assertEqual(by_sid["Queue"]["Resource"], [COMPLETE.one("aws_sqs_queue.this[0]")["arn"]])
+        self.assertEqual(by_sid["Messages"]["Resource"], [COMPLETE.one("aws_sqs_queue.this[0]")["arn"]])
+        self.assertEqual(by_sid["Logs"]["Resource"], [COMPLETE.one("aws_cloudwatch_log_group.this[0]")["arn"] + ":*"])
+        self.assertEqual(len(by_sid["Deregister"]["Resource"]), 2)
+
+    def test_the_denial_names_this_function(self):
+        denial = next(statement for statement in COMPLETE.statements() if statement["Effect"] == "Deny")
+        self.assertEqual(denial["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"], COMPLETE.one("aws_lambda_function.this[0]")["arn"])
+
+
+class Queues(unittest.TestCase):
+    """Only the module's rules may send."""
+
+    def test_each_queue_takes_messages_of_every_rule_and_of_nobody_else(self):
+        rules = {rule["arn"] for rule in COMPLETE.each("aws_cloudwatch_event_rule") if rule["event_pattern"]}
+        self.assertEqual(len(rules), 4)
+        for policy in COMPLETE.each("aws_sqs_queue_policy"):
+            allow = [s for s in json.loads(policy["policy"])["Statement"] if s["Effect"] == "Allow"]
+            self.assertEqual(len(allow), 1)
+            self.assertEqual(set(allow[0]["Condition"]["ArnEquals"]["aws:SourceArn"]), rules)
+
+    def test_each_policy_is_of_its_own_queue(self):
+        for policy, queue in (("queue", "this"), ("dead_letters", "dead_letters")):
+            rendered = COMPLETE.one(f'aws_sqs_queue_policy.this["{policy}"]')
+            arn = COMPLETE.one(f"aws_sqs_queue.{queue}[0]")["arn"]
+            self.assertEqual({s["Resource"] for s in json.loads(rendered["policy"])["Statement"]}, {arn})
+            self.assertEqual(rendered["queue_url"], COMPLETE.one(f"aws_sqs_queue.{queue}[0]")["url"])
+
+    def test_a_dead_letter_goes_to_the_dead_letter_queue(self):
+        dead = COMPLETE.one("aws_sqs_queue.dead_letters[0]")["arn"]
+        self.assertEqual(json.loads(COMPLETE.one("aws_sqs_queue.this[0]")["redrive_policy"])["deadLetterTargetArn"], dead)
+        for target in COMPLETE.each("aws_cloudwatch_event_target"):
+            if target["target_id"] == "queue":
+                self.assertEqual(target["dead_letter_config"][0]["arn"], dead)
+                self.assertEqual(target["arn"], COMPLETE.one("aws_sqs_queue.this[0]")["arn"])
+
+    def test_the_mapping_joins_the_queue_to_the_function(self):
+        mapping = COMPLETE.one("aws_lambda_event_source_mapping.this[0]")
+        self.assertEqual(mapping["event_source_arn"], COMPLETE.one("aws_sqs_queue.this[0]")["arn"])
+        self.assertEqual(mapping["function_name"], COMPLETE.one("aws_lambda_function.this[0]")["arn"])
+
+
+class Environment(unittest.TestCase):
+    """The function is told where secrets are, never what they are."""
+
+    def test_every_variable_is_a_setting_of_the_program(self):
+        self.assertEqual(set(COMPLETE.environment()) - set(program()["settings"]), set())
+
+    def test_no_token_is_in_it(self):
+        self.assertFalse({"NOMAD_TOKEN", "CONSUL_HTTP_TOKEN"} & set(COMPLETE.environment()))
+        self.assertRegex(COMPLETE.environment()["NOMAD_TOKEN_SECRET"], "^arn:aws:secretsmanager:")
+        self.assertRegex(COMPLETE.environment()["CONSUL_HTTP_TOKEN_SECRET"], "^arn:aws:ssm:")
+
+    def test_no_secret_is_in_the_state(self):
+        for address, values in COMPLETE.all.items():
+            if address.startswith("aws_ssm_parameter"):
+                self.assertFalse(values.get("value") or values.get("value_wo"), address)
+
+    def test_the_hook_in_the_group_is_the_one_that_the_rule_and_the_function_know(self):
+        hook = COMPLETE.all["aws_autoscaling_group.this"]["initial_lifecycle_hook"][0]
+        pattern = json.loads(COMPLETE.one('aws_cloudwatch_event_rule.this["lifecycle"]')["event_pattern"])
+        self.assertEqual([hook["name"]], pattern["detail"]["LifecycleHookName"])
+        self.assertEqual(hook["name"], COMPLETE.environment()["DECAMP_HOOKS"])
+        named = json.loads(hook["notification_metadata"])["target_groups"]
+        deregister = next(s for s in COMPLETE.statements() if s["Sid"] == "Deregister")
+        self.assertEqual(named, deregister["Resource"])
+
+
+class Metrics(unittest.TestCase):
+    """Alarms and dashboard are of metrics that the function really emits, by dimensions that it really gives them."""
+
+    # Each set that a line of the program counts by: none, the group, the group and the outcome.
+    DIMENSIONS = ((), ("Asg",), ("Asg", "Outcome"), ("Kind",))
+
+    def used(self):
+        """Each (metric, dimensions) of ours that an alarm or a widget names."""
+        for alarm in COMPLETE.each("aws_cloudwatch_metric_alarm"):
+            queries = [query["metric"][0] for query in alarm["metric_query"] if query["metric"]]
+            for metric in queries or [alarm]:
+                if metric["namespace"] == program()["namespace"]:
+                    yield metric["metric_name"], tuple(sorted(metric["dimensions"] or ()))
+        body = json.loads(COMPLETE.one("aws_cloudwatch_dashboard.this[0]")["dashboard_body"])
+        for widget in body["widgets"]:
+            for metric in widget["properties"].get("metrics", []):
+                words = [part for part in metric if isinstance(part, str)]
+                if words and words[0] == program()["namespace"]:
+                    yield words[1], tuple(words[2::2])
+                for part in metric:
+                    if isinstance(part, dict) and "expression" in part:
+                        searched = re.search(r"\{(\w+),([\w,]+)\} MetricName=\"(\w+)\"", part["expression"])
+                        self.assertEqual(searched[1], program()["namespace"])
+                        yield searched[3], tuple(searched[2].split(","))
+
+    def test_every_metric_that_is_watched_is_emitted(self):
+        self.assertEqual({name for name, _ in self.used()} - set(program()["metrics"]), set())
+
+    def test_every_metric_that_is_emitted_is_watched(self):
+        self.assertEqual(set(program()["metrics"]) - {name for name, _ in self.used()}, set())
+
+    def test_each_is_watched_by_dimensions_that_it_has(self):
+        for name, dimensions in self.used():
+            self.assertIn(dimensions, self.DIMENSIONS, name)
+            if "Outcome" in dimensions:
+                self.assertIn(name, {"Departures", "DepartureSeconds", "SecondsAboveFloor", "Steps"})
+
+    def test_every_alarm_notifies_and_says_what_to_do(self):
+        alarms = COMPLETE.each("aws_cloudwatch_metric_alarm")
+        self.assertEqual(len(alarms), 13)
+        for alarm in alarms:
+            self.assertEqual(len(alarm["alarm_actions"]), 1, alarm["alarm_name"])
+            self.assertGreater(len(alarm["alarm_description"]), 60, alarm["alarm_name"])
+
+    def test_an_alarm_adds_up_no_more_metrics_than_cloudwatch_takes(self):
+        for alarm in COMPLETE.each("aws_cloudwatch_metric_alarm"):
+            self.assertLessEqual(len(alarm["metric_query"]), 10)
+
+    def test_the_dimensions_of_aws_name_what_was_made(self):
+        names = {"QueueName": {"decamp", "decamp-dead-letters"}, "FunctionName": {"decamp"}}
+        names["RuleName"] = {rule["name"] for rule in COMPLETE.each("aws_cloudwatch_event_rule")}
+        for alarm in COMPLETE.each("aws_cloudwatch_metric_alarm"):
+            for dimension, value in (alarm["dimensions"] or {}).items():
+                self.assertIn(value, names[dimension], alarm["alarm_name"])
+
+
+# What each sample event of the project is to the rules of the whole example, whose group is "web" and hook "decamp".
+SAMPLES = {
+    "eventbridge-terminate.json": {"lifecycle"},
+    "eventbridge-terminate-bare.json": set(),
+    "eventbridge-terminate-warm-pool.json": {"lifecycle"},
+    "spot-interruption.json": {"spot-interruption"},
+    "rebalance.json": {"rebalance"},
+    "health-scheduled-change.json": {"scheduled-change"},
+    "health-issue.json": set(),
+    "eventbridge-launch.json": set(),
+    "eventbridge-refresh-started.json": set(),
+    "eventbridge-terminate-successful.json": set(),
+    "state-change.json": set(),
+    "schedule.json": set(),
+    "bad/other-account.json": set(),
+    "bad/other-group.json": set(),
+    "bad/other-hook.json": set(),
+    "bad/custom-source.json": set(),
+    "bad/launching-in-terminate.json": set(),
+    # The account is in a field that most of these events do not have: the program refuses it.
+    "bad/health-of-another-account.json": {"scheduled-change"},
+    "bad/line-break-in-the-group.json": set(),
+    "bad/no-account.json": set(),
+    "bad/other-region.json": set(),
+    "scheduler.json": set(),
+    # What only the program can see, and refuses.
+    "bad/envelope-and-notification.json": {"lifecycle"},
+    "bad/filter-in-the-instance.json": {"lifecycle"},
+    "bad/instance-is-a-number.json": {"lifecycle"},
+    "bad/no-instance.json": {"lifecycle"},
+    "bad/other-account-in-resources.json": {"lifecycle"},
+    "bad/other-group-in-resources.json": {"lifecycle"},
+    "bad/other-instance-in-resources.json": {"spot-interruption"},
+    "bad/short-token.json": {"lifecycle"},
+    "bad/terminate-into-the-group.json": {"lifecycle"},
+    "bad/time-in-words.json": {"lifecycle"},
+    "bad/two-tokens.json": {"lifecycle"},
+}
+
+
+@unittest.skipIf(EventPattern is None, "skipped: moto is not installed")
+class Events(unittest.TestCase):
+    """The rules take the project's own sample events, and leave foreign ones."""
+
+    def matching(self, event):
+        """The rules that take an event."""
+        found = set()
+        for address, rule in COMPLETE.all.items():
+            if "aws_cloudwatch_event_rule.this[" in address:
+                if EventPattern.load(rule["event_pattern"]).matches_event(event):
+                    found.add(address.split('"')[1])
+        return found
+
+    def sample(self, name):
+        """A sample as it would be in the whole example's account."""
+        text = (ROOT / "tests" / "events" / name).read_text()
+        return json.loads(text.replace('"workers"', '"web"').replace("autoScalingGroupName/workers", "autoScalingGroupName/web"))
+
+    def test_each_sample_goes_where_it_belongs(self):
+        for name, expected in SAMPLES.items():
+            with self.subTest(name):
+                self.assertEqual(self.matching(self.sample(name)), expected)
+
+    def test_every_sample_of_eventbridge_has_its_place(self):
+        folder = ROOT / "tests" / "events"
+        events = {str(path.relative_to(folder)): json.loads(path.read_text()) for path in folder.rglob("*.json")}
+        named = {name for name, event in events.items() if isinstance(event, dict) and "detail-type" in event}
+        self.assertEqual(named, set(SAMPLES))
+
+    def test_no_pattern_takes_an_event_with_one_thing_changed(self):
+        for path, value in (
+            (("account",), "999999999999"),
+            (("region",), "us-east-1"),
+            (("source",), "com.example"),
+            (("detail-type",), "EC2 Instance-launch Lifecycle Action"),
+            (("detail", "AutoScalingGroupName"), "web2"),
+            (("detail", "LifecycleHookName"), "decamp2"),
+            (("detail", "LifecycleTransition"), "autoscaling:EC2_INSTANCE_LAUNCHING"),
+        ):
+            event = self.sample("eventbridge-terminate.json")
+            *way, last = path
+            place = event
+            for key in way:
+                place = place[key]
+            place[last] = value
+            with self.subTest(path):
+                self.assertEqual(self.matching(event), set())
+
+    def test_the_sweep_is_given_what_the_program_reads_as_one(self):
+        target = COMPLETE.one("aws_cloudwatch_event_target.sweep[0]")
+        by_hand = json.loads((ROOT / "tests" / "events" / "sweep-by-hand.json").read_text())
+        self.assertEqual(json.loads(target["input"]), by_hand)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
