@@ -1,0 +1,76 @@
+//! Auto Scaling's part in real time: the refresh moves instances, and what their hooks tell goes into the queue.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::cluster;
+use super::plan::{ASG, Plan};
+use super::queue::Queue;
+use super::refresh::{Member, Move, Preferences, Refresh, Stands};
+use crate::ids::InstanceId;
+use crate::sim::auto_scaling::{AutoScaling, LifecycleState};
+use crate::sim::wire::{Shared, Stage};
+use crate::time::Time;
+
+/// How often Auto Scaling looks what is to be done next.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Replaces every instance that there is now.
+///
+/// `launched` is how many instances there ever were: the next one has the next number.
+pub(super) async fn refresh(shared: &Shared, queue: &Queue, launched: &mut u32) {
+    let old: Vec<InstanceId> = shared.look(|stage| stage.aws().0.instances().filter(|i| i.runs).map(|i| i.id).collect());
+    let preferences = Preferences {
+        min_healthy: Plan::MIN_HEALTHY_PERCENT,
+        max_healthy: Plan::MAX_HEALTHY_PERCENT,
+        warm_up: Plan::WARM_UP,
+        checkpoints: Vec::new(),
+        checkpoint_delay: Duration::ZERO,
+    };
+    let mut refresh = Refresh::begin(preferences, old);
+    let mut sent: HashSet<String> = HashSet::new();
+    loop {
+        let over = shared.with(|stage| {
+            let now = stage.aws().0.now();
+            let members = members(stage.aws().0);
+            let moves = refresh.next(now, &members);
+            moves.into_iter().for_each(|one| make(stage, one, launched));
+            refresh.is_over(now, &members)
+        });
+        for event in shared.events() {
+            if sent.insert(event.token.expose().to_owned()) {
+                queue.send(&event.event_bridge(&shared.account.region, &shared.account.id));
+            }
+        }
+        if over {
+            return;
+        }
+        sleep(EVERY).await;
+    }
+}
+
+fn members(asg: &AutoScaling) -> Vec<Member> {
+    let stands = |instance: &crate::sim::auto_scaling::Instance| match instance.state {
+        LifecycleState::InService => {
+            Some(Stands::InService(instance.activity.and_then(|activity| activity.ended).unwrap_or(Time(0))))
+        }
+        LifecycleState::Pending | LifecycleState::PendingWait | LifecycleState::PendingProceed => Some(Stands::Pending),
+        _ if instance.runs => Some(Stands::Leaving),
+        _ => None,
+    };
+    asg.instances().filter_map(|i| Some(Member { id: i.id, stands: stands(i)? })).collect()
+}
+
+fn make(stage: &mut dyn Stage, what: Move, launched: &mut u32) {
+    let (asg, elb) = stage.aws();
+    // A refusal changes nothing: the next look says what is still to be done.
+    match what {
+        Move::Launch => {
+            *launched += 1;
+            drop(asg.launch(ASG, cluster::instance(*launched), cluster::zone(*launched)));
+        }
+        Move::Terminate(id) => drop(asg.terminate(id, elb)),
+    }
+}
