@@ -17,6 +17,7 @@ mod proxy;
 mod queue;
 mod refresh;
 mod refreshing;
+pub mod report;
 mod server;
 mod stage;
 mod task;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
+use decamp::rehearse::report::{Pending, command, page};
 use decamp::rehearse::{MOST_NODES, Plan, Run, name_of, run};
 use decamp::settings::duration;
 use decamp::sim::drivers::Driver;
@@ -60,7 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     chaos: bool,
     /// The port of the ingress, on each of 127.0.0.11 and up
-    #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1024..20000))]
+    #[arg(long, value_name = "PORT", default_value_t = 8089, value_parser = clap::value_parser!(u16).range(1024..20000))]
     port: u16,
     /// Write a report as one HTML file
     #[arg(long, value_name = "FILE")]
@@ -136,11 +137,17 @@ async fn until_a_signal(arguments: &Arguments) -> Result<u8> {
 async fn all(arguments: &Arguments) -> Result<u8> {
     let plan = plan(arguments);
     let named: Vec<Driver> = arguments.driver.iter().map(|name| name.driver()).collect();
-    let drivers = if named.is_empty() { USUAL.to_vec() } else { named };
+    let drivers = if named.is_empty() { USUAL.to_vec() } else { named.clone() };
     if !arguments.json {
         let takes: Duration = drivers.iter().map(|driver| plan.takes(*driver != Driver::TerminateAtOnce)).sum();
         say(format!("{plan}\nabout {} for {}", plain(takes), drivers.iter().map(|d| name_of(*d)).collect::<Vec<_>>().join(", ")));
     }
+    let pending = arguments.report.as_deref().map(|path| {
+        let cannot = || format!("write the report to {}", path.display());
+        Pending::begin(path).with_context(cannot)
+    });
+    let pending = pending.transpose()?;
+    let command = command(&plan, &named);
     let mut runs: Vec<Run> = Vec::new();
     for driver in drivers {
         let (progress, seen) = watch::channel(decamp::rehearse::Progress::default());
@@ -159,6 +166,13 @@ async fn all(arguments: &Arguments) -> Result<u8> {
     }
     if !arguments.json {
         table::lines(&plan, &runs).iter().for_each(say);
+    }
+    if let (Some(pending), Some(path)) = (pending, &arguments.report) {
+        let text = page(&plan, &runs, &table::cells(&runs), &command);
+        pending.finish(&text).with_context(|| format!("write the report to {}", path.display()))?;
+        if !arguments.json {
+            say(format!("report: {}", path.display()));
+        }
     }
     Ok(if runs.iter().all(|run| is_as_it_should_be(&plan, run)) { 0 } else { exit::ERROR })
 }

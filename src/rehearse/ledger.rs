@@ -34,6 +34,8 @@ pub enum Failed {
     NoTarget,
     /// 504.
     GatewayTimeout,
+    /// 404: the ingress did not know the service at all.
+    NotFound,
     /// Another status than 200.
     OtherStatus,
     /// The connection could not be made, or broke before an answer.
@@ -54,6 +56,7 @@ impl Failed {
             Self::BadGateway => "502",
             Self::NoTarget => "503",
             Self::GatewayTimeout => "504",
+            Self::NotFound => "404",
             Self::OtherStatus => "other status",
             Self::Connection => "connection",
             Self::Truncated => "truncated",

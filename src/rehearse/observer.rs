@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::cluster;
 use super::plan::Plan;
+use crate::decide::JobKind;
 use crate::ids::InstanceId;
 use crate::sim::auto_scaling::LifecycleState;
 use crate::sim::nomad::Life;
@@ -34,10 +35,12 @@ pub enum Phase {
     Discovery,
     /// It waits in its lifecycle hook.
     Hook,
+    /// Nomad is moving services off it: copies of them still run there, and wait for their turn.
+    Moving,
 }
 
 impl Phase {
-    /// All, in the order of a departure.
+    /// Those that are shown, in the order of a departure.
     pub const ALL: [Self; 6] = [Self::Arriving, Self::Hook, Self::Balancers, Self::Drain, Self::Stopping, Self::Discovery];
 
     /// What a person calls it.
@@ -50,6 +53,7 @@ impl Phase {
             Self::Stopping => "tasks stop",
             Self::Discovery => "leaves discovery",
             Self::Hook => "waits in hook",
+            Self::Moving => "moves services",
         }
     }
 }
@@ -152,6 +156,10 @@ fn look(stage: &mut dyn Stage) -> Vec<Seen> {
         if stops {
             seen.phases.push(Phase::Stopping);
         }
+        let kind = |group: crate::sim::nomad::GroupNumber| cluster.nomad.groups()[group.index()].spec.group.kind;
+        if node.drain.is_some() && of.clone().any(|a| a.is_alive() && kind(a.group) == JobKind::Service) {
+            seen.phases.push(Phase::Moving);
+        }
         let leaves = of.clone().any(|allocation| !allocation.wanted);
         let consul = node.spec.consul.as_ref().map(|(number, _)| cluster.consul.node(*number));
         let is_listed = consul.is_some_and(|node| node.entries().any(crate::sim::consul::Entry::is_listed));
@@ -181,7 +189,7 @@ impl Strip {
     }
 
     /// Reckons how long it waited in its hook, and how much of that was above the floor (D18): the time that was neither the
-    /// delay or guard after a deregistration made during the hook, nor the stopping of processes.
+    /// delay or guard after a deregistration made during the hook, nor the stopping of processes, one after another as Nomad moves them.
     pub(super) fn reckon(&mut self) {
         let of = |phase: Phase| self.spans.iter().filter(move |(p, ..)| *p == phase).map(|(_, from, to)| (*from, *to));
         let (Some(from), Some(to)) = (
@@ -191,7 +199,7 @@ impl Strip {
             return;
         };
         let wait = Plan::DELAY.max(Plan::GUARD).as_secs_f64();
-        let mut floor: Vec<(f64, f64)> = of(Phase::Stopping).collect();
+        let mut floor: Vec<(f64, f64)> = of(Phase::Stopping).chain(of(Phase::Moving)).collect();
         // The attached group's delay was over before the hook began.
         floor.extend(of(Phase::Balancers).filter(|(begins, _)| from <= *begins + 0.2).map(|(begins, _)| (begins, begins + wait)));
         floor.sort_by(|one, other| one.0.total_cmp(&other.0));

@@ -49,7 +49,7 @@ impl Default for Plan {
             services: 5,
             rate: 300,
             seed: 1,
-            port: 8080,
+            port: 8089,
             single: false,
             ingress_poll: None,
             chaos: false,

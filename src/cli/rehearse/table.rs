@@ -51,6 +51,11 @@ fn rows(runs: &[Run]) -> Vec<(String, Cell)> {
     rows
 }
 
+/// The table's rows, for the report.
+pub(super) fn cells(runs: &[Run]) -> Vec<(String, Vec<String>)> {
+    rows(runs).into_iter().map(|(name, cell)| (name, runs.iter().map(&*cell).collect())).collect()
+}
+
 /// The table, and what it says in a sentence.
 pub(super) fn lines(plan: &Plan, runs: &[Run]) -> Vec<String> {
     let rows = rows(runs);

@@ -68,6 +68,7 @@ pub(super) fn refused(answer: &Response<Incoming>) -> (Failed, String) {
     let how = match answer.status() {
         StatusCode::BAD_GATEWAY => Failed::BadGateway,
         StatusCode::SERVICE_UNAVAILABLE => Failed::NoTarget,
+        StatusCode::NOT_FOUND => Failed::NotFound,
         StatusCode::GATEWAY_TIMEOUT => Failed::GatewayTimeout,
         _ => Failed::OtherStatus,
     };
