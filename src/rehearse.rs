@@ -5,12 +5,16 @@
 //! state, clients at a constant rate, and whoever walks the instances out, over HTTP. It ends in a [`Run`]: every request accounted for.
 
 mod balancer;
+mod chaos;
 mod clients;
 mod cluster;
 mod ingress;
 mod judge;
+mod lambda;
 mod ledger;
+mod null;
 mod observer;
+mod path;
 mod plan;
 mod processes;
 mod proxy;
@@ -39,7 +43,9 @@ use tokio::time::{sleep, timeout};
 
 use self::balancer::Balancer;
 use self::clients::Clients;
+use self::lambda::Function;
 use self::ledger::Ledger;
+use self::path::Path;
 use self::processes::Surroundings;
 use self::queue::{Delivery, Queue};
 use self::stage::World;
@@ -50,6 +56,7 @@ use crate::sim::wire::{self, Clock, Shared, Side, aws};
 
 pub use self::judge::Judged;
 pub use self::ledger::{Account, Class, Failed, Failure, Latency, Second};
+pub use self::null::{LASTS as NULL_LASTS, Null, null};
 pub use self::observer::{Phase, Strip};
 pub use self::plan::{MOST_NODES, Nature, Plan, ServicePlan};
 pub use self::worker::Story;
@@ -111,11 +118,20 @@ pub fn name_of(driver: Driver) -> &'static str {
     Driver::NAMED.into_iter().find(|(_, named)| *named == driver).map_or("a wrong driver", |(name, _)| name)
 }
 
+/// Who drives, and as what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drives {
+    /// By whose rules.
+    pub driver: Driver,
+    /// decamp as a Lambda function: its binary. `None`: the loop, in this process.
+    pub lambda: Option<std::path::PathBuf>,
+}
+
 /// Plays one driver on the plan. Dropped, it ends at once and leaves nothing behind.
 ///
 /// # Errors
 /// A port is in use, or the rehearsal itself broke. That requests fail is no error.
-pub async fn run(plan: &Plan, driver: Driver, progress: &watch::Sender<Progress>) -> Result<Run> {
+pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress>) -> Result<Run> {
     let clock = Clock::real();
     let (tell, fates) = mpsc::unbounded_channel();
     let world = World::new(plan, clock.now(), tell);
@@ -153,16 +169,24 @@ pub async fn run(plan: &Plan, driver: Driver, progress: &watch::Sender<Progress>
     let queue = Arc::new(Queue::new(plan.seed, if plan.chaos { Delivery::CHAOS } else { Delivery::USUAL }));
     let ear = worker::Ear::default();
     let (stop_worker, worker_stops) = watch::channel(false);
-    let worker = Worker {
-        driver,
-        variables: variables(plan, &aws.url(), &nomad.url(), &consul.url()),
-        queue: Arc::clone(&queue),
-        ear: Arc::clone(&ear),
-        began,
-        chaos: plan.chaos.then_some(plan.seed),
-        stop: worker_stops,
+    // decamp has its own path to Consul, which can be cut without anybody else noticing.
+    let path = Arc::new(Path::to(consul.address).await.context("make a path to Consul")?);
+    let _chaos = plan.chaos.then(|| spawn(chaos::reign(Arc::clone(&shared), Arc::clone(&path), plan.seed)));
+    let variables = variables(plan, &aws.url(), &nomad.url(), &format!("http://{}", path.address));
+    let (kills, driver) = (plan.chaos.then_some(plan.seed), drives.driver);
+    let mut worker = match drives.lambda.clone().filter(|_| driver == Driver::Decamp) {
+        Some(binary) => {
+            let (queue, shared, ear) = (Arc::clone(&queue), Arc::clone(&shared), Arc::clone(&ear));
+            let function = Function { binary, variables, queue, shared, ear, began, chaos: kills };
+            tokio::spawn(function.serve(worker_stops))
+        }
+        None => {
+            let (queue, ear) = (Arc::clone(&queue), Arc::clone(&ear));
+            let worker = Worker { driver, variables, queue, ear, began, chaos: kills, stop: worker_stops };
+            tokio::task::spawn_blocking(move || worker.work())
+        }
     };
-    let mut worker = tokio::task::spawn_blocking(move || worker.work());
+    let _worker = Abort(worker.abort_handle());
     let show = |what| {
         let strips = strips.lock().unwrap_or_else(PoisonError::into_inner);
         let seconds = began.elapsed().as_secs_f64();

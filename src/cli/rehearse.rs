@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use decamp::rehearse::report::{Pending, command, page};
-use decamp::rehearse::{MOST_NODES, Plan, Run, name_of, run};
+use decamp::rehearse::{Drives, MOST_NODES, NULL_LASTS, Plan, Run, name_of, null, run};
 use decamp::settings::duration;
 use decamp::sim::drivers::Driver;
 use decamp::time::plain;
@@ -66,6 +66,15 @@ pub(crate) struct Arguments {
     /// Write a report as one HTML file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Run decamp as its real Lambda binary, such as target/lambda/bootstrap
+    #[arg(long, value_name = "FILE")]
+    lambda: Option<PathBuf>,
+    /// Refresh this often, one after another
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Calm load before the refresh begins
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
+    calm: Duration,
     /// One JSON object a driver instead of text
     #[arg(long)]
     json: bool,
@@ -139,7 +148,8 @@ async fn all(arguments: &Arguments) -> Result<u8> {
     let named: Vec<Driver> = arguments.driver.iter().map(|name| name.driver()).collect();
     let drivers = if named.is_empty() { USUAL.to_vec() } else { named.clone() };
     if !arguments.json {
-        let takes: Duration = drivers.iter().map(|driver| plan.takes(*driver != Driver::TerminateAtOnce)).sum();
+        let drivers_take: Duration = drivers.iter().map(|driver| plan.takes(*driver != Driver::TerminateAtOnce)).sum();
+        let takes = drivers_take + NULL_LASTS;
         say(format!("{plan}\nabout {} for {}", plain(takes), drivers.iter().map(|d| name_of(*d)).collect::<Vec<_>>().join(", ")));
     }
     let pending = arguments.report.as_deref().map(|path| {
@@ -148,10 +158,17 @@ async fn all(arguments: &Arguments) -> Result<u8> {
     });
     let pending = pending.transpose()?;
     let command = command(&plan, &named);
+    let carries = null(&plan).await?;
+    if arguments.json {
+        say_json(&serde_json::json!({ "null": carries }));
+    } else {
+        say(table::carries(&carries));
+    }
     let mut runs: Vec<Run> = Vec::new();
     for driver in drivers {
         let (progress, seen) = watch::channel(decamp::rehearse::Progress::default());
-        let played = run(&plan, driver, &progress);
+        let drives = Drives { driver, lambda: arguments.lambda.clone() };
+        let played = run(&plan, &drives, &progress);
         let shown = live::show(name_of(driver), seen, !arguments.json);
         let one = select! {
             one = played => one.with_context(|| format!("rehearse {}", name_of(driver)))?,
@@ -195,6 +212,7 @@ fn plan(arguments: &Arguments) -> Plan {
         single: arguments.single,
         ingress_poll: arguments.ingress_poll,
         chaos: arguments.chaos,
-        ..Plan::default()
+        calm: arguments.calm,
+        rounds: arguments.rounds,
     }
 }

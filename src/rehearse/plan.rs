@@ -141,8 +141,8 @@ impl Plan {
     pub fn takes(&self, drains: bool) -> Duration {
         let batches = self.nodes.div_ceil(self.at_a_time()) * self.rounds;
         let arrive = Self::STARTS_IN + Self::WARM_UP;
-        // One move of a copy: told, forgotten, stopped, started elsewhere, healthy there. Most batches need two in a row.
-        let moves = (Self::SHUTDOWN_DELAY + Self::MIN_HEALTHY + Duration::from_secs(3)) * 2;
+        // One move of a copy: told, stopped, started elsewhere, healthy there. Some services need two in a row.
+        let moves = (Self::SHUTDOWN_DELAY + Self::MIN_HEALTHY + Duration::from_secs(2)) * 2;
         let leave = Self::DELAY + if drains { moves } else { Duration::ZERO } + Duration::from_secs(2);
         self.calm + (arrive + leave) * batches + Self::AFTERWARDS
     }

@@ -71,7 +71,8 @@ impl Refresh {
         self.old.is_empty() && !leaving && self.desired <= self.warm(now, members)
     }
 
-    /// What to do now. An instance on its way out counts neither as healthy nor against the upper bound.
+    /// What to do now. An instance on its way out is not healthy, and counts against the upper bound until it is gone: a slow
+    /// hook makes a batch longer (facts/aws.md 2.6).
     pub(super) fn next(&mut self, now: Time, members: &[Member]) -> Vec<Move> {
         if self.pauses(now, members) {
             return Vec::new();
@@ -79,8 +80,7 @@ impl Refresh {
         let share = |percent: u32| self.desired * percent / 100;
         let least = (self.desired * self.preferences.min_healthy).div_ceil(100);
         let most = share(self.preferences.max_healthy).max(self.desired);
-        let there = members.iter().filter(|m| m.stands != Stands::Leaving).count();
-        let there = u32::try_from(there).unwrap_or(u32::MAX);
+        let there = u32::try_from(members.len()).unwrap_or(u32::MAX);
         let mut moves = Vec::new();
         // As many as are still to be replaced, as far as there is room above.
         let wanted = self.desired + u32::try_from(self.old.len()).unwrap_or(u32::MAX);
@@ -168,7 +168,8 @@ mod tests {
         assert_eq!(refresh.next(Time(0), &serving(1..=4)), [Move::Terminate(id(1)), Move::Terminate(id(2))]);
         let mut members = serving(3..=4);
         members.extend([1, 2].map(|n| Member { id: id(n), stands: Stands::Leaving }));
-        assert_eq!(refresh.next(Time(0), &members), [Move::Launch, Move::Launch]);
+        assert_eq!(refresh.next(Time(0), &members), []);
+        assert_eq!(refresh.next(Time(0), &serving(3..=4)), [Move::Launch, Move::Launch]);
     }
 
     #[test]

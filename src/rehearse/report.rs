@@ -185,6 +185,12 @@ pub fn command(plan: &Plan, drivers: &[Driver]) -> String {
     if plan.chaos {
         command.push_str(" --chaos");
     }
+    if plan.rounds != 1 {
+        command.push_str(&format!(" --rounds {}", plan.rounds));
+    }
+    if plan.calm != Plan::default().calm {
+        command.push_str(&format!(" --calm {}", plain(plan.calm)));
+    }
     for driver in drivers {
         command.push_str(&format!(" --driver {}", name_of(*driver)));
     }

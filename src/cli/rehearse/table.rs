@@ -1,6 +1,6 @@
 //! What a rehearsal came to, in a line for each driver and one table for all.
 
-use decamp::rehearse::{Plan, Run};
+use decamp::rehearse::{Null, Plan, Run};
 use decamp::sim::drivers::Driver;
 
 /// What one driver came to.
@@ -8,6 +8,20 @@ pub(super) fn line(run: &Run) -> String {
     let account = &run.account;
     let end = if run.refresh_ended.is_some() { "" } else { "; its refresh did not end" };
     format!("{}: {} requests, {} failed, in {:.0} s{end}", run.driver, account.requests, account.failed, run.seconds)
+}
+
+/// What the machine carries, straight to the services.
+pub(super) fn carries(null: &Null) -> String {
+    let Null { asked, sustained, late_p99, short_p99 } = null;
+    let enough = if null.is_enough() {
+        "the rehearsal itself is no bottleneck here"
+    } else {
+        "this machine is too busy: what is said of latencies below means little"
+    };
+    format!(
+        "straight to the services: {sustained:.0} of {asked} requests/s, leaving within {late_p99:.1} ms of when they were due \
+         (p99), short ones answered within {short_p99:.1} ms (p99): {enough}"
+    )
 }
 
 type Cell = Box<dyn Fn(&Run) -> String>;
