@@ -25,9 +25,10 @@ pub mod report;
 mod server;
 mod stage;
 mod task;
+#[cfg(test)]
+mod tests;
 mod words;
 mod worker;
-
 
 use std::collections::HashMap;
 use std::io;

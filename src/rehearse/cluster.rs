@@ -44,7 +44,12 @@ pub(super) fn target_groups() -> [TargetGroupArn; 2] {
 /// How a target group is set up.
 pub(super) fn target_group(arn: TargetGroupArn, plan: &Plan) -> GroupSetup {
     // Two checks in a row decide: the second comes one interval after the first.
-    let health = HealthTimes { registration: Plan::CHECK_EVERY / 2, up: Plan::CHECK_EVERY, down: Plan::CHECK_EVERY, ..HealthTimes::default() };
+    let health = HealthTimes {
+        registration: Plan::CHECK_EVERY / 2,
+        up: Plan::CHECK_EVERY,
+        down: Plan::CHECK_EVERY,
+        ..HealthTimes::default()
+    };
     GroupSetup { delay: Plan::DELAY, lag: Plan::LAG, health, ..GroupSetup::new(arn, Kind::Alb, plan.port) }
 }
 
@@ -112,7 +117,12 @@ pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeN
 }
 
 /// The services, their copies spread over the nodes.
-pub(super) fn add_services(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], plan: &Plan) -> Vec<(GroupNumber, Nature)> {
+pub(super) fn add_services(
+    nomad: &mut Nomad,
+    consul: &mut Consul,
+    nodes: &[NodeNumber],
+    plan: &Plan,
+) -> Vec<(GroupNumber, Nature)> {
     let mut added = Vec::new();
     let mut next = 0;
     for service in plan.services() {

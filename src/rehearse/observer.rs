@@ -123,7 +123,11 @@ fn look(stage: &mut dyn Stage) -> Vec<Seen> {
             .map(|instance| {
                 let mut phases = Vec::new();
                 let listed = groups.each_ref().map(|arn| elb.listed_until(arn, instance.id));
-                let arrives = matches!(instance.state, LifecycleState::Pending) || {
+                let starts = matches!(
+                    instance.state,
+                    LifecycleState::Pending | LifecycleState::PendingWait | LifecycleState::PendingProceed
+                );
+                let arrives = starts || {
                     let routed = |arn| elb.routes(arn).iter().any(|r| r.id == crate::ids::TargetId::Instance(instance.id));
                     instance.state == LifecycleState::InService && !groups.iter().all(routed)
                 };

@@ -137,7 +137,13 @@ mod tests {
 
     fn preferences() -> Preferences {
         let second = Duration::from_secs(1);
-        Preferences { min_healthy: 100, max_healthy: 150, warm_up: second * 2, checkpoints: Vec::new(), checkpoint_delay: second * 9 }
+        Preferences {
+            min_healthy: 100,
+            max_healthy: 150,
+            warm_up: second * 2,
+            checkpoints: Vec::new(),
+            checkpoint_delay: second * 9,
+        }
     }
 
     fn begin(preferences: Preferences) -> Refresh {

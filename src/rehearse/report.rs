@@ -17,6 +17,20 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// A number with a comma before every three digits.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if 0 < place && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A row of the comparison: what it is, and what it was with each driver.
 pub type Row = (String, Vec<String>);
 
@@ -34,18 +48,24 @@ pub fn page(plan: &Plan, runs: &[Run], rows: &[Row], command: &str) -> String {
     ];
     parts.iter().for_each(|part| page.push_str(part));
     let class = if good { "good" } else { "bad" };
-    put(&mut page, format_args!("<h1 class=\"{class}\">{}</h1><p>{}.</p></header><main>", escaped(&outcome), escaped(&plan.to_string())));
+    put(
+        &mut page,
+        format_args!("<h1 class=\"{class}\">{}</h1><p>{}.</p></header><main>", escaped(&outcome), escaped(&plan.to_string())),
+    );
     page.push_str(EXPLAINED);
     comparison(&mut page, runs, rows);
     page.push_str("<h2>The refresh, second by second</h2>");
     legend(&mut page);
     for run in runs {
         let (driver, took) = (run.driver, run.seconds);
-        let (requests, failed) = (run.account.requests, run.account.failed);
-        put(&mut page, format_args!(
-            "<section><h3>{driver}</h3><p>{} {requests} requests in {took:.0} s, {failed} failed.</p><figure class=\"wide\">",
-            escaped(what_it_does(driver))
-        ));
+        let (requests, failed) = (grouped(run.account.requests), run.account.failed);
+        put(
+            &mut page,
+            format_args!(
+                "<section><h3>{driver}</h3><p>{} {requests} requests in {took:.0} s, {failed} failed.</p><figure class=\"wide\">",
+                escaped(what_it_does(driver))
+            ),
+        );
         page.push_str(&picture::timeline(run).unwrap_or_else(|why| escaped(&why)));
         page.push_str("</figure></section>");
     }
@@ -57,7 +77,13 @@ pub fn page(plan: &Plan, runs: &[Run], rows: &[Row], command: &str) -> String {
     stories(&mut page, runs);
     failures(&mut page, runs);
     page.push_str(PRETENDED);
-    put(&mut page, format_args!("<h2>Again</h2><p>The same plan with the same luck:</p><pre>{}</pre></main></body></html>\n", escaped(command)));
+    put(
+        &mut page,
+        format_args!(
+            "<h2>Again</h2><p>The same plan with the same luck:</p><pre>{}</pre></main></body></html>\n",
+            escaped(command)
+        ),
+    );
     page
 }
 
@@ -68,16 +94,17 @@ fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
 /// What came of it, in a sentence, and whether that is good.
 fn outcome(plan: &Plan, runs: &[Run]) -> (String, bool) {
     let instances = plan.nodes * plan.rounds;
-    let of = |run: &Run| (run.account.failed, run.account.requests);
+    let of = |run: &Run| (run.account.failed, grouped(run.account.requests));
     let decamp = runs.iter().find(|run| run.driver == name_of(Driver::Decamp));
     let others: Vec<String> = (runs.iter().filter(|run| run.driver != name_of(Driver::Decamp)))
-        .map(|run| format!("{} with {}", run.account.failed, run.driver))
+        .map(|run| format!("{} with {}", grouped(u64::try_from(run.account.failed).unwrap_or(0)), run.driver))
         .collect();
     match decamp {
         Some(run) => {
             let (failed, requests) = of(run);
             let many = if failed == 0 { "none".to_owned() } else { failed.to_string() };
-            let mut text = format!("{instances} instances were replaced under {requests} requests, and {many} failed with decamp");
+            let mut text =
+                format!("{instances} instances were replaced under {requests} requests, and {many} failed with decamp");
             if !others.is_empty() {
                 text.push_str(&format!("; {}", others.join(", ")));
             }
@@ -89,7 +116,9 @@ fn outcome(plan: &Plan, runs: &[Run]) -> (String, bool) {
 
 fn what_it_does(driver: &str) -> &'static str {
     match driver {
-        "terminate-at-once" => "Nobody does anything: the instance goes as soon as AWS has taken it out of the attached target group.",
+        "terminate-at-once" => {
+            "Nobody does anything: the instance goes as soon as AWS has taken it out of the attached target group."
+        }
         "drain-only" => "A script drains the Nomad node and lets the instance go when Nomad says that the drain is complete.",
         "drain-then-deregister" => "A script drains the node first, then takes it out of its load balancers.",
         "naive-overlap" => "A script drains and deregisters at the same time.",
@@ -102,7 +131,8 @@ fn comparison(page: &mut String, runs: &[Run], rows: &[Row]) {
     runs.iter().for_each(|run| put(page, format_args!("<th>{}</th>", run.driver)));
     page.push_str("</tr></thead><tbody>");
     for (name, cells) in rows {
-        put(page, format_args!("<tr><th>{}</th>", escaped(name)));
+        let class = if name.starts_with(' ') { " class=\"part\"" } else { "" };
+        put(page, format_args!("<tr><th{class}>{}</th>", escaped(name.trim())));
         cells.iter().for_each(|cell| put(page, format_args!("<td>{}</td>", escaped(cell))));
         page.push_str("</tr>");
     }
@@ -144,19 +174,30 @@ fn failures(page: &mut String, runs: &[Run]) {
     for run in runs {
         let failures = &run.account.failures;
         if failures.is_empty() {
-            put(page, format_args!("<p>{}: none of {}.</p>", run.driver, run.account.requests));
+            put(page, format_args!("<p>{}: none of {}.</p>", run.driver, grouped(run.account.requests)));
             continue;
         }
-        put(page, format_args!(
-            "<details><summary>{}: {} of {}</summary><div class=\"wide\"><table class=\"list\"><thead><tr><th>s</th><th>how</th>\
+        put(
+            page,
+            format_args!(
+                "<details><summary>{}: {} of {}</summary><div class=\"wide\"><table class=\"list\"><thead><tr><th>s</th><th>how</th>\
              <th>service</th><th>why</th></tr></thead><tbody>",
-            run.driver, failures.len(), run.account.requests
-        ));
+                run.driver,
+                failures.len(),
+                grouped(run.account.requests)
+            ),
+        );
         for one in failures {
-            put(page, format_args!(
-                "<tr><td>{:.2}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                one.at, one.how.word(), escaped(&one.service), escaped(&one.cause)
-            ));
+            put(
+                page,
+                format_args!(
+                    "<tr><td>{:.2}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                    one.at,
+                    one.how.word(),
+                    escaped(&one.service),
+                    escaped(&one.cause)
+                ),
+            );
         }
         page.push_str("</tbody></table></div></details>");
     }
@@ -175,7 +216,8 @@ addresses, so that an instance that is gone refuses connections where a real one
 /// How a plan's driver is called for on the command line.
 #[must_use]
 pub fn command(plan: &Plan, drivers: &[Driver]) -> String {
-    let mut command = format!("decamp rehearse --nodes {} --services {} --rate {} --seed {}", plan.nodes, plan.services, plan.rate, plan.seed);
+    let mut command =
+        format!("decamp rehearse --nodes {} --services {} --rate {} --seed {}", plan.nodes, plan.services, plan.rate, plan.seed);
     if plan.single {
         command.push_str(" --single");
     }

@@ -69,8 +69,7 @@ impl World {
         let mut nomad = Nomad::new(nomad::Version::V2_0_5, now, Luck::new(luck.bits()));
         let mut consul = Consul::new(consul::Version::V1_19_2, now, Luck::new(luck.bits()));
         let numbers = 1..=plan.nodes;
-        let nodes: Vec<NodeNumber> =
-            numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck)).collect();
+        let nodes: Vec<NodeNumber> = numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck)).collect();
         for number in numbers.clone() {
             auto_scaling.put_instance(ASG, cluster::instance(number), cluster::zone(number), LifecycleState::InService);
         }

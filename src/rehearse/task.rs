@@ -1,8 +1,8 @@
 //! A service's process: it answers short, slow and streamed requests, takes uploads and keeps WebSockets, each in its nature's way.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;

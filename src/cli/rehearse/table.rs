@@ -1,5 +1,6 @@
 //! What a rehearsal came to, in a line for each driver and one table for all.
 
+use decamp::rehearse::report::grouped;
 use decamp::rehearse::{Null, Plan, Run};
 use decamp::sim::drivers::Driver;
 
@@ -7,7 +8,8 @@ use decamp::sim::drivers::Driver;
 pub(super) fn line(run: &Run) -> String {
     let account = &run.account;
     let end = if run.refresh_ended.is_some() { "" } else { "; its refresh did not end" };
-    format!("{}: {} requests, {} failed, in {:.0} s{end}", run.driver, account.requests, account.failed, run.seconds)
+    let requests = grouped(account.requests);
+    format!("{}: {requests} requests, {} failed, in {:.0} s{end}", run.driver, account.failed, run.seconds)
 }
 
 /// What the machine carries, straight to the services.
@@ -38,7 +40,7 @@ fn seconds(value: Option<f64>) -> String {
 
 fn rows(runs: &[Run]) -> Vec<(String, Cell)> {
     let mut rows: Vec<(String, Cell)> = vec![
-        ("requests".to_owned(), Box::new(|run| run.account.requests.to_string())),
+        ("requests".to_owned(), Box::new(|run| grouped(run.account.requests))),
         ("failed".to_owned(), Box::new(|run| run.account.failed.to_string())),
     ];
     let mut kinds: Vec<&'static str> = runs.iter().flat_map(|run| run.account.failed_by_kind.keys().copied()).collect();
@@ -54,9 +56,15 @@ fn rows(runs: &[Run]) -> Vec<(String, Cell)> {
     let more: [(&str, Cell); 8] = [
         ("moved (closed in order, back in 1 s)", Box::new(|run| run.account.moved.to_string())),
         ("short requests, p50", Box::new(|run| format!("{:.1} ms", run.account.short.p50))),
-        ("short requests, p99 (before: calm)", Box::new(|run| format!("{:.1} ms ({:.1})", run.account.short.p99, run.account.calm.p99))),
+        (
+            "short requests, p99 (before: calm)",
+            Box::new(|run| format!("{:.1} ms ({:.1})", run.account.short.p99, run.account.calm.p99)),
+        ),
         ("all requests, longest", Box::new(|run| format!("{:.0} ms", run.account.all.max))),
-        ("longest a service went without", Box::new(|run| seconds(run.account.longest_gap.values().copied().max_by(f64::total_cmp)))),
+        (
+            "longest a service went without",
+            Box::new(|run| seconds(run.account.longest_gap.values().copied().max_by(f64::total_cmp))),
+        ),
         ("a node's departure, median", Box::new(|run| seconds(median(run.strips.iter().filter_map(|s| s.departure).collect())))),
         ("above the floor, median", Box::new(|run| seconds(median(run.strips.iter().filter_map(|s| s.above_floor).collect())))),
         ("left after due, p99", Box::new(|run| format!("{:.1} ms", run.account.late_p99))),
@@ -97,7 +105,7 @@ fn verdict(plan: &Plan, runs: &[Run]) -> Vec<String> {
     let name = decamp::rehearse::name_of(Driver::Decamp);
     let mut lines = Vec::new();
     if let Some(decamp) = runs.iter().find(|run| run.driver == name) {
-        let (failed, requests, nodes) = (decamp.account.failed, decamp.account.requests, plan.nodes * plan.rounds);
+        let (failed, requests, nodes) = (decamp.account.failed, grouped(decamp.account.requests), plan.nodes * plan.rounds);
         lines.push(match failed {
             0 => format!("decamp replaced {nodes} instances under {requests} requests, and not one of them failed."),
             _ => format!("decamp replaced {nodes} instances under {requests} requests; {failed} failed."),

@@ -138,7 +138,10 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
     let headers = [
         ("lambda-runtime-aws-request-id", event.id),
         ("lambda-runtime-deadline-ms", deadline.to_string()),
-        ("lambda-runtime-invoked-function-arn", format!("arn:aws:lambda:{REGION}:{}:function:decamp", crate::rehearse::plan::ACCOUNT)),
+        (
+            "lambda-runtime-invoked-function-arn",
+            format!("arn:aws:lambda:{REGION}:{}:function:decamp", crate::rehearse::plan::ACCOUNT),
+        ),
         ("lambda-runtime-trace-id", "Root=1-00000000-000000000000000000000000".to_owned()),
     ];
     (headers, event.payload).into_response()

@@ -7,8 +7,21 @@ use super::super::{Phase, Run};
 
 /// Colours that the page's style sheet decides: a drawing has numbers, which become variables when it is done.
 const VARIABLES: [&str; 15] = [
-    "ink", "grid", "ok", "failed", "arriving", "hook", "balancers", "drain", "stopping", "discovery", "line-1", "line-2", "line-3",
-    "line-4", "line-5",
+    "ink",
+    "grid",
+    "ok",
+    "failed",
+    "arriving",
+    "hook",
+    "balancers",
+    "drain",
+    "stopping",
+    "discovery",
+    "line-1",
+    "line-2",
+    "line-3",
+    "line-4",
+    "line-5",
 ];
 
 const WIDTH: u32 = 960;
@@ -68,8 +81,16 @@ pub(super) fn timeline(run: &Run) -> Drawn {
             .set_label_area_size(LabelAreaPosition::Left, 70)
             .build_cartesian_2d(0.0..end, 0.0..rows)
             .map_err(why)?;
-        chart.configure_mesh().disable_y_mesh().disable_y_axis().x_labels(12).light_line_style(TRANSPARENT)
-            .bold_line_style(colour("grid")).axis_style(colour("grid")).draw().map_err(why)?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .disable_y_axis()
+            .x_labels(12)
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(colour("grid"))
+            .axis_style(colour("grid"))
+            .draw()
+            .map_err(why)?;
         let lane = 0.84 / 6.0;
         for (row, strip) in strips.iter().enumerate() {
             let top = rows - f64::from(u32::try_from(row).unwrap_or(0)) - 0.08;
@@ -80,7 +101,9 @@ pub(super) fn timeline(run: &Run) -> Drawn {
             });
             chart.draw_series(bars).map_err(why)?;
             if let Some(gone) = strip.gone {
-                chart.draw_series([PathElement::new(vec![(gone, top), (gone, top - 0.84)], colour("ink").stroke_width(2))]).map_err(why)?;
+                chart
+                    .draw_series([PathElement::new(vec![(gone, top), (gone, top - 0.84)], colour("ink").stroke_width(2))])
+                    .map_err(why)?;
             }
             let beside = words(13).pos(Pos::new(HPos::Right, VPos::Center));
             let middle = row as i32 * STRIP as i32 + STRIP as i32 / 2;
@@ -104,9 +127,20 @@ fn rates(run: &Run, area: &Area<'_>) -> Result<(), String> {
         .set_label_area_size(LabelAreaPosition::Bottom, 34)
         .build_cartesian_2d(0.0..run.seconds, 0.0..f64::from(most) * 1.05)
         .map_err(why)?;
-    chart.configure_mesh().x_labels(12).y_labels(4).light_line_style(TRANSPARENT).bold_line_style(colour("grid"))
-        .axis_style(colour("grid")).label_style(words(13)).x_desc("seconds").y_desc("requests/s")
-        .x_label_formatter(&|x| format!("{x:.0}")).y_label_formatter(&|y| format!("{y:.0}")).draw().map_err(why)?;
+    chart
+        .configure_mesh()
+        .x_labels(12)
+        .y_labels(4)
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(colour("grid"))
+        .axis_style(colour("grid"))
+        .label_style(words(13))
+        .x_desc("seconds")
+        .y_desc("requests/s")
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| format!("{y:.0}"))
+        .draw()
+        .map_err(why)?;
     let bar = |place: usize, from: u32, to: u32, name: &str| {
         let at = f64::from(u32::try_from(place).unwrap_or(0));
         let corners = [(at + 0.06, f64::from(from)), ((at + 0.94).min(run.seconds), f64::from(to))];
@@ -137,9 +171,19 @@ pub(super) fn latency(runs: &[Run]) -> Drawn {
             .set_label_area_size(LabelAreaPosition::Bottom, 38)
             .build_cartesian_2d((1.0..longest * 1.05).log_scale(), 0.0..100.0)
             .map_err(why)?;
-        chart.configure_mesh().y_labels(6).light_line_style(TRANSPARENT).bold_line_style(colour("grid")).axis_style(colour("grid"))
-            .label_style(words(13)).x_desc("milliseconds").y_desc("% answered").x_label_formatter(&|x| format!("{x:.0}"))
-            .y_label_formatter(&|y| format!("{y:.0}")).draw().map_err(why)?;
+        chart
+            .configure_mesh()
+            .y_labels(6)
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(colour("grid"))
+            .axis_style(colour("grid"))
+            .label_style(words(13))
+            .x_desc("milliseconds")
+            .y_desc("% answered")
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| format!("{y:.0}"))
+            .draw()
+            .map_err(why)?;
         for (place, run) in runs.iter().enumerate() {
             let all: u64 = run.account.spread.iter().map(|(_, count)| count).sum();
             let mut below = 0;
