@@ -264,6 +264,7 @@ async fn tell_while<T>(what: &'static str, show: &impl Fn(&'static str), lasts: 
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has dozens of errors; two of them have advice of their own")]
 fn cannot_listen(why: io::Error) -> anyhow::Error {
     let advice = match why.kind() {
         io::ErrorKind::AddrInUse => "end what listens there, or choose another port with --port",

@@ -57,7 +57,14 @@ pub(super) fn target_group(arn: TargetGroupArn, plan: &Plan) -> GroupSetup {
 pub(super) fn auto_scaling_group() -> AsgSetup {
     let [attached, named] = target_groups();
     let hook = HookSetup::terminating(HOOK.into(), Plan::HEARTBEAT_TIMEOUT).naming(vec![named]);
-    AsgSetup { hooks: vec![hook], attached: vec![attached], start_takes: Plan::STARTS_IN, ..AsgSetup::new(ASG.into()) }
+    let stop_after = Duration::from_millis(300);
+    AsgSetup {
+        stop_after,
+        hooks: vec![hook],
+        attached: vec![attached],
+        start_takes: Plan::STARTS_IN,
+        ..AsgSetup::new(ASG.into())
+    }
 }
 
 /// Adds a node, and the Consul agent beside it.

@@ -89,7 +89,7 @@ impl Plan {
     /// No two changes of the ingress come into force within this time.
     pub const THROTTLE: Duration = Duration::from_secs(2);
     /// The load goes on for so long after the last instance has gone.
-    pub const AFTERWARDS: Duration = Duration::from_secs(3);
+    pub const AFTERWARDS: Duration = Duration::from_secs(1);
     /// A refresh that takes longer than this has failed.
     pub const LONGEST: Duration = Duration::from_secs(600);
     /// Healthy instances never go below this share of what is desired.

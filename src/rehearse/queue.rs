@@ -28,7 +28,7 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// As it always is.
-    pub(super) const USUAL: Self = Self { twice: 3, lost: 16 };
+    pub(super) const USUAL: Self = Self { twice: 3, lost: 32 };
     /// Under chaos.
     pub(super) const CHAOS: Self = Self { twice: 2, lost: 4 };
 }

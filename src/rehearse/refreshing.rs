@@ -10,7 +10,7 @@ use super::plan::{ASG, Plan};
 use super::queue::Queue;
 use super::refresh::{Member, Move, Preferences, Refresh, Stands};
 use crate::ids::InstanceId;
-use crate::sim::auto_scaling::{AutoScaling, LifecycleState};
+use crate::sim::auto_scaling::{AutoScaling, Instance, LifecycleState};
 use crate::sim::wire::{Shared, Stage};
 use crate::time::Time;
 
@@ -52,13 +52,14 @@ pub(super) async fn refresh(shared: &Shared, queue: &Queue, launched: &mut u32) 
 }
 
 fn members(asg: &AutoScaling) -> Vec<Member> {
-    let stands = |instance: &crate::sim::auto_scaling::Instance| match instance.state {
-        LifecycleState::InService => {
-            Some(Stands::InService(instance.activity.and_then(|activity| activity.ended).unwrap_or(Time(0))))
+    let stands = |instance: &Instance| {
+        if instance.state == LifecycleState::InService {
+            return Some(Stands::InService(instance.activity.and_then(|activity| activity.ended).unwrap_or(Time(0))));
         }
-        LifecycleState::Pending | LifecycleState::PendingWait | LifecycleState::PendingProceed => Some(Stands::Pending),
-        _ if instance.runs => Some(Stands::Leaving),
-        _ => None,
+        let starts = [LifecycleState::Pending, LifecycleState::PendingWait, LifecycleState::PendingProceed];
+        let stands = if starts.contains(&instance.state) { Stands::Pending } else { Stands::Leaving };
+        // One whose machine is off is still listed for a while, and counts no more.
+        instance.runs.then_some(stands)
     };
     asg.instances().filter_map(|i| Some(Member { id: i.id, stands: stands(i)? })).collect()
 }

@@ -61,7 +61,7 @@ impl Targets {
             let (_, elb) = stage.aws();
             let instance = |id: &TargetId| match id {
                 TargetId::Instance(instance) => Some(*instance),
-                _ => None,
+                TargetId::Ip(_) | TargetId::Other(_) => None,
             };
             let routes: Vec<InstanceId> = elb.routes(&self.arn).iter().filter_map(|route| instance(&route.id)).collect();
             let is_registered = |id: &InstanceId| elb.listed_until(&self.arn, *id) == Some(Time::NEVER);
