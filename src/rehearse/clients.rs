@@ -53,6 +53,11 @@ impl Clients {
         })
     }
 
+    /// How many WebSockets there are to be.
+    pub(super) fn sockets(&self) -> u64 {
+        u64::try_from(SOCKETS * self.fronts.len()).unwrap_or(u64::MAX)
+    }
+
     fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }

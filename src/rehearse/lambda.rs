@@ -96,8 +96,8 @@ impl Function {
             answer = environment.invoke(&payload, TIME) => answer,
             () = killed => Answer::Gone,
         };
-        for line in environment.printed() {
-            self.tell(&line);
+        for (at, line) in environment.printed() {
+            self.tell(at, &line);
         }
         match answer {
             Answer::Gone => {
@@ -133,13 +133,13 @@ impl Function {
     }
 
     /// A line that the function logged.
-    fn tell(&self, line: &str) {
+    fn tell(&self, at: Instant, line: &str) {
         let Ok(line) = serde_json::from_str::<Value>(line) else { return };
         let Some(instance) = line["instance.id"].as_str().and_then(|id| id.parse::<InstanceId>().ok()) else { return };
         let Some(message) = line["message"].as_str() else { return };
         let mut said = self.ear.lock().unwrap_or_else(PoisonError::into_inner);
         let story = said.stories.entry(instance).or_default();
-        story.lines.push((self.began.elapsed().as_secs_f64(), message.to_owned()));
+        story.lines.push((at.duration_since(self.began).as_secs_f64(), message.to_owned()));
         if let Some(outcome) = line["outcome"].as_str() {
             story.outcome.get_or_insert(outcome.to_owned());
         }

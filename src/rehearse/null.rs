@@ -56,18 +56,20 @@ pub async fn null(plan: &Plan) -> Result<Null> {
     let addresses = servers.iter().map(|server| server.address).collect();
     let clients = Clients::new(plan, addresses, &ledger, &Cuts::default());
     let (stop, stops) = watch::channel(false);
+    let sockets = clients.sockets();
     let load = clients.load(asked, plan.seed, stops);
-    let (seconds, ()) = tokio::join!(
+    let ((seconds, sent), ()) = tokio::join!(
         async {
             sleep(LASTS).await;
-            let seconds = ledger.began().elapsed().as_secs_f64();
+            let so_far = (ledger.began().elapsed().as_secs_f64(), ledger.so_far().0);
             stop.send_replace(true);
-            seconds
+            so_far
         },
         load
     );
     let account = ledger.account();
-    let answered = account.requests.saturating_sub(u64::try_from(account.failed).unwrap_or(0));
+    // What was sent by then was answered in the end, but for what failed.
+    let answered = sent.saturating_sub(sockets + u64::try_from(account.failed).unwrap_or(0));
     let sustained = f64::from(u32::try_from(answered).unwrap_or(u32::MAX)) / seconds;
     Ok(Null { asked, sustained, late_p99: account.late_p99, short_p99: account.short.p99 })
 }

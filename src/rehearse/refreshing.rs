@@ -36,8 +36,10 @@ pub(super) async fn refresh(shared: &Shared, queue: &Queue, launched: &mut u32) 
             let now = stage.aws().0.now();
             let members = members(stage.aws().0);
             let moves = refresh.next(now, &members);
+            let settled = moves.is_empty();
             moves.into_iter().for_each(|one| make(stage, one, launched));
-            refresh.is_over(now, &members)
+            // What was just moved is not in what was seen before.
+            settled && refresh.is_over(now, &members)
         });
         for event in shared.events() {
             if sent.insert(event.token.expose().to_owned()) {

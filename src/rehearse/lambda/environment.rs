@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex as Turn, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::rehearse::plan::REGION;
 
@@ -48,7 +49,7 @@ pub(super) struct Environment {
     api: Arc<Api>,
     send: mpsc::UnboundedSender<Event>,
     child: Child,
-    printed: Arc<Mutex<Vec<String>>>,
+    printed: Arc<Mutex<Vec<(Instant, String)>>>,
     tasks: Vec<JoinHandle<()>>,
     count: u32,
 }
@@ -95,14 +96,14 @@ impl Environment {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("start {}", binary.display()))?;
-        let printed: Arc<Mutex<Vec<String>>> = Arc::default();
+        let printed: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
         let mut tasks = vec![serving];
         if let Some(stdout) = child.stdout.take() {
             let printed = Arc::clone(&printed);
             tasks.push(tokio::spawn(async move {
                 let mut lines = BufReader::new(stdout).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
-                    printed.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                    printed.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), line));
                 }
             }));
         }
@@ -126,8 +127,8 @@ impl Environment {
         }
     }
 
-    /// What it printed since this was last asked.
-    pub(super) fn printed(&self) -> Vec<String> {
+    /// What it printed since this was last asked, and when.
+    pub(super) fn printed(&self) -> Vec<(Instant, String)> {
         std::mem::take(&mut *self.printed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
