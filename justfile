@@ -66,6 +66,7 @@ soak:
 # The README's picture of a report, by Debian's Chromium.
 picture:
     cargo run --release -- rehearse --report target/rehearsal.html
+    mkdir -p docs
     chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=1100,2100 --screenshot=docs/rehearsal.png "file://$PWD/target/rehearsal.html"
 
 # The figures of the README.
