@@ -65,6 +65,20 @@ infra-mutants *words:
 simulate:
     cargo run --release -- simulate --departures {{departures}} --seed {{seed}} --faults all
 
+# The rehearsal, with its report.
+rehearse:
+    cargo run --release -- rehearse --report target/rehearsal.html
+
+# 200 departures under chaos and at least a million requests: more than half an hour.
+soak:
+    cargo run --release -- rehearse --driver decamp --chaos --rounds 50 --rate 600 --report target/soak.html
+
+# The README's picture of a report, by Debian's Chromium.
+picture:
+    cargo run --release -- rehearse --report target/rehearsal.html
+    mkdir -p docs
+    chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=1100,2100 --screenshot=docs/rehearsal.png "file://$PWD/target/rehearsal.html"
+
 # The figures of the README.
 bench:
     cargo run --release -- simulate --departures 1000000 --seed {{seed}} --faults all

@@ -7,6 +7,7 @@ mod exit;
 mod logging;
 mod out;
 mod plan;
+mod rehearse;
 mod sandbox;
 mod settings;
 mod simulate;
@@ -58,6 +59,8 @@ enum Command {
     Run(depart::Arguments),
     /// List every instance that waits in a hook: step, reason, time left
     Status(status::Arguments),
+    /// Rehearse a whole instance refresh under live traffic on this machine, with and without decamp
+    Rehearse(rehearse::Arguments),
     /// Play departures in a pretend world, with faults, and judge them
     Simulate(simulate::Arguments),
     /// Serve a small pretend cluster for decamp, the AWS CLI, nomad and consul
@@ -78,6 +81,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Plan(arguments) => live(plan::plan(arguments)),
         Command::Run(arguments) => live(depart::depart(arguments)),
         Command::Status(arguments) => live(status::status(arguments)),
+        Command::Rehearse(arguments) => rehearse::rehearse(&arguments),
         Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),
         Command::Settings(arguments) => settings::settings(&arguments),

@@ -13,6 +13,8 @@ pub mod ids;
 #[cfg(feature = "live")]
 pub mod live;
 pub mod metrics;
+#[cfg(feature = "rehearse")]
+pub mod rehearse;
 pub mod run;
 pub mod settings;
 #[cfg(feature = "sim")]

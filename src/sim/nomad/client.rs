@@ -89,6 +89,25 @@ impl Nomad {
         self.unsynced(number);
     }
 
+    /// The serving process of an allocation that has its kill signal ended by itself, now and not when it was planned to: where
+    /// real processes stand for the model's.
+    pub fn process_ended(&mut self, number: AllocationNumber) {
+        let now = self.now;
+        let state = &mut self.allocations[number.index()];
+        let Some(plan) = state.stopping.as_mut().filter(|plan| plan.signal <= now && now < plan.ended) else { return };
+        if state.life != Life::Stopping {
+            return;
+        }
+        let after = plan.over.since(plan.ended);
+        (plan.ended, plan.over, plan.killed) = (now, now + after, false);
+        state.epoch += 1;
+        let (epoch, over) = (state.epoch, plan.over);
+        if now < over {
+            self.queue.put(now, Due::Ended { allocation: number, epoch });
+        }
+        self.queue.put(over, Due::Over { allocation: number, epoch });
+    }
+
     /// What ends while no agent is there to deregister it stays in Consul, until its check fails.
     fn check_finds_out(&self, number: AllocationNumber, outside: &mut Outside<'_>) {
         let node = &self.nodes[self.allocations[number.index()].node.index()];

@@ -118,8 +118,7 @@ impl Nomad {
         let id = AllocationId(u128::from(self.luck.bits()) << 64 | u128::from(self.luck.bits()));
         let ports = match &self.groups[group.index()].spec.ports {
             Ports::Static(ports) => ports.clone(),
-            // Nomad draws from 20000 to 32000.
-            Ports::Dynamic => [20_000 + self.luck.below(12_000) as u16].into(),
+            Ports::Dynamic => [self.free_port(node)].into(),
         };
         self.allocations.push(AllocationState {
             id,
@@ -150,6 +149,20 @@ impl Nomad {
         }
         self.allocation_changed(number);
         number
+    }
+
+    /// Nomad draws from 20000 to 32000, and gives no port of a node twice.
+    fn free_port(&mut self, node: NodeNumber) -> u16 {
+        loop {
+            let port = 20_000 + self.luck.below(12_000) as u16;
+            let taken = |n: &AllocationNumber| {
+                let allocation = &self.allocations[n.index()];
+                !matches!(allocation.life, Life::Over { .. }) && allocation.ports.contains(&port)
+            };
+            if !self.nodes[node.index()].allocations.iter().any(taken) {
+                return port;
+            }
+        }
     }
 
     /// Places one copy where there is room; without room it is missing until there is.

@@ -1,0 +1,218 @@
+//! `decamp rehearse`: a whole instance refresh under live traffic on this machine, with and without decamp.
+
+mod live;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use decamp::rehearse::report::{Pending, command, page};
+use decamp::rehearse::{Drives, MOST_NODES, NULL_LASTS, Plan, Run, name_of, null, run};
+use decamp::settings::duration;
+use decamp::sim::drivers::Driver;
+use decamp::time::plain;
+use tokio::select;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::exit;
+use super::out::{complain, say, say_json};
+
+const HELP: &str = "\
+It starts a small cluster of real servers on loopback addresses, sends real HTTP requests through it (load balancer, ingress, \
+service), replaces every instance, and counts the requests that failed: without a hook, with a script that drains, and with decamp. \
+AWS, Nomad and Consul are pretended, behind the same HTTP APIs; decamp is what you would deploy.
+
+Exit codes:
+  0    decamp lost nothing that is decamp's
+  1    decamp lost a request, or a driver did not finish
+  2    the command line was not understood
+  130  SIGINT, 143 SIGTERM: nothing is left behind";
+
+/// Rehearse a whole instance refresh under live traffic on this machine, with and without decamp.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// Nodes, all of which are replaced
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=i64::from(MOST_NODES)))]
+    nodes: u32,
+    /// Services behind the ingress, of two to six copies
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=20))]
+    services: u32,
+    /// Requests a second
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    rate: u32,
+    /// Who walks the instances out; may be given several times. Without it: terminate-at-once, drain-only, decamp
+    #[arg(long, value_name = "NAME")]
+    driver: Vec<Name>,
+    /// What everything draws its luck from
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Add a service with a single copy, which decamp names and cannot keep up
+    #[arg(long)]
+    single: bool,
+    /// Let the ingress poll Consul this often, such as 15s, and not watch it
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    ingress_poll: Option<Duration>,
+    /// Kill decamp every few seconds and hinder it all the while
+    #[arg(long)]
+    chaos: bool,
+    /// The port of the ingress, on each of 127.0.0.11 and up
+    #[arg(long, value_name = "PORT", default_value_t = 8089, value_parser = clap::value_parser!(u16).range(1024..20000))]
+    port: u16,
+    /// Write a report as one HTML file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Run decamp as its real Lambda binary, such as target/lambda/bootstrap
+    #[arg(long, value_name = "FILE")]
+    lambda: Option<PathBuf>,
+    /// Refresh this often, one after another
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Calm load before the refresh begins
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
+    calm: Duration,
+    /// One JSON object a driver instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let span = duration::read(text).map_err(|why| why.to_string())?;
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(60);
+    if allowed.contains(&span) { Ok(span) } else { Err("between 1s and 60s".to_owned()) }
+}
+
+/// A driver's name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Name {
+    /// Completes the action at once, as a group without a hook does
+    TerminateAtOnce,
+    /// Drains, and completes when Nomad says "complete", as most scripts do
+    DrainOnly,
+    /// Drains first, then deregisters and waits
+    DrainThenDeregister,
+    /// Deregisters and drains at the same time, whatever serves the targets
+    NaiveOverlap,
+    /// decamp
+    Decamp,
+}
+
+impl Name {
+    fn driver(self) -> Driver {
+        match self {
+            Self::TerminateAtOnce => Driver::TerminateAtOnce,
+            Self::DrainOnly => Driver::DrainOnly,
+            Self::DrainThenDeregister => Driver::DrainThenDeregister,
+            Self::NaiveOverlap => Driver::NaiveOverlap,
+            Self::Decamp => Driver::Decamp,
+        }
+    }
+}
+
+/// One after another, if none is named.
+const USUAL: [Driver; 3] = [Driver::TerminateAtOnce, Driver::DrainOnly, Driver::Decamp];
+
+pub(crate) fn rehearse(arguments: &Arguments) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(format!("cannot start: {error}"));
+            return ExitCode::from(exit::ERROR);
+        }
+    };
+    let code = runtime.block_on(until_a_signal(arguments)).unwrap_or_else(|error| {
+        complain(format!("{error:#}"));
+        exit::ERROR
+    });
+    // A driver that is in the middle of a call must not hold us up.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+async fn until_a_signal(arguments: &Arguments) -> Result<u8> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for signals")?;
+    select! {
+        code = all(arguments) => code,
+        _ = interrupt.recv() => Ok(exit::INTERRUPTED),
+        _ = terminate.recv() => Ok(exit::TERMINATED),
+    }
+}
+
+async fn all(arguments: &Arguments) -> Result<u8> {
+    let plan = plan(arguments);
+    let named: Vec<Driver> = arguments.driver.iter().map(|name| name.driver()).collect();
+    let drivers = if named.is_empty() { USUAL.to_vec() } else { named.clone() };
+    if !arguments.json {
+        let drivers_take: Duration = drivers.iter().map(|driver| plan.takes(*driver != Driver::TerminateAtOnce)).sum();
+        let takes = drivers_take + NULL_LASTS;
+        say(format!("{plan}\nabout {} for {}", plain(takes), drivers.iter().map(|d| name_of(*d)).collect::<Vec<_>>().join(", ")));
+    }
+    let pending = arguments.report.as_deref().map(|path| {
+        let cannot = || format!("write the report to {}", path.display());
+        Pending::begin(path).with_context(cannot)
+    });
+    let pending = pending.transpose()?;
+    let command = command(&plan, &named);
+    let carries = null(&plan).await?;
+    if arguments.json {
+        say_json(&serde_json::json!({ "null": carries }));
+    } else {
+        say(table::carries(&carries));
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    for driver in drivers {
+        let (progress, seen) = watch::channel(decamp::rehearse::Progress::default());
+        let drives = Drives { driver, lambda: arguments.lambda.clone() };
+        let played = run(&plan, &drives, &progress);
+        let shown = live::show(name_of(driver), seen, !arguments.json);
+        let one = select! {
+            one = played => one.with_context(|| format!("rehearse {}", name_of(driver)))?,
+            never = shown => match never {},
+        };
+        if arguments.json {
+            say_json(&one);
+        } else {
+            say(table::line(&one));
+        }
+        runs.push(one);
+    }
+    if !arguments.json {
+        table::lines(&plan, &runs).iter().for_each(say);
+    }
+    if let (Some(pending), Some(path)) = (pending, &arguments.report) {
+        let text = page(&plan, &runs, &table::cells(&runs), &command);
+        pending.finish(&text).with_context(|| format!("write the report to {}", path.display()))?;
+        if !arguments.json {
+            say(format!("report: {}", path.display()));
+        }
+    }
+    Ok(if runs.iter().all(|run| is_as_it_should_be(&plan, run)) { 0 } else { exit::ERROR })
+}
+
+/// decamp loses nothing in the default plan, and nothing that is its own in any other (D17); every driver comes to an end.
+fn is_as_it_should_be(plan: &Plan, run: &Run) -> bool {
+    let decamp = run.driver == name_of(Driver::Decamp);
+    let may_be_foreseen = plan.single || plan.ingress_poll.is_some() || plan.chaos;
+    let lost = if may_be_foreseen { run.judged.attributable } else { run.account.failed };
+    run.refresh_ended.is_some() && (!decamp || lost == 0)
+}
+
+fn plan(arguments: &Arguments) -> Plan {
+    Plan {
+        nodes: arguments.nodes,
+        services: arguments.services,
+        rate: arguments.rate,
+        seed: arguments.seed,
+        port: arguments.port,
+        single: arguments.single,
+        ingress_poll: arguments.ingress_poll,
+        chaos: arguments.chaos,
+        calm: arguments.calm,
+        rounds: arguments.rounds,
+    }
+}

@@ -1,0 +1,50 @@
+//! What goes wrong under `--chaos`, beside decamp being killed: throttled load-balancer calls, no Consul, no leader of Nomad (D19).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::path::Path;
+use crate::sim::luck::Luck;
+use crate::sim::wire::{FaultPlan, Rule, Shared, Side, WireFault};
+
+/// Between two troubles.
+const BETWEEN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(6));
+/// How long decamp sees no Consul, and how long the load balancers' API throttles.
+const TROUBLE: Duration = Duration::from_secs(10);
+/// How long Nomad is without a leader.
+const NO_LEADER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
+
+/// Makes trouble for ever. `consul` is decamp's own path to Consul: the ingress has another.
+pub(super) async fn reign(shared: Arc<Shared>, consul: Arc<Path>, seed: u64) {
+    let mut luck = Luck::new(seed ^ 0xc4a0);
+    loop {
+        sleep(luck.span(BETWEEN.0, BETWEEN.1)).await;
+        match luck.below(3) {
+            0 => {
+                let of = |operation: &str| Rule {
+                    side: Some(Side::Aws),
+                    one_in: 2,
+                    ..Rule::next(u32::MAX, operation, WireFault::Throttled)
+                };
+                shared.set_faults(FaultPlan::new(vec![of("DescribeTarget"), of("DeregisterTargets")], luck.bits()));
+                sleep(TROUBLE).await;
+                shared.set_faults(FaultPlan::default());
+            }
+            1 => {
+                consul.set_cut(true);
+                sleep(TROUBLE).await;
+                consul.set_cut(false);
+            }
+            _ => {
+                let span = luck.span(NO_LEADER.0, NO_LEADER.1);
+                shared.with(|stage| {
+                    if let Some(cluster) = stage.cluster() {
+                        cluster.nomad.lose_leader(span);
+                    }
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The ingress on a node: a reverse proxy that knows its backends from Consul's HTTP API, and forgets them no faster than Traefik.
+
+mod discovery;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+use tokio::task::JoinHandle;
+
+pub(super) use self::discovery::{Backends, Discovery};
+use super::processes::{Names, name_at};
+use super::proxy::{self, Pool, Stopped, made_up};
+use super::server::{Body, Hold, Server, full};
+use super::stage::Process;
+
+/// Where load balancers ask whether it lives.
+pub(super) const PING: &str = "/ping";
+/// A backend that takes no connection within this is given up.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// An ingress that follows discovery.
+pub(super) struct Ingress {
+    routes: Arc<RwLock<Backends>>,
+    follows: JoinHandle<()>,
+}
+
+impl Drop for Ingress {
+    fn drop(&mut self) {
+        self.follows.abort();
+    }
+}
+
+impl Ingress {
+    /// Begins to follow discovery.
+    pub(super) fn follow(discovery: &Discovery) -> Self {
+        let routes: Arc<RwLock<Backends>> = Arc::default();
+        let follows = tokio::spawn(discovery.clone().follow(Arc::clone(&routes)));
+        Self { routes, follows }
+    }
+
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// The port is in use.
+    pub(super) async fn start(&self, process: &Process, names: &Names) -> io::Result<Server> {
+        let door = Arc::new(Door {
+            who: format!("the ingress on {}", process.node),
+            routes: Arc::clone(&self.routes),
+            turns: RwLock::default(),
+            pool: proxy::pool(CONNECT, true),
+            names: Arc::clone(names),
+        });
+        Server::start(process.address, move |request, hold| Arc::clone(&door).answer(request, hold)).await
+    }
+}
+
+struct Door {
+    who: String,
+    routes: Arc<RwLock<Backends>>,
+    turns: RwLock<HashMap<String, AtomicUsize>>,
+    pool: Pool,
+    names: Names,
+}
+
+impl Door {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, hold: Hold) -> Response<Body> {
+        let path = request.uri().path();
+        if path == PING {
+            return Response::new(full("OK"));
+        }
+        let service = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
+        let to = match self.backend(&service) {
+            Ok(to) => to,
+            // Traefik's words: a router whose service has no server, and no router at all.
+            Err(true) => return made_up(StatusCode::SERVICE_UNAVAILABLE, &format!("{} knew no copy of {service}", self.who)),
+            Err(false) => return made_up(StatusCode::NOT_FOUND, &format!("{} did not know {service}", self.who)),
+        };
+        match proxy::forward(&self.pool, to, request, hold.life.clone(), None).await {
+            Ok(answer) => answer,
+            Err(Stopped::Failed(error)) => {
+                let (who, name, why) = (&self.who, name_at(&self.names, to), proxy::why(&error));
+                made_up(StatusCode::BAD_GATEWAY, &format!("{who} sent it to {name}: {why}"))
+            }
+            Err(Stopped::Cut) => made_up(StatusCode::BAD_GATEWAY, &format!("{} cut it", self.who)),
+        }
+    }
+
+    /// The next copy in turn. An error says whether the service is known at all.
+    fn backend(&self, service: &str) -> Result<SocketAddr, bool> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let copies = routes.get(service).ok_or(false)?;
+        let turn = {
+            let turns = self.turns.read().unwrap_or_else(PoisonError::into_inner);
+            turns.get(service).map(|turn| turn.fetch_add(1, Ordering::Relaxed))
+        };
+        let turn = turn.unwrap_or_else(|| {
+            let mut turns = self.turns.write().unwrap_or_else(PoisonError::into_inner);
+            turns.entry(service.to_owned()).or_default().fetch_add(1, Ordering::Relaxed)
+        });
+        let place = turn.checked_rem(copies.len()).ok_or(true)?;
+        Ok(copies[place])
+    }
+}

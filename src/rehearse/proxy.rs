@@ -1,0 +1,171 @@
+//! What the load balancer and the ingress have in common: they send a request on, and say what went wrong with it.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::copy_bidirectional;
+use tokio::select;
+use tokio::sync::watch;
+
+use super::server::{Body, BodyError, Life, full};
+
+/// Says on an answer who made it up, and why: no server behind it did.
+pub(super) const CAUSE: HeaderName = HeaderName::from_static("x-rehearsal-cause");
+/// A request's number, so that what happens to it can be told of.
+pub(super) const NUMBER: HeaderName = HeaderName::from_static("x-rehearsal-number");
+
+/// A client with a pool of kept connections.
+pub(super) type Pool = Client<HttpConnector, Body>;
+
+/// A pool. `retries`: what was not sent because a kept connection had been closed is sent again, as Go's clients do; load
+/// balancers do not.
+pub(super) fn pool(connect_timeout: Duration, retries: bool) -> Pool {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(connect_timeout));
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1024).retry_canceled_requests(retries).build(connector)
+}
+
+/// An answer that a proxy makes up.
+pub(super) fn made_up(status: StatusCode, cause: &str) -> Response<Body> {
+    let mut answer = Response::new(full(status.to_string()));
+    *answer.status_mut() = status;
+    if let Ok(cause) = HeaderValue::try_from(cause) {
+        answer.headers_mut().insert(CAUSE, cause);
+    }
+    answer
+}
+
+/// What went wrong, as far as a client can know.
+pub(super) fn why(error: &Error) -> String {
+    if error.is_connect() {
+        return "it did not take the connection".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    format!("the connection broke ({cause})")
+}
+
+/// Ends when a request must not go on.
+pub(super) type Cut = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Why a request was not answered by the server behind a proxy.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// It was cut.
+    Cut,
+    /// There was no answer.
+    Failed(Error),
+}
+
+/// Sends a request on to the server at `to`, and its answer back, whatever it is: a body, a stream, another protocol.
+///
+/// # Errors
+/// It was cut, or there was no answer. What goes wrong after the head of the answer breaks its body off.
+pub(super) async fn forward(
+    pool: &Pool,
+    to: SocketAddr,
+    mut request: Request<Incoming>,
+    life: watch::Receiver<Life>,
+    mut cut: Option<Cut>,
+) -> Result<Response<Body>, Stopped> {
+    let theirs = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let sent = pool.request(onwards(request, to));
+    let mut answer = match &mut cut {
+        None => sent.await,
+        Some(cut) => select! {
+            answer = sent => answer,
+            () = cut.as_mut() => return Err(Stopped::Cut),
+        },
+    }
+    .map_err(Stopped::Failed)?;
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(theirs) = theirs
+    {
+        let ours = hyper::upgrade::on(&mut answer);
+        tokio::spawn(tunnel(theirs, ours, life, cut));
+        return Ok(answer.map(|_| full("")));
+    }
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
+        answer.headers_mut().remove(name);
+    }
+    Ok(answer.map(|body| match cut {
+        None => body.map_err(BodyError::from).boxed_unsync(),
+        Some(cut) => Cuttable { body, cut }.boxed_unsync(),
+    }))
+}
+
+/// The same request for the server at this address. What concerns only one connection is left out.
+fn onwards(request: Request<Incoming>, to: SocketAddr) -> Request<Body> {
+    let (mut head, body) = request.into_parts();
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    head.uri = Uri::builder().scheme("http").authority(to.to_string()).path_and_query(path).build().unwrap_or_default();
+    let upgrade = head.headers.get(header::UPGRADE).cloned();
+    for name in [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING, header::TE, header::TRAILER] {
+        head.headers.remove(name);
+    }
+    if let Some(protocol) = upgrade {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(header::UPGRADE, protocol);
+    }
+    // What hyper knows of the old connection must not go on to the new one.
+    head.extensions.clear();
+    Request::from_parts(head, body.map_err(BodyError::from).boxed_unsync())
+}
+
+/// Carries whatever both sides say until one of them ends, the proxy dies, or it is cut.
+async fn tunnel(theirs: OnUpgrade, ours: OnUpgrade, mut life: watch::Receiver<Life>, cut: Option<Cut>) {
+    let (Ok(theirs), Ok(ours)) = tokio::join!(theirs, ours) else { return };
+    let (mut theirs, mut ours) = (TokioIo::new(theirs), TokioIo::new(ours));
+    let cut = async {
+        match cut {
+            Some(cut) => cut.await,
+            None => std::future::pending().await,
+        }
+    };
+    select! {
+        // Either end is an end: the other side sees it.
+        _ = copy_bidirectional(&mut theirs, &mut ours) => {}
+        _ = life.wait_for(|life| *life == Life::Dead) => {}
+        () = cut => {}
+    }
+}
+
+/// A body that breaks off when it is cut.
+struct Cuttable {
+    body: Incoming,
+    cut: Cut,
+}
+
+impl hyper::body::Body for Cuttable {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err("cut by the load balancer".into())));
+        }
+        Pin::new(&mut self.body).poll_frame(cx).map_err(BodyError::from)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

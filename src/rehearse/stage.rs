@@ -1,0 +1,192 @@
+//! The rehearsal's models on one clock. What happens to processes and machines is told to whoever keeps the real servers.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::cluster;
+use super::plan::{ASG, Nature, Plan};
+use crate::ids::{InstanceId, TargetGroupArn, TargetId};
+use crate::sim::auto_scaling::{AutoScaling, Happening, LifecycleState};
+use crate::sim::bucket::Limit;
+use crate::sim::consul::{self, Consul};
+use crate::sim::event::{AllocationNumber, Event, What};
+use crate::sim::load_balancers::LoadBalancers;
+use crate::sim::luck::Luck;
+use crate::sim::nomad::{self, GroupNumber, NodeNumber, Nomad};
+use crate::sim::wire::{Cluster, Stage};
+use crate::time::Time;
+
+/// What became of a process, for whoever keeps the real one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is to listen.
+    Starts(Process),
+    /// It gets its kill signal.
+    Signalled(AllocationNumber),
+    /// It is gone, if it was not already.
+    Gone(AllocationNumber),
+}
+
+/// A process to be: one allocation's server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) number: AllocationNumber,
+    /// `service-2.group[1]`.
+    pub(super) name: Arc<str>,
+    pub(super) address: SocketAddr,
+    /// Which node it runs on.
+    pub(super) node: Arc<str>,
+    /// `None` for the ingress.
+    pub(super) nature: Option<Nature>,
+}
+
+/// Everything that is pretended.
+pub(super) struct World {
+    now: Time,
+    auto_scaling: AutoScaling,
+    balancers: LoadBalancers,
+    nomad: Nomad,
+    consul: Consul,
+    log: Vec<Event>,
+    luck: Luck,
+    natures: HashMap<GroupNumber, Option<Nature>>,
+    groups: [TargetGroupArn; 2],
+    port: u16,
+    joined: HashSet<InstanceId>,
+    fates: UnboundedSender<Fate>,
+}
+
+impl World {
+    /// A calm cluster at this time. Every process of it is told of at once.
+    pub(super) fn new(plan: &Plan, now: Time, fates: UnboundedSender<Fate>) -> Self {
+        let mut luck = Luck::new(plan.seed);
+        let mut balancers = LoadBalancers::new(now, luck.bits(), Limit::None, Limit::None);
+        let mut auto_scaling = AutoScaling::new(now, luck.bits(), Limit::None);
+        auto_scaling.add_group(cluster::auto_scaling_group());
+        let mut nomad = Nomad::new(nomad::Version::V2_0_5, now, Luck::new(luck.bits()));
+        let mut consul = Consul::new(consul::Version::V1_19_2, now, Luck::new(luck.bits()));
+        let numbers = 1..=plan.nodes;
+        let nodes: Vec<NodeNumber> = numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck)).collect();
+        for number in numbers.clone() {
+            auto_scaling.put_instance(ASG, cluster::instance(number), cluster::zone(number), LifecycleState::InService);
+        }
+        let groups = cluster::target_groups();
+        for arn in &groups {
+            balancers.add_group(cluster::target_group(arn.clone(), plan));
+            let target = |n| (TargetId::Instance(cluster::instance(n)), plan.port, Some(cluster::zone(n)));
+            balancers.put_targets(arn, numbers.clone().map(target));
+        }
+        let mut natures = HashMap::new();
+        natures.insert(cluster::add_ingress(&mut nomad, &mut consul, &nodes, plan), None);
+        for (group, nature) in cluster::add_services(&mut nomad, &mut consul, &nodes, plan) {
+            natures.insert(group, Some(nature));
+        }
+        let joined = numbers.map(cluster::instance).collect();
+        let (log, port) = (Vec::new(), plan.port);
+        let world = Self { now, auto_scaling, balancers, nomad, consul, log, luck, natures, groups, port, joined, fates };
+        for (number, _) in (0..).zip(world.nomad.allocations()) {
+            world.starts(AllocationNumber(number));
+        }
+        world
+    }
+
+    fn tell(&self, fate: Fate) {
+        // Nobody keeps servers any more: the rehearsal is over.
+        self.fates.send(fate).ok();
+    }
+
+    fn starts(&self, number: AllocationNumber) {
+        let allocation = self.nomad.allocation(number);
+        let group = &self.nomad.groups()[allocation.group.index()];
+        let node = &self.nomad.node(allocation.node).spec;
+        let address = node.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let port = allocation.ports.first().copied().unwrap_or(0);
+        self.tell(Fate::Starts(Process {
+            number,
+            name: allocation.name(group).into(),
+            address: SocketAddr::new(address, port),
+            node: Arc::clone(&node.name),
+            nature: self.natures.get(&allocation.group).copied().flatten(),
+        }));
+    }
+
+    /// Everything that is due now.
+    fn step(&mut self) {
+        let now = self.now;
+        self.nomad.advance(now, &mut self.consul, &mut self.log);
+        self.auto_scaling.advance(now, &mut self.balancers);
+        let happened: Vec<(Time, Happening)> = self.auto_scaling.happened().collect();
+        for (_, happening) in happened {
+            match happening {
+                Happening::MachineStopped(instance) => self.machine_stops(instance),
+                Happening::State { instance, state: LifecycleState::InService } => self.enter_service(instance),
+                Happening::State { .. }
+                | Happening::ActionBegan { .. }
+                | Happening::ActionEnded { .. }
+                | Happening::MachineStarted(_)
+                | Happening::Delisted(_) => {}
+            }
+        }
+        for event in std::mem::take(&mut self.log) {
+            match event.what {
+                What::Serving => self.starts(event.allocation),
+                What::Signalled => self.tell(Fate::Signalled(event.allocation)),
+                What::Ended { .. } => self.tell(Fate::Gone(event.allocation)),
+                What::InDiscovery { .. } | What::LeftDiscovery { .. } | What::ToldToStop | What::Over => {}
+            }
+        }
+    }
+
+    /// The system shuts down in order: its Consul agent leaves, its processes are killed.
+    fn machine_stops(&mut self, instance: InstanceId) {
+        let node = self.nomad.nodes_of(instance).next().and_then(|id| self.nomad.node_number(id));
+        if let Some(node) = node {
+            self.nomad.end_machine(node, true, &mut self.consul, &mut self.log);
+        }
+        self.balancers.machine_stopped(instance);
+    }
+
+    /// The machine is up: its node joins. Auto Scaling registers it in the attached target group; in the other it registers
+    /// itself. It is healthy nowhere until its ingress has passed real checks.
+    fn enter_service(&mut self, instance: InstanceId) {
+        if let Some(number) = cluster::number(instance)
+            && self.joined.insert(instance)
+        {
+            cluster::add_node(&mut self.nomad, &mut self.consul, number, &mut self.luck);
+        }
+        let [_, named] = &self.groups;
+        self.balancers.register_instance(named, instance, None);
+        for arn in &self.groups {
+            self.balancers.set_answers(arn, &TargetId::Instance(instance), self.port, false);
+        }
+    }
+}
+
+impl Stage for World {
+    fn next_event(&self) -> Time {
+        let cluster = self.nomad.next_event().min(self.consul.next_event());
+        cluster.min(self.auto_scaling.next_event()).min(self.balancers.next_event())
+    }
+
+    fn advance(&mut self, to: Time) {
+        loop {
+            let at = self.next_event().min(to).max(self.now);
+            self.now = at;
+            self.step();
+            if to <= at {
+                return;
+            }
+        }
+    }
+
+    fn aws(&mut self) -> (&mut AutoScaling, &mut LoadBalancers) {
+        (&mut self.auto_scaling, &mut self.balancers)
+    }
+
+    fn cluster(&mut self) -> Option<Cluster<'_>> {
+        Some(Cluster { nomad: &mut self.nomad, consul: &mut self.consul, log: &mut self.log })
+    }
+}

@@ -1,0 +1,105 @@
+//! The rehearsal as a newcomer meets it: real servers and requests, a baseline that fails, decamp that does not, and bad input.
+#![cfg(feature = "cli")]
+
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// `decamp rehearse`, with nothing of the caller's environment. Each test has ports of its own.
+fn rehearse(port: u16, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_decamp"));
+    command.env_clear().stdin(Stdio::null()).arg("rehearse").args(["--port", &port.to_string()]).args(arguments);
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn complaint(output: &Output) -> String {
+    text(&output.stderr)
+}
+
+/// A plan that takes seconds.
+const SHORT: [&str; 8] = ["--nodes", "2", "--services", "2", "--rate", "100", "--calm", "2s"];
+
+#[test]
+fn decamp_loses_nothing_where_a_baseline_loses_requests_and_the_report_stands_alone() {
+    let folder = tempfile::tempdir().expect("there is room for one");
+    let report = folder.path().join("report.html");
+    let drivers = ["--driver", "terminate-at-once", "--driver", "decamp", "--json", "--report"];
+    let output = rehearse(18_101, &SHORT).args(drivers).arg(&report).output().expect("the binary starts");
+    let runs: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    assert_eq!(output.status.code(), Some(0), "{}\n{:?}", complaint(&output), runs.last().map(|run| &run["account"]["failures"]));
+    let [null, baseline, decamp] = &runs[..] else { panic!("{} lines", runs.len()) };
+    assert!(0.0 < null["null"]["sustained"].as_f64().expect("a number"), "{null}");
+    let failed = |run: &Value| run["account"]["failed"].as_u64().expect("a number");
+    assert!(0 < failed(baseline), "a baseline that loses nothing proves nothing");
+    assert_eq!(failed(decamp), 0);
+    assert!(1_500 < decamp["account"]["requests"].as_u64().expect("a number"), "{}", decamp["account"]["requests"]);
+    let left = decamp["strips"].as_array().expect("a list").iter().filter(|strip| !strip["gone"].is_null()).count();
+    assert_eq!(left, 2, "both old instances are gone");
+    let departures = decamp["strips"].as_array().expect("a list").iter().filter(|strip| !strip["departure"].is_null()).count();
+    assert_eq!(departures, 2, "and both waited in their hook");
+    for story in decamp["stories"].as_array().expect("a list") {
+        let outcome = story[1]["outcome"].as_str().expect("it ended");
+        assert!(outcome.starts_with("departed"), "{outcome}");
+    }
+    let page = std::fs::read_to_string(&report).expect("it was written");
+    for outside in ["src=", "<link", "<script", "url(", "@import"] {
+        assert!(!page.contains(outside), "the report needs something from outside: {outside}");
+    }
+    assert!(page.contains("none failed with decamp") && page.contains("sent it to"), "it tells what came of it, and why");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_begins() {
+    for (arguments, word) in [
+        (["--nodes", "1"], "--nodes"),
+        (["--rate", "0"], "--rate"),
+        (["--ingress-poll", "0s"], "between 1s and 60s"),
+        (["--driver", "nobody"], "terminate-at-once"),
+    ] {
+        let output = rehearse(18_102, &arguments).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(complaint(&output).contains(word), "{}", complaint(&output));
+    }
+    let output = rehearse(18_102, &["--report", "/nowhere/at/all.html"]).output().expect("the binary starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint(&output).contains("write the report to /nowhere/at/all.html"), "{}", complaint(&output));
+}
+
+#[test]
+fn a_port_in_use_is_named_with_what_to_do() {
+    let _taken = TcpListener::bind("127.0.0.12:18103").expect("it is free");
+    let output = rehearse(18_103, &SHORT).args(["--driver", "decamp"]).output().expect("the binary starts");
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = complaint(&output);
+    assert!(complaint.contains("127.0.0.12:18103") && complaint.contains("--port"), "{complaint}");
+}
+
+#[test]
+fn an_interrupt_in_the_middle_leaves_no_report_and_no_listener() {
+    let folder = tempfile::tempdir().expect("there is room for one");
+    let report = folder.path().join("report.html");
+    let mut child = rehearse(18_104, &SHORT)
+        .arg("--report")
+        .arg(&report)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let began = std::time::Instant::now();
+    while std::net::TcpStream::connect("127.0.0.11:18104").is_err() {
+        assert!(began.elapsed() < Duration::from_secs(30), "no ingress ever listened");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
+    assert!(interrupted.success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 0);
+    TcpListener::bind("127.0.0.11:18104").expect("nothing listens there any more");
+}
