@@ -39,7 +39,7 @@ doc:
 
 # The Lambda as it is shipped; it must link neither a server nor the pretend world.
 lambda:
-    @if command -v cargo-zigbuild >/dev/null; then python3 tests/infra/package.py x86_64; else cargo build --profile lambda -p decamp-lambda; fi
+    cargo build --profile lambda -p decamp-lambda
     @features=$(cargo tree -p decamp-lambda -e normal,features --prefix none) && for unwanted in axum 'decamp feature "sim"' 'decamp feature "cli"'; do if grep -qF "$unwanted" <<<"$features"; then echo "the Lambda links $unwanted" >&2; exit 1; fi; done
 
 # Licences, bans, sources and unused dependencies, where the tools are installed.

@@ -7,7 +7,6 @@ mod stories;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use decamp::sim::drivers::Driver;
-use decamp::sim::faults::Faults;
 use decamp::sim::play::{CrashPoint, Play, Played, play};
 use decamp::sim::simulate::{Draw, faults_of, play_seed};
 
