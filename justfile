@@ -23,6 +23,7 @@ fmt:
 lint:
     cargo clippy --workspace --all-targets -- -D warnings
     cargo clippy -p decamp --lib --no-default-features --features sim -- -D warnings
+    cargo clippy -p decamp --lib --no-default-features --features serve -- -D warnings
     cargo clippy -p decamp --lib --no-default-features -- -D warnings
 
 # All tests, those in the documentation too.
@@ -40,7 +41,7 @@ doc:
 # The Lambda as it is shipped; it must link neither a server nor the pretend world.
 lambda:
     cargo build --profile lambda -p decamp-lambda
-    @features=$(cargo tree -p decamp-lambda -e normal,features --prefix none) && for unwanted in axum 'decamp feature "sim"' 'decamp feature "cli"'; do if grep -qF "$unwanted" <<<"$features"; then echo "the Lambda links $unwanted" >&2; exit 1; fi; done
+    @features=$(cargo tree -p decamp-lambda -e normal,features --prefix none) && for unwanted in axum 'decamp feature "serve"' 'decamp feature "sim"' 'decamp feature "cli"'; do if grep -qF "$unwanted" <<<"$features"; then echo "the Lambda links $unwanted" >&2; exit 1; fi; done
 
 # Licences, bans, sources and unused dependencies, where the tools are installed.
 supply:

@@ -9,6 +9,7 @@ mod out;
 mod plan;
 mod rehearse;
 mod sandbox;
+mod serve;
 mod settings;
 mod simulate;
 mod status;
@@ -36,6 +37,7 @@ const EXAMPLES: &str = "Examples:
   decamp plan --instance i-0123456789abcdef0     look, decide, and write nothing
   decamp run --instance i-0123456789abcdef0      walk one instance out
   decamp status --watch                          who waits, for what, and how long
+  decamp serve --config decamp.toml              serve: events and queues in, departures walked out, a page to see them
   decamp simulate                                10,000 departures in a pretend world, with every fault there is
 
 Nomad, Consul and AWS are found as their own tools find them: NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, \
@@ -59,6 +61,8 @@ enum Command {
     Run(depart::Arguments),
     /// List every instance that waits in a hook: step, reason, time left
     Status(status::Arguments),
+    /// Serve: events and queues in, departures walked out, a page and an API to see them
+    Serve(serve::Arguments),
     /// Rehearse a whole instance refresh under live traffic on this machine, with and without decamp
     Rehearse(rehearse::Arguments),
     /// Play departures in a pretend world, with faults, and judge them
@@ -81,6 +85,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Plan(arguments) => live(plan::plan(arguments)),
         Command::Run(arguments) => live(depart::depart(arguments)),
         Command::Status(arguments) => live(status::status(arguments)),
+        Command::Serve(arguments) => live(serve::serve(arguments)),
         Command::Rehearse(arguments) => rehearse::rehearse(&arguments),
         Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),

@@ -16,8 +16,11 @@ pub mod metrics;
 #[cfg(feature = "rehearse")]
 pub mod rehearse;
 pub mod run;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod telling;
 pub mod time;
 pub mod world;

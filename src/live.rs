@@ -9,10 +9,12 @@ mod discovery;
 pub mod http;
 mod load_balancers;
 pub mod nomad;
+mod queues;
 pub mod secrets;
 mod shared;
 pub mod signed;
-mod tls;
+pub(crate) mod tls;
+mod topics;
 mod world;
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ pub use self::aws::Aws;
 pub use self::calls::{Caller, Calls, OPERATIONS, Operation};
 pub use self::clock::Clock;
 pub use self::load_balancers::LoadBalancers;
+pub use self::queues::Received;
 use self::shared::Crowd;
 use self::signed::Signed;
 use crate::settings::Settings;
@@ -97,6 +100,12 @@ impl Live {
     #[must_use]
     pub fn consul(&self) -> Option<&consul::Client> {
         self.consul.as_ref()
+    }
+
+    /// Where secrets are kept in AWS.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn secrets::Fetch> {
+        Arc::<Signed>::clone(&self.signed)
     }
 
     /// The calls that are signed by hand.

@@ -3,18 +3,25 @@
 mod aws;
 mod connection;
 pub mod duration;
+#[cfg(feature = "serve")]
+mod file;
 mod logging;
 mod policy;
 mod reader;
 mod secret;
+mod serve;
 mod table;
+#[cfg(feature = "serve")]
+mod webhooks;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use self::aws::Aws;
 pub use self::connection::{Connection, Tls};
 pub use self::logging::{LogFormat, Logging};
 pub use self::secret::{Secret, Stored, TokenSource};
+pub use self::serve::{Listen, Serve, Webhook, WebhookScheme, keys};
 pub use self::table::{Setting, TABLE, setting};
 use crate::decide::Policy;
 use reader::Reader;
@@ -34,6 +41,8 @@ pub struct Settings {
     pub consul: Option<Connection>,
     /// How AWS is reached.
     pub aws: Aws,
+    /// How `decamp serve` serves.
+    pub serve: Serve,
     /// How the command line logs.
     pub logging: Logging,
     /// How much the Lambda logs. `AWS_LAMBDA_LOG_LEVEL`, which Lambda itself sets.
@@ -123,8 +132,7 @@ impl Settings {
     ///
     /// The first setting that makes no sense.
     pub fn from_environment() -> Result<Self, Refused> {
-        let all: std::collections::HashMap<String, String> =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let all = environment();
         let names: Vec<&str> = all.keys().map(String::as_str).collect();
         Self::read(&|name| all.get(name).cloned(), &names)
     }
@@ -167,9 +175,15 @@ impl Settings {
         let nomad = connection::nomad(&reader, &mut warnings)?;
         let consul = if policy.consul { Some(connection::consul(&reader, &mut warnings)?) } else { None };
         policy::fits(&reader, &policy, nomad.timeout)?;
+        let serve = serve::read(&reader)?;
         let logging = logging::read(&reader)?;
-        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, logging, log_level, warnings })
+        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, serve, logging, log_level, warnings })
     }
+}
+
+/// The process's environment, as far as it is text.
+fn environment() -> HashMap<String, String> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ fn help_names_every_command_and_shows_an_example() {
         "plan",
         "run",
         "status",
+        "serve",
         "simulate",
         "sandbox",
         "settings",

@@ -206,7 +206,7 @@ fn every_variable_that_the_module_sets_is_a_setting() {
 /// Every action of AWS that the text names.
 fn actions(text: &str) -> BTreeSet<String> {
     let quoted = text.split('"').skip(1).step_by(2);
-    let services = ["autoscaling:", "elasticloadbalancing:", "ssm:", "secretsmanager:", "sqs:", "kms:", "logs:", "ec2:"];
+    let services = ["autoscaling:", "elasticloadbalancing:", "ssm:", "secretsmanager:", "sqs:", "sns:", "kms:", "logs:", "ec2:"];
     let is_action = |word: &&str| {
         let operation = services.iter().find_map(|service| word.strip_prefix(service));
         operation
@@ -226,6 +226,14 @@ fn the_role_allows_what_the_lambda_calls_and_what_the_platform_does() {
     none(called.difference(&named).cloned().collect(), "infra/iam.tf lacks a call that the Lambda makes");
     let made = |action: &&String| called.contains(*action) || platform.contains_key(*action);
     none(named.iter().filter(|action| !made(action)).cloned().collect(), "infra/iam.tf allows what nobody does");
+}
+
+#[test]
+fn the_services_policy_allows_what_it_calls_and_nothing_else() {
+    let named = actions(&file("infra/serve/policy.json"));
+    let called = OPERATIONS.iter().filter(|operation| operation.callers.contains(&Caller::Serve));
+    let called: BTreeSet<String> = called.map(|operation| format!("{}:{}", operation.service, operation.name)).collect();
+    assert_eq!(named, called);
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use decamp::decide::{ActionRef, Budget, Cause, Departure, Effect, Refusal, Snapshot, our_hook};
 use decamp::metrics;
 use decamp::run::{Ending, How, Manner, Tell, run};
+use decamp::telling::{Telling, above_the_floor};
 use decamp::time::plain;
 use tracing::{info, warn};
 
 use crate::fleet::Fleet;
 use crate::pass::Invocation;
-use crate::telling::{Telling, above_the_floor};
 
 /// What became of a departure in this pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use decamp::decide::{Cause, Departure, LifecycleAction, Unseen};
 use decamp::ids::InstanceId;
 use decamp::live::{Aws, Live};
-use decamp::settings::Settings;
+use decamp::settings::{LogLevel, Settings};
 use tracing::warn;
 
 use super::logging;
@@ -21,7 +21,7 @@ pub(crate) struct Connected {
 /// Reads the settings, begins to log, and connects. Nothing is sent yet.
 pub(crate) async fn connect() -> Result<Connected> {
     let settings = Settings::from_environment()?;
-    logging::begin(&settings.logging);
+    logging::begin(&settings.logging, LogLevel::Warn);
     // Whoever names an instance or a group has said which groups are meant.
     for warning in settings.warnings.iter().filter(|warning| !warning.starts_with("DECAMP_GROUPS")) {
         warn!("{warning}");

@@ -3,7 +3,7 @@
 mod asked;
 mod farewell;
 mod report;
-mod signals;
+pub(super) mod signals;
 mod telling;
 
 use std::cell::RefCell;

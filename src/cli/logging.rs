@@ -3,9 +3,9 @@
 use decamp::settings::{LogFormat, LogLevel, Logging};
 use tracing::level_filters::LevelFilter;
 
-/// Begins to log.
-pub(crate) fn begin(logging: &Logging) {
-    let level = match logging.level {
+/// Begins to log: as much as was set, else as much as is usual for this command.
+pub(crate) fn begin(logging: &Logging, usual: LogLevel) {
+    let level = match logging.level.unwrap_or(usual) {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use decamp::decide::{Action, Budget, Departure, Lifecycle, Snapshot};
+use decamp::decide::{Action, Budget, Departure, Lifecycle};
 use decamp::live::Leaving;
+use decamp::telling;
 use decamp::time::{Time, plain};
 use decamp::world::World;
 use futures_util::future::join_all;
@@ -115,7 +116,7 @@ async fn row(at: &Connected, one: &Leaving) -> Row {
     let now = at.live.now();
     let budget = Budget::of(&departure, &seen, policy);
     Row {
-        step: step(&seen).to_owned(),
+        step: telling::phase(&seen).to_owned(),
         reason: words::because(&decision, &seen),
         since: Some(budget.began),
         since_is_known: budget.began_is_known,
@@ -125,19 +126,6 @@ async fn row(at: &Connected, one: &Leaving) -> Row {
             Action::Look(_) | Action::Wait { .. } | Action::End(_) => words::title(&decision.action, now),
         },
         ..nothing("")
-    }
-}
-
-/// How far it is, as the systems themselves show it.
-fn step(seen: &Snapshot) -> &'static str {
-    let nodes = seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
-    let left = nodes.iter().flat_map(|n| n.allocations.iter()).any(|a| !a.client.is_over() && !a.group.csi_plugin);
-    let draining = nodes.iter().any(|node| node.drain.is_some() || node.last_drain.as_ref().is_some_and(|d| d.meta.is_some()));
-    match (draining, left) {
-        (true, true) => "draining",
-        (true, false) => "drained",
-        (false, _) if nodes.iter().any(|node| !node.eligible) => "leaving its load balancers",
-        (false, _) => "not begun",
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum Caller {
     /// The Lambda.
     Lambda,
+    /// `decamp serve`.
+    Serve,
     /// `decamp run`, with the rights of whoever runs it.
     Run,
     /// `decamp check`, `plan` and `status`, which only look.
@@ -28,11 +30,11 @@ const fn by(callers: &'static [Caller], service: &'static str, name: &'static st
     Operation { service, name, callers }
 }
 
-const DEPARTS: &[Caller] = &[Caller::Lambda, Caller::Run];
-const LOOKS: &[Caller] = &[Caller::Lambda, Caller::Run, Caller::Check];
+const DEPARTS: &[Caller] = &[Caller::Lambda, Caller::Serve, Caller::Run];
+const LOOKS: &[Caller] = &[Caller::Lambda, Caller::Serve, Caller::Run, Caller::Check];
 
 /// Every operation of AWS that decamp calls.
-pub const OPERATIONS: [Operation; 15] = [
+pub const OPERATIONS: [Operation; 18] = [
     by(DEPARTS, "autoscaling", "CompleteLifecycleAction"),
     by(DEPARTS, "autoscaling", "RecordLifecycleActionHeartbeat"),
     // Its policy is not there yet (D12), so that no role may do it.
@@ -48,7 +50,11 @@ pub const OPERATIONS: [Operation; 15] = [
     by(LOOKS, "elasticloadbalancing", "DescribeTargetHealth"),
     by(LOOKS, "ssm", "GetParameter"),
     by(LOOKS, "secretsmanager", "GetSecretValue"),
-    by(&[Caller::Lambda], "sqs", "ChangeMessageVisibility"),
+    by(&[Caller::Lambda, Caller::Serve], "sqs", "ChangeMessageVisibility"),
+    // For the Lambda, the platform receives and deletes.
+    by(&[Caller::Serve], "sqs", "ReceiveMessage"),
+    by(&[Caller::Serve], "sqs", "DeleteMessage"),
+    by(&[Caller::Serve], "sns", "ConfirmSubscription"),
 ];
 
 /// One counter for each of [`OPERATIONS`].

@@ -1,4 +1,4 @@
-//! Three calls of AWS for which a whole client crate would be too much: two that fetch a secret, one that hides a message for a while.
+//! Calls of AWS that are signed by hand, because a whole client crate would be too much: two that fetch a secret; `queues` has those of SQS.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -19,29 +19,27 @@ use crate::decide::{Refusal, Unseen};
 use crate::settings::{Secret, Stored, Tls};
 
 /// A whole call. There is no retry: a token is asked for again with the next look, and a message comes back by itself.
-const CALL: Duration = Duration::from_secs(5);
-/// Secrets have at most 64 KiB.
-const LARGEST_ANSWER: usize = 256 * 1024;
+pub(super) const CALL: Duration = Duration::from_secs(5);
+/// Secrets have at most 64 KiB, ten messages at most 1 MiB before they are escaped.
+const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// Credentials are fetched anew this long before they end.
 const CREDENTIALS_END: Duration = Duration::from_mins(5);
 
 /// One operation of a service that speaks JSON.
-struct Operation {
+pub(super) struct Operation {
     /// Its name.
-    name: &'static str,
+    pub(super) name: &'static str,
     /// The service, as in its host's name and in signatures.
-    service: &'static str,
-    /// The prefix of `X-Amz-Target`.
-    target: &'static str,
-    kind: &'static str,
+    pub(super) service: &'static str,
+    /// The prefix of `X-Amz-Target`; empty: it takes a form.
+    pub(super) target: &'static str,
+    pub(super) kind: &'static str,
 }
 
 const GET_PARAMETER: Operation =
     Operation { name: "GetParameter", service: "ssm", target: "AmazonSSM", kind: "application/x-amz-json-1.1" };
 const GET_SECRET_VALUE: Operation =
     Operation { name: "GetSecretValue", service: "secretsmanager", target: "secretsmanager", kind: "application/x-amz-json-1.1" };
-const CHANGE_MESSAGE_VISIBILITY: Operation =
-    Operation { name: "ChangeMessageVisibility", service: "sqs", target: "AmazonSQS", kind: "application/x-amz-json-1.0" };
 
 /// A caller of these operations, with the credentials that all of decamp uses.
 pub struct Signed {
@@ -58,38 +56,24 @@ impl Signed {
         Self { aws: aws.clone(), credentials: Mutex::default(), http: OnceLock::new() }
     }
 
-    /// Hides a message of a queue, named by its ARN, for this long from now.
-    ///
-    /// # Errors
-    ///
-    /// Why it was refused; or that nothing is known of what became of it.
-    pub async fn hide_message(&self, queue: &str, receipt: &str, span: Duration) -> Result<(), Refusal> {
-        let parts: Vec<&str> = queue.split(':').collect();
-        let &["arn", _, "sqs", region, account, name] = parts.as_slice() else {
-            return Err(Refusal::Rejected("not the ARN of a queue".into()));
-        };
-        let url = format!("{}{account}/{name}", self.address(&CHANGE_MESSAGE_VISIBILITY, region));
-        let body = json!({ "QueueUrl": url, "ReceiptHandle": receipt, "VisibilityTimeout": span.as_secs().min(43_200) });
-        self.call(&CHANGE_MESSAGE_VISIBILITY, Some(region), &body, receipt).await.map(drop)
-    }
-
     async fn parameter(&self, name: &str) -> Result<Secret, Refusal> {
         let body = json!({ "Name": name, "WithDecryption": true });
-        let answer = self.call(&GET_PARAMETER, region_of(name), &body, "").await?;
+        let answer = self.call(&GET_PARAMETER, region_of(name), body.to_string(), "", CALL).await?;
         read::<ParameterAnswer>(&answer).map(|answer| Secret::new(answer.parameter.value))
     }
 
     async fn secret(&self, id: &str) -> Result<Secret, Refusal> {
-        let answer = self.call(&GET_SECRET_VALUE, region_of(id), &json!({ "SecretId": id }), "").await?;
+        let answer = self.call(&GET_SECRET_VALUE, region_of(id), json!({ "SecretId": id }).to_string(), "", CALL).await?;
         read::<SecretAnswer>(&answer).map(|answer| Secret::new(answer.secret_string))
     }
 
     /// Where an operation is called, with a slash at the end.
-    fn address(&self, operation: &Operation, region: &str) -> String {
+    pub(super) fn address(&self, operation: &Operation, region: &str) -> String {
         let settings = &self.aws.settings;
         let own = match operation.service {
             "ssm" => &settings.ssm_endpoint,
             "sqs" => &settings.sqs_endpoint,
+            "sns" => &settings.sns_endpoint,
             _ => &settings.secrets_manager_endpoint,
         };
         let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
@@ -99,21 +83,23 @@ impl Signed {
         }
     }
 
-    /// Makes one call. `secret` is what AWS might repeat in an error, and nobody should read.
-    async fn call(
+    /// Makes one call, in JSON or, where the operation has no target, as a form. `secret` is what AWS might repeat in an error, and nobody should read.
+    pub(super) async fn call(
         &self,
         operation: &Operation,
         region: Option<&str>,
-        body: &serde_json::Value,
+        body: String,
         secret: &str,
+        time: Duration,
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let region = region.or(self.aws.region()).ok_or(Refusal::Away("no Region is set".into()))?;
         let address = self.address(operation, region);
-        let body = body.to_string();
         let target = format!("{}.{}", operation.target, operation.name);
-        let headers = [("content-type", operation.kind), ("x-amz-target", &target)];
+        let speaks_json = !operation.target.is_empty();
+        let mut headers = vec![("content-type", operation.kind)];
+        headers.extend(speaks_json.then_some(("x-amz-target", target.as_str())));
         let signature = self.sign(operation, region, &address, &headers, body.as_bytes()).await?;
-        let mut request = self.http()?.post(address).timeout(CALL).body(body);
+        let mut request = self.http()?.post(address).timeout(time).body(body);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -138,7 +124,8 @@ impl Signed {
         }
         if status.is_success() {
             // An empty result is `{}` or nothing at all; a page of HTML is neither.
-            let is_json = read.trim_ascii().is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&read).is_ok();
+            let is_json =
+                !speaks_json || read.trim_ascii().is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&read).is_ok();
             return if is_json { Ok(read) } else { Err(Refusal::Away("an answer that is not JSON".into())) };
         }
         let error: ErrorAnswer = serde_json::from_slice(&read).unwrap_or_default();
@@ -185,7 +172,7 @@ impl Signed {
         Ok(fetched)
     }
 
-    fn http(&self) -> Result<&reqwest::Client, Refusal> {
+    pub(super) fn http(&self) -> Result<&reqwest::Client, Refusal> {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
@@ -236,9 +223,9 @@ struct ErrorAnswer {
     message: Option<String>,
 }
 
-fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Refusal> {
+pub(super) fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Refusal> {
     // The parser's own words may repeat what it could not read.
-    serde_json::from_slice(answer).map_err(|_| Refusal::Away("the answer holds no text to use as a token".into()))
+    serde_json::from_slice(answer).map_err(|_| Refusal::Away("the answer is not what was asked for".into()))
 }
 
 /// The Region in an ARN; `None` for a plain name.
@@ -246,7 +233,7 @@ fn region_of(name: &str) -> Option<&str> {
     name.strip_prefix("arn:")?.split(':').nth(2).filter(|region| !region.is_empty())
 }
 
-fn away(why: &reqwest::Error) -> Refusal {
+pub(super) fn away(why: &reqwest::Error) -> Refusal {
     let mut text: Arc<str> = why.to_string().into();
     let mut cause = std::error::Error::source(why);
     while let Some(error) = cause {

@@ -49,7 +49,12 @@ fn verifier(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCe
     Ok(Arc::new(Named { name, usual }))
 }
 
-fn roots(tls: &Tls) -> Result<RootCertStore> {
+/// The authorities that are believed: those that are named, else the system's.
+///
+/// # Errors
+///
+/// If a file cannot be read or holds none, or none is known.
+pub(crate) fn roots(tls: &Tls) -> Result<RootCertStore> {
     let mut files: Vec<PathBuf> = tls.ca.iter().cloned().collect();
     if let Some(folder) = &tls.ca_path {
         let entries = std::fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;

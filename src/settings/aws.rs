@@ -20,6 +20,8 @@ pub struct Aws {
     pub secrets_manager_endpoint: Option<String>,
     /// Another endpoint for SQS. `AWS_ENDPOINT_URL_SQS`.
     pub sqs_endpoint: Option<String>,
+    /// Another endpoint for SNS. `AWS_ENDPOINT_URL_SNS`.
+    pub sns_endpoint: Option<String>,
 }
 
 pub(super) fn read(from: &Reader<'_>) -> Result<Aws, Refused> {
@@ -37,5 +39,6 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Aws, Refused> {
         ssm_endpoint: endpoint("AWS_ENDPOINT_URL_SSM")?,
         secrets_manager_endpoint: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
         sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS")?,
+        sns_endpoint: endpoint("AWS_ENDPOINT_URL_SNS")?,
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Refused;
 use super::reader::Reader;
-use super::secret::{Secret, Stored, TokenSource};
+use super::secret::{TokenSource, source};
 
 /// How one of the two systems is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(super) fn nomad(from: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Con
         key: from.text("NOMAD_CLIENT_KEY").map(PathBuf::from),
         server_name: from.text("NOMAD_TLS_SERVER_NAME"),
     };
-    let token = token(from, "NOMAD_TOKEN", "NOMAD_TOKEN_FILE", "NOMAD_TOKEN_SECRET")?;
+    let token = source(from, "NOMAD_TOKEN", "NOMAD_TOKEN_FILE", "NOMAD_TOKEN_SECRET")?;
     let query = from.text("NOMAD_REGION").map(|region| ("region", region)).into_iter().collect();
     finish(from, "NOMAD_ADDR", "NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY", addresses, token, tls, query, warnings)
 }
@@ -81,7 +81,7 @@ pub(super) fn consul(from: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Co
         key: from.text("CONSUL_CLIENT_KEY").map(PathBuf::from),
         server_name: from.text("CONSUL_TLS_SERVER_NAME"),
     };
-    let token = token(from, "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_TOKEN_SECRET")?;
+    let token = source(from, "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_TOKEN_SECRET")?;
     let asked = [("ns", "CONSUL_NAMESPACE"), ("partition", "CONSUL_PARTITION"), ("dc", "CONSUL_DATACENTER")];
     let query = asked.into_iter().filter_map(|(key, name)| Some((key, from.text(name)?))).collect();
     finish(from, "CONSUL_HTTP_ADDR", "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY", addresses, token, tls, query, warnings)
@@ -145,14 +145,4 @@ fn address(variable: &str, text: &str, scheme: Option<&str>) -> Result<String, R
 
 fn is_loopback(address: &str) -> bool {
     ["http://127.", "http://localhost", "http://[::1]"].iter().any(|start| address.starts_with(start))
-}
-
-fn token(from: &Reader<'_>, literal: &str, file: &str, stored: &str) -> Result<TokenSource, Refused> {
-    match (from.text(literal), from.text(file), from.text(stored)) {
-        (None, None, None) => Ok(TokenSource::None),
-        (Some(text), None, None) => Ok(TokenSource::Literal(Secret::new(text))),
-        (None, Some(path), None) => Ok(TokenSource::File(path.into())),
-        (None, None, Some(name)) => Stored::read(stored, &name).map(TokenSource::Stored),
-        _ => Err(Refused(format!("{literal}, {file} and {stored} exclude one another; set one of them"))),
-    }
 }

@@ -6,8 +6,8 @@ use super::{LogLevel, Refused};
 /// How the command line logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Logging {
-    /// How much. `DECAMP_LOG`.
-    pub level: LogLevel,
+    /// How much, where it was said; else a command's own default. `DECAMP_LOG`.
+    pub level: Option<LogLevel>,
     /// In which form. `DECAMP_LOG_FORMAT`.
     pub format: LogFormat,
 }
@@ -31,7 +31,7 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Logging, Refused> {
     ];
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     Ok(Logging {
-        level: from.choice("DECAMP_LOG", &levels)?.unwrap_or(LogLevel::Warn),
+        level: from.choice("DECAMP_LOG", &levels)?,
         format: from.choice("DECAMP_LOG_FORMAT", &formats)?.unwrap_or(LogFormat::Text),
     })
 }

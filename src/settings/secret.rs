@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::Refused;
+use super::reader::Reader;
 
 /// A secret text. `Debug` shows `***`; there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -83,6 +84,17 @@ impl fmt::Display for Stored {
             Self::Ssm(name) => write!(f, "the parameter {name}"),
             Self::SecretsManager(name) => write!(f, "the secret {name}"),
         }
+    }
+}
+
+/// Where a secret comes from, by the three variables that may say so.
+pub(super) fn source(from: &Reader<'_>, literal: &str, file: &str, stored: &str) -> Result<TokenSource, Refused> {
+    match (from.text(literal), from.text(file), from.text(stored)) {
+        (None, None, None) => Ok(TokenSource::None),
+        (Some(text), None, None) => Ok(TokenSource::Literal(Secret::new(text))),
+        (None, Some(path), None) => Ok(TokenSource::File(path.into())),
+        (None, None, Some(name)) => Stored::read(stored, &name).map(TokenSource::Stored),
+        _ => Err(Refused(format!("{literal}, {file} and {stored} exclude one another; set one of them"))),
     }
 }
 

@@ -31,7 +31,7 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_TARGET_GROUPS", "ARNs, with commas", "", "Target groups to leave besides those attached to the Auto Scaling group.";
     "DECAMP_SCAN", "true, false", "false", "Find target groups by looking through all of them.";
     "DECAMP_CONSUL", "true, false", "true", "Whether services are registered in Consul.";
-    "DECAMP_LOG", "error, warn, info, debug, trace", "warn", "How much the command line logs, on standard error.";
+    "DECAMP_LOG", "error, warn, info, debug, trace", "", "How much is logged on standard error. Empty: warn; info for decamp serve.";
     "DECAMP_LOG_FORMAT", "text, json", "text", "The form of those lines.";
 
     "DECAMP_MAX_DEPARTURE", "time", "2h", "The longest that a departure may take, from its entry into the hook; at most 48h.";
@@ -55,6 +55,29 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_CALL_TIMEOUT", "time", "5s", "How long one call of Nomad or Consul may take.";
     "DECAMP_CONNECT_TIMEOUT", "time", "2s", "How long a connection to Nomad or Consul may take to be made.";
     "DECAMP_PROXY", "URL", "", "A proxy for Nomad and Consul. The usual proxy variables are not read.";
+
+    "DECAMP_WEBHOOKS_LISTEN", "address:port", "127.0.0.1:8480", "Where decamp serve takes events in.";
+    "DECAMP_WEBHOOKS_CERT", "path", "", "Its certificate with its chain; read again when it changes. Empty: plain HTTP.";
+    "DECAMP_WEBHOOKS_KEY", "path", "", "The private key of that certificate.";
+    "DECAMP_ADMIN_LISTEN", "address:port", "127.0.0.1:8481", "Where its page, API and metrics are. Off loopback it needs a certificate and a token.";
+    "DECAMP_ADMIN_CERT", "path", "", "Its certificate with its chain; read again when it changes.";
+    "DECAMP_ADMIN_KEY", "path", "", "The private key of that certificate.";
+    "DECAMP_ADMIN_TOKEN", "token", "", "The bearer token that opens it; 16 characters at least.";
+    "DECAMP_ADMIN_TOKEN_FILE", "path", "", "A file with that token.";
+    "DECAMP_ADMIN_TOKEN_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where in AWS that token is kept.";
+    "DECAMP_HOSTS", "names, with commas", "", "The names that requests may be addressed to, beside those of loopback.";
+    "DECAMP_EVENTS_KEY", "keys, with commas", "", "What POST /v1/events asks for, in a header or as the password of Basic; two keys are a rotation. Empty: it is closed.";
+    "DECAMP_EVENTS_KEY_FILE", "path", "", "A file with those keys, read again when an unknown key comes.";
+    "DECAMP_EVENTS_KEY_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where in AWS those keys are kept.";
+    "DECAMP_EVENTS_HEADER", "name", "x-api-key", "The header that carries the key.";
+    "DECAMP_QUEUES", "ARNs, with commas", "", "SQS queues that decamp serve consumes.";
+    "DECAMP_SNS_TOPICS", "ARNs, with commas", "", "SNS topics whose messages POST /v1/sns believes. Empty: it is closed.";
+    "DECAMP_SNS_SIGNATURE_1", "true, false", "false", "Believe SNS's first signature version (SHA-1) as well.";
+    "DECAMP_SNS_CACERT", "path", "", "The only authorities believed for SNS's signing certificate. Empty: the system's.";
+    "DECAMP_SWEEP", "time", "1m", "How often decamp serve looks after everything that waits.";
+    "DECAMP_MOST_DEPARTURES", "number", "10000", "How many departures one replica has in hand at most; then events are answered with 503.";
+    "DECAMP_SOURCE_RATE", "number", "100", "How many requests a second one credential, or else one address, may make.";
+    "DECAMP_TRUSTED_PROXIES", "addresses, with commas", "", "Proxies whose X-Forwarded-For is believed.";
 
     "NOMAD_ADDR", "URLs, with commas", "http://127.0.0.1:4646", "Nomad's servers or agents, tried in turn.";
     "NOMAD_TOKEN", "token", "", "The Nomad token: node write, and read-job in namespace *.";
@@ -91,6 +114,7 @@ pub const TABLE: &[Setting] = settings![
     "AWS_ENDPOINT_URL_SSM", "URL", "", "Another endpoint for Systems Manager.";
     "AWS_ENDPOINT_URL_SECRETS_MANAGER", "URL", "", "Another endpoint for Secrets Manager.";
     "AWS_ENDPOINT_URL_SQS", "URL", "", "Another endpoint for SQS.";
+    "AWS_ENDPOINT_URL_SNS", "URL", "", "Another endpoint for SNS.";
 
     "AWS_LAMBDA_LOG_LEVEL", "trace, debug, info, warn, error", "info", "How much the Lambda logs; set by its logging configuration.";
 ];
@@ -106,9 +130,13 @@ pub(super) fn refuse_unknown(names: &[&str]) -> Result<(), Refused> {
     let mut unknown: Vec<&&str> = names.iter().filter(|name| name.starts_with("DECAMP_") && setting(name).is_none()).collect();
     unknown.sort_unstable();
     let Some(name) = unknown.first() else { return Ok(()) };
+    Err(Refused(format!("{name} is not a setting of decamp; unset it, or write {} if that is meant", nearest(name))))
+}
+
+/// The setting of decamp's own that was probably meant.
+pub(super) fn nearest(name: &str) -> &'static str {
     let ours = TABLE.iter().map(|row| row.name).filter(|known| known.starts_with("DECAMP_"));
-    let nearest = ours.min_by_key(|known| distance(name, known)).unwrap_or("DECAMP_MODE");
-    Err(Refused(format!("{name} is not a setting of decamp; unset it, or write {nearest} if that is meant")))
+    ours.min_by_key(|known| distance(name, known)).unwrap_or("DECAMP_MODE")
 }
 
 /// How many letters have to be put in, left out or changed to make one of the other.

@@ -8,7 +8,7 @@ use crate::cli::exit;
 
 /// One of the two.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Signal {
+pub(in crate::cli) enum Signal {
     /// Ctrl-C.
     Interrupt,
     /// What service managers send.
@@ -16,7 +16,7 @@ pub(super) enum Signal {
 }
 
 impl Signal {
-    pub(super) fn exit_code(self) -> u8 {
+    pub(in crate::cli) fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => exit::INTERRUPTED,
             Self::Terminate => exit::TERMINATED,
@@ -25,19 +25,19 @@ impl Signal {
 }
 
 /// Both of them, heard from now on.
-pub(super) struct Signals {
+pub(in crate::cli) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
 }
 
 impl Signals {
-    pub(super) fn new() -> Result<Self> {
+    pub(in crate::cli) fn new() -> Result<Self> {
         let hear = |kind| unix::signal(kind).context("listen for signals");
         Ok(Self { interrupt: hear(SignalKind::interrupt())?, terminate: hear(SignalKind::terminate())? })
     }
 
     /// The next one.
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(in crate::cli) async fn next(&mut self) -> Signal {
         select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,

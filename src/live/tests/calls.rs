@@ -30,7 +30,11 @@ async fn every_operation_that_is_called_is_listed_and_every_listed_one_is_called
     let _ = balancers.deregister(&group("web-a"), &[target]).await;
     let _ = signed.fetch(&Stored::Ssm("n".into())).await;
     let _ = signed.fetch(&Stored::SecretsManager("n".into())).await;
-    let _ = signed.hide_message("arn:aws:sqs:eu-west-1:123456789012:q", "r", std::time::Duration::ZERO).await;
+    let (queue, nothing) = ("arn:aws:sqs:eu-west-1:123456789012:q", std::time::Duration::ZERO);
+    let _ = signed.hide_message(queue, "r", nothing).await;
+    let _ = signed.receive_messages(queue, nothing, nothing).await;
+    let _ = signed.delete_message(queue, "r").await;
+    let _ = signed.confirm_subscription("arn:aws:sns:eu-west-1:123456789012:t", "t").await;
     // The query protocol names the operation in the form, the JSON protocols in a header.
     let called: BTreeSet<String> = server
         .heads()

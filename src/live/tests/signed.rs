@@ -67,3 +67,39 @@ async fn an_error_is_told_apart_and_repeats_no_secret() {
         assert!(!format!("{why:?}").contains("canary"), "{why:?}");
     }
 }
+
+#[tokio::test]
+async fn messages_are_received_and_deleted_by_their_receipts_which_are_never_shown() {
+    let body = r#"{"Messages":[{"MessageId":"m-1","ReceiptHandle":"canary","Body":"hello","MD5OfBody":"x","Attributes":{"ApproximateReceiveCount":"3"}}]}"#;
+    let (server, signed) = answering(200, body).await;
+    let (queue, wait) = ("arn:aws:sqs:eu-west-1:123456789012:departures", Duration::from_secs(20));
+    let received = signed.receive_messages(queue, wait, Duration::from_secs(120)).await.expect("there is one");
+    assert!(!format!("{received:?}").contains("canary"));
+    let record = received[0].as_record(queue);
+    assert_eq!(
+        (&record["messageId"], &record["receiptHandle"], &record["body"]),
+        (&"m-1".into(), &"canary".into(), &"hello".into())
+    );
+    assert_eq!((&record["attributes"]["ApproximateReceiveCount"], &record["eventSourceARN"]), (&"3".into(), &queue.into()));
+    let asked = &server.heads()[0];
+    assert!(asked.contains("x-amz-target: AmazonSQS.ReceiveMessage\r\n") && asked.contains("\"WaitTimeSeconds\":20"), "{asked}");
+    assert_eq!(signed.delete_message(queue, "canary").await, Ok(()));
+    assert!(server.heads()[1].contains("\"ReceiptHandle\":\"canary\""));
+    let (_server, signed) = answering(200, "{}").await;
+    assert_eq!(signed.receive_messages(queue, Duration::ZERO, wait).await.map(|all| all.len()), Ok(0));
+    let (_server, signed) = answering(400, r#"{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"no"}"#).await;
+    assert!(signed.receive_messages(queue, Duration::ZERO, wait).await.is_err());
+}
+
+#[tokio::test]
+async fn a_subscription_is_confirmed_with_a_signed_form() {
+    let (server, signed) = answering(200, "<ConfirmSubscriptionResponse/>").await;
+    let topic = "arn:aws:sns:eu-west-1:123456789012:decamp";
+    assert_eq!(signed.confirm_subscription(topic, "a&b").await, Ok(()));
+    let asked = &server.heads()[0];
+    assert!(asked.contains("/eu-west-1/sns/aws4_request") && !asked.contains("x-amz-target"), "{asked}");
+    assert!(asked.ends_with("TopicArn=arn%3Aaws%3Asns%3Aeu-west-1%3A123456789012%3Adecamp&Token=a%26b"), "{asked}");
+    let (_server, signed) = answering(403, "<ErrorResponse><Error>canary</Error></ErrorResponse>").await;
+    let refused = signed.confirm_subscription(topic, "canary").await.expect_err("it is refused");
+    assert!(!refused.to_string().contains("canary"), "{refused}");
+}

@@ -5,6 +5,8 @@ mod groups;
 mod json;
 mod load_balancers;
 mod query;
+mod queues;
+mod topics;
 mod xml;
 
 use std::collections::BTreeMap;
@@ -15,9 +17,10 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 
 use self::query::Params;
+pub use self::queues::{Queue, Queues};
 use self::xml::Xml;
 use super::Shared;
 use super::gate::Kind;
@@ -41,6 +44,12 @@ pub struct Stores {
     pub parameters: BTreeMap<String, String>,
     /// Secrets, by name or ARN.
     pub secrets: BTreeMap<String, String>,
+    /// The queues of SQS, by name. One is made by the first message that is sent to it, or by whoever puts it here.
+    pub queues: Queues,
+    /// The certificate that signs SNS's messages, as PEM.
+    pub signing_certificate: Option<String>,
+    /// Every confirmed subscription: the topic and the token.
+    pub confirmations: Vec<(String, String)>,
     /// Every accepted ChangeMessageVisibility: the receipt handle and the seconds.
     pub visibilities: Vec<(String, u64)>,
     luck: Luck,
@@ -48,8 +57,15 @@ pub struct Stores {
 
 impl Default for Stores {
     fn default() -> Self {
-        let (parameters, secrets, visibilities) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { parameters, secrets, visibilities, luck: Luck::new(0x2b) }
+        Self {
+            parameters: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            queues: Queues::new(),
+            signing_certificate: None,
+            confirmations: Vec::new(),
+            visibilities: Vec::new(),
+            luck: Luck::new(0x2b),
+        }
     }
 }
 
@@ -65,6 +81,7 @@ enum Service {
     AutoScaling,
     LoadBalancers,
     Sts,
+    Sns,
 }
 
 impl Service {
@@ -73,6 +90,7 @@ impl Service {
             Some("2011-01-01") => Some(Self::AutoScaling),
             Some("2015-12-01") => Some(Self::LoadBalancers),
             Some("2011-06-15") => Some(Self::Sts),
+            Some("2010-03-31") => Some(Self::Sns),
             Some(_) | None => None,
         }
     }
@@ -82,6 +100,7 @@ impl Service {
             Self::AutoScaling => "http://autoscaling.amazonaws.com/doc/2011-01-01/",
             Self::LoadBalancers => "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
             Self::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
+            Self::Sns => "http://sns.amazonaws.com/doc/2010-03-31/",
         }
     }
 
@@ -91,6 +110,7 @@ impl Service {
             Self::AutoScaling => "autoscaling",
             Self::LoadBalancers => "elasticloadbalancing",
             Self::Sts => "sts",
+            Self::Sns => "sns",
         }
     }
 }
@@ -116,7 +136,7 @@ impl Refused {
 
 /// Every AWS API, at `POST /`.
 pub fn router(shared: &Arc<Shared>) -> Router {
-    Router::new().route("/", post(answer)).with_state(Arc::clone(shared))
+    Router::new().route("/", post(answer)).route("/{certificate}", get(topics::certificate)).with_state(Arc::clone(shared))
 }
 
 /// What a request asks for, as the fault plan names it.
@@ -134,7 +154,7 @@ fn target(headers: &HeaderMap) -> Option<(&str, &str)> {
 
 async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     if let Some((service, operation)) = target(&headers) {
-        return json::answer(&shared, service, operation, &headers, &body);
+        return json::answer(&shared, service, operation, &headers, &body).await;
     }
     let params = Params::read(&body);
     let Some(service) = Service::of(&params) else {
@@ -152,6 +172,7 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
         Service::AutoScaling => auto_scaling::answer(&shared, action, &params),
         Service::LoadBalancers => load_balancers::answer(&shared, action, &params),
         Service::Sts => identity(&shared, action),
+        Service::Sns => topics::answer(&shared, action, &params),
     };
     match result {
         Ok(result) => {

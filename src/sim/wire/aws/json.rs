@@ -1,18 +1,15 @@
-//! The calls of other AWS APIs that decamp makes: a parameter, a secret, a message's visibility.
+//! The calls of other AWS APIs that decamp makes: a parameter, a secret; `queues` has those of SQS.
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::check_signature;
+use super::{check_signature, queues};
 use crate::sim::wire::Shared;
 
-/// SQS hides a message for twelve hours at most.
-const LONGEST_VISIBILITY: u64 = 43_200;
-
 /// Answers one call.
-pub(super) fn answer(shared: &Shared, service: &str, operation: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+pub(super) async fn answer(shared: &Shared, service: &str, operation: &str, headers: &HeaderMap, body: &Bytes) -> Response {
     let signed_as = match service {
         "AmazonSSM" => "ssm",
         "secretsmanager" => "secretsmanager",
@@ -28,7 +25,7 @@ pub(super) fn answer(shared: &Shared, service: &str, operation: &str, headers: &
     match (service, operation) {
         ("AmazonSSM", "GetParameter") => parameter(shared, &asked),
         ("secretsmanager", "GetSecretValue") => secret(shared, &asked),
-        ("AmazonSQS", "ChangeMessageVisibility") => visibility(shared, &asked),
+        ("AmazonSQS", _) => queues::answer(shared, operation, &asked).await,
         (_, _) => refuse(400, "UnknownOperationException", "no such operation"),
     }
 }
@@ -39,7 +36,7 @@ pub(super) fn refuse(status: u16, code: &str, message: &str) -> Response {
     send(status, &json!({ "__type": code, "message": message }))
 }
 
-fn send(status: StatusCode, body: &Value) -> Response {
+pub(super) fn send(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/x-amz-json-1.1")], body.to_string()).into_response()
 }
 
@@ -66,18 +63,4 @@ fn secret(shared: &Shared, asked: &Value) -> Response {
     let version = "00000000-0000-4000-8000-000000000001";
     let answer = json!({ "ARN": arn, "Name": name, "SecretString": value, "VersionId": version, "VersionStages": ["AWSCURRENT"], "CreatedDate": 1_767_225_600.0 });
     send(StatusCode::OK, &answer)
-}
-
-fn visibility(shared: &Shared, asked: &Value) -> Response {
-    let (Some(receipt), Some(seconds)) = (asked["ReceiptHandle"].as_str(), asked["VisibilityTimeout"].as_u64()) else {
-        return refuse(400, "com.amazonaws.sqs#MissingParameter", "a receipt handle and a visibility time-out are needed");
-    };
-    if asked["QueueUrl"].as_str().is_none_or(str::is_empty) {
-        return refuse(400, "com.amazonaws.sqs#QueueDoesNotExist", "The specified queue does not exist.");
-    }
-    if LONGEST_VISIBILITY < seconds {
-        return refuse(400, "com.amazonaws.sqs#InvalidParameterValue", "the visibility time-out is longer than twelve hours");
-    }
-    shared.stores().visibilities.push((receipt.to_owned(), seconds));
-    send(StatusCode::OK, &json!({}))
 }

@@ -1,26 +1,29 @@
-//! Says what happens to one departure: a line a decision, and what of it is counted.
+//! What happens to one departure, in words: a log line a decision, and what of it is counted. For the Lambda and for the service.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use decamp::decide::{Action, Budget, Decision, Departure, Effect, Part, Policy, Reason, Refusal, Snapshot, System, Unseen};
-use decamp::run::Tell;
-use decamp::time::{Time, plain};
+use crate::decide::{Action, Budget, Decision, Departure, Effect, Part, Policy, Reason, Refusal, Snapshot, System, Unseen};
+use crate::run::Tell;
+use crate::time::{Time, plain};
 use tracing::{debug, error, info, warn};
 
 /// Who is told by the loop, and what was counted meanwhile.
-pub(crate) struct Telling<'a> {
+#[derive(Debug)]
+pub struct Telling<'a> {
     policy: &'a Policy,
     /// Writes that were accepted.
-    pub(crate) steps: u32,
+    pub steps: u32,
     /// Heartbeats that Auto Scaling refused.
-    pub(crate) heartbeats_rejected: u32,
+    pub heartbeats_rejected: u32,
     /// What was told in this pass: a decision that is only made again is told once.
     told: HashSet<String>,
 }
 
 impl<'a> Telling<'a> {
-    pub(crate) fn new(policy: &'a Policy) -> Self {
+    /// Says what is decided by this policy.
+    #[must_use]
+    pub fn new(policy: &'a Policy) -> Self {
         Self { policy, steps: 0, heartbeats_rejected: 0, told: HashSet::new() }
     }
 }
@@ -71,7 +74,8 @@ impl Tell for Telling<'_> {
 }
 
 /// The word for an action, to search by.
-fn kind(action: &Action) -> &'static str {
+#[must_use]
+pub fn kind(action: &Action) -> &'static str {
     match action {
         Action::Look(_) => "look",
         Action::Do(effects) => effects.first().map_or("do", step),
@@ -81,7 +85,8 @@ fn kind(action: &Action) -> &'static str {
 }
 
 /// The word for a write, to search by.
-pub(crate) fn step(effect: &Effect) -> &'static str {
+#[must_use]
+pub fn step(effect: &Effect) -> &'static str {
     match effect {
         Effect::Heartbeat(_) => "heartbeat",
         Effect::MakeIneligible(_) => "make ineligible",
@@ -92,7 +97,8 @@ pub(crate) fn step(effect: &Effect) -> &'static str {
 }
 
 /// An action in words, for people.
-fn title(action: &Action, now: Time) -> String {
+#[must_use]
+pub fn title(action: &Action, now: Time) -> String {
     match action {
         Action::Look(parts) => format!("look at {}", parts.iter().map(part).collect::<Vec<_>>().join(", ")),
         Action::Do(effects) => effects.iter().map(effect_title).collect::<Vec<_>>().join(", "),
@@ -101,7 +107,9 @@ fn title(action: &Action, now: Time) -> String {
     }
 }
 
-fn effect_title(effect: &Effect) -> String {
+/// A write in words, for people.
+#[must_use]
+pub fn effect_title(effect: &Effect) -> String {
     match effect {
         Effect::Heartbeat(_) => "heartbeat".to_owned(),
         Effect::MakeIneligible(node) => format!("make node {node} ineligible"),
@@ -127,7 +135,8 @@ fn part(part: &Part) -> &'static str {
 }
 
 /// Why a system cannot be seen.
-fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
+#[must_use]
+pub fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
     let blind = match system {
         System::AutoScaling => seen.lifecycle.blind().or(seen.group.blind()),
         System::LoadBalancers => seen.balancers.iter().find_map(|balancer| balancer.sight.blind()).or(seen.scan.blind()),
@@ -139,7 +148,8 @@ fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
 
 /// What of a departure was neither the load balancers' delay nor the stopping of its allocations: the whole, less the time that
 /// either of the two took. Only where this run saw all of it, or nobody can say.
-pub(crate) fn above_the_floor(departure: &Departure, seen: &Snapshot, policy: &Policy, ended: Time) -> Option<Duration> {
+#[must_use]
+pub fn above_the_floor(departure: &Departure, seen: &Snapshot, policy: &Policy, ended: Time) -> Option<Duration> {
     let budget = Budget::of(departure, seen, policy);
     let saw_it_whole = budget.began_is_known && seen.history.began.since(budget.began) <= WHOLE;
     if !saw_it_whole {
@@ -160,3 +170,27 @@ pub(crate) fn above_the_floor(departure: &Departure, seen: &Snapshot, policy: &P
 
 /// A pass that began this soon after the departure saw all of it: the time that an event may take to arrive.
 const WHOLE: Duration = Duration::from_secs(10);
+
+/// A decision's reason in words, with why a system that cannot be seen cannot be seen.
+#[must_use]
+pub fn because(decision: &Decision, seen: &Snapshot) -> String {
+    let why = if let Reason::CannotSee(system) = decision.reason { blindness(system, seen) } else { None };
+    match why {
+        Some(why) => format!("{} ({why})", decision.reason),
+        None => decision.reason.to_string(),
+    }
+}
+
+/// How far a departure is, as the systems themselves show it.
+#[must_use]
+pub fn phase(seen: &Snapshot) -> &'static str {
+    let nodes = seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
+    let left = nodes.iter().flat_map(|n| n.allocations.iter()).any(|a| !a.client.is_over() && !a.group.csi_plugin);
+    let draining = nodes.iter().any(|node| node.drain.is_some() || node.last_drain.as_ref().is_some_and(|d| d.meta.is_some()));
+    match (draining, left) {
+        (true, true) => "draining",
+        (true, false) => "drained",
+        (false, _) if nodes.iter().any(|node| !node.eligible) => "leaving its load balancers",
+        (false, _) => "not begun",
+    }
+}

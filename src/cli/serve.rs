@@ -1,0 +1,62 @@
+//! `decamp serve`: the HTTP service, until a signal ends it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use decamp::live::{Aws, Live};
+use decamp::serve::{Addresses, serve as serve_until};
+use decamp::settings::{LogLevel, Settings};
+use tracing::warn;
+
+use super::depart::signals::Signals;
+use super::logging;
+use super::out::say;
+
+const HELP: &str = "It listens on two addresses: webhooks (DECAMP_WEBHOOKS_LISTEN) take events in, admin (DECAMP_ADMIN_LISTEN) has the page, \
+the API and the metrics. Off loopback, admin needs a certificate and a token. On SIGTERM it takes no new work, lets what is in hand go \
+at a decision, hands its messages back and is gone within 10 s; another replica, or the next sweep, goes on.";
+
+/// Serve: events and queues in, departures walked out, a page and an API to see them.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// A TOML file with settings by the names of their variables; the environment goes before it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check the settings and end
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) async fn serve(arguments: Arguments) -> Result<u8> {
+    let settings = match &arguments.config {
+        Some(file) => Settings::from_file_and_environment(file)?,
+        None => Settings::from_environment()?,
+    };
+    logging::begin(&settings.logging, LogLevel::Info);
+    let doubts = settings.serve.check()?;
+    for warning in settings.warnings.iter().chain(&doubts) {
+        warn!("{warning}");
+    }
+    if arguments.check {
+        say("the settings make sense");
+        return Ok(0);
+    }
+    let mut signals = Signals::new()?;
+    let aws = Aws::load(&settings.aws, None).await;
+    match aws.region() {
+        Some(region) if settings.allowed.region(region) => {}
+        Some(region) => bail!("DECAMP_REGIONS does not allow the Region {region}; add it, or set AWS_REGION"),
+        None => bail!("no AWS Region is known; set AWS_REGION, or AWS_PROFILE to a profile with a region"),
+    }
+    let live = Live::new(&settings, &aws).context("connect")?;
+    let ready = |Addresses { webhooks, admin }: Addresses| {
+        say(format!("webhooks on {webhooks}, admin on {admin}"));
+    };
+    let stop = async {
+        signals.next().await;
+    };
+    serve_until(settings, live, ready, stop).await?;
+    Ok(0)
+}

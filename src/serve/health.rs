@@ -1,0 +1,66 @@
+//! Whether this replica can take work, and what it last could not see.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use serde::Serialize;
+
+use super::Service;
+use super::departures::lock;
+
+/// What was seen of the systems, by name, at the last sweep.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    seen: Mutex<BTreeMap<&'static str, Seen>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    /// Whether it was ever seen.
+    ever: bool,
+    now: Result<(), String>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Ill {
+    /// Which part.
+    pub(super) what: &'static str,
+    /// Why.
+    pub(super) why: String,
+}
+
+impl Health {
+    /// Notes how a system was seen.
+    pub(super) fn saw(&self, system: &'static str, how: Result<(), String>) {
+        let mut seen = lock(&self.seen);
+        let ever = how.is_ok() || seen.get(system).is_some_and(|seen| seen.ever);
+        seen.insert(system, Seen { ever, now: how });
+    }
+
+    /// Why no work can be taken: nothing else takes a replica out of service. An outage elsewhere does not, because an event that
+    /// comes meanwhile is kept alive here as well as anywhere.
+    pub(super) fn not_ready(service: &Service) -> Vec<Ill> {
+        let mut ills = Vec::new();
+        if *service.stopping.borrow() {
+            ills.push(Ill { what: "this replica", why: "it was told to stop".to_owned() });
+        }
+        if service.departures.is_full() {
+            ills.push(Ill { what: "departures", why: "as many are in hand as may be".to_owned() });
+        }
+        let system = "Auto Scaling";
+        match lock(&service.health.seen).get(system) {
+            Some(Seen { ever: true, .. }) => {}
+            Some(Seen { now: Err(why), .. }) => ills.push(Ill { what: system, why: why.clone() }),
+            Some(_) | None => ills.push(Ill { what: system, why: "it has not been seen yet".to_owned() }),
+        }
+        ills
+    }
+
+    /// What could not be seen at the last sweep.
+    pub(super) fn unseen(&self) -> Vec<Ill> {
+        let seen = lock(&self.seen);
+        let ills = seen.iter().filter_map(|(what, how)| Some(Ill { what, why: how.now.as_ref().err()?.clone() }));
+        ills.collect()
+    }
+}

@@ -1,0 +1,57 @@
+//! The two listeners: webhooks take events in and nothing else, admin shows what is so (D22).
+
+mod admin;
+mod body;
+mod door;
+mod events;
+mod guard;
+mod page;
+mod problem;
+mod sns;
+mod sources;
+mod stream;
+mod tls;
+mod webhooks;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use futures_util::future::join;
+use tokio::net::TcpListener;
+
+use self::door::Door;
+use super::Service;
+
+/// The two listeners of a service.
+pub(super) struct Doors {
+    webhooks: Door,
+    admin: Door,
+}
+
+impl Doors {
+    /// Makes both; connections wait until they are served.
+    ///
+    /// # Errors
+    ///
+    /// A certificate or key cannot be used.
+    pub(super) fn open(service: &Arc<Service>, webhooks: TcpListener, admin: TcpListener) -> Result<Self> {
+        let serve = &service.settings.serve;
+        let token = guard::Keys::new(&serve.admin_token, &service.live);
+        let events = guard::before(
+            events::router(service).merge(sns::router(service)?).merge(webhooks::router(service)),
+            service,
+            "webhooks",
+            None,
+        );
+        let shows = guard::before(admin::router(service), service, "admin", Some(token));
+        Ok(Self {
+            webhooks: Door::new("webhooks", webhooks, events, serve.webhooks.tls.as_ref(), service)?,
+            admin: Door::new("admin", admin, shows, serve.admin.tls.as_ref(), service)?,
+        })
+    }
+
+    /// Serves until the service stops, then finishes what is being answered.
+    pub(super) async fn serve(self) {
+        join(self.webhooks.serve(), self.admin.serve()).await;
+    }
+}

@@ -1,0 +1,176 @@
+//! One listener: connections are bounded in number, in time and by peer, and each ends in order when the service stops.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, rt};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::ServiceExt as _;
+
+use super::tls::Certificate;
+use crate::serve::Service;
+
+/// Connections at once.
+const MOST_CONNECTIONS: usize = 1_024;
+/// Of them from one peer: a flood from one leaves room for others.
+const MOST_FROM_ONE: usize = 256;
+/// A request's head has to be there by then, also the next one on an idle connection.
+const HEAD: Duration = Duration::from_secs(5);
+/// A TLS handshake has to be done by then.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// The largest head of a request.
+const LARGEST_HEAD: usize = 32 * 1024;
+/// The most headers of a request.
+const MOST_HEADERS: usize = 64;
+/// When the service stops, what is being answered has so long.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// One listener.
+pub(super) struct Door {
+    listener: TcpListener,
+    router: Router,
+    certificate: Option<Arc<Certificate>>,
+    service: Arc<Service>,
+    name: &'static str,
+}
+
+/// Open connections by peer.
+type Open = Rc<RefCell<HashMap<IpAddr, usize>>>;
+
+/// A place among the open connections, given back when it is dropped.
+struct Place(Open, IpAddr);
+
+impl Place {
+    fn take(open: &Open, peer: IpAddr) -> Option<Self> {
+        let mut counts = open.borrow_mut();
+        let all: usize = counts.values().sum();
+        let ours = counts.entry(peer).or_default();
+        if MOST_CONNECTIONS <= all || MOST_FROM_ONE <= *ours {
+            return None;
+        }
+        *ours += 1;
+        Some(Self(Rc::clone(open), peer))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.0.borrow_mut();
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
+    }
+}
+
+impl Door {
+    /// Makes a listener; nothing is accepted yet.
+    ///
+    /// # Errors
+    ///
+    /// The certificate or its key cannot be used.
+    pub(super) fn new(
+        name: &'static str,
+        listener: TcpListener,
+        router: Router,
+        tls: Option<&(PathBuf, PathBuf)>,
+        service: &Arc<Service>,
+    ) -> Result<Self> {
+        let certificate = tls.map(|(certificate, key)| Certificate::read(certificate, key)).transpose()?;
+        Ok(Self { listener, router, certificate, service: Arc::clone(service), name })
+    }
+
+    /// Serves until the service stops.
+    pub(super) async fn serve(self) {
+        let mut stopping = self.service.stopping.subscribe();
+        let open: Open = Rc::default();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stop| *stop) => break,
+                Some(_) = connections.join_next() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, SocketAddr::V4(peer))) => self.take(stream, IpAddr::V4(*peer.ip()), &open, &mut connections),
+                    Ok((stream, SocketAddr::V6(peer))) => self.take(stream, peer.ip().to_canonical(), &open, &mut connections),
+                    // Out of file descriptors, or a client that left at once: the next one may fare better.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                },
+            }
+        }
+        drop(self.listener);
+        let rest = async { while connections.join_next().await.is_some() {} };
+        // Whoever is slower than that is cut off with the process.
+        timeout(LAST_ANSWERS, rest).await.ok();
+    }
+
+    fn take(&self, stream: TcpStream, peer: IpAddr, open: &Open, connections: &mut JoinSet<()>) {
+        let Some(place) = Place::take(open, peer) else {
+            tracing::debug!(listener = self.name, %peer, "a connection was closed: too many are open");
+            return;
+        };
+        stream.set_nodelay(true).ok();
+        let router = self.router.clone();
+        let stopping = self.service.stopping.clone();
+        let certificate = self.certificate.clone();
+        connections.spawn_local(async move {
+            let _place = place;
+            match certificate {
+                None => converse(TokioIo::new(stream), peer, router, &stopping).await,
+                Some(certificate) => {
+                    if let Ok(Ok(secure)) = timeout(HANDSHAKE, certificate.accept(stream)).await {
+                        converse(TokioIo::new(secure), peer, router, &stopping).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn converse<S>(stream: TokioIo<S>, peer: IpAddr, router: Router, stopping: &tokio::sync::watch::Sender<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    TokioIo<S>: rt::Read + rt::Write,
+{
+    let respond = service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        router.oneshot(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(LARGEST_HEAD)
+        .max_headers(MOST_HEADERS)
+        .serve_connection(stream, respond);
+    let mut connection = std::pin::pin!(connection);
+    let mut stop = stopping.subscribe();
+    tokio::select! {
+        // How a connection ended is for its client to say.
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await.ok();
+}

@@ -1,0 +1,251 @@
+//! The page: what is leaving now and what it waits for, what is over, drawn on the server; a small script draws it again when told.
+
+pub(super) mod session;
+
+use std::fmt::{self, Display, Write as _};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Form, State};
+use axum::http::header;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::get;
+use serde::Deserialize;
+
+use super::guard::Keys;
+use super::problem::Problem;
+use crate::serve::Service;
+use crate::serve::health::Health;
+use crate::serve::view::{Times, View};
+use crate::time::{Time, plain};
+use crate::world::World;
+
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/page.js");
+/// How many past departures the page shows; the API has all that are kept.
+const PAST_SHOWN: usize = 50;
+/// A reason that lasts longer than this is shown as a block.
+const LONG: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// What the page needs.
+struct Page {
+    service: Arc<Service>,
+    token: Arc<Keys>,
+}
+
+/// The page, its parts, and the way in.
+pub(super) fn router(service: &Arc<Service>) -> Router {
+    let token = Keys::new(&service.settings.serve.admin_token, &service.live);
+    let page = Arc::new(Page { service: Arc::clone(service), token });
+    Router::new()
+        .route("/", get(whole))
+        .route("/live", get(live))
+        .route("/login", get(login).post(log_in))
+        .route("/style.css", get(|| async { ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE) }))
+        .route("/page.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT) }))
+        .with_state(page)
+}
+
+async fn whole(State(page): State<Arc<Page>>) -> Html<String> {
+    let body =
+        format!("<main id=\"live\" aria-live=\"polite\">{}</main><script src=\"/page.js\" defer></script>", drawn(&page.service));
+    Html(document("decamp", &body))
+}
+
+async fn live(State(page): State<Arc<Page>>) -> Html<String> {
+    Html(drawn(&page.service))
+}
+
+async fn login() -> Html<String> {
+    let form = "<main><h1>decamp</h1><form method=\"post\" action=\"/login\"><label for=\"token\">Admin token</label> \
+                <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required autofocus> \
+                <button>Open</button></form></main>";
+    Html(document("decamp: log in", form))
+}
+
+#[derive(Deserialize)]
+struct Given {
+    token: String,
+}
+
+async fn log_in(
+    State(page): State<Arc<Page>>,
+    given: Result<Form<Given>, axum::extract::rejection::FormRejection>,
+) -> Result<Response, Problem> {
+    let Form(Given { token }) = given.map_err(|_| Problem::unauthorized())?;
+    let token = token.trim();
+    if page.token.place(token).await.is_none() {
+        return Err(Problem::unauthorized());
+    }
+    let cookie = session::cookie(token, page.service.live.now());
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
+}
+
+fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><link rel=\"stylesheet\" href=\"/style.css\">\
+         <noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript></head><body>{body}</body></html>"
+    )
+}
+
+/// Text from the cluster, which may hold anything.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for letter in self.0.chars() {
+            match letter {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What changes.
+fn drawn(service: &Service) -> String {
+    let now = service.live.now();
+    let (under_way, past) = service.departures.shown();
+    let mut ills = Health::not_ready(service);
+    ills.extend(service.health.unseen());
+    let mut html = String::from("<h1>decamp</h1>");
+    for ill in ills {
+        html.push_str(&format!("<p class=\"ill\" role=\"alert\"><b>{}</b>: {}</p>", Escaped(ill.what), Escaped(&ill.why)));
+    }
+    html.push_str(&format!("<h2>Leaving now ({})</h2>", under_way.len()));
+    if under_way.is_empty() {
+        html.push_str("<p class=\"empty\">No instance is on its way out.</p>");
+    }
+    under_way.iter().for_each(|view| html.push_str(&card(view, now)));
+    html.push_str("<h2>Over</h2><p class=\"note\">Departures that this replica saw end since it started.</p>");
+    if past.is_empty() {
+        html.push_str("<p class=\"empty\">None yet.</p>");
+    } else {
+        html.push_str(
+            "<table><thead><tr><th>instance</th><th>group</th><th>outcome</th><th>took</th><th>ended</th></tr></thead><tbody>",
+        );
+        past.iter().take(PAST_SHOWN).for_each(|view| html.push_str(&row(view)));
+        html.push_str("</tbody></table>");
+    }
+    html.push_str(&format!("<p class=\"note\">As of {now}.</p>"));
+    html
+}
+
+/// One departure under way.
+fn card(view: &View, now: Time) -> String {
+    let waited = now.since(view.since);
+    let blocked = view.action == "wait" && LONG <= waited;
+    let mut html = format!(
+        "<article class=\"{}\"><h3>{} <small>{}</small></h3><p><b>{}</b>: {}, because {}</p>",
+        if blocked { "blocked" } else { "moving" },
+        Escaped(&view.instance),
+        Escaped(&view.group),
+        view.phase,
+        Escaped(&view.title),
+        Escaped(&view.because),
+    );
+    if blocked {
+        html.push_str(&format!("<p class=\"ill\">That has been so for {}.</p>", plain(waited)));
+    }
+    if !view.walked_here {
+        html.push_str("<p class=\"note\">Another replica seems to walk it; this one saw it in its last sweep.</p>");
+    }
+    if let Some(times) = &view.budget {
+        html.push_str(&time_left(times, now));
+    }
+    if !view.timeline.is_empty() {
+        html.push_str("<details><summary>Written</summary><ol>");
+        for moment in &view.timeline {
+            let refused = moment.refused.as_ref().map(|why| format!(" did not succeed: {why}")).unwrap_or_default();
+            html.push_str(&format!("<li><time>{}</time> {}{}</li>", moment.at, Escaped(&moment.what), Escaped(&refused)));
+        }
+        html.push_str("</ol></details>");
+    }
+    if !view.evidence.is_empty() {
+        html.push_str("<details><summary>Seen</summary><ul>");
+        for evidence in &view.evidence {
+            let at = evidence.at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+            html.push_str(&format!("<li><time>{at}</time> {}</li>", Escaped(&evidence.what)));
+        }
+        html.push_str("</ul></details>");
+    }
+    html.push_str("</article>");
+    html
+}
+
+/// How much of its time is used.
+fn time_left(times: &Times, now: Time) -> String {
+    let (whole, used) = (times.end.since(times.began), now.since(times.began));
+    let assumed = if times.began_is_known { "" } else { " (assumed)" };
+    format!(
+        "<p><progress max=\"{}\" value=\"{}\"></progress> {} since it entered its hook{assumed}, {} left</p>",
+        whole.as_secs().max(1),
+        used.as_secs().min(whole.as_secs()),
+        plain(used),
+        plain(times.end.since(now)),
+    )
+}
+
+/// One departure that is over.
+fn row(view: &View) -> String {
+    let (word, meaning, at) = match &view.outcome {
+        Some(ended) => (ended.word, ended.meaning.as_str(), Some(ended.at)),
+        None => ("observed", "nothing was written", None),
+    };
+    let began = view.budget.as_ref().map_or(view.taken_up, |times| times.began);
+    format!(
+        "<tr class=\"{word}\"><td>{}</td><td>{}</td><td title=\"{}\">{word}</td><td>{}</td><td>{}</td></tr>",
+        Escaped(&view.instance),
+        Escaped(&view.group),
+        Escaped(meaning),
+        at.map_or_else(String::new, |at| plain(at.since(began))),
+        at.map_or_else(String::new, |at| at.to_string()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{Cause, Departure, LifecycleAction};
+    use crate::ids::InstanceId;
+    use crate::serve::view::{Ended, Evidence, Moment};
+
+    const EVIL: &str = "<script>alert('1')</script>&\"";
+
+    fn evil() -> View {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: EVIL.into(), cause };
+        let mut view = View::begin(&departure, "event", Time(0));
+        view.title = EVIL.to_owned();
+        view.because = EVIL.to_owned();
+        view.timeline = vec![Moment { at: Time(0), what: EVIL.to_owned(), refused: Some(EVIL.to_owned()) }];
+        view.evidence = vec![Evidence { at: None, what: EVIL.to_owned() }];
+        view
+    }
+
+    #[test]
+    fn nothing_from_the_cluster_becomes_markup() {
+        let mut view = evil();
+        let drawn = card(&view, Time(0));
+        assert_eq!(drawn.matches("&lt;script&gt;").count(), 6, "{drawn}");
+        view.outcome = Some(Ended { at: Time(0), word: "departed", meaning: EVIL.to_owned() });
+        let row = row(&view);
+        for html in [drawn, row] {
+            assert!(!html.contains("<script") && !html.contains("alert('"), "{html}");
+        }
+    }
+
+    #[test]
+    fn a_wait_that_lasts_is_shown_as_a_block() {
+        let mut view = evil();
+        view.action = "wait";
+        assert!(!card(&view, Time(119_000)).contains("class=\"blocked\""));
+        assert!(card(&view, Time(120_000)).contains("class=\"blocked\""));
+    }
+}

@@ -1,0 +1,124 @@
+//! `POST /v1/sns`: what SNS delivers over HTTP, each message believed by its signature alone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use rustls::pki_types::TrustAnchor;
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use super::problem::Problem;
+use super::{body, events};
+use crate::live::tls;
+use crate::serve::Service;
+use crate::serve::departures::lock;
+use crate::serve::taking::take;
+use crate::serve::verify::sns::{Claim, Doubt, Kind, LARGEST_CERTIFICATE, read, verify};
+use crate::settings::{Mode, Tls};
+use crate::world::World;
+
+/// Certificates that are kept: SNS has a few a Region at a time.
+const MOST_CERTIFICATES: usize = 16;
+/// Certificates that are fetched at once: a flood of forged messages fetches no faster.
+const MOST_FETCHES: usize = 2;
+
+/// What is needed to believe SNS.
+struct Topics {
+    service: Arc<Service>,
+    anchors: Vec<TrustAnchor<'static>>,
+    /// Files that verified a message, by topic and name.
+    certificates: Mutex<HashMap<(Arc<str>, String), Arc<Vec<u8>>>>,
+    fetches: Semaphore,
+}
+
+/// The route.
+///
+/// # Errors
+///
+/// The authorities that are to be believed cannot be read.
+pub(super) fn router(service: &Arc<Service>) -> Result<Router> {
+    let serve = &service.settings.serve;
+    let anchors = if serve.topics.is_empty() {
+        Vec::new()
+    } else {
+        let believed = Tls { ca: serve.sns_ca.clone(), ..Tls::default() };
+        tls::roots(&believed).context("read who signs SNS's certificate (DECAMP_SNS_CACERT)")?.roots
+    };
+    let (certificates, fetches) = (Mutex::default(), Semaphore::new(MOST_FETCHES));
+    let topics = Topics { service: Arc::clone(service), anchors, certificates, fetches };
+    Ok(Router::new().route("/v1/sns", post(sns)).with_state(Arc::new(topics)))
+}
+
+async fn sns(State(topics): State<Arc<Topics>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let service = &topics.service;
+    let serve = &service.settings.serve;
+    let body = body::read(&headers, body).await?;
+    let header = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let now = service.live.now();
+    let claim = read(&header, &body, &serve.topics, serve.signature_1, now).map_err(doubt)?;
+    topics.believe(&claim).await?;
+    match &claim.kind {
+        Kind::Notification => events::answer(service, &take(service, claim.message.as_bytes(), "topic")),
+        Kind::Confirmation { token } => topics.confirm(&claim, token).await,
+        Kind::Unsubscribed => {
+            warn!(topic = &*claim.topic, "the subscription was ended by somebody");
+            Ok(StatusCode::OK.into_response())
+        }
+    }
+}
+
+/// Says what was doubted, to whoever reads the log and to nobody else.
+fn doubt(doubt: Doubt) -> Problem {
+    warn!(event = "sns", "a message was not believed: {doubt}");
+    Problem::not_believed()
+}
+
+impl Topics {
+    /// Verifies the signature, by a certificate that is kept or fetched from SNS.
+    async fn believe(&self, claim: &Claim) -> Result<(), Problem> {
+        let now = self.service.live.now();
+        let name = (Arc::clone(&claim.topic), claim.certificate.clone());
+        let kept = lock(&self.certificates).get(&name).cloned();
+        if let Some(kept) = kept {
+            return verify(claim, &kept, &self.anchors, now).map_err(doubt);
+        }
+        let Ok(_turn) = self.fetches.acquire().await else { return Err(Problem::cannot_verify()) };
+        let fetched = self.service.live.signed().fetch_certificate(&claim.topic, &claim.certificate, LARGEST_CERTIFICATE).await;
+        let fetched = fetched.map_err(|refusal| {
+            warn!(event = "sns", why = %refusal, "SNS's certificate was not fetched: {refusal}");
+            Problem::cannot_verify()
+        })?;
+        verify(claim, &fetched, &self.anchors, now).map_err(doubt)?;
+        let mut kept = lock(&self.certificates);
+        if MOST_CERTIFICATES <= kept.len() {
+            kept.clear();
+        }
+        kept.insert(name, Arc::new(fetched));
+        Ok(())
+    }
+
+    /// Agrees to a subscription of a topic of ours, by a call; the address in the message is never visited.
+    async fn confirm(&self, claim: &Claim, token: &str) -> Result<Response, Problem> {
+        if self.service.settings.mode == Mode::Observe {
+            info!(topic = &*claim.topic, "observed: a subscription would have been confirmed");
+            return Ok(StatusCode::OK.into_response());
+        }
+        match self.service.live.signed().confirm_subscription(&claim.topic, token).await {
+            Ok(()) => {
+                info!(topic = &*claim.topic, "the subscription was confirmed");
+                Ok(StatusCode::OK.into_response())
+            }
+            Err(refusal) => {
+                warn!(topic = &*claim.topic, why = %refusal, "the subscription was not confirmed: {refusal}");
+                Err(Problem::cannot_verify())
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What is counted, in Prometheus's conventions.
+
+use std::time::Duration;
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
+};
+
+use super::Service;
+use crate::decide::System;
+
+/// Seconds of a departure: from a calm one without load balancers to the longest hook.
+const DEPARTURE_SECONDS: &[f64] = &[5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0];
+/// Seconds that decamp itself added.
+const OWN_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+/// Writes of a departure.
+const STEPS: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 50.0, 100.0];
+/// Seconds of a request.
+const REQUEST_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+/// All counters of one service.
+pub(super) struct Numbers {
+    registry: Registry,
+    departures: IntCounterVec,
+    departure_seconds: Histogram,
+    above_floor: Histogram,
+    deregistered: Histogram,
+    steps: Histogram,
+    failures: IntCounterVec,
+    events: IntCounterVec,
+    rejected: IntCounterVec,
+    requests: IntCounterVec,
+    request_seconds: Histogram,
+    sweeps: IntCounter,
+    in_hand: IntGauge,
+    waiting: IntGauge,
+    retained: IntGauge,
+    calls: IntCounterVec,
+    started: Gauge,
+}
+
+impl Numbers {
+    /// Zeros.
+    pub(super) fn new(began: f64) -> Self {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let made = IntCounterVec::new(Opts::new(name, help), labels).expect("the name is one of Prometheus's");
+            keep(&registry, made)
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            keep(&registry, Histogram::with_opts(options).expect("the name is one of Prometheus's"))
+        };
+        let gauge = |name: &str, help: &str| keep(&registry, IntGauge::new(name, help).expect("the name is one of Prometheus's"));
+        let numbers = Self {
+            departures: counters(
+                "decamp_departures_total",
+                "Departures that ended here, by group and outcome.",
+                &["group", "outcome"],
+            ),
+            departure_seconds: histogram(
+                "decamp_departure_seconds",
+                "From the entry into the hook to the end of the departure.",
+                DEPARTURE_SECONDS,
+            ),
+            above_floor: histogram(
+                "decamp_departure_above_floor_seconds",
+                "What of a departure was neither the load balancers' delay nor the stopping of allocations.",
+                OWN_SECONDS,
+            ),
+            deregistered: histogram(
+                "decamp_event_to_deregistered_seconds",
+                "From the entry into the hook to the first accepted deregistration.",
+                OWN_SECONDS,
+            ),
+            steps: histogram("decamp_departure_steps", "Accepted writes of a departure.", STEPS),
+            failures: counters(
+                "decamp_failures_total",
+                "Writes that did not succeed and rows of looks that saw nothing, by system.",
+                &["system"],
+            ),
+            events: counters(
+                "decamp_events_total",
+                "Things that were told, by the way they came in and by kind.",
+                &["way", "kind"],
+            ),
+            rejected: counters("decamp_events_rejected_total", "Things told that can never be acted on, by why.", &["why"]),
+            requests: counters(
+                "decamp_http_requests_total",
+                "HTTP requests, by listener, route and status.",
+                &["listener", "route", "status"],
+            ),
+            request_seconds: histogram(
+                "decamp_http_request_seconds",
+                "How long an HTTP request took to be answered.",
+                REQUEST_SECONDS,
+            ),
+            sweeps: keep(
+                &registry,
+                IntCounter::new("decamp_sweeps_total", "Sweeps that saw all groups.").expect("the name is one of Prometheus's"),
+            ),
+            in_hand: gauge("decamp_departures_in_hand", "Departures that this replica walks now."),
+            waiting: gauge("decamp_instances_waiting", "Instances that the last sweep found in a terminating hook."),
+            retained: gauge("decamp_instances_retained", "Instances that the last sweep found retained: kept, and billed."),
+            calls: counters("decamp_aws_calls_total", "Calls of AWS, every attempt counted, by operation.", &["operation"]),
+            started: keep(
+                &registry,
+                Gauge::new("decamp_start_time_seconds", "When this replica started, in seconds since 1970.")
+                    .expect("the name is one of Prometheus's"),
+            ),
+            registry: registry.clone(),
+        };
+        numbers.started.set(began);
+        numbers
+    }
+
+    pub(super) fn departed(&self, group: &str, outcome: &str, steps: u32) {
+        self.departures.with_label_values(&[group, outcome]).inc();
+        self.steps.observe(f64::from(steps));
+    }
+
+    pub(super) fn took(&self, whole: Duration, above_floor: Option<Duration>) {
+        self.departure_seconds.observe(whole.as_secs_f64());
+        if let Some(above) = above_floor {
+            self.above_floor.observe(above.as_secs_f64());
+        }
+    }
+
+    pub(super) fn deregistered(&self, after: Duration) {
+        self.deregistered.observe(after.as_secs_f64());
+    }
+
+    pub(super) fn failed(&self, system: System) {
+        let word = match system {
+            System::AutoScaling => "auto-scaling",
+            System::LoadBalancers => "load-balancers",
+            System::Nomad => "nomad",
+            System::Consul => "consul",
+        };
+        self.failures.with_label_values(&[word]).inc();
+    }
+
+    pub(super) fn told(&self, way: &str, kind: &str) {
+        self.events.with_label_values(&[way, kind]).inc();
+    }
+
+    pub(super) fn rejected(&self, why: &str) {
+        self.rejected.with_label_values(&[why]).inc();
+    }
+
+    /// `route` is a route of ours, never a path that somebody sent.
+    pub(super) fn requested(&self, listener: &str, route: &str, status: u16, took: Duration) {
+        let status = status.to_string();
+        self.requests.with_label_values(&[listener, route, status.as_str()]).inc();
+        self.request_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn swept(&self, waiting: usize, retained: usize) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.waiting.set(number(waiting));
+        self.retained.set(number(retained));
+        self.sweeps.inc();
+    }
+
+    /// All of it, as Prometheus reads it.
+    pub(super) fn text(&self, service: &Service) -> String {
+        self.in_hand.set(i64::try_from(service.departures.count()).unwrap_or(i64::MAX));
+        for (operation, count) in service.live.calls().each() {
+            let counter = self.calls.with_label_values(&[operation]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        // Writing into memory does not fail, and what is registered can be encoded.
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}
+
+fn keep<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    registry.register(Box::new(collector.clone())).expect("each name is registered once");
+    collector
+}

@@ -1,0 +1,114 @@
+//! The sweep: whatever waits is looked after on a timer, whether or not its event ever came, and whoever had it in hand before.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::Service;
+use super::departures::{Done, Entry, TakenUp};
+use super::taking::take_up;
+use super::view::View;
+use super::walking::{Pace, Walked, walk};
+use crate::decide::{Cause, Departure, Lifecycle, LifecycleAction, NomadSight, Unseen};
+use crate::ids::InstanceId;
+use crate::live::Leaving;
+use crate::world::World;
+
+/// After so many sweeps that found nothing due, an instance is taken up all the same: nobody may be at it, and some waits need a
+/// worker that remembers.
+const PATIENCE: u32 = 5;
+/// What Nomad may take to say what our token sees.
+const SIGHT: Duration = Duration::from_secs(10);
+
+/// Sweeps until the service stops.
+pub(super) async fn sweeping(service: &Service) {
+    let mut timer = interval(service.settings.serve.sweep_every);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut idle = HashMap::new();
+    let mut stopping = service.stopping.subscribe();
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            _ = timer.tick() => {}
+            () = service.sweep_now.notified() => {}
+        }
+        sweep(service, &mut idle).await;
+    }
+}
+
+/// One look, heartbeat and step for everything that waits and is not in hand here.
+///
+/// Where that found something to write, nobody was at it, and this replica takes it up. Where nothing was due, another replica
+/// may have it in hand: it is left to that one, and shown.
+async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, u32>) {
+    let (leaving, ()) = tokio::join!(leaving(service), see_nomad(service));
+    let leaving = match leaving {
+        Ok(leaving) => leaving,
+        Err(unseen) => {
+            service.health.saw("Auto Scaling", Err(unseen.to_string()));
+            warn!(event = "sweep", why = %unseen, "Auto Scaling cannot be seen: {unseen}");
+            return;
+        }
+    };
+    service.health.saw("Auto Scaling", Ok(()));
+    let count = |wanted: &Lifecycle| leaving.iter().filter(|one| one.lifecycle == *wanted).count();
+    let (waiting, retained) = (count(&Lifecycle::Waiting), count(&Lifecycle::Retained));
+    let ours = leaving.iter().filter(|one| one.lifecycle == Lifecycle::Waiting && !service.departures.has(one.instance));
+    let entries: Vec<Arc<Entry>> = ours
+        .map(|one| {
+            let cause = Cause::Lifecycle(LifecycleAction::default());
+            let departure = Departure { instance: one.instance, asg: Arc::clone(&one.asg), cause };
+            let view = View { walked_here: false, ..View::begin(&departure, "sweep", service.live.now()) };
+            Entry::new(departure, view)
+        })
+        .collect();
+    let walked = join_all(entries.iter().map(|entry| walk(service, entry, Pace::OnePass))).await;
+    let mut elsewhere = Vec::new();
+    let before = std::mem::take(idle);
+    for (entry, Walked { done, wrote }) in entries.iter().zip(walked) {
+        let instance = entry.departure.instance;
+        let sweeps = before.get(&instance).copied().unwrap_or(0) + 1;
+        if done == Done::Over {
+            service.departures.remember(entry);
+            continue;
+        }
+        if wrote || PATIENCE <= sweeps {
+            match take_up(service, entry.departure.clone(), "sweep") {
+                TakenUp::InHand(_) => continue,
+                TakenUp::Full | TakenUp::Stopping => {}
+            }
+        }
+        idle.insert(instance, sweeps);
+        elsewhere.push((instance, entry.shown()));
+    }
+    service.departures.see_elsewhere(elsewhere);
+    service.numbers.swept(waiting, retained);
+    info!(event = "sweep", waiting, retained, "swept: {waiting} waiting, {retained} retained");
+}
+
+/// Every instance of the allowed groups that is on its way out.
+async fn leaving(service: &Service) -> Result<Vec<Leaving>, Unseen> {
+    let allowed = &service.settings.allowed;
+    // A name with a star cannot be asked for: then all groups are, and the others are left out.
+    let named = allowed.groups.iter().all(|group| !group.ends_with('*'));
+    let asked: &[Arc<str>] = if named { &allowed.groups } else { &[] };
+    let mut leaving = service.live.auto_scaling().leaving(asked).await?;
+    leaving.retain(|one| allowed.group(&one.asg));
+    Ok(leaving)
+}
+
+/// Notes whether Nomad answers, and whether our token sees enough.
+async fn see_nomad(service: &Service) {
+    let sight = tokio::time::timeout(SIGHT, service.live.nomad().sight()).await;
+    let seen = match sight {
+        Ok(Ok(NomadSight::Full)) => Ok(()),
+        Ok(Ok(NomadSight::Short(missing))) => Err(format!("the token cannot see enough: {missing}")),
+        Ok(Err(unseen)) => Err(unseen.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    };
+    service.health.saw("Nomad", seen);
+}

@@ -1,0 +1,135 @@
+//! What was told becomes departures in hand, from whichever way it came in.
+
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::Service;
+use super::departures::{Entry, TakenUp};
+use super::view::View;
+use crate::decide::{Cause, Departure};
+use crate::events::{Record, Rejection, Told, read};
+use crate::ids::InstanceId;
+use crate::time::Time;
+use crate::world::World;
+
+/// What became of all that one message or request told.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// The departures that it told of, in hand.
+    pub(super) entries: Vec<Arc<Entry>>,
+    /// How many things it told that were taken in.
+    pub(super) accepted: u32,
+    /// How many things there was nothing to do about.
+    pub(super) ignored: u32,
+    /// What can never be acted on.
+    pub(super) rejected: Vec<Rejection>,
+    /// Why some of it has to be told again.
+    pub(super) again: Option<Again>,
+}
+
+/// Why something has to be told again, later or to another replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// As many departures are in hand as may be.
+    Full,
+    /// This replica was told to stop.
+    Stopping,
+}
+
+/// A spot interruption whose group is not known yet: the event does not say, Auto Scaling does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Interruption {
+    pub(super) instance: InstanceId,
+    pub(super) at: Time,
+}
+
+/// Takes in what `event` tells.
+pub(super) fn take(service: &Service, event: &[u8], told_by: &'static str) -> Taken {
+    let settings = &service.settings;
+    let mut taken = Taken::default();
+    for Record { message, told } in read(event, &settings.allowed, &settings.policy.hooks) {
+        let message = message.as_ref().map(|message| &*message.id);
+        match told {
+            Ok(told) => {
+                service.numbers.told(told_by, told.word());
+                take_one(service, told, told_by, message, &mut taken);
+            }
+            Err(rejection) => {
+                reject(service, message, &rejection);
+                taken.rejected.push(rejection);
+            }
+        }
+    }
+    taken
+}
+
+fn take_one(service: &Service, told: Told, told_by: &'static str, message: Option<&str>, taken: &mut Taken) {
+    match told {
+        Told::Departure(departure) => match take_up(service, departure, told_by) {
+            TakenUp::InHand(entry) => {
+                taken.accepted += 1;
+                taken.entries.push(entry);
+            }
+            TakenUp::Full => taken.again = Some(Again::Full),
+            TakenUp::Stopping => taken.again = Some(Again::Stopping),
+        },
+        Told::Interruption { instance, at } => match service.interruptions.try_send(Interruption { instance, at }) {
+            Ok(()) => taken.accepted += 1,
+            Err(_) => taken.again = Some(Again::Full),
+        },
+        Told::Sweep => {
+            service.sweep_now.notify_one();
+            taken.accepted += 1;
+        }
+        Told::Rebalance { instance } => {
+            taken.ignored += 1;
+            warn!(message.id = message, instance.id = %instance, event = "rebalance", "EC2 may soon take the instance back");
+        }
+        Told::ScheduledChange { instances } => {
+            taken.ignored += 1;
+            for instance in instances {
+                warn!(message.id = message, instance.id = %instance, event = "scheduled-change", "AWS means to change what the instance runs on");
+            }
+        }
+        told @ (Told::Arrival { .. } | Told::Test | Told::Informational(_)) => {
+            taken.ignored += 1;
+            info!(message.id = message, event = told.word(), "nothing to do");
+        }
+    }
+}
+
+/// Takes up one departure.
+pub(super) fn take_up(service: &Service, departure: Departure, told_by: &'static str) -> TakenUp {
+    let view = View::begin(&departure, told_by, service.live.now());
+    service.departures.take_up(departure, || view)
+}
+
+fn reject(service: &Service, message: Option<&str>, rejection: &Rejection) {
+    if rejection.is_everyday() {
+        info!(message.id = message, event = rejection.word(), "left alone: {rejection}");
+        return;
+    }
+    service.numbers.rejected(rejection.word());
+    error!(message.id = message, event = rejection.word(), "rejected: {rejection}");
+}
+
+/// Takes a spot instance out if it is one of ours.
+pub(super) async fn interrupted(service: &Service, Interruption { instance, at }: Interruption) {
+    if at <= service.live.now() {
+        info!(instance.id = %instance, event = "interruption", "EC2 has taken the instance back already");
+        return;
+    }
+    match service.live.auto_scaling().instance(instance).await {
+        Ok(Some(listed)) if service.settings.allowed.group(&listed.asg) => {
+            let departure = Departure { instance, asg: listed.asg, cause: Cause::Interruption { at } };
+            if !matches!(take_up(service, departure, "event"), TakenUp::InHand(_)) {
+                error!(instance.id = %instance, event = "interruption", "not taken up: as many departures are in hand as may be");
+            }
+        }
+        Ok(_) => info!(instance.id = %instance, event = "interruption", "EC2 takes back an instance that is in no group of ours"),
+        Err(unseen) => {
+            warn!(instance.id = %instance, event = "interruption", why = %unseen, "Auto Scaling cannot be seen: {unseen}");
+        }
+    }
+}

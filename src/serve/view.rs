@@ -1,0 +1,193 @@
+//! What is shown of a departure: how far it is, what it waits for and why, the time it has, what was written and what was seen.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::decide::{Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Refusal, Snapshot};
+use crate::telling;
+use crate::time::Time;
+
+/// The most moments that are kept of one departure: heartbeats of 48 hours stay below it.
+const MOST_MOMENTS: usize = 1_000;
+
+/// One departure as it is shown.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct View {
+    /// The instance's id.
+    pub(super) instance: String,
+    /// Its Auto Scaling group.
+    pub(super) group: Arc<str>,
+    /// Who told of it: `event`, `queue`, `sweep`.
+    pub(super) told_by: &'static str,
+    /// Whether this replica walks it; else a sweep saw that it waits, and that nothing was due.
+    pub(super) walked_here: bool,
+    /// When it was taken up here.
+    pub(super) taken_up: Time,
+    /// How far it is.
+    pub(super) phase: &'static str,
+    /// What was decided last: the word, and in words.
+    pub(super) action: &'static str,
+    /// The same in words.
+    pub(super) title: String,
+    /// Why: the word.
+    pub(super) reason: &'static str,
+    /// The same in words.
+    pub(super) because: String,
+    /// Since when that has been the reason.
+    pub(super) since: Time,
+    /// The time that it has.
+    pub(super) budget: Option<Times>,
+    /// What was written, in order.
+    pub(super) timeline: Vec<Moment>,
+    /// What the last looks showed.
+    pub(super) evidence: Vec<Evidence>,
+    /// How it ended.
+    pub(super) outcome: Option<Ended>,
+}
+
+/// Points in time of a departure.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Times {
+    /// When the instance entered its hook.
+    pub(super) began: Time,
+    /// Whether that is known, or assumed.
+    pub(super) began_is_known: bool,
+    /// When a drain's deadline tells everything to stop.
+    pub(super) drain_until: Time,
+    /// When decamp ends it by itself.
+    pub(super) end: Time,
+    /// When its hook ends.
+    pub(super) hook_ends: Time,
+}
+
+/// One write.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Moment {
+    /// When it was answered.
+    pub(super) at: Time,
+    /// What it was.
+    pub(super) what: String,
+    /// Why it did not succeed.
+    pub(super) refused: Option<String>,
+}
+
+/// What one part showed.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Evidence {
+    /// When; `None`: it could not be seen.
+    pub(super) at: Option<Time>,
+    /// What.
+    pub(super) what: String,
+}
+
+/// How a departure ended.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Ended {
+    /// When.
+    pub(super) at: Time,
+    /// The outcome's word.
+    pub(super) word: &'static str,
+    /// What it means.
+    pub(super) meaning: String,
+}
+
+impl View {
+    /// A departure of which nothing is known yet.
+    pub(super) fn begin(departure: &Departure, told_by: &'static str, now: Time) -> Self {
+        Self {
+            instance: departure.instance.to_string(),
+            group: Arc::clone(&departure.asg),
+            told_by,
+            walked_here: true,
+            taken_up: now,
+            phase: "not begun",
+            action: "look",
+            title: "look".to_owned(),
+            reason: "must-look",
+            because: "it is not known yet".to_owned(),
+            since: now,
+            budget: None,
+            timeline: Vec::new(),
+            evidence: Vec::new(),
+            outcome: None,
+        }
+    }
+
+    /// A decision was made.
+    pub(super) fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, policy: &Policy, now: Time) {
+        let budget = Budget::of(departure, seen, policy);
+        self.action = telling::kind(&decision.action);
+        self.title = telling::title(&decision.action, now);
+        if self.reason != decision.reason.word() {
+            self.since = now;
+        }
+        self.reason = decision.reason.word();
+        self.because = telling::because(decision, seen);
+        self.phase = telling::phase(seen);
+        self.budget = Some(Times {
+            began: budget.began,
+            began_is_known: budget.began_is_known,
+            drain_until: budget.until,
+            end: budget.end,
+            hook_ends: match departure.cause {
+                Cause::Lifecycle(_) => budget.hook_ends,
+                Cause::Interruption { at } => at,
+            },
+        });
+        self.evidence = evidence(seen);
+    }
+
+    /// A write was answered.
+    pub(super) fn wrote(&mut self, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
+        if self.timeline.len() == MOST_MOMENTS {
+            self.timeline.remove(0);
+        }
+        let refused = answer.as_ref().err().map(ToString::to_string);
+        self.timeline.push(Moment { at: now, what: telling::effect_title(effect), refused });
+    }
+
+    /// It is over.
+    pub(super) fn ended(&mut self, outcome: &Outcome, because: String, now: Time) {
+        self.phase = "over";
+        self.because = because;
+        let meaning = match outcome {
+            Outcome::Refused { why } => format!("{}: {why}", outcome.meaning()),
+            other => other.meaning().to_owned(),
+        };
+        self.outcome = Some(Ended { at: now, word: outcome.word(), meaning });
+    }
+}
+
+/// What the looks of this run showed last, a line a part.
+fn evidence(seen: &Snapshot) -> Vec<Evidence> {
+    let mut all = Vec::new();
+    for balancer in &seen.balancers {
+        let name = balancer.arn.name();
+        let what = match (balancer.sight.last(), balancer.deregistered) {
+            (None, _) => format!("target group {name} could not be seen"),
+            (Some(group), _) if group.targets.is_none() => format!("target group {name} does not exist"),
+            (Some(_), Some(at)) => format!("target group {name}: deregistered at {at}"),
+            (Some(_), None) => format!("target group {name} was seen"),
+        };
+        all.push(Evidence { at: balancer.sight.at(), what });
+    }
+    if let Some(nomad) = seen.nomad.last() {
+        let known = &seen.history.known;
+        let over = known.iter().filter(|known| known.over).count();
+        let what = match nomad.nodes.first() {
+            None => "no Nomad node is the instance".to_owned(),
+            Some(node) => format!("node {}: {over} of {} allocations over", node.name, known.len()),
+        };
+        all.push(Evidence { at: seen.nomad.at(), what });
+    }
+    for (name, sight) in [("Consul", &seen.consul), ("Nomad's own discovery", &seen.nomad_services)] {
+        if let Some(registered) = sight.last() {
+            all.push(Evidence { at: sight.at(), what: format!("{name} lists {} of its services", registered.services.len()) });
+        }
+    }
+    if let Some(at) = seen.history.completed {
+        all.push(Evidence { at: Some(at), what: "the completion of the lifecycle action was accepted".to_owned() });
+    }
+    all
+}

@@ -1,0 +1,139 @@
+//! One departure walked by the same loop as everywhere, with what is shown of it and counted of it kept up to date.
+
+use tracing::info;
+
+use super::Service;
+use super::departures::{Done, Entry, lock};
+use super::gentle::Gentle;
+use crate::decide::{Budget, Cause, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
+use crate::run::{Ending, How, Manner, Tell, run};
+use crate::settings::Mode;
+use crate::telling::{Telling, above_the_floor};
+use crate::time::Time;
+use crate::world::World;
+
+/// How far a departure is walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// To its end, or to the word to stop.
+    Whole,
+    /// Until there is something to wait for.
+    OnePass,
+}
+
+/// What a walk came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Walked {
+    pub(super) done: Done,
+    /// Whether anything was written beside heartbeats: then nobody else was at it.
+    pub(super) wrote: bool,
+}
+
+/// Walks a departure.
+pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked {
+    let policy = &service.settings.policy;
+    let departure = &entry.departure;
+    let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, blind: None };
+    let world = Gentle::new(&service.live);
+    let observe = service.settings.mode == Mode::Observe;
+    let manner = Manner { stop_at: None, observe, never_wait: pace == Pace::OnePass };
+    let stop = match pace {
+        Pace::Whole => entry.stop.subscribe(),
+        Pace::OnePass => service.stopping.subscribe(),
+    };
+    let ending = tokio::select! {
+        // First, so that what was just answered is still told.
+        biased;
+        ending = run(&world, departure, policy, manner, &mut watching) => Some(ending),
+        () = world.left(stop) => None,
+    };
+    let done = match ending {
+        None => {
+            info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "let go", "let go at a decision, for whoever goes on");
+            Done::LetGo
+        }
+        Some(Ending { how: How::HandedBack, .. }) => Done::LetGo,
+        Some(Ending { how: How::Observed(decision), .. }) => {
+            info!(
+                instance.id = %departure.instance,
+                asg.name = &*departure.asg,
+                reason = decision.reason.word(),
+                "observed: this write was next and was not made"
+            );
+            Done::Over
+        }
+        Some(Ending { how: How::Ended(outcome, reason), seen }) => {
+            ended(&watching, &outcome, &reason, &seen);
+            Done::Over
+        }
+    };
+    Walked { done, wrote: watching.wrote }
+}
+
+/// Says and counts how a departure ended.
+fn ended(watching: &Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Snapshot) {
+    let Watching { service, entry, log, .. } = watching;
+    let (departure, policy) = (&entry.departure, &service.settings.policy);
+    let now = service.live.now();
+    let budget = Budget::of(departure, seen, policy);
+    let took = now.since(budget.began);
+    service.numbers.departed(&departure.asg, outcome.word(), log.steps);
+    // Only of a departure by a hook that was seen to be waited in can be said how long it took.
+    if matches!(departure.cause, Cause::Lifecycle(_)) && seen.history.heartbeat.is_some() {
+        service.numbers.took(took, above_the_floor(departure, seen, policy, now));
+        let deregistered = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).min();
+        if let Some(at) = deregistered.filter(|_| budget.began_is_known) {
+            service.numbers.deregistered(at.since(budget.began));
+        }
+    }
+    lock(&entry.view).ended(outcome, reason.to_string(), now);
+    info!(
+        instance.id = %departure.instance,
+        asg.name = &*departure.asg,
+        outcome = outcome.word(),
+        reason = reason.word(),
+        steps = log.steps,
+        after_s = took.as_secs(),
+        "{}: {}, because {reason}",
+        outcome.word(),
+        outcome.meaning()
+    );
+}
+
+/// Who is told by the loop: the log, the view and the counters.
+struct Watching<'a> {
+    service: &'a Service,
+    entry: &'a Entry,
+    log: Telling<'a>,
+    wrote: bool,
+    /// What could not be seen at the last decision, so that a row of failures counts once.
+    blind: Option<System>,
+}
+
+impl Tell for Watching<'_> {
+    fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
+        self.log.decided(departure, decision, seen, now);
+        let blind = if let Reason::CannotSee(system) = decision.reason { Some(system) } else { None };
+        if let Some(system) = blind.filter(|system| self.blind != Some(*system)) {
+            self.service.numbers.failed(system);
+        }
+        self.blind = blind;
+        lock(&self.entry.view).decided(departure, decision, seen, &self.service.settings.policy, now);
+        self.service.departures.tell();
+    }
+
+    fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
+        self.log.wrote(departure, effect, answer, now);
+        let system = match effect {
+            Effect::Heartbeat(_) | Effect::Complete { .. } => System::AutoScaling,
+            Effect::Deregister { .. } => System::LoadBalancers,
+            Effect::MakeIneligible(_) | Effect::Drain { .. } => System::Nomad,
+        };
+        self.wrote |= !matches!(effect, Effect::Heartbeat(_));
+        if answer.is_err() {
+            self.service.numbers.failed(system);
+        }
+        lock(&self.entry.view).wrote(effect, answer, now);
+        self.service.departures.tell();
+    }
+}

@@ -1,0 +1,149 @@
+//! Whole departures: an event, a message or only the sweep in, the instance out, and no request failed.
+
+use std::time::Duration;
+
+use decamp::sim::sandbox::{CONSUL_TOKEN, NOMAD_TOKEN, Options, serve};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::replica::{KEY, QUEUE, Replica, machine_is_off, queue, quick, requests, terminate};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_comes_in_and_the_instance_goes_without_a_failed_request() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let instance = sandbox.instances[0];
+    let id = instance.to_string();
+    let mut replica = Replica::start(&sandbox, &[]).await;
+    assert!(replica.text("/").await.contains("No instance is on its way out"));
+    let mut stream = replica.get("/v1/stream").await;
+
+    let event = terminate(&sandbox, instance).await;
+    let sent = Instant::now();
+    let answer = replica.send(&event).await;
+    assert_eq!(answer.status(), 202);
+    assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
+    assert_eq!(answer.json::<Value>().await.expect("JSON"), json!({ "accepted": 1, "ignored": 0, "rejected": 0 }));
+    // Told again, and in an array: it is in hand already.
+    assert_eq!(replica.send(&json!([event, event])).await.status(), 202);
+    let shown = replica.json(&format!("/v1/departures/{id}")).await;
+    assert_eq!((shown["instance"].as_str(), shown["group"].as_str()), (Some(&*id), Some("web")), "{shown:#}");
+    assert_eq!(replica.json("/v1/departures").await["departures"].as_array().map(Vec::len), Some(1));
+    assert!(replica.text("/").await.contains(&id));
+
+    assert!(machine_is_off(&sandbox, instance).await, "{}", replica.printed());
+    let (sent, failures) = requests(&sandbox);
+    assert_eq!(failures, Value::Array(vec![]), "{}", replica.printed());
+    assert!(200 <= sent, "only {sent} requests were sent, so nothing was proved");
+    let past = replica.past().await;
+    assert_eq!((past["instance"].as_str(), past["outcome"]["word"].as_str()), (Some(&*id), Some("departed")), "{past:#}");
+    assert_eq!(replica.json("/v1/departures").await["departures"], json!([]));
+    assert!(past["timeline"].as_array().is_some_and(|moments| 4 <= moments.len()), "{past:#}");
+    let metrics = replica.text("/metrics").await;
+    for row in [
+        "decamp_departures_total{group=\"web\",outcome=\"departed\"} 1",
+        "decamp_departures_in_hand 0",
+        "decamp_departure_seconds_count 1",
+        "decamp_event_to_deregistered_seconds_count 1",
+        "decamp_aws_calls_total{operation=\"CompleteLifecycleAction\"} 1",
+    ] {
+        assert!(metrics.lines().any(|line| line == row), "{row} is not in\n{metrics}");
+    }
+    let mut streamed = String::new();
+    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(Duration::from_millis(500), stream.chunk()).await {
+        streamed.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    assert!(streamed.contains("event: departures") && streamed.contains(&id), "{streamed}");
+    drop(stream);
+
+    let page = replica.text("/").await;
+    let departures = replica.text("/v1/departures").await;
+    assert_eq!(replica.stop().await.code(), Some(0), "{}", replica.printed());
+    let token = event["detail"]["LifecycleActionToken"].as_str().expect("a token");
+    for output in [replica.printed(), page, departures, metrics, streamed] {
+        for secret in [KEY, NOMAD_TOKEN, CONSUL_TOKEN, token] {
+            assert!(!output.contains(secret), "a secret was told: {output}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_replica_lets_go_the_other_takes_up_from_the_queue() {
+    // Four seconds of delay: the first replica is told to stop in the middle of it.
+    let sandbox = serve(&Options { delay: Duration::from_secs(5), ..quick() }).await.expect("loopback is there");
+    sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default();
+    let instance = sandbox.instances[0];
+    let queue = queue();
+    let settings = [("DECAMP_QUEUES", &*queue), ("DECAMP_SWEEP", "10m")];
+    let mut first = Replica::start(&sandbox, &settings).await;
+    let event = terminate(&sandbox, instance).await;
+    sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default().send(&event.to_string());
+    let path = format!("/v1/departures/{instance}");
+    let begun = Instant::now();
+    while first.json(&path).await["timeline"].as_array().is_none_or(|moments| moments.len() < 2) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", first.printed());
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mut second = Replica::start(&sandbox, &settings).await;
+    let told = Instant::now();
+    assert_eq!(first.stop().await.code(), Some(0), "{}", first.printed());
+    assert!(told.elapsed() < Duration::from_secs(10));
+    assert!(first.printed().contains("let go at a decision"), "{}", first.printed());
+
+    assert!(machine_is_off(&sandbox, instance).await, "{}", second.printed());
+    let (sent, failures) = requests(&sandbox);
+    assert_eq!(failures, Value::Array(vec![]), "{}\n{}", first.printed(), second.printed());
+    assert!(200 <= sent, "only {sent} requests were sent, so nothing was proved");
+    let past = second.past().await;
+    assert_eq!(past["outcome"]["word"], "departed", "{past:#}\n{}", second.printed());
+    assert_eq!(past["told_by"], "queue");
+    sleep(Duration::from_millis(500)).await;
+    assert!(sandbox.shared.stores().queues[QUEUE].is_empty(), "the message was not deleted");
+    assert_eq!(second.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_told_of_is_found_by_the_sweep() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let instance = sandbox.instances[1];
+    let mut replica = Replica::start(&sandbox, &[("DECAMP_SWEEP", "1s")]).await;
+    terminate(&sandbox, instance).await;
+    assert!(machine_is_off(&sandbox, instance).await, "{}", replica.printed());
+    let (_, failures) = requests(&sandbox);
+    assert_eq!(failures, Value::Array(vec![]), "{}", replica.printed());
+    let past = replica.past().await;
+    assert_eq!((past["told_by"].as_str(), past["outcome"]["word"].as_str()), (Some("sweep"), Some("departed")), "{past:#}");
+    assert_eq!(replica.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_means_nothing_is_said_once_and_deleted() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default().send("{\"canary\":1}");
+    let replica = Replica::start(&sandbox, &[("DECAMP_QUEUES", &queue())]).await;
+    let begun = Instant::now();
+    while !sandbox.shared.stores().queues[QUEUE].is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{}", replica.printed());
+        sleep(Duration::from_millis(50)).await;
+    }
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(replica.printed().matches("rejected: ").count(), 1, "{}", replica.printed());
+    assert!(!replica.printed().contains("canary\""), "what was rejected is not repeated: {}", replica.printed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_observer_decides_and_writes_nothing() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let instance = sandbox.instances[0];
+    let replica = Replica::start(&sandbox, &[("DECAMP_MODE", "observe")]).await;
+    let event = terminate(&sandbox, instance).await;
+    assert_eq!(replica.send(&event).await.status(), 202);
+    let begun = Instant::now();
+    while !replica.printed().contains("observed: this write was next") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{}", replica.printed());
+        sleep(Duration::from_millis(50)).await;
+    }
+    let metrics = replica.text("/metrics").await;
+    for write in ["CompleteLifecycleAction", "DeregisterTargets", "RecordLifecycleActionHeartbeat"] {
+        assert!(!metrics.contains(write), "{write} was called");
+    }
+}

@@ -1,0 +1,199 @@
+//! The two listeners under bad input: everything is answered with a problem document, nothing is let in that should not be.
+
+use std::time::Duration;
+
+use decamp::sim::sandbox::serve;
+use reqwest::Response;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::replica::{KEY, Replica, quick, terminate};
+
+/// Asserts that this is a problem document of a kind.
+async fn problem(answer: Response, status: u16, kind: &str) -> Value {
+    assert_eq!(answer.status(), status, "{kind}");
+    assert_eq!(answer.headers()["content-type"], "application/problem+json", "{kind}");
+    assert!(answer.headers().contains_key("x-request-id"), "{kind}");
+    let body: Value = answer.json().await.expect("JSON");
+    assert_eq!(body["type"], format!("urn:decamp:problem:{kind}"));
+    assert_eq!(body["status"], status);
+    assert!(body["title"].is_string() && body["detail"].as_str().is_some_and(|detail| detail.ends_with('.')), "{body}");
+    body
+}
+
+/// Writes bytes on a connection and reads all that comes back.
+async fn raw(address: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address.trim_start_matches("http://")).await.expect("it listens");
+    // It may close before all is written.
+    stream.write_all(bytes).await.ok();
+    let mut answer = Vec::new();
+    timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("it answers or closes").ok();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_requests_are_answered_with_problem_documents() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let replica = Replica::start(&sandbox, &[]).await;
+    let (client, url) = (&replica.client, format!("{}/v1/events", replica.webhooks));
+    let post = |key: &str, body: String| client.post(&url).header("x-api-key", key.to_owned()).body(body).send();
+
+    problem(client.post(&url).body("{}").send().await.expect("an answer"), 401, "unauthorized").await;
+    problem(post("another-key-0123456789", "{}".to_owned()).await.expect("an answer"), 401, "unauthorized").await;
+    problem(client.post(&url).basic_auth("me", Some("wrong")).send().await.expect("an answer"), 401, "unauthorized").await;
+    let basic =
+        client.post(&url).basic_auth("anybody", Some(KEY)).body("{\"decamp\":\"sweep\"}").send().await.expect("an answer");
+    assert_eq!(basic.status(), 202, "the key is the password");
+    problem(client.get(&url).send().await.expect("an answer"), 405, "method-not-allowed").await;
+    for path in ["/", "/v1/departures", "/metrics", "/v1/nothing", "/readyz"] {
+        let answer = client.get(format!("{}{path}", replica.webhooks)).send().await.expect("an answer");
+        problem(answer, 404, "not-found").await;
+    }
+    for body in ["", "{", "[]", "hello", "{\"canary\":\"x\"}", "[[[[[[[[{}]]]]]]]]", "\u{0}", "{\"detail-type\":1}"] {
+        let told = problem(post(KEY, body.to_owned()).await.expect("an answer"), 400, "bad-event").await;
+        assert!(!told.to_string().contains("canary"), "{told}");
+    }
+    problem(post(KEY, "x".repeat(256 * 1024 + 1)).await.expect("an answer"), 413, "too-large").await;
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(post(KEY, deep).await.expect("an answer").status(), 400);
+    problem(replica.get("/v1/departures/i-1%22%20or%20true").await, 400, "bad-instance").await;
+    problem(replica.get("/v1/departures/i-0123456789abcdef0").await, 404, "no-such-departure").await;
+    problem(replica.get("/v1/events").await, 404, "not-found").await;
+
+    let elsewhere = client.get(format!("{}/v1/departures", replica.admin)).header("host", "evil.example").send();
+    problem(elsewhere.await.expect("an answer"), 421, "wrong-host").await;
+    let elsewhere = client.post(&url).header("host", "evil.example").header("x-api-key", KEY).send();
+    problem(elsewhere.await.expect("an answer"), 421, "wrong-host").await;
+    assert_eq!(replica.get("/healthz").await.status(), 200, "it lives on");
+    assert!(!replica.printed().contains("panicked"), "{}", replica.printed());
+    assert!(!replica.printed().contains(KEY));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_http_or_comes_too_slowly_is_cut_off() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let replica = Replica::start(&sandbox, &[]).await;
+    let nonsense = raw(&replica.webhooks, b"\x16\x03\x01\x02\x00 nonsense\r\n\r\n").await;
+    assert!(nonsense.is_empty() || nonsense.starts_with("HTTP/1.1 400"), "{nonsense}");
+    let many: String = (0..200).map(|number| format!("x-{number}: y\r\n")).collect();
+    let many = raw(&replica.webhooks, format!("POST /v1/events HTTP/1.1\r\nhost: localhost\r\n{many}\r\n").as_bytes()).await;
+    assert!(many.is_empty() || many.starts_with("HTTP/1.1 4"), "{many}");
+    let began = Instant::now();
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\n";
+    let slow_head = raw(&replica.webhooks, head.as_bytes());
+    let body = format!("{head}x-api-key: {KEY}\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{{");
+    let slow_body = raw(&replica.webhooks, body.as_bytes());
+    let (slow_head, slow_body) = tokio::join!(slow_head, slow_body);
+    assert!(slow_head.is_empty() || slow_head.starts_with("HTTP/1.1 408"), "{slow_head}");
+    assert!(slow_body.starts_with("HTTP/1.1 408") && slow_body.contains("urn:decamp:problem:too-slow"), "{slow_body}");
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    assert_eq!(replica.get("/healthz").await.status(), 200, "it lives on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_a_replica_takes_on_is_sent_back() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let replica = Replica::start(&sandbox, &[("DECAMP_MOST_DEPARTURES", "1"), ("DECAMP_SWEEP", "10m")]).await;
+    let one = terminate(&sandbox, sandbox.instances[0]).await;
+    let other = terminate(&sandbox, sandbox.instances[1]).await;
+    assert_eq!(replica.send(&one).await.status(), 202);
+    let refused = replica.send(&other).await;
+    assert!(refused.headers().contains_key("retry-after"));
+    problem(refused, 503, "full").await;
+    assert_eq!(replica.send(&one).await.status(), 202, "what is in hand is in hand");
+    let told = problem(replica.get("/readyz").await, 503, "not-ready").await;
+    assert_eq!(told["not_ready"][0]["what"], "departures", "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_floods_waits_and_the_others_are_served() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let replica = Replica::start(&sandbox, &[("DECAMP_SOURCE_RATE", "20")]).await;
+    let url = format!("{}/v1/events", replica.webhooks);
+    let mut refused = 0;
+    for _ in 0..60 {
+        let answer = replica.client.post(&url).header("x-api-key", "a-wrong-key-0123456789").body("{}").send().await;
+        let answer = answer.expect("an answer");
+        if answer.status() == 429 {
+            refused += 1;
+            problem(answer, 429, "too-many-requests").await;
+        }
+    }
+    assert!(10 < refused, "{refused}");
+    assert_eq!(replica.send(&json!({ "decamp": "sweep" })).await.status(), 202, "whoever has the key is another source");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_listener_opens_to_its_token_and_to_a_session() {
+    const TOKEN: &str = "canary-admin-token-0123456789";
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let replica = Replica::start(&sandbox, &[("DECAMP_ADMIN_TOKEN", TOKEN)]).await;
+    for path in ["/v1/departures", "/metrics", "/v1/stream", "/live", "/page.js", "/"] {
+        problem(replica.get(path).await, 401, "unauthorized").await;
+    }
+    let health = replica.text("/healthz").await + &replica.text("/readyz").await;
+    assert_eq!(health, "{\"status\":\"alive\"}{\"status\":\"ready\"}", "they name nothing");
+    let page = format!("{}/", replica.admin);
+    let bearer = replica.client.get(&page).bearer_auth(TOKEN).send().await.expect("an answer");
+    assert_eq!(bearer.status(), 200);
+    assert_eq!(bearer.headers()["x-content-type-options"], "nosniff");
+    assert!(bearer.headers()["content-security-policy"].to_str().is_ok_and(|csp| csp.starts_with("default-src 'self'")));
+    let wrong = replica.client.get(&page).bearer_auth("another-token-0123456789").send().await.expect("an answer");
+    problem(wrong, 401, "unauthorized").await;
+
+    let login = format!("{}/login", replica.admin);
+    let form = |token: &str| {
+        let request = replica.client.post(&login).header("content-type", "application/x-www-form-urlencoded");
+        request.body(format!("token={token}")).send()
+    };
+    problem(form("another-token-0123456789").await.expect("an answer"), 401, "unauthorized").await;
+    // The client follows the redirection to the page, and without the cookie that is closed.
+    let answer = raw(
+        &replica.admin,
+        format!(
+            "POST /login HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+             content-length: {}\r\n\r\ntoken={TOKEN}",
+            TOKEN.len() + 6
+        )
+        .as_bytes(),
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).and_then(|line| line.split(';').next());
+    let cookie = cookie.expect("a cookie");
+    assert!(answer.contains("HttpOnly; Secure; SameSite=Strict") && !cookie.contains(TOKEN));
+    let open = replica.client.get(&page).header("cookie", cookie).send().await.expect("an answer");
+    assert_eq!(open.status(), 200);
+    let forged = replica.client.get(&page).header("cookie", format!("{cookie}0")).send().await.expect("an answer");
+    problem(forged, 401, "unauthorized").await;
+    assert!(!replica.printed().contains("canary"), "{}", replica.printed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_webhook_makes_it_look_sooner_and_an_unsigned_one_is_the_same_as_none() {
+    // The published vector of GitHub.
+    const RIGHT: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = "DECAMP_SWEEP = \"10m\"\n[webhooks.deploy]\nscheme = \"github\"\naction = \"look\"\nsecret = \"It's a Secret to Everybody\"\n";
+    std::fs::write(file.path(), text).expect("it is ours");
+    let replica = Replica::start_with(&sandbox, &["--config", &file.path().display().to_string()], &[]).await;
+    let send = |name: &str, signature: &str, body: &'static str| {
+        let request = replica.client.post(format!("{}/v1/webhooks/{name}", replica.webhooks));
+        request.header("x-hub-signature-256", signature.to_owned()).body(body).send()
+    };
+    let before = replica.text("/metrics").await;
+    assert!(before.contains("decamp_sweeps_total 1\n"), "{before}");
+    let wrong = problem(send("deploy", RIGHT, "Hello, World").await.expect("an answer"), 401, "unauthorized").await;
+    let unknown = problem(send("other", RIGHT, "Hello, World!").await.expect("an answer"), 401, "unauthorized").await;
+    assert_eq!(wrong, unknown);
+    assert_eq!(send("deploy", RIGHT, "Hello, World!").await.expect("an answer").status(), 202);
+    let began = Instant::now();
+    while !replica.text("/metrics").await.contains("decamp_sweeps_total 2\n") {
+        assert!(began.elapsed() < Duration::from_secs(5), "it did not look sooner: {}", replica.printed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!replica.printed().contains("Secret to Everybody"));
+}

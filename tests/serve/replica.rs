@@ -1,0 +1,179 @@
+//! One replica of the service, started as a person starts it, before a sandbox.
+
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use decamp::ids::InstanceId;
+use decamp::sim::sandbox::{ACCOUNT, Options, REGION, Sandbox};
+use reqwest::{Client, Response};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+/// The key of `POST /v1/events`.
+pub(crate) const KEY: &str = "canary-events-key-0123456789";
+/// The queue that replicas share, and its name in the sandbox.
+pub(crate) const QUEUE: &str = "decamp-events";
+
+/// Delays of seconds, so that a whole departure takes some ten of them.
+pub(crate) fn quick() -> Options {
+    Options {
+        delay: Duration::from_secs(3),
+        lag: Duration::from_secs(1),
+        shutdown_delay: Duration::from_secs(3),
+        longest_request: Duration::from_millis(700),
+        heartbeat_timeout: Duration::from_secs(300),
+        replacements: false,
+        acls: true,
+        ..Options::default()
+    }
+}
+
+/// The ARN of the shared queue.
+pub(crate) fn queue() -> String {
+    format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{QUEUE}")
+}
+
+/// A running replica. It is killed when this is dropped.
+pub(crate) struct Replica {
+    child: Child,
+    pub(crate) webhooks: String,
+    pub(crate) admin: String,
+    pub(crate) client: Client,
+    printed: Arc<Mutex<String>>,
+}
+
+impl Replica {
+    /// Starts one with these settings beside those that point to the sandbox, and waits until it is ready.
+    pub(crate) async fn start(sandbox: &Sandbox, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(sandbox, &[], settings).await
+    }
+
+    /// The same with arguments.
+    pub(crate) async fn start_with(sandbox: &Sandbox, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_decamp"));
+        command.env_clear().arg("serve").args(arguments).envs(sandbox.variables());
+        command.env("DECAMP_GUARD_ALB", "2s").env("DECAMP_LONGEST_REQUEST", "1s").env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env("DECAMP_WEBHOOKS_LISTEN", "127.0.0.1:0").env("DECAMP_ADMIN_LISTEN", "127.0.0.1:0");
+        command.env("DECAMP_EVENTS_KEY", KEY).env("DECAMP_LOG_FORMAT", "json").envs(settings.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("the binary starts");
+        let printed = Arc::new(Mutex::new(String::new()));
+        gather(child.stderr.take().expect("it is piped"), &printed);
+        gather(child.stdout.take().expect("it is piped"), &printed);
+        let addresses = async {
+            loop {
+                let said = printed.lock().expect("nobody panicked").clone();
+                let line = said.lines().find_map(|line| line.strip_prefix("webhooks on "));
+                if let Some((webhooks, admin)) = line.and_then(|line| line.split_once(", admin on ")) {
+                    return (format!("http://{webhooks}"), format!("http://{admin}"));
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let Ok((webhooks, admin)) = timeout(Duration::from_secs(20), addresses).await else {
+            panic!("it does not begin: {}", printed.lock().expect("nobody panicked"));
+        };
+        let client = Client::new();
+        let replica = Self { child, webhooks, admin, client, printed };
+        let ready = async {
+            while replica.get("/readyz").await.status() != 200 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), ready).await.expect("it is ready some time");
+        replica
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.client.get(format!("{}{path}", self.admin)).send().await.expect("it answers")
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        self.get(path).await.json().await.expect("it is JSON")
+    }
+
+    pub(crate) async fn text(&self, path: &str) -> String {
+        self.get(path).await.text().await.expect("it is text")
+    }
+
+    /// Waits until a departure is over, and answers what is shown of the last one.
+    pub(crate) async fn past(&self) -> Value {
+        let over = async {
+            loop {
+                let past = self.json("/v1/departures").await["past"][0].clone();
+                if past.is_object() {
+                    return past;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        match timeout(Duration::from_secs(20), over).await {
+            Ok(past) => past,
+            Err(_) => panic!("nothing is over: {}", self.printed()),
+        }
+    }
+
+    /// Sends an event as EventBridge's API destination does.
+    pub(crate) async fn send(&self, event: &Value) -> Response {
+        let request = self.client.post(format!("{}/v1/events", self.webhooks)).header("x-api-key", KEY);
+        request.json(event).send().await.expect("it answers")
+    }
+
+    /// Tells it to stop, and waits until it is gone.
+    pub(crate) async fn stop(&mut self) -> ExitStatus {
+        let id = self.child.id().expect("it runs").to_string();
+        let killed = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill is there");
+        assert!(killed.success());
+        timeout(Duration::from_secs(10), self.child.wait()).await.expect("it is gone within 10 s").expect("it ended")
+    }
+
+    /// All that it printed so far.
+    pub(crate) fn printed(&self) -> String {
+        self.printed.lock().expect("nobody panicked").clone()
+    }
+}
+
+fn gather(from: impl AsyncRead + Unpin + Send + 'static, into: &Arc<Mutex<String>>) {
+    let into = Arc::clone(into);
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(from).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            into.lock().expect("nobody panicked").push_str(&format!("{line}\n"));
+        }
+    });
+}
+
+/// Begins a termination, waits until its hook has begun, and answers its event as EventBridge tells it.
+pub(crate) async fn terminate(sandbox: &Sandbox, instance: InstanceId) -> Value {
+    let begun = sandbox.shared.with(|stage| {
+        let (asg, elb) = stage.aws();
+        asg.terminate(instance, elb)
+    });
+    begun.expect("it is in service");
+    let mut changes = sandbox.shared.watch();
+    loop {
+        if let Some(event) = sandbox.shared.events().into_iter().find(|event| event.instance == instance) {
+            return event.event_bridge(REGION, ACCOUNT);
+        }
+        changes.changed().await.expect("the sandbox is there");
+    }
+}
+
+/// Waits until the machine of this instance is off, and everything that it held with it.
+pub(crate) async fn machine_is_off(sandbox: &Sandbox, instance: InstanceId) -> bool {
+    let off = async {
+        while sandbox.shared.look(|stage| stage.aws().0.instance(instance).is_some_and(|instance| instance.runs)) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(90), off).await.is_ok()
+}
+
+/// How many requests were sent, and those that failed.
+pub(crate) fn requests(sandbox: &Sandbox) -> (u64, Value) {
+    let more = sandbox.shared.look(|stage| stage.more());
+    (more["requests"]["sent"].as_u64().expect("a number"), more["requests"]["last_failures"].clone())
+}

@@ -1,0 +1,79 @@
+//! SNS over HTTP: a confirmation that is agreed to by a call, a signed notification that takes an instance out, forgeries that do not.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use decamp::sim::sandbox::{ACCOUNT, REGION, serve};
+use decamp::time::Time;
+use reqwest::Response;
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::{Value, json};
+
+use crate::replica::{Replica, machine_is_off, quick, requests, terminate};
+
+const FILE: &str = "SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
+
+fn topic() -> String {
+    format!("arn:aws:sns:{REGION}:{ACCOUNT}:decamp")
+}
+
+/// A message of SNS, signed over these of its fields.
+fn message(kind: &str, more: &[(&str, &str)], signed: &[&str]) -> Value {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later than 1970");
+    let mut body = json!({
+        "Type": kind, "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324", "TopicArn": topic(), "SignatureVersion": "2",
+        "Timestamp": (Time(0) + now).to_string(), "SigningCertURL": format!("https://sns.{REGION}.amazonaws.com/{FILE}"),
+    });
+    more.iter().for_each(|(name, value)| body[*name] = (*value).into());
+    let text: String = signed.iter().map(|name| format!("{name}\n{}\n", body[*name].as_str().expect("it is there"))).collect();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("sns/signer.key.pem")).expect("a key");
+    let PrivateKeyDer::Pkcs8(key) = key else { panic!("it is PKCS #8") };
+    let key = RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).expect("an RSA key");
+    let mut signature = vec![0; key.public().modulus_len()];
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).expect("it signs");
+    body["Signature"] = STANDARD.encode(signature).into();
+    body
+}
+
+async fn send(replica: &Replica, body: &Value) -> Response {
+    let kind = body["Type"].as_str().expect("a type");
+    let request = replica.client.post(format!("{}/v1/sns", replica.webhooks)).header("x-amz-sns-message-type", kind);
+    request.header("content-type", "text/plain; charset=UTF-8").body(body.to_string()).send().await.expect("it answers")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_is_subscribed_by_a_call_and_its_notification_takes_an_instance_out() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    sandbox.shared.stores().signing_certificate = Some(include_str!("sns/signer.pem").to_owned());
+    let root = format!("{}/tests/serve/sns/root.pem", env!("CARGO_MANIFEST_DIR"));
+    let replica = Replica::start(&sandbox, &[("DECAMP_SNS_TOPICS", &topic()), ("DECAMP_SNS_CACERT", &root)]).await;
+
+    let evil = "http://127.0.0.1:9/canary-visited";
+    let fields = [("Message", "You have chosen to subscribe"), ("SubscribeURL", evil), ("Token", "canary-token")];
+    let order = ["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"];
+    let confirmation = message("SubscriptionConfirmation", &fields, &order);
+    let mut forged = confirmation.clone();
+    forged["Token"] = "another-token".into();
+    assert_eq!(send(&replica, &forged).await.status(), 403);
+    assert!(sandbox.shared.stores().confirmations.is_empty());
+    assert_eq!(send(&replica, &confirmation).await.status(), 200, "{}", replica.printed());
+    assert_eq!(sandbox.shared.stores().confirmations, [(topic(), "canary-token".to_owned())]);
+
+    let instance = sandbox.instances[0];
+    let event = terminate(&sandbox, instance).await.to_string();
+    let order = ["Message", "MessageId", "Timestamp", "TopicArn", "Type"];
+    let notification = message("Notification", &[("Message", &event)], &order);
+    let mut forged = notification.clone();
+    forged["Message"] = format!("{event} ").into();
+    let answer = send(&replica, &forged).await;
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.json::<Value>().await.expect("JSON")["type"], "urn:decamp:problem:not-believed");
+    assert_eq!(replica.json("/v1/departures").await["departures"], json!([]), "a forgery was acted on");
+    assert_eq!(send(&replica, &notification).await.status(), 202, "{}", replica.printed());
+    assert!(machine_is_off(&sandbox, instance).await, "{}", replica.printed());
+    let (_, failures) = requests(&sandbox);
+    assert_eq!(failures, Value::Array(vec![]), "{}", replica.printed());
+    assert!(!replica.printed().contains("canary"), "{}", replica.printed());
+}
