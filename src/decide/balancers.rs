@@ -183,11 +183,10 @@ fn after_deregistration(
     state(Step::Satisfied, true)
 }
 
-/// Since when one of ours reads `draining` that was first seen so well after our own timer had run out.
+/// Since when one of ours has read `draining` that was first seen so well after our own timer had run out, if only until it left the list.
 fn draining_again_since(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup, release: Time) -> Option<Time> {
     let ours = |id: &TargetId, port: u16| {
-        let target = group.targets.iter().flat_map(|t| t.iter()).find(|t| t.id == *id && t.port == port);
-        target.is_some_and(|t| scope.is_ours(group, t))
+        scope.is_ours(group, &Target { id: id.clone(), port, zone: None, health: TargetHealth::Draining })
     };
     let rows = balancer.draining.iter().filter(|(id, port, since)| release + LAGS < *since && ours(id, *port));
     rows.map(|(_, _, since)| *since).max()

@@ -115,7 +115,7 @@ fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &N
         return match scope.seen.history.sent(node.id, Phase::Forced) {
             Some(sent) if sent.accepted => Step::Satisfied,
             _ if phase == Some(Phase::Forced) => Step::Satisfied,
-            Some(_) | None => drain.send(Phase::Forced, WholeSeconds::ONE, Reason::TimeIsShort),
+            Some(_) | None => drain.force(),
         };
     }
     if let Some(strategy) = &node.drain {
@@ -221,9 +221,21 @@ impl Sending<'_> {
         let left = self.until().since(self.now);
         if left < Duration::from_secs(1) && !self.scope.policy.never_force {
             // A drain that begins when there is no time left is a force, and is called one.
-            return self.send(Phase::Forced, WholeSeconds::ONE, Reason::TimeIsShort);
+            return self.force();
         }
         self.send(phase, WholeSeconds::at_most(left), reason)
+    }
+
+    /// Stops what is left, in time. What was registered again long after our last look is seen first; what cannot be seen holds up nothing.
+    fn force(&self) -> Step {
+        let recent = self.now - RECENT;
+        let old = super::balancers::seen_before(self.scope, if self.release <= self.now { recent.max(self.release) } else { recent });
+        let blind = super::balancers::blind_until(self.scope, &old).is_some();
+        if !old.is_empty() && !blind {
+            let part = Part::TargetGroups { groups: old, attributes_again: false };
+            return Step::Look(vec![part], Reason::MustConfirm);
+        }
+        self.send(Phase::Forced, WholeSeconds::ONE, Reason::TimeIsShort)
     }
 
     /// What is about to be concluded is looked at once more, all in one round: discovery; the load balancers, because what was

@@ -57,6 +57,8 @@ pub struct Oracle {
     pub purged: Option<Time>,
     /// When a worker first looked at Nomad with a token that sees.
     pub looked_at: Option<Time>,
+    /// When a worker first looked at the Auto Scaling group.
+    pub group_looked_at: Option<Time>,
     /// Since when the ingress has been deaf for the first time.
     pub deaf_since: Option<Time>,
     /// When decamp first told Nomad to stop something.
@@ -109,6 +111,8 @@ pub struct Oracle {
     landed: Option<Time>,
     job_purged: Option<Time>,
     held: bool,
+    agent_last_died: Option<Time>,
+    caught_up: Option<Time>,
     detached: Option<Time>,
 }
 
@@ -149,11 +153,15 @@ impl Oracle {
             }
             Hand::Register(_) => self.registered_again = Some(at),
             Hand::LandOn(_) => self.landed = self.landed.or(Some(at)),
+            Hand::Lag(false) => self.caught_up = Some(at),
             Hand::DeafIngress(true) => self.deaf_since = self.deaf_since.or(Some(at)),
             Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
             Hand::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
             Hand::RaiseDelay(..) => self.delay_raised = true,
-            Hand::KillAgent => self.agent_died = self.agent_died.or(Some(at)),
+            Hand::KillAgent => {
+                self.agent_died = self.agent_died.or(Some(at));
+                self.agent_last_died = Some(at);
+            }
             Hand::DeleteHook(_) => self.hook_deleted = self.hook_deleted.or(Some(at)),
             _ => {}
         }
