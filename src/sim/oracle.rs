@@ -318,6 +318,14 @@ impl Oracle {
         }
     }
 
+    /// D16: without a fault a departure costs no more calls of AWS than 5 for each target group, and 6.
+    pub fn thrifty(&mut self, at: Time, calls: Calls, groups: usize) {
+        let budget = 5 * u32::try_from(groups).unwrap_or(u32::MAX / 5) + 6;
+        if budget < calls.aws {
+            self.broke(at, "D16", format!("{} calls of AWS, {budget} are enough", calls.aws));
+        }
+    }
+
     /// It is over: L1, L2, S9.
     pub fn over(&mut self, at: Time, outcome: Option<&Outcome>, faultless: bool, heartbeat_timeout: Duration, weather: &Weather) {
         if outcome.is_none() {

@@ -141,6 +141,10 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         stage.oracle.steady(ended_at, stage.calls, ended_at.since(first_told.unwrap_or(BEGIN)), company_hired, allocations);
         let above = floor::above_floor(&stage, first_told.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
         stage.oracle.took(ended_at, ended_at.since(first_told.unwrap_or(BEGIN)), above, outcome.as_ref());
+        if faultless && !spot && matches!(driver, Driver::Decamp) {
+            let (calls, groups) = (stage.calls, stage.cast.fronts.len());
+            stage.oracle.thrifty(ended_at, calls, groups);
+        }
         stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &stage.weather);
     }
     let mut record = record.borrow_mut();

@@ -7,7 +7,7 @@ use decamp::decide::{
 use decamp::ids::{AllocationId, NodeId};
 
 use crate::asked::{drain, drained_nodes, effects, ended, only_waits, why, writes};
-use crate::facts::{API, BATCH, INGRESS, SHOP, allocation, attached, named, node, node_id, secs, task_group};
+use crate::facts::{API, BATCH, INGRESS, SHOP, allocation, node, node_id, secs, task_group};
 use crate::scene::{Scene, calm, calm_and_seen, deregistered, draining, over, released};
 
 #[test]
@@ -162,30 +162,6 @@ fn what_is_unfinished_is_forced_once_in_one_second() {
     scene.obey(&decision);
     scene.pass(2);
     assert!(!writes(&scene.next(), EffectKind::Drain), "once");
-}
-
-#[test]
-fn before_a_force_the_load_balancers_are_seen_once_more_if_that_was_long_ago_and_they_can_be_seen() {
-    for (seconds, sees, looks) in [(70, true, true), (30, true, false), (70, false, false)] {
-        let mut scene = draining(|_| ());
-        scene.allocations(|a| a.wanted = a.id == BATCH || a.id == API);
-        scene.now = scene.budget().force_at - secs(seconds);
-        let groups = vec![(attached(), true), (named(), false)];
-        scene.look(&Part::TargetGroups { groups: groups.clone(), attributes_again: false });
-        scene.look(&Part::Lifecycle);
-        scene.pass(seconds);
-        scene.look(&Part::Nomad);
-        if !sees {
-            scene.look_in_vain(&Part::TargetGroups { groups: groups.clone(), attributes_again: false });
-        }
-        let mut decision = scene.decide();
-        if matches!(effects(&decision), [Effect::Heartbeat(_)]) {
-            scene.obey(&decision);
-            decision = scene.decide();
-        }
-        let looked = matches!(&decision.action, Action::Look(parts) if parts.iter().any(|p| matches!(p, Part::TargetGroups { .. })));
-        assert_eq!((looked, writes(&decision, EffectKind::Drain)), (looks, !looks), "{seconds} {sees}: {decision:?}");
-    }
 }
 
 #[test]

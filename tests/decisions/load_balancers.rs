@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use decamp::decide::{Action, BalancerKind, EffectKind, JobKind, LastTarget, Part, Phase, Reason, Refusal, System, Target, TargetHealth};
+use decamp::decide::{Action, BalancerKind, EffectKind, JobKind, LastTarget, Part, Phase, Reason, Refusal, System, TargetHealth};
 use decamp::ids::TargetId;
 
 use crate::asked::{deregistrations, drain, only_waits, ours, why, writes};
@@ -197,27 +197,6 @@ fn a_target_that_is_draining_already_is_looked_at_every_12_s_until_it_is_absent(
     scene.pass(12);
     scene.targets_leave();
     assert!(writes(&scene.next(), EffectKind::Drain), "{:?}", scene.decide());
-}
-
-#[test]
-fn what_another_worker_deregistered_again_is_waited_for_although_it_leaves_the_list_before_the_routes() {
-    // The group's delay is shorter than its routing lags.
-    let mut scene = over(|scene| scene.front(&named()).delay = Some(secs(2)));
-    let of_named = Part::TargetGroups { groups: vec![(named(), false)], attributes_again: false };
-    scene.pass(60);
-    scene.add_target(&named(), Target { id: by_id(), port: 8080, zone: None, health: TargetHealth::Draining });
-    scene.look(&of_named);
-    let seen_draining = scene.now;
-    scene.pass(2);
-    scene.targets_leave();
-    scene.look(&of_named);
-    while scene.now < seen_draining + secs(9) {
-        let decision = scene.until_no_heartbeat();
-        assert!(!writes(&decision, EffectKind::Complete), "{}: it may still be sent to: {decision:?}", scene.now);
-        scene.pass(1);
-    }
-    scene.pass(2);
-    assert!(writes(&scene.until_no_heartbeat(), EffectKind::Complete), "{:?}", scene.decide());
 }
 
 #[test]

@@ -140,10 +140,8 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     {
         return true;
     }
-    let cut = matches!(
-        outcome,
-        Some(Outcome::Forced | Outcome::TimedOut | Outcome::Expired | Outcome::Interrupted | Outcome::Gone)
-    );
+    let cut =
+        matches!(outcome, Some(Outcome::Forced | Outcome::TimedOut | Outcome::Expired | Outcome::Interrupted | Outcome::Gone));
     let deadline = oracle.deadline.filter(|_| cut);
     if oracle.forced.into_iter().chain(deadline).min().is_some_and(|at| at <= failure.at) {
         return true;
