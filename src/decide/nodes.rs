@@ -217,8 +217,8 @@ impl Sending<'_> {
             }
         }
         let left = self.until().since(self.now);
-        if left < Duration::from_secs(1) && !self.scope.policy.never_force {
-            // A drain that begins when there is no time left is a force, and is called one.
+        if left < Duration::from_secs(2) && !self.scope.policy.never_force {
+            // In whole seconds no more than one: a drain that begins when there is no time left is a force, and is called one.
             return self.force();
         }
         self.send(phase, WholeSeconds::at_most(left), reason)

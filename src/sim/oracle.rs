@@ -110,6 +110,12 @@ pub struct Oracle {
     deadlines: Vec<(NodeId, Time)>,
     landed: Option<Time>,
     job_purged: Option<Time>,
+    /// How many workers there were.
+    pub workers: u64,
+    /// Which of them acts now.
+    pub actor: u64,
+    /// When a worker last deregistered a target, and which.
+    last_deregistered: Option<(Time, u64)>,
     held: bool,
     agent_last_died: Option<Time>,
     caught_up: Option<Time>,
@@ -222,6 +228,7 @@ impl Oracle {
                     self.broke(at, "S5", format!("{} in {} is not ours", foreign.id, group.name()));
                 }
                 self.first_deregistered.get_or_insert(at);
+                self.last_deregistered = Some((at, self.actor));
             }
             Effect::Drain { node, deadline, meta, .. } => {
                 self.own_node(at, *node, nomad, cast);
@@ -253,6 +260,7 @@ impl Oracle {
                 self.deadline = self.deadlines.iter().map(|(_, first)| *first).min();
                 // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
                 let exempt = raced
+                    || self.lagged(at, nomad)
                     || self.purged.is_some()
                     || self.operator_drained.is_some()
                     || meta.phase == Phase::Forced
@@ -281,6 +289,12 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    /// Whether a look right before may have been answered by a server that lags, or did until a moment ago.
+    fn lagged(&self, at: Time, nomad: &Nomad) -> bool {
+        let just_caught_up = self.caught_up.is_some_and(|caught_up| at.since(caught_up) < RACE);
+        just_caught_up || nomad.lags(crate::sim::nomad::Read::Stale)
     }
 
     /// Whether the delay that reads now may not be the one that the instance was deregistered with.

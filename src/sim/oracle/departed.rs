@@ -40,7 +40,11 @@ impl Oracle {
         for arn in &cast.fronts {
             let registered = balancers.listed_until(arn, cast.instance) == Some(Time::NEVER);
             let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(cast.instance));
-            let raced = self.registered_again.is_some_and(|again| at.since(again) < LOOK_AGE);
+            // What was registered again, and another worker took out a moment ago, is gone from every list.
+            let again = self.registered_again;
+            let others = self.last_deregistered.filter(|(when, who)| *who != self.actor && again < Some(*when));
+            let taken_out = others.map(|(when, _)| when).filter(|_| again.is_some());
+            let raced = again.max(taken_out).is_some_and(|again| at.since(again) < LOOK_AGE);
             if (registered || routed) && !raced && !self.delay_unknown() {
                 self.broke(at, "S3", format!("{} still routes to it", arn.name()));
             }

@@ -12,8 +12,6 @@ use crate::time::Time;
 
 /// An operator's drain that is younger than this may not have been seen.
 const UNSEEN: Duration = Duration::from_secs(10);
-/// How long before a write its last look may have been.
-const JUST_NOW: Duration = Duration::from_secs(2);
 /// How long a dead agent is waited for, at least (D5).
 const AGENT_DEAD_WAIT: Duration = Duration::from_mins(5);
 /// How much later than its entry an activity may have begun, and a worker's clock may be wrong before it hears a server.
@@ -50,10 +48,7 @@ impl Oracle {
                 });
                 let seen = self.operator_drained.is_some_and(|drained| drained + UNSEEN < at);
                 // A drain of one second is a force, whatever it calls itself.
-                // A look right before may have been answered by a server that lagged until a moment ago.
-                let just_caught_up = self.caught_up.is_some_and(|caught_up| at.since(caught_up) < JUST_NOW);
-                let unseen = just_caught_up || nomad.lags(crate::sim::nomad::Read::Stale);
-                if foreign && seen && !unseen && meta.phase != Phase::Forced {
+                if foreign && seen && !self.lagged(at, nomad) && meta.phase != Phase::Forced {
                     self.broke(at, "S4", "it replaced a drain that an operator had begun".to_owned());
                 }
                 let ends = auto_scaling.instance(cast.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());

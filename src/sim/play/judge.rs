@@ -55,7 +55,18 @@ pub(super) fn judge(stage: &mut Stage, faults: Faults, told: bool, outcome: Opti
             judged.example.get_or_insert_with(|| describe(stage, &failure));
         }
     }
+    judged.costly |= cut_short(stage, findings);
     judged
+}
+
+/// The findings that cost no request but work: what could not end before its deadline was told to stop. A bit each.
+fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
+    let is_cut = |finding: &Finding| {
+        let here = stage.nomad.allocations().iter().filter(|a| Some(a.node) == stage.cast.node && !a.wanted);
+        let titled = |group: crate::sim::nomad::GroupNumber| stage.nomad.groups()[group.index()].spec.group.title();
+        finding.loss == Loss::CutAtDeadline && here.into_iter().any(|a| titled(a.group) == *finding.object)
+    };
+    findings.iter().take(64).enumerate().filter(|(_, f)| is_cut(f)).fold(0, |bits, (place, _)| bits | 1 << place)
 }
 
 fn title(stage: &Stage, failure: &Failure) -> Option<String> {

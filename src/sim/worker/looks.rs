@@ -122,8 +122,10 @@ impl Worker<'_> {
         let mut set_aside = Vec::new();
         if nodes.iter().any(|n| n.status == NodeStatus::Ready) {
             nodes.retain(|n| {
-                // As the adapter does: what decamp drains stays in sight although its agent dies.
-                let keep = n.status != NodeStatus::Down || n.last_drain.as_ref().is_some_and(|drain| drain.meta.is_some());
+                // As the adapter does: what decamp drains, or saw before, stays in sight although its agent dies.
+                let drained_by_us = n.last_drain.as_ref().is_some_and(|drain| drain.meta.is_some());
+                let seen_before = seen.nomad.last().is_some_and(|nomad| nomad.nodes.iter().any(|known| known.id == n.id));
+                let keep = n.status != NodeStatus::Down || drained_by_us || seen_before;
                 if !keep {
                     set_aside.push(n.id);
                 }
