@@ -221,7 +221,8 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
         && scope.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
         && scope.all_left().next().is_none()
         && scope.vanished().is_none_or(|(until, _)| until <= now);
-    let released = balancers::balancing(scope, budget, now).released;
+    // Which load balancers there are is the group's to say.
+    let released = scope.seen.group.last().is_some() && balancers::balancing(scope, budget, now).released;
     let verdict = match (over && released, was_forced(scope)) {
         _ if no_node(scope) => Outcome::NoNode,
         (true, true) => Outcome::Forced,

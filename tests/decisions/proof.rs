@@ -180,3 +180,16 @@ fn before_a_force_the_load_balancers_are_seen_once_more_if_that_was_long_ago_and
         assert_eq!((looked, writes(&decision, EffectKind::Drain)), (looks, !looks), "{seconds} {sees}: {decision:?}");
     }
 }
+
+#[test]
+fn a_group_that_was_never_seen_has_load_balancers_that_nobody_knows() {
+    let mut scene = calm();
+    scene.allocations(|a| a.client = ClientStatus::Complete);
+    scene.look(&Part::Lifecycle);
+    scene.look(&Part::Nomad);
+    scene.look(&Part::NomadSight);
+    scene.look_in_vain(&Part::Group { with_activity: false });
+    scene.now = scene.budget().end;
+    scene.look_in_vain(&Part::Group { with_activity: false });
+    assert_eq!(completion(&scene.decide()).1, Outcome::TimedOut);
+}
