@@ -1,5 +1,6 @@
 //! The judge: what must hold whatever happens, checked at every effect and every event against the truth.
 
+mod capacity;
 mod departed;
 mod promises;
 
@@ -105,6 +106,8 @@ pub struct Oracle {
     pub bounds: Bounds,
     /// The first deadline of our drains.
     pub deadline: Option<Time>,
+    /// The earliest deadline that a drain of ours has had: of two that met the later one may hold.
+    earliest_deadline: Option<Time>,
     /// When the worker that acts now first looked at Nomad with a token that sees.
     pub actor_looked_at: Option<Time>,
     deadlines: Vec<(NodeId, Time)>,
@@ -197,7 +200,8 @@ impl Oracle {
                     self.broke(at, "S1", format!("{title} was stopped while port {port} was still routed to"));
                 }
             }
-            What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } | What::ToldToStop => {}
+            What::ToldToStop => self.capacity(at, event, nomad),
+            What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } => {}
         }
     }
 
@@ -251,12 +255,16 @@ impl Oracle {
                     self.forced.get_or_insert(at);
                 }
                 let force = at + deadline.span();
+                self.earliest_deadline = Some(self.earliest_deadline.map_or(force, |earliest| earliest.min(force)));
                 let raced = before.is_some_and(|before| at.since(before) < RACE);
                 self.raced |= raced;
                 let known = self.deadlines.iter().find(|(of, _)| of == node).map(|(_, first)| *first);
                 let first = known.map_or(force, |first| if raced { first.max(force) } else { first });
-                self.deadlines.retain(|(of, _)| of != node);
-                self.deadlines.push((*node, first));
+                // Without a leader it is refused, and sets none.
+                if nomad.has_leader() {
+                    self.deadlines.retain(|(of, _)| of != node);
+                    self.deadlines.push((*node, first));
+                }
                 self.deadline = self.deadlines.iter().map(|(_, first)| *first).min();
                 // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
                 let exempt = raced

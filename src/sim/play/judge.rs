@@ -114,7 +114,7 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
         }
         // Two drains that meet, or one that a new leader begins anew, make an old Nomad mark too many (its bug #25979).
         Failed::NoCopy => {
-            let anew = oracle.raced || faults.has(Fault::LeaderLost);
+            let anew = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
             let overmarked = anew && stage.nomad.version() < crate::sim::nomad::Version::new(1, 10, 3);
             // One copy too many makes Nomad mark one more at once.
             overmarked || faults.has(Fault::LandsLate) || faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere)
@@ -129,7 +129,7 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
         }
         Failed::DoorClosed | Failed::DoorDied => oracle.delay_unknown() || named_by_nobody(stage, faults),
     };
-    if of_the_world {
+    if of_the_world || of_another_departure(stage, faults, failure) {
         return true;
     }
     let hook_deleted = faults.has(Fault::HookDeleted) || faults.has(Fault::ActionCompletedBySomebody);
@@ -174,6 +174,19 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     };
     let ended_by_us = oracle.verdict.as_ref().is_some_and(|(_, verdict)| matches!(verdict, Outcome::Departed { .. }));
     named && !ended_by_us && oracle.machine_stopped.is_some_and(|at| at <= failure.at)
+}
+
+/// What another instance that leaves costs is its own departure's to foresee; what both take together, `check` names.
+fn of_another_departure(stage: &Stage, faults: Faults, failure: &Failure) -> bool {
+    let elsewhere = failure.allocation.is_some_and(|number| Some(stage.nomad.allocation(number).node) != stage.cast.node);
+    let all_copies = || {
+        let group = failure.service.and_then(|service| stage.group_of_service(service));
+        group.is_some_and(|group| {
+            let group = &stage.nomad.groups()[group.index()].spec.group;
+            group.count <= group.max_parallel.unwrap_or(1)
+        })
+    };
+    faults.has(Fault::OthersLeave) && (elsewhere || failure.how == Failed::NoCopy && all_copies())
 }
 
 /// EC2 takes the instance back, and the hook that named its target groups was deleted before anybody looked.
