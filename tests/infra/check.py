@@ -13,9 +13,9 @@ import validations
 from standin import ROOT, STANDIN, Failed, Scratch, have_standin
 
 RENDERED = ROOT / "target" / "infra"
-EXAMPLES = ("minimal", "complete")
+EXAMPLES = ("minimal", "complete", "service")
 # Retention came after the lowest version: the whole example says so itself.
-LOWEST = ("", "examples/minimal")
+LOWEST = ("", "examples/minimal", "examples/service")
 IN_CI = bool(os.environ.get("CI"))
 
 

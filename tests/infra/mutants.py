@@ -75,7 +75,7 @@ def notices(scratch, layer):
             return None
         rendered = Path(scratch.folder.name) / "rendered"
         rendered.mkdir(exist_ok=True)
-        for example in ("minimal", "complete"):
+        for example in ("minimal", "complete", "service"):
             for stale in (scratch.module / "examples" / example).glob("terraform.tfstate*"):
                 stale.unlink()
             (rendered / f"{example}.json").write_text(json.dumps(scratch.rendered(example)))
