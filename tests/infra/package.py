@@ -108,7 +108,9 @@ def main(arguments):
         if found:
             sys.exit(f"{binary}: " + "; ".join(found))
         (OUT / architecture).mkdir(exist_ok=True)
-        shutil.copy(binary, OUT / architecture / "bootstrap")
+        # Whoever runs it meanwhile has the old one or the new one, and no part of one.
+        shutil.copy(binary, OUT / architecture / "new")
+        os.replace(OUT / architecture / "new", OUT / architecture / "bootstrap")
         name = f"decamp-lambda-{architecture}.zip"
         digest = packed(binary, OUT / name)
         size = (OUT / name).stat().st_size / 1e6
