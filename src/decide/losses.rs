@@ -146,16 +146,17 @@ pub fn ingress_forgets(seen: &Snapshot, policy: &Policy) -> Duration {
 fn one_of_each<'a>(scope: &'a Scope<'_>) -> Vec<&'a Allocation> {
     let mut each: Vec<&Allocation> = Vec::new();
     for allocation in scope.all_left() {
-        let same = |other: &&Allocation| {
-            other.group.job == allocation.group.job
-                && other.group.name == allocation.group.name
-                && other.group.namespace == allocation.group.namespace
-        };
-        if !each.iter().any(same) {
+        if !each.iter().any(|other| is_of(other, &allocation.group)) {
             each.push(allocation);
         }
     }
     each
+}
+
+/// Whether it is a copy of this task group.
+fn is_of(allocation: &Allocation, group: &TaskGroup) -> bool {
+    let of = &allocation.group;
+    of.job == group.job && of.name == group.name && of.namespace == group.namespace
 }
 
 /// Whether a load balancer sends to it directly: it then stops after the delay, when nothing is sent any more.
@@ -186,7 +187,7 @@ fn of_a_service(scope: &Scope<'_>, allocation: &Allocation, forgets: Duration) -
         });
     }
     findings.extend(killed_with_requests(group, scope.policy, serves_on, forgets));
-    findings.extend(no_copy_left(group));
+    findings.extend(no_copy_left(scope, allocation));
     findings
 }
 
@@ -210,9 +211,12 @@ fn killed_with_requests(group: &TaskGroup, policy: &Policy, serves_on: Duration,
 }
 
 /// Nomad starts a replacement only after its predecessor has stopped (facts, section 2.2).
-fn no_copy_left(group: &TaskGroup) -> Option<Finding> {
+fn no_copy_left(scope: &Scope<'_>, allocation: &Allocation) -> Option<Finding> {
+    let group = &allocation.group;
     let at_once = group.max_parallel.unwrap_or(1);
-    (group.kind == JobKind::Service && group.count <= at_once).then(|| Finding {
+    let here = u32::try_from(scope.all_left().filter(|other| is_of(other, group)).count()).unwrap_or(u32::MAX);
+    // A copy on another node stays.
+    (group.kind == JobKind::Service && group.count <= at_once.min(here)).then(|| Finding {
         layer: Layer::Service,
         loss: Loss::NoCopyLeft,
         object: group.title().into(),
@@ -261,8 +265,7 @@ fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
         .into_iter()
         .filter(|a| a.group.kind == JobKind::Service)
         .map(|a| {
-            let same = |other: &&Allocation| other.group.job == a.group.job && other.group.name == a.group.name;
-            let copies = u32::try_from(scope.all_left().filter(same).count()).unwrap_or(u32::MAX);
+            let copies = u32::try_from(scope.all_left().filter(|other| is_of(other, &a.group)).count()).unwrap_or(u32::MAX);
             let rounds = copies.div_ceil(a.group.max_parallel.unwrap_or(1).max(1));
             (a.group.longest_stop(scope.policy.poststop) + REPLACEMENT) * rounds
         })
@@ -286,7 +289,9 @@ fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
 /// An ingress that no known load balancer sends to: most likely one does that is neither attached nor named.
 fn of_no_group(scope: &Scope<'_>) -> Option<Finding> {
     scope.seen.group.last()?;
-    let ingress = scope.all_left().find(|a| a.group.ingress.is_some())?;
+    // One that is left alone by policy is sent to as well, until the machine goes.
+    let all = scope.nodes().iter().flat_map(|node| node.allocations.iter());
+    let ingress = all.into_iter().find(|a| a.group.ingress.is_some() && !a.client.is_over())?;
     super::balancers::groups(scope).is_empty().then(|| Finding {
         layer: Layer::LoadBalancer,
         loss: Loss::NoTargetGroup,

@@ -57,6 +57,8 @@ pub struct Oracle {
     pub purged: Option<Time>,
     /// When a worker first looked at Nomad with a token that sees.
     pub looked_at: Option<Time>,
+    /// When a worker first looked at the Auto Scaling group.
+    pub group_looked_at: Option<Time>,
     /// Since when the ingress has been deaf for the first time.
     pub deaf_since: Option<Time>,
     /// When decamp first told Nomad to stop something.
@@ -108,7 +110,15 @@ pub struct Oracle {
     deadlines: Vec<(NodeId, Time)>,
     landed: Option<Time>,
     job_purged: Option<Time>,
+    /// How many workers there were.
+    pub workers: u64,
+    /// Which of them acts now.
+    pub actor: u64,
+    /// When a worker last deregistered a target, and which.
+    last_deregistered: Option<(Time, u64)>,
     held: bool,
+    agent_last_died: Option<Time>,
+    caught_up: Option<Time>,
     detached: Option<Time>,
 }
 
@@ -149,11 +159,15 @@ impl Oracle {
             }
             Hand::Register(_) => self.registered_again = Some(at),
             Hand::LandOn(_) => self.landed = self.landed.or(Some(at)),
+            Hand::Lag(false) => self.caught_up = Some(at),
             Hand::DeafIngress(true) => self.deaf_since = self.deaf_since.or(Some(at)),
             Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
             Hand::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
             Hand::RaiseDelay(..) => self.delay_raised = true,
-            Hand::KillAgent => self.agent_died = self.agent_died.or(Some(at)),
+            Hand::KillAgent => {
+                self.agent_died = self.agent_died.or(Some(at));
+                self.agent_last_died = Some(at);
+            }
             Hand::DeleteHook(_) => self.hook_deleted = self.hook_deleted.or(Some(at)),
             _ => {}
         }
@@ -214,6 +228,7 @@ impl Oracle {
                     self.broke(at, "S5", format!("{} in {} is not ours", foreign.id, group.name()));
                 }
                 self.first_deregistered.get_or_insert(at);
+                self.last_deregistered = Some((at, self.actor));
             }
             Effect::Drain { node, deadline, meta, .. } => {
                 self.own_node(at, *node, nomad, cast);
@@ -245,6 +260,7 @@ impl Oracle {
                 self.deadline = self.deadlines.iter().map(|(_, first)| *first).min();
                 // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
                 let exempt = raced
+                    || self.lagged(at, nomad)
                     || self.purged.is_some()
                     || self.operator_drained.is_some()
                     || meta.phase == Phase::Forced
@@ -273,6 +289,12 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    /// Whether a look right before may have been answered by a server that lags, or did until a moment ago.
+    fn lagged(&self, at: Time, nomad: &Nomad) -> bool {
+        let just_caught_up = self.caught_up.is_some_and(|caught_up| at.since(caught_up) < RACE);
+        just_caught_up || nomad.lags(crate::sim::nomad::Read::Stale)
     }
 
     /// Whether the delay that reads now may not be the one that the instance was deregistered with.
@@ -307,6 +329,14 @@ impl Oracle {
         let allowed = (took.as_secs() + 100 + 8 * allocations as u64).saturating_mul(workers as u64);
         if allowed < u64::from(all) {
             self.broke(at, "L4", format!("{all} calls in {}", crate::time::plain(took)));
+        }
+    }
+
+    /// D16: without a fault a departure costs no more calls of AWS than 5 for each target group, and 6.
+    pub fn thrifty(&mut self, at: Time, calls: Calls, groups: usize) {
+        let budget = 5 * u32::try_from(groups).unwrap_or(u32::MAX / 5) + 6;
+        if budget < calls.aws {
+            self.broke(at, "D16", format!("{} calls of AWS, {budget} are enough", calls.aws));
         }
     }
 
