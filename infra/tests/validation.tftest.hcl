@@ -624,6 +624,16 @@ run "a_concurrency_of_one" {
   expect_failures = [var.maximum_concurrency]
 }
 
+run "a_replacement_for_another_cause" {
+  command = plan
+
+  variables {
+    replace = "always"
+  }
+
+  expect_failures = [var.replace]
+}
+
 run "a_vpc_without_subnets" {
   command = plan
 

@@ -17,7 +17,7 @@ COMPLETE = Example("complete")
 MINIMAL = Example("minimal")
 SERVICE = Example("service")
 # What each optional part of the program's calls needs, and whether the least example has it.
-NOT_IN_THE_LEAST = {"elasticloadbalancing:DeregisterTargets", "ssm:GetParameter", "secretsmanager:GetSecretValue"}
+NOT_IN_THE_LEAST = {"autoscaling:SetInstanceHealth", "elasticloadbalancing:DeregisterTargets", "ssm:GetParameter", "secretsmanager:GetSecretValue"}
 
 
 def allowed(example):
@@ -48,7 +48,7 @@ class Role(unittest.TestCase):
 
     def test_no_message_is_sent_and_no_refresh_is_started(self):
         for action in allowed(COMPLETE) | allowed(MINIMAL):
-            self.assertNotRegex(action, "SendMessage|InstanceRefresh|SetInstanceHealth|TerminateInstance|InvokeFunction|PutMetricData")
+            self.assertNotRegex(action, "SendMessage|InstanceRefresh|TerminateInstance|InvokeFunction|PutMetricData")
 
     def test_a_star_is_a_resource_only_where_aws_knows_no_narrower_one(self):
         for statement in COMPLETE.statements():
@@ -59,6 +59,7 @@ class Role(unittest.TestCase):
     def test_each_write_is_bound_to_its_group_queue_or_secret(self):
         by_sid = {statement["Sid"]: statement for statement in COMPLETE.statements()}
         self.assertEqual(by_sid["Lifecycle"]["Resource"], ["arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/web"])
+        self.assertEqual(by_sid["Replace"]["Resource"], by_sid["Lifecycle"]["Resource"])
         self.assertEqual(by_sid["Queue"]["Resource"], [COMPLETE.one("aws_sqs_queue.this[0]")["arn"]])
         self.assertEqual(by_sid["Messages"]["Resource"], [COMPLETE.one("aws_sqs_queue.this[0]")["arn"]])
         self.assertEqual(by_sid["Logs"]["Resource"], [COMPLETE.one("aws_cloudwatch_log_group.this[0]")["arn"] + ":*"])
