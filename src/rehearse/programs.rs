@@ -112,9 +112,10 @@ impl Programs {
 /// It cannot be run, or does not know the word.
 pub(super) fn version(binary: &Path) -> Result<String> {
     let output = Command::new(binary).arg("version").stdin(Stdio::null()).output();
-    let output = output.map_err(|why| match why.kind() {
-        io::ErrorKind::NotFound => anyhow::anyhow!("run {}: there is no such file", binary.display()),
-        _ => anyhow::anyhow!("run {}: {why}", binary.display()),
+    let output = output.map_err(|why| {
+        let missing = why.kind() == io::ErrorKind::NotFound;
+        let why = if missing { "there is no such file".to_owned() } else { why.to_string() };
+        anyhow::anyhow!("run {}: {why}", binary.display())
     })?;
     ensure!(output.status.success(), "{} does not understand the word version", binary.display());
     let printed = String::from_utf8_lossy(&output.stdout);
