@@ -99,7 +99,7 @@ soak:
 picture:
     cargo run --release -- rehearse --report target/rehearsal.html
     mkdir -p docs
-    chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=1100,2100 --screenshot=docs/rehearsal.png "file://$PWD/target/rehearsal.html"
+    chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=960,2960 --screenshot=docs/rehearsal.png "file://$PWD/target/rehearsal.html"
 
 # The figures of the README.
 bench:

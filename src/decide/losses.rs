@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::budget::{self, Budget};
 use super::scope::Scope;
@@ -14,7 +14,7 @@ use crate::ids::TargetGroupArn;
 use crate::time::{Time, plain};
 
 /// Where a setting stands, from the container outwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
     /// How a task stops.
@@ -34,7 +34,7 @@ pub enum Layer {
 }
 
 /// What a finding is about. One name a rule, so that a loss can be held against it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// The ingress still sends to a service that has stopped.
@@ -57,8 +57,42 @@ pub enum Loss {
     Interrupted,
 }
 
+impl Loss {
+    /// The rule's name, to search by.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::LeavesBeforeForgotten => "leaves-before-forgotten",
+            Self::KilledWithRequests => "killed-with-requests",
+            Self::NoCopyLeft => "no-copy-left",
+            Self::DelayTooShort => "delay-too-short",
+            Self::CutAtDeadline => "cut-at-deadline",
+            Self::NeverMigrates => "never-migrates",
+            Self::NoTargetGroup => "no-target-group",
+            Self::DoesNotFit => "does-not-fit",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl Layer {
+    /// Its name, to search by.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Service => "service",
+            Self::Ingress => "ingress",
+            Self::LoadBalancer => "load-balancer",
+            Self::Node => "node",
+            Self::Hook => "hook",
+            Self::Group => "group",
+        }
+    }
+}
+
 /// One setting that will cost requests, or cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// Where it stands.
     pub layer: Layer,
@@ -81,27 +115,13 @@ impl fmt::Display for Finding {
         write!(
             f,
             "{}: {} is {}, needed {}: {}. Set: {}",
-            self.layer_name(),
+            self.layer.word().replace('-', " "),
             self.object,
             self.value,
             self.needed,
             self.why,
             self.line
         )
-    }
-}
-
-impl Finding {
-    fn layer_name(&self) -> &'static str {
-        match self.layer {
-            Layer::Container => "container",
-            Layer::Service => "service",
-            Layer::Ingress => "ingress",
-            Layer::LoadBalancer => "load balancer",
-            Layer::Node => "node",
-            Layer::Hook => "hook",
-            Layer::Group => "group",
-        }
     }
 }
 

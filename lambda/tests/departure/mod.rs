@@ -70,6 +70,12 @@ async fn walk_out(command: Command) {
     assert!(200 <= more["requests"]["sent"].as_u64().unwrap_or(0), "too few requests to prove anything");
     assert!(2 <= passes, "one pass is no test of handing back");
     assert!(printed.contains("departed"), "{printed}");
+    let lines: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let place = |is: &dyn Fn(&Value) -> bool| lines.iter().position(is);
+    let foreseen = place(&|line| line["action"] == "foresee" && line["loss"] == "delay-too-short").expect("it is foreseen");
+    let deregistered = place(&|line| line["action"] == "deregister").expect("it is written");
+    assert!(foreseen < deregistered, "it was foreseen after the write that it is about:\n{printed}");
+    assert_eq!((&lines[foreseen]["level"], &lines[foreseen]["needed"]), (&Value::from("WARN"), &Value::from("6s")));
     for secret in [NOMAD_TOKEN, CONSUL_TOKEN, "canary-handle"] {
         assert!(!printed.contains(secret), "a secret was printed:\n{printed}");
     }
