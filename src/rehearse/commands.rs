@@ -94,7 +94,7 @@ impl Commands {
         let listed = self.command(&["status", "--json", "--asg", ASG]).output().await.context("start decamp")?;
         let Ok(listed) = serde_json::from_slice::<Value>(&listed.stdout) else { return Ok(()) };
         let rows = listed["leaving"].as_array().cloned().unwrap_or_default();
-        let waiting = rows.iter().filter(|row| row["waits"] == true).filter_map(|row| instance(row));
+        let waiting = rows.iter().filter(|row| row["waits"] == true).filter_map(instance);
         let new: Vec<InstanceId> = {
             let mut under_way = under_way.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.filter(|instance| under_way.insert(*instance)).collect()
