@@ -12,8 +12,22 @@ seed := "1"
 default:
     @just --list
 
-# Everything that CI checks.
-check: fmt lint test mutants doc lambda supply infra simulate fuzz-shortly
+# Everything that CI checks, in the order that finds most mistakes soonest.
+steps := "fmt lint test doc supply infra simulate-shortly fuzz-shortly lambda"
+
+# Everything that CI checks, and what each step took; a step that fails ends it.
+check:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    took=()
+    tell() { printf '\n== what each step took ==\n'; printf '%s\n' "${took[@]}"; }
+    trap tell EXIT
+    for step in {{steps}}; do
+        printf '\n== just %s ==\n' "$step"
+        began=$SECONDS
+        {{just_executable()}} --justfile {{justfile()}} "$step" || { took+=("$(printf '%5d s  %s, which failed' $((SECONDS - began)) "$step")"); exit 1; }
+        took+=("$(printf '%5d s  %s' $((SECONDS - began)) "$step")")
+    done
 
 # Is it formatted?
 fmt:
@@ -26,22 +40,26 @@ lint:
     cargo clippy -p decamp --lib --no-default-features --features serve -- -D warnings
     cargo clippy -p decamp --lib --no-default-features -- -D warnings
 
-# All tests, those in the documentation too.
+# Cargo joins the features of what it is asked to build. Everything below asks for the whole workspace with what tests need, so that the
+# dependencies are built once; `cargo test -p` and `cargo run` of one package build them again.
+
+# All tests, those in the documentation too, and every wrong driver, which the simulator must catch.
 test:
     cargo test --workspace
 
-# Every wrong driver must be caught by the simulator.
+# The wrong drivers alone, and how each was caught.
 mutants:
-    cargo test -p decamp --features mutants --test mutants -- --nocapture
+    cargo test --workspace --test mutants -- --nocapture
 
-# The documentation, private items included.
+# The documentation, private items included. The examples are named for the sake of the features.
 doc:
-    cargo doc --workspace --no-deps --document-private-items
+    cargo doc --workspace --no-deps --document-private-items --lib --bin bootstrap --examples
 
-# The Lambda as it is shipped; it must link neither a server nor the pretend world.
+# The Lambda as it is shipped: no server, no pretend world and no wrong driver in it. `decamp` has the first two.
 lambda:
-    cargo build --profile lambda -p decamp-lambda
-    @features=$(cargo tree -p decamp-lambda -e normal,features --prefix none) && for unwanted in axum 'decamp feature "serve"' 'decamp feature "sim"' 'decamp feature "cli"'; do if grep -qF "$unwanted" <<<"$features"; then echo "the Lambda links $unwanted" >&2; exit 1; fi; done
+    @if command -v cargo-zigbuild >/dev/null; then {{just_executable()}} package x86_64; else cargo build --profile lambda -p decamp-lambda; fi
+    @features=$(cargo tree -p decamp-lambda -e normal,features --prefix none) && for unwanted in axum 'decamp feature "serve"' 'decamp feature "sim"' 'decamp feature "cli"' 'decamp feature "mutants"'; do if grep -qF "$unwanted" <<<"$features"; then echo "the Lambda links $unwanted" >&2; exit 1; fi; done
+    @features=$(cargo tree -p decamp -e normal,features --prefix none) && if grep -qF 'decamp feature "mutants"' <<<"$features"; then echo "decamp has the wrong drivers" >&2; exit 1; fi
 
 # Licences, bans, sources and unused dependencies, where the tools are installed.
 supply:
@@ -54,9 +72,8 @@ package *arguments:
 
 # The Terraform module: every check, then the function as the whole example wires it.
 infra:
-    cargo build --quiet -p decamp --example tables
     python3 tests/infra/check.py
-    cargo test -p decamp-lambda --test bootstrap wired -- --nocapture
+    cargo test --workspace --test bootstrap wired -- --nocapture
 
 # Deliberate faults in the module, each noticed by a named layer. Takes a quarter of an hour.
 infra-mutants *words:
@@ -65,6 +82,11 @@ infra-mutants *words:
 # Departures with every fault there is; any violation fails.
 simulate:
     cargo run --release -- simulate --departures {{departures}} --seed {{seed}} --faults all
+
+# The same by the binary that the tests have: slower, and nothing is built for it. Its arithmetic is checked for overflow.
+simulate-shortly:
+    cargo test --quiet --workspace --no-run
+    ${CARGO_TARGET_DIR:-target}/debug/decamp simulate --departures {{departures}} --seed {{seed}} --faults all
 
 # The rehearsal, with its report.
 rehearse:
@@ -78,7 +100,7 @@ soak:
 picture:
     cargo run --release -- rehearse --report target/rehearsal.html
     mkdir -p docs
-    chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=1100,2100 --screenshot=docs/rehearsal.png "file://$PWD/target/rehearsal.html"
+    chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=960,2960 --screenshot=docs/rehearsal.png "file://$PWD/target/rehearsal.html"
 
 # The figures of the README.
 bench:
@@ -87,7 +109,8 @@ bench:
 
 # A short run of the hammer over every parser; the inputs can be made again from their numbers.
 fuzz-shortly:
-    cargo run --release --example hammer -- --inputs 200000
+    cargo test --quiet --workspace --no-run
+    ${CARGO_TARGET_DIR:-target}/debug/examples/hammer --inputs 200000
 
 # A long run: ten million inputs for each parser.
 fuzz:

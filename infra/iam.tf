@@ -12,11 +12,17 @@ locals {
   # What the program itself does, whoever runs it.
   program_statements = [for statement in [
     {
-      Sid    = "Lifecycle"
-      Effect = "Allow"
-      Action = ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"]
-      # The part between is the group's UUID, which nobody knows before the group exists.
-      Resource = [for name in local.group_names : "arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${name}"]
+      Sid      = "Lifecycle"
+      Effect   = "Allow"
+      Action   = ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"]
+      Resource = local.group_arns
+    },
+    {
+      # Only the instance's health: that Auto Scaling then terminates it goes through the hook.
+      Sid      = "Replace"
+      Effect   = "Allow"
+      Action   = ["autoscaling:SetInstanceHealth"]
+      Resource = var.replace == "never" ? [] : local.group_arns
     },
     {
       Sid    = "Describe"

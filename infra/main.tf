@@ -16,8 +16,10 @@ locals {
   hook_name       = coalesce(var.hook_name, var.name)
   groups          = var.create ? var.autoscaling_groups : {}
   group_names     = sort([for group in values(local.groups) : group.name])
-  target_groups   = distinct(flatten(values(local.groups)[*].target_group_arns))
-  package         = coalesce(var.lambda_package, { path = null, s3_bucket = null, s3_key = null, s3_object_version = null, source_code_hash = null })
+  # The part between is the group's UUID, which nobody knows before the group exists.
+  group_arns    = [for name in local.group_names : "arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${name}"]
+  target_groups = distinct(flatten(values(local.groups)[*].target_group_arns))
+  package       = coalesce(var.lambda_package, { path = null, s3_bucket = null, s3_key = null, s3_object_version = null, source_code_hash = null })
 
   # As in the hook itself, so for a group that brings its own.
   hooks = {
@@ -61,7 +63,7 @@ locals {
         }
       }
       rebalance = {
-        wanted      = var.events.rebalance
+        wanted      = var.events.rebalance || contains(["rebalance", "both"], var.replace)
         description = "Spot instances that EC2 may take back."
         pattern = {
           source      = ["aws.ec2"]
@@ -72,7 +74,7 @@ locals {
         }
       }
       scheduled-change = {
-        wanted      = var.events.scheduled_change
+        wanted      = var.events.scheduled_change || contains(["scheduled", "both"], var.replace)
         description = "Instances whose machine AWS means to retire or restart."
         pattern = {
           source      = ["aws.health"]
@@ -103,6 +105,7 @@ locals {
       DECAMP_ON_TIMEOUT         = var.departure.on_timeout
       DECAMP_NEVER_FORCE        = tostring(var.departure.never_force)
       DECAMP_IGNORE_SYSTEM_JOBS = tostring(var.departure.ignore_system_jobs)
+      DECAMP_REPLACE            = var.replace
       DECAMP_CONSUL             = tostring(var.consul != null)
       NOMAD_ADDR                = join(",", try(var.nomad.addresses, []))
     },

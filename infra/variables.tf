@@ -407,7 +407,7 @@ variable "maximum_concurrency" {
 }
 
 variable "events" {
-  description = "Further events that the function hears: spot interruptions (it makes the best of two minutes), rebalance recommendations and scheduled changes (it logs and counts them). None of them says whose instance it is; the function looks it up."
+  description = "Further events that the function hears: spot interruptions (it makes the best of two minutes), rebalance recommendations and scheduled changes (it logs and counts them; see replace). None of them says whose instance it is; the function looks it up."
   type = object({
     spot_interruption = optional(bool, false)
     rebalance         = optional(bool, false)
@@ -415,6 +415,18 @@ variable "events" {
   })
   default  = {}
   nullable = false
+}
+
+variable "replace" {
+  description = "Which of these events make the function ask Auto Scaling to replace the instance, which then leaves through its hook: never, rebalance, scheduled or both. Their rules come with it. Not rebalance where the group has capacity_rebalance, which replaces such instances itself."
+  type        = string
+  default     = "never"
+  nullable    = false
+
+  validation {
+    condition     = contains(["never", "rebalance", "scheduled", "both"], var.replace)
+    error_message = "replace must be never, rebalance, scheduled or both."
+  }
 }
 
 variable "vpc_config" {

@@ -98,6 +98,12 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     if seen.consul.at().is_none() {
         // The control look (D9): what is registered is seen before anything is stopped.
         steps.push(nodes::discovery_out_of_sight(scope, Duration::MAX, now));
+        // Behind another worker's drain a purge may have taken what declares its services, and left what it had registered: one look
+        // tells, if it can be had.
+        let tried = seen.consul.blind().is_some() || scope.declares(Provider::Consul);
+        if scope.policy.consul && !tried && scope.was_drained_before_us() {
+            steps.push(Step::Look(vec![Part::Consul], Reason::MustLook));
+        }
     }
     let no_node = no_node(scope);
     if may_write && !no_node {
@@ -215,7 +221,8 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
         && scope.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
         && scope.all_left().next().is_none()
         && scope.vanished().is_none_or(|(until, _)| until <= now);
-    let released = balancers::balancing(scope, budget, now).released;
+    // Which load balancers there are is the group's to say.
+    let released = scope.seen.group.last().is_some() && balancers::balancing(scope, budget, now).released;
     let verdict = match (over && released, was_forced(scope)) {
         _ if no_node(scope) => Outcome::NoNode,
         (true, true) => Outcome::Forced,

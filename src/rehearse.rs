@@ -8,6 +8,8 @@ mod balancer;
 mod chaos;
 mod clients;
 mod cluster;
+mod commands;
+mod consul;
 mod ingress;
 mod judge;
 mod lambda;
@@ -17,13 +19,16 @@ mod observer;
 mod path;
 mod plan;
 mod processes;
+mod programs;
 mod proxy;
 mod queue;
 mod refresh;
 mod refreshing;
 pub mod report;
+mod rig;
 mod server;
 mod stage;
+mod start;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -31,8 +36,8 @@ mod words;
 mod worker;
 
 use std::collections::HashMap;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -44,12 +49,15 @@ use tokio::time::{sleep, timeout};
 
 use self::balancer::Balancer;
 use self::clients::Clients;
+use self::commands::Commands;
+use self::consul::Consul;
 use self::lambda::Function;
 use self::ledger::Ledger;
 use self::path::Path;
 use self::processes::Surroundings;
 use self::queue::{Delivery, Queue};
 use self::stage::World;
+use self::start::Discovery;
 use self::worker::Worker;
 use crate::decide::Finding;
 use crate::sim::drivers::Driver;
@@ -59,7 +67,7 @@ pub use self::judge::Judged;
 pub use self::ledger::{Account, Class, Failed, Failure, Latency, Second};
 pub use self::null::{LASTS as NULL_LASTS, Null, null};
 pub use self::observer::{Phase, Strip};
-pub use self::plan::{MOST_NODES, Nature, Plan, ServicePlan};
+pub use self::plan::{Chaos, MOST_NODES, Nature, Plan, ServicePlan};
 pub use self::worker::Story;
 
 /// How one driver fared.
@@ -85,6 +93,10 @@ pub struct Run {
     pub findings: Vec<Finding>,
     /// How often the driver was killed (chaos).
     pub kills: u32,
+    /// Why what failed may be this machine's fault and not the driver's, if it may be.
+    pub bottleneck: Option<String>,
+    /// Which real programs took the place of pretended ones, by their own words.
+    pub real: Vec<String>,
 }
 
 /// How a run stands, for whoever watches.
@@ -124,8 +136,10 @@ pub fn name_of(driver: Driver) -> &'static str {
 pub struct Drives {
     /// By whose rules.
     pub driver: Driver,
-    /// decamp as a Lambda function: its binary. `None`: the loop, in this process.
-    pub lambda: Option<std::path::PathBuf>,
+    /// decamp as a Lambda function: its binary. `None`: the loop, in this process, or under chaos the command line.
+    pub lambda: Option<PathBuf>,
+    /// The command line: a process that can be killed.
+    pub command: PathBuf,
 }
 
 /// Plays one driver on the plan. Dropped, it ends at once and leaves nothing behind.
@@ -133,6 +147,10 @@ pub struct Drives {
 /// # Errors
 /// A port is in use, or the rehearsal itself broke. That requests fail is no error.
 pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress>) -> Result<Run> {
+    let real = match &plan.consul {
+        Some(binary) => Some(Consul::start(binary).await.context("start a real Consul")?),
+        None => None,
+    };
     let clock = Clock::real();
     let (tell, fates) = mpsc::unbounded_channel();
     let world = World::new(plan, clock.now(), tell);
@@ -141,20 +159,36 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let aws = wire::serve(&shared, Side::Aws, aws::router(&shared), free).await.context("serve the pretend AWS")?;
     let nomad = wire::serve(&shared, Side::Nomad, wire::nomad::router(&shared), free).await.context("serve the pretend Nomad")?;
-    let consul =
-        wire::serve(&shared, Side::Consul, wire::consul::router(&shared), free).await.context("serve the pretend Consul")?;
+    let consul = Discovery::of(&shared, real).await?;
+    // decamp has its own path to Consul, which can be cut without anybody else noticing.
+    let path = Arc::new(Path::to(consul.address()).await.context("make a path to Consul")?);
+    let for_all = Arc::new(Path::to(consul.address()).await.context("make a path to Consul")?);
+    let mut cut = vec![Arc::clone(&path)];
+    cut.extend((plan.chaos == Some(Chaos::ConsulForAll)).then(|| Arc::clone(&for_all)));
 
     let names = processes::Names::default();
-    let discovery = ingress::Discovery::new(&consul.url(), plan.ingress_poll);
+    let discovery = ingress::Discovery::new(&for_all.url(), plan.ingress_poll);
     let around = Surroundings { shared: Arc::clone(&shared), names: Arc::clone(&names), discovery };
-    let (broken, mut breaks) = mpsc::channel::<io::Error>(1);
+    let (broken, mut breaks) = mpsc::channel::<anyhow::Error>(1);
+    let breaks_too = broken.clone();
     let _processes = spawn(async move {
         if let Err(why) = processes::keep(&around, fates).await {
             // Only the first matters.
-            broken.send(why).await.ok();
+            broken.try_send(start::cannot_listen(why)).ok();
         }
     });
-    ready(plan, &names, &mut breaks).await?;
+    let follows = match &consul {
+        Discovery::Real(consul) => Some(consul.follow(&shared)),
+        Discovery::Pretended(_) => None,
+    };
+    let _follows = follows.map(|follows| {
+        spawn(async move {
+            if let Err(why) = follows.await {
+                breaks_too.try_send(why).ok();
+            }
+        })
+    });
+    start::ready(plan, &names, &mut breaks).await?;
 
     let cuts = balancer::Cuts::default();
     let balancer = Balancer::start(&shared, plan, &cuts).await.context("start the load balancer")?;
@@ -167,21 +201,25 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let mut load = tokio::spawn(clients.load(plan.rate, plan.seed, load_stops));
     let _load = Abort(load.abort_handle());
 
-    let queue = Arc::new(Queue::new(plan.seed, if plan.chaos { Delivery::CHAOS } else { Delivery::USUAL }));
+    let queue = Arc::new(Queue::new(plan.seed, if plan.chaos.is_some() { Delivery::CHAOS } else { Delivery::USUAL }));
     let ear = worker::Ear::default();
     let (stop_worker, worker_stops) = watch::channel(false);
-    // decamp has its own path to Consul, which can be cut without anybody else noticing.
-    let path = Arc::new(Path::to(consul.address).await.context("make a path to Consul")?);
-    let _chaos = plan.chaos.then(|| spawn(chaos::reign(Arc::clone(&shared), Arc::clone(&path), plan.seed)));
-    let variables = variables(plan, &aws.url(), &nomad.url(), &format!("http://{}", path.address));
-    let (kills, driver) = (plan.chaos.then_some(plan.seed), drives.driver);
-    let mut worker = match drives.lambda.clone().filter(|_| driver == Driver::Decamp) {
-        Some(binary) => {
+    let _chaos = plan.chaos.map(|_| spawn(chaos::reign(Arc::clone(&shared), cut, plan.seed)));
+    let variables = start::variables(plan, &aws.url(), &nomad.url(), &path.url());
+    let (kills, driver) = (plan.chaos.map(|_| plan.seed), drives.driver);
+    let decamp = driver == Driver::Decamp;
+    let mut worker = match (drives.lambda.clone().filter(|_| decamp), kills.filter(|_| decamp)) {
+        (Some(binary), _) => {
             let (queue, shared, ear) = (Arc::clone(&queue), Arc::clone(&shared), Arc::clone(&ear));
             let function = Function { binary, variables, queue, shared, ear, began, chaos: kills };
             tokio::spawn(function.serve(worker_stops))
         }
-        None => {
+        (None, Some(seed)) => {
+            let (binary, queue, ear) = (drives.command.clone(), Arc::clone(&queue), Arc::clone(&ear));
+            let commands = Commands { binary, variables, queue, ear, began, seed };
+            tokio::spawn(commands.serve(worker_stops))
+        }
+        (None, None) => {
             let (queue, ear) = (Arc::clone(&queue), Arc::clone(&ear));
             let worker = Worker { driver, variables, queue, ear, began, chaos: kills, stop: worker_stops };
             tokio::task::spawn_blocking(move || worker.work())
@@ -211,7 +249,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     };
     let (refresh_began, refresh_ended) = tokio::select! {
         times = refreshing => times,
-        Some(why) = breaks.recv() => return Err(cannot_listen(why)),
+        Some(why) = breaks.recv() => return Err(why),
         ended = &mut worker => {
             ended.context("the driver broke")??;
             bail!("the driver ended before the refresh did");
@@ -229,17 +267,20 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     strips.iter_mut().for_each(Strip::reckon);
     let node_of: HashMap<_, _> = strips.iter().map(|strip| (strip.instance, strip.node.clone())).collect();
     let stories = said.stories.into_iter().map(|(id, story)| (node_of.get(&id).cloned().unwrap_or_default(), story)).collect();
+    let judged = Judged::of(&account, &said.findings, plan.chaos);
     Ok(Run {
         driver: name_of(driver),
         seconds,
         refresh_began,
         refresh_ended,
-        judged: Judged::of(&account, &said.findings),
+        bottleneck: rig::bottleneck(&account, &judged),
+        judged,
         account,
         strips,
         stories,
         findings: said.findings,
         kills: said.kills,
+        real: consul.real(),
     })
 }
 
@@ -262,56 +303,4 @@ async fn tell_while<T>(what: &'static str, show: &impl Fn(&'static str), lasts: 
             () = sleep(Duration::from_millis(250)) => {}
         }
     }
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "the system has dozens of errors; two of them have advice of their own")]
-fn cannot_listen(why: io::Error) -> anyhow::Error {
-    let advice = match why.kind() {
-        io::ErrorKind::AddrInUse => "end what listens there, or choose another port with --port",
-        io::ErrorKind::AddrNotAvailable => "all of 127.0.0.0/8 must be this machine, as it is on Linux",
-        _ => "look at what the system says",
-    };
-    anyhow::anyhow!("{why}; {advice}")
-}
-
-/// Waits until every process of the calm cluster listens and every ingress knows every service.
-async fn ready(plan: &Plan, names: &processes::Names, breaks: &mut mpsc::Receiver<io::Error>) -> Result<()> {
-    let services = plan.services();
-    let many = usize::try_from(plan.nodes + services.iter().map(|s| s.copies).sum::<u32>()).unwrap_or(usize::MAX);
-    let pool = proxy::pool(Duration::from_secs(1), true);
-    let everything = async {
-        while names.lock().unwrap_or_else(PoisonError::into_inner).len() < many {
-            sleep(Duration::from_millis(10)).await;
-        }
-        for number in 1..=plan.nodes {
-            for service in &services {
-                let uri = format!("http://{}:{}/{}/work", Plan::address(number), plan.port, service.name);
-                let request = || hyper::Request::get(&uri).body(server::full("")).expect("it is a plain request");
-                while !matches!(pool.request(request()).await, Ok(answer) if answer.status().is_success()) {
-                    sleep(Duration::from_millis(20)).await;
-                }
-            }
-        }
-    };
-    tokio::select! {
-        done = timeout(Duration::from_secs(20), everything) => done.context("the cluster did not come up within 20 s"),
-        Some(why) = breaks.recv() => Err(cannot_listen(why)),
-    }
-}
-
-/// What decamp is set to.
-fn variables(plan: &Plan, aws: &str, nomad: &str, consul: &str) -> Vec<(&'static str, String)> {
-    let seconds = |span: Duration| format!("{}s", span.as_secs());
-    vec![
-        ("AWS_ENDPOINT_URL", aws.to_owned()),
-        ("AWS_REGION", plan::REGION.to_owned()),
-        ("NOMAD_ADDR", nomad.to_owned()),
-        ("CONSUL_HTTP_ADDR", consul.to_owned()),
-        ("CONSUL_HTTP_TOKEN", "rehearsal".to_owned()),
-        ("DECAMP_GROUPS", plan::ASG.to_owned()),
-        ("DECAMP_GUARD_ALB", seconds(Plan::GUARD)),
-        ("DECAMP_LONGEST_REQUEST", seconds(Plan::LONGEST_REQUEST)),
-        ("DECAMP_INGRESS_FORGETS", seconds(plan.ingress_forgets())),
-        ("DECAMP_CALL_TIMEOUT", "2s".to_owned()),
-    ]
 }

@@ -31,6 +31,8 @@ use reader::Reader;
 pub struct Settings {
     /// Whether anything is written.
     pub mode: Mode,
+    /// Which early warnings have Auto Scaling replace the instance.
+    pub replace: Replace,
     /// The rules' settings.
     pub policy: Policy,
     /// What may be touched at all.
@@ -58,6 +60,33 @@ pub enum Mode {
     Act,
     /// Look, decide and log; write nothing (D13).
     Observe,
+}
+
+/// Which early warnings have Auto Scaling replace an instance that is in service (D12). `DECAMP_REPLACE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// None: they are logged and counted.
+    Never,
+    /// EC2's rebalance recommendations for spot instances.
+    Rebalance,
+    /// AWS's scheduled changes.
+    Scheduled,
+    /// Both.
+    Both,
+}
+
+impl Replace {
+    /// Whether a rebalance recommendation does.
+    #[must_use]
+    pub fn on_rebalance(self) -> bool {
+        matches!(self, Self::Rebalance | Self::Both)
+    }
+
+    /// Whether a scheduled change does.
+    #[must_use]
+    pub fn on_scheduled_change(self) -> bool {
+        matches!(self, Self::Scheduled | Self::Both)
+    }
 }
 
 /// How much is logged: a level and all that are worse.
@@ -146,6 +175,13 @@ impl Settings {
         table::refuse_unknown(names)?;
         let reader = Reader::new(get);
         let mode = reader.choice("DECAMP_MODE", &[("act", Mode::Act), ("observe", Mode::Observe)])?.unwrap_or(Mode::Act);
+        let replaces = [
+            ("never", Replace::Never),
+            ("rebalance", Replace::Rebalance),
+            ("scheduled", Replace::Scheduled),
+            ("both", Replace::Both),
+        ];
+        let replace = reader.choice("DECAMP_REPLACE", &replaces)?.unwrap_or(Replace::Never);
         let allowed = Allowed {
             groups: reader.list("DECAMP_GROUPS"),
             accounts: reader.list("DECAMP_ACCOUNTS"),
@@ -177,7 +213,7 @@ impl Settings {
         policy::fits(&reader, &policy, nomad.timeout)?;
         let serve = serve::read(&reader)?;
         let logging = logging::read(&reader)?;
-        Ok(Self { mode, policy, allowed, nomad, consul, aws: aws::read(&reader)?, serve, logging, log_level, warnings })
+        Ok(Self { mode, replace, policy, allowed, nomad, consul, aws: aws::read(&reader)?, serve, logging, log_level, warnings })
     }
 }
 

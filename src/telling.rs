@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::decide::{Action, Budget, Decision, Departure, Effect, Part, Policy, Reason, Refusal, Snapshot, System, Unseen};
+use crate::decide::{
+    Action, Budget, Decision, Departure, Effect, Finding, Part, Policy, Reason, Refusal, Snapshot, System, Unseen,
+    foreseen_losses,
+};
 use crate::run::Tell;
 use crate::time::{Time, plain};
 use tracing::{debug, error, info, warn};
@@ -28,9 +31,30 @@ impl<'a> Telling<'a> {
     }
 }
 
+impl Telling<'_> {
+    /// Says what this write, or a later one, will cost: before it is made, and once a pass.
+    fn foresee(&mut self, departure: &Departure, seen: &Snapshot) {
+        let (instance, asg) = (departure.instance, &*departure.asg);
+        for finding in foreseen_losses(departure, seen, self.policy) {
+            let Finding { layer, loss, object, value, needed, why, line } = &finding;
+            if self.told.insert(format!("{} {object}", loss.word())) {
+                warn!(
+                    instance.id = %instance, asg.name = asg, action = "foresee", layer = layer.word(), loss = loss.word(),
+                    object = &**object, value, needed, why, line, "foreseen: {finding}"
+                );
+            }
+        }
+    }
+}
+
 impl Tell for Telling<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         let Decision { action, reason } = decision;
+        if let Action::Do(effects) = action
+            && effects.iter().any(|effect| !matches!(effect, Effect::Heartbeat(_)))
+        {
+            self.foresee(departure, seen);
+        }
         let title = title(action, now);
         let why = if let Reason::CannotSee(system) = reason { blindness(*system, seen) } else { None };
         let (word, because) = (reason.word(), reason.to_string());

@@ -277,3 +277,12 @@ fn every_outcome_that_an_alarm_may_watch_is_one() {
     words.sort_unstable();
     assert_eq!(known, words);
 }
+
+#[test]
+fn what_may_be_replaced_is_the_same_for_the_module_and_the_program() {
+    let variables = file("infra/variables.tf");
+    let words = variables.split("], var.replace)").next().and_then(|rest| rest.rsplit("contains([").next()).expect("a list");
+    let setting = decamp::settings::setting("DECAMP_REPLACE").expect("it is a setting");
+    assert_eq!(words.replace('"', ""), setting.unit);
+    assert!(variables.contains(&format!("default     = \"{}\"", setting.default)));
+}

@@ -1,7 +1,15 @@
 //! The rehearsal as a newcomer meets it: real servers and requests, a baseline that fails, decamp that does not, and bad input.
 #![cfg(feature = "cli")]
 
+#[path = "rehearsal/browser.rs"]
+mod browser;
+#[path = "rehearsal/real_consul.rs"]
+mod real_consul;
+#[path = "rehearsal/terminal.rs"]
+mod terminal;
+
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -20,6 +28,17 @@ fn text(bytes: &[u8]) -> String {
 
 fn complaint(output: &Output) -> String {
     text(&output.stderr)
+}
+
+/// The program of this name on the PATH; without one the test says that it is skipped.
+fn on_the_path(name: &str) -> Option<PathBuf> {
+    let output = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().ok()?;
+    let path = text(&output.stdout).trim().to_owned();
+    if path.is_empty() {
+        println!("skipped: no {name} on the path");
+        return None;
+    }
+    Some(path.into())
 }
 
 /// A plan that takes seconds.
@@ -62,6 +81,8 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
         (["--rate", "0"], "--rate"),
         (["--ingress-poll", "0s"], "between 1s and 60s"),
         (["--driver", "nobody"], "terminate-at-once"),
+        (["--rounds", "0"], "--rounds"),
+        (["--chaos=nonsense", "--single"], "consul-for-all"),
     ] {
         let output = rehearse(18_102, &arguments).output().expect("the binary starts");
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -70,6 +91,19 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
     let output = rehearse(18_102, &["--report", "/nowhere/at/all.html"]).output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(1));
     assert!(complaint(&output).contains("write the report to /nowhere/at/all.html"), "{}", complaint(&output));
+}
+
+#[test]
+fn a_binary_that_is_missing_or_another_is_named() {
+    for (arguments, words) in [
+        (["--consul", "/nowhere/consul"], "start a real Consul: run /nowhere/consul: there is no such file"),
+        (["--consul", "/bin/true"], "/bin/true is no Consul"),
+        (["--lambda", "/nowhere/bootstrap"], "start /nowhere/bootstrap"),
+    ] {
+        let output = rehearse(18_105, &SHORT).args(["--driver", "decamp"]).args(arguments).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(complaint(&output).contains(words), "{}", complaint(&output));
+    }
 }
 
 #[test]
@@ -102,4 +136,16 @@ fn an_interrupt_in_the_middle_leaves_no_report_and_no_listener() {
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 0);
     TcpListener::bind("127.0.0.11:18104").expect("nothing listens there any more");
+}
+
+#[test]
+fn killed_as_a_process_in_the_middle_of_whatever_it_does_decamp_loses_nothing() {
+    let chaos = ["--driver", "decamp", "--chaos", "--json"];
+    let output = rehearse(18_106, &SHORT).args(chaos).output().expect("the binary starts");
+    let run: Value = text(&output.stdout).lines().last().and_then(|line| serde_json::from_str(line).ok()).expect("a run");
+    assert_eq!(output.status.code(), Some(0), "{}\n{}", complaint(&output), run["account"]["failures"]);
+    assert!(0 < run["kills"].as_u64().expect("a number"), "it was never killed");
+    assert_eq!(run["judged"]["attributable"], 0);
+    let stories = run["stories"].as_array().expect("a list");
+    assert!(stories.iter().any(|story| !story[1]["lines"].as_array().expect("a list").is_empty()), "nothing was told");
 }

@@ -69,6 +69,24 @@ run "the_whole_role_is_bound_to_what_it_was_given" {
   }
 }
 
+run "only_who_replaces_may_set_an_instances_health_and_only_in_these_groups" {
+  command = apply
+
+  variables {
+    replace = "rebalance"
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement if contains(statement.Action, "autoscaling:SetInstanceHealth")] == jsondecode(jsonencode([{ Sid = "Replace", Effect = "Allow", Action = ["autoscaling:SetInstanceHealth"], Resource = ["arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/workers"] }]))
+    error_message = "One statement, of this group: ${aws_iam_role_policy.this[0].policy}"
+  }
+
+  assert {
+    condition     = strcontains(output.service_policy_json, "autoscaling:SetInstanceHealth")
+    error_message = "The service may do what the function may."
+  }
+}
+
 run "only_a_scan_may_deregister_from_any_target_group" {
   command = apply
 

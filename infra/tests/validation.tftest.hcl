@@ -274,6 +274,16 @@ run "a_layer_by_its_name" {
   expect_failures = [var.layers]
 }
 
+run "a_layer_without_its_version" {
+  command = plan
+
+  variables {
+    layers = ["arn:aws:lambda:eu-west-1:123456789012:layer:nomad-ca"]
+  }
+
+  expect_failures = [var.layers]
+}
+
 run "a_layer_of_another_region" {
   command = plan
 
@@ -334,6 +344,16 @@ run "a_nomad_token_instead_of_its_arn" {
   expect_failures = [var.nomad]
 }
 
+run "a_nomad_token_in_a_document" {
+  command = plan
+
+  variables {
+    nomad = { addresses = ["https://nomad.example.com:4646"], token_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:document/nomad" } }
+  }
+
+  expect_failures = [var.nomad]
+}
+
 run "a_nomad_token_of_another_region" {
   command = plan
 
@@ -384,11 +404,31 @@ run "a_consul_token_instead_of_its_arn" {
   expect_failures = [var.consul]
 }
 
+run "a_consul_token_in_a_document" {
+  command = plan
+
+  variables {
+    consul = { addresses = ["https://consul.example.com:8501"], token_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:document/consul" } }
+  }
+
+  expect_failures = [var.consul]
+}
+
 run "a_consul_token_of_another_region" {
   command = plan
 
   variables {
     consul = { addresses = ["https://consul.example.com:8501"], token_secret = { arn = "arn:aws:ssm:us-east-1:123456789012:parameter/consul" } }
+  }
+
+  expect_failures = [var.consul]
+}
+
+run "a_consul_token_of_another_account" {
+  command = plan
+
+  variables {
+    consul = { addresses = ["https://consul.example.com:8501"], token_secret = { arn = "arn:aws:secretsmanager:eu-west-1:999999999999:secret:consul-AbCdEf" } }
   }
 
   expect_failures = [var.consul]
@@ -584,6 +624,16 @@ run "a_concurrency_of_one" {
   expect_failures = [var.maximum_concurrency]
 }
 
+run "a_replacement_for_another_cause" {
+  command = plan
+
+  variables {
+    replace = "always"
+  }
+
+  expect_failures = [var.replace]
+}
+
 run "a_vpc_without_subnets" {
   command = plan
 
@@ -669,6 +719,16 @@ run "an_alarm_action_that_is_no_arn" {
 
   variables {
     alarm_actions = ["on-call@example.com"]
+  }
+
+  expect_failures = [var.alarm_actions]
+}
+
+run "an_alarm_action_with_a_slip_in_its_arn" {
+  command = plan
+
+  variables {
+    alarm_actions = ["arm:aws:sns:eu-west-1:123456789012:on-call"]
   }
 
   expect_failures = [var.alarm_actions]

@@ -60,6 +60,32 @@ run "each_event_that_is_asked_for_has_a_rule_and_none_filters_by_what_the_event_
   }
 }
 
+run "a_replacement_brings_the_rule_of_its_event_and_no_other" {
+  command = plan
+
+  variables {
+    replace = "scheduled"
+  }
+
+  assert {
+    condition     = join(",", keys(aws_cloudwatch_event_rule.this)) == "lifecycle,scheduled-change" && aws_lambda_function.this[0].environment[0].variables["DECAMP_REPLACE"] == "scheduled"
+    error_message = "What nobody tells of cannot be replaced, and a rebalance recommendation was not asked for."
+  }
+}
+
+run "both_replacements_bring_both_rules" {
+  command = plan
+
+  variables {
+    replace = "both"
+  }
+
+  assert {
+    condition     = join(",", keys(aws_cloudwatch_event_rule.this)) == "lifecycle,rebalance,scheduled-change" && length(aws_cloudwatch_event_target.this) == 3
+    error_message = "Two rules beside that of the hook, each with a target."
+  }
+}
+
 run "an_undelivered_event_is_a_dead_letter" {
   command = apply
 
@@ -124,6 +150,7 @@ run "the_function_is_told_what_is_ours" {
       DECAMP_ON_TIMEOUT         = "continue"
       DECAMP_NEVER_FORCE        = "false"
       DECAMP_IGNORE_SYSTEM_JOBS = "false"
+      DECAMP_REPLACE            = "never"
       DECAMP_CONSUL             = "false"
       NOMAD_ADDR                = "https://one:4646,https://two:4646"
       NOMAD_REGION              = "eu"

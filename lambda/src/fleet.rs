@@ -18,6 +18,9 @@ pub(crate) trait Fleet: World {
     /// The group of an instance; `None` if Auto Scaling lists it in none.
     async fn group_of(&self, instance: InstanceId) -> Result<Option<Arc<str>>, Unseen>;
 
+    /// Asks Auto Scaling to replace an instance, through its hook.
+    async fn ask_to_replace(&self, instance: InstanceId) -> Result<(), Refusal>;
+
     /// Lets a message come back after this long, whoever receives it then.
     async fn hide(&self, message: &Message, span: Duration) -> Result<(), Refusal>;
 }

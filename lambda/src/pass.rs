@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::departing::{BETWEEN_PASSES, Became, depart};
 use crate::fleet::Fleet;
+use crate::replacing::replace;
 
 /// Stop looking and acting this long before the function's time is up (D15).
 const KEPT_FOR_HANDING_BACK: Duration = Duration::from_secs(5);
@@ -58,7 +59,7 @@ impl<'a, F: Fleet> Invocation<'a, F> {
         tokio::time::timeout_at(self.ends, call).await.ok()
     }
 
-    fn count(&self, metric: metrics::Metric, kind: &str) {
+    pub(crate) fn count(&self, metric: metrics::Metric, kind: &str) {
         self.report(&metrics::line(self.fleet.now(), &[(metrics::KIND, kind)], &[(metric, 1.0)]));
     }
 }
@@ -73,6 +74,7 @@ struct Task {
 enum What {
     Depart(Departure),
     Interruption { instance: InstanceId, at: Time },
+    Replace(Vec<InstanceId>),
     Sweep,
 }
 
@@ -123,12 +125,14 @@ fn task<F: Fleet>(at: &Invocation<'_, F>, record: &Record) -> Option<What> {
         Ok(told @ Told::Rebalance { instance }) => {
             at.count(metrics::WARNINGS, told.word());
             warn!(message.id = message, instance.id = %instance, event = told.word(), "EC2 may soon take the instance back");
+            return at.settings.replace.on_rebalance().then(|| What::Replace(vec![*instance]));
         }
         Ok(told @ Told::ScheduledChange { instances }) => {
             at.count(metrics::WARNINGS, told.word());
             for instance in instances {
                 warn!(message.id = message, instance.id = %instance, event = told.word(), "AWS means to change what the instance runs on");
             }
+            return at.settings.replace.on_scheduled_change().then(|| What::Replace(instances.clone()));
         }
         Ok(told @ Told::Arrival { instance, asg }) => {
             info!(message.id = message, instance.id = %instance, asg.name = &**asg, event = told.word(), "a launch; its hook is not decamp's");
@@ -158,8 +162,9 @@ fn is_the_same(one: &What, other: &What) -> bool {
             one.instance == other.instance && one.asg == other.asg && named(one) == named(other)
         }
         (What::Interruption { instance, .. }, What::Interruption { instance: other, .. }) => instance == other,
+        (What::Replace(one), What::Replace(other)) => one == other,
         (What::Sweep, What::Sweep) => true,
-        (What::Depart(_) | What::Interruption { .. } | What::Sweep, _) => false,
+        (What::Depart(_) | What::Interruption { .. } | What::Replace(_) | What::Sweep, _) => false,
     }
 }
 
@@ -167,6 +172,10 @@ async fn take_up<F: Fleet>(at: &Invocation<'_, F>, what: &What) -> Became {
     match what {
         What::Depart(departure) => depart(at, departure, false).await,
         What::Interruption { instance, at: gone } => interruption(at, *instance, *gone).await,
+        What::Replace(instances) => {
+            let all = join_all(instances.iter().map(|instance| replace(at, *instance))).await;
+            all.into_iter().find(|became| matches!(became, Became::HandedBack(_))).unwrap_or(Became::Over)
+        }
         What::Sweep => {
             sweep(at).await;
             // The next one comes by itself.

@@ -25,6 +25,10 @@ impl Fleet for Live {
         Ok(self.auto_scaling().instance(instance).await?.map(|listed| listed.asg))
     }
 
+    async fn ask_to_replace(&self, instance: InstanceId) -> Result<(), Refusal> {
+        self.auto_scaling().set_unhealthy(instance).await
+    }
+
     async fn hide(&self, message: &Message, span: Duration) -> Result<(), Refusal> {
         self.signed().hide_message(&message.queue, message.receipt.expose(), span).await
     }

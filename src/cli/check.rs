@@ -1,6 +1,7 @@
 //! `decamp check`: reads a whole group while nothing leaves, and says what a departure would cost and what could not work.
 
 mod facts;
+mod foreseen;
 mod print;
 mod rules;
 

@@ -8,6 +8,8 @@ pub(crate) const ERROR: u8 = 1;
 pub(crate) const OBSERVED: u8 = 3;
 /// Ended by SIGINT.
 pub(crate) const INTERRUPTED: u8 = 130;
+/// Ended by SIGHUP: its terminal went away.
+pub(crate) const HUNG_UP: u8 = 129;
 /// Ended by SIGTERM.
 pub(crate) const TERMINATED: u8 = 143;
 

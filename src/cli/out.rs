@@ -7,6 +7,21 @@ pub(crate) fn say(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stdout().lock(), "{}", line.as_ref());
 }
 
+/// The same in lines that fit on a terminal of 80 columns, broken between words.
+pub(crate) fn say_wrapped(text: &str) {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if 80 < line.chars().count() + 1 + word.chars().count() && !line.is_empty() {
+            say(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    say(line);
+}
+
 /// A complaint on standard error.
 pub(crate) fn complain(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr().lock(), "decamp: {}", line.as_ref());

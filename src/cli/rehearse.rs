@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use decamp::rehearse::report::{Pending, command, page};
-use decamp::rehearse::{Drives, MOST_NODES, NULL_LASTS, Plan, Run, name_of, null, run};
+use decamp::rehearse::{Chaos, Drives, MOST_NODES, NULL_LASTS, Plan, Run, name_of, null, run};
 use decamp::settings::duration;
 use decamp::sim::drivers::Driver;
 use decamp::time::plain;
@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::exit;
-use super::out::{complain, say, say_json};
+use super::out::{complain, say, say_json, say_wrapped};
 
 const HELP: &str = "\
 It starts a small cluster of real servers on loopback addresses, sends real HTTP requests through it (load balancer, ingress, \
@@ -30,7 +30,7 @@ Exit codes:
   0    decamp lost nothing that is decamp's
   1    decamp lost a request, or a driver did not finish
   2    the command line was not understood
-  130  SIGINT, 143 SIGTERM: nothing is left behind";
+  130  SIGINT, 143 SIGTERM, 129 SIGHUP: nothing is left behind";
 
 /// Rehearse a whole instance refresh under live traffic on this machine, with and without decamp.
 #[derive(Debug, Args)]
@@ -57,9 +57,12 @@ pub(crate) struct Arguments {
     /// Let the ingress poll Consul this often, such as 15s, and not watch it
     #[arg(long, value_name = "TIME", value_parser = time)]
     ingress_poll: Option<Duration>,
-    /// Kill decamp every few seconds and hinder it all the while
-    #[arg(long)]
-    chaos: bool,
+    /// Kill decamp every few seconds and hinder it all the while; consul-for-all takes Consul from the ingress as well
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "usual")]
+    chaos: Option<Trouble>,
+    /// Use a real Consul in place of the pretended one: its binary
+    #[arg(long, value_name = "FILE")]
+    consul: Option<PathBuf>,
     /// The port of the ingress, on each of 127.0.0.11 and up
     #[arg(long, value_name = "PORT", default_value_t = 8089, value_parser = clap::value_parser!(u16).range(1024..20000))]
     port: u16,
@@ -84,6 +87,15 @@ fn time(text: &str) -> Result<Duration, String> {
     let span = duration::read(text).map_err(|why| why.to_string())?;
     let allowed = Duration::from_secs(1)..=Duration::from_secs(60);
     if allowed.contains(&span) { Ok(span) } else { Err("between 1s and 60s".to_owned()) }
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Trouble {
+    /// decamp is killed, and its path to Consul cut; AWS throttles it, Nomad has no leader, events are lost
+    Usual,
+    /// The same, and while Consul is away it is away for the ingress as well
+    ConsulForAll,
 }
 
 /// A driver's name.
@@ -136,10 +148,12 @@ pub(crate) fn rehearse(arguments: &Arguments) -> ExitCode {
 async fn until_a_signal(arguments: &Arguments) -> Result<u8> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("listen for signals")?;
     select! {
         code = all(arguments) => code,
         _ = interrupt.recv() => Ok(exit::INTERRUPTED),
         _ = terminate.recv() => Ok(exit::TERMINATED),
+        _ = hangup.recv() => Ok(exit::HUNG_UP),
     }
 }
 
@@ -150,24 +164,30 @@ async fn all(arguments: &Arguments) -> Result<u8> {
     if !arguments.json {
         let drivers_take: Duration = drivers.iter().map(|driver| plan.takes(*driver != Driver::TerminateAtOnce)).sum();
         let takes = drivers_take + NULL_LASTS;
-        say(format!("{plan}\nabout {} for {}", plain(takes), drivers.iter().map(|d| name_of(*d)).collect::<Vec<_>>().join(", ")));
+        say_wrapped(&plan.to_string());
+        say_wrapped(&format!(
+            "about {} for {}",
+            plain(takes),
+            drivers.iter().map(|d| name_of(*d)).collect::<Vec<_>>().join(", ")
+        ));
     }
     let pending = arguments.report.as_deref().map(|path| {
         let cannot = || format!("write the report to {}", path.display());
         Pending::begin(path).with_context(cannot)
     });
     let pending = pending.transpose()?;
-    let command = command(&plan, &named);
+    let command = command(&plan, &named, arguments.lambda.as_deref());
+    let binary = std::env::current_exe().context("find out where decamp itself is")?;
     let carries = null(&plan).await?;
     if arguments.json {
         say_json(&serde_json::json!({ "null": carries }));
     } else {
-        say(table::carries(&carries));
+        say_wrapped(&table::carries(&carries));
     }
     let mut runs: Vec<Run> = Vec::new();
     for driver in drivers {
         let (progress, seen) = watch::channel(decamp::rehearse::Progress::default());
-        let drives = Drives { driver, lambda: arguments.lambda.clone() };
+        let drives = Drives { driver, lambda: arguments.lambda.clone(), command: binary.clone() };
         let played = run(&plan, &drives, &progress);
         let shown = live::show(name_of(driver), seen, !arguments.json);
         let one = select! {
@@ -197,7 +217,7 @@ async fn all(arguments: &Arguments) -> Result<u8> {
 /// decamp loses nothing in the default plan, and nothing that is its own in any other (D17); every driver comes to an end.
 fn is_as_it_should_be(plan: &Plan, run: &Run) -> bool {
     let decamp = run.driver == name_of(Driver::Decamp);
-    let may_be_foreseen = plan.single || plan.ingress_poll.is_some() || plan.chaos;
+    let may_be_foreseen = plan.single || plan.ingress_poll.is_some() || plan.chaos.is_some();
     let lost = if may_be_foreseen { run.judged.attributable } else { run.account.failed };
     run.refresh_ended.is_some() && (!decamp || lost == 0)
 }
@@ -211,7 +231,11 @@ fn plan(arguments: &Arguments) -> Plan {
         port: arguments.port,
         single: arguments.single,
         ingress_poll: arguments.ingress_poll,
-        chaos: arguments.chaos,
+        chaos: arguments.chaos.map(|trouble| match trouble {
+            Trouble::Usual => Chaos::Usual,
+            Trouble::ConsulForAll => Chaos::ConsulForAll,
+        }),
+        consul: arguments.consul.clone(),
         calm: arguments.calm,
         rounds: arguments.rounds,
     }

@@ -44,6 +44,8 @@ struct Row {
     #[serde(rename = "asg.name")]
     asg: Arc<str>,
     state: String,
+    /// Whether it waits in its hook: for scripts, which words change under.
+    waits: bool,
     step: String,
     reason: String,
     since: Option<Time>,
@@ -96,6 +98,7 @@ async fn row(at: &Connected, one: &Leaving) -> Row {
         instance: one.instance.to_string(),
         asg: Arc::clone(&one.asg),
         state: state.clone(),
+        waits: false,
         step: "-".to_owned(),
         reason: reason.to_owned(),
         since: None,
@@ -116,6 +119,7 @@ async fn row(at: &Connected, one: &Leaving) -> Row {
     let now = at.live.now();
     let budget = Budget::of(&departure, &seen, policy);
     Row {
+        waits: one.lifecycle == Lifecycle::Waiting,
         step: telling::phase(&seen).to_owned(),
         reason: words::because(&decision, &seen),
         since: Some(budget.began),

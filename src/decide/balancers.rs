@@ -11,6 +11,10 @@ use std::time::Duration;
 
 /// How often a target that somebody else deregistered is looked at (D7).
 const LOOK_EVERY: Duration = Duration::from_secs(12);
+/// How old a look at the load balancers may be when something is stopped.
+pub(super) const RECENT: Duration = Duration::from_secs(60);
+/// What serves a target and was told to stop already is worth another look at it after this.
+const LONG_AGO: Duration = Duration::from_secs(120);
 /// How much later than our timer Elastic Load Balancing may take a target off its list.
 const LAGS: Duration = Duration::from_secs(5);
 /// The list may lag our own timer by this much: it is looked at every second then, and its attributes are not doubted.
@@ -105,7 +109,8 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
             let release = at + budget::may_send_for(last, scope.policy);
             let released = release <= now;
             // What serves until after the release was told to stop already: this is the last moment to see it registered again.
-            let confirm_now = released && scope.serving_is_stopping();
+            let long_ago = sight.at().max(Some(at)).is_some_and(|touched| touched + LONG_AGO <= now);
+            let confirm_now = released && long_ago && scope.serving_is_stopping();
             if sight.blind().is_none() && !confirm_now {
                 // What is stopped or completed then is confirmed right before: one look serves both.
                 let reason = Reason::LoadBalancerDelay { group: arn.clone(), until: release };
@@ -169,6 +174,11 @@ fn after_deregistration(
         }
         return state(Step::wait(next, delayed()), false);
     }
+    // Our own timer needs no look: what is concluded from it is looked at right before.
+    let by_timer = balancer.deregistered.is_some() && again.is_none() && seen_at < release;
+    if by_timer && !(seen_at + LONG_AGO <= now && scope.serving_is_stopping()) {
+        return state(Step::Satisfied, true);
+    }
     if draining && now < release + DRAINING_GRACE {
         // An operator may have raised the delay meanwhile (fault 37): its attributes are read again.
         let lagging = seen_at < release + LIST_LAGS;
@@ -183,11 +193,10 @@ fn after_deregistration(
     state(Step::Satisfied, true)
 }
 
-/// Since when one of ours reads `draining` that was first seen so well after our own timer had run out.
+/// Since when one of ours has read `draining` that was first seen so well after our own timer had run out, if only until it left the list.
 fn draining_again_since(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup, release: Time) -> Option<Time> {
     let ours = |id: &TargetId, port: u16| {
-        let target = group.targets.iter().flat_map(|t| t.iter()).find(|t| t.id == *id && t.port == port);
-        target.is_some_and(|t| scope.is_ours(group, t))
+        scope.is_ours(group, &Target { id: id.clone(), port, zone: None, health: TargetHealth::Draining })
     };
     let rows = balancer.draining.iter().filter(|(id, port, since)| release + LAGS < *since && ours(id, *port));
     rows.map(|(_, _, since)| *since).max()
@@ -243,6 +252,18 @@ pub(super) fn may_drain_beside_the_delay(scope: &Scope<'_>, release: Time, now: 
         serving.peek().is_some()
             && serving.all(|a| a.wanted && (a.group.kind == JobKind::System || release <= now + a.group.serves_on()))
     })
+}
+
+/// Whether stopping all that is left stops something that listens where one of our targets does; if in doubt, yes.
+pub(super) fn something_serves_still(scope: &Scope<'_>) -> bool {
+    let listed = scope.our_targets().map(|(_, target)| target.port);
+    let mut ports = listed.chain(scope.seen.balancers.iter().flat_map(|b| b.ports.iter().copied())).peekable();
+    ports.peek().is_none()
+        || ports.any(|port| {
+            let all = scope.nodes().iter().flat_map(|node| node.allocations.iter());
+            let mut there = all.filter(|a| a.ports.contains(&port)).peekable();
+            there.peek().is_none() || there.any(|a| a.wanted && !a.client.is_over())
+        })
 }
 
 /// All groups' wishes as one: any write first, else looks, else the longest wait.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::budget::{self, Budget};
 use super::scope::Scope;
@@ -14,7 +14,7 @@ use crate::ids::TargetGroupArn;
 use crate::time::{Time, plain};
 
 /// Where a setting stands, from the container outwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
     /// How a task stops.
@@ -34,7 +34,7 @@ pub enum Layer {
 }
 
 /// What a finding is about. One name a rule, so that a loss can be held against it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// The ingress still sends to a service that has stopped.
@@ -57,8 +57,42 @@ pub enum Loss {
     Interrupted,
 }
 
+impl Loss {
+    /// The rule's name, to search by.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::LeavesBeforeForgotten => "leaves-before-forgotten",
+            Self::KilledWithRequests => "killed-with-requests",
+            Self::NoCopyLeft => "no-copy-left",
+            Self::DelayTooShort => "delay-too-short",
+            Self::CutAtDeadline => "cut-at-deadline",
+            Self::NeverMigrates => "never-migrates",
+            Self::NoTargetGroup => "no-target-group",
+            Self::DoesNotFit => "does-not-fit",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl Layer {
+    /// Its name, to search by.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Service => "service",
+            Self::Ingress => "ingress",
+            Self::LoadBalancer => "load-balancer",
+            Self::Node => "node",
+            Self::Hook => "hook",
+            Self::Group => "group",
+        }
+    }
+}
+
 /// One setting that will cost requests, or cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// Where it stands.
     pub layer: Layer,
@@ -81,27 +115,13 @@ impl fmt::Display for Finding {
         write!(
             f,
             "{}: {} is {}, needed {}: {}. Set: {}",
-            self.layer_name(),
+            self.layer.word().replace('-', " "),
             self.object,
             self.value,
             self.needed,
             self.why,
             self.line
         )
-    }
-}
-
-impl Finding {
-    fn layer_name(&self) -> &'static str {
-        match self.layer {
-            Layer::Container => "container",
-            Layer::Service => "service",
-            Layer::Ingress => "ingress",
-            Layer::LoadBalancer => "load balancer",
-            Layer::Node => "node",
-            Layer::Hook => "hook",
-            Layer::Group => "group",
-        }
     }
 }
 
@@ -146,16 +166,17 @@ pub fn ingress_forgets(seen: &Snapshot, policy: &Policy) -> Duration {
 fn one_of_each<'a>(scope: &'a Scope<'_>) -> Vec<&'a Allocation> {
     let mut each: Vec<&Allocation> = Vec::new();
     for allocation in scope.all_left() {
-        let same = |other: &&Allocation| {
-            other.group.job == allocation.group.job
-                && other.group.name == allocation.group.name
-                && other.group.namespace == allocation.group.namespace
-        };
-        if !each.iter().any(same) {
+        if !each.iter().any(|other| is_of(other, &allocation.group)) {
             each.push(allocation);
         }
     }
     each
+}
+
+/// Whether it is a copy of this task group.
+fn is_of(allocation: &Allocation, group: &TaskGroup) -> bool {
+    let of = &allocation.group;
+    of.job == group.job && of.name == group.name && of.namespace == group.namespace
 }
 
 /// Whether a load balancer sends to it directly: it then stops after the delay, when nothing is sent any more.
@@ -186,7 +207,7 @@ fn of_a_service(scope: &Scope<'_>, allocation: &Allocation, forgets: Duration) -
         });
     }
     findings.extend(killed_with_requests(group, scope.policy, serves_on, forgets));
-    findings.extend(no_copy_left(group));
+    findings.extend(no_copy_left(scope, allocation));
     findings
 }
 
@@ -210,9 +231,12 @@ fn killed_with_requests(group: &TaskGroup, policy: &Policy, serves_on: Duration,
 }
 
 /// Nomad starts a replacement only after its predecessor has stopped (facts, section 2.2).
-fn no_copy_left(group: &TaskGroup) -> Option<Finding> {
+fn no_copy_left(scope: &Scope<'_>, allocation: &Allocation) -> Option<Finding> {
+    let group = &allocation.group;
     let at_once = group.max_parallel.unwrap_or(1);
-    (group.kind == JobKind::Service && group.count <= at_once).then(|| Finding {
+    let here = u32::try_from(scope.all_left().filter(|other| is_of(other, group)).count()).unwrap_or(u32::MAX);
+    // A copy on another node stays.
+    (group.kind == JobKind::Service && group.count <= at_once.min(here)).then(|| Finding {
         layer: Layer::Service,
         loss: Loss::NoCopyLeft,
         object: group.title().into(),
@@ -261,8 +285,7 @@ fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
         .into_iter()
         .filter(|a| a.group.kind == JobKind::Service)
         .map(|a| {
-            let same = |other: &&Allocation| other.group.job == a.group.job && other.group.name == a.group.name;
-            let copies = u32::try_from(scope.all_left().filter(same).count()).unwrap_or(u32::MAX);
+            let copies = u32::try_from(scope.all_left().filter(|other| is_of(other, &a.group)).count()).unwrap_or(u32::MAX);
             let rounds = copies.div_ceil(a.group.max_parallel.unwrap_or(1).max(1));
             (a.group.longest_stop(scope.policy.poststop) + REPLACEMENT) * rounds
         })
@@ -286,7 +309,9 @@ fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
 /// An ingress that no known load balancer sends to: most likely one does that is neither attached nor named.
 fn of_no_group(scope: &Scope<'_>) -> Option<Finding> {
     scope.seen.group.last()?;
-    let ingress = scope.all_left().find(|a| a.group.ingress.is_some())?;
+    // One that is left alone by policy is sent to as well, until the machine goes.
+    let all = scope.nodes().iter().flat_map(|node| node.allocations.iter());
+    let ingress = all.into_iter().find(|a| a.group.ingress.is_some() && !a.client.is_over())?;
     super::balancers::groups(scope).is_empty().then(|| Finding {
         layer: Layer::LoadBalancer,
         loss: Loss::NoTargetGroup,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::balancers::{Balancing, may_drain_beside_the_delay};
+use super::balancers::{Balancing, RECENT, may_drain_beside_the_delay};
 use super::budget::Budget;
 use super::scope::Scope;
 use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, NomadSight, Phase, Provider};
@@ -17,8 +17,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const LOOK_FOR_NODE_EVERY: Duration = Duration::from_secs(5);
 /// How often a token without sight is read again (D9).
 const READ_TOKEN_EVERY: Duration = Duration::from_secs(60);
-/// How old a look at the load balancers may be when something is stopped.
-const RECENT: Duration = Duration::from_secs(60);
 /// How old a look at the node may be when it is drained: another worker may have done so meanwhile.
 const JUST_NOW: Duration = Duration::from_secs(1);
 /// A drain is hung when two looks at least this far apart agree (D4).
@@ -115,7 +113,7 @@ fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &N
         return match scope.seen.history.sent(node.id, Phase::Forced) {
             Some(sent) if sent.accepted => Step::Satisfied,
             _ if phase == Some(Phase::Forced) => Step::Satisfied,
-            Some(_) | None => drain.send(Phase::Forced, WholeSeconds::ONE, Reason::TimeIsShort),
+            Some(_) | None => drain.force(),
         };
     }
     if let Some(strategy) = &node.drain {
@@ -219,11 +217,24 @@ impl Sending<'_> {
             }
         }
         let left = self.until().since(self.now);
-        if left < Duration::from_secs(1) && !self.scope.policy.never_force {
-            // A drain that begins when there is no time left is a force, and is called one.
-            return self.send(Phase::Forced, WholeSeconds::ONE, Reason::TimeIsShort);
+        if left < Duration::from_secs(2) && !self.scope.policy.never_force {
+            // In whole seconds no more than one: a drain that begins when there is no time left is a force, and is called one.
+            return self.force();
         }
         self.send(phase, WholeSeconds::at_most(left), reason)
+    }
+
+    /// Stops what is left, in time. What was registered again long after our last look is seen first; what cannot be seen holds up nothing.
+    fn force(&self) -> Step {
+        let recent = self.now - RECENT;
+        let old =
+            super::balancers::seen_before(self.scope, if self.release <= self.now { recent.max(self.release) } else { recent });
+        let blind = super::balancers::blind_until(self.scope, &old).is_some();
+        if !old.is_empty() && !blind {
+            let part = Part::TargetGroups { groups: old, attributes_again: false };
+            return Step::Look(vec![part], Reason::MustConfirm);
+        }
+        self.send(Phase::Forced, WholeSeconds::ONE, Reason::TimeIsShort)
     }
 
     /// What is about to be concluded is looked at once more, all in one round: discovery; the load balancers, because what was
@@ -238,6 +249,8 @@ impl Sending<'_> {
         let old = match phase {
             // Right after our own deregistration there is nothing to see yet.
             Phase::Services => super::balancers::left_alone_since(self.scope, self.now - RECENT),
+            // What served our targets has been stopped: nothing can be lost any more that a look could save.
+            Phase::All if !super::balancers::something_serves_still(self.scope) => Vec::new(),
             Phase::All | Phase::Again | Phase::Resent | Phase::Forced => {
                 super::balancers::seen_before(self.scope, (self.now - RECENT).max(self.release))
             }

@@ -115,6 +115,12 @@ impl Scope<'_> {
             && self.seen.history.known.iter().any(|k| !k.over && !k.group.csi_plugin)
     }
 
+    /// Whether another worker has drained for this action, and this run has not.
+    pub(super) fn was_drained_before_us(&self) -> bool {
+        let marks = self.nodes().iter().filter_map(|node| node.last_drain.as_ref().and_then(|drain| drain.meta.as_ref()));
+        self.seen.history.drains.is_empty() && marks.into_iter().any(|meta| meta.action == *self.mark())
+    }
+
     /// Whether a target is this instance (D7). An address is ours only in a group that was named.
     pub(super) fn is_ours(&self, group: &TargetGroup, target: &Target) -> bool {
         match &target.id {

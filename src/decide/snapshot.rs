@@ -81,7 +81,7 @@ pub struct Balancer {
     pub unanswered: Option<(Time, Vec<(TargetId, u16)>)>,
     /// The ports of what this run deregistered: a target leaves the list some time, and what serves it stays.
     pub ports: Vec<u16>,
-    /// Targets that read `draining` at the last look, and the first look of the row in which each did.
+    /// Targets that read `draining` when they were last listed, and the first look of the row in which each did.
     pub draining: Vec<(TargetId, u16, Time)>,
 }
 
@@ -100,14 +100,24 @@ impl Balancer {
         }
     }
 
-    /// Keeps since which look each target has read `draining` without a break.
+    /// Keeps since which look each target has read `draining` without a break. One that left the list meanwhile is kept: it may still
+    /// be sent to.
     fn see_draining(&mut self, at: Time, group: Option<&TargetGroup>) {
+        let listed = |group: Option<&TargetGroup>, id: &TargetId, port: u16| {
+            let mut targets = group.and_then(|group| group.targets.as_ref()).into_iter().flat_map(|targets| targets.iter());
+            targets.any(|t| t.id == *id && t.port == port)
+        };
         let targets = group.and_then(|group| group.targets.as_ref()).into_iter().flat_map(|targets| targets.iter());
-        let row = targets.filter(|t| t.health == TargetHealth::Draining).map(|target| {
-            let before = self.draining.iter().find(|(id, port, _)| *id == target.id && *port == target.port);
-            (target.id.clone(), target.port, before.map_or(at, |(_, _, since)| *since))
-        });
-        self.draining = row.collect();
+        let mut rows: Vec<_> = targets
+            .filter(|t| t.health == TargetHealth::Draining)
+            .map(|target| {
+                let before = self.draining.iter().find(|(id, port, _)| *id == target.id && *port == target.port);
+                let before = before.filter(|_| listed(self.sight.last(), &target.id, target.port));
+                (target.id.clone(), target.port, before.map_or(at, |(_, _, since)| *since))
+            })
+            .collect();
+        rows.extend(self.draining.drain(..).filter(|(id, port, _)| !listed(group, id, *port)));
+        self.draining = rows;
     }
 }
 

@@ -37,8 +37,8 @@ const LOOKS: &[Caller] = &[Caller::Lambda, Caller::Serve, Caller::Run, Caller::C
 pub const OPERATIONS: [Operation; 18] = [
     by(DEPARTS, "autoscaling", "CompleteLifecycleAction"),
     by(DEPARTS, "autoscaling", "RecordLifecycleActionHeartbeat"),
-    // Its policy is not there yet (D12), so that no role may do it.
-    by(&[], "autoscaling", "SetInstanceHealth"),
+    // Only by policy (D12): without it the role need not allow it.
+    by(&[Caller::Lambda], "autoscaling", "SetInstanceHealth"),
     by(LOOKS, "autoscaling", "DescribeAutoScalingGroups"),
     by(LOOKS, "autoscaling", "DescribeAutoScalingInstances"),
     by(LOOKS, "autoscaling", "DescribeLifecycleHooks"),

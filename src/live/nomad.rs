@@ -90,7 +90,12 @@ impl Client {
                 return Ok(Nomad { nodes, set_aside: Vec::new() });
             }
         }
-        let found = self.find(instance, address).await?;
+        let mut found = self.find(instance, address).await?;
+        // What an earlier look of this run listed stays in sight although its agent dies: its processes may still run.
+        let listed = |id: &NodeId| known.is_some_and(|known| known.nodes.iter().any(|node| node.id == *id));
+        let (still, set_aside): (Vec<NodeId>, Vec<NodeId>) = found.set_aside.into_iter().partition(listed);
+        found.set_aside = set_aside;
+        found.nodes.extend(still);
         let nodes = self.nodes(&found.nodes).await?;
         if nodes.len() != found.nodes.len() {
             return Err(Unseen::Away("a node was purged while it was looked at".into()));

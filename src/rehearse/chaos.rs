@@ -16,8 +16,8 @@ const TROUBLE: Duration = Duration::from_secs(10);
 /// How long Nomad is without a leader.
 const NO_LEADER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
 
-/// Makes trouble for ever. `consul` is decamp's own path to Consul: the ingress has another.
-pub(super) async fn reign(shared: Arc<Shared>, consul: Arc<Path>, seed: u64) {
+/// Makes trouble for ever. `consul`: the paths to Consul that are cut together, decamp's own alone or everybody's.
+pub(super) async fn reign(shared: Arc<Shared>, consul: Vec<Arc<Path>>, seed: u64) {
     let mut luck = Luck::new(seed ^ 0xc4a0);
     loop {
         sleep(luck.span(BETWEEN.0, BETWEEN.1)).await;
@@ -33,9 +33,9 @@ pub(super) async fn reign(shared: Arc<Shared>, consul: Arc<Path>, seed: u64) {
                 shared.set_faults(FaultPlan::default());
             }
             1 => {
-                consul.set_cut(true);
+                consul.iter().for_each(|path| path.set_cut(true));
                 sleep(TROUBLE).await;
-                consul.set_cut(false);
+                consul.iter().for_each(|path| path.set_cut(false));
             }
             _ => {
                 let span = luck.span(NO_LEADER.0, NO_LEADER.1);

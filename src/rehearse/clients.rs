@@ -18,6 +18,8 @@ use super::plan::{Nature, Plan};
 use super::proxy::{self, Pool};
 use crate::sim::luck::Luck;
 
+/// What the cause of a failure begins with where the load balancer itself was not reached.
+pub(super) const BALANCER: &str = "the load balancer: ";
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// WebSockets to each target group.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::plan::{ASG, HOOK, Nature, Plan, REGION};
+use super::plan::{ASG, HOOK, INGRESS, Nature, Plan, REGION};
 use crate::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
 use crate::ids::{InstanceId, NodeId, TargetGroupArn};
 use crate::sim::auto_scaling::{GroupSetup as AsgSetup, HookSetup};
@@ -99,11 +99,11 @@ fn group(job: &str, kind: JobKind, kill_timeout: Duration) -> TaskGroup {
 }
 
 /// Every process ends at its `kill_timeout` unless the real one tells that it ended before.
-fn behaviour(starts_in: Duration) -> Behaviour {
+fn behaviour(plan: &Plan, starts_in: Duration) -> Behaviour {
     Behaviour {
         starts_in,
         passes_in: Duration::from_millis(300),
-        healthy_in: Plan::MIN_HEALTHY,
+        healthy_in: plan.healthy_in(),
         ignores_signal: true,
         ..Behaviour::default()
     }
@@ -111,10 +111,10 @@ fn behaviour(starts_in: Duration) -> Behaviour {
 
 /// The ingress: a system job on every node that follows discovery and says so.
 pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], plan: &Plan) -> GroupNumber {
-    let mut group = group("ingress", JobKind::System, Plan::INGRESS_KILL_TIMEOUT);
+    let mut group = group(INGRESS, JobKind::System, Plan::INGRESS_KILL_TIMEOUT);
     let how = if plan.ingress_poll.is_some() { "Traefik polls Consul" } else { "Traefik watches Consul" };
     group.ingress = Some(Ingress { forgets_after: plan.ingress_forgets(), how: how.into() });
-    let behaviour = behaviour(Duration::from_millis(300));
+    let behaviour = behaviour(plan, Duration::from_millis(300));
     let spec = GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports: Ports::Static([plan.port].into()) };
     let number = nomad.add_group(spec);
     for &node in nodes {
@@ -137,7 +137,7 @@ pub(super) fn add_services(
         group.count = service.copies;
         group.max_parallel = Some(service.at_once);
         group.shutdown_delay = Plan::SHUTDOWN_DELAY;
-        let behaviour = behaviour(Duration::from_millis(500));
+        let behaviour = behaviour(plan, Duration::from_millis(500));
         let ports = Ports::Dynamic;
         let number = nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports });
         for _ in 0..service.copies {

@@ -10,10 +10,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::{Request, Response, StatusCode};
 use tokio::task::JoinHandle;
 
-pub(super) use self::discovery::{Backends, Discovery};
+pub(super) use self::discovery::{Catalog, Discovery};
 use super::processes::{Names, name_at};
 use super::proxy::{self, Pool, Stopped, made_up};
 use super::server::{Body, Hold, Server, full};
@@ -21,12 +22,14 @@ use super::stage::Process;
 
 /// Where load balancers ask whether it lives.
 pub(super) const PING: &str = "/ping";
+/// Stands in the cause of a failure where the ingress could not renew what it knew of discovery.
+pub(super) const AWAY: &str = ", Consul being away,";
 /// A backend that takes no connection within this is given up.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// An ingress that follows discovery.
 pub(super) struct Ingress {
-    routes: Arc<RwLock<Backends>>,
+    catalog: Arc<RwLock<Catalog>>,
     follows: JoinHandle<()>,
 }
 
@@ -39,9 +42,9 @@ impl Drop for Ingress {
 impl Ingress {
     /// Begins to follow discovery.
     pub(super) fn follow(discovery: &Discovery) -> Self {
-        let routes: Arc<RwLock<Backends>> = Arc::default();
-        let follows = tokio::spawn(discovery.clone().follow(Arc::clone(&routes)));
-        Self { routes, follows }
+        let catalog: Arc<RwLock<Catalog>> = Arc::default();
+        let follows = tokio::spawn(discovery.clone().follow(Arc::clone(&catalog)));
+        Self { catalog, follows }
     }
 
     /// Begins to listen.
@@ -51,7 +54,7 @@ impl Ingress {
     pub(super) async fn start(&self, process: &Process, names: &Names) -> io::Result<Server> {
         let door = Arc::new(Door {
             who: format!("the ingress on {}", process.node),
-            routes: Arc::clone(&self.routes),
+            catalog: Arc::clone(&self.catalog),
             turns: RwLock::default(),
             pool: proxy::pool(CONNECT, true),
             names: Arc::clone(names),
@@ -62,7 +65,7 @@ impl Ingress {
 
 struct Door {
     who: String,
-    routes: Arc<RwLock<Backends>>,
+    catalog: Arc<RwLock<Catalog>>,
     turns: RwLock<HashMap<String, AtomicUsize>>,
     pool: Pool,
     names: Names,
@@ -75,26 +78,38 @@ impl Door {
             return Response::new(full("OK"));
         }
         let service = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
-        let to = match self.backend(&service) {
+        let (to, away) = self.backend(&service);
+        let who = format!("{}{}", self.who, if away { AWAY } else { "" });
+        let to = match to {
             Ok(to) => to,
             // Traefik's words: a router whose service has no server, and no router at all.
-            Err(true) => return made_up(StatusCode::SERVICE_UNAVAILABLE, &format!("{} knew no copy of {service}", self.who)),
-            Err(false) => return made_up(StatusCode::NOT_FOUND, &format!("{} did not know {service}", self.who)),
+            Err(true) => return made_up(StatusCode::SERVICE_UNAVAILABLE, &format!("{who} knew no copy of {service}")),
+            Err(false) => return made_up(StatusCode::NOT_FOUND, &format!("{who} did not know {service}")),
         };
         match proxy::forward(&self.pool, to, request, hold.life.clone(), None).await {
-            Ok(answer) => answer,
+            Ok(mut answer) => {
+                if away {
+                    answer.headers_mut().insert(proxy::OLDER, HeaderValue::from_static("1"));
+                }
+                answer
+            }
             Err(Stopped::Failed(error)) => {
-                let (who, name, why) = (&self.who, name_at(&self.names, to), proxy::why(&error));
+                let (name, why) = (name_at(&self.names, to), proxy::why(&error));
                 made_up(StatusCode::BAD_GATEWAY, &format!("{who} sent it to {name}: {why}"))
             }
-            Err(Stopped::Cut) => made_up(StatusCode::BAD_GATEWAY, &format!("{} cut it", self.who)),
+            Err(Stopped::Cut) => made_up(StatusCode::BAD_GATEWAY, &format!("{who} cut it")),
         }
     }
 
-    /// The next copy in turn. An error says whether the service is known at all.
-    fn backend(&self, service: &str) -> Result<SocketAddr, bool> {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let copies = routes.get(service).ok_or(false)?;
+    /// The next copy in turn, and whether that is known from a catalog that could not be renewed. An error says whether the service
+    /// is known at all.
+    fn backend(&self, service: &str) -> (Result<SocketAddr, bool>, bool) {
+        let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
+        let copies = catalog.backends.get(service);
+        (copies.ok_or(false).and_then(|copies| self.in_turn(service, copies)), catalog.away)
+    }
+
+    fn in_turn(&self, service: &str, copies: &[SocketAddr]) -> Result<SocketAddr, bool> {
         let turn = {
             let turns = self.turns.read().unwrap_or_else(PoisonError::into_inner);
             turns.get(service).map(|turn| turn.fetch_add(1, Ordering::Relaxed))

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::ledger::{Account, Failure};
+use super::clients::BALANCER;
+use super::ingress::AWAY;
+use super::ledger::{Account, Failed, Failure};
+use super::plan::Chaos;
 use crate::decide::{Finding, Loss};
 
 /// The failed requests by who is to blame.
@@ -16,12 +19,16 @@ pub struct Judged {
     pub foreseen: usize,
     /// The same by setting.
     pub by_finding: BTreeMap<String, usize>,
+    /// Under chaos with Consul away for all: an ingress sent these by a catalog that it could not renew (D19).
+    pub older_catalog: usize,
+    /// These did not even reach the load balancer, which no driver stops: this machine did not keep up.
+    pub rig: usize,
 }
 
 impl Judged {
     /// Judges every failure.
     #[must_use]
-    pub fn of(account: &Account, findings: &[Finding]) -> Self {
+    pub fn of(account: &Account, findings: &[Finding], chaos: Option<Chaos>) -> Self {
         let mut judged = Self::default();
         for failure in &account.failures {
             match findings.iter().find(|finding| explains(finding, failure)) {
@@ -29,6 +36,8 @@ impl Judged {
                     judged.foreseen += 1;
                     *judged.by_finding.entry(format!("{}: {}", finding.object, finding.value)).or_default() += 1;
                 }
+                None if failure.how == Failed::Connection && failure.cause.starts_with(BALANCER) => judged.rig += 1,
+                None if chaos == Some(Chaos::ConsulForAll) && failure.cause.contains(AWAY) => judged.older_catalog += 1,
                 None => judged.attributable += 1,
             }
         }

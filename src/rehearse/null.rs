@@ -12,12 +12,11 @@ use super::balancer::Cuts;
 use super::clients::Clients;
 use super::ledger::Ledger;
 use super::plan::{Nature, Plan};
+use super::rig::IN_TIME;
 use super::task;
 
 /// How long it lasts.
 pub const LASTS: Duration = Duration::from_secs(4);
-/// Requests leave within this of when they were due (p99), in milliseconds.
-const IN_TIME: f64 = 5.0;
 
 /// What the machine can carry.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

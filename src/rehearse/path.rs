@@ -4,10 +4,12 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::select;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::sim::wire::listen;
 
 /// A path. It ends when this is dropped.
 pub(super) struct Path {
@@ -29,7 +31,7 @@ impl Path {
     /// # Errors
     /// There is no free port.
     pub(super) async fn to(server: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
         let (cut, is_cut) = watch::channel(false);
         let task = tokio::spawn(async move {
@@ -41,6 +43,11 @@ impl Path {
             }
         });
         Ok(Self { address, cut, task })
+    }
+
+    /// Where it begins, as a URL.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// Cuts it, or mends it.
@@ -64,6 +71,7 @@ async fn carry(mut here: TcpStream, server: SocketAddr, mut is_cut: watch::Recei
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     #[tokio::test]
     async fn a_path_that_is_cut_breaks_what_is_under_way_and_a_mended_one_carries_again() {

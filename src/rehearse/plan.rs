@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::time::plain;
@@ -16,6 +17,10 @@ pub(super) const REGION: &str = "eu-west-1";
 pub(super) const ASG: &str = "web";
 /// The terminating hook of that group.
 pub(super) const HOOK: &str = "decamp";
+/// The job and service of the ingress.
+pub(super) const INGRESS: &str = "ingress";
+/// How often a real agent makes a service's check.
+pub(super) const REAL_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is rehearsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +40,22 @@ pub struct Plan {
     /// The ingress asks Consul this often, and does not watch it.
     pub ingress_poll: Option<Duration>,
     /// decamp is killed and hindered all the while (D19).
-    pub chaos: bool,
+    pub chaos: Option<Chaos>,
     /// Calm load before the refresh begins.
     pub calm: Duration,
     /// The refresh is done this often, one after another.
     pub rounds: u32,
+    /// A real Consul in place of the pretended one: its binary.
+    pub consul: Option<PathBuf>,
+}
+
+/// What goes wrong all the while (D19).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chaos {
+    /// decamp's own: it is killed, its events are lost, its path to Consul is cut, AWS throttles it, Nomad has no leader.
+    Usual,
+    /// The same, and while Consul is away it is away for the ingress as well.
+    ConsulForAll,
 }
 
 impl Default for Plan {
@@ -52,9 +68,10 @@ impl Default for Plan {
             port: 8089,
             single: false,
             ingress_poll: None,
-            chaos: false,
+            chaos: None,
             calm: Duration::from_secs(15),
             rounds: 1,
+            consul: None,
         }
     }
 }
@@ -122,6 +139,13 @@ impl Plan {
         all
     }
 
+    /// How long a new copy runs until Nomad takes it for healthy: a real agent makes its first check up to an interval later, and
+    /// tells the catalog a moment after.
+    #[must_use]
+    pub fn healthy_in(&self) -> Duration {
+        Self::MIN_HEALTHY + self.consul.as_ref().map_or(Duration::ZERO, |_| REAL_CHECK_EVERY + Duration::from_millis(500))
+    }
+
     /// The longest that the ingress goes on sending to what has left discovery.
     #[must_use]
     pub fn ingress_forgets(&self) -> Duration {
@@ -142,7 +166,7 @@ impl Plan {
         let batches = self.nodes.div_ceil(self.at_a_time()) * self.rounds;
         let arrive = Self::STARTS_IN + Self::WARM_UP;
         // One move of a copy: told, stopped, started elsewhere, healthy there. Some services need two in a row.
-        let moves = (Self::SHUTDOWN_DELAY + Self::MIN_HEALTHY + Duration::from_secs(2)) * 2;
+        let moves = (Self::SHUTDOWN_DELAY + self.healthy_in() + Duration::from_secs(2)) * 2;
         let leave = Self::DELAY + if drains { moves } else { Duration::ZERO } + Duration::from_secs(2);
         self.calm + (arrive + leave) * batches + Self::AFTERWARDS
     }
@@ -184,8 +208,13 @@ impl fmt::Display for Plan {
             Some(every) => write!(f, "an ingress that polls Consul every {}, ", plain(every))?,
             None => f.write_str("an ingress that watches Consul, ")?,
         }
-        if self.chaos {
-            f.write_str("chaos, ")?;
+        if self.consul.is_some() {
+            f.write_str("a real Consul, ")?;
+        }
+        match self.chaos {
+            Some(Chaos::Usual) => f.write_str("chaos, ")?,
+            Some(Chaos::ConsulForAll) => f.write_str("chaos with Consul away for all, ")?,
+            None => {}
         }
         write!(f, "seed {seed}")
     }

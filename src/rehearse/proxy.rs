@@ -22,6 +22,8 @@ use super::server::{Body, BodyError, Life, full};
 
 /// Says on an answer who made it up, and why: no server behind it did.
 pub(super) const CAUSE: HeaderName = HeaderName::from_static("x-rehearsal-cause");
+/// Says on an answer that whoever chose the server behind it could not renew what it knew.
+pub(super) const OLDER: HeaderName = HeaderName::from_static("x-rehearsal-older");
 /// A request's number, so that what happens to it can be told of.
 pub(super) const NUMBER: HeaderName = HeaderName::from_static("x-rehearsal-number");
 

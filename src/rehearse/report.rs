@@ -4,9 +4,10 @@ mod file;
 mod picture;
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 pub use self::file::Pending;
-use super::{Phase, Plan, Run, name_of};
+use super::{Chaos, Phase, Plan, Run, name_of};
 use crate::sim::drivers::Driver;
 use crate::time::plain;
 
@@ -58,14 +59,18 @@ pub fn page(plan: &Plan, runs: &[Run], rows: &[Row], command: &str) -> String {
     legend(&mut page);
     for run in runs {
         let (driver, took) = (run.driver, run.seconds);
-        let (requests, failed) = (grouped(run.account.requests), run.account.failed);
+        let (requests, failed) = (grouped(run.account.requests), grouped(u64::try_from(run.account.failed).unwrap_or(u64::MAX)));
         put(
             &mut page,
             format_args!(
-                "<section><h3>{driver}</h3><p>{} {requests} requests in {took:.0} s, {failed} failed.</p><figure class=\"wide\">",
+                "<section><h3>{driver}</h3><p>{} {requests} requests in {took:.0} s, {failed} failed.</p>",
                 escaped(what_it_does(driver))
             ),
         );
+        if let Some(why) = &run.bottleneck {
+            put(&mut page, format_args!("<p class=\"warning\">Warning: {}.</p>", escaped(why)));
+        }
+        page.push_str("<figure class=\"wide\">");
         page.push_str(&picture::timeline(run).unwrap_or_else(|why| escaped(&why)));
         page.push_str("</figure></section>");
     }
@@ -76,7 +81,7 @@ pub fn page(plan: &Plan, runs: &[Run], rows: &[Row], command: &str) -> String {
     findings(&mut page, runs);
     stories(&mut page, runs);
     failures(&mut page, runs);
-    page.push_str(PRETENDED);
+    pretended(&mut page, runs);
     put(
         &mut page,
         format_args!(
@@ -144,7 +149,7 @@ fn legend(page: &mut String) {
     for phase in Phase::ALL {
         put(page, format_args!("<span><i style=\"background:var(--{})\"></i>{}</span>", picture::variable(phase), phase.word()));
     }
-    page.push_str("<span><i style=\"background:var(--ok)\"></i>answered</span><span><i style=\"background:var(--failed)\"></i>failed</span></p>");
+    page.push_str("<span><i style=\"background:var(--ok)\"></i>answered</span><span><i style=\"background:var(--failed)\"></i>failed</span><span><i class=\"gone\"></i>its machine is gone</span></p>");
 }
 
 fn findings(page: &mut String, runs: &[Run]) {
@@ -183,7 +188,7 @@ fn failures(page: &mut String, runs: &[Run]) {
                 "<details><summary>{}: {} of {}</summary><div class=\"wide\"><table class=\"list\"><thead><tr><th>s</th><th>how</th>\
              <th>service</th><th>why</th></tr></thead><tbody>",
                 run.driver,
-                failures.len(),
+                grouped(u64::try_from(failures.len()).unwrap_or(u64::MAX)),
                 grouped(run.account.requests)
             ),
         );
@@ -207,15 +212,29 @@ const EXPLAINED: &str = "<p>AWS replaces the instances of a cluster, two at a ti
 the while, through a load balancer, an ingress on each node and services behind it. A request fails if anything on its way is gone too early: \
 <a href=\"#again\">the same plan</a> is played once for each way of taking an instance out.</p>";
 
-const PRETENDED: &str = "<h2 id=\"again\">What was real, and what was pretended</h2><p>Real: every process is a server with a socket of its own \
-that takes connections, finishes what it holds when it is told to stop, and dies hard at its time-out; the load balancer, the ingress, its \
-health checks and its pools of connections; every request; decamp itself, its adapters and its loop, over HTTP. Pretended: the state of Auto Scaling, \
-Elastic Load Balancing, Nomad and Consul, by models behind those HTTP APIs that are held to recordings of real agents; machines, which are loopback \
-addresses, so that an instance that is gone refuses connections where a real one may be silent; and time is short: delays are of seconds, not minutes.</p>";
+/// What stood for what. A real program says itself what it is.
+fn pretended(page: &mut String, runs: &[Run]) {
+    let real: Vec<&str> = runs.first().map(|run| run.real.iter().map(String::as_str).collect()).unwrap_or_default();
+    let consul = real.iter().any(|words| words.starts_with("Consul"));
+    let programs = if real.is_empty() { String::new() } else { format!("; {}, with an agent for each node", real.join(", ")) };
+    let models = if consul { "Elastic Load Balancing and Nomad" } else { "Elastic Load Balancing, Nomad and Consul" };
+    put(
+        page,
+        format_args!(
+            "<h2 id=\"again\">What was real, and what was pretended</h2><p>Real: every process is a server with a socket of its own \
+             that takes connections, finishes what it holds when it is told to stop, and dies hard at its time-out; the load \
+             balancer, the ingress, its health checks and its pools of connections; every request; decamp itself, its adapters and \
+             its loop, over HTTP{}. Pretended: the state of Auto Scaling, {models}, by models behind those HTTP APIs that are held \
+             to recordings of real agents; machines, which are loopback addresses, so that an instance that is gone refuses \
+             connections where a real one may be silent; and time is short: delays are of seconds, not minutes.</p>",
+            escaped(&programs)
+        ),
+    );
+}
 
 /// How a plan's driver is called for on the command line.
 #[must_use]
-pub fn command(plan: &Plan, drivers: &[Driver]) -> String {
+pub fn command(plan: &Plan, drivers: &[Driver], lambda: Option<&Path>) -> String {
     let mut command =
         format!("decamp rehearse --nodes {} --services {} --rate {} --seed {}", plan.nodes, plan.services, plan.rate, plan.seed);
     if plan.single {
@@ -224,14 +243,22 @@ pub fn command(plan: &Plan, drivers: &[Driver]) -> String {
     if let Some(every) = plan.ingress_poll {
         command.push_str(&format!(" --ingress-poll {}", plain(every)));
     }
-    if plan.chaos {
-        command.push_str(" --chaos");
+    match plan.chaos {
+        Some(Chaos::Usual) => command.push_str(" --chaos"),
+        Some(Chaos::ConsulForAll) => command.push_str(" --chaos=consul-for-all"),
+        None => {}
+    }
+    if let Some(binary) = &plan.consul {
+        command.push_str(&format!(" --consul {}", binary.display()));
     }
     if plan.rounds != 1 {
         command.push_str(&format!(" --rounds {}", plan.rounds));
     }
     if plan.calm != Plan::default().calm {
         command.push_str(&format!(" --calm {}", plain(plan.calm)));
+    }
+    if let Some(binary) = lambda {
+        command.push_str(&format!(" --lambda {}", binary.display()));
     }
     for driver in drivers {
         command.push_str(&format!(" --driver {}", name_of(*driver)));

@@ -12,10 +12,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+
+use crate::sim::wire::listen;
 
 /// What breaks a body in the middle.
 pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -96,10 +98,10 @@ impl Server {
         S: Fn(Request<Incoming>, Hold) -> F + Clone + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let listener = bind(address)?;
+        let listener = listen(address)?;
         let address = listener.local_addr()?;
         let (life, heard) = watch::channel(Life::Running);
-        let ends = tokio::spawn(listen(listener, respond, heard));
+        let ends = tokio::spawn(run(listener, respond, heard));
         Ok(Self { address, life, ends: Some(ends) })
     }
 
@@ -125,19 +127,7 @@ impl Server {
     }
 }
 
-/// As many connections may wait to be taken as servers in production let wait. With the usual 128, a machine that stalls for half
-/// a second drops them, and a constant rate of requests never lets it recover.
-const BACKLOG: u32 = 4096;
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // What a server that was here before still has in its last state is no reason to refuse.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-async fn listen<S, F>(listener: TcpListener, respond: S, mut life: watch::Receiver<Life>) -> Ended
+async fn run<S, F>(listener: TcpListener, respond: S, mut life: watch::Receiver<Life>) -> Ended
 where
     S: Fn(Request<Incoming>, Hold) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,

@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::judge::Judged;
 use super::ledger::{Class, Failed, Fared, Ledger};
-use super::plan::Nature;
+use super::plan::{Chaos, Nature};
 use super::proxy::{self, Cut, Stopped};
+use super::rig;
 use super::server::{Ended, Server, full, plain};
 use super::task;
 use crate::decide::{Finding, Layer, Loss};
@@ -143,7 +144,50 @@ async fn only_what_was_named_for_that_very_service_and_way_of_failing_is_foresee
         why: String::new(),
         line: String::new(),
     };
-    let judged = Judged::of(&ledger.account(), std::slice::from_ref(&finding));
+    let judged = Judged::of(&ledger.account(), std::slice::from_ref(&finding), None);
     assert_eq!((judged.foreseen, judged.attributable), (1, 2));
-    assert_eq!(Judged::of(&ledger.account(), &[]).attributable, 3);
+    assert_eq!(Judged::of(&ledger.account(), &[], None).attributable, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_reached_the_load_balancer_is_the_machines_and_an_older_catalog_counts_apart_only_where_consul_was_away_for_all()
+ {
+    let ledger = Ledger::begin(std::iter::empty());
+    for (how, cause) in [
+        (Failed::Connection, "the load balancer: it did not take the connection"),
+        (
+            Failed::BadGateway,
+            "the ingress on node-1, Consul being away, sent it to service-1.group[0]: it did not take the connection",
+        ),
+        (Failed::BadGateway, "the ingress on node-1 sent it to service-1.group[0]: it did not take the connection"),
+    ] {
+        ledger.over(Class::Short, &"service-1".into(), Instant::now(), Fared::Failed(how, cause.to_owned()));
+    }
+    let of = |chaos| {
+        let judged = Judged::of(&ledger.account(), &[], chaos);
+        (judged.rig, judged.older_catalog, judged.attributable)
+    };
+    assert_eq!(of(None), (1, 0, 2));
+    assert_eq!(of(Some(Chaos::Usual)), (1, 0, 2));
+    assert_eq!(of(Some(Chaos::ConsulForAll)), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_does_not_keep_up_is_named_and_one_that_does_is_not() {
+    let service: Arc<str> = "service-1".into();
+    let judged = Judged::default();
+    for (late, is_named) in [(ms(1), false), (ms(40), true)] {
+        let ledger = Ledger::begin(std::iter::empty());
+        for _ in 0..100 {
+            let due = Instant::now();
+            sleep(late).await;
+            ledger.leaves(due);
+            ledger.over(Class::Short, &service, due, Fared::Well);
+        }
+        let why = rig::bottleneck(&ledger.account(), &judged);
+        assert_eq!(why.is_some(), is_named, "{why:?}");
+    }
+    let ledger = Ledger::begin(std::iter::empty());
+    let why = rig::bottleneck(&ledger.account(), &Judged { rig: 3, ..judged }).unwrap();
+    assert!(why.contains("3 did not even reach the load balancer"), "{why}");
 }

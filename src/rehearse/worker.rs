@@ -28,10 +28,10 @@ use crate::sim::drivers::Driver;
 use crate::time::Time;
 
 /// A received message is hidden again this often while its departure is under way.
-const HIDE_EVERY: Duration = Duration::from_secs(5);
+pub(super) const HIDE_EVERY: Duration = Duration::from_secs(5);
 /// Under chaos, the worker lives for so long at most, and is dead for so long.
-const LIVES: (Duration, Duration) = (Duration::from_millis(1_500), Duration::from_secs(6));
-const DEAD: Duration = Duration::from_secs(1);
+pub(super) const LIVES: (Duration, Duration) = (Duration::from_millis(1_500), Duration::from_secs(6));
+pub(super) const DEAD: Duration = Duration::from_secs(1);
 
 /// What a driver said of one departure.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -206,12 +206,7 @@ impl Worker {
     }
 
     fn say(&self, instance: InstanceId, line: &str) {
-        let at = self.began.elapsed().as_secs_f64();
-        self.with(instance, |story| {
-            if story.lines.last().is_none_or(|(_, last)| last != line) {
-                story.lines.push((at, line.to_owned()));
-            }
-        });
+        say(&self.ear, instance, self.began.elapsed().as_secs_f64(), line);
     }
 }
 
@@ -244,8 +239,17 @@ impl Tell for Telling<'_> {
     }
 }
 
+/// A line of an instance's story, unless it was the last one already.
+pub(super) fn say(ear: &Ear, instance: InstanceId, at: f64, line: &str) {
+    let mut said = ear.lock().unwrap_or_else(PoisonError::into_inner);
+    let story = said.stories.entry(instance).or_default();
+    if story.lines.last().is_none_or(|(_, last)| last != line) {
+        story.lines.push((at, line.to_owned()));
+    }
+}
+
 /// Each finding once.
-fn foresee(ear: &Ear, findings: Vec<Finding>) {
+pub(super) fn foresee(ear: &Ear, findings: Vec<Finding>) {
     let mut said = ear.lock().unwrap_or_else(PoisonError::into_inner);
     for finding in findings {
         if !said.findings.iter().any(|known| known.loss == finding.loss && known.object == finding.object) {

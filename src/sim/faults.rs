@@ -33,6 +33,7 @@ faults! {
     InstanceDetached = 24, "instance-detached", "An operator detaches the instance.";
     AbandonRetains = 25, "abandon-retains", "The policy abandons, and the group retains.";
     SecondHook = 26, "second-hook", "The group has another terminating hook.";
+    OthersLeave = 27, "others-leave", "Another node of the cluster leaves at the same time.";
     BalancersThrottled = 28, "balancers-throttled", "Elastic Load Balancing throttles everything for a minute.";
     DeregistrationAnswerLost = 29, "deregistration-answer-lost", "A deregistration works, and its answer is lost.";
     DrainingSticks = 30, "draining-sticks", "A target reads `draining` for longer than its delay.";

@@ -1,5 +1,6 @@
 //! The judge: what must hold whatever happens, checked at every effect and every event against the truth.
 
+mod capacity;
 mod departed;
 mod promises;
 
@@ -57,6 +58,8 @@ pub struct Oracle {
     pub purged: Option<Time>,
     /// When a worker first looked at Nomad with a token that sees.
     pub looked_at: Option<Time>,
+    /// When a worker first looked at the Auto Scaling group.
+    pub group_looked_at: Option<Time>,
     /// Since when the ingress has been deaf for the first time.
     pub deaf_since: Option<Time>,
     /// When decamp first told Nomad to stop something.
@@ -103,12 +106,22 @@ pub struct Oracle {
     pub bounds: Bounds,
     /// The first deadline of our drains.
     pub deadline: Option<Time>,
+    /// The earliest deadline that a drain of ours has had: of two that met the later one may hold.
+    earliest_deadline: Option<Time>,
     /// When the worker that acts now first looked at Nomad with a token that sees.
     pub actor_looked_at: Option<Time>,
     deadlines: Vec<(NodeId, Time)>,
     landed: Option<Time>,
     job_purged: Option<Time>,
+    /// How many workers there were.
+    pub workers: u64,
+    /// Which of them acts now.
+    pub actor: u64,
+    /// When a worker last deregistered a target, and which.
+    last_deregistered: Option<(Time, u64)>,
     held: bool,
+    agent_last_died: Option<Time>,
+    caught_up: Option<Time>,
     detached: Option<Time>,
 }
 
@@ -149,11 +162,15 @@ impl Oracle {
             }
             Hand::Register(_) => self.registered_again = Some(at),
             Hand::LandOn(_) => self.landed = self.landed.or(Some(at)),
+            Hand::Lag(false) => self.caught_up = Some(at),
             Hand::DeafIngress(true) => self.deaf_since = self.deaf_since.or(Some(at)),
             Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
             Hand::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
             Hand::RaiseDelay(..) => self.delay_raised = true,
-            Hand::KillAgent => self.agent_died = self.agent_died.or(Some(at)),
+            Hand::KillAgent => {
+                self.agent_died = self.agent_died.or(Some(at));
+                self.agent_last_died = Some(at);
+            }
             Hand::DeleteHook(_) => self.hook_deleted = self.hook_deleted.or(Some(at)),
             _ => {}
         }
@@ -183,7 +200,8 @@ impl Oracle {
                     self.broke(at, "S1", format!("{title} was stopped while port {port} was still routed to"));
                 }
             }
-            What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } | What::ToldToStop => {}
+            What::ToldToStop => self.capacity(at, event, nomad),
+            What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } => {}
         }
     }
 
@@ -214,6 +232,7 @@ impl Oracle {
                     self.broke(at, "S5", format!("{} in {} is not ours", foreign.id, group.name()));
                 }
                 self.first_deregistered.get_or_insert(at);
+                self.last_deregistered = Some((at, self.actor));
             }
             Effect::Drain { node, deadline, meta, .. } => {
                 self.own_node(at, *node, nomad, cast);
@@ -236,15 +255,20 @@ impl Oracle {
                     self.forced.get_or_insert(at);
                 }
                 let force = at + deadline.span();
+                self.earliest_deadline = Some(self.earliest_deadline.map_or(force, |earliest| earliest.min(force)));
                 let raced = before.is_some_and(|before| at.since(before) < RACE);
                 self.raced |= raced;
                 let known = self.deadlines.iter().find(|(of, _)| of == node).map(|(_, first)| *first);
                 let first = known.map_or(force, |first| if raced { first.max(force) } else { first });
-                self.deadlines.retain(|(of, _)| of != node);
-                self.deadlines.push((*node, first));
+                // Without a leader it is refused, and sets none.
+                if nomad.has_leader() {
+                    self.deadlines.retain(|(of, _)| of != node);
+                    self.deadlines.push((*node, first));
+                }
                 self.deadline = self.deadlines.iter().map(|(_, first)| *first).min();
                 // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
                 let exempt = raced
+                    || self.lagged(at, nomad)
                     || self.purged.is_some()
                     || self.operator_drained.is_some()
                     || meta.phase == Phase::Forced
@@ -273,6 +297,12 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    /// Whether a look right before may have been answered by a server that lags, or did until a moment ago.
+    fn lagged(&self, at: Time, nomad: &Nomad) -> bool {
+        let just_caught_up = self.caught_up.is_some_and(|caught_up| at.since(caught_up) < RACE);
+        just_caught_up || nomad.lags(crate::sim::nomad::Read::Stale)
     }
 
     /// Whether the delay that reads now may not be the one that the instance was deregistered with.
@@ -307,6 +337,14 @@ impl Oracle {
         let allowed = (took.as_secs() + 100 + 8 * allocations as u64).saturating_mul(workers as u64);
         if allowed < u64::from(all) {
             self.broke(at, "L4", format!("{all} calls in {}", crate::time::plain(took)));
+        }
+    }
+
+    /// D16: without a fault a departure costs no more calls of AWS than 5 for each target group, and 6.
+    pub fn thrifty(&mut self, at: Time, calls: Calls, groups: usize) {
+        let budget = 5 * u32::try_from(groups).unwrap_or(u32::MAX / 5) + 6;
+        if budget < calls.aws {
+            self.broke(at, "D16", format!("{} calls of AWS, {budget} are enough", calls.aws));
         }
     }
 

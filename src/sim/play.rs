@@ -3,6 +3,7 @@
 mod cast;
 mod floor;
 mod judge;
+mod record;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -13,6 +14,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 pub use self::judge::Judged;
+use self::record::{Record, Teller};
 use super::drivers::Driver;
 use super::faults::{Fault, Faults};
 use super::luck::Luck;
@@ -21,10 +23,8 @@ use super::setting::{self, BEGIN, Setting};
 use super::stage::{Calls, Stage};
 pub use super::worker::CrashPoint;
 use super::worker::Worker;
-use crate::decide::{
-    Action, Decision, Departure, Effect, Finding, LifecycleAction, Outcome, Policy, Refusal, Snapshot, foreseen_losses,
-};
-use crate::run::{Ending, How, Manner, Tell, run_by};
+use crate::decide::{Departure, Finding, LifecycleAction, Outcome, Policy, Snapshot};
+use crate::run::{Ending, How, Manner, run_by};
 use crate::time::Time;
 
 /// Nothing lasts longer: whoever still works then never ends.
@@ -80,74 +80,6 @@ pub struct Played {
     pub crashed: Vec<CrashPoint>,
 }
 
-/// What the workers tell while they work.
-#[derive(Default)]
-struct Record {
-    trace: Option<Vec<String>>,
-    first_drain: Option<Box<(Departure, Snapshot, Policy)>>,
-    foreseen_at: u8,
-    overlapped: bool,
-    mark: u64,
-    last_wait: Option<String>,
-}
-
-impl Record {
-    /// What was foreseen counts as of the first drain; if there is none, of the first deregistration, or of the first write. A worker
-    /// that was told a wrong time may complete, in vain, before anything was seen.
-    fn wants_findings(&mut self, effects: &[Effect]) -> bool {
-        let rank = |effect: &Effect| match effect {
-            Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Complete { .. } => 1,
-            Effect::Deregister { .. } => 2,
-            Effect::Drain { .. } => 3,
-        };
-        let most = effects.iter().map(rank).max().unwrap_or(0);
-        let wants = self.foreseen_at < most;
-        self.foreseen_at = self.foreseen_at.max(most);
-        wants
-    }
-}
-
-struct Teller {
-    record: Rc<RefCell<Record>>,
-    policy: Policy,
-    worker: usize,
-}
-
-impl Tell for Teller {
-    fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
-        let record = &mut *self.record.borrow_mut();
-        record.mark = record.mark.rotate_left(5) ^ now.0 ^ (decision.reason.word().len() as u64) << 40;
-        if let Action::Do(effects) = &decision.action
-            && record.wants_findings(effects)
-        {
-            record.first_drain = Some(Box::new((departure.clone(), seen.clone(), self.policy.clone())));
-        }
-        if decision.reason == crate::decide::Reason::SafeBesideTheDelay {
-            record.overlapped = true;
-        }
-        let worker = self.worker;
-        if let Some(trace) = &mut record.trace {
-            let line = cast::line(decision);
-            if record.last_wait.as_ref() != Some(&line) {
-                trace.push(format!("{:>8.1}s  [{worker}] {line}", now.since(BEGIN).as_secs_f64()));
-            }
-            record.last_wait = matches!(decision.action, Action::Wait { .. }).then_some(line);
-        }
-    }
-
-    fn wrote(&mut self, _: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
-        let record = &mut *self.record.borrow_mut();
-        let worker = self.worker;
-        if let (Some(trace), Err(refusal)) = (&mut record.trace, answer) {
-            trace.push(format!(
-                "{:>8.1}s  [{worker}]   {}: {refusal}",
-                now.since(BEGIN).as_secs_f64(),
-                cast::effect_word(effect)
-            ));
-        }
-    }
-}
-
 type Walk<'s> = Pin<Box<dyn Future<Output = Ending> + 's>>;
 
 /// A worker that is alive.
@@ -178,7 +110,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     let planned = script.crashes.clone();
     let crashes = RefCell::new(std::mem::take(&mut script.crashes));
     let effects = Cell::new(0);
-    let record = Rc::new(RefCell::new(Record { trace: play.trace.then(Vec::new), ..Record::default() }));
+    let record = Rc::new(RefCell::new(Record::new(play.trace)));
     let mut company = Company {
         stage: &stage,
         crashes: &crashes,
@@ -209,10 +141,14 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         stage.oracle.steady(ended_at, stage.calls, ended_at.since(first_told.unwrap_or(BEGIN)), company_hired, allocations);
         let above = floor::above_floor(&stage, first_told.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
         stage.oracle.took(ended_at, ended_at.since(first_told.unwrap_or(BEGIN)), above, outcome.as_ref());
+        if faultless && !spot && matches!(driver, Driver::Decamp) {
+            let (calls, groups) = (stage.calls, stage.cast.fronts.len());
+            stage.oracle.thrifty(ended_at, calls, groups);
+        }
         stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &stage.weather);
     }
     let mut record = record.borrow_mut();
-    let findings = record.first_drain.take().map_or_else(Vec::new, |kept| foreseen_losses(&kept.0, &kept.1, &kept.2));
+    let findings = record.findings();
     let requests = judge::judge(&mut stage, faults, told, outcome.as_ref(), &findings);
     let started = first_told.unwrap_or(BEGIN);
     Played {

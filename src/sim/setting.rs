@@ -64,6 +64,9 @@ fn arn(place: usize) -> TargetGroupArn {
     })
 }
 
+/// How many times more requests are sent when a cluster is played again: as many as a busy cluster's, to find what hardly ever costs one.
+const BUSIER: u32 = 100;
+
 /// What stands behind the load balancers' port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Behind {
@@ -77,7 +80,8 @@ enum Behind {
     Host,
 }
 
-/// Draws a setting. `again` is another run of the same cluster: its requests, its timings and its polls fall otherwise.
+/// Draws a setting. `again` is another run of the same cluster: its requests, many more of them, its timings and its polls fall
+/// otherwise.
 #[must_use]
 pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let mut luck = Luck::new(seed ^ 0x000d_eca3_9000_0001);
@@ -151,8 +155,14 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         2 => Behind::Host,
         _ => Behind::SystemIngress,
     };
-    let mut cluster =
-        jobs::Cluster { nomad, consul, luck: Luck::new(luck.bits()), nodes: nodes.iter().map(|(n, _)| *n).collect() };
+    let mut cluster = jobs::Cluster {
+        nomad,
+        consul,
+        luck: Luck::new(luck.bits()),
+        nodes: nodes.iter().map(|(n, _)| *n).collect(),
+        // On some days there is more to do.
+        works_long: again % 4 == 3,
+    };
     let polls = faults.has(Fault::IngressPolls);
     let door = match behind {
         Behind::SystemIngress => Some(cluster.ingress(JobKind::System, polls)),
@@ -198,6 +208,17 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         }
     }
 
+    // Nobody runs an ingress that nothing is sent to: without a target group that decamp knows, there is one that it does not.
+    let is_ingress = matches!(behind, Behind::SystemIngress | Behind::ServiceIngress);
+    let unknown = (fronts.is_empty() && is_ingress).then(|| arn(groups));
+    if let Some(arn) = &unknown {
+        balancers.add_group(GroupSetup::new(arn.clone(), Kind::Alb, 8080));
+        balancers.put_target(arn, ours[0].clone(), 8080, None);
+        for place in 1..=others {
+            balancers.put_target(arn, TargetId::Instance(InstanceId::from_number(place)), 8080, None);
+        }
+    }
+
     // Auto Scaling.
     let mut auto_scaling = AutoScaling::new(BEGIN, luck.bits(), Limit::None);
     let mut asg = AsgSetup::new(jobs::name("web", 0));
@@ -215,16 +236,21 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
 
     // Clients.
     let follows = if faults.has(Fault::IngressPolls) { Follows::Polls(secs(15)) } else { Follows::Watches };
-    let gap = Duration::from_millis(900 + luck.below(2200));
+    let calm = Duration::from_millis(900 + luck.below(2200));
+    let gap = if again == 0 { calm } else { calm / BUSIER };
     let front_arns: Vec<TargetGroupArn> = fronts.iter().map(|(arn, _)| arn.clone()).collect();
+    let sending: Vec<TargetGroupArn> = front_arns.iter().chain(&unknown).cloned().collect();
     let mut otherwise = Luck::new(again);
     let mut anew = |bits: u64| Luck::new(if again == 0 { bits } else { bits ^ otherwise.bits() });
-    let mut traffic = Traffic::new(BEGIN, anew(luck.bits()), front_arns.clone(), ours.to_vec(), gap, LONGEST_REQUEST);
+    let mut traffic = Traffic::new(BEGIN, anew(luck.bits()), sending, ours.to_vec(), gap, LONGEST_REQUEST);
     traffic.ingress = Ingress::new(follows, Time(BEGIN.0 - anew(luck.bits()).below(15_000)));
-    for place in 0..fronts.len() {
-        let is_ingress = matches!(behind, Behind::SystemIngress | Behind::ServiceIngress);
+    if follows == Follows::Watches {
+        let every = secs([2, 3, 5, 10, 20][pick(&mut luck, 5)]);
+        traffic.ingress = traffic.ingress.beside_changes(BEGIN, every, anew(luck.bits()));
+    }
+    for front in 0..fronts.len() + unknown.iter().len() {
         for port in [8080, 8443] {
-            traffic.add_door(Door { front: place, port, behind: door, is_ingress });
+            traffic.add_door(Door { front, port, behind: door, is_ingress, known: front < fronts.len() });
         }
     }
     let numbers = number_services(&nomad, &mut traffic, drawn.hidden);
@@ -235,6 +261,8 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         ignore_system_jobs: luck.one_in(12),
         on_timeout: if faults.has(Fault::AbandonRetains) { LifecycleResult::Abandon } else { LifecycleResult::Continue },
         longest_request: LONGEST_REQUEST,
+        // Where no ingress is on the node, the operator has said what the one elsewhere does.
+        ingress_forgets: secs(if polls { 17 } else { 3 }),
         hooks: vec!["decamp".into()],
         ..Policy::default()
     };

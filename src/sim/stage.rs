@@ -108,6 +108,8 @@ pub enum Hand {
     CancelDrain,
     /// An operator drains the node: nanoseconds, and whether system jobs stay.
     Drain(i64, bool),
+    /// Another node is drained: the departure of another instance.
+    DrainAnother,
     /// The node's row is purged.
     PurgeNode,
     /// Nomad's agent dies.
@@ -352,6 +354,17 @@ impl Stage {
             Hand::Drain(deadline_ns, ignore_system_jobs) => {
                 let spec = nomad::DrainSpec { deadline_ns: *deadline_ns, ignore_system_jobs: *ignore_system_jobs };
                 drop(self.nomad.set_drain(&operator, id, spec, nomad::Note::None));
+            }
+            Hand::DrainAnother => {
+                let instance = self.cast.instance;
+                let others =
+                    self.nomad.nodes().filter(|(_, node)| node.spec.instance != Some(instance)).map(|(_, node)| node.spec.id);
+                let others: Vec<_> = others.collect();
+                // One stays, so that what stops has a place to go to.
+                if let [another, _, ..] = others.as_slice() {
+                    let spec = nomad::DrainSpec { deadline_ns: 1_800_000_000_000, ignore_system_jobs: false };
+                    drop(self.nomad.set_drain(&operator, *another, spec, nomad::Note::None));
+                }
             }
             Hand::PurgeNode => drop(self.nomad.purge_node(&operator, id)),
             Hand::KillAgent => self.nomad.kill_agent(number),

@@ -23,6 +23,8 @@ pub struct Door {
     pub behind: Option<AllocationNumber>,
     /// Whether that routes on to services (an ingress) or answers itself.
     pub is_ingress: bool,
+    /// Whether anybody who takes the instance out of service can know of the group.
+    pub known: bool,
 }
 
 /// What is known of one allocation, as far as requests go.
@@ -168,11 +170,17 @@ impl Traffic {
     }
 
     fn send(&mut self, at: Time, balancers: &LoadBalancers) {
+        let bits = self.luck.bits();
+        // Services that no ingress on the node serves are sent to by one elsewhere.
+        let elsewhere = !self.doors.iter().any(|door| door.is_ingress) && (self.fronts.is_empty() || bits >> 63 == 0);
+        if elsewhere && self.ingress.serves_something() {
+            self.sent += 1;
+            return self.go_to_service(at, at + self.takes(bits >> 8), None, 0);
+        }
         if self.fronts.is_empty() {
             return;
         }
         self.sent += 1;
-        let bits = self.luck.bits();
         let front = usize::try_from(bits % self.fronts.len() as u64).unwrap_or(0);
         let until = at + self.takes(bits >> 8);
         let routes = balancers.routes(&self.fronts[front]);
@@ -345,7 +353,9 @@ impl Traffic {
     pub fn routed_door(&self, allocation: AllocationNumber, balancers: &LoadBalancers) -> Option<u16> {
         let routed = |door: &&Door| {
             let routes = balancers.routes(&self.fronts[door.front]);
-            door.behind == Some(allocation) && routes.iter().any(|r| r.port == door.port && self.ours.contains(&r.id))
+            door.known
+                && door.behind == Some(allocation)
+                && routes.iter().any(|r| r.port == door.port && self.ours.contains(&r.id))
         };
         self.doors.iter().find(routed).map(|door| door.port)
     }

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -225,12 +225,28 @@ impl Server {
     }
 }
 
+/// As many connections may wait to be taken as servers in production let wait. With the usual 128, a machine that stalls for half
+/// a second drops them, and a constant rate of requests never lets it recover.
+const BACKLOG: u32 = 4096;
+
+/// Listens on this address; port 0 takes any that is free.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // What a server that was here before still has in its last state is no reason to refuse.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Puts a router on this address; port 0 takes any that is free.
 ///
 /// # Errors
 /// The address cannot be listened on.
 pub async fn serve(shared: &Arc<Shared>, side: Side, router: Router, address: SocketAddr) -> io::Result<Server> {
-    let listener = TcpListener::bind(address).await?;
+    let listener = listen(address)?;
     let address = listener.local_addr()?;
     let app = gate::before(router, shared, side).into_make_service_with_connect_info::<line::Ripcord>();
     let server = tokio::spawn(async move {

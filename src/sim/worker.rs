@@ -35,6 +35,7 @@ pub struct CrashPoint {
 
 /// A worker.
 pub struct Worker<'s> {
+    number: u64,
     stage: &'s RefCell<Stage>,
     wake: Cell<Time>,
     watched: Cell<Option<(u64, u64)>>,
@@ -110,8 +111,14 @@ impl<'s> Worker<'s> {
         crashes: &'s RefCell<Vec<CrashPoint>>,
         effects: &'s Cell<u32>,
     ) -> Self {
+        let number = {
+            let oracle = &mut stage.borrow_mut().oracle;
+            oracle.workers += 1;
+            oracle.workers
+        };
         Self {
             stage,
+            number,
             wake: Cell::new(Time::NEVER),
             watched: Cell::new(None),
             looked: Cell::new((0, 0)),
@@ -330,6 +337,7 @@ impl World for Worker<'_> {
         let answer = self
             .call(system, Some(kind), |stage| {
                 stage.oracle.actor_looked_at = self.first_sight.get();
+                stage.oracle.actor = self.number;
                 stage.before_effect(departure, effect);
                 let answer = Self::take_effect(stage, departure, effect);
                 stage.tell();

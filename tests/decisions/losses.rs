@@ -83,17 +83,24 @@ fn what_a_long_shutdown_delay_gives_a_short_kill_timeout_may_do_without() {
 
 #[test]
 fn a_service_whose_copies_may_all_stop_at_once_is_named() {
-    let change = |count, at_once| {
+    let change = |here: u32, count, at_once| {
         move |scene: &mut Scene| {
-            scene.task_group(API, |group| {
-                group.count = count;
-                group.max_parallel = Some(at_once);
-            });
+            let copies: Vec<AllocationId> = (1..here).map(|copy| AllocationId(u128::from(90 + copy))).collect();
+            for copy in &copies {
+                scene.add_allocation(allocation(*copy, task_group("api", JobKind::Service), 0));
+            }
+            for id in copies.into_iter().chain([API]) {
+                scene.task_group(id, |group| {
+                    group.count = count;
+                    group.max_parallel = Some(at_once);
+                });
+            }
         }
     };
-    assert_eq!(kinds(change(1, 1)), [(Layer::Service, Loss::NoCopyLeft)]);
-    assert_eq!(kinds(change(3, 3)), [(Layer::Service, Loss::NoCopyLeft)]);
-    assert_eq!(kinds(change(3, 2)), []);
+    assert_eq!(kinds(change(1, 1, 1)), [(Layer::Service, Loss::NoCopyLeft)]);
+    assert_eq!(kinds(change(3, 3, 3)), [(Layer::Service, Loss::NoCopyLeft)]);
+    assert_eq!(kinds(change(2, 3, 3)), [], "a copy on another node stays");
+    assert_eq!(kinds(change(3, 3, 2)), []);
 }
 
 #[test]

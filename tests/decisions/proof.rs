@@ -1,11 +1,13 @@
 //! What proves nothing: lists that a blind token was shown, answers that never came, a row that a purge took away. (D2, D5, D9.)
 
 use decamp::decide::{
-    Cause, ClientStatus, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Outcome, Part, Refusal, Showing, Unseen,
+    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Outcome, Part, Refusal, Showing,
+    Target, TargetHealth, Unseen,
 };
+use decamp::ids::TargetId;
 
-use crate::asked::{completion, drain, ended, why, writes};
-use crate::facts::{API, INGRESS, SHOP, secs};
+use crate::asked::{completion, drain, effects, ended, why, writes};
+use crate::facts::{API, BATCH, INGRESS, SHOP, attached, instance, named, secs};
 use crate::scene::{Scene, calm, draining, over, released};
 
 /// Nothing is left, and the completion is not answered.
@@ -128,4 +130,66 @@ fn a_token_that_nomad_refuses_is_refused_before_the_first_write_by_whoever_does_
         assert_eq!(ended(&decision), ends.as_ref(), "{decision:?}");
         assert!(!writes(&decision, EffectKind::MakeIneligible), "{decision:?}");
     }
+}
+
+#[test]
+fn what_another_worker_deregistered_again_is_waited_for_although_it_leaves_the_list_before_the_routes() {
+    // The group's delay is shorter than its routing lags.
+    let mut scene = over(|scene| scene.front(&named()).delay = Some(secs(2)));
+    let of_named = Part::TargetGroups { groups: vec![(named(), false)], attributes_again: false };
+    scene.pass(60);
+    scene.add_target(
+        &named(),
+        Target { id: TargetId::Instance(instance()), port: 8080, zone: None, health: TargetHealth::Draining },
+    );
+    scene.look(&of_named);
+    let seen_draining = scene.now;
+    scene.pass(2);
+    scene.targets_leave();
+    scene.look(&of_named);
+    while scene.now < seen_draining + secs(9) {
+        let decision = scene.until_no_heartbeat();
+        assert!(!writes(&decision, EffectKind::Complete), "{}: it may still be sent to: {decision:?}", scene.now);
+        scene.pass(1);
+    }
+    scene.pass(2);
+    assert!(writes(&scene.until_no_heartbeat(), EffectKind::Complete), "{:?}", scene.decide());
+}
+
+#[test]
+fn before_a_force_the_load_balancers_are_seen_once_more_if_that_was_long_ago_and_they_can_be_seen() {
+    for (seconds, sees, looks) in [(70, true, true), (30, true, false), (70, false, false)] {
+        let mut scene = draining(|_| ());
+        scene.allocations(|a| a.wanted = a.id == BATCH || a.id == API);
+        scene.now = scene.budget().force_at - secs(seconds);
+        let targets = Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false };
+        scene.look(&targets);
+        scene.look(&Part::Lifecycle);
+        scene.pass(seconds);
+        scene.look(&Part::Nomad);
+        if !sees {
+            scene.look_in_vain(&targets);
+        }
+        let mut decision = scene.decide();
+        if matches!(effects(&decision), [Effect::Heartbeat(_)]) {
+            scene.obey(&decision);
+            decision = scene.decide();
+        }
+        let looked =
+            matches!(&decision.action, Action::Look(parts) if parts.iter().any(|p| matches!(p, Part::TargetGroups { .. })));
+        assert_eq!((looked, writes(&decision, EffectKind::Drain)), (looks, !looks), "{seconds} {sees}: {decision:?}");
+    }
+}
+
+#[test]
+fn a_group_that_was_never_seen_has_load_balancers_that_nobody_knows() {
+    let mut scene = calm();
+    scene.allocations(|a| a.client = ClientStatus::Complete);
+    scene.look(&Part::Lifecycle);
+    scene.look(&Part::Nomad);
+    scene.look(&Part::NomadSight);
+    scene.look_in_vain(&Part::Group { with_activity: false });
+    scene.now = scene.budget().end;
+    scene.look_in_vain(&Part::Group { with_activity: false });
+    assert_eq!(completion(&scene.decide()).1, Outcome::TimedOut);
 }

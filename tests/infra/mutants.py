@@ -37,12 +37,16 @@ MUTANTS = [
     ("the hook is created in a group that brings its own", "main.tf", "for label, group in local.groups : label => group if group.create_hook", "for label, group in local.groups : label => group", WIRING),
     ("one minute in the plural, which EventBridge refuses", "main.tf", '"rate(1 minute)"', '"rate(1 minutes)"', WIRING),
     ("any group may be touched", "main.tf", 'DECAMP_GROUPS             = join(",", local.group_names)', 'DECAMP_GROUPS             = ""', WIRING),
+    ("a replacement whose event nobody hears", "main.tf", 'var.events.scheduled_change || contains(["scheduled", "both"], var.replace)', "var.events.scheduled_change", WIRING),
+    ("a scheduled change brings the rebalance recommendations", "main.tf", 'contains(["rebalance", "both"], var.replace)', 'var.replace != "never"', WIRING),
     ("reserved concurrency below the mapping's", "main.tf", "  timeout           = var.function_timeout\n", "  timeout           = var.function_timeout\n  reserved_concurrent_executions = 1\n", WIRING),
     ("no sweep is no alarm", "monitoring.tf", 'treat_missing_data = "breaching"', 'treat_missing_data = "notBreaching"', WIRING),
     ("an alarm that a long departure sets off", "monitoring.tf", "var.departure.max + var.visibility_timeout)", "var.visibility_timeout)", WIRING),
     ("any account's rule may send", "iam.tf", '{ ArnEquals = { "aws:SourceArn" = [for rule in values(aws_cloudwatch_event_rule.this) : rule.arn] } }', '{ ArnLike = { "aws:SourceArn" = ["arn:aws:events:*:*:rule/*"] } }', IAM),
     ("messages may travel in the clear", "iam.tf", '"aws:SecureTransport" = "false"', '"aws:SecureTransport" = "true"', IAM),
-    ("a lifecycle action of any group", "iam.tf", "autoScalingGroupName/${name}", "autoScalingGroupName/*", IAM),
+    ("a lifecycle action of any group", "main.tf", "autoScalingGroupName/${name}", "autoScalingGroupName/*", IAM),
+    ("an instance's health without being asked to", "iam.tf", 'var.replace == "never" ? [] : local.group_arns', "local.group_arns", IAM),
+    ("the health of any instance", "iam.tf", 'var.replace == "never" ? [] : local.group_arns', 'var.replace == "never" ? [] : ["*"]', IAM),
     ("a target of any group", "iam.tf", ": local.target_groups\n", ': ["*"]\n', IAM),
     ("a key is used without a service", "iam.tf", '      Condition = { StringEquals = { "kms:ViaService" = ["ssm.', '      Condition = { StringEquals = { "kms:Via" = ["ssm.', IAM),
     ("heartbeats are not allowed", "iam.tf", ', "autoscaling:RecordLifecycleActionHeartbeat"', "", "rendered"),
@@ -50,6 +54,8 @@ MUTANTS = [
     ("messages may be sent, which nobody does", "iam.tf", '["sqs:ChangeMessageVisibility"]', '["sqs:ChangeMessageVisibility", "sqs:SendMessage"]', "rendered"),
     ("a metric that is not emitted", "monitoring.tf", '"HeartbeatsRejected"', '"HeartbeatRejected"', "rendered"),
     ("an outcome by a dimension that there is not", "monitoring.tf", "{ Asg = each.value.name, Outcome = metric_query.value }", "{ AutoScalingGroup = each.value.name, Outcome = metric_query.value }", "rendered"),
+    ("the function is not told what to replace", "main.tf", "      DECAMP_REPLACE            = var.replace\n", "", WIRING),
+    ("a layer without its version", "variables.tf", ":layer:[A-Za-z0-9_-]+:[0-9]+$", ":layer:[A-Za-z0-9_-]+(:[0-9]+)?$", VALIDATION),
     ("a setting that is none", "main.tf", "DECAMP_MAX_DEPARTURE      =", "DECAMP_MAXIMUM_DEPARTURE  =", "rendered"),
     ("a sweep that the program does not know", "main.tf", 'jsonencode({ decamp = "sweep" })', 'jsonencode({ action = "sweep" })', "rendered"),
     ("dead letters come back to the queue", "main.tf", "deadLetterTargetArn = aws_sqs_queue.dead_letters[0].arn", "deadLetterTargetArn = \"arn:aws:sqs:${local.region}:${local.account}:${var.name}\"", "rendered"),
@@ -75,7 +81,7 @@ def notices(scratch, layer):
             return None
         rendered = Path(scratch.folder.name) / "rendered"
         rendered.mkdir(exist_ok=True)
-        for example in ("minimal", "complete"):
+        for example in ("minimal", "complete", "service"):
             for stale in (scratch.module / "examples" / example).glob("terraform.tfstate*"):
                 stale.unlink()
             (rendered / f"{example}.json").write_text(json.dumps(scratch.rendered(example)))

@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -15,6 +17,8 @@ OUT = ROOT / "target" / "package"
 # Amazon Linux 2023, which provided.al2023 runs on, has this C library.
 GLIBC = "2.34"
 TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
+# How an executable of Linux says what processor it is for.
+MACHINES = {"arm64": 183, "x86_64": 62}
 # A compiler for arm64 that somebody put there, where rustup has none.
 OTHER_COMPILER = ROOT / "target" / "tools" / "rust-arm64" / "rustc"
 
@@ -31,12 +35,12 @@ def compiler(target):
     sys.exit(f"no compiler for {target} here: rustup target add {target}")
 
 
-def build(architecture, folder):
+def build(architecture, folder, root=ROOT):
     """Builds the binary into a target folder of its own."""
     target = TARGETS[architecture]
     cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
     # Where it was built is nobody's business, and would differ from machine to machine.
-    remapped = {str(ROOT): "/decamp", cargo_home: "/cargo"}
+    remapped = {str(root): "/decamp", cargo_home: "/cargo"}
     flags = [f"--remap-path-prefix={old}={new}" for old, new in remapped.items()]
     c_flags = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remapped.items())
     env = dict(
@@ -50,8 +54,33 @@ def build(architecture, folder):
     env[f"CFLAGS_{target.replace('-', '_')}"] = c_flags
     env.pop("RUSTFLAGS", None)
     command = ["cargo", "zigbuild", "--locked", "--profile", "lambda", "-p", "decamp-lambda", "--target", f"{target}.{GLIBC}"]
-    subprocess.run(command, cwd=ROOT, env=env, check=True)
+    subprocess.run(command, cwd=root, env=env, check=True)
     return folder / target / "lambda" / "bootstrap"
+
+
+def build_again(architecture):
+    """The same from nothing, at another place of the machine."""
+    with tempfile.TemporaryDirectory(prefix="decamp-again-") as place:
+        root = Path(place, "sources")
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for name in filter(None, listed.split("\0")):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+        return packed(build(architecture, Path(place, "target"), root), Path(place, "again.zip"))
+
+
+def faults(architecture, binary):
+    """What would keep Lambda from running it, or tell where it was built."""
+    text = binary.read_bytes()
+    if text[:6] != b"\x7fELF\x02\x01" or int.from_bytes(text[18:20], "little") != MACHINES[architecture]:
+        yield f"it is no executable for {architecture}"
+    wanted = {int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", text)}
+    newest = int(GLIBC.split(".")[1])
+    if not wanted or newest < max(wanted):
+        yield f"it wants a C library of version {sorted(wanted)}, and Amazon Linux 2023 has {GLIBC}"
+    for folder in {str(ROOT), str(Path.home()), os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))}:
+        if folder.encode() + b"/" in text:
+            yield f"it names {folder}"
 
 
 def packed(binary, place):
@@ -66,7 +95,7 @@ def packed(binary, place):
 
 
 def main(arguments):
-    """Makes the zips that are asked for, or all; with --twice each is built again elsewhere and must be the same."""
+    """Makes the zips that are asked for, or all; with --twice each is built again from nothing elsewhere and must be the same."""
     twice = "--twice" in arguments
     wanted = [word for word in arguments if not word.startswith("-")] or list(TARGETS)
     if shutil.which("cargo-zigbuild") is None:
@@ -75,18 +104,22 @@ def main(arguments):
     for architecture in wanted:
         began = time.monotonic()
         binary = build(architecture, OUT / "build")
+        found = list(faults(architecture, binary))
+        if found:
+            sys.exit(f"{binary}: " + "; ".join(found))
         (OUT / architecture).mkdir(exist_ok=True)
-        shutil.copy(binary, OUT / architecture / "bootstrap")
+        # Whoever runs it meanwhile has the old one or the new one, and no part of one.
+        shutil.copy(binary, OUT / architecture / "new")
+        os.replace(OUT / architecture / "new", OUT / architecture / "bootstrap")
         name = f"decamp-lambda-{architecture}.zip"
         digest = packed(binary, OUT / name)
         size = (OUT / name).stat().st_size / 1e6
         print(f"{name}: {size:.1f} MB, {time.monotonic() - began:.0f} s, source_code_hash {base64.b64encode(digest).decode()}")
         if twice:
-            again = packed(build(architecture, OUT / "again"), OUT / f"again-{name}")
-            (OUT / f"again-{name}").unlink()
-            if again != digest:
+            began = time.monotonic()
+            if build_again(architecture) != digest:
                 sys.exit(f"{name}: two builds of one commit differ")
-            print(f"{name}: built twice, and the same")
+            print(f"{name}: built again from nothing in another folder, and the same; {time.monotonic() - began:.0f} s")
     zips = sorted(OUT.glob("decamp-lambda-*.zip"))
     (OUT / "SHA256SUMS").write_text("".join(f"{hashlib.sha256(place.read_bytes()).hexdigest()}  {place.name}\n" for place in zips))
 

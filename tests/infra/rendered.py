@@ -50,5 +50,8 @@ class Example:
 @cache
 def program():
     """The program's own tables: calls, metrics, settings (examples/tables.rs)."""
-    tables = subprocess.run(["cargo", "run", "--quiet", "--example", "tables"], cwd=ROOT, capture_output=True, text=True, check=True)
+    # Of the whole workspace, as tests are: of one package alone the features differ, and everything is built again.
+    subprocess.run(["cargo", "build", "--quiet", "--workspace", "--example", "tables"], cwd=ROOT, check=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    tables = subprocess.run([target / "debug" / "examples" / "tables"], capture_output=True, text=True, check=True)
     return json.loads(tables.stdout)

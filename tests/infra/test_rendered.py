@@ -15,8 +15,9 @@ except ImportError:
 PLATFORM = json.loads((Path(__file__).parent / "platform.json").read_text())
 COMPLETE = Example("complete")
 MINIMAL = Example("minimal")
+SERVICE = Example("service")
 # What each optional part of the program's calls needs, and whether the least example has it.
-NOT_IN_THE_LEAST = {"elasticloadbalancing:DeregisterTargets", "ssm:GetParameter", "secretsmanager:GetSecretValue"}
+NOT_IN_THE_LEAST = {"autoscaling:SetInstanceHealth", "elasticloadbalancing:DeregisterTargets", "ssm:GetParameter", "secretsmanager:GetSecretValue"}
 
 
 def allowed(example):
@@ -47,7 +48,7 @@ class Role(unittest.TestCase):
 
     def test_no_message_is_sent_and_no_refresh_is_started(self):
         for action in allowed(COMPLETE) | allowed(MINIMAL):
-            self.assertNotRegex(action, "SendMessage|InstanceRefresh|SetInstanceHealth|TerminateInstance|InvokeFunction|PutMetricData")
+            self.assertNotRegex(action, "SendMessage|InstanceRefresh|TerminateInstance|InvokeFunction|PutMetricData")
 
     def test_a_star_is_a_resource_only_where_aws_knows_no_narrower_one(self):
         for statement in COMPLETE.statements():
@@ -58,6 +59,7 @@ class Role(unittest.TestCase):
     def test_each_write_is_bound_to_its_group_queue_or_secret(self):
         by_sid = {statement["Sid"]: statement for statement in COMPLETE.statements()}
         self.assertEqual(by_sid["Lifecycle"]["Resource"], ["arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/web"])
+        self.assertEqual(by_sid["Replace"]["Resource"], by_sid["Lifecycle"]["Resource"])
         self.assertEqual(by_sid["Queue"]["Resource"], [COMPLETE.one("aws_sqs_queue.this[0]")["arn"]])
         self.assertEqual(by_sid["Messages"]["Resource"], [COMPLETE.one("aws_sqs_queue.this[0]")["arn"]])
         self.assertEqual(by_sid["Logs"]["Resource"], [COMPLETE.one("aws_cloudwatch_log_group.this[0]")["arn"] + ":*"])
@@ -66,6 +68,35 @@ class Role(unittest.TestCase):
     def test_the_denial_names_this_function(self):
         denial = next(statement for statement in COMPLETE.statements() if statement["Effect"] == "Deny")
         self.assertEqual(denial["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"], COMPLETE.one("aws_lambda_function.this[0]")["arn"])
+
+
+class Service(unittest.TestCase):
+    """Without a function the queue, the rules and the hooks are left, and a policy for the role of who serves them."""
+
+    ROLE = json.loads(SERVICE.all["aws_iam_role.service"]["assume_role_policy"])["Statement"]
+    POLICY = json.loads(SERVICE.all["aws_iam_role_policy.service"]["policy"])["Statement"]
+
+    def test_the_path_ends_at_the_queue(self):
+        kinds = {address.split(".")[2].split("[")[0] for address in SERVICE.all if address.startswith("module.decamp.aws_")}
+        self.assertEqual({kind for kind in kinds if "lambda" in kind or kind.startswith("aws_iam")}, set())
+        self.assertTrue({"aws_sqs_queue", "aws_sqs_queue_policy", "aws_cloudwatch_event_target", "aws_autoscaling_lifecycle_hook"} <= kinds, kinds)
+
+    def test_one_task_of_one_job_takes_the_role_and_shows_a_token_of_nomads_for_it(self):
+        (statement,) = self.ROLE
+        self.assertEqual(statement["Action"], "sts:AssumeRoleWithWebIdentity")
+        conditions = statement["Condition"]["StringEquals"]
+        self.assertEqual({name.split(":")[1] for name in conditions}, {"aud", "sub"})
+        self.assertEqual(conditions["nomad.example.com:sub"].count(":"), 5)
+        self.assertFalse([value for value in conditions.values() if "*" in value])
+
+    def test_the_role_takes_messages_of_its_queue_and_walks_instances_of_its_group_out(self):
+        by_sid = {statement["Sid"]: statement for statement in self.POLICY}
+        queue = SERVICE.one("aws_sqs_queue.this[0]")["arn"]
+        self.assertEqual((by_sid["Queue"]["Resource"], by_sid["Messages"]["Resource"]), ([queue], [queue]))
+        self.assertEqual(set(by_sid["Queue"]["Action"]), {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"})
+        self.assertRegex(by_sid["Lifecycle"]["Resource"][0], ":autoScalingGroupName/workers$")
+        self.assertNotIn("Logs", by_sid)
+        self.assertNotIn("NetworkInterfaces", by_sid)
 
 
 class Queues(unittest.TestCase):

@@ -35,6 +35,9 @@ module "decamp" {
     scheduled_change  = true
   }
 
+  # What AWS means to take away leaves while it still runs.
+  replace = "both"
+
   lambda_package = {
     s3_bucket         = var.package.bucket
     s3_key            = var.package.key

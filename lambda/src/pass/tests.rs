@@ -12,6 +12,8 @@ use serde_json::json;
 
 use super::*;
 
+mod early;
+
 const INSTANCE: &str = "i-0123456789abcdef0";
 
 /// A group `workers` whose one hook is `decamp`; Nomad is away, so that no departure in it gets far.
@@ -22,6 +24,8 @@ struct Scripted {
     group: Result<Option<Arc<str>>, Unseen>,
     /// Whether every write hangs for ever.
     hangs: bool,
+    /// What Auto Scaling answers when it is asked to replace an instance.
+    replaces: Result<(), Refusal>,
     acts: RefCell<Vec<&'static str>>,
     hidden: RefCell<Vec<(String, Duration)>>,
     looks: RefCell<u32>,
@@ -35,6 +39,7 @@ impl Scripted {
             leaving: Ok(Vec::new()),
             group: Ok(None),
             hangs: false,
+            replaces: Ok(()),
             acts: RefCell::default(),
             hidden: RefCell::default(),
             looks: RefCell::default(),
@@ -99,6 +104,11 @@ impl Fleet for Scripted {
 
     async fn group_of(&self, _: InstanceId) -> Result<Option<Arc<str>>, Unseen> {
         self.group.clone()
+    }
+
+    async fn ask_to_replace(&self, _: InstanceId) -> Result<(), Refusal> {
+        self.acts.borrow_mut().push("replace");
+        self.replaces.clone()
     }
 
     async fn hide(&self, message: &Message, span: Duration) -> Result<(), Refusal> {

@@ -11,14 +11,29 @@ use tokio::process::Command;
 use super::runtime;
 use walk::Walked;
 
-/// The arm64 package under an emulator, where `just package` made one and both are installed.
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
+}
+
+/// The binary that `just package` made for a processor, where it did.
+fn packaged(architecture: &str) -> Option<PathBuf> {
+    Some(target().join("package").join(architecture).join("bootstrap")).filter(|binary| binary.exists())
+}
+
+/// The package for this machine.
+fn packaged_for_x86_64() -> Option<Command> {
+    let runs_here = cfg!(all(target_arch = "x86_64", target_os = "linux"));
+    packaged("x86_64").filter(|_| runs_here).map(Command::new)
+}
+
+/// The arm64 package under an emulator, where one is installed, and a C library for it.
 fn packaged_for_arm64() -> Option<Command> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let libraries = target.join("tools/rust-arm64/arm64/usr/lib");
-    let (binary, loader) = (target.join("package/arm64/bootstrap"), libraries.join("ld-linux-aarch64.so.1"));
+    let binary = packaged("arm64")?;
+    let libraries = target().join("tools/rust-arm64/arm64/usr/lib");
+    let loader = libraries.join("ld-linux-aarch64.so.1");
     let emulator = ["/usr/bin/qemu-aarch64-static", "/usr/bin/qemu-aarch64"].into_iter().map(PathBuf::from);
-    let emulator = emulator.chain([target.join("tools/bin/qemu-aarch64-static")]).find(|path| path.exists())?;
-    if !binary.exists() || !loader.exists() {
+    let emulator = emulator.chain([target().join("tools/bin/qemu-aarch64-static")]).find(|path| path.exists())?;
+    if !loader.exists() {
         return None;
     }
     let mut command = Command::new(emulator);
@@ -29,6 +44,14 @@ fn packaged_for_arm64() -> Option<Command> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_fed_to_the_real_binary_takes_an_instance_out_without_a_failed_request() {
     walk_out(Command::new(env!("CARGO_BIN_EXE_bootstrap"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_x86_64_package_takes_an_instance_out_without_a_failed_request() {
+    match packaged_for_x86_64() {
+        Some(command) => walk_out(command).await,
+        None => println!("skipped: no x86_64 package (`just package`), or another machine"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,6 +70,12 @@ async fn walk_out(command: Command) {
     assert!(200 <= more["requests"]["sent"].as_u64().unwrap_or(0), "too few requests to prove anything");
     assert!(2 <= passes, "one pass is no test of handing back");
     assert!(printed.contains("departed"), "{printed}");
+    let lines: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let place = |is: &dyn Fn(&Value) -> bool| lines.iter().position(is);
+    let foreseen = place(&|line| line["action"] == "foresee" && line["loss"] == "delay-too-short").expect("it is foreseen");
+    let deregistered = place(&|line| line["action"] == "deregister").expect("it is written");
+    assert!(foreseen < deregistered, "it was foreseen after the write that it is about:\n{printed}");
+    assert_eq!((&lines[foreseen]["level"], &lines[foreseen]["needed"]), (&Value::from("WARN"), &Value::from("6s")));
     for secret in [NOMAD_TOKEN, CONSUL_TOKEN, "canary-handle"] {
         assert!(!printed.contains(secret), "a secret was printed:\n{printed}");
     }

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use decamp::decide::{
-    Budget, Finding, Hook, Layer, Lifecycle, Loss, Node, NodeStatus, NomadSight, Snapshot, TaskGroup, foreseen_losses,
-};
+use decamp::decide::{Budget, Hook, Layer, Lifecycle, Node, NodeStatus, NomadSight, Snapshot, TaskGroup};
 use decamp::fit::{Numbers, Rule};
 use decamp::ids::NodeId;
 use decamp::time::plain;
@@ -13,6 +11,7 @@ use serde::Serialize;
 
 use super::Read;
 use super::facts::{Fact, facts};
+use super::foreseen::foreseen;
 use crate::cli::survey::is_controlled;
 
 /// How bad it is.
@@ -77,29 +76,6 @@ pub(super) fn report(read: &Read<'_>) -> Report {
 fn notice(verdict: Verdict, layer: Layer, object: &str, [value, needed, why, line]: [&str; 4]) -> Notice {
     let own = str::to_owned;
     Notice { verdict, layer, object: object.into(), value: own(value), needed: own(needed), why: own(why), line: own(line) }
-}
-
-/// What each departure would foresee, each finding once.
-fn foreseen(read: &Read<'_>) -> Vec<Notice> {
-    let mut findings: Vec<Finding> = Vec::new();
-    for (departure, seen) in &read.looks {
-        for finding in foreseen_losses(departure, seen, &read.settings.policy) {
-            if !findings.iter().any(|known| known.loss == finding.loss && known.object == finding.object) {
-                findings.push(finding);
-            }
-        }
-    }
-    let verdict = |loss| if loss == Loss::DoesNotFit { Verdict::WouldNotWork } else { Verdict::Warning };
-    let each = findings.into_iter().map(|f| Notice {
-        verdict: verdict(f.loss),
-        layer: f.layer,
-        object: f.object,
-        value: f.value,
-        needed: f.needed,
-        why: f.why,
-        line: f.line,
-    });
-    each.collect()
 }
 
 /// Our hooks, as the first look showed them.

@@ -181,6 +181,16 @@ fn one_change_from_calm_says_one_thing_about_it() {
             c.consul_whole = false;
             c.registered = false;
         }),
+        (Warning, "count 2 with max_parallel 2", |c| {
+            for node in c.nomad.iter_mut().flatten().flat_map(|nomad| &mut nomad.nodes) {
+                let mut all = node.allocations.to_vec();
+                all.iter_mut().for_each(|a| {
+                    let group = Arc::make_mut(&mut a.group);
+                    (group.count, group.max_parallel) = (2, Some(2));
+                });
+                node.allocations = all.into();
+            }
+        }),
         (Warning, "switched off", |c| c.variables.push(("DECAMP_CONSUL", "false".into()))),
         (Warning, "no instances", |c| {
             c.roster.instances.clear();

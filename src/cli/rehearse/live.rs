@@ -30,7 +30,8 @@ async fn lines(driver: &str, seen: watch::Receiver<Progress>) -> Infallible {
 
 fn head(driver: &str, progress: &Progress) -> String {
     let (requests, failed) = progress.requests;
-    format!("{driver}: {:.0} s, {}; {requests} requests, {failed} failed", progress.seconds, progress.what)
+    let what = if progress.what.is_empty() { "the cluster starts" } else { progress.what };
+    format!("{driver}: {:.0} s, {what}; {requests} requests, {failed} failed", progress.seconds)
 }
 
 /// Lines that move.
@@ -54,7 +55,10 @@ impl Screen {
     async fn show(mut self, driver: &str, mut seen: watch::Receiver<Progress>) -> Infallible {
         loop {
             let progress = seen.borrow_and_update().clone();
-            let phases = |phases: &[Phase]| phases.iter().map(|phase| phase.word()).collect::<Vec<_>>().join(", ");
+            let phases = |phases: &[Phase]| match phases {
+                [] => "serves".to_owned(),
+                phases => phases.iter().map(|phase| phase.word()).collect::<Vec<_>>().join(", "),
+            };
             let nodes = progress.nodes.iter().filter(|(node, _)| !node.is_empty());
             let mut texts = vec![head(driver, &progress)];
             texts.extend(nodes.map(|(node, now)| format!("  {node:<8} {}", phases(now))));
@@ -68,7 +72,8 @@ impl Screen {
 
     fn put(&mut self, texts: Vec<String>) {
         while self.lines.len() < texts.len() {
-            let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            // A line that is wider than the terminal would take two, and be drawn over the next.
+            let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
             self.lines.push(self.all.add(ProgressBar::new_spinner().with_style(style)));
         }
         while texts.len() < self.lines.len() {

@@ -9,7 +9,7 @@ pub(super) fn line(run: &Run) -> String {
     let account = &run.account;
     let end = if run.refresh_ended.is_some() { "" } else { "; its refresh did not end" };
     let requests = grouped(account.requests);
-    format!("{}: {requests} requests, {} failed, in {:.0} s{end}", run.driver, account.failed, run.seconds)
+    format!("{}: {requests} requests, {} failed, in {:.0} s{end}", run.driver, many(account.failed), run.seconds)
 }
 
 /// What the machine carries, straight to the services.
@@ -24,6 +24,11 @@ pub(super) fn carries(null: &Null) -> String {
         "straight to the services: {sustained:.0} of {asked} requests/s, leaving within {late_p99:.1} ms of when they were due \
          (p99), short ones answered within {short_p99:.1} ms (p99): {enough}"
     )
+}
+
+/// A count, in groups.
+fn many(count: usize) -> String {
+    grouped(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
 type Cell = Box<dyn Fn(&Run) -> String>;
@@ -41,25 +46,32 @@ fn seconds(value: Option<f64>) -> String {
 fn rows(runs: &[Run]) -> Vec<(String, Cell)> {
     let mut rows: Vec<(String, Cell)> = vec![
         ("requests".to_owned(), Box::new(|run| grouped(run.account.requests))),
-        ("failed".to_owned(), Box::new(|run| run.account.failed.to_string())),
+        ("failed".to_owned(), Box::new(|run| many(run.account.failed))),
     ];
     let mut kinds: Vec<&'static str> = runs.iter().flat_map(|run| run.account.failed_by_kind.keys().copied()).collect();
     kinds.sort_unstable();
     kinds.dedup();
     for kind in kinds {
-        let cell: Cell = Box::new(move |run| run.account.failed_by_kind.get(kind).copied().unwrap_or(0).to_string());
+        let cell: Cell = Box::new(move |run| many(run.account.failed_by_kind.get(kind).copied().unwrap_or(0)));
         rows.push((format!("  {kind}"), cell));
     }
     if runs.iter().any(|run| 0 < run.judged.foreseen) {
-        rows.push(("  foreseen, and named before".to_owned(), Box::new(|run| run.judged.foreseen.to_string())));
+        rows.push(("  foreseen, and named before".to_owned(), Box::new(|run| many(run.judged.foreseen))));
     }
-    let more: [(&str, Cell); 8] = [
+    if runs.iter().any(|run| 0 < run.judged.older_catalog) {
+        rows.push(("  sent by an older catalog".to_owned(), Box::new(|run| many(run.judged.older_catalog))));
+    }
+    if runs.iter().any(|run| 0 < run.judged.rig) {
+        rows.push(("  of this machine's making".to_owned(), Box::new(|run| many(run.judged.rig))));
+    }
+    if runs.iter().any(|run| 0 < run.kills) {
+        rows.push(("killed in the middle of it".to_owned(), Box::new(|run| format!("{} times", run.kills))));
+    }
+    let more: [(&str, Cell); 9] = [
         ("moved (closed in order, back in 1 s)", Box::new(|run| run.account.moved.to_string())),
         ("short requests, p50", Box::new(|run| format!("{:.1} ms", run.account.short.p50))),
-        (
-            "short requests, p99 (before: calm)",
-            Box::new(|run| format!("{:.1} ms ({:.1})", run.account.short.p99, run.account.calm.p99)),
-        ),
+        ("short requests, p99", Box::new(|run| format!("{:.1} ms", run.account.short.p99))),
+        ("  the same in the calm before", Box::new(|run| format!("{:.1} ms", run.account.calm.p99))),
         ("all requests, longest", Box::new(|run| format!("{:.0} ms", run.account.all.max))),
         (
             "longest a service went without",
@@ -100,10 +112,16 @@ pub(super) fn lines(plan: &Plan, runs: &[Run]) -> Vec<String> {
     lines
 }
 
+/// Where the rehearsal itself may be to blame.
+fn warnings(runs: &[Run]) -> Vec<String> {
+    let warning = |run: &Run| Some(format!("warning: {}: {}", run.driver, run.bottleneck.as_ref()?));
+    runs.iter().filter_map(warning).collect()
+}
+
 /// What a newcomer takes away.
 fn verdict(plan: &Plan, runs: &[Run]) -> Vec<String> {
     let name = decamp::rehearse::name_of(Driver::Decamp);
-    let mut lines = Vec::new();
+    let mut lines = warnings(runs);
     if let Some(decamp) = runs.iter().find(|run| run.driver == name) {
         let (failed, requests, nodes) = (decamp.account.failed, grouped(decamp.account.requests), plan.nodes * plan.rounds);
         lines.push(match failed {
@@ -112,6 +130,14 @@ fn verdict(plan: &Plan, runs: &[Run]) -> Vec<String> {
         });
         for (finding, failures) in &decamp.judged.by_finding {
             lines.push(format!("  {failures} of them were foreseen, and named before the first write: {finding}"));
+        }
+        if 0 < decamp.judged.older_catalog {
+            let many = decamp.judged.older_catalog;
+            lines
+                .push(format!("  {many} of them an ingress sent by a catalog that it could not renew: Consul was away for all."));
+        }
+        if 0 < decamp.judged.rig {
+            lines.push(format!("  {} of them did not even reach the load balancer.", decamp.judged.rig));
         }
         if 0 < decamp.judged.attributable {
             lines.push(format!("  {} of them nothing explains: they are decamp's. The first ones:", decamp.judged.attributable));

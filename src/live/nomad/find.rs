@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{translate, wire};
+use super::{marks, translate, wire};
 use crate::decide::{NodeStatus, Unseen};
 use crate::ids::{InstanceId, NodeId};
 
@@ -34,7 +34,7 @@ pub(super) fn by_other_means(instance: InstanceId, address: Option<IpAddr>) -> S
 pub(super) struct Found {
     /// The nodes that are the instance.
     pub(super) nodes: Vec<NodeId>,
-    /// Nodes with its id that are down while another is ready (D5).
+    /// Nodes with its id that are down while another is ready (D5), and that decamp has not drained.
     pub(super) set_aside: Vec<NodeId>,
 }
 
@@ -44,7 +44,10 @@ pub(super) fn that_know(instance: InstanceId, nodes: &[(NodeId, wire::Node)]) ->
     let ours: Vec<&(NodeId, wire::Node)> = nodes.iter().filter(|(_, n)| n.attribute(INSTANCE_ID) == Some(&id)).collect();
     let status = |node: &wire::Node| translate::status(&node.status);
     let one_is_ready = ours.iter().any(|(_, n)| status(n) == NodeStatus::Ready);
-    let (set_aside, nodes) = ours.iter().partition::<Vec<_>, _>(|(_, n)| one_is_ready && status(n) == NodeStatus::Down);
+    // What decamp itself drains stays in sight although its agent dies: its processes may still run, and another's node may only look alive.
+    let drained_by_us = |node: &wire::Node| node.last_drain.as_ref().is_some_and(|last| marks::read(&last.meta).is_some());
+    let aside = |n: &wire::Node| one_is_ready && status(n) == NodeStatus::Down && !drained_by_us(n);
+    let (set_aside, nodes) = ours.iter().partition::<Vec<_>, _>(|(_, n)| aside(n));
     let ids = |of: Vec<&&(NodeId, wire::Node)>| of.into_iter().map(|(id, _)| *id).collect();
     Found { nodes: ids(nodes), set_aside: ids(set_aside) }
 }
@@ -93,7 +96,12 @@ pub(super) fn by_guess(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
     use super::*;
+    use crate::decide::{DrainMeta, Phase};
+    use crate::time::Time;
 
     const INSTANCE: &str = "i-0123456789abcdef0";
 
@@ -144,6 +152,29 @@ mod tests {
             let nodes: Vec<_> = (0..).zip(*statuses).map(|(i, status)| node(i, status, knows(INSTANCE))).collect();
             let ids = |numbers: &[u128]| numbers.iter().map(|&n| NodeId(n)).collect::<Vec<_>>();
             assert_eq!(that_know(instance(), &nodes), Found { nodes: ids(found), set_aside: ids(aside) }, "{statuses:?}");
+        }
+    }
+
+    #[test]
+    fn a_down_node_that_decamp_drains_is_never_set_aside() {
+        let mark = DrainMeta {
+            action: "0123456789ab".into(),
+            phase: Phase::All,
+            until: Time(1_795_375_337_137),
+            longest_stop: Duration::from_secs(35),
+            allocations: 4,
+            warm: false,
+        };
+        for (tool, found) in [("decamp", vec![NodeId(1), NodeId(2)]), ("somebody else", vec![NodeId(2)])] {
+            let mut meta: HashMap<String, String> =
+                marks::write(&mark).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            meta.insert("tool".to_owned(), tool.to_owned());
+            let last_drain = Some(wire::LastDrain { meta, ..wire::LastDrain::default() });
+            let drained = node(1, "down", |n| {
+                knows(INSTANCE)(n);
+                n.last_drain = last_drain;
+            });
+            assert_eq!(that_know(instance(), &[drained, node(2, "ready", knows(INSTANCE))]).nodes, found, "{tool}");
         }
     }
 

@@ -10,9 +10,10 @@ use hyper::body::{Frame, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::{sleep, timeout};
 
-use super::{Clients, Drawn, PATIENCE};
+use super::{BALANCER, Clients, Drawn, PATIENCE};
+use crate::rehearse::ingress::AWAY;
 use crate::rehearse::ledger::{Class, Failed, Fared};
-use crate::rehearse::proxy::{self, CAUSE, NUMBER};
+use crate::rehearse::proxy::{self, CAUSE, NUMBER, OLDER};
 use crate::rehearse::server::{Body, full};
 
 /// An upload comes in so many parts of so many bytes.
@@ -50,12 +51,14 @@ fn request(drawn: &Drawn, number: u64) -> Option<Request<Body>> {
 async fn exchange(clients: &Clients, drawn: &Drawn, number: u64) -> Result<(), (Failed, String)> {
     let request = request(drawn, number).ok_or_else(|| (Failed::Connection, "the request could not be made".to_owned()))?;
     let answer = clients.pool.request(request).await;
-    let answer = answer.map_err(|why| (Failed::Connection, format!("the load balancer: {}", proxy::why(&why))))?;
+    let answer = answer.map_err(|why| (Failed::Connection, format!("{BALANCER}{}", proxy::why(&why))))?;
     if answer.status() != StatusCode::OK {
         return Err(refused(&answer));
     }
+    let who =
+        if answer.headers().contains_key(OLDER) { format!("the ingress{AWAY} chose a copy whose") } else { "the".to_owned() };
     let body = answer.into_body().collect().await;
-    let body = body.map_err(|why| (Failed::Truncated, format!("the answer broke off: {why}")))?.to_bytes();
+    let body = body.map_err(|why| (Failed::Truncated, format!("{who} answer broke off: {why}")))?.to_bytes();
     let whole = match drawn.class {
         Class::Upload => *body == *(PARTS as usize * PART).to_string().as_bytes(),
         Class::Short | Class::Slow | Class::Stream | Class::Socket => !body.is_empty() && body.iter().all(|byte| *byte == b'.'),

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::request::refused;
-use super::{Clients, PATIENCE};
+use super::{BALANCER, Clients, PATIENCE};
 use crate::rehearse::ledger::{Class, Failed, Fared};
 use crate::rehearse::proxy::{self, NUMBER};
 use crate::rehearse::server::full;
@@ -99,7 +99,7 @@ async fn open(clients: &Clients, front: SocketAddr, service: &str) -> Result<(So
         .map_err(|why| impossible(why.to_string()))?;
     let answer = timeout(PATIENCE, clients.pool.request(request)).await;
     let answer = answer.map_err(|_| (Failed::TimedOut, "no answer".to_owned()))?;
-    let answer = answer.map_err(|why| impossible(proxy::why(&why)))?;
+    let answer = answer.map_err(|why| impossible(format!("{BALANCER}{}", proxy::why(&why))))?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(&answer));
     }

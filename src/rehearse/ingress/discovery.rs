@@ -12,13 +12,23 @@ use hyper::{Request, Response};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::rehearse::plan::Plan;
+use crate::rehearse::plan::{INGRESS, Plan};
 use crate::rehearse::proxy::{self, Pool};
 use crate::rehearse::server::full;
 
 /// The copies of each service that pass their checks.
-pub(in crate::rehearse) type Backends = BTreeMap<String, Vec<SocketAddr>>;
+type Backends = BTreeMap<String, Vec<SocketAddr>>;
 
+/// What an ingress knows.
+#[derive(Debug, Default)]
+pub(in crate::rehearse) struct Catalog {
+    pub(in crate::rehearse) backends: Backends,
+    /// Consul could not be asked when it last was: what is known may be old.
+    pub(in crate::rehearse) away: bool,
+}
+
+/// What is watched, as Traefik does: the names of services, and every check. Only the second changes when one passes.
+const WATCHED: [&str; 2] = ["/v1/catalog/services", "/v1/health/state/any"];
 /// How long one blocking query waits.
 const WAIT: &str = "60s";
 /// A query that is not answered within this is given up.
@@ -37,11 +47,17 @@ pub(in crate::rehearse) struct Discovery {
 }
 
 /// Puts new backends in force. Whether they differ from those that were.
-fn apply(routes: &RwLock<Backends>, backends: Backends) -> bool {
-    let mut routes = routes.write().unwrap_or_else(PoisonError::into_inner);
-    let differ = *routes != backends;
-    *routes = backends;
+fn apply(catalog: &RwLock<Catalog>, backends: Backends) -> bool {
+    let mut catalog = catalog.write().unwrap_or_else(PoisonError::into_inner);
+    let differ = catalog.backends != backends;
+    *catalog = Catalog { backends, away: false };
     differ
+}
+
+/// What is known stays in force while Consul cannot be asked, as with Traefik.
+async fn away(catalog: &RwLock<Catalog>) {
+    catalog.write().unwrap_or_else(PoisonError::into_inner).away = true;
+    sleep(AGAIN).await;
 }
 
 #[derive(Deserialize)]
@@ -62,25 +78,24 @@ impl Discovery {
         Self { consul: consul.into(), poll, pool: proxy::pool(Duration::from_secs(2), true) }
     }
 
-    /// Keeps `routes` as Consul has it, as late as Traefik would.
-    pub(super) async fn follow(self, routes: Arc<RwLock<Backends>>) {
-        let mut index = 0;
+    /// Keeps the catalog as Consul has it, as late as Traefik would.
+    pub(super) async fn follow(self, catalog: Arc<RwLock<Catalog>>) {
+        let mut indices = [0; WATCHED.len()];
         let mut applied: Option<Instant> = None;
         loop {
-            // What it has it keeps while Consul cannot be asked, as Traefik does.
-            let Ok(newer) = self.changed(index).await else {
-                sleep(AGAIN).await;
+            let Ok(newer) = self.changed(indices).await else {
+                away(&catalog).await;
                 continue;
             };
             if let Some(applied) = applied {
                 sleep_until(applied + Plan::THROTTLE).await;
             }
             let Ok(backends) = self.backends().await else {
-                sleep(AGAIN).await;
+                away(&catalog).await;
                 continue;
             };
-            index = newer;
-            if apply(&routes, backends) {
+            indices = newer;
+            if apply(&catalog, backends) {
                 applied = Some(Instant::now());
             }
             if let Some(every) = self.poll {
@@ -89,13 +104,23 @@ impl Discovery {
         }
     }
 
-    /// Ends when there may be something newer than `index`, with the new index. Polling asks at once, whatever there is.
-    async fn changed(&self, index: u64) -> Result<u64> {
-        let query = match self.poll {
-            Some(_) => String::new(),
-            None => format!("?index={index}&wait={WAIT}"),
+    /// Ends when there may be something newer than these indices, with the new ones. Polling asks at once, whatever there is.
+    async fn changed(&self, mut indices: [u64; WATCHED.len()]) -> Result<[u64; WATCHED.len()]> {
+        if self.poll.is_some() {
+            return Ok(indices);
+        }
+        let [names, checks] = indices;
+        let (place, newer) = tokio::select! {
+            newer = self.newer(WATCHED[0], names) => (0, newer?),
+            newer = self.newer(WATCHED[1], checks) => (1, newer?),
         };
-        let answer = self.get(&format!("/v1/catalog/services{query}")).await?;
+        // An index that went back is that of restored servers.
+        indices[place] = if newer < indices[place] { 0 } else { newer };
+        Ok(indices)
+    }
+
+    async fn newer(&self, path: &str, index: u64) -> Result<u64> {
+        let answer = self.get(&format!("{path}?index={index}&wait={WAIT}")).await?;
         let newer = answer.headers().get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
         newer.context("Consul gave no index")
     }
@@ -103,7 +128,7 @@ impl Discovery {
     async fn backends(&self) -> Result<Backends> {
         let names: BTreeMap<String, Vec<String>> = serde_json::from_slice(self.get("/v1/catalog/services").await?.body())?;
         let mut all = Backends::new();
-        for name in names.into_keys().filter(|name| name != "consul" && name != "nomad-client" && name != "ingress") {
+        for name in names.into_keys().filter(|name| name != "consul" && name != "nomad-client" && name != INGRESS) {
             let answer = self.get(&format!("/v1/health/service/{name}?passing")).await?;
             let rows: Vec<Row> = serde_json::from_slice(answer.body())?;
             all.insert(name, rows.iter().map(|row| SocketAddr::new(row.service.address, row.service.port)).collect());

@@ -1,6 +1,6 @@
 //! One execution environment: a runtime API on loopback, and the function's process under it.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,13 +14,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex as Turn, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::rehearse::plan::REGION;
+use crate::sim::wire::listen;
 
 /// What the function said to one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Environment {
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .with_state(Arc::clone(&api));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("serve a runtime API")?;
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).context("serve a runtime API")?;
         let address = listener.local_addr().context("serve a runtime API")?;
         let serving = tokio::spawn(async move {
             // It only ends with its task.

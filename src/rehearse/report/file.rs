@@ -66,6 +66,17 @@ mod tests {
     }
 
     #[test]
+    fn on_a_full_disk_it_says_so_and_an_older_one_stays_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.html");
+        fs::write(&path, "old").unwrap();
+        let mut pending = Pending::begin(&path).unwrap();
+        pending.file = Some(File::options().write(true).open("/dev/full").unwrap());
+        assert_eq!(pending.finish("new").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), fs::read_dir(folder.path()).unwrap().count()), ("old", 1));
+    }
+
+    #[test]
     fn a_folder_that_is_not_there_is_noticed_before_anything_is_rehearsed() {
         assert!(Pending::begin(Path::new("/nowhere/at/all/report.html")).is_err());
         assert!(Pending::begin(Path::new("/")).is_err());

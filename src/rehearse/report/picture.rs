@@ -26,8 +26,8 @@ const VARIABLES: [&str; 15] = [
 
 const WIDTH: u32 = 960;
 /// A node's strip has a lane for each phase.
-const STRIP: u32 = 44;
-const RATES: u32 = 190;
+const STRIP: u32 = 36;
+const RATES: u32 = 180;
 
 type Drawn = Result<String, String>;
 
@@ -146,9 +146,12 @@ fn rates(run: &Run, area: &Area<'_>) -> Result<(), String> {
         let corners = [(at + 0.06, f64::from(from)), ((at + 0.94).min(run.seconds), f64::from(to))];
         Rectangle::new(corners, colour(name).filled())
     };
+    // A few failures among hundreds would be thinner than a line, and are what one looks for.
+    let least = most.div_ceil(60);
     let both = seconds.iter().enumerate().flat_map(|(place, second)| {
         let all = second.ok + second.failed;
-        [(0 < second.failed).then(|| bar(place, 0, second.failed, "failed")), Some(bar(place, second.failed, all, "ok"))]
+        let failed = if second.failed == 0 { 0 } else { second.failed.max(least.min(all)) };
+        [(0 < failed).then(|| bar(place, 0, failed, "failed")), Some(bar(place, failed, all.max(failed), "ok"))]
     });
     chart.draw_series(both.flatten()).map_err(why)?;
     let began = run.refresh_began;

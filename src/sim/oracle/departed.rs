@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{LOOK_AGE, Oracle};
-use crate::decide::{JobKind, Outcome};
+use crate::decide::{ClientStatus, JobKind, Outcome};
 use crate::ids::TargetId;
 use crate::sim::consul::Consul;
 use crate::sim::event::AllocationNumber;
@@ -15,6 +15,9 @@ use crate::time::Time;
 
 /// After this a registration of what is over is named, and no longer waited for (D8).
 const LEFTOVER_WAIT: Duration = Duration::from_mins(9);
+/// Nomad notices within this that an agent is dead (heartbeat TTL and grace; facts, section 3).
+const UNNOTICED: Duration = Duration::from_secs(30);
+
 impl Oracle {
     /// S3: what is said to be gone is gone.
     pub(super) fn complete_implies_drained(
@@ -37,7 +40,11 @@ impl Oracle {
         for arn in &cast.fronts {
             let registered = balancers.listed_until(arn, cast.instance) == Some(Time::NEVER);
             let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(cast.instance));
-            let raced = self.registered_again.is_some_and(|again| at.since(again) < LOOK_AGE);
+            // What was registered again, and another worker took out a moment ago, is gone from every list.
+            let again = self.registered_again;
+            let others = self.last_deregistered.filter(|(when, who)| *who != self.actor && again < Some(*when));
+            let taken_out = others.map(|(when, _)| when).filter(|_| again.is_some());
+            let raced = again.max(taken_out).is_some_and(|again| at.since(again) < LOOK_AGE);
             if (registered || routed) && !raced && !self.delay_unknown() {
                 self.broke(at, "S3", format!("{} still routes to it", arn.name()));
             }
@@ -45,9 +52,12 @@ impl Oracle {
         let Some(node) = cast.node.filter(|_| claims) else { return };
         // A purge takes the evidence out of every list; what was never listed to us cannot be known.
         let row_gone = self.purged.is_some() || self.purged_between_workers() || self.meddled && self.agent_died.is_some();
+        // What was `lost` when its agent came back, and whose agent has died again: nothing shows that before Nomad misses a heartbeat.
+        let dies_again = self.agent_last_died.is_some_and(|died| at.since(died) < UNNOTICED);
         let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
             let group = &nomad.groups()[a.group.index()].spec.group;
-            !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
+            let unseen = dies_again && a.client == ClientStatus::Lost;
+            !(unseen || group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
         });
         if let Some((_, allocation)) = alive.filter(|_| !row_gone) {
             let title = nomad.groups()[allocation.group.index()].spec.group.title();

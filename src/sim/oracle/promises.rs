@@ -48,8 +48,7 @@ impl Oracle {
                 });
                 let seen = self.operator_drained.is_some_and(|drained| drained + UNSEEN < at);
                 // A drain of one second is a force, whatever it calls itself.
-                let unseen = nomad.lags(crate::sim::nomad::Read::Stale);
-                if foreign && seen && !unseen && meta.phase != Phase::Forced {
+                if foreign && seen && !self.lagged(at, nomad) && meta.phase != Phase::Forced {
                     self.broke(at, "S4", "it replaced a drain that an operator had begun".to_owned());
                 }
                 let ends = auto_scaling.instance(cast.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());

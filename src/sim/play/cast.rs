@@ -255,6 +255,7 @@ fn lend_a_hand(
             let deadline = i64::try_from(secs(30 + luck.below(3600)).as_nanos()).unwrap_or(0);
             lend(Hand::Drain(deadline, luck.one_in(3)));
         }
+        Fault::OthersLeave => lend(Hand::DrainAnother),
         Fault::NeedsForce => lend(Hand::Drain(0, false)),
         Fault::NodeCollected => lend(Hand::PurgeNode),
         Fault::AgentDead => lend(Hand::KillAgent),

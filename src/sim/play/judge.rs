@@ -55,7 +55,18 @@ pub(super) fn judge(stage: &mut Stage, faults: Faults, told: bool, outcome: Opti
             judged.example.get_or_insert_with(|| describe(stage, &failure));
         }
     }
+    judged.costly |= cut_short(stage, findings);
     judged
+}
+
+/// The findings that cost no request but work: what could not end before its deadline was told to stop. A bit each.
+fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
+    let is_cut = |finding: &Finding| {
+        let here = stage.nomad.allocations().iter().filter(|a| Some(a.node) == stage.cast.node && !a.wanted);
+        let titled = |group: crate::sim::nomad::GroupNumber| stage.nomad.groups()[group.index()].spec.group.title();
+        finding.loss == Loss::CutAtDeadline && here.into_iter().any(|a| titled(a.group) == *finding.object)
+    };
+    findings.iter().take(64).enumerate().filter(|(_, f)| is_cut(f)).fold(0, |bits, (place, _)| bits | 1 << place)
 }
 
 fn title(stage: &Stage, failure: &Failure) -> Option<String> {
@@ -79,6 +90,7 @@ fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
             (Failed::CopyDied | Failed::DoorDied, Loss::KilledWithRequests | Loss::LeavesBeforeForgotten) => at_group,
             (Failed::CopyClosed | Failed::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
             (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => front == Some(&*finding.object),
+            (Failed::DoorClosed | Failed::DoorDied, Loss::NoTargetGroup) => at_group,
             (_, Loss::Interrupted) => true,
             _ => false,
         }
@@ -95,11 +107,15 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
         Failed::CopyClosed | Failed::CopyDied if landed_unseen => true,
         Failed::NoTarget => faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted),
         Failed::CutByBalancer => {
-            faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
+            // Deregistered by somebody else, before decamp had touched anything.
+            let before_us = |act: Option<Time>| act.is_none_or(|at| failure.at < at);
+            let untouched = [oracle.first_deregistered, oracle.first_drain, oracle.machine_stopped].into_iter().all(before_us);
+            untouched || faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
         }
-        // Two workers that drain at the same moment make an old Nomad mark too many (its bug #25979).
+        // Two drains that meet, or one that a new leader begins anew, make an old Nomad mark too many (its bug #25979).
         Failed::NoCopy => {
-            let overmarked = oracle.raced && stage.nomad.version() < crate::sim::nomad::Version::new(1, 10, 3);
+            let anew = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
+            let overmarked = anew && stage.nomad.version() < crate::sim::nomad::Version::new(1, 10, 3);
             // One copy too many makes Nomad mark one more at once.
             overmarked || faults.has(Fault::LandsLate) || faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere)
         }
@@ -113,7 +129,7 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
         }
         Failed::DoorClosed | Failed::DoorDied => oracle.delay_unknown() || named_by_nobody(stage, faults),
     };
-    if of_the_world {
+    if of_the_world || of_another_departure(stage, faults, failure) {
         return true;
     }
     let hook_deleted = faults.has(Fault::HookDeleted) || faults.has(Fault::ActionCompletedBySomebody);
@@ -135,7 +151,8 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     {
         return true;
     }
-    let cut = matches!(outcome, Some(Outcome::Forced | Outcome::TimedOut | Outcome::Expired | Outcome::Interrupted));
+    let cut =
+        matches!(outcome, Some(Outcome::Forced | Outcome::TimedOut | Outcome::Expired | Outcome::Interrupted | Outcome::Gone));
     let deadline = oracle.deadline.filter(|_| cut);
     if oracle.forced.into_iter().chain(deadline).min().is_some_and(|at| at <= failure.at) {
         return true;
@@ -159,10 +176,23 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     named && !ended_by_us && oracle.machine_stopped.is_some_and(|at| at <= failure.at)
 }
 
+/// What another instance that leaves costs is its own departure's to foresee; what both take together, `check` names.
+fn of_another_departure(stage: &Stage, faults: Faults, failure: &Failure) -> bool {
+    let elsewhere = failure.allocation.is_some_and(|number| Some(stage.nomad.allocation(number).node) != stage.cast.node);
+    let all_copies = || {
+        let group = failure.service.and_then(|service| stage.group_of_service(service));
+        group.is_some_and(|group| {
+            let group = &stage.nomad.groups()[group.index()].spec.group;
+            group.count <= group.max_parallel.unwrap_or(1)
+        })
+    };
+    faults.has(Fault::OthersLeave) && (elsewhere || failure.how == Failed::NoCopy && all_copies())
+}
+
 /// EC2 takes the instance back, and the hook that named its target groups was deleted before anybody looked.
 fn named_by_nobody(stage: &Stage, faults: Faults) -> bool {
     let oracle = &stage.oracle;
-    let before = |at: Time| oracle.looked_at.is_none_or(|looked| at <= looked);
+    let before = |at: Time| oracle.group_looked_at.is_none_or(|looked| at <= looked);
     faults.has(Fault::SpotInterruption) && oracle.hook_deleted.is_some_and(before)
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Cluster {
     pub(super) consul: Consul,
     pub(super) luck: Luck,
     pub(super) nodes: Vec<NodeNumber>,
+    /// A batch job has more to do than a departure waits for.
+    pub(super) works_long: bool,
 }
 
 /// What was drawn of services.
@@ -181,7 +183,9 @@ impl Cluster {
             let placed = self.nomad.place(number, ours, &mut self.consul);
             if !faults.has(Fault::LongBatch) || self.luck.one_in(2) {
                 let at = super::BEGIN + secs(20 + self.luck.below(400));
-                self.nomad.ends_at(placed, at);
+                if !self.works_long {
+                    self.nomad.ends_at(placed, at);
+                }
             }
         }
         if faults.has(Fault::DrainHangs) {

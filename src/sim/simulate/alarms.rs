@@ -52,7 +52,7 @@ pub fn false_alarms(clusters: u64, runs: u64) -> BTreeMap<Loss, Alarms> {
 /// name them in another order.
 fn of_cluster(seed: u64, runs: u64) -> Vec<(Loss, bool)> {
     let mut found: Vec<((Loss, std::sync::Arc<str>), bool)> = Vec::new();
-    for again in 0..runs {
+    for again in 1..=runs {
         let played = play(&Driver::Decamp, &Play { seed, again, ..Play::default() });
         for (place, finding) in played.findings.iter().take(64).enumerate() {
             let cost = played.requests.costly & 1 << place != 0;

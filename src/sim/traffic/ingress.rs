@@ -36,6 +36,10 @@ pub struct Ingress {
     in_consul: Vec<bool>,
     /// Whether Consul cannot be heard.
     blocked: bool,
+    /// When something else in the catalog changes next, how often about, and by whose luck. It takes the throttle's time as well.
+    elsewhere: Option<(Time, Duration, Luck)>,
+    /// Whether something else has changed that is not yet in force.
+    changed_elsewhere: bool,
 }
 
 impl Default for Ingress {
@@ -58,7 +62,16 @@ impl Ingress {
             phase,
             in_consul: Vec::new(),
             blocked: false,
+            elsewhere: None,
+            changed_elsewhere: false,
         }
+    }
+
+    /// Lets other things in the catalog change about so often, from `at` on, as they do in a cluster that is in use.
+    #[must_use]
+    pub fn beside_changes(mut self, at: Time, every: Duration, mut luck: Luck) -> Self {
+        self.elsewhere = Some((at + luck.span(Duration::ZERO, every * 2), every, luck));
+        self
     }
 
     /// One more service, in Consul or in Nomad's own discovery; its number.
@@ -110,6 +123,23 @@ impl Ingress {
 
     /// Lets it hear of changes, and put them in force.
     pub(super) fn advance(&mut self, to: Time) {
+        while let Some((due, every, luck)) = &mut self.elsewhere
+            && *due <= to
+        {
+            let at = *due;
+            *due = at + luck.span(Duration::ZERO, *every * 2).max(Duration::from_millis(1));
+            let heard = at + luck.span(IN_FORCE_AFTER.0, IN_FORCE_AFTER.1);
+            if self.blocked {
+                continue;
+            }
+            self.advance_to(at);
+            self.changed_elsewhere = true;
+            self.hears = Some(self.hears.map_or(heard, |already| already.min(heard)));
+        }
+        self.advance_to(to);
+    }
+
+    fn advance_to(&mut self, to: Time) {
         if let Some(due) = self.hears
             && due <= to
         {
@@ -121,7 +151,8 @@ impl Ingress {
             let heard =
                 if self.blocked { self.without_consul(before.as_ref().unwrap_or(&self.known)) } else { self.registered.clone() };
             // Traefik skips a configuration that changes nothing; its throttle does not begin anew.
-            self.heard = (heard != self.known).then_some((in_force, heard));
+            self.heard = (self.changed_elsewhere || heard != self.known).then_some((in_force, heard));
+            self.changed_elsewhere = false;
             self.hears = None;
         }
         if let Some((due, _)) = &self.heard
@@ -137,6 +168,11 @@ impl Ingress {
     fn without_consul(&self, before: &[Vec<AllocationNumber>]) -> Vec<Vec<AllocationNumber>> {
         let services = self.registered.iter().zip(before).zip(&self.in_consul);
         services.map(|((now, before), in_consul)| if *in_consul { before.clone() } else { now.clone() }).collect()
+    }
+
+    /// Whether there is a service that it sends to.
+    pub(super) fn serves_something(&self) -> bool {
+        !self.known.is_empty()
     }
 
     /// A service, and one of its copies; `None` if there are no services.

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
 
+pub(crate) use self::shapes::service_id;
 use super::asked::{Asked, Look, Refused};
 use super::{Cluster, Shared};
 use crate::sim::consul::{ApiError, Consul, Read, Token, Version};
@@ -28,6 +29,7 @@ pub fn router(shared: &Arc<Shared>) -> Router {
         .route("/v1/catalog/deregister", put(catalog::deregister))
         .route("/v1/health/node/{name}", get(catalog::health_of_node))
         .route("/v1/health/service/{name}", get(catalog::health_of_service))
+        .route("/v1/health/state/{state}", get(catalog::health_in_state))
         .route("/v1/agent/self", get(agent::own))
         .route("/v1/agent/members", get(agent::members))
         .route("/v1/acl/token/self", get(agent::token_self))

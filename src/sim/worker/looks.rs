@@ -22,8 +22,14 @@ impl Worker<'_> {
                 // Hooks, traffic sources and tags; a warm worker reads the tags alone.
                 let more = if self.warm { 0 } else { 2 } + u32::from(*with_activity);
                 self.stage.borrow_mut().calls.aws += more;
-                let look = self.call(System::AutoScaling, None, |s| s.auto_scaling.look_group(&departure.asg, activity_of)).await;
-                vec![Showing::Group(flat(look))]
+                let look = self.call(System::AutoScaling, None, |s| {
+                    let look = s.auto_scaling.look_group(&departure.asg, activity_of);
+                    if look.is_ok() {
+                        s.oracle.group_looked_at.get_or_insert(s.now);
+                    }
+                    look
+                });
+                vec![Showing::Group(flat(look.await))]
             }
             Part::TargetGroups { groups, attributes_again } => {
                 let new = groups.iter().any(|(arn, _)| !self.remembers(arn));
@@ -116,7 +122,10 @@ impl Worker<'_> {
         let mut set_aside = Vec::new();
         if nodes.iter().any(|n| n.status == NodeStatus::Ready) {
             nodes.retain(|n| {
-                let keep = n.status != NodeStatus::Down;
+                // As the adapter does: what decamp drains, or saw before, stays in sight although its agent dies.
+                let drained_by_us = n.last_drain.as_ref().is_some_and(|drain| drain.meta.is_some());
+                let seen_before = seen.nomad.last().is_some_and(|nomad| nomad.nodes.iter().any(|known| known.id == n.id));
+                let keep = n.status != NodeStatus::Down || drained_by_us || seen_before;
                 if !keep {
                     set_aside.push(n.id);
                 }

@@ -168,6 +168,20 @@ pub(super) async fn health_of_service(State(shared): Of, Path(name): Path<String
     .await
 }
 
+pub(super) async fn health_in_state(State(shared): Of, Path(state): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        may_read(cluster.consul, request)?;
+        let of = |token: &Token| {
+            let nodes = listed(cluster).filter(|_| token.reads_nodes());
+            let checks = nodes.flat_map(|node| shapes::checks(node, &shapes::services(cluster, node, token)));
+            checks.filter(|check| state == "any" || check["Status"] == *state).collect::<Vec<Value>>()
+        };
+        let (shown, whole) = (of(&request.token), of(&Token::Full));
+        Ok(seen(cluster, request, since, newest(cluster), shown.len() < whole.len(), || Value::from(shown)))
+    })
+    .await
+}
+
 /// `PUT /v1/catalog/deregister`: one service, or without `ServiceID` and `CheckID` the whole node.
 pub(super) async fn deregister(State(shared): Of, asked: Asked, body: Bytes) -> Answer {
     let request = Request::of(&shared, asked)?;

@@ -51,7 +51,7 @@ pub(super) struct Listed {
 }
 
 /// The id that Nomad gives to an allocation's registration.
-pub(super) fn service_id(cluster: &Cluster<'_>, entry: &Entry) -> String {
+pub(crate) fn service_id(cluster: &Cluster<'_>, entry: &Entry) -> String {
     let group = cluster.nomad.allocation(entry.allocation).group;
     let group = &cluster.nomad.groups()[group.index()].spec.group;
     format!("_nomad-task-{}-group-{}-{}-http", entry.id, group.name, entry.name)

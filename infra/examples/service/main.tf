@@ -1,0 +1,77 @@
+# decamp as a service on the cluster that it looks after, without Lambda: the module leaves it the queue, the rules, the hooks and the alarms of
+# these. Its role is for one task of one Nomad job, which shows Nomad's own token for it; the nodes' instance profile has no part in it.
+
+variable "name" {
+  description = "What everything is named."
+  type        = string
+  default     = "decamp"
+}
+
+variable "oidc" {
+  description = "Nomad as AWS knows it: its provider in IAM, made once for each cluster from the servers' oidc_issuer, and that issuer without https://."
+  type = object({
+    provider_arn = string
+    issuer       = string
+  })
+  default = {
+    provider_arn = "arn:aws:iam::123456789012:oidc-provider/nomad.example.com"
+    issuer       = "nomad.example.com"
+  }
+}
+
+variable "task" {
+  description = "The task that may take the role, as Nomad's token names it, and the audience and name of its identity."
+  type = object({
+    region    = optional(string, "global")
+    namespace = optional(string, "default")
+    job       = optional(string, "decamp")
+    group     = optional(string, "decamp")
+    task      = optional(string, "decamp")
+    identity  = optional(string, "aws")
+    audience  = optional(string, "sts.amazonaws.com")
+  })
+  default = {}
+}
+
+provider "aws" {
+  region = "eu-west-1"
+}
+
+module "decamp" {
+  source = "../.."
+
+  name            = var.name
+  create_function = false
+
+  autoscaling_groups = {
+    workers = { name = "workers" }
+  }
+}
+
+resource "aws_iam_role" "service" {
+  name        = "${var.name}-service"
+  description = "What decamp may do as a job of Nomad."
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "Nomad"
+      Effect    = "Allow"
+      Principal = { Federated = var.oidc.provider_arn }
+      Action    = "sts:AssumeRoleWithWebIdentity"
+      Condition = {
+        StringEquals = {
+          "${var.oidc.issuer}:aud" = var.task.audience
+          # Without it every job of the cluster could take the role.
+          "${var.oidc.issuer}:sub" = join(":", [var.task.region, var.task.namespace, var.task.job, var.task.group, var.task.task, var.task.identity])
+        }
+      }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "service" {
+  name   = "decamp"
+  role   = aws_iam_role.service.id
+  policy = module.decamp.service_policy_json
+}

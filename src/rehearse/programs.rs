@@ -1,0 +1,176 @@
+//! Programs that run as long as the rehearsal and not a moment longer, whatever ends it, and a temporary folder for what they write.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+/// A shell stands between us and a program: it kills what it started as soon as our end of its pipe is closed, which the system does
+/// even where we are killed ourselves. The group is its own, so that a terminal's Ctrl-C reaches us alone, and we end them in order.
+const GUARD: &str =
+    r#"exec 3<&0; "$@" </dev/null 3<&- & program=$!; read -r nothing <&3; kill -9 "$program" 2>/dev/null; wait "$program""#;
+
+/// A program under its guard.
+#[derive(Debug)]
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        // It takes no longer than a kill does, and nothing is left once it has returned.
+        self.0.wait().ok();
+    }
+}
+
+/// Programs by name. All end when this is dropped, and the folder goes after them.
+#[derive(Debug)]
+pub(super) struct Programs {
+    path: PathBuf,
+    /// `None`: it is over, and nothing may be started any more.
+    kept: Mutex<Option<Kept>>,
+}
+
+/// In the order in which they go.
+#[derive(Debug)]
+struct Kept {
+    running: HashMap<String, Program>,
+    _folder: TempDir,
+}
+
+impl Programs {
+    /// None yet.
+    ///
+    /// # Errors
+    /// There is no room for a folder.
+    pub(super) fn new() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("decamp-rehearsal-").tempdir().context("make a temporary folder")?;
+        let path = folder.path().to_owned();
+        Ok(Self { path, kept: Mutex::new(Some(Kept { running: HashMap::new(), _folder: folder })) })
+    }
+
+    /// Where they may write.
+    pub(super) fn folder(&self) -> &Path {
+        &self.path
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts one. What it prints goes into a file of its name in the folder.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(super) fn start(&self, name: &str, binary: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Result<()> {
+        use std::os::unix::process::CommandExt as _;
+        let mut kept = self.lock();
+        let kept = kept.as_mut().context("the rehearsal is over")?;
+        let log = File::create(self.path.join(format!("{name}.log"))).context("write a log")?;
+        let child = Command::new("sh")
+            .args(["-c", GUARD, "sh"])
+            .arg(binary)
+            .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (*name, value)))
+            .stdin(Stdio::piped())
+            .stdout(log)
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("start {}", binary.display()))?;
+        kept.running.insert(name.to_owned(), Program(child));
+        Ok(())
+    }
+
+    /// Ends one, if it runs.
+    pub(super) fn end(&self, name: &str) {
+        let program = self.lock().as_mut().and_then(|kept| kept.running.remove(name));
+        drop(program);
+    }
+
+    /// Ends all of them, and takes the folder away. None is started after this.
+    pub(super) fn end_all(&self) {
+        let all = self.lock().take();
+        drop(all);
+    }
+
+    /// The last lines that one printed, for whoever asks why it does not answer.
+    pub(super) fn last_words(&self, name: &str) -> String {
+        let printed = std::fs::read_to_string(self.folder().join(format!("{name}.log"))).unwrap_or_default();
+        let lines: Vec<&str> = printed.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if lines.is_empty() { "it printed nothing".to_owned() } else { lines[lines.len().saturating_sub(3)..].join(" | ") }
+    }
+}
+
+/// What a program says to `version`, its first line.
+///
+/// # Errors
+/// It cannot be run, or does not know the word.
+pub(super) fn version(binary: &Path) -> Result<String> {
+    let output = Command::new(binary).arg("version").stdin(Stdio::null()).output();
+    let output = output.map_err(|why| {
+        let missing = why.kind() == io::ErrorKind::NotFound;
+        let why = if missing { "there is no such file".to_owned() } else { why.to_string() };
+        anyhow::anyhow!("run {}: {why}", binary.display())
+    })?;
+    ensure!(output.status.success(), "{} does not understand the word version", binary.display());
+    let printed = String::from_utf8_lossy(&output.stdout);
+    Ok(printed.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn runs(pid: &str) -> bool {
+        Path::new("/proc").join(pid).exists()
+    }
+
+    /// The process id that the program wrote.
+    fn written(path: &Path) -> String {
+        let began = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            if text.ends_with('\n') {
+                return text.trim().to_owned();
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "it never wrote");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn sleeper(programs: &Programs, name: &str) -> String {
+        let path = programs.folder().join(format!("{name}.pid"));
+        let script = format!("echo $$ > {}; trap '' TERM INT; while :; do sleep 1; done", path.display());
+        programs.start(name, Path::new("sh"), &["-c", &script], &[]).unwrap();
+        written(&path)
+    }
+
+    #[test]
+    fn a_program_that_ignores_signals_ends_with_whoever_holds_it_and_so_does_its_folder() {
+        let programs = Programs::new().unwrap();
+        let (one, other) = (sleeper(&programs, "one"), sleeper(&programs, "other"));
+        assert!(runs(&one) && runs(&other));
+        programs.end("one");
+        assert!(!runs(&one) && runs(&other));
+        let folder = programs.folder().to_owned();
+        programs.end_all();
+        assert!(!runs(&other) && !folder.exists());
+        assert!(programs.start("late", Path::new("true"), &[], &[]).is_err());
+        let programs = Programs::new().unwrap();
+        let (third, folder) = (sleeper(&programs, "third"), programs.folder().to_owned());
+        drop(programs);
+        assert!(!runs(&third) && !folder.exists());
+    }
+
+    #[test]
+    fn a_missing_binary_is_named() {
+        let why = version(Path::new("/nowhere/consul")).unwrap_err().to_string();
+        assert_eq!(why, "run /nowhere/consul: there is no such file");
+    }
+}

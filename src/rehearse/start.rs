@@ -1,0 +1,116 @@
+//! What must be there before the first request: Consul, pretended or real, every process listening, and decamp's settings.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::consul::Consul;
+use super::plan::{self, Plan};
+use super::{processes, proxy, server};
+use crate::sim::wire::{self, Shared, Side};
+
+/// A cluster that is not whole within this will not be.
+const COMES_UP_IN: Duration = Duration::from_secs(20);
+/// With real agents, which find one another first.
+const COMES_UP_REALLY_IN: Duration = Duration::from_secs(60);
+
+/// Consul's API.
+pub(super) enum Discovery {
+    /// The model's.
+    Pretended(wire::Server),
+    /// A real server's.
+    Real(Consul),
+}
+
+impl Discovery {
+    /// The real one if there is one, else the model's.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub(super) async fn of(shared: &Arc<Shared>, real: Option<Consul>) -> Result<Self> {
+        Ok(match real {
+            Some(consul) => Self::Real(consul),
+            None => {
+                let free = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
+                let server = wire::serve(shared, Side::Consul, wire::consul::router(shared), free).await;
+                Self::Pretended(server.context("serve the pretended Consul")?)
+            }
+        })
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Pretended(server) => server.address,
+            Self::Real(consul) => consul.address,
+        }
+    }
+
+    /// What real programs there are, by their own words.
+    pub(super) fn real(&self) -> Vec<String> {
+        match self {
+            Self::Pretended(_) => Vec::new(),
+            Self::Real(consul) => vec![consul.version.clone()],
+        }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has dozens of errors; two of them have advice of their own")]
+pub(super) fn cannot_listen(why: io::Error) -> anyhow::Error {
+    let advice = match why.kind() {
+        io::ErrorKind::AddrInUse => "end what listens there, or choose another port with --port",
+        io::ErrorKind::AddrNotAvailable => "all of 127.0.0.0/8 must be this machine, as it is on Linux",
+        _ => "look at what the system says",
+    };
+    anyhow::anyhow!("{why}; {advice}")
+}
+
+/// Waits until every process of the calm cluster listens and every ingress knows every service.
+pub(super) async fn ready(plan: &Plan, names: &processes::Names, breaks: &mut mpsc::Receiver<anyhow::Error>) -> Result<()> {
+    let services = plan.services();
+    let many = usize::try_from(plan.nodes + services.iter().map(|s| s.copies).sum::<u32>()).unwrap_or(usize::MAX);
+    let patience = if plan.consul.is_some() { COMES_UP_REALLY_IN } else { COMES_UP_IN };
+    let pool = proxy::pool(Duration::from_secs(1), true);
+    let everything = async {
+        while names.lock().unwrap_or_else(PoisonError::into_inner).len() < many {
+            sleep(Duration::from_millis(10)).await;
+        }
+        for number in 1..=plan.nodes {
+            for service in &services {
+                let uri = format!("http://{}:{}/{}/work", Plan::address(number), plan.port, service.name);
+                let request = || hyper::Request::get(&uri).body(server::full("")).expect("it is a plain request");
+                while !matches!(pool.request(request()).await, Ok(answer) if answer.status().is_success()) {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        done = timeout(patience, everything) => {
+            done.with_context(|| format!("the cluster did not come up within {} s", patience.as_secs()))
+        }
+        Some(why) = breaks.recv() => Err(why),
+    }
+}
+
+/// What decamp is set to.
+pub(super) fn variables(plan: &Plan, aws: &str, nomad: &str, consul: &str) -> Vec<(&'static str, String)> {
+    let seconds = |span: Duration| format!("{}s", span.as_secs());
+    vec![
+        ("AWS_ENDPOINT_URL", aws.to_owned()),
+        ("AWS_REGION", plan::REGION.to_owned()),
+        ("NOMAD_ADDR", nomad.to_owned()),
+        ("CONSUL_HTTP_ADDR", consul.to_owned()),
+        ("CONSUL_HTTP_TOKEN", "rehearsal".to_owned()),
+        ("DECAMP_GROUPS", plan::ASG.to_owned()),
+        ("DECAMP_GUARD_ALB", seconds(Plan::GUARD)),
+        ("DECAMP_LONGEST_REQUEST", seconds(Plan::LONGEST_REQUEST)),
+        ("DECAMP_INGRESS_FORGETS", seconds(plan.ingress_forgets())),
+        ("DECAMP_CALL_TIMEOUT", "2s".to_owned()),
+    ]
+}
