@@ -2,7 +2,7 @@
 
 use super::budget::{self, Budget};
 use super::scope::Scope;
-use super::snapshot::{Balancer, JobKind, Target, TargetGroup, TargetHealth};
+use super::snapshot::{Balancer, JobKind, Left, Target, TargetGroup, TargetHealth};
 use super::step::{Step, look_again, retry_at, write};
 use super::{Effect, EffectKind, LastTarget, Part, Reason, System};
 use crate::ids::{TargetGroupArn, TargetId};
@@ -149,15 +149,22 @@ fn after_deregistration(
     now: Time,
 ) -> Balancing {
     let seen_at = balancer.sight.at().unwrap_or(now);
-    let first = balancer.first_look.unwrap_or(now);
+    // What another deregistered while we looked on: at the latest when a look first showed it so.
+    let ours_alone = |last: Time| balancer.deregistered.is_some_and(|at| last <= at);
+    let ours = |left: &&Left| {
+        let target = Target { id: left.id.clone(), port: left.port, zone: None, health: TargetHealth::Draining };
+        !ours_alone(left.last_registered) && scope.is_ours(group, &target)
+    };
+    let left = balancer.left.iter().filter(ours).map(|left| left.since).max();
+    let first = balancer.first_look.max(left).unwrap_or(now);
     let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
     let guard = budget::guard(group, scope.policy);
     let by_our_timer = match balancer.deregistered {
-        Some(at) => at + budget::may_send_for(group, scope.policy),
+        Some(at) => left.map_or(at, |left| left.max(at)) + budget::may_send_for(group, scope.policy),
         // Somebody else deregistered it, at a time that is not known: at the latest when we first looked.
         None if draining => first + delay.max(guard),
         // An unreadable delay may have been a short one.
-        None if delay < guard || group.delay.is_none() => first + guard,
+        None if delay < guard || group.delay.is_none() || left.is_some() => first + guard,
         None => first,
     };
     // First seen `draining` well after that: somebody registered and deregistered it again meanwhile.

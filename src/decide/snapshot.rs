@@ -77,26 +77,55 @@ pub struct Balancer {
     pub first_look: Option<Time>,
     /// How often ours had to be deregistered.
     pub deregistrations: u32,
-    /// A deregistration of ours that was not answered: when it was given up, and what it named. It may have worked.
-    pub unanswered: Option<(Time, Vec<(TargetId, u16)>)>,
+    /// A deregistration of ours that was not answered: what it named. It may have worked.
+    pub unanswered: Option<Vec<(TargetId, u16)>>,
+    /// Targets that were registered, and are no more.
+    pub left: Vec<Left>,
     /// The ports of what this run deregistered: a target leaves the list some time, and what serves it stays.
     pub ports: Vec<u16>,
     /// Targets that read `draining` when they were last listed, and the first look of the row in which each did.
     pub draining: Vec<(TargetId, u16, Time)>,
 }
 
+/// A target that a look showed registered, and a later one did not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// The instance or the address.
+    pub id: TargetId,
+    /// Its port.
+    pub port: u16,
+    /// The last look that showed it registered.
+    pub last_registered: Time,
+    /// The first look that did not.
+    pub since: Time,
+}
+
 impl Balancer {
-    /// A deregistration that was not answered has worked if nothing that it named is registered any more; it counts from the
-    /// latest certain time, when its answer was given up (fault 29).
-    fn see_unanswered(&mut self, group: Option<&TargetGroup>) {
-        let Some((given_up, named)) = self.unanswered.take() else { return };
+    /// A deregistration that was not answered has worked if nothing that it named is registered any more; or another's has. It
+    /// counts from the latest certain time: the look that shows it (fault 29).
+    fn see_unanswered(&mut self, at: Time, group: Option<&TargetGroup>) {
+        let Some(named) = self.unanswered.take() else { return };
         let Some(targets) = group.map(|group| group.targets.iter().flat_map(|targets| targets.iter())) else {
-            self.unanswered = Some((given_up, named));
+            self.unanswered = Some(named);
             return;
         };
         let mut registered = targets.filter(|t| t.health.is_registered());
         if !registered.any(|t| named.iter().any(|(id, port)| *id == t.id && *port == t.port)) {
-            self.deregistered = self.deregistered.max(Some(given_up));
+            self.deregistered = self.deregistered.max(Some(at));
+        }
+    }
+
+    /// Keeps when a target that was registered was first seen to be so no more, and when it was last seen to be.
+    fn see_leaving(&mut self, at: Time, group: Option<&TargetGroup>) {
+        let registered = |group: Option<&TargetGroup>| -> Vec<(TargetId, u16)> {
+            let targets = group.and_then(|group| group.targets.as_ref()).into_iter().flat_map(|targets| targets.iter());
+            targets.filter(|t| t.health.is_registered()).map(|t| (t.id.clone(), t.port)).collect()
+        };
+        let (now, before) = (registered(group), registered(self.sight.last()));
+        self.left.retain(|left| !now.iter().any(|(id, port)| *id == left.id && *port == left.port));
+        if let Some(last_registered) = self.sight.at() {
+            let gone = before.into_iter().filter(|row| !now.contains(row));
+            self.left.extend(gone.map(|(id, port)| Left { id, port, last_registered, since: at }));
         }
     }
 
@@ -156,7 +185,8 @@ impl Snapshot {
                 if look.is_ok() {
                     balancer.first_look.get_or_insert(asked);
                     balancer.see_draining(asked, look.as_ref().ok());
-                    balancer.see_unanswered(look.as_ref().ok());
+                    balancer.see_leaving(asked, look.as_ref().ok());
+                    balancer.see_unanswered(asked, look.as_ref().ok());
                 }
                 balancer.sight.take(asked, look);
             }
@@ -189,7 +219,7 @@ impl Snapshot {
                     balancer.deregistered = Some(answered);
                     balancer.deregistrations += 1;
                 } else {
-                    balancer.unanswered = Some((answered, targets.iter().map(|t| (t.id.clone(), t.port)).collect()));
+                    balancer.unanswered = Some(targets.iter().map(|t| (t.id.clone(), t.port)).collect());
                 }
             }
         }
@@ -210,6 +240,7 @@ impl Snapshot {
                     ports: Vec::new(),
                     draining: Vec::new(),
                     unanswered: None,
+                    left: Vec::new(),
                 });
                 self.balancers.len() - 1
             }

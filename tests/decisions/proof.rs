@@ -193,3 +193,52 @@ fn a_group_that_was_never_seen_has_load_balancers_that_nobody_knows() {
     scene.look_in_vain(&Part::Group { with_activity: false });
     assert_eq!(completion(&scene.decide()).1, Outcome::TimedOut);
 }
+
+#[test]
+fn what_another_deregistered_while_we_looked_on_is_waited_for_from_then() {
+    // Registered at the first look, and we may not write; later another worker did, and it is draining.
+    let mut scene = calm();
+    scene.policy.overlap = false;
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    scene.refuse(&decision, &Refusal::Denied("not allowed".into()));
+    scene.targets(&named(), |t| {
+        if t.id == TargetId::Instance(instance()) {
+            t.health = TargetHealth::Draining;
+        }
+    });
+    scene.targets(&attached(), |t| {
+        if t.id == TargetId::Instance(instance()) {
+            t.health = TargetHealth::Draining;
+        }
+    });
+    scene.pass(300);
+    scene.look(&Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false });
+    let shown = scene.now;
+    while scene.now < shown + secs(29) {
+        let decision = scene.until_no_heartbeat();
+        assert!(!writes(&decision, EffectKind::Drain), "{}: {decision:?}", scene.now);
+        scene.pass(1);
+    }
+    scene.targets_leave();
+    scene.pass(2);
+    assert!(writes(&scene.until_no_heartbeat(), EffectKind::Drain), "{:?}", scene.decide());
+}
+
+#[test]
+fn a_deregistration_that_was_not_answered_counts_from_the_look_that_shows_it() {
+    let mut scene = calm();
+    scene.policy.overlap = false;
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    scene.refuse(&decision, &Refusal::Away("no answer".into()));
+    scene.pass(300);
+    for group in [attached(), named()] {
+        scene.targets(&group, |t| {
+            if t.id == TargetId::Instance(instance()) {
+                t.health = TargetHealth::Draining;
+            }
+        });
+    }
+    scene.look(&Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false });
+    let decision = scene.until_no_heartbeat();
+    assert!(!writes(&decision, EffectKind::Drain), "another may have deregistered it a moment ago: {decision:?}");
+}
