@@ -9,6 +9,7 @@ fn word(caller: &Caller) -> &'static str {
         Caller::Lambda => "lambda",
         Caller::Run => "run",
         Caller::Check => "check",
+        Caller::Serve => "serve",
     }
 }
 

@@ -151,10 +151,8 @@ impl View {
     pub(super) fn ended(&mut self, outcome: &Outcome, because: String, now: Time) {
         self.phase = "over";
         self.because = because;
-        let meaning = match outcome {
-            Outcome::Refused { why } => format!("{}: {why}", outcome.meaning()),
-            other => other.meaning().to_owned(),
-        };
+        let why = if let Outcome::Refused { why } = outcome { format!(": {why}") } else { String::new() };
+        let meaning = format!("{}{why}", outcome.meaning());
         self.outcome = Some(Ended { at: now, word: outcome.word(), meaning });
     }
 }

@@ -76,6 +76,8 @@ impl Replica {
         let Ok((webhooks, admin)) = timeout(Duration::from_secs(20), addresses).await else {
             panic!("it does not begin: {}", printed.lock().expect("nobody panicked"));
         };
+        // An error only says that another test was first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new();
         let replica = Self { child, webhooks, admin, client, printed };
         let ready = async {

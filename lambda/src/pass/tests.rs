@@ -89,7 +89,7 @@ impl World for Scripted {
     }
 
     async fn act(&self, _: &Departure, effect: &Effect) -> Result<(), Refusal> {
-        self.acts.borrow_mut().push(crate::telling::step(effect));
+        self.acts.borrow_mut().push(decamp::telling::step(effect));
         if self.hangs {
             std::future::pending::<()>().await;
         }

@@ -29,12 +29,14 @@ const MOST_CERTIFICATES: usize = 16;
 /// Certificates that are fetched at once: a flood of forged messages fetches no faster.
 const MOST_FETCHES: usize = 2;
 
+/// Files that verified a message, by topic and name.
+type Certificates = HashMap<(Arc<str>, String), Arc<Vec<u8>>>;
+
 /// What is needed to believe SNS.
 struct Topics {
     service: Arc<Service>,
     anchors: Vec<TrustAnchor<'static>>,
-    /// Files that verified a message, by topic and name.
-    certificates: Mutex<HashMap<(Arc<str>, String), Arc<Vec<u8>>>>,
+    certificates: Mutex<Certificates>,
     fetches: Semaphore,
 }
 

@@ -134,7 +134,7 @@ fn a_certificate_is_fetched_from_sns_of_the_topics_region_and_from_nowhere_else(
         format!("https://sns.eu-west-1.amazonaws.com/{file}#.pem"),
         format!("https://sns.eu-west-1.amazonaws.com/x/../{file}"),
         format!("https://sns.eu-west-1.amazonaws.com//{file}"),
-        format!("https://sns.eu-west-1.amazonaws.com/%53impleNotificationService-0123456789abcdef0123456789abcdef.pem"),
+        "https://sns.eu-west-1.amazonaws.com/%53impleNotificationService-0123456789abcdef0123456789abcdef.pem".to_owned(),
         "https://sns.eu-west-1.amazonaws.com/?Action=GetTopicAttributes&x=.pem".to_owned(),
         "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-.pem".to_owned(),
         "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0123456789abcdef0123456789abcdeF.pem".to_owned(),
