@@ -78,8 +78,9 @@ fn ended(watching: &Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Sna
     let budget = Budget::of(departure, seen, policy);
     let took = now.since(budget.began);
     service.numbers.departed(&departure.asg, outcome.word(), log.steps);
-    // Only of a departure by a hook that was seen to be waited in can be said how long it took.
-    if matches!(departure.cause, Cause::Lifecycle(_)) && seen.history.heartbeat.is_some() {
+    // How long it took can be said by whoever completed it, or kept it alive: another replica may have done the rest.
+    let was_ours = seen.history.completed.is_some() || seen.history.heartbeat.is_some();
+    if matches!(departure.cause, Cause::Lifecycle(_)) && was_ours {
         service.numbers.took(took, above_the_floor(departure, seen, policy, now));
         let deregistered = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).min();
         if let Some(at) = deregistered.filter(|_| budget.began_is_known) {
