@@ -27,6 +27,8 @@ const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
 const LOOK_AGE: Duration = Duration::from_secs(190);
 /// How old the last look at the node may be when the action is completed.
 const LAST_LOOK: Duration = Duration::from_secs(5);
+/// The hook that is decamp's, in every setting.
+const OUR_HOOK: &str = "decamp";
 /// Two drains this close together were decided without knowing of each other.
 const RACE: Duration = Duration::from_secs(2);
 
@@ -132,8 +134,10 @@ impl Oracle {
 
     /// Something happened in Auto Scaling.
     pub fn auto_scaling(&mut self, at: Time, cast: &Cast, happening: &Happening) {
-        if let Happening::ActionEnded { instance, ending, .. } = happening
+        // Another terminating hook of the group is somebody else's to complete.
+        if let Happening::ActionEnded { instance, hook, ending } = happening
             && *instance == cast.instance
+            && **hook == *OUR_HOOK
         {
             self.action_ended = Some((at, *ending));
         }

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
 
+#[cfg(feature = "rehearse")]
 pub(crate) use self::shapes::service_id;
 use super::asked::{Asked, Look, Refused};
 use super::{Cluster, Shared};
