@@ -11,11 +11,18 @@ mod terminal;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// `decamp rehearse`, with nothing of the caller's environment. Each test has ports of its own.
+/// One rehearsal at a time: the tasks of every plan listen on the same addresses.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `decamp rehearse`, with nothing of the caller's environment.
 fn rehearse(port: u16, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_decamp"));
     command.env_clear().stdin(Stdio::null()).arg("rehearse").args(["--port", &port.to_string()]).args(arguments);
@@ -46,6 +53,7 @@ const SHORT: [&str; 8] = ["--nodes", "2", "--services", "2", "--rate", "100", "-
 
 #[test]
 fn decamp_loses_nothing_where_a_baseline_loses_requests_and_the_report_stands_alone() {
+    let _alone = alone();
     let folder = tempfile::tempdir().expect("there is room for one");
     let report = folder.path().join("report.html");
     let drivers = ["--driver", "terminate-at-once", "--driver", "decamp", "--json", "--report"];
@@ -95,6 +103,7 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
 
 #[test]
 fn a_binary_that_is_missing_or_another_is_named() {
+    let _alone = alone();
     for (arguments, words) in [
         (["--consul", "/nowhere/consul"], "start a real Consul: run /nowhere/consul: there is no such file"),
         (["--consul", "/bin/true"], "/bin/true is no Consul"),
@@ -108,6 +117,7 @@ fn a_binary_that_is_missing_or_another_is_named() {
 
 #[test]
 fn a_port_in_use_is_named_with_what_to_do() {
+    let _alone = alone();
     let _taken = TcpListener::bind("127.0.0.12:18103").expect("it is free");
     let output = rehearse(18_103, &SHORT).args(["--driver", "decamp"]).output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(1));
@@ -117,6 +127,7 @@ fn a_port_in_use_is_named_with_what_to_do() {
 
 #[test]
 fn an_interrupt_in_the_middle_leaves_no_report_and_no_listener() {
+    let _alone = alone();
     let folder = tempfile::tempdir().expect("there is room for one");
     let report = folder.path().join("report.html");
     let mut child = rehearse(18_104, &SHORT)
@@ -140,6 +151,7 @@ fn an_interrupt_in_the_middle_leaves_no_report_and_no_listener() {
 
 #[test]
 fn killed_as_a_process_in_the_middle_of_whatever_it_does_decamp_loses_nothing() {
+    let _alone = alone();
     let chaos = ["--driver", "decamp", "--chaos", "--json"];
     let output = rehearse(18_106, &SHORT).args(chaos).output().expect("the binary starts");
     let run: Value = text(&output.stdout).lines().last().and_then(|line| serde_json::from_str(line).ok()).expect("a run");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{SHORT, complaint, on_the_path, rehearse, text};
+use super::{SHORT, alone, complaint, on_the_path, rehearse, text};
 
 /// Asks the page how wide it is, and whether anything hangs out of it but what scrolls by itself. Appended to a copy of the page.
 const PROBE: &str = "<script>addEventListener('load', () => {
@@ -53,6 +53,7 @@ fn render(chromium: &Path, page: &Path, profile: &Path, more: &[&str]) -> (Strin
 
 #[test]
 fn the_report_renders_without_a_complaint_and_without_hanging_out_of_the_page() {
+    let _alone = alone();
     let Some(chromium) = on_the_path("chromium") else { return };
     let folder = tempfile::tempdir().expect("there is room for one");
     let report = folder.path().join("report.html");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{SHORT, complaint, on_the_path, rehearse, text};
+use super::{SHORT, alone, complaint, on_the_path, rehearse, text};
 
 /// Processes of this binary that were started with a file of a rehearsal's temporary folder.
 fn agents() -> Vec<String> {
@@ -21,6 +21,7 @@ fn folders(temporary: &std::path::Path) -> usize {
 
 #[test]
 fn with_a_real_consul_decamp_loses_nothing_and_no_agent_outlives_the_run() {
+    let _alone = alone();
     let Some(consul) = on_the_path("consul") else { return };
     let temporary = tempfile::tempdir().expect("there is room for one");
     let output = rehearse(18_111, &SHORT)
@@ -47,6 +48,7 @@ fn with_a_real_consul_decamp_loses_nothing_and_no_agent_outlives_the_run() {
 
 #[test]
 fn an_interrupted_and_a_killed_rehearsal_leave_no_agent() {
+    let _alone = alone();
     let Some(consul) = on_the_path("consul") else { return };
     for (signal, code) in [("INT", Some(130)), ("KILL", None)] {
         let temporary = tempfile::tempdir().expect("there is room for one");

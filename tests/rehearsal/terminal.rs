@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{SHORT, on_the_path, text};
+use super::{SHORT, alone, on_the_path, text};
 
 const WIDE: usize = 60;
 
@@ -13,6 +13,7 @@ fn stretches(said: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn on_a_terminal_every_node_has_a_line_that_moves_and_none_is_wider_than_the_terminal() {
+    let _alone = alone();
     let Some(script) = on_the_path("script") else { return };
     let folder = tempfile::tempdir().expect("there is room for one");
     let typescript = folder.path().join("typescript");
