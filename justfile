@@ -106,6 +106,10 @@ picture:
 bench:
     cargo run --release -- simulate --departures 1000000 --seed {{seed}} --faults all
     cargo run --release -- simulate --departures 200000 --seed {{seed}} --faults none
+    cargo run --release --example alarms -- 1000 1000
+    {{just_executable()}} --justfile {{justfile()}} lambda
+    cargo test --quiet --workspace --no-run
+    ${CARGO_TARGET_DIR:-target}/debug/examples/coldstart "$(ls target/package/x86_64/bootstrap target/lambda/bootstrap 2>/dev/null | head -1)"
 
 # A short run of the hammer over every parser; the inputs can be made again from their numbers.
 fuzz-shortly:
