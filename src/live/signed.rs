@@ -59,12 +59,12 @@ impl Signed {
     async fn parameter(&self, name: &str) -> Result<Secret, Refusal> {
         let body = json!({ "Name": name, "WithDecryption": true });
         let answer = self.call(&GET_PARAMETER, region_of(name), body.to_string(), "", CALL).await?;
-        read::<ParameterAnswer>(&answer).map(|answer| Secret::new(answer.parameter.value))
+        parameter_of(&answer)
     }
 
     async fn secret(&self, id: &str) -> Result<Secret, Refusal> {
         let answer = self.call(&GET_SECRET_VALUE, region_of(id), json!({ "SecretId": id }).to_string(), "", CALL).await?;
-        read::<SecretAnswer>(&answer).map(|answer| Secret::new(answer.secret_string))
+        secret_of(&answer)
     }
 
     /// Where an operation is called, with a slash at the end.
@@ -128,9 +128,7 @@ impl Signed {
                 !speaks_json || read.trim_ascii().is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&read).is_ok();
             return if is_json { Ok(read) } else { Err(Refusal::Away("an answer that is not JSON".into())) };
         }
-        let error: ErrorAnswer = serde_json::from_slice(&read).unwrap_or_default();
-        let code = error.code.as_deref().map(|code| code.rsplit('#').next().unwrap_or(code));
-        Err(classify(status.as_u16(), code, error.message.as_deref().unwrap_or_default(), Some(secret)))
+        Err(refusal_of(status.as_u16(), &read, secret))
     }
 
     async fn sign(
@@ -221,6 +219,32 @@ struct ErrorAnswer {
     code: Option<String>,
     #[serde(alias = "Message")]
     message: Option<String>,
+}
+
+/// The token in what `GetParameter` answered.
+///
+/// # Errors
+///
+/// There is none in it. What is said of it repeats nothing that was in it.
+pub fn parameter_of(answer: &[u8]) -> Result<Secret, Refusal> {
+    read::<ParameterAnswer>(answer).map(|answer| Secret::new(answer.parameter.value))
+}
+
+/// The token in what `GetSecretValue` answered.
+///
+/// # Errors
+///
+/// As for [`parameter_of`].
+pub fn secret_of(answer: &[u8]) -> Result<Secret, Refusal> {
+    read::<SecretAnswer>(answer).map(|answer| Secret::new(answer.secret_string))
+}
+
+/// What an answer other than a success says. `secret` is what it may repeat, and nobody should read.
+#[must_use]
+pub fn refusal_of(status: u16, answer: &[u8], secret: &str) -> Refusal {
+    let error: ErrorAnswer = serde_json::from_slice(answer).unwrap_or_default();
+    let code = error.code.as_deref().map(|code| code.rsplit('#').next().unwrap_or(code));
+    classify(status, code, error.message.as_deref().unwrap_or_default(), Some(secret))
 }
 
 pub(super) fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Refusal> {

@@ -6,6 +6,7 @@ mod consul;
 mod events;
 mod mutate;
 mod nomad;
+mod signed;
 mod words;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,8 @@ pub(crate) struct Target {
 }
 
 /// Every parser there is.
-pub(crate) const TARGETS: &[Target] = &[events::TARGET, nomad::NODE, nomad::POLICY, consul::TARGET, words::SPAN, words::METADATA];
+pub(crate) const TARGETS: &[Target] =
+    &[events::TARGET, nomad::NODE, nomad::POLICY, consul::TARGET, signed::TARGET, words::SPAN, words::METADATA];
 
 /// What 64 KiB may take.
 const MOST_TIME: Duration = Duration::from_millis(10);
