@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::decide::{
-    Action, Budget, Decision, Departure, Effect, Finding, Part, Policy, Reason, Refusal, Snapshot, System, Unseen,
+    Action, Budget, Decision, Departure, Effect, Finding, Outcome, Part, Policy, Reason, Refusal, Snapshot, System, Unseen,
     foreseen_losses,
 };
 use crate::run::Tell;
@@ -32,6 +32,31 @@ impl<'a> Telling<'a> {
 }
 
 impl Telling<'_> {
+    /// Says how a departure ended, so long after its entry.
+    pub fn ended(&self, departure: &Departure, outcome: &Outcome, reason: &Reason, after: Duration) {
+        info!(
+            instance.id = %departure.instance,
+            asg.name = &*departure.asg,
+            outcome = outcome.word(),
+            reason = reason.word(),
+            steps = self.steps,
+            after_s = after.as_secs(),
+            "{}: {}, because {reason}",
+            outcome.word(),
+            outcome.meaning()
+        );
+    }
+
+    /// Says what an observer would have written.
+    pub fn observed(&self, departure: &Departure, decision: &Decision) {
+        info!(
+            instance.id = %departure.instance,
+            asg.name = &*departure.asg,
+            reason = decision.reason.word(),
+            "observed: this write was next and was not made"
+        );
+    }
+
     /// Says what this write, or a later one, will cost: before it is made, and once a pass.
     fn foresee(&mut self, departure: &Departure, seen: &Snapshot) {
         let (instance, asg) = (departure.instance, &*departure.asg);
@@ -145,7 +170,9 @@ pub fn effect_title(effect: &Effect) -> String {
     }
 }
 
-fn part(part: &Part) -> &'static str {
+/// What is looked at, in words.
+#[must_use]
+pub fn part(part: &Part) -> &'static str {
     match part {
         Part::Lifecycle => "the instance",
         Part::Group { .. } => "its group",

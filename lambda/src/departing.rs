@@ -53,26 +53,11 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
                 values.extend(above.map(|above| (metrics::SECONDS_ABOVE_FLOOR, above.as_secs_f64())));
             }
             at.report(&metrics::line(now, &[(metrics::ASG, &departure.asg), (metrics::OUTCOME, outcome.word())], &values));
-            info!(
-                instance.id = %departure.instance,
-                asg.name = &*departure.asg,
-                outcome = outcome.word(),
-                reason = reason.word(),
-                steps = telling.steps,
-                after_s = now.since(began).as_secs(),
-                "{}: {}, because {reason}",
-                outcome.word(),
-                outcome.meaning()
-            );
+            telling.ended(departure, &outcome, &reason, now.since(began));
             Became::Over
         }
         How::Observed(decision) => {
-            info!(
-                instance.id = %departure.instance,
-                asg.name = &*departure.asg,
-                reason = decision.reason.word(),
-                "observed: this write was next and was not made"
-            );
+            telling.observed(departure, &decision);
             Became::Over
         }
         // The sweep comes again by itself, and goes on looking for an observer too.

@@ -6,6 +6,7 @@ use decamp::decide::{
 };
 use decamp::ids::{TargetGroupArn, TargetId};
 use decamp::live::Live;
+use decamp::telling::blindness;
 use decamp::time::plain;
 use decamp::world::World;
 
@@ -88,7 +89,7 @@ pub(crate) fn ours<'a>(departure: &Departure, seen: &Snapshot, group: &'a Target
         TargetId::Ip(ip) => !group.attached && of_node(ip),
         TargetId::Other(_) => false,
     };
-    group.targets.iter().flat_map(|targets| targets.iter()).filter(is_ours).collect()
+    group.listed().filter(is_ours).collect()
 }
 
 /// Whether Consul was seen to list every service that the allocations declare there: then an empty answer is one (D9), whatever
@@ -145,7 +146,7 @@ pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
 }
 
 fn cannot_see(seen: &Snapshot, system: System) -> String {
-    match words::blindness(system, seen) {
+    match blindness(system, seen) {
         Some(why) => format!("{system} cannot be seen: {why}"),
         None => format!("{system} was not looked at"),
     }

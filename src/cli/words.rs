@@ -1,6 +1,8 @@
 //! Decisions, budgets and findings in words, for whoever reads them on a terminal or in a log.
 
-use decamp::decide::{Action, Budget, Decision, Effect, Finding, Lifecycle, Part, Reason, Snapshot, System, Unseen};
+use decamp::decide::{Action, Budget, Effect, Finding, Lifecycle};
+pub(crate) use decamp::telling::because;
+use decamp::telling::part;
 use decamp::time::{Time, plain};
 
 /// The word for an action, to search by.
@@ -34,15 +36,6 @@ pub(crate) fn title(action: &Action, now: Time) -> String {
     }
 }
 
-/// A decision in words, with why a system that cannot be seen cannot be seen.
-pub(crate) fn because(decision: &Decision, seen: &Snapshot) -> String {
-    let why = if let Reason::CannotSee(system) = decision.reason { blindness(system, seen) } else { None };
-    match why {
-        Some(why) => format!("{} ({why})", decision.reason),
-        None => decision.reason.to_string(),
-    }
-}
-
 /// A write in words.
 pub(crate) fn effect(effect: &Effect) -> String {
     match effect {
@@ -57,30 +50,6 @@ pub(crate) fn effect(effect: &Effect) -> String {
         }
         Effect::Complete { result, .. } => format!("complete the lifecycle action: {result:?}").to_lowercase(),
     }
-}
-
-fn part(part: &Part) -> &'static str {
-    match part {
-        Part::Lifecycle => "the instance",
-        Part::Group { .. } => "its group",
-        Part::TargetGroups { .. } => "its target groups",
-        Part::Scan => "all target groups",
-        Part::Nomad => "its node",
-        Part::NomadSight => "the Nomad token",
-        Part::Consul => "Consul",
-        Part::NomadServices => "Nomad's services",
-    }
-}
-
-/// Why a system cannot be seen.
-pub(crate) fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
-    let blind = match system {
-        System::AutoScaling => seen.lifecycle.blind().or(seen.group.blind()),
-        System::LoadBalancers => seen.balancers.iter().find_map(|balancer| balancer.sight.blind()).or(seen.scan.blind()),
-        System::Nomad => seen.nomad.blind().or(seen.nomad_sight.blind()).or(seen.nomad_services.blind()),
-        System::Consul => seen.consul.blind(),
-    };
-    blind.map(|blind| blind.why.clone())
 }
 
 /// Where an instance stands, in words.

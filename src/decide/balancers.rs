@@ -130,7 +130,7 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
     if unknown_addresses && targets.iter().any(|t| matches!(t.id, TargetId::Ip(_))) {
         return waiting(Step::wait(Time::NEVER, Reason::CannotSee(System::Nomad)));
     }
-    let ours: Vec<&Target> = targets.iter().filter(|t| scope.is_ours(group, t)).collect();
+    let ours: Vec<&Target> = targets.iter().filter(|t| scope.is_ours(group, &t.id)).collect();
     let registered: Vec<Target> = ours.iter().filter(|t| t.health.is_registered()).map(|t| (*t).clone()).collect();
     if !registered.is_empty() {
         return waiting(deregister(scope, budget, balancer, group, registered, now));
@@ -151,10 +151,7 @@ fn after_deregistration(
     let seen_at = balancer.sight.at().unwrap_or(now);
     // What another deregistered while we looked on: at the latest when a look first showed it so.
     let ours_alone = |last: Time| balancer.deregistered.is_some_and(|at| last <= at);
-    let ours = |left: &&Left| {
-        let target = Target { id: left.id.clone(), port: left.port, zone: None, health: TargetHealth::Draining };
-        !ours_alone(left.last_registered) && scope.is_ours(group, &target)
-    };
+    let ours = |left: &&Left| !ours_alone(left.last_registered) && scope.is_ours(group, &left.id);
     let left = balancer.left.iter().filter(ours).map(|left| left.since).max();
     let first = balancer.first_look.max(left).unwrap_or(now);
     let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
@@ -202,10 +199,7 @@ fn after_deregistration(
 
 /// Since when one of ours has read `draining` that was first seen so well after our own timer had run out, if only until it left the list.
 fn draining_again_since(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup, release: Time) -> Option<Time> {
-    let ours = |id: &TargetId, port: u16| {
-        scope.is_ours(group, &Target { id: id.clone(), port, zone: None, health: TargetHealth::Draining })
-    };
-    let rows = balancer.draining.iter().filter(|(id, port, since)| release + LAGS < *since && ours(id, *port));
+    let rows = balancer.draining.iter().filter(|(id, _, since)| release + LAGS < *since && scope.is_ours(group, id));
     rows.map(|(_, _, since)| *since).max()
 }
 
@@ -217,9 +211,8 @@ fn deregister(
     registered: Vec<Target>,
     now: Time,
 ) -> Step {
-    let targets = group.targets.iter().flat_map(|t| t.iter());
     let last_healthy = registered.iter().any(|t| t.health == TargetHealth::Healthy)
-        && !targets.filter(|t| t.health == TargetHealth::Healthy).any(|t| !scope.is_ours(group, t));
+        && !group.listed().filter(|t| t.health == TargetHealth::Healthy).any(|t| !scope.is_ours(group, &t.id));
     let hold_until = budget.force_at - budget::may_send_for(group, scope.policy);
     if last_healthy && scope.policy.last_target == LastTarget::Hold && now < hold_until {
         let next = balancer.sight.at().unwrap_or(now) + LOOK_EVERY;

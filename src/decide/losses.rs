@@ -110,6 +110,14 @@ pub struct Finding {
     pub line: String,
 }
 
+impl Finding {
+    /// Whether both say the same of the same: such are told once.
+    #[must_use]
+    pub fn repeats(&self, other: &Self) -> bool {
+        self.loss == other.loss && self.object == other.object
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -55,7 +55,7 @@ impl Scope<'_> {
     fn a_system_job_serves(&self) -> bool {
         // Others' targets tell a group's port as well: ours are gone from the list some time, and the job must not stay then.
         let groups = self.seen.balancers.iter().filter_map(|b| b.sight.last());
-        let ports: Vec<u16> = groups.flat_map(|group| group.targets.iter().flat_map(|t| t.iter())).map(|t| t.port).collect();
+        let ports: Vec<u16> = groups.flat_map(TargetGroup::listed).map(|t| t.port).collect();
         self.nodes()
             .iter()
             .flat_map(|n| n.allocations.iter())
@@ -122,8 +122,8 @@ impl Scope<'_> {
     }
 
     /// Whether a target is this instance (D7). An address is ours only in a group that was named.
-    pub(super) fn is_ours(&self, group: &TargetGroup, target: &Target) -> bool {
-        match &target.id {
+    pub(super) fn is_ours(&self, group: &TargetGroup, target: &TargetId) -> bool {
+        match target {
             TargetId::Instance(id) => *id == self.departure.instance,
             TargetId::Ip(ip) => {
                 !group.attached
@@ -138,10 +138,11 @@ impl Scope<'_> {
 
     /// Our targets in all groups, as they were seen last.
     pub(super) fn our_targets(&self) -> impl Iterator<Item = (&TargetGroup, &Target)> {
-        self.seen.balancers.iter().filter_map(|b| b.sight.last()).flat_map(move |group| {
-            let ours = group.targets.iter().flat_map(|targets| targets.iter());
-            ours.filter(move |t| self.is_ours(group, t)).map(move |t| (group, t))
-        })
+        self.seen
+            .balancers
+            .iter()
+            .filter_map(|b| b.sight.last())
+            .flat_map(move |group| group.listed().filter(move |t| self.is_ours(group, &t.id)).map(move |t| (group, t)))
     }
 
     /// Whether anything on the nodes registers services with this provider.

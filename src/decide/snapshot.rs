@@ -103,25 +103,20 @@ pub struct Left {
 impl Balancer {
     /// A deregistration that was not answered has worked if nothing that it named is registered any more; or another's has. It
     /// counts from the latest certain time: the look that shows it (fault 29).
-    fn see_unanswered(&mut self, at: Time, group: Option<&TargetGroup>) {
+    fn see_unanswered(&mut self, at: Time, group: &TargetGroup) {
         let Some(named) = self.unanswered.take() else { return };
-        let Some(targets) = group.map(|group| group.targets.iter().flat_map(|targets| targets.iter())) else {
-            self.unanswered = Some(named);
-            return;
-        };
-        let mut registered = targets.filter(|t| t.health.is_registered());
+        let mut registered = group.listed().filter(|t| t.health.is_registered());
         if !registered.any(|t| named.iter().any(|(id, port)| *id == t.id && *port == t.port)) {
             self.deregistered = self.deregistered.max(Some(at));
         }
     }
 
     /// Keeps when a target that was registered was first seen to be so no more, and when it was last seen to be.
-    fn see_leaving(&mut self, at: Time, group: Option<&TargetGroup>) {
-        let registered = |group: Option<&TargetGroup>| -> Vec<(TargetId, u16)> {
-            let targets = group.and_then(|group| group.targets.as_ref()).into_iter().flat_map(|targets| targets.iter());
-            targets.filter(|t| t.health.is_registered()).map(|t| (t.id.clone(), t.port)).collect()
+    fn see_leaving(&mut self, at: Time, group: &TargetGroup) {
+        let registered = |group: &TargetGroup| -> Vec<(TargetId, u16)> {
+            group.listed().filter(|t| t.health.is_registered()).map(|t| (t.id.clone(), t.port)).collect()
         };
-        let (now, before) = (registered(group), registered(self.sight.last()));
+        let (now, before) = (registered(group), self.sight.last().map(registered).unwrap_or_default());
         self.left.retain(|left| !now.iter().any(|(id, port)| *id == left.id && *port == left.port));
         if let Some(last_registered) = self.sight.at() {
             let gone = before.into_iter().filter(|row| !now.contains(row));
@@ -131,21 +126,18 @@ impl Balancer {
 
     /// Keeps since which look each target has read `draining` without a break. One that left the list meanwhile is kept: it may still
     /// be sent to.
-    fn see_draining(&mut self, at: Time, group: Option<&TargetGroup>) {
-        let listed = |group: Option<&TargetGroup>, id: &TargetId, port: u16| {
-            let mut targets = group.and_then(|group| group.targets.as_ref()).into_iter().flat_map(|targets| targets.iter());
-            targets.any(|t| t.id == *id && t.port == port)
-        };
-        let targets = group.and_then(|group| group.targets.as_ref()).into_iter().flat_map(|targets| targets.iter());
-        let mut rows: Vec<_> = targets
+    fn see_draining(&mut self, at: Time, group: &TargetGroup) {
+        let lists = |group: &TargetGroup, id: &TargetId, port: u16| group.listed().any(|t| t.id == *id && t.port == port);
+        let mut rows: Vec<_> = group
+            .listed()
             .filter(|t| t.health == TargetHealth::Draining)
             .map(|target| {
                 let before = self.draining.iter().find(|(id, port, _)| *id == target.id && *port == target.port);
-                let before = before.filter(|_| listed(self.sight.last(), &target.id, target.port));
+                let before = before.filter(|_| self.sight.last().is_some_and(|last| lists(last, &target.id, target.port)));
                 (target.id.clone(), target.port, before.map_or(at, |(_, _, since)| *since))
             })
             .collect();
-        rows.extend(self.draining.drain(..).filter(|(id, port, _)| !listed(group, id, *port)));
+        rows.extend(self.draining.drain(..).filter(|(id, port, _)| !lists(group, id, *port)));
         self.draining = rows;
     }
 }
@@ -182,11 +174,11 @@ impl Snapshot {
             Showing::NomadServices(look) => self.nomad_services.take(asked, look),
             Showing::TargetGroup(arn, look) => {
                 let balancer = self.balancer_mut(&arn);
-                if look.is_ok() {
+                if let Ok(group) = &look {
                     balancer.first_look.get_or_insert(asked);
-                    balancer.see_draining(asked, look.as_ref().ok());
-                    balancer.see_leaving(asked, look.as_ref().ok());
-                    balancer.see_unanswered(asked, look.as_ref().ok());
+                    balancer.see_draining(asked, group);
+                    balancer.see_leaving(asked, group);
+                    balancer.see_unanswered(asked, group);
                 }
                 balancer.sight.take(asked, look);
             }

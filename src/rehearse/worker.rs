@@ -252,7 +252,7 @@ pub(super) fn say(ear: &Ear, instance: InstanceId, at: f64, line: &str) {
 pub(super) fn foresee(ear: &Ear, findings: Vec<Finding>) {
     let mut said = ear.lock().unwrap_or_else(PoisonError::into_inner);
     for finding in findings {
-        if !said.findings.iter().any(|known| known.loss == finding.loss && known.object == finding.object) {
+        if !said.findings.iter().any(|known| known.repeats(&finding)) {
             said.findings.push(finding);
         }
     }

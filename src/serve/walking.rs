@@ -54,12 +54,7 @@ pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked
         }
         Some(Ending { how: How::HandedBack, .. }) => Done::LetGo,
         Some(Ending { how: How::Observed(decision), .. }) => {
-            info!(
-                instance.id = %departure.instance,
-                asg.name = &*departure.asg,
-                reason = decision.reason.word(),
-                "observed: this write was next and was not made"
-            );
+            watching.log.observed(departure, &decision);
             Done::Over
         }
         Some(Ending { how: How::Ended(outcome, reason), seen }) => {
@@ -88,17 +83,7 @@ fn ended(watching: &Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Sna
         }
     }
     lock(&entry.view).ended(outcome, reason.to_string(), now);
-    info!(
-        instance.id = %departure.instance,
-        asg.name = &*departure.asg,
-        outcome = outcome.word(),
-        reason = reason.word(),
-        steps = log.steps,
-        after_s = took.as_secs(),
-        "{}: {}, because {reason}",
-        outcome.word(),
-        outcome.meaning()
-    );
+    log.ended(departure, outcome, reason, took);
 }
 
 /// Who is told by the loop: the log, the view and the counters.

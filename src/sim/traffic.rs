@@ -91,6 +91,8 @@ pub struct Traffic {
     fronts: Vec<TargetGroupArn>,
     turn: Vec<usize>,
     doors: Vec<Door>,
+    /// Whether one of the doors is an ingress: asked for every request.
+    has_ingress: bool,
     processes: Vec<Process>,
     ours: Vec<TargetId>,
     held: Vec<Held>,
@@ -117,6 +119,7 @@ impl Traffic {
             turn: vec![0; fronts.len()],
             fronts,
             doors: Vec::new(),
+            has_ingress: false,
             processes: Vec::new(),
             ours,
             held: Vec::new(),
@@ -133,6 +136,7 @@ impl Traffic {
 
     /// Adds a way in.
     pub fn add_door(&mut self, door: Door) {
+        self.has_ingress |= door.is_ingress;
         self.doors.push(door);
     }
 
@@ -172,7 +176,7 @@ impl Traffic {
     fn send(&mut self, at: Time, balancers: &LoadBalancers) {
         let bits = self.luck.bits();
         // Services that no ingress on the node serves are sent to by one elsewhere.
-        let elsewhere = !self.doors.iter().any(|door| door.is_ingress) && (self.fronts.is_empty() || bits >> 63 == 0);
+        let elsewhere = !self.has_ingress && (self.fronts.is_empty() || bits >> 63 == 0);
         if elsewhere && self.ingress.serves_something() {
             self.sent += 1;
             return self.go_to_service(at, at + self.takes(bits >> 8), None, 0);

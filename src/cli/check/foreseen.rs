@@ -8,18 +8,12 @@ use super::rules::{Notice, Verdict};
 /// What each departure would foresee, each finding once.
 pub(super) fn foreseen(read: &Read<'_>) -> Vec<Notice> {
     let mut findings: Vec<Finding> = Vec::new();
-    for (departure, seen) in &read.looks {
-        for finding in foreseen_losses(departure, seen, &read.settings.policy) {
-            if !findings.iter().any(|known| known.loss == finding.loss && known.object == finding.object) {
-                findings.push(finding);
-            }
+    let each = read.looks.iter().flat_map(|(departure, seen)| foreseen_losses(departure, seen, &read.settings.policy));
+    for finding in each.chain(if_several_leave(read)) {
+        if !findings.iter().any(|known| known.repeats(&finding)) {
+            findings.push(finding);
         }
     }
-    let together = if_several_leave(read).into_iter();
-    let unnamed =
-        together.filter(|finding| !findings.iter().any(|known| known.loss == finding.loss && known.object == finding.object));
-    let unnamed: Vec<Finding> = unnamed.collect();
-    findings.extend(unnamed);
     let verdict = |loss| if loss == Loss::DoesNotFit { Verdict::WouldNotWork } else { Verdict::Warning };
     let each = findings.into_iter().map(|f| Notice {
         verdict: verdict(f.loss),
@@ -41,9 +35,6 @@ fn if_several_leave(read: &Read<'_>) -> Vec<Finding> {
     for group in
         groups.filter(|g| g.kind == JobKind::Service && 1 < g.count && g.max_parallel.is_some_and(|most| g.count <= most))
     {
-        if findings.iter().any(|known| *known.object == *group.title()) {
-            continue;
-        }
         findings.push(Finding {
             layer: Layer::Service,
             loss: Loss::NoCopyLeft,

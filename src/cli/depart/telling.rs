@@ -91,7 +91,7 @@ impl Telling {
     /// Says what this write, or a later one, will cost: before it is made.
     fn foresee(&mut self, departure: &Departure) {
         for finding in foreseen_losses(departure, &self.seen, &self.policy) {
-            if self.findings.iter().any(|known| known.loss == finding.loss && known.object == finding.object) {
+            if self.findings.iter().any(|known| known.repeats(&finding)) {
                 continue;
             }
             if self.json {

@@ -22,6 +22,13 @@ pub struct TargetGroup {
     pub targets: Option<Arc<[Target]>>,
 }
 
+impl TargetGroup {
+    /// Its targets, ours and others'; none if it no longer exists.
+    pub fn listed(&self) -> impl Iterator<Item = &Target> {
+        self.targets.iter().flat_map(|targets| targets.iter())
+    }
+}
+
 /// Which kind of load balancer a target group belongs to: it decides how long routing lags a deregistration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -55,7 +55,7 @@ impl Record {
     pub(super) fn findings(&mut self) -> Vec<Finding> {
         let mut findings = self.first_drain.take().map_or_else(Vec::new, |kept| foreseen_losses(&kept.0, &kept.1, &kept.2));
         for later in self.foreseen_later.drain(..) {
-            if !findings.iter().any(|known| known.loss == later.loss && known.object == later.object) {
+            if !findings.iter().any(|known| known.repeats(&later)) {
                 findings.push(later);
             }
         }
@@ -74,12 +74,12 @@ impl Tell for Teller {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         let record = &mut *self.record.borrow_mut();
         record.mark = record.mark.rotate_left(5) ^ now.0 ^ (decision.reason.word().len() as u64) << 40;
-        if let Action::Do(effects) = &decision.action
-            && record.wants_findings(effects)
-        {
-            record.first_drain = Some(Box::new((departure.clone(), seen.clone(), self.policy.clone())));
-        } else if let Action::Do(effects) = &decision.action {
-            record.foresee_of_groups(effects, departure, seen, &self.policy);
+        if let Action::Do(effects) = &decision.action {
+            if record.wants_findings(effects) {
+                record.first_drain = Some(Box::new((departure.clone(), seen.clone(), self.policy.clone())));
+            } else {
+                record.foresee_of_groups(effects, departure, seen, &self.policy);
+            }
         }
         if decision.reason == Reason::SafeBesideTheDelay {
             record.overlapped = true;
