@@ -4,6 +4,7 @@
 //! die: whoever is told again, or sweeps next, goes on from what is true.
 
 mod departures;
+mod errands;
 mod gentle;
 mod health;
 mod http;
@@ -27,9 +28,9 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use self::departures::Departures;
+use self::errands::Errand;
 use self::health::Health;
 use self::numbers::Numbers;
-use self::taking::{Interruption, interrupted};
 use self::walking::{Pace, walk};
 use crate::live::Live;
 use crate::settings::Settings;
@@ -37,8 +38,8 @@ use crate::world::World;
 
 /// From the word to stop to the end of the process, at most (D27: 10 s, less what the process itself needs).
 const FAREWELL: Duration = Duration::from_secs(8);
-/// Spot interruptions that wait for their group to be asked for.
-const MOST_INTERRUPTIONS: usize = 1_000;
+/// Warnings that wait for Auto Scaling to be asked.
+const MOST_ERRANDS: usize = 1_000;
 
 /// All that the parts of a service share.
 pub(crate) struct Service {
@@ -50,7 +51,7 @@ pub(crate) struct Service {
     /// True once this replica was told to stop.
     stopping: watch::Sender<bool>,
     sweep_now: Notify,
-    interruptions: mpsc::Sender<Interruption>,
+    errands: mpsc::Sender<Errand>,
 }
 
 /// Where a service listens.
@@ -74,7 +75,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
     let admin = listen(settings.serve.admin.address).await?;
     let addresses = Addresses { webhooks: webhooks.local_addr()?, admin: admin.local_addr()? };
     let (departures, mut begun) = Departures::new(settings.serve.most_departures);
-    let (interruptions, mut to_ask) = mpsc::channel(MOST_INTERRUPTIONS);
+    let (errands, mut to_ask) = mpsc::channel(MOST_ERRANDS);
     let began = Duration::from_millis(live.now().0).as_secs_f64();
     let service = Arc::new(Service {
         departures,
@@ -82,7 +83,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
         health: Health::default(),
         stopping: watch::Sender::new(false),
         sweep_now: Notify::new(),
-        interruptions,
+        errands,
         settings,
         live,
     });
@@ -103,9 +104,9 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             });
             let asking = Arc::clone(&service);
             spawn_local(async move {
-                while let Some(interruption) = to_ask.recv().await {
+                while let Some(errand) = to_ask.recv().await {
                     let service = Arc::clone(&asking);
-                    spawn_local(async move { interrupted(&service, interruption).await });
+                    spawn_local(async move { errands::run(&service, errand).await });
                 }
             });
             let sweeps = Arc::clone(&service);

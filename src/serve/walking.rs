@@ -5,10 +5,10 @@ use tracing::info;
 use super::Service;
 use super::departures::{Done, Entry, lock};
 use super::gentle::Gentle;
-use crate::decide::{Budget, Cause, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
+use crate::decide::{Budget, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
 use crate::run::{Ending, How, Manner, Tell, run};
 use crate::settings::Mode;
-use crate::telling::{Telling, above_the_floor};
+use crate::telling::{Telling, above_the_floor, can_tell_how_long};
 use crate::time::Time;
 use crate::world::World;
 
@@ -73,9 +73,7 @@ fn ended(watching: &Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Sna
     let budget = Budget::of(departure, seen, policy);
     let took = now.since(budget.began);
     service.numbers.departed(&departure.asg, outcome.word(), log.steps);
-    // How long it took can be said by whoever completed it, or kept it alive: another replica may have done the rest.
-    let was_ours = seen.history.completed.is_some() || seen.history.heartbeat.is_some();
-    if matches!(departure.cause, Cause::Lifecycle(_)) && was_ours {
+    if can_tell_how_long(departure, seen) {
         service.numbers.took(took, above_the_floor(departure, seen, policy, now));
         let deregistered = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).min();
         if let Some(at) = deregistered.filter(|_| budget.began_is_known) {
