@@ -84,7 +84,7 @@ async fn look<W: World>(world: &W, instance: InstanceId, asg: &Arc<str>) -> Resu
     let parts = [Part::Lifecycle, Part::Group { with_activity: false }];
     let unanswered = || Unseen::Away("a look was not answered".into());
     let (mut lifecycle, mut group) = (Err(unanswered()), Err(unanswered()));
-    for showing in world.look(&departure, &Snapshot::begin(world.now()), &parts).await {
+    for showing in world.look(&departure, &Snapshot::begin(instance, world.now()), &parts).await {
         match showing {
             Showing::Lifecycle(shown) => lifecycle = shown,
             Showing::Group(shown) => group = shown,

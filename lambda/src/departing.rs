@@ -39,7 +39,7 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
     let walked = tokio::time::timeout_at(patience, run(at.fleet, departure, policy, manner, &mut telling)).await;
     let Ending { how, seen } = walked.unwrap_or_else(|_| {
         warn!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "hand back", "the time was up in the middle of a call");
-        Ending { how: How::HandedBack, seen: Snapshot::begin(at.fleet.now()) }
+        Ending { how: How::HandedBack, seen: Snapshot::begin(departure.instance, at.fleet.now()) }
     });
     let became = match how {
         How::Ended(outcome, reason) => {
