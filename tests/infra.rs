@@ -291,3 +291,41 @@ fn what_may_be_replaced_is_the_same_for_the_module_and_the_program() {
     assert_eq!(words.replace('"', ""), setting.unit);
     assert!(variables.contains(&format!("default     = \"{}\"", setting.default)));
 }
+
+#[test]
+fn the_job_of_the_service_is_as_it_must_be_and_sets_what_is_a_setting() {
+    let job = file("infra/serve/decamp.nomad.hcl");
+    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = plain(&job);
+    // D27. The test of two replicas on nodes that leave (tests/rehearsal/service.rs) has the same.
+    for line in [
+        "type = \"service\"",
+        "count = 2",
+        "operator = \"distinct_hosts\"",
+        "migrate { max_parallel = 1",
+        "kill_timeout = \"30s\"",
+        "args = [\"serve\"]",
+    ] {
+        assert!(flat.contains(line), "infra/serve/decamp.nomad.hcl has no {line}");
+    }
+    let block = job.split("      env {\n").nth(1).and_then(|rest| rest.split("\n      }").next()).expect("a block of variables");
+    let names: Vec<&str> = block.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(10 < names.len(), "{names:?}");
+    // The SDK's own, for which decamp has no setting.
+    let known =
+        |name: &&str| decamp::settings::setting(name).is_some() || ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"].contains(name);
+    none(names.iter().filter(|name| !known(name)).map(|name| (*name).to_owned()).collect(), "these are no settings");
+    // No secret stands in it: tokens come from Nomad's variables and from AWS.
+    none(names.iter().filter(|name| name.ends_with("TOKEN")).map(|name| (*name).to_owned()).collect(), "a token in the job");
+}
+
+#[test]
+fn the_image_runs_the_service_as_nobody_on_the_toolchain_of_the_repository() {
+    let recipe = file("infra/serve/Containerfile");
+    let toolchain = file("rust-toolchain.toml");
+    let channel = toolchain.split("channel = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a channel");
+    assert!(recipe.contains(&format!("rust:{channel}-slim")), "{channel}");
+    for line in ["USER nonroot", "STOPSIGNAL SIGTERM", "ENTRYPOINT [\"/usr/local/bin/decamp\"]", "CMD [\"serve\"]"] {
+        assert!(recipe.lines().any(|known| known == line), "{line}");
+    }
+}
