@@ -35,12 +35,12 @@ pub(super) struct Balancing {
 }
 
 /// The groups that may send to the instance: attached, named in the hook or in the settings, or found.
-pub(super) fn groups(scope: &Scope<'_>) -> Vec<(TargetGroupArn, bool)> {
-    let mut all: Vec<(TargetGroupArn, bool)> = Vec::new();
-    let mut add = |arn: &TargetGroupArn, attached: bool| match all.iter_mut().find(|(a, _)| a == arn) {
+pub(super) fn groups<'a>(scope: &Scope<'a>) -> Vec<(&'a TargetGroupArn, bool)> {
+    let mut all: Vec<(&'a TargetGroupArn, bool)> = Vec::new();
+    let mut add = |arn: &'a TargetGroupArn, attached: bool| match all.iter_mut().find(|(a, _)| *a == arn) {
         // Named as well as attached: then its addresses are ours to take out.
         Some((_, was_attached)) => *was_attached &= attached,
-        None => all.push((arn.clone(), attached)),
+        None => all.push((arn, attached)),
     };
     if let Some(group) = scope.seen.group.last() {
         group.attached.iter().for_each(|arn| add(arn, true));
@@ -57,7 +57,7 @@ pub(super) fn seen_before(scope: &Scope<'_>, time: Time) -> Vec<(TargetGroupArn,
         let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
         entry.is_some_and(|b| b.sight.fresh_at() < Some(time) && b.sight.last().is_some_and(|g| g.targets.is_some()))
     };
-    groups(scope).into_iter().filter(|(arn, _)| old(arn)).collect()
+    groups(scope).into_iter().filter(|(arn, _)| old(arn)).map(|(arn, attached)| (arn.clone(), attached)).collect()
 }
 
 /// When to look again at the first of these groups that could not be seen.
@@ -72,7 +72,7 @@ pub(super) fn left_alone_since(scope: &Scope<'_>, time: Time) -> Vec<(TargetGrou
         let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
         entry.is_some_and(|b| time <= b.sight.at().max(b.deregistered).unwrap_or(Time(0)))
     };
-    groups(scope).into_iter().filter(|(arn, _)| !touched(arn)).collect()
+    groups(scope).into_iter().filter(|(arn, _)| !touched(arn)).map(|(arn, attached)| (arn.clone(), attached)).collect()
 }
 
 /// Asks for what is next with the load balancers.
@@ -84,7 +84,7 @@ pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balanc
     let mut steps = Vec::new();
     let (mut deregistered, mut released, mut release) = (true, true, Time(0));
     for (arn, attached) in groups(scope) {
-        let one = one_group(scope, budget, &arn, attached, now);
+        let one = one_group(scope, budget, arn, attached, now);
         deregistered &= one.deregistered;
         released &= one.released;
         release = release.max(one.release);

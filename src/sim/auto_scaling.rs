@@ -167,8 +167,8 @@ impl AutoScaling {
     }
 
     /// What happened since this was last called.
-    pub fn happened(&mut self) -> std::vec::Drain<'_, (Time, Happening)> {
-        self.happened.drain(..)
+    pub fn happened(&mut self) -> Vec<(Time, Happening)> {
+        std::mem::take(&mut self.happened)
     }
 
     /// The lifecycle actions that began since this was last called.

@@ -221,8 +221,7 @@ impl Stage {
         let now = self.now;
         self.nomad.advance(now, &mut self.consul, &mut self.log);
         self.auto_scaling.advance(now, &mut self.balancers);
-        let happened: Vec<(Time, Happening)> = self.auto_scaling.happened().collect();
-        for (_, happening) in happened {
+        for (_, happening) in self.auto_scaling.happened() {
             self.oracle.auto_scaling(now, &self.cast, &happening);
             if happening == Happening::MachineStopped(self.cast.instance) {
                 self.machine_stops();

@@ -99,7 +99,8 @@ pub struct Traffic {
     luck: Luck,
     gap_us: u64,
     next_us: u64,
-    longest: Duration,
+    /// By how many milliseconds the longest request is longer than 50.
+    slow_ms: u64,
     /// What the ingress knows.
     pub ingress: Ingress,
     /// Every request that was sent.
@@ -126,7 +127,7 @@ impl Traffic {
             luck,
             gap_us,
             next_us: at.0 * 1000 + gap_us,
-            longest,
+            slow_ms: u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(51) - 50,
             ingress: Ingress::default(),
             sent: 0,
             failures: Vec::new(),
@@ -179,20 +180,20 @@ impl Traffic {
         let elsewhere = !self.has_ingress && (self.fronts.is_empty() || bits >> 63 == 0);
         if elsewhere && self.ingress.serves_something() {
             self.sent += 1;
-            return self.go_to_service(at, at + self.takes(bits >> 8), None, 0);
+            return self.go_to_service(at, at + self.takes(bits >> 28), None, 0);
         }
         if self.fronts.is_empty() {
             return;
         }
         self.sent += 1;
-        let front = usize::try_from(bits % self.fronts.len() as u64).unwrap_or(0);
-        let until = at + self.takes(bits >> 8);
+        let front = usize::try_from(Luck::share(bits, self.fronts.len() as u64)).unwrap_or(0);
+        let until = at + self.takes(bits >> 28);
         let routes = balancers.routes(&self.fronts[front]);
-        let Some(turn) = self.turn[front].checked_rem(routes.len()) else {
+        let turn = Some(self.turn[front]).filter(|turn| *turn < routes.len()).unwrap_or(0);
+        let Some(route) = routes.get(turn) else {
             return self.fail(at, Failed::NoTarget, None, None, front);
         };
         self.turn[front] = turn + 1;
-        let route = &routes[turn];
         let door =
             self.ours.contains(&route.id).then(|| self.doors.iter().position(|d| d.front == front && d.port == route.port));
         match door {
@@ -248,8 +249,8 @@ impl Traffic {
 
     /// Most requests are short; one in eight takes up to the longest.
     fn takes(&self, bits: u64) -> Duration {
-        let most = u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX).max(51);
-        let millis = if bits.is_multiple_of(8) { 50 + (bits >> 3) % (most - 50) } else { 5 + (bits >> 3) % 45 };
+        let millis =
+            if bits.is_multiple_of(8) { 50 + Luck::share(bits >> 3, self.slow_ms) } else { 5 + Luck::share(bits >> 3, 45) };
         Duration::from_millis(millis)
     }
 

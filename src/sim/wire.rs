@@ -86,7 +86,7 @@ impl Stage for AwsAlone {
 
     fn advance(&mut self, to: Time) {
         self.auto_scaling.advance(to, &mut self.load_balancers);
-        self.auto_scaling.happened();
+        drop(self.auto_scaling.happened());
     }
 
     fn aws(&mut self) -> (&mut AutoScaling, &mut LoadBalancers) {

@@ -73,7 +73,7 @@ impl World {
     }
 
     fn states(&mut self) -> Vec<&'static str> {
-        let states = self.asg.happened().filter_map(|(_, what)| match what {
+        let states = self.asg.happened().into_iter().filter_map(|(_, what)| match what {
             Happening::State { state, .. } => Some(state.name()),
             Happening::MachineStopped(_) => Some("(machine stops)"),
             Happening::Delisted(_) => Some("(gone)"),

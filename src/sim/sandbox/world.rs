@@ -125,8 +125,7 @@ impl World {
         let now = self.now;
         self.nomad.advance(now, &mut self.consul, &mut self.log);
         self.auto_scaling.advance(now, &mut self.balancers);
-        let happened: Vec<(Time, Happening)> = self.auto_scaling.happened().collect();
-        for (_, happening) in happened {
+        for (_, happening) in self.auto_scaling.happened() {
             match happening {
                 Happening::MachineStopped(instance) => self.machine_stops(instance),
                 Happening::State { instance, state: LifecycleState::InService } => self.enter_service(instance),

@@ -185,9 +185,9 @@ impl Ingress {
             return None;
         }
         let bits = luck.bits();
-        let service = usize::try_from(bits % self.known.len() as u64).unwrap_or(0);
+        let service = usize::try_from(Luck::share(bits, self.known.len() as u64)).unwrap_or(0);
         let copies = &self.known[service];
-        let copy = usize::try_from((bits >> 32).checked_rem(copies.len() as u64).unwrap_or(0)).unwrap_or(0);
+        let copy = usize::try_from(Luck::share(bits >> 32, copies.len() as u64)).unwrap_or(0);
         Some((service, copies.get(copy).copied()))
     }
 
