@@ -139,6 +139,19 @@ locals {
       Resource = aws_sqs_queue.this[*].arn
     },
     {
+      # A webhook or Terraform's notification begins one; to stop it is for a person, with rights of his own.
+      Sid      = "Refresh"
+      Effect   = "Allow"
+      Action   = ["autoscaling:StartInstanceRefresh"]
+      Resource = var.service.refresh ? local.group_arns : []
+    },
+    {
+      Sid      = "Refreshes"
+      Effect   = "Allow"
+      Action   = ["autoscaling:DescribeInstanceRefreshes"]
+      Resource = var.service.refresh ? ["*"] : []
+    },
+    {
       Sid      = "Topics"
       Effect   = "Allow"
       Action   = ["sns:ConfirmSubscription"]

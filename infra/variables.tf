@@ -430,9 +430,10 @@ variable "replace" {
 }
 
 variable "service" {
-  description = "What service_policy_json allows besides, for decamp as a service: topic_arns are the topics whose subscriptions it confirms, secrets the parameters and secrets that its settings name (Nomad's and Consul's are of `nomad` and `consul`)."
+  description = "What service_policy_json allows besides, for decamp as a service: topic_arns are the topics whose subscriptions it confirms, secrets the parameters and secrets that its settings name (Nomad's and Consul's are of `nomad` and `consul`); with refresh it may start instance refreshes of the groups, when a webhook or Terraform's notification says so."
   type = object({
     topic_arns = optional(list(string), [])
+    refresh    = optional(bool, false)
     secrets    = optional(list(object({ arn = string, kms_key_arn = optional(string) })), [])
   })
   default  = {}

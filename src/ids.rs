@@ -28,6 +28,12 @@ impl InstanceId {
     pub fn from_number(digits: u64) -> Self {
         Self { digits: u128::from(digits), long: true }
     }
+
+    /// The number that its digits spell.
+    #[must_use]
+    pub fn number(self) -> u128 {
+        self.digits
+    }
 }
 
 impl FromStr for InstanceId {

@@ -13,6 +13,7 @@ pub mod ids;
 #[cfg(feature = "live")]
 pub mod live;
 pub mod metrics;
+pub mod refresh;
 #[cfg(feature = "rehearse")]
 pub mod rehearse;
 pub mod replacing;

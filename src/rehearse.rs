@@ -23,7 +23,6 @@ mod processes;
 mod programs;
 mod proxy;
 mod queue;
-mod refresh;
 mod refreshing;
 mod replica;
 pub mod report;
@@ -286,9 +285,8 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
         ledger.refresh_begins();
         let refresh_began = began.elapsed().as_secs_f64();
         let mut whole = true;
-        let mut launched = plan.nodes;
         for _ in 0..plan.rounds {
-            let round = timeout(Plan::LONGEST, refreshing::refresh(&shared, &queue, &mut launched));
+            let round = timeout(Plan::LONGEST, refreshing::refresh(&shared, &queue));
             whole &= tell_while("refresh", &show, round).await.is_ok();
         }
         let refresh_ended = whole.then(|| began.elapsed().as_secs_f64());

@@ -10,6 +10,8 @@ mod health;
 mod http;
 mod numbers;
 mod queue;
+mod refreshes;
+pub mod runs;
 mod sweep;
 mod taking;
 pub mod verify;
@@ -31,6 +33,7 @@ use self::departures::Departures;
 use self::errands::Errand;
 use self::health::Health;
 use self::numbers::Numbers;
+use self::refreshes::Refreshes;
 use self::walking::{Pace, walk};
 use crate::live::Live;
 use crate::settings::Settings;
@@ -46,6 +49,7 @@ pub(crate) struct Service {
     settings: Settings,
     live: Live,
     departures: Departures,
+    refreshes: Refreshes,
     numbers: Numbers,
     health: Health,
     /// True once this replica was told to stop.
@@ -79,6 +83,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
     let began = Duration::from_millis(live.now().0).as_secs_f64();
     let service = Arc::new(Service {
         departures,
+        refreshes: Refreshes::default(),
         numbers: Numbers::new(began),
         health: Health::default(),
         stopping: watch::Sender::new(false),
@@ -111,6 +116,8 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             });
             let sweeps = Arc::clone(&service);
             spawn_local(async move { sweep::sweeping(&sweeps).await });
+            let follows = Arc::clone(&service);
+            spawn_local(async move { refreshes::following(&follows).await });
             let queues = queue::consume_all(&service);
             ready(addresses);
             info!(webhooks = %addresses.webhooks, admin = %addresses.admin, "serving");

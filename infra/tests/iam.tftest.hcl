@@ -145,6 +145,7 @@ run "the_service_is_allowed_the_topics_and_secrets_that_it_is_given" {
     create_function = false
     service = {
       topic_arns = ["arn:aws:sns:eu-west-1:123456789012:terminations"]
+      refresh    = true
       secrets = [
         { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/decamp/api-key" },
         { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:decamp/webhooks-AbCdEf", kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef" },
@@ -153,12 +154,13 @@ run "the_service_is_allowed_the_topics_and_secrets_that_it_is_given" {
   }
 
   assert {
-    condition     = join(",", [for statement in jsondecode(output.service_policy_json).Statement : statement.Sid]) == "Lifecycle,Describe,Messages,Queue,Topics,ServiceParameters,ServiceSecrets,DecryptServiceSecrets"
+    condition     = join(",", [for statement in jsondecode(output.service_policy_json).Statement : statement.Sid]) == "Lifecycle,Describe,Messages,Queue,Refresh,Refreshes,Topics,ServiceParameters,ServiceSecrets,DecryptServiceSecrets"
     error_message = "The statements are others: ${output.service_policy_json}"
   }
 
   assert {
-    condition = { for statement in jsondecode(output.service_policy_json).Statement : statement.Sid => statement.Resource if contains(["Topics", "ServiceParameters", "ServiceSecrets", "DecryptServiceSecrets"], statement.Sid) } == {
+    condition = { for statement in jsondecode(output.service_policy_json).Statement : statement.Sid => statement.Resource if contains(["Refresh", "Topics", "ServiceParameters", "ServiceSecrets", "DecryptServiceSecrets"], statement.Sid) } == {
+      Refresh               = ["arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/workers"]
       Topics                = ["arn:aws:sns:eu-west-1:123456789012:terminations"]
       ServiceParameters     = ["arn:aws:ssm:eu-west-1:123456789012:parameter/decamp/api-key"]
       ServiceSecrets        = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:decamp/webhooks-AbCdEf"]

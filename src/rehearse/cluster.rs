@@ -23,8 +23,7 @@ pub(super) fn instance(number: u32) -> InstanceId {
 
 /// The number of an instance; `None` if it is none of ours.
 pub(super) fn number(instance: InstanceId) -> Option<u32> {
-    let digits = u64::from_str_radix(instance.to_string().strip_prefix("i-")?, 16).ok()?;
-    u32::try_from(digits.checked_sub(FIRST)?).ok()
+    u32::try_from(instance.number().checked_sub(u128::from(FIRST))?).ok()
 }
 
 /// Its zone.
@@ -53,8 +52,8 @@ pub(super) fn target_group(arn: TargetGroupArn, plan: &Plan) -> GroupSetup {
     GroupSetup { delay: Plan::DELAY, lag: Plan::LAG, health, ..GroupSetup::new(arn, Kind::Alb, plan.port) }
 }
 
-/// How the Auto Scaling group is set up.
-pub(super) fn auto_scaling_group() -> AsgSetup {
+/// How the Auto Scaling group is set up, with so many instances at the start.
+pub(super) fn auto_scaling_group(nodes: u32) -> AsgSetup {
     let [attached, named] = target_groups();
     let hook = HookSetup::terminating(HOOK.into(), Plan::HEARTBEAT_TIMEOUT).naming(vec![named]);
     let stop_after = Duration::from_millis(300);
@@ -63,6 +62,7 @@ pub(super) fn auto_scaling_group() -> AsgSetup {
         hooks: vec![hook],
         attached: vec![attached],
         start_takes: Plan::STARTS_IN,
+        next_instance: FIRST + u64::from(nodes) + 1,
         ..AsgSetup::new(ASG.into())
     }
 }

@@ -5,41 +5,31 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::cluster;
 use super::plan::{ASG, Plan};
 use super::queue::Queue;
-use super::refresh::{Member, Move, Preferences, Refresh, Stands};
-use crate::ids::InstanceId;
-use crate::sim::auto_scaling::{AutoScaling, Instance, LifecycleState};
-use crate::sim::wire::{Shared, Stage};
-use crate::time::Time;
+use crate::refresh::Preferences;
+use crate::sim::wire::Shared;
 
-/// How often Auto Scaling looks what is to be done next.
+/// How often events are collected.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Replaces every instance that there is now.
-///
-/// `launched` is how many instances there ever were: the next one has the next number.
-pub(super) async fn refresh(shared: &Shared, queue: &Queue, launched: &mut u32) {
-    let old: Vec<InstanceId> = shared.look(|stage| stage.aws().0.instances().filter(|i| i.runs).map(|i| i.id).collect());
+pub(super) async fn refresh(shared: &Shared, queue: &Queue) {
     let preferences = Preferences {
-        min_healthy: Plan::MIN_HEALTHY_PERCENT,
-        max_healthy: Plan::MAX_HEALTHY_PERCENT,
-        warm_up: Plan::WARM_UP,
-        checkpoints: Vec::new(),
-        checkpoint_delay: Duration::ZERO,
+        min_healthy: Some(Plan::MIN_HEALTHY_PERCENT),
+        max_healthy: Some(Plan::MAX_HEALTHY_PERCENT),
+        warm_up: Some(Plan::WARM_UP),
+        // Nothing changed in their template, and all of them are to go.
+        skip_matching: false,
+        ..Preferences::default()
     };
-    let mut refresh = Refresh::begin(preferences, old);
+    let started = shared.with(|stage| stage.aws().0.start_refresh(ASG, preferences, None));
+    started.expect("nothing throttles here, and one refresh comes after the other");
     let mut sent: HashSet<String> = HashSet::new();
     loop {
-        let over = shared.with(|stage| {
-            let now = stage.aws().0.now();
-            let members = members(stage.aws().0);
-            let moves = refresh.next(now, &members);
-            let settled = moves.is_empty();
-            moves.into_iter().for_each(|one| make(stage, one, launched));
-            // What was just moved is not in what was seen before.
-            settled && refresh.is_over(now, &members)
+        let over = shared.look(|stage| {
+            let asg = stage.aws().0;
+            asg.refreshes(ASG).first().is_none_or(|refresh| refresh.status.is_over())
         });
         for event in shared.events() {
             if sent.insert(event.token.expose().to_owned()) {
@@ -50,30 +40,5 @@ pub(super) async fn refresh(shared: &Shared, queue: &Queue, launched: &mut u32) 
             return;
         }
         sleep(EVERY).await;
-    }
-}
-
-fn members(asg: &AutoScaling) -> Vec<Member> {
-    let stands = |instance: &Instance| {
-        if instance.state == LifecycleState::InService {
-            return Some(Stands::InService(instance.activity.and_then(|activity| activity.ended).unwrap_or(Time(0))));
-        }
-        let starts = [LifecycleState::Pending, LifecycleState::PendingWait, LifecycleState::PendingProceed];
-        let stands = if starts.contains(&instance.state) { Stands::Pending } else { Stands::Leaving };
-        // One whose machine is off is still listed for a while, and counts no more.
-        instance.runs.then_some(stands)
-    };
-    asg.instances().filter_map(|i| Some(Member { id: i.id, stands: stands(i)? })).collect()
-}
-
-fn make(stage: &mut dyn Stage, what: Move, launched: &mut u32) {
-    let (asg, elb) = stage.aws();
-    // A refusal changes nothing: the next look says what is still to be done.
-    match what {
-        Move::Launch => {
-            *launched += 1;
-            drop(asg.launch(ASG, cluster::instance(*launched), cluster::zone(*launched)));
-        }
-        Move::Terminate(id) => drop(asg.terminate(id, elb)),
     }
 }

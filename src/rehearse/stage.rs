@@ -77,7 +77,7 @@ impl World {
         let mut luck = Luck::new(plan.seed);
         let mut balancers = LoadBalancers::new(now, luck.bits(), Limit::None, Limit::None);
         let mut auto_scaling = AutoScaling::new(now, luck.bits(), Limit::None);
-        auto_scaling.add_group(cluster::auto_scaling_group());
+        auto_scaling.add_group(cluster::auto_scaling_group(plan.nodes));
         let mut nomad = Nomad::new(nomad::Version::V2_0_5, now, Luck::new(luck.bits()));
         let mut consul = Consul::new(consul::Version::V1_19_2, now, Luck::new(luck.bits()));
         let numbers = 1..=plan.nodes;
@@ -141,6 +141,7 @@ impl World {
                 | Happening::ActionBegan { .. }
                 | Happening::ActionEnded { .. }
                 | Happening::MachineStarted(_)
+                | Happening::Launched(_)
                 | Happening::Delisted(_) => {}
             }
         }

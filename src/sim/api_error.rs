@@ -19,6 +19,12 @@ pub enum ApiError {
     ResourceContention,
     /// The instance is being terminated already.
     ScalingActivityInProgress,
+    /// A refresh of the group is under way.
+    RefreshInProgress,
+    /// No refresh of this group is under way.
+    NoRefresh(Arc<str>),
+    /// The refresh names nothing that it could go back to.
+    IrreversibleRefresh,
     /// The caller may not.
     AccessDenied,
     /// No such target group.
@@ -38,6 +44,9 @@ impl ApiError {
             Self::NoActiveAction(_) | Self::Validation(_) => "ValidationError",
             Self::ResourceContention => "ResourceContention",
             Self::ScalingActivityInProgress => "ScalingActivityInProgress",
+            Self::RefreshInProgress => "InstanceRefreshInProgress",
+            Self::NoRefresh(_) => "ActiveInstanceRefreshNotFound",
+            Self::IrreversibleRefresh => "IrreversibleInstanceRefresh",
             Self::AccessDenied => "AccessDenied",
             Self::TargetGroupNotFound => "TargetGroupNotFound",
             Self::InvalidTarget(_) => "InvalidTarget",
@@ -53,6 +62,9 @@ impl ApiError {
             Self::Throttled
             | Self::NoActiveAction(_)
             | Self::ScalingActivityInProgress
+            | Self::RefreshInProgress
+            | Self::NoRefresh(_)
+            | Self::IrreversibleRefresh
             | Self::TargetGroupNotFound
             | Self::InvalidTarget(_)
             | Self::Validation(_) => 400,
@@ -68,9 +80,12 @@ impl ApiError {
             Self::ResourceContention => Refusal::Away("ResourceContention".into()),
             Self::AccessDenied => Refusal::Denied("AccessDenied".into()),
             Self::TargetGroupNotFound => Refusal::Missing,
-            Self::ScalingActivityInProgress | Self::InvalidTarget(_) | Self::Validation(_) => {
-                Refusal::Rejected(self.to_string().into())
-            }
+            Self::ScalingActivityInProgress
+            | Self::RefreshInProgress
+            | Self::NoRefresh(_)
+            | Self::IrreversibleRefresh
+            | Self::InvalidTarget(_)
+            | Self::Validation(_) => Refusal::Rejected(self.to_string().into()),
         }
     }
 
@@ -83,6 +98,9 @@ impl ApiError {
             Self::NoActiveAction(_)
             | Self::ResourceContention
             | Self::ScalingActivityInProgress
+            | Self::RefreshInProgress
+            | Self::NoRefresh(_)
+            | Self::IrreversibleRefresh
             | Self::TargetGroupNotFound
             | Self::InvalidTarget(_)
             | Self::Validation(_) => Unseen::Away(self.to_string().into()),
@@ -97,6 +115,11 @@ impl fmt::Display for ApiError {
             Self::NoActiveAction(what) => write!(f, "No active Lifecycle Action found with {what}"),
             Self::ResourceContention => f.write_str("Another operation on this resource is in progress"),
             Self::ScalingActivityInProgress => f.write_str("Activity is in progress for this instance"),
+            Self::RefreshInProgress => {
+                f.write_str("An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
+            }
+            Self::NoRefresh(asg) => write!(f, "No in progress or pending Instance Refresh found for Auto Scaling group {asg}"),
+            Self::IrreversibleRefresh => f.write_str("The instance refresh has no desired configuration to roll back from"),
             Self::AccessDenied => f.write_str("User is not authorized to perform this operation"),
             Self::TargetGroupNotFound => f.write_str("One or more target groups not found"),
             Self::InvalidTarget(what) | Self::Validation(what) => f.write_str(what),

@@ -14,6 +14,8 @@ mod events;
 mod hands;
 mod instance;
 mod looks;
+mod refreshes;
+mod rolling;
 mod setup;
 mod states;
 #[cfg(test)]
@@ -27,6 +29,7 @@ pub use self::actions::{Action, Ending};
 pub use self::events::{LifecycleEvent, group_arn};
 pub use self::instance::{Activity, Destination, Instance};
 pub use self::looks::{IDS_A_CALL, Progress};
+pub use self::refreshes::InstanceRefresh;
 pub use self::setup::{GroupSetup, HookSetup, Transition, WarmPool};
 pub use self::states::LifecycleState;
 use super::api_error::ApiError;
@@ -44,6 +47,7 @@ const REMEMBERED: usize = 256;
 pub struct AutoScaling {
     groups: Vec<Group>,
     instances: Vec<Instance>,
+    refreshes: Vec<InstanceRefresh>,
     bucket: Bucket,
     luck: Luck,
     now: Time,
@@ -91,6 +95,8 @@ pub enum Happening {
     MachineStarted(InstanceId),
     /// Auto Scaling does not list the instance any more.
     Delisted(InstanceId),
+    /// Auto Scaling launched an instance of its own accord.
+    Launched(InstanceId),
 }
 
 impl AutoScaling {
@@ -100,6 +106,7 @@ impl AutoScaling {
         Self {
             groups: Vec::new(),
             instances: Vec::new(),
+            refreshes: Vec::new(),
             bucket: Bucket::full(limit),
             luck: Luck::new(seed),
             now,
@@ -143,9 +150,11 @@ impl AutoScaling {
             for place in 0..self.instances.len() {
                 if self.instances[place].next() <= at {
                     self.step(place, balancers);
+                    self.wake_refreshes();
                 }
             }
-            self.reckon();
+            self.carry_on_refreshes(balancers);
+            self.next = self.earliest();
         }
         self.now = self.now.max(to);
         balancers.advance(to);
@@ -182,8 +191,15 @@ impl AutoScaling {
         self.bucket.counts()
     }
 
+    /// After a change that came from outside.
     fn reckon(&mut self) {
-        self.next = self.instances.iter().map(Instance::next).min().unwrap_or(Time::NEVER);
+        self.wake_refreshes();
+        self.next = self.earliest();
+    }
+
+    fn earliest(&self) -> Time {
+        let refreshes = self.refreshes.iter().map(|refresh| refresh.turns);
+        self.instances.iter().map(Instance::next).chain(refreshes).min().unwrap_or(Time::NEVER)
     }
 
     /// Takes one call out of the bucket that all calls share.

@@ -70,6 +70,8 @@ pub struct Options {
     pub longest_request: Duration,
     /// Whether a terminated instance is replaced.
     pub replacements: bool,
+    /// How long a new machine takes to start.
+    pub starts_in: Duration,
     /// Whether Nomad and Consul ask for tokens.
     pub acls: bool,
     /// Whether AWS throttles, as it does.
@@ -100,6 +102,7 @@ impl Default for Options {
             rate: 50,
             longest_request: seconds(1),
             replacements: true,
+            starts_in: seconds(10),
             acls: false,
             throttled: false,
             nomad: nomad::Version::V2_0_5,
@@ -194,7 +197,8 @@ impl Sandbox {
         }
         if let Some(first) = self.instances.first() {
             text.push_str(&format!(
-                "\n# terminate one (answers with its lifecycle event):\n#   curl -X POST '{aws}/sandbox/terminate?instance={first}'\n\
+                "\n# change its launch template, and replace them all:\n#   curl -X POST '{aws}/sandbox/release'\n#   decamp refresh start --asg {ASG}\n\
+                 # terminate one (answers with its lifecycle event):\n#   curl -X POST '{aws}/sandbox/terminate?instance={first}'\n\
                  # walk it out:\n#   decamp run --asg {ASG} --instance {first}\n"
             ));
         }

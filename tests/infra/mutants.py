@@ -61,6 +61,7 @@ MUTANTS = [
     ("dead letters come back to the queue", "main.tf", "deadLetterTargetArn = aws_sqs_queue.dead_letters[0].arn", "deadLetterTargetArn = \"arn:aws:sqs:${local.region}:${local.account}:${var.name}\"", "rendered"),
     ("the service may not confirm a topic", "iam.tf", '["sns:ConfirmSubscription"]', '["sns:Subscribe"]', "rendered"),
     ("the service gets what the event source mapping needs", "iam.tf", 'Action   = ["sqs:DeleteMessage", "sqs:ReceiveMessage"]', 'Action   = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]', "rendered"),
+    ("a refresh of any group", "iam.tf", "var.service.refresh ? local.group_arns : []", 'var.service.refresh ? ["*"] : []', IAM),
     ("a topic of anybody's", "iam.tf", "Resource = var.service.topic_arns", 'Resource = ["*"]', "rendered"),
     ("a secret of the service of another account", "variables.tf", 'try(join(":", slice(split(":", secret.arn), 3, 5)), "") == "${local.region}:${local.account}"', "true", VALIDATION),
     ("the denial names another function", "iam.tf", ":function:${var.name}", ":function:${var.name}-lambda", "rendered"),

@@ -6,6 +6,7 @@ Exit code 0: all as it should be; 1: something differs; 77: boto3 is not install
 """
 import json
 import sys
+import time
 import urllib.request
 
 try:
@@ -182,6 +183,85 @@ def hooks_health_and_errors():
     elb.describe_target_health(TargetGroupArn=arn)
 
 
+def refreshes():
+    name = group_of(state())["name"]
+
+    def last():
+        return group_of(state())["refreshes"][0]
+
+    def listed(**more):
+        return asg.describe_instance_refreshes(AutoScalingGroupName=name, **more)["InstanceRefreshes"]
+
+    def compare(what):
+        # The world moves between two looks: what was read has to lie between them.
+        before, (row, *_), after = last(), listed(), last()
+        same(f"{what}: id", row["InstanceRefreshId"], after["id"])
+        same(f"{what}: status", row["Status"] in (before["status"], after["status"]), True)
+        same(f"{what}: progress", row["PercentageComplete"] in (before["percentage"], after["percentage"]), True)
+        same(f"{what}: left", row["InstancesToUpdate"] in (before["to_update"], after["to_update"]), True)
+        same(f"{what}: began", row["StartTime"].strftime("%Y-%m-%dT%H:%M:%SZ"), after["began"])
+        same(f"{what}: over", "EndTime" in row, after["ended"] is not None)
+        same(f"{what}: why", row.get("StatusReason"), after["reason"])
+        return row
+
+    def until(*statuses):
+        for _ in range(300):
+            if last()["status"] in statuses:
+                return
+            time.sleep(0.1)
+        same(f"waited for {statuses}", last()["status"], statuses)
+
+    by = dict(AutoScalingGroupName=name)
+    (group,) = asg.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
+    same("its launch template", group["LaunchTemplate"]["Version"], str(group_of(state())["version"]))
+    same("none yet", listed(), [])
+    refused("nothing to cancel", "ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found for Auto Scaling group",
+            asg.cancel_instance_refresh, **by)
+    refused("nothing to roll back", "ActiveInstanceRefreshNotFound", "", asg.rollback_instance_refresh, **by)
+    refused("of no group", "ValidationError", "", asg.start_instance_refresh, AutoScalingGroupName="nobody")
+    refused("a share that cannot be", "ValidationError", "", asg.start_instance_refresh, **by,
+            Preferences={"MinHealthyPercentage": 90, "MaxHealthyPercentage": 201})
+
+    matching = asg.start_instance_refresh(**by, Preferences={"SkipMatching": True})["InstanceRefreshId"]
+    same("it was started", last()["id"], matching)
+    until("Successful")
+    row = compare("all match")
+    same("all match", (row["Status"], row["PercentageComplete"], row["InstancesToUpdate"]), ("Successful", 100, 0))
+
+    version = str(group_of(state())["version"] + 1)
+    asg.update_auto_scaling_group(**by, LaunchTemplate={"LaunchTemplateName": name, "Version": version})
+    same("a new version", str(group_of(state())["version"]), version)
+    preferences = {"SkipMatching": True, "MinHealthyPercentage": 100, "MaxHealthyPercentage": 150, "InstanceWarmup": 1,
+                   "CheckpointPercentages": [50, 100], "CheckpointDelay": 60}
+    asg.start_instance_refresh(**by, Preferences=preferences)
+    refused("a second one", "InstanceRefreshInProgress", "An Instance Refresh is already in progress", asg.start_instance_refresh, **by)
+    until("InProgress")
+    row = compare("in progress")
+    same("what it was asked for", {k: row["Preferences"][k] for k in preferences}, preferences)
+    same("it names no version", row.get("DesiredConfiguration"), None)
+    refused("without a version", "IrreversibleInstanceRefresh", "", asg.rollback_instance_refresh, **by)
+    same("cancelled", asg.cancel_instance_refresh(**by, WaitForTransitioningInstances=False)["InstanceRefreshId"], last()["id"])
+    same("cancelled at once", compare("cancelled")["Status"], "Cancelled")
+
+    desired = {"LaunchTemplate": {"LaunchTemplateName": name, "Version": "77"}}
+    started = asg.start_instance_refresh(**by, DesiredConfiguration=desired, Preferences={"SkipMatching": True})["InstanceRefreshId"]
+    until("InProgress")
+    same("its version", compare("to a version")["DesiredConfiguration"]["LaunchTemplate"]["Version"], "77")
+    same("cancelling", asg.cancel_instance_refresh(**by)["InstanceRefreshId"], started)
+    same("it waits for what is under way", compare("cancelling")["Status"] in ("Cancelling", "Cancelled"), True)
+    sandbox("PUT", "/sandbox/faults", json.dumps([{"operation": "StartInstanceRefresh", "times": 1, "fault": "throttled"}]).encode())
+    refused("throttled", "Throttling", "Rate exceeded", asg.start_instance_refresh, **by)
+
+    same("the newest first", [r["InstanceRefreshId"] for r in listed()], [r["id"] for r in group_of(state())["refreshes"]])
+    same("by id", [r["InstanceRefreshId"] for r in listed(InstanceRefreshIds=[matching])], [matching])
+    paged, token = [], {}
+    while token is not None:
+        page = asg.describe_instance_refreshes(**by, MaxRecords=1, **token)
+        paged += page["InstanceRefreshes"]
+        token = {"NextToken": page["NextToken"]} if "NextToken" in page else None
+    same("by pages", [r["InstanceRefreshId"] for r in paged], [r["InstanceRefreshId"] for r in listed()])
+
+
 def other_services():
     value = client("ssm").get_parameter(Name="/decamp/nomad-token", WithDecryption=True)["Parameter"]["Value"]
     same("a parameter", value, "parameter-value")
@@ -193,6 +273,6 @@ def other_services():
     same("who we are", client("sts").get_caller_identity()["Account"], state()["account"])
 
 
-for part in (reads, writes, reads, hooks_health_and_errors, other_services):
+for part in (reads, writes, reads, hooks_health_and_errors, refreshes, other_services):
     part()
 print(f"boto3 {boto3.__version__}: {compared} comparisons, no difference")

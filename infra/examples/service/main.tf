@@ -82,7 +82,7 @@ module "decamp" {
 
   # Only for the role: the service's own settings name them too.
   nomad   = { addresses = ["https://nomad.service.consul:4646"], token_secret = { arn = var.nomad_token_arn } }
-  service = { topic_arns = var.topic_arns, secrets = [{ arn = var.webhook_secret_arn, kms_key_arn = var.kms_key_arn }] }
+  service = { topic_arns = var.topic_arns, refresh = true, secrets = [{ arn = var.webhook_secret_arn, kms_key_arn = var.kms_key_arn }] }
 }
 
 resource "aws_iam_role" "service" {

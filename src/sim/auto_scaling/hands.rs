@@ -225,7 +225,7 @@ impl AutoScaling {
         self.bucket.drain(self.now);
     }
 
-    fn write(&mut self) -> Result<(), ApiError> {
+    pub(super) fn write(&mut self) -> Result<(), ApiError> {
         self.call()?;
         if self.now < self.contended_until { Err(ApiError::ResourceContention) } else { Ok(()) }
     }

@@ -65,6 +65,10 @@ pub struct Instance {
     pub actions: Vec<Action>,
     /// Its last activity.
     pub activity: Option<Activity>,
+    /// The version of the launch template that it was launched with.
+    pub version: u32,
+    /// A refresh told it to go, and sees to what stands in its place.
+    pub refreshed: bool,
     pub(super) origin: Destination,
     pub(super) destination: Destination,
     pub(super) group: usize,
@@ -79,7 +83,8 @@ impl Instance {
         let turns = if state.is_settled() { Time::NEVER } else { now };
         let (origin, destination) = (Destination::AutoScalingGroup, Destination::Ec2);
         let (actions, activity) = (Vec::new(), None);
-        Self { id, zone, state, healthy: true, listed: true, runs, actions, activity, origin, destination, group, turns }
+        let (healthy, listed, version, refreshed) = (true, true, 1, false);
+        Self { id, zone, state, healthy, listed, runs, actions, activity, version, refreshed, origin, destination, group, turns }
     }
 
     pub(super) fn next(&self) -> Time {

@@ -32,6 +32,10 @@ pub struct GroupSetup {
     pub listed_after: Duration,
     /// How long Auto Scaling takes to notice that a machine was terminated by somebody else.
     pub notices_after: Duration,
+    /// The version of its launch template that it is set to.
+    pub version: u32,
+    /// The number that the id of the next instance spells which Auto Scaling launches of its own accord.
+    pub next_instance: u64,
 }
 
 /// A warm pool.
@@ -127,6 +131,8 @@ impl GroupSetup {
             start_takes: Duration::from_secs(30),
             listed_after: Duration::from_secs(30),
             notices_after: Duration::from_secs(60),
+            version: 1,
+            next_instance: 0x0aaa_0000_0000,
         }
     }
 }

@@ -77,7 +77,10 @@ impl World {
             Happening::State { state, .. } => Some(state.name()),
             Happening::MachineStopped(_) => Some("(machine stops)"),
             Happening::Delisted(_) => Some("(gone)"),
-            Happening::ActionBegan { .. } | Happening::ActionEnded { .. } | Happening::MachineStarted(_) => None,
+            Happening::ActionBegan { .. }
+            | Happening::ActionEnded { .. }
+            | Happening::MachineStarted(_)
+            | Happening::Launched(_) => None,
         });
         states.collect()
     }

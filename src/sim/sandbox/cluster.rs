@@ -14,9 +14,22 @@ use crate::sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, Nod
 /// The port that load balancers send to.
 pub(super) const PORT: u16 = 8080;
 
+/// The ids of instances count from here.
+const FIRST: u64 = 0x0abc_0000_0000;
+
 /// The id of the instance with this number.
 pub(super) fn instance(number: u32) -> InstanceId {
-    InstanceId::from_number(0x0abc_0000_0000 + u64::from(number))
+    InstanceId::from_number(id_of(number))
+}
+
+/// The number that this id spells.
+pub(super) fn id_of(number: u32) -> u64 {
+    FIRST + u64::from(number)
+}
+
+/// The number of an instance; `None` if it is none of ours.
+pub(super) fn number(instance: InstanceId) -> Option<u32> {
+    u32::try_from(instance.number().checked_sub(u128::from(FIRST))?).ok()
 }
 
 /// Adds a node, and the Consul agent beside it.

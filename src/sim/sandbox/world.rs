@@ -34,7 +34,6 @@ pub struct World {
     /// The number that the ingress knows the one service of each task group by.
     numbers: Vec<Option<usize>>,
     named: Vec<TargetGroupArn>,
-    launched: u32,
     replacements: bool,
 }
 
@@ -48,11 +47,16 @@ impl World {
         let mut balancers = LoadBalancers::new(now, luck.bits(), reads, writes);
         let mut auto_scaling = AutoScaling::new(now, luck.bits(), asg_limit);
         let hook = HookSetup::terminating(HOOK.into(), options.heartbeat_timeout).naming(named.clone());
-        let setup = AsgSetup { hooks: vec![hook], attached: attached.clone(), ..AsgSetup::new(ASG.into()) };
-        auto_scaling.add_group(setup);
+        let many = options.nodes.max(2);
+        auto_scaling.add_group(AsgSetup {
+            hooks: vec![hook],
+            attached: attached.clone(),
+            start_takes: options.starts_in,
+            next_instance: cluster::id_of(many + 1),
+            ..AsgSetup::new(ASG.into())
+        });
         let mut nomad = Nomad::new(options.nomad, now, Luck::new(luck.bits()));
         let mut consul = Consul::new(options.consul, now, Luck::new(luck.bits()));
-        let many = options.nodes.max(2);
         let nodes: Vec<NodeNumber> = (1..=many).map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck)).collect();
         for number in 1..=many {
             auto_scaling.put_instance(ASG, cluster::instance(number), zone(number), LifecycleState::InService);
@@ -75,22 +79,9 @@ impl World {
             numbers[group.index()] = Some(requests.routing.add_service());
         }
         let log = Vec::new();
-        let (launched, replacements) = (many, options.replacements);
-        let mut world = Self {
-            now,
-            auto_scaling,
-            balancers,
-            nomad,
-            consul,
-            requests,
-            log,
-            luck,
-            ingress,
-            numbers,
-            named,
-            launched,
-            replacements,
-        };
+        let replacements = options.replacements;
+        let mut world =
+            Self { now, auto_scaling, balancers, nomad, consul, requests, log, luck, ingress, numbers, named, replacements };
         let all: Vec<AllocationNumber> = (0..).zip(world.nomad.allocations()).map(|(n, _)| AllocationNumber(n)).collect();
         for number in all {
             world.introduce(number, true);
@@ -129,6 +120,7 @@ impl World {
             match happening {
                 Happening::MachineStopped(instance) => self.machine_stops(instance),
                 Happening::State { instance, state: LifecycleState::InService } => self.enter_service(instance),
+                Happening::Launched(instance) => self.launched(instance),
                 Happening::State { .. }
                 | Happening::ActionBegan { .. }
                 | Happening::ActionEnded { .. }
@@ -163,16 +155,21 @@ impl World {
             self.nomad.end_machine(node, true, &mut self.consul, &mut self.log);
         }
         self.balancers.machine_stopped(instance);
-        if self.replacements {
-            self.launch();
+        // A refresh brings its replacements itself.
+        let refreshed = self.auto_scaling.instance(instance).is_some_and(|instance| instance.refreshed);
+        if self.replacements
+            && !refreshed
+            && let Ok(new) = self.auto_scaling.launch_another(ASG, None)
+        {
+            self.launched(new);
         }
     }
 
     /// A new instance comes, and its node with it: the ingress is up before the load balancers first check it.
-    fn launch(&mut self) {
-        self.launched += 1;
-        let number = self.launched;
-        if self.auto_scaling.launch(ASG, cluster::instance(number), zone(number)).is_ok() {
+    fn launched(&mut self, instance: InstanceId) {
+        if let Some(number) = cluster::number(instance)
+            && self.node_of(instance).is_none()
+        {
             cluster::add_node(&mut self.nomad, &mut self.consul, number, &mut self.luck);
         }
     }

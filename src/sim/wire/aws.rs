@@ -6,6 +6,7 @@ mod json;
 mod load_balancers;
 mod query;
 mod queues;
+mod refreshes;
 mod topics;
 mod xml;
 

@@ -2,7 +2,8 @@
 //!
 //! `POST /sandbox/terminate?instance=i-…[&scale_in=true][&wait=30]` begins a termination and answers the EventBridge event of its
 //! first lifecycle action, as soon as there is one; 202 if there is none yet after `wait` seconds. `GET /sandbox/events` lists
-//! all such events, `GET /sandbox/state` what the models hold, `PUT /sandbox/faults` takes the rules of a fault plan.
+//! all such events, `POST /sandbox/release[?group=web]` gives a group another version of its launch template, as a change in
+//! Terraform does, `GET /sandbox/state` what the models hold, `PUT /sandbox/faults` takes the rules of a fault plan.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +18,14 @@ use serde_json::{Value, json};
 
 use super::{FaultPlan, Rule, Shared};
 use crate::ids::InstanceId;
-use crate::sim::auto_scaling::{AutoScaling, Instance, LifecycleEvent};
+use crate::sim::auto_scaling::{AutoScaling, Instance, InstanceRefresh, LifecycleEvent};
 use crate::sim::load_balancers::{GroupSetup, LoadBalancers};
 
 /// The sandbox's own routes; merge them into any router that is served.
 pub fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .route("/sandbox/terminate", post(terminate))
+        .route("/sandbox/release", post(release))
         .route("/sandbox/events", get(events))
         .route("/sandbox/state", get(state))
         .route("/sandbox/faults", put(faults))
@@ -72,6 +74,24 @@ async fn terminate(State(shared): State<Arc<Shared>>, Query(asked): Query<Termin
     }
 }
 
+#[derive(Deserialize)]
+struct Release {
+    group: Option<String>,
+}
+
+async fn release(State(shared): State<Arc<Shared>>, Query(asked): Query<Release>) -> Response {
+    let released = shared.with(|stage| {
+        let asg = stage.aws().0;
+        let name = asked.group.or_else(|| asg.groups().next().map(|setup| setup.name.to_string()))?;
+        asg.change_group(&name, |setup| setup.version += 1);
+        asg.group(&name).map(|setup| setup.version)
+    });
+    match released {
+        Some(version) => Json(json!({ "version": version })).into_response(),
+        None => (StatusCode::NOT_FOUND, "no such group\n").into_response(),
+    }
+}
+
 fn as_sent(shared: &Shared, event: &LifecycleEvent) -> Value {
     event.event_bridge(&shared.account.region, &shared.account.id)
 }
@@ -108,15 +128,23 @@ fn groups(asg: &AutoScaling) -> Vec<Value> {
         let instances: Vec<Value> =
             asg.instances().filter(|i| asg.group_of(i) == &setup.name).map(|i| instance(asg, i)).collect();
         let tags: Vec<Value> = setup.tags.iter().map(|(key, value)| json!({ "key": &**key, "value": &**value })).collect();
-        json!({ "name": &*setup.name, "attached": setup.attached, "retains": setup.retains, "tags": tags, "hooks": hooks, "instances": instances })
+        let refreshes: Vec<Value> = asg.refreshes(&setup.name).into_iter().map(refresh).collect();
+        json!({ "name": &*setup.name, "version": setup.version, "refreshes": refreshes, "attached": setup.attached, "retains": setup.retains, "tags": tags, "hooks": hooks, "instances": instances })
     };
     asg.groups().map(one).collect()
+}
+
+fn refresh(refresh: &InstanceRefresh) -> Value {
+    json!({ "id": &*refresh.id, "status": refresh.status.name(), "reason": refresh.reason.as_deref(), "began": refresh.began,
+        "ended": refresh.ended, "percentage": refresh.percentage, "to_update": refresh.to_update, "version": refresh.version,
+        "skip_matching": refresh.preferences.skip_matching, "min_healthy": refresh.preferences.min_healthy,
+        "max_healthy": refresh.preferences.max_healthy, "checkpoints": refresh.preferences.checkpoints })
 }
 
 fn instance(asg: &AutoScaling, instance: &Instance) -> Value {
     let action = |action: &crate::sim::auto_scaling::Action| json!({ "hook": &*action.hook, "token": action.token.expose(), "began": action.began, "expires": action.expires, "open": action.is_open() });
     let actions: Vec<Value> = instance.actions.iter().map(action).collect();
-    json!({ "id": instance.id, "zone": &*instance.zone, "state": instance.state.name(), "healthy": instance.healthy, "runs": instance.runs,
+    json!({ "id": instance.id, "zone": &*instance.zone, "state": instance.state.name(), "version": instance.version, "healthy": instance.healthy, "runs": instance.runs,
         "actions": actions, "activity_began": asg.activity_began(instance.id) })
 }
 

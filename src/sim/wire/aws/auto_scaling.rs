@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::query::{Params, page};
 use super::xml::Xml;
-use super::{Refused, groups, unknown};
+use super::{Refused, groups, refreshes, unknown};
 use crate::decide::LifecycleResult;
 use crate::ids::{ActionToken, InstanceId};
 use crate::sim::auto_scaling::{Activity, AutoScaling, HookSetup, IDS_A_CALL, Instance, Progress, Transition};
@@ -22,6 +22,11 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
         "DescribeLoadBalancerTargetGroups" => shared.look(|stage| groups::target_groups(stage.aws().0, params)),
         "DescribeLifecycleHooks" => shared.look(|stage| hooks(stage.aws().0, params)),
         "DescribeScalingActivities" => shared.look(|stage| activities(stage.aws().0, params, now)),
+        "DescribeInstanceRefreshes" => shared.look(|stage| refreshes::describe(stage.aws().0, params)),
+        "StartInstanceRefresh" => shared.with(|stage| refreshes::start(stage.aws().0, params)),
+        "CancelInstanceRefresh" => shared.with(|stage| refreshes::cancel(stage.aws().0, params)),
+        "RollbackInstanceRefresh" => shared.with(|stage| refreshes::roll_back(stage.aws().0, params)),
+        "UpdateAutoScalingGroup" => shared.with(|stage| refreshes::update_group(stage.aws().0, params)),
         "PutLifecycleHook" => shared.with(|stage| put_hook(stage.aws().0, params)),
         "DeleteLifecycleHook" => shared.with(|stage| {
             let asg = stage.aws().0;
@@ -110,7 +115,7 @@ fn instances(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
     let mut xml = Xml::default();
     xml.list("AutoScalingInstances", rows, |xml, instance| {
         xml.text("AutoScalingGroupName", asg.group_of(instance));
-        groups::instance(xml, instance, if instance.healthy { "HEALTHY" } else { "UNHEALTHY" });
+        groups::instance(xml, asg, instance, if instance.healthy { "HEALTHY" } else { "UNHEALTHY" });
     });
     xml.maybe("NextToken", next);
     Ok(xml)

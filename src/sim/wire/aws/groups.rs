@@ -1,8 +1,8 @@
 //! Auto Scaling's query calls about groups and what is attached to them.
 
-use super::Refused;
 use super::query::{Params, page};
 use super::xml::Xml;
+use super::{Refused, refreshes};
 use crate::sim::auto_scaling::{AutoScaling, GroupSetup, Instance};
 use crate::sim::wire::aws::Account;
 
@@ -36,8 +36,9 @@ pub(super) fn groups(asg: &mut AutoScaling, params: &Params, account: &Account) 
             .texts("TargetGroupARNs", &setup.attached)
             .text("HealthCheckType", "EC2")
             .text("HealthCheckGracePeriod", 0);
+        refreshes::template(xml, &setup.name, setup.version);
         if with_instances {
-            xml.list("Instances", &listed, |xml, i| instance(xml, i, if i.healthy { "Healthy" } else { "Unhealthy" }));
+            xml.list("Instances", &listed, |xml, i| instance(xml, asg, i, if i.healthy { "Healthy" } else { "Unhealthy" }));
         }
         xml.text("CreatedTime", CREATED)
             .texts("SuspendedProcesses", [""; 0])
@@ -68,12 +69,13 @@ pub(super) fn groups(asg: &mut AutoScaling, params: &Params, account: &Account) 
 }
 
 /// An instance, as both Describe calls show it. They spell its health differently.
-pub(super) fn instance(xml: &mut Xml, instance: &Instance, health: &str) {
+pub(super) fn instance(xml: &mut Xml, asg: &AutoScaling, instance: &Instance, health: &str) {
     xml.text("InstanceId", instance.id)
         .text("AvailabilityZone", &instance.zone)
         .text("LifecycleState", instance.state.name())
         .text("HealthStatus", health)
         .text("ProtectedFromScaleIn", false);
+    refreshes::template(xml, asg.group_of(instance), instance.version);
 }
 
 /// `DescribeTrafficSources`.

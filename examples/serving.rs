@@ -1,0 +1,234 @@
+//! What `decamp serve` needs and bears: `cargo build --release && cargo run --release --example serving -- [NUMBER]`.
+//!
+//! It measures how many signed webhooks one core verifies, how soon `POST /v1/events` is answered at 2,000 requests a second, and what
+//! one replica needs to walk NUMBER instances out at once (1,000), with AWS's buckets on. The replica is the binary beside this example.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use decamp::serve::verify::hmacs::standard;
+use decamp::settings::Secret;
+use decamp::sim::sandbox::{self, ACCOUNT, Options, REGION, Sandbox};
+use decamp::time::Time;
+use reqwest::Client;
+use ring::hmac;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, sleep_until};
+
+const KEY: &str = "a-key-for-measuring";
+/// Requests a second, and for how long.
+const RATE: u32 = 2_000;
+const LASTS: Duration = Duration::from_secs(10);
+/// Connections that they come on.
+const CONNECTIONS: usize = 64;
+/// Instances that stay and take up what the others ran.
+const STAY: u32 = 5;
+
+fn main() -> Result<()> {
+    let leave = std::env::args().nth(1).map_or(Ok(1_000), |text| text.parse()).context("NUMBER is a number")?;
+    println!("signed webhooks of 1 KiB verified: {} a second on one core", verified()?);
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        bail!("somebody else chose how to encrypt");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        events().await?;
+        fleet(leave).await
+    })
+}
+
+/// How many webhooks by the Standard Webhooks scheme are verified in a second.
+fn verified() -> Result<u32> {
+    let key = [7_u8; 24];
+    let secrets = [Secret::new(&format!("whsec_{}", STANDARD.encode(key)))];
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let (body, now) = (vec![b'x'; 1024], Time(seconds * 1_000));
+    let seconds = seconds.to_string();
+    let content = [b"msg_1.".as_slice(), seconds.as_bytes(), b".", &body].concat();
+    let signature = format!("v1,{}", STANDARD.encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), &content)));
+    let header = |name: &str| match name {
+        "webhook-id" => Some("msg_1".to_owned()),
+        "webhook-timestamp" => Some(seconds.clone()),
+        "webhook-signature" => Some(signature.clone()),
+        _ => None,
+    };
+    let began = Instant::now();
+    let mut many = 0;
+    while began.elapsed() < Duration::from_secs(1) {
+        for _ in 0..100 {
+            standard(&header, &body, &secrets, now).context("it is signed well")?;
+            many += 1;
+        }
+    }
+    Ok(many)
+}
+
+/// A replica of the binary beside this example.
+struct Replica {
+    child: Child,
+    webhooks: String,
+    admin: String,
+}
+
+async fn replica(sandbox: &Sandbox, more: &[(&str, &str)]) -> Result<Replica> {
+    let here = std::env::current_exe()?;
+    let binary: PathBuf = here.parent().and_then(|folder| folder.parent()).context("it is in a folder")?.join("decamp");
+    let mut child = Command::new(&binary)
+        .env_clear()
+        .arg("serve")
+        .envs(sandbox.variables())
+        .envs(more.iter().copied())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("DECAMP_WEBHOOKS_LISTEN", "127.0.0.1:0")
+        .env("DECAMP_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("DECAMP_EVENTS_KEY", KEY)
+        .env("DECAMP_SOURCE_RATE", "1000000")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("start {}; `cargo build --release` makes it", binary.display()))?;
+    let mut lines = BufReader::new(child.stdout.take().context("its output is piped")?).lines();
+    while let Some(line) = lines.next_line().await? {
+        let addresses = line.strip_prefix("webhooks on ").and_then(|rest| rest.split_once(", admin on "));
+        if let Some((webhooks, admin)) = addresses {
+            let replica = Replica { child, webhooks: format!("http://{webhooks}"), admin: format!("http://{admin}") };
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Ok(replica);
+        }
+    }
+    bail!("the replica did not say where it listens")
+}
+
+/// How soon events are answered that come at a constant rate, each counted from when it was due.
+async fn events() -> Result<()> {
+    let sandbox = sandbox::serve(&Options::default()).await?;
+    let replica = replica(&sandbox, &[]).await?;
+    let client = Client::builder().no_proxy().pool_max_idle_per_host(CONNECTIONS).build()?;
+    // Something that is believed and asks for nothing: what is measured is the door.
+    let event = json!({
+        "version": "0", "id": "12345678-1234-1234-1234-123456789012", "detail-type": "EC2 Instance Launch Successful",
+        "source": "aws.autoscaling", "account": ACCOUNT, "time": "2026-01-01T00:00:00Z", "region": REGION, "resources": [],
+        "detail": { "AutoScalingGroupName": "web", "EC2InstanceId": "i-0123456789abcdef0", "StatusCode": "InProgress" },
+    });
+    let (body, url) = (event.to_string(), format!("{}/v1/events", replica.webhooks));
+    let began = tokio::time::Instant::now() + Duration::from_millis(100);
+    let step = Duration::from_secs(1) / RATE;
+    let many = u32::try_from(LASTS.as_secs())? * RATE;
+    let senders = (0..u32::try_from(CONNECTIONS)?).map(|first| {
+        let (client, body, url) = (client.clone(), body.clone(), url.clone());
+        tokio::spawn(async move {
+            let mut took = Vec::new();
+            for number in (first..many).step_by(CONNECTIONS) {
+                let due = began + step * number;
+                sleep_until(due).await;
+                let answer = client.post(&url).header("x-api-key", KEY).body(body.clone()).send().await;
+                let accepted = answer.is_ok_and(|answer| answer.status() == 202);
+                took.push((due.elapsed(), accepted));
+            }
+            took
+        })
+    });
+    let mut took = Vec::new();
+    for sender in senders.collect::<Vec<_>>() {
+        took.extend(sender.await?);
+    }
+    let refused = took.iter().filter(|(_, accepted)| !accepted).count();
+    let mut times: Vec<Duration> = took.iter().map(|(time, _)| *time).collect();
+    times.sort_unstable();
+    let at = |share: usize| times[(times.len() * share / 1000).min(times.len() - 1)];
+    println!(
+        "POST /v1/events at {RATE} requests a second: {} requests, {refused} not accepted; p50 {:.1?}, p99 {:.1?}, p99.9 {:.1?}",
+        times.len(),
+        at(500),
+        at(990),
+        at(999)
+    );
+    Ok(())
+}
+
+/// What one replica needs to walk many instances out at once.
+async fn fleet(leave: u32) -> Result<()> {
+    let options = Options {
+        nodes: leave + STAY,
+        services: leave,
+        delay: Duration::from_secs(30),
+        lag: Duration::from_secs(5),
+        heartbeat_timeout: Duration::from_secs(300),
+        rate: 100,
+        replacements: false,
+        throttled: true,
+        ..Options::default()
+    };
+    let sandbox = sandbox::serve(&options).await?;
+    let replica = replica(&sandbox, &[("DECAMP_SWEEP", "1m")]).await?;
+    let client = Client::builder().no_proxy().build()?;
+    let base = sandbox.variables().into_iter().find(|(name, _)| *name == "AWS_ENDPOINT_URL").context("where AWS is")?.1;
+    for instance in sandbox.instances.iter().take(leave as usize) {
+        client.post(format!("{base}/sandbox/terminate?instance={instance}&wait=0")).send().await?;
+    }
+    let events = loop {
+        let events: Vec<Value> = client.get(format!("{base}/sandbox/events")).send().await?.json().await?;
+        if events.len() == leave as usize {
+            break events;
+        }
+        sleep(Duration::from_secs(1)).await;
+    };
+    let began = Instant::now();
+    let before = processor(&replica)?;
+    for some in events.chunks(100) {
+        let request = client.post(format!("{}/v1/events", replica.webhooks)).header("x-api-key", KEY).json(some);
+        request.send().await?.error_for_status()?;
+    }
+    let departed = format!("outcome=\"departed\"}} {leave}");
+    let metrics = loop {
+        let metrics = client.get(format!("{}/metrics", replica.admin)).send().await?.text().await?;
+        if metrics.contains(&departed) {
+            break metrics;
+        }
+        if Duration::from_mins(10) < began.elapsed() {
+            bail!("they do not end: {metrics}");
+        }
+        sleep(Duration::from_millis(500)).await;
+    };
+    let took = began.elapsed();
+    let busy = processor(&replica)?.saturating_sub(before);
+    let state: Value = client.get(format!("{base}/sandbox/state")).send().await?.json().await?;
+    let calls: u64 = metrics
+        .lines()
+        .filter(|line| line.starts_with("decamp_aws_calls_total"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum();
+    println!(
+        "{leave} departures in one replica: {took:.1?}; requests sent {}, failed {}",
+        state["requests"]["sent"], state["requests"]["failed"]
+    );
+    println!(
+        "  calls of AWS {calls}; {:.0} % of a core; most memory resident {}",
+        100.0 * busy.as_secs_f64() / took.as_secs_f64(),
+        resident(&replica)?
+    );
+    Ok(())
+}
+
+/// The processor time that the replica has had.
+fn processor(replica: &Replica) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", replica.child.id().context("it runs")?))?;
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks: u64 = [11, 12].iter().filter_map(|place| fields.get(*place)?.parse::<u64>().ok()).sum();
+    // A hundred ticks a second on Linux.
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// The most that the replica ever had resident.
+fn resident(replica: &Replica) -> Result<String> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", replica.child.id().context("it runs")?))?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(|rest| rest.trim().to_owned()).context("Linux tells it")
+}
