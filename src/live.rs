@@ -10,6 +10,8 @@ pub mod http;
 mod load_balancers;
 pub mod nomad;
 mod queues;
+#[cfg(feature = "serve")]
+pub mod receivers;
 pub mod secrets;
 mod shared;
 pub mod signed;

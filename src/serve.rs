@@ -7,6 +7,7 @@ mod departures;
 mod gentle;
 mod health;
 mod http;
+mod notify;
 mod numbers;
 mod queue;
 mod sweep;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
@@ -28,6 +30,7 @@ use tracing::{info, warn};
 
 use self::departures::Departures;
 use self::health::Health;
+use self::notify::Notifier;
 use self::numbers::Numbers;
 use self::taking::{Interruption, interrupted};
 use self::walking::{Pace, walk};
@@ -47,6 +50,7 @@ pub(crate) struct Service {
     departures: Departures,
     numbers: Numbers,
     health: Health,
+    notify: Notifier,
     /// True once this replica was told to stop.
     stopping: watch::Sender<bool>,
     sweep_now: Notify,
@@ -75,11 +79,13 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
     let addresses = Addresses { webhooks: webhooks.local_addr()?, admin: admin.local_addr()? };
     let (departures, mut begun) = Departures::new(settings.serve.most_departures);
     let (interruptions, mut to_ask) = mpsc::channel(MOST_INTERRUPTIONS);
+    let (notify, deliveries) = Notifier::new(&settings.serve, &live);
     let began = Duration::from_millis(live.now().0).as_secs_f64();
     let service = Arc::new(Service {
         departures,
         numbers: Numbers::new(began),
         health: Health::default(),
+        notify,
         stopping: watch::Sender::new(false),
         sweep_now: Notify::new(),
         interruptions,
@@ -110,7 +116,10 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             });
             let sweeps = Arc::clone(&service);
             spawn_local(async move { sweep::sweeping(&sweeps).await });
+            let stalls = Arc::clone(&service);
+            spawn_local(async move { notify::watching(&stalls).await });
             let queues = queue::consume_all(&service);
+            let receivers = notify::deliver_all(&service, deliveries);
             ready(addresses);
             info!(webhooks = %addresses.webhooks, admin = %addresses.admin, "serving");
             stop.await;
@@ -124,6 +133,9 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
                     queue.await.ok();
                 }
                 open.await.ok();
+                // Last, because what ended on the way is told as well.
+                service.notify.finish();
+                join_all(receivers).await;
             };
             if timeout_at(end, farewell).await.is_err() {
                 warn!(departures = service.departures.count(), "ended in the middle: a call was not answered in time");

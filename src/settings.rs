@@ -6,6 +6,8 @@ pub mod duration;
 #[cfg(feature = "serve")]
 mod file;
 mod logging;
+#[cfg(feature = "serve")]
+mod notify;
 mod policy;
 mod reader;
 mod secret;
@@ -21,7 +23,7 @@ pub use self::aws::Aws;
 pub use self::connection::{Connection, Tls};
 pub use self::logging::{LogFormat, Logging};
 pub use self::secret::{Secret, Stored, TokenSource};
-pub use self::serve::{Listen, Serve, Webhook, WebhookScheme, keys};
+pub use self::serve::{Listen, Notify, NotifyKind, Serve, Webhook, WebhookScheme, keys};
 pub use self::table::{Setting, TABLE, setting};
 use crate::decide::Policy;
 use reader::Reader;

@@ -7,6 +7,10 @@ mod departures;
 mod doors;
 #[path = "serve/metrics.rs"]
 mod metrics;
+#[path = "serve/notifications.rs"]
+mod notifications;
+#[path = "serve/receiver.rs"]
+mod receiver;
 #[path = "serve/replica.rs"]
 mod replica;
 #[path = "serve/secure.rs"]

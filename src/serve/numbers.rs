@@ -36,6 +36,9 @@ pub(super) struct Numbers {
     waiting: IntGauge,
     retained: IntGauge,
     calls: IntCounterVec,
+    notifications: IntCounterVec,
+    not_notified: IntCounterVec,
+    stalls: IntCounterVec,
     started: Gauge,
 }
 
@@ -103,6 +106,17 @@ impl Numbers {
             waiting: gauge("decamp_instances_waiting", "Instances that the last sweep found in a terminating hook."),
             retained: gauge("decamp_instances_retained", "Instances that the last sweep found retained: kept, and billed."),
             calls: counters("decamp_aws_calls_total", "Calls of AWS, every attempt counted, by operation.", &["operation"]),
+            notifications: counters(
+                "decamp_notifications_total",
+                "Notifications, by receiver, kind and what became of them.",
+                &["receiver", "kind", "result"],
+            ),
+            not_notified: counters(
+                "decamp_notification_failures_total",
+                "Tries to notify that were not accepted, by receiver.",
+                &["receiver"],
+            ),
+            stalls: counters("decamp_stalls_total", "Waits that lasted longer than they should, by reason.", &["reason"]),
             started: keep(
                 &registry,
                 Gauge::new("decamp_start_time_seconds", "When this replica started, in seconds since 1970.")
@@ -146,6 +160,18 @@ impl Numbers {
 
     pub(super) fn rejected(&self, why: &str) {
         self.rejected.with_label_values(&[why]).inc();
+    }
+
+    pub(super) fn notified(&self, receiver: &str, kind: &str, result: &str) {
+        self.notifications.with_label_values(&[receiver, kind, result]).inc();
+    }
+
+    pub(super) fn not_notified(&self, receiver: &str) {
+        self.not_notified.with_label_values(&[receiver]).inc();
+    }
+
+    pub(super) fn stalled(&self, reason: &str) {
+        self.stalls.with_label_values(&[reason]).inc();
     }
 
     /// `route` is a route of ours, never a path that somebody sent.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::decide::{Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Refusal, Snapshot};
+use super::notify::Wait;
+use crate::decide::{Action, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Refusal, Snapshot};
 use crate::telling;
 use crate::time::Time;
 
@@ -44,6 +45,9 @@ pub(super) struct View {
     pub(super) evidence: Vec<Evidence>,
     /// How it ended.
     pub(super) outcome: Option<Ended>,
+    /// What it waits for, beside what is looked at and kept alive meanwhile.
+    #[serde(skip)]
+    pub(super) wait: Option<Wait>,
 }
 
 /// Points in time of a departure.
@@ -111,6 +115,7 @@ impl View {
             timeline: Vec::new(),
             evidence: Vec::new(),
             outcome: None,
+            wait: None,
         }
     }
 
@@ -119,8 +124,13 @@ impl View {
         let budget = Budget::of(departure, seen, policy);
         self.action = telling::kind(&decision.action);
         self.title = telling::title(&decision.action, now);
+        let waits = matches!(decision.action, Action::Wait { .. });
+        if waits {
+            self.wait = Some(Wait::next(self.wait.as_ref(), departure, decision, seen, &budget, now));
+        }
         if self.reason != decision.reason.word() {
-            self.since = now;
+            // A wait that goes on after a look or a heartbeat began when it began.
+            self.since = self.wait.as_ref().filter(|_| waits).map_or(now, |wait| wait.since);
         }
         self.reason = decision.reason.word();
         self.because = telling::because(decision, seen);
@@ -150,6 +160,7 @@ impl View {
     /// It is over.
     pub(super) fn ended(&mut self, outcome: &Outcome, because: String, now: Time) {
         self.phase = "over";
+        self.wait = None;
         self.because = because;
         let why = if let Outcome::Refused { why } = outcome { format!(": {why}") } else { String::new() };
         let meaning = format!("{}{why}", outcome.meaning());

@@ -5,10 +5,11 @@ use tracing::info;
 use super::Service;
 use super::departures::{Done, Entry, lock};
 use super::gentle::Gentle;
-use crate::decide::{Budget, Cause, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
+use super::notify::{self, Note};
+use crate::decide::{Action, Budget, Cause, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
 use crate::run::{Ending, How, Manner, Tell, run};
 use crate::settings::Mode;
-use crate::telling::{Telling, above_the_floor};
+use crate::telling::{Telling, above_the_floor, effect_title, phase};
 use crate::time::Time;
 use crate::world::World;
 
@@ -33,7 +34,7 @@ pub(super) struct Walked {
 pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     let policy = &service.settings.policy;
     let departure = &entry.departure;
-    let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, blind: None };
+    let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, is_start: false, blind: None };
     let world = Gentle::new(&service.live);
     let observe = service.settings.mode == Mode::Observe;
     let manner = Manner { stop_at: None, observe, never_wait: pace == Pace::OnePass };
@@ -62,6 +63,9 @@ pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked
             Done::Over
         }
     };
+    if done == Done::Over {
+        service.notify.forget(&departure.mark());
+    }
     Walked { done, wrote: watching.wrote }
 }
 
@@ -74,9 +78,10 @@ fn ended(watching: &Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Sna
     let took = now.since(budget.began);
     service.numbers.departed(&departure.asg, outcome.word(), log.steps);
     // How long it took can be said by whoever completed it, or kept it alive: another replica may have done the rest.
+    let above = above_the_floor(departure, seen, policy, now);
     let was_ours = seen.history.completed.is_some() || seen.history.heartbeat.is_some();
     if matches!(departure.cause, Cause::Lifecycle(_)) && was_ours {
-        service.numbers.took(took, above_the_floor(departure, seen, policy, now));
+        service.numbers.took(took, above);
         let deregistered = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).min();
         if let Some(at) = deregistered.filter(|_| budget.began_is_known) {
             service.numbers.deregistered(at.since(budget.began));
@@ -84,6 +89,31 @@ fn ended(watching: &Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Sna
     }
     lock(&entry.view).ended(outcome, reason.to_string(), now);
     log.ended(departure, outcome, reason, took);
+    if completed_here(outcome, watching.wrote) && service.notify.is_anybody() {
+        let ending = notify::Ending { outcome, took, above_the_floor: above, steps: log.steps, foreseen: &log.foreseen };
+        service.notify.tell(service, Note::ended(departure, &entry.shown(), &ending, now));
+    }
+}
+
+/// Whether it was this replica that brought it to its end (D23): an action is completed by one; of an interruption, which has none,
+/// whoever wrote anything tells.
+fn completed_here(outcome: &Outcome, wrote: bool) -> bool {
+    match outcome {
+        Outcome::Departed { .. }
+        | Outcome::Forced
+        | Outcome::Unconfirmed
+        | Outcome::TimedOut
+        | Outcome::Retained
+        | Outcome::AgentDead
+        | Outcome::NoNode => true,
+        Outcome::Interrupted => wrote,
+        Outcome::Gone
+        | Outcome::Expired
+        | Outcome::AlreadyPast
+        | Outcome::NotLeaving
+        | Outcome::NotOurs
+        | Outcome::Refused { .. } => false,
+    }
 }
 
 /// Who is told by the loop: the log, the view and the counters.
@@ -92,8 +122,19 @@ struct Watching<'a> {
     entry: &'a Entry,
     log: Telling<'a>,
     wrote: bool,
+    /// Whether nobody seems to have written anything before what is written now.
+    is_start: bool,
     /// What could not be seen at the last decision, so that a row of failures counts once.
     blind: Option<System>,
+}
+
+impl Watching<'_> {
+    fn tell_start(&self, effect: &Effect, now: Time) {
+        if self.service.notify.is_anybody() {
+            let note = Note::started(&self.entry.departure, &self.entry.shown(), &effect_title(effect), now);
+            self.service.notify.tell(self.service, note);
+        }
+    }
 }
 
 impl Tell for Watching<'_> {
@@ -104,6 +145,9 @@ impl Tell for Watching<'_> {
             self.service.numbers.failed(system);
         }
         self.blind = blind;
+        if matches!(decision.action, Action::Do(_)) {
+            self.is_start = phase(seen) == "not begun";
+        }
         lock(&self.entry.view).decided(departure, decision, seen, &self.service.settings.policy, now);
         self.service.departures.tell();
     }
@@ -120,6 +164,9 @@ impl Tell for Watching<'_> {
             self.service.numbers.failed(system);
         }
         lock(&self.entry.view).wrote(effect, answer, now);
+        if self.is_start && answer.is_ok() && !matches!(effect, Effect::Heartbeat(_)) {
+            self.tell_start(effect, now);
+        }
         self.service.departures.tell();
     }
 }

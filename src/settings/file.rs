@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
-use super::{Refused, Settings, Webhook, environment, table, webhooks};
+use super::{Notify, Refused, Settings, Webhook, environment, notify, table, webhooks};
 
 impl Settings {
     /// Reads a file and the process's environment, which goes before it.
@@ -17,11 +17,12 @@ impl Settings {
     pub fn from_file_and_environment(file: &Path) -> Result<Self, Refused> {
         let name = file.display();
         let text = std::fs::read_to_string(file).map_err(|why| Refused(format!("{name} cannot be read: {why}")))?;
-        let (mut all, signed) = read(&text).map_err(|Refused(why)| Refused(format!("{name}: {why}")))?;
+        let Written { rows: mut all, signed, notify } = read(&text).map_err(|Refused(why)| Refused(format!("{name}: {why}")))?;
         all.extend(environment());
         let names: Vec<&str> = all.keys().map(String::as_str).collect();
         let mut settings = Self::read(&|name| all.get(name).cloned(), &names)?;
         settings.serve.signed = signed;
+        settings.serve.notify = notify;
         Ok(settings)
     }
 }
@@ -29,15 +30,24 @@ impl Settings {
 /// What a file sets, by the names of the variables.
 type Rows = HashMap<String, String>;
 
-/// The settings in a file, and its webhooks. The text itself is never repeated: it may hold secrets.
-fn read(text: &str) -> Result<(Rows, BTreeMap<Arc<str>, Webhook>), Refused> {
+/// What is written in a file.
+#[derive(Debug)]
+struct Written {
+    rows: Rows,
+    signed: BTreeMap<Arc<str>, Webhook>,
+    notify: BTreeMap<Arc<str>, Notify>,
+}
+
+/// Reads a file. The text itself is never repeated: it may hold secrets.
+fn read(text: &str) -> Result<Written, Refused> {
     let mut table: Table = text.parse().map_err(|why: toml::de::Error| {
         let line = why.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
         Refused(format!("line {line} is not TOML"))
     })?;
     let signed = table.remove("webhooks").map(webhooks::read).transpose()?.unwrap_or_default();
+    let notify = table.remove("notify").map(notify::read).transpose()?.unwrap_or_default();
     let rows = table.into_iter().map(|(name, value)| written(known(name)?, value)).collect::<Result<_, _>>()?;
-    Ok((rows, signed))
+    Ok(Written { rows, signed, notify })
 }
 
 fn known(name: String) -> Result<String, Refused> {
@@ -75,7 +85,7 @@ mod tests {
     #[test]
     fn a_file_says_what_the_environment_says_in_its_own_types() {
         let text = "DECAMP_GROUPS = [\"web\", \"batch-*\"]\nDECAMP_SCAN = true\nDECAMP_MOST_DEPARTURES = 5\nNOMAD_ADDR = \"http://n:4646\"\n";
-        let (all, _) = read(text).expect("it makes sense");
+        let Written { rows: all, .. } = read(text).expect("it makes sense");
         let get = |name: &str| all.get(name).map(String::as_str);
         assert_eq!(get("DECAMP_GROUPS"), Some("web,batch-*"));
         assert_eq!((get("DECAMP_SCAN"), get("DECAMP_MOST_DEPARTURES")), (Some("true"), Some("5")));

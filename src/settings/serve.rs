@@ -48,6 +48,30 @@ pub struct Serve {
     pub proxies: Vec<IpAddr>,
     /// Signed webhooks by name, from the settings' file alone.
     pub signed: BTreeMap<Arc<str>, Webhook>,
+    /// Who is notified, by name, from the settings' file alone.
+    pub notify: BTreeMap<Arc<str>, Notify>,
+    /// How long a departure may wait for one thing until that counts as a stall. `DECAMP_STALLED_AFTER`.
+    pub stalled_after: Duration,
+}
+
+/// Somebody who is notified of departures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notify {
+    /// What it understands.
+    pub kind: NotifyKind,
+    /// Its address. Slack's is a secret, so all are treated as such.
+    pub url: TokenSource,
+    /// With which secrets notifications are signed; several are a rotation.
+    pub secrets: TokenSource,
+}
+
+/// What a receiver of notifications understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifyKind {
+    /// JSON, signed by the Standard Webhooks specification.
+    Webhook,
+    /// A text, as Slack's incoming webhooks take it.
+    Slack,
 }
 
 /// A named webhook. It makes us look sooner, and nothing more (D25).
@@ -86,6 +110,10 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Serve, Refused> {
     if sweep_every < Duration::from_secs(1) {
         return Err(Refused("DECAMP_SWEEP: each sweep asks for every group; set at least 1s".to_owned()));
     }
+    let stalled_after = from.span("DECAMP_STALLED_AFTER", Duration::from_mins(5))?;
+    if stalled_after < Duration::from_secs(1) {
+        return Err(Refused("DECAMP_STALLED_AFTER: everything would count as a stall; set at least 1s".to_owned()));
+    }
     let source_rate = number(from, "DECAMP_SOURCE_RATE", 100)?;
     if source_rate == 0 {
         return Err(Refused("DECAMP_SOURCE_RATE: nobody could send anything; set at least 1".to_owned()));
@@ -110,6 +138,8 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Serve, Refused> {
         source_rate,
         proxies: from.list_of("DECAMP_TRUSTED_PROXIES")?,
         signed: BTreeMap::new(),
+        notify: BTreeMap::new(),
+        stalled_after,
     })
 }
 
@@ -248,6 +278,7 @@ mod tests {
             (&[("DECAMP_SNS_TOPICS", "arn:aws:sqs:eu-west-1:123456789012:decamp")], "arn:aws:sns:eu-west-1"),
             (&[("DECAMP_MOST_DEPARTURES", "10001")], "between 1 and 10000"),
             (&[("DECAMP_SWEEP", "0")], "at least 1s"),
+            (&[("DECAMP_STALLED_AFTER", "0")], "at least 1s"),
             (&[("DECAMP_SOURCE_RATE", "many")], "not a whole number"),
             (&[("DECAMP_EVENTS_HEADER", "a b")], "such as x-api-key"),
         ];
