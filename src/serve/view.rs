@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::notify::Wait;
 use crate::decide::{Action, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Refusal, Snapshot};
@@ -13,17 +14,19 @@ use crate::time::Time;
 const MOST_MOMENTS: usize = 1_000;
 
 /// One departure as it is shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct View {
     /// The instance's id.
     pub(super) instance: String,
     /// Its Auto Scaling group.
+    #[schema(value_type = String)]
     pub(super) group: Arc<str>,
     /// Who told of it: `event`, `queue`, `sweep`.
     pub(super) told_by: &'static str,
     /// Whether this replica walks it; else a sweep saw that it waits, and that nothing was due.
     pub(super) walked_here: bool,
     /// When it was taken up here.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) taken_up: Time,
     /// How far it is.
     pub(super) phase: &'static str,
@@ -36,6 +39,7 @@ pub(super) struct View {
     /// The same in words.
     pub(super) because: String,
     /// Since when that has been the reason.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) since: Time,
     /// The time that it has.
     pub(super) budget: Option<Times>,
@@ -51,24 +55,29 @@ pub(super) struct View {
 }
 
 /// Points in time of a departure.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Times {
     /// When the instance entered its hook.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) began: Time,
     /// Whether that is known, or assumed.
     pub(super) began_is_known: bool,
     /// When a drain's deadline tells everything to stop.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) drain_until: Time,
     /// When decamp ends it by itself.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) end: Time,
     /// When its hook ends.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) hook_ends: Time,
 }
 
 /// One write.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Moment {
     /// When it was answered.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) at: Time,
     /// What it was.
     pub(super) what: String,
@@ -77,18 +86,20 @@ pub(super) struct Moment {
 }
 
 /// What one part showed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Evidence {
     /// When; `None`: it could not be seen.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub(super) at: Option<Time>,
     /// What.
     pub(super) what: String,
 }
 
 /// How a departure ended.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Ended {
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) at: Time,
     /// The outcome's word.
     pub(super) word: &'static str,

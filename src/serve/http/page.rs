@@ -11,6 +11,7 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::guard::Keys;
 use super::problem::Problem;
@@ -28,7 +29,7 @@ const PAST_SHOWN: usize = 50;
 const LONG: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// What the page needs.
-struct Page {
+pub(super) struct Page {
     service: Arc<Service>,
     token: Arc<Keys>,
 }
@@ -41,34 +42,65 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
         .route("/", get(whole))
         .route("/live", get(live))
         .route("/login", get(login).post(log_in))
-        .route("/style.css", get(|| async { ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE) }))
-        .route("/page.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT) }))
+        .route("/style.css", get(style))
+        .route("/page.js", get(script))
         .with_state(page)
 }
 
-async fn whole(State(page): State<Arc<Page>>) -> Html<String> {
+/// The page.
+#[utoipa::path(get, path = "/", tag = "admin", security(("token" = [])), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
+pub(super) async fn whole(State(page): State<Arc<Page>>) -> Html<String> {
     let body =
         format!("<main id=\"live\" aria-live=\"polite\">{}</main><script src=\"/page.js\" defer></script>", drawn(&page.service));
     Html(document("decamp", &body))
 }
 
-async fn live(State(page): State<Arc<Page>>) -> Html<String> {
+/// What changes on the page.
+#[utoipa::path(get, path = "/live", tag = "admin", security(("token" = [])), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
+pub(super) async fn live(State(page): State<Arc<Page>>) -> Html<String> {
     Html(drawn(&page.service))
 }
 
-async fn login() -> Html<String> {
+/// Asks for the admin token.
+#[utoipa::path(get, path = "/login", tag = "admin", security(()), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
+pub(super) async fn login() -> Html<String> {
     let form = "<main><h1>decamp</h1><form method=\"post\" action=\"/login\"><label for=\"token\">Admin token</label> \
                 <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required autofocus> \
                 <button>Open</button></form></main>";
     Html(document("decamp: log in", form))
 }
 
-#[derive(Deserialize)]
-struct Given {
+/// The page's style.
+#[utoipa::path(
+    get, path = "/style.css", tag = "admin", security(()),
+    responses((status = 200, description = "A style sheet.", content_type = "text/css", body = String))
+)]
+pub(super) async fn style() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE)
+}
+
+/// The page's script.
+#[utoipa::path(
+    get, path = "/page.js", tag = "admin", security(("token" = [])),
+    responses((status = 200, description = "A script.", content_type = "text/javascript", body = String))
+)]
+pub(super) async fn script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT)
+}
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct Given {
+    /// The admin token.
     token: String,
 }
 
-async fn log_in(
+/// Opens a session for a browser that shows the admin token.
+#[utoipa::path(
+    post, path = "/login", tag = "admin", security(()),
+    request_body(content = Given, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 303, description = "It is open; the page is at `/`."))
+)]
+pub(super) async fn log_in(
     State(page): State<Arc<Page>>,
     given: Result<Form<Given>, axum::extract::rejection::FormRejection>,
 ) -> Result<Response, Problem> {

@@ -9,8 +9,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde_json::json;
+use serde::Serialize;
 use tracing::{info, warn};
+use utoipa::ToSchema;
 
 use super::body;
 use super::guard::Keys;
@@ -21,7 +22,7 @@ use crate::settings::WebhookScheme;
 use crate::world::World;
 
 /// The webhooks that are set, each with its secrets.
-struct Webhooks {
+pub(super) struct Webhooks {
     service: Arc<Service>,
     by_name: BTreeMap<Arc<str>, (WebhookScheme, Arc<Keys>)>,
 }
@@ -34,7 +35,27 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     Router::new().route("/v1/webhooks/{name}", post(webhook)).with_state(Arc::new(webhooks))
 }
 
-async fn webhook(
+/// What became of a webhook.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Accepted {
+    /// Always one.
+    accepted: u32,
+}
+
+/// Takes in a signed webhook that the settings' file names, and looks sooner.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{name}", tag = "webhooks", security(()),
+    params(
+        ("name" = String, Path, description = "Its name in the settings' file."),
+        ("webhook-id" = Option<String>, Header, description = "Standard Webhooks: its id."),
+        ("webhook-timestamp" = Option<String>, Header, description = "Standard Webhooks: when it was signed, in seconds."),
+        ("webhook-signature" = Option<String>, Header, description = "Standard Webhooks: its signatures."),
+        ("x-hub-signature-256" = Option<String>, Header, description = "GitHub: its signature.")
+    ),
+    request_body(content = Object, description = "Anything; only its signature is looked at."),
+    responses((status = 202, description = "It is looked at once.", body = Accepted))
+)]
+pub(super) async fn webhook(
     State(webhooks): State<Arc<Webhooks>>,
     Path(name): Path<String>,
     headers: HeaderMap,
@@ -58,5 +79,5 @@ async fn webhook(
     info!(webhook = &**name, "a webhook asks to look sooner");
     webhooks.service.numbers.told("webhook", "look");
     webhooks.service.sweep_now.notify_one();
-    Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": 1 }))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(Accepted { accepted: 1 })).into_response())
 }
