@@ -1,6 +1,8 @@
 //! `decamp serve` as the world meets it: the binary, over HTTP, before a whole pretend cluster with traffic.
 #![cfg(feature = "cli")]
 
+#[path = "serve/canaries.rs"]
+mod canaries;
 #[path = "serve/departures.rs"]
 mod departures;
 #[path = "serve/doors.rs"]

@@ -38,6 +38,8 @@ pub(crate) struct Told {
     /// The id that its signature is believed for.
     pub(crate) signed: Result<String, String>,
     pub(crate) accepted: bool,
+    /// Headers and body, as they came.
+    pub(crate) whole: String,
 }
 
 /// A receiver that listens.
@@ -104,8 +106,9 @@ fn read(headers: &HeaderMap, body: &Bytes, accepted: bool) -> Told {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later than 1970");
     let signed = standard(&header, body, &[Secret::new(SECRET)], Time(0) + now).map_err(|doubt| doubt.to_string());
+    let whole = format!("{headers:?}\n{}", String::from_utf8_lossy(body));
     let body = serde_json::from_slice(body).expect("it is JSON");
-    Told { at: Instant::now(), id: header("webhook-id").unwrap_or_default(), body, signed, accepted }
+    Told { at: Instant::now(), id: header("webhook-id").unwrap_or_default(), body, signed, accepted, whole }
 }
 
 /// A settings' file with these receivers: name, kind and address.
