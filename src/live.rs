@@ -4,6 +4,8 @@ mod auto_scaling;
 pub mod aws;
 mod calls;
 mod clock;
+#[cfg(feature = "serve")]
+pub mod collector;
 pub mod consul;
 mod discovery;
 pub mod http;

@@ -12,6 +12,7 @@ mod numbers;
 mod queue;
 mod sweep;
 mod taking;
+mod traces;
 pub mod verify;
 mod view;
 mod walking;
@@ -33,6 +34,7 @@ use self::health::Health;
 use self::notify::Notifier;
 use self::numbers::Numbers;
 use self::taking::{Interruption, interrupted};
+use self::traces::Traces;
 use self::walking::{Pace, walk};
 use crate::live::Live;
 use crate::settings::Settings;
@@ -51,6 +53,7 @@ pub(crate) struct Service {
     numbers: Numbers,
     health: Health,
     notify: Notifier,
+    traces: Traces,
     /// True once this replica was told to stop.
     stopping: watch::Sender<bool>,
     sweep_now: Notify,
@@ -80,12 +83,14 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
     let (departures, mut begun) = Departures::new(settings.serve.most_departures);
     let (interruptions, mut to_ask) = mpsc::channel(MOST_INTERRUPTIONS);
     let (notify, deliveries) = Notifier::new(&settings.serve, &live);
+    let (traces, spans) = Traces::new(&settings.serve, &live);
     let began = Duration::from_millis(live.now().0).as_secs_f64();
     let service = Arc::new(Service {
         departures,
         numbers: Numbers::new(began),
         health: Health::default(),
         notify,
+        traces,
         stopping: watch::Sender::new(false),
         sweep_now: Notify::new(),
         interruptions,
@@ -119,7 +124,8 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             let stalls = Arc::clone(&service);
             spawn_local(async move { notify::watching(&stalls).await });
             let queues = queue::consume_all(&service);
-            let receivers = notify::deliver_all(&service, deliveries);
+            let mut told: Vec<_> = notify::deliver_all(&service, deliveries);
+            told.extend(traces::export(&service, spans));
             ready(addresses);
             info!(webhooks = %addresses.webhooks, admin = %addresses.admin, "serving");
             stop.await;
@@ -135,7 +141,8 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
                 open.await.ok();
                 // Last, because what ended on the way is told as well.
                 service.notify.finish();
-                join_all(receivers).await;
+                service.traces.finish();
+                join_all(told).await;
             };
             if timeout_at(end, farewell).await.is_err() {
                 warn!(departures = service.departures.count(), "ended in the middle: a call was not answered in time");

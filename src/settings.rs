@@ -23,7 +23,7 @@ pub use self::aws::Aws;
 pub use self::connection::{Connection, Tls};
 pub use self::logging::{LogFormat, Logging};
 pub use self::secret::{Secret, Stored, TokenSource};
-pub use self::serve::{Listen, Notify, NotifyKind, Serve, Webhook, WebhookScheme, keys};
+pub use self::serve::{Listen, Notify, NotifyKind, Serve, Traces, Webhook, WebhookScheme, keys};
 pub use self::table::{Setting, TABLE, setting};
 use crate::decide::Policy;
 use reader::Reader;

@@ -19,3 +19,5 @@ mod replica;
 mod secure;
 #[path = "serve/topics.rs"]
 mod topics;
+#[path = "serve/traces.rs"]
+mod traces;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{HeaderValue, RETRY_AFTER};
 
 use super::secrets::{Fetch, Token};
 use super::tls;
@@ -91,27 +91,37 @@ impl Receiver {
         if !Notify::may_be_sent_to(url.expose()) {
             return Err(Unsent::NotSet("its address is none that may be sent to".into()));
         }
-        let http = self.post.client().map_err(|why| Unsent::NotSet(format!("{why:#}").into()))?;
-        let mut request = http.post(url.expose()).header("content-type", "application/json").body(body.to_vec());
-        for (name, value) in headers {
-            request = request.header(*name, value);
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let sent = self.post.send(url.expose(), headers, body.to_vec()).await;
+        // Whoever refuses may know a newer address or secret of the same name.
+        if let Err(Unsent::Refused { status: 401 | 403 | 404 | 410, .. }) = sent {
+            let held = self.secrets.get().await.ok().flatten();
+            self.url.instead_of(Some(&url)).await;
+            self.secrets.instead_of(held.as_ref()).await;
         }
-        let answer = request.send().await.map_err(|why| away(why, &url))?;
+        sent
+    }
+}
+
+impl Post {
+    /// Sends JSON to an address, which is repeated in nothing that is said of it.
+    pub(super) async fn send(&self, url: &str, headers: impl Iterator<Item = (&str, &str)>, body: Vec<u8>) -> Result<(), Unsent> {
+        let http = self.client().map_err(|why| Unsent::NotSet(format!("{why:#}").into()))?;
+        let mut request = http.post(url).header("content-type", "application/json").body(body);
+        for (name, value) in headers {
+            let mut value = HeaderValue::from_str(value).map_err(|_| Unsent::NotSet("a header cannot be sent".into()))?;
+            value.set_sensitive(true);
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.map_err(|why| away(why, url))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
         }
         let told = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        // Whoever refuses may know a newer address or secret of the same name.
-        if matches!(status.as_u16(), 401 | 403 | 404 | 410) {
-            let (held, _) = (self.secrets.get().await.ok().flatten(), self.url.instead_of(Some(&url)).await);
-            self.secrets.instead_of(held.as_ref()).await;
-        }
         Err(Unsent::Refused { status: status.as_u16(), retry_after: told.map(Duration::from_secs) })
     }
-}
 
-impl Post {
     fn client(&self) -> Result<&reqwest::Client> {
         if let Some(http) = self.http.get() {
             return Ok(http);
@@ -135,7 +145,7 @@ fn unset(why: Unseen) -> Unsent {
 }
 
 /// What the HTTP library says, without the address.
-fn away(why: reqwest::Error, url: &Secret) -> Unsent {
+fn away(why: reqwest::Error, url: &str) -> Unsent {
     let why = why.without_url();
     if why.is_timeout() {
         return Unsent::Away("no answer in time".into());
@@ -144,5 +154,5 @@ fn away(why: reqwest::Error, url: &Secret) -> Unsent {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    Unsent::Away(cause.to_string().replace(url.expose(), "***").into())
+    Unsent::Away(cause.to_string().replace(url, "***").into())
 }

@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use self::blocker::Blocker;
+pub(super) use self::blocker::Blocker;
 pub(super) use self::note::{Ending, Note};
 pub(super) use self::stalls::{Wait, watching};
 use super::Service;

@@ -39,6 +39,7 @@ pub(super) struct Numbers {
     notifications: IntCounterVec,
     not_notified: IntCounterVec,
     stalls: IntCounterVec,
+    spans: IntCounterVec,
     started: Gauge,
 }
 
@@ -117,6 +118,7 @@ impl Numbers {
                 &["receiver"],
             ),
             stalls: counters("decamp_stalls_total", "Waits that lasted longer than they should, by reason.", &["reason"]),
+            spans: counters("decamp_spans_total", "Spans of traces, by what became of them.", &["result"]),
             started: keep(
                 &registry,
                 Gauge::new("decamp_start_time_seconds", "When this replica started, in seconds since 1970.")
@@ -172,6 +174,10 @@ impl Numbers {
 
     pub(super) fn stalled(&self, reason: &str) {
         self.stalls.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn spans(&self, result: &str, count: usize) {
+        self.spans.with_label_values(&[result]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// `route` is a route of ours, never a path that somebody sent.

@@ -6,6 +6,7 @@ use super::Service;
 use super::departures::{Done, Entry, lock};
 use super::gentle::Gentle;
 use super::notify::{self, Note};
+use super::traces::Trace;
 use crate::decide::{Action, Budget, Cause, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
 use crate::run::{Ending, How, Manner, Tell, run};
 use crate::settings::Mode;
@@ -34,7 +35,9 @@ pub(super) struct Walked {
 pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     let policy = &service.settings.policy;
     let departure = &entry.departure;
-    let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, is_start: false, blind: None };
+    // A sweep's one look at what another has in hand is no part of that one's trace.
+    let trace = if pace == Pace::Whole { service.traces.begin(departure) } else { None };
+    let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, is_start: false, blind: None, trace };
     let world = Gentle::new(&service.live);
     let observe = service.settings.mode == Mode::Observe;
     let manner = Manner { stop_at: None, observe, never_wait: pace == Pace::OnePass };
@@ -59,10 +62,13 @@ pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked
             Done::Over
         }
         Some(Ending { how: How::Ended(outcome, reason), seen }) => {
-            ended(&watching, &outcome, &reason, &seen);
+            ended(&mut watching, &outcome, &reason, &seen);
             Done::Over
         }
     };
+    if let Some(trace) = &mut watching.trace {
+        trace.close(service, service.live.now());
+    }
     if done == Done::Over {
         service.notify.forget(&departure.mark());
     }
@@ -70,8 +76,8 @@ pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked
 }
 
 /// Says and counts how a departure ended.
-fn ended(watching: &Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Snapshot) {
-    let Watching { service, entry, log, .. } = watching;
+fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Snapshot) {
+    let Watching { service, entry, log, trace, wrote, .. } = watching;
     let (departure, policy) = (&entry.departure, &service.settings.policy);
     let now = service.live.now();
     let budget = Budget::of(departure, seen, policy);
@@ -89,7 +95,11 @@ fn ended(watching: &Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Sna
     }
     lock(&entry.view).ended(outcome, reason.to_string(), now);
     log.ended(departure, outcome, reason, took);
-    if completed_here(outcome, watching.wrote) && service.notify.is_anybody() {
+    if let Some(trace) = trace {
+        trace.close(service, now);
+        trace.ended(service, departure, outcome.word(), budget.began, now);
+    }
+    if completed_here(outcome, *wrote) && service.notify.is_anybody() {
         let ending = notify::Ending { outcome, took, above_the_floor: above, steps: log.steps, foreseen: &log.foreseen };
         service.notify.tell(service, Note::ended(departure, &entry.shown(), &ending, now));
     }
@@ -126,6 +136,7 @@ struct Watching<'a> {
     is_start: bool,
     /// What could not be seen at the last decision, so that a row of failures counts once.
     blind: Option<System>,
+    trace: Option<Trace>,
 }
 
 impl Watching<'_> {
@@ -140,6 +151,9 @@ impl Watching<'_> {
 impl Tell for Watching<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         self.log.decided(departure, decision, seen, now);
+        if let Some(trace) = &mut self.trace {
+            trace.decided(self.service, departure, decision, seen, now);
+        }
         let blind = if let Reason::CannotSee(system) = decision.reason { Some(system) } else { None };
         if let Some(system) = blind.filter(|system| self.blind != Some(*system)) {
             self.service.numbers.failed(system);
@@ -154,6 +168,9 @@ impl Tell for Watching<'_> {
 
     fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
         self.log.wrote(departure, effect, answer, now);
+        if let Some(trace) = &mut self.trace {
+            trace.wrote(effect, answer, now);
+        }
         let system = match effect {
             Effect::Heartbeat(_) | Effect::Complete { .. } => System::AutoScaling,
             Effect::Deregister { .. } => System::LoadBalancers,

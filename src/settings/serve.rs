@@ -52,6 +52,17 @@ pub struct Serve {
     pub notify: BTreeMap<Arc<str>, Notify>,
     /// How long a departure may wait for one thing until that counts as a stall. `DECAMP_STALLED_AFTER`.
     pub stalled_after: Duration,
+    /// Where traces go; `None`: there are none. `DECAMP_TRACES`.
+    pub traces: Option<Traces>,
+}
+
+/// A collector of traces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traces {
+    /// Its address, without `/v1/traces`.
+    pub url: String,
+    /// A header that it asks for, with its value. `DECAMP_TRACES_HEADER` and its kin.
+    pub header: TokenSource,
 }
 
 /// Somebody who is notified of departures.
@@ -140,6 +151,7 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Serve, Refused> {
         signed: BTreeMap::new(),
         notify: BTreeMap::new(),
         stalled_after,
+        traces: traces(from)?,
     })
 }
 
@@ -226,6 +238,25 @@ fn listen(from: &Reader<'_>, which: &str, usual: &str) -> Result<Listen, Refused
     Ok(Listen { address, tls })
 }
 
+/// Where traces go. They tell names of the cluster, so that plain HTTP is for a collector nearby; no secret goes over it.
+fn traces(from: &Reader<'_>) -> Result<Option<Traces>, Refused> {
+    let header = source(from, "DECAMP_TRACES_HEADER", "DECAMP_TRACES_HEADER_FILE", "DECAMP_TRACES_HEADER_SECRET")?;
+    let Some(url) = from.text("DECAMP_TRACES") else { return Ok(None) };
+    let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+    if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['@', '?', '#', ' '])) {
+        return Err(Refused(
+            "DECAMP_TRACES: it is no address such as http://127.0.0.1:4318; a secret goes into DECAMP_TRACES_HEADER".to_owned(),
+        ));
+    }
+    let nearby = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
+    let nearby =
+        nearby.iter().any(|host| url.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));
+    if header != TokenSource::None && url.starts_with("http://") && !nearby {
+        return Err(Refused("DECAMP_TRACES: DECAMP_TRACES_HEADER would go in the clear; use https".to_owned()));
+    }
+    Ok(Some(Traces { url, header }))
+}
+
 fn number(from: &Reader<'_>, name: &str, usual: u32) -> Result<u32, Refused> {
     match from.text(name) {
         None => Ok(usual),
@@ -278,6 +309,9 @@ mod tests {
             (&[("DECAMP_SNS_TOPICS", "arn:aws:sqs:eu-west-1:123456789012:decamp")], "arn:aws:sns:eu-west-1"),
             (&[("DECAMP_MOST_DEPARTURES", "10001")], "between 1 and 10000"),
             (&[("DECAMP_SWEEP", "0")], "at least 1s"),
+            (&[("DECAMP_TRACES", "collector:4318")], "such as http://127.0.0.1:4318"),
+            (&[("DECAMP_TRACES", "https://me:canary@collector")], "goes into DECAMP_TRACES_HEADER"),
+            (&[("DECAMP_TRACES", "http://127.0.0.1.example"), ("DECAMP_TRACES_HEADER", "a: canary")], "use https"),
             (&[("DECAMP_STALLED_AFTER", "0")], "at least 1s"),
             (&[("DECAMP_SOURCE_RATE", "many")], "not a whole number"),
             (&[("DECAMP_EVENTS_HEADER", "a b")], "such as x-api-key"),

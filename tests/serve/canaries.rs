@@ -20,6 +20,7 @@ const WEBHOOK: &str = "whsec_Y2FuYXJ5LXdlYmhvb2stc2VjcmV0LTAxMjM0NTY3ODk=";
 const GITHUB: &str = "canary-github-secret-0123456789";
 const AWS_KEY: &str = "canary-aws-secret-access-key-0123456789";
 const AWS_SESSION: &str = "canary-aws-session-token-0123456789";
+const COLLECTOR: &str = "canary-collector-token-0123456789";
 const WRONG_NOMAD: &str = "canary0-wrong-nomad-token-0123456789";
 const WRONG_CONSUL: &str = "canary0-wrong-consul-token-0123456789";
 /// What strangers send: it may be a secret that was meant for somebody else.
@@ -126,8 +127,8 @@ fn file(receiver: &Receiver) -> tempfile::NamedTempFile {
     file
 }
 
-async fn start(sandbox: &Sandbox, file: &tempfile::NamedTempFile, more: &[(&str, &str)]) -> Replica {
-    let topics = topic();
+async fn start(sandbox: &Sandbox, file: &tempfile::NamedTempFile, collector: &Receiver, more: &[(&str, &str)]) -> Replica {
+    let (topics, header) = (topic(), format!("x-token: {COLLECTOR}"));
     let mut settings = vec![
         ("DECAMP_ADMIN_TOKEN", ADMIN),
         ("AWS_SECRET_ACCESS_KEY", AWS_KEY),
@@ -136,13 +137,15 @@ async fn start(sandbox: &Sandbox, file: &tempfile::NamedTempFile, more: &[(&str,
         ("DECAMP_SWEEP", "1s"),
         ("DECAMP_STALLED_AFTER", "1s"),
         ("DECAMP_LOG", "trace"),
+        ("DECAMP_TRACES", &*collector.url),
+        ("DECAMP_TRACES_HEADER", &*header),
     ];
     settings.extend(more);
     Replica::start_with(sandbox, &["--config", &file.path().display().to_string()], &settings).await
 }
 
 /// A second replica to which everything goes wrong: wrong tokens, a certificate's key that is none any more, AWS that denies all.
-async fn a_replica_that_fails(sandbox: &Sandbox, file: &tempfile::NamedTempFile, output: &mut Output) {
+async fn a_replica_that_fails(sandbox: &Sandbox, file: &tempfile::NamedTempFile, collector: &Receiver, output: &mut Output) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).display().to_string();
     std::fs::write(path("certificate"), include_bytes!("sns/signer.pem")).expect("it is ours");
@@ -154,7 +157,7 @@ async fn a_replica_that_fails(sandbox: &Sandbox, file: &tempfile::NamedTempFile,
         ("DECAMP_WEBHOOKS_CERT", &*certificate),
         ("DECAMP_WEBHOOKS_KEY", &*key),
     ];
-    let mut replica = start(sandbox, file, &settings).await;
+    let mut replica = start(sandbox, file, collector, &settings).await;
     let instance = sandbox.instances[1];
     terminate(sandbox, instance).await;
     sleep(Duration::from_secs(3)).await;
@@ -180,9 +183,10 @@ async fn a_replica_that_fails(sandbox: &Sandbox, file: &tempfile::NamedTempFile,
 async fn no_secret_is_in_anything_that_comes_out() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let receiver = Receiver::start(Manners::FailsFirst(2, 401)).await;
+    let collector = Receiver::start(Manners::FailsFirst(1, 500)).await;
     let file = file(&receiver);
     let mut output = Output::default();
-    let mut replica = start(&sandbox, &file, &[]).await;
+    let mut replica = start(&sandbox, &file, &collector, &[]).await;
     let instance = sandbox.instances[0];
     let event = terminate(&sandbox, instance).await;
     assert_eq!(replica.send(&event).await.status(), 202);
@@ -193,10 +197,13 @@ async fn no_secret_is_in_anything_that_comes_out() {
     ask_everything(&replica, &instance.to_string(), &mut output).await;
     assert_eq!(replica.stop().await.code(), Some(0));
     output.add("what it printed", replica.printed());
-    a_replica_that_fails(&sandbox, &file, &mut output).await;
+    a_replica_that_fails(&sandbox, &file, &collector, &mut output).await;
     for told in receiver.all() {
         output.add("a notification", told.whole);
     }
+    let spans = collector.all().into_iter().map(|told| told.body.to_string());
+    spans.for_each(|spans| output.add("spans", spans));
+    assert!(output.0.iter().any(|(place, text)| place == "spans" && text.contains("traceId")), "no span was sent");
 
     let action = event["detail"]["LifecycleActionToken"].as_str().expect("a token");
     let pem = TLS_KEY.lines().nth(2).expect("a line of its key");
@@ -213,6 +220,7 @@ async fn no_secret_is_in_anything_that_comes_out() {
         WRONG_NOMAD,
         WRONG_CONSUL,
         STRANGERS,
+        COLLECTOR,
         action,
         pem,
         "canary-path-of-a-receiver",
