@@ -210,3 +210,6 @@ fn keep<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C 
     registry.register(Box::new(collector.clone())).expect("each name is registered once");
     collector
 }
+
+#[cfg(test)]
+mod tests;
