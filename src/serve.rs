@@ -10,6 +10,7 @@ mod http;
 mod notify;
 mod numbers;
 mod queue;
+mod record;
 mod sweep;
 mod taking;
 mod traces;
@@ -33,6 +34,7 @@ use self::departures::Departures;
 use self::health::Health;
 use self::notify::Notifier;
 use self::numbers::Numbers;
+use self::record::Record;
 use self::taking::{Interruption, interrupted};
 use self::traces::Traces;
 use self::walking::{Pace, walk};
@@ -54,6 +56,7 @@ pub(crate) struct Service {
     health: Health,
     notify: Notifier,
     traces: Traces,
+    record: Record,
     /// True once this replica was told to stop.
     stopping: watch::Sender<bool>,
     sweep_now: Notify,
@@ -91,6 +94,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
         health: Health::default(),
         notify,
         traces,
+        record: Record::default(),
         stopping: watch::Sender::new(false),
         sweep_now: Notify::new(),
         interruptions,

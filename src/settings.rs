@@ -143,6 +143,12 @@ impl Allowed {
             })
     }
 
+    /// The groups by name; none, if all are allowed or a name has a star: then all groups have to be asked for.
+    #[must_use]
+    pub fn named_groups(&self) -> &[Arc<str>] {
+        if self.groups.iter().all(|group| !group.ends_with('*')) { &self.groups } else { &[] }
+    }
+
     /// Whether things of this account may be touched.
     #[must_use]
     pub fn account(&self, account: &str) -> bool {

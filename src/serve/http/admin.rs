@@ -17,6 +17,7 @@ use super::{openapi, page, stream};
 use crate::ids::InstanceId;
 use crate::serve::Service;
 use crate::serve::health::{Health, Ill};
+use crate::serve::record::Told;
 use crate::serve::view::View;
 use crate::time::Time;
 use crate::world::World;
@@ -52,8 +53,10 @@ pub(super) struct Listed {
     time: Time,
     /// What is leaving now.
     departures: Vec<View>,
-    /// What is over, the latest first.
+    /// What this replica saw end, the latest first.
     past: Vec<View>,
+    /// What Auto Scaling's own record tells, also of what no replica saw.
+    record: Told,
     /// Whose memory that is.
     note: &'static str,
 }
@@ -93,8 +96,8 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
 )]
 pub(super) async fn departures(State(service): State<Arc<Service>>) -> Json<Listed> {
     let (under_way, past) = service.departures.shown();
-    let note = "past departures are those that this replica saw";
-    Json(Listed { time: service.live.now(), departures: under_way, past, note })
+    let note = "past: what this replica saw end since it started; record: what Auto Scaling tells of the last terminations";
+    Json(Listed { time: service.live.now(), departures: under_way, past, record: service.record.told(), note })
 }
 
 /// One instance's departure: under way, else the last one that this replica saw.

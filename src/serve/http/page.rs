@@ -17,6 +17,7 @@ use super::guard::Keys;
 use super::problem::Problem;
 use crate::serve::Service;
 use crate::serve::health::Health;
+use crate::serve::record::Told;
 use crate::serve::view::{Times, View};
 use crate::time::{Time, plain};
 use crate::world::World;
@@ -165,7 +166,42 @@ fn drawn(service: &Service) -> String {
         past.iter().take(PAST_SHOWN).for_each(|view| html.push_str(&row(view)));
         html.push_str("</tbody></table>");
     }
+    html.push_str(&recorded(&service.record.told()));
     html.push_str(&format!("<p class=\"note\">As of {now}.</p>"));
+    html
+}
+
+/// What Auto Scaling's own record tells.
+fn recorded(told: &Told) -> String {
+    let mut html = String::from("<h2>As Auto Scaling tells</h2><p class=\"note\">");
+    html.push_str(&match told.at {
+        Some(at) => {
+            format!("The last terminations of these groups in Auto Scaling's own record, as of {at}: it knows when, not how.")
+        }
+        None => "Auto Scaling's own record has not been seen yet.".to_owned(),
+    });
+    html.push_str("</p>");
+    if let Some(why) = &told.unseen {
+        html.push_str(&format!("<p class=\"ill\">It could not be seen since: {}</p>", Escaped(why)));
+    }
+    if told.terminated.is_empty() {
+        return html;
+    }
+    html.push_str(
+        "<table><thead><tr><th>instance</th><th>group</th><th>result</th><th>took</th><th>ended</th></tr></thead><tbody>",
+    );
+    for row in told.terminated.iter().take(PAST_SHOWN) {
+        html.push_str(&format!(
+            "<tr><td>{}</td><td>{}</td><td title=\"{}\">{}</td><td>{}</td><td>{}</td></tr>",
+            Escaped(&row.instance),
+            Escaped(&row.group),
+            Escaped(&row.cause),
+            if row.successful { "terminated" } else { "not terminated" },
+            row.ended.map_or_else(String::new, |ended| plain(ended.since(row.began))),
+            row.ended.map_or_else(String::new, |ended| ended.to_string()),
+        ));
+    }
+    html.push_str("</tbody></table>");
     html
 }
 
@@ -246,6 +282,7 @@ mod tests {
     use super::*;
     use crate::decide::{Cause, Departure, LifecycleAction};
     use crate::ids::InstanceId;
+    use crate::serve::record::Row;
     use crate::serve::view::{Ended, Evidence, Moment};
 
     const EVIL: &str = "<script>alert('1')</script>&\"";
@@ -271,6 +308,17 @@ mod tests {
         for html in [drawn, row] {
             assert!(!html.contains("<script") && !html.contains("alert('"), "{html}");
         }
+    }
+
+    #[test]
+    fn nothing_of_auto_scalings_record_becomes_markup_and_it_says_whose_it_is() {
+        let (instance, group) = (EVIL.to_owned(), EVIL.into());
+        let row = Row { instance, group, began: Time(0), ended: Some(Time(61_000)), successful: true, cause: EVIL.to_owned() };
+        let told = Told { at: Some(Time(90_000)), unseen: Some(EVIL.to_owned()), terminated: vec![row] };
+        let html = recorded(&told);
+        assert_eq!(html.matches("&lt;script&gt;").count(), 4, "{html}");
+        assert!(!html.contains("<script") && html.contains("Auto Scaling's own record, as of 1970-01-01T00:01:30Z"), "{html}");
+        assert!(recorded(&Told::default()).contains("has not been seen yet"));
     }
 
     #[test]
