@@ -104,7 +104,8 @@ def run(listener, address, document, more):
     command = ["schemathesis", "run", document, "--url", address, "--checks", "all", *RUNS[listener], "-H", OPENS[listener]]
     command += ["--phases", "examples,coverage,fuzzing", "--max-time", str(SECONDS_EACH), "--request-timeout", "10"]
     command += ["--seed", "1", "--continue-on-failure", "--warnings", "off", "--no-color", *more]
-    return subprocess.run([str(word) for word in command], check=False).returncode
+    # In the folder of the document, because it leaves files where it runs.
+    return subprocess.run([str(word) for word in command], cwd=document.parent, check=False).returncode
 
 
 def main():
