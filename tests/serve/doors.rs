@@ -55,7 +55,9 @@ async fn bad_requests_are_answered_with_problem_documents() {
         let told = problem(post(KEY, body.to_owned()).await.expect("an answer"), 400, "bad-event").await;
         assert!(!told.to_string().contains("canary"), "{told}");
     }
-    problem(post(KEY, "x".repeat(256 * 1024 + 1)).await.expect("an answer"), 413, "too-large").await;
+    let large = post(KEY, "x".repeat(256 * 1024 + 1)).await.expect("an answer");
+    assert_eq!(large.headers()["connection"], "close", "another request on this connection would be lost");
+    problem(large, 413, "too-large").await;
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(post(KEY, deep).await.expect("an answer").status(), 400);
     problem(replica.get("/v1/departures/i-1%22%20or%20true").await, 400, "bad-instance").await;
