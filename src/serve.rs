@@ -44,6 +44,8 @@ use crate::world::World;
 
 /// From the word to stop to the end of the process, at most (D27: 10 s, less what the process itself needs).
 const FAREWELL: Duration = Duration::from_secs(8);
+/// What there is at least to tell what is still to be told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Spot interruptions that wait for their group to be asked for.
 const MOST_INTERRUPTIONS: usize = 1_000;
 
@@ -143,13 +145,15 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
                     queue.await.ok();
                 }
                 open.await.ok();
-                // Last, because what ended on the way is told as well.
-                service.notify.finish();
-                service.traces.finish();
-                join_all(told).await;
             };
             if timeout_at(end, farewell).await.is_err() {
                 warn!(departures = service.departures.count(), "ended in the middle: a call was not answered in time");
+            }
+            // Last, because what ended on the way is told as well.
+            service.notify.finish();
+            service.traces.finish();
+            if timeout_at(end.max(Instant::now() + LAST_WORDS), join_all(told)).await.is_err() {
+                warn!("ended before everybody was told: a receiver or a collector did not answer in time");
             }
         })
         .await;
