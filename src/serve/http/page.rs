@@ -185,6 +185,7 @@ fn recorded(told: &Told) -> String {
         html.push_str(&format!("<p class=\"ill\">It could not be seen since: {}</p>", Escaped(why)));
     }
     if told.terminated.is_empty() {
+        html.push_str("<p class=\"empty\">None.</p>");
         return html;
     }
     html.push_str(
