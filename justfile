@@ -13,7 +13,7 @@ default:
     @just --list
 
 # Everything that CI checks, in the order that finds most mistakes soonest.
-steps := "fmt lint test doc supply infra simulate-shortly fuzz-shortly lambda"
+steps := "fmt lint test api doc supply infra simulate-shortly fuzz-shortly lambda"
 
 # Everything that CI checks, and what each step took; a step that fails ends it.
 check:
@@ -46,6 +46,11 @@ lint:
 # All tests, those in the documentation too, and every wrong driver, which the simulator must catch.
 test:
     cargo test --workspace
+
+# The service against its own OpenAPI document, by schemathesis: under a minute.
+api *arguments:
+    cargo test --quiet --workspace --no-run
+    python3 tests/api/check.py {{arguments}}
 
 # The wrong drivers alone, and how each was caught.
 mutants:

@@ -4,12 +4,16 @@ mod auto_scaling;
 pub mod aws;
 mod calls;
 mod clock;
+#[cfg(feature = "serve")]
+pub mod collector;
 pub mod consul;
 mod discovery;
 pub mod http;
 mod load_balancers;
 pub mod nomad;
 mod queues;
+#[cfg(feature = "serve")]
+pub mod receivers;
 pub mod secrets;
 mod shared;
 pub mod signed;
@@ -21,7 +25,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Roster, Template, target_groups};
+pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Roster, Template, Terminated, target_groups};
 pub use self::aws::Aws;
 pub use self::calls::{Caller, Calls, OPERATIONS, Operation};
 pub use self::clock::Clock;

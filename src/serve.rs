@@ -8,12 +8,15 @@ mod errands;
 mod gentle;
 mod health;
 mod http;
+mod notify;
 mod numbers;
 mod queue;
+mod record;
 mod refreshes;
 pub mod runs;
 mod sweep;
 mod taking;
+mod traces;
 pub mod verify;
 mod view;
 mod walking;
@@ -23,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
@@ -32,8 +36,11 @@ use tracing::{info, warn};
 use self::departures::Departures;
 use self::errands::Errand;
 use self::health::Health;
+use self::notify::Notifier;
 use self::numbers::Numbers;
+use self::record::Record;
 use self::refreshes::Refreshes;
+use self::traces::Traces;
 use self::walking::{Pace, walk};
 use crate::live::Live;
 use crate::settings::Settings;
@@ -43,6 +50,8 @@ use crate::world::World;
 const FAREWELL: Duration = Duration::from_secs(8);
 /// Warnings that wait for Auto Scaling to be asked.
 const MOST_ERRANDS: usize = 1_000;
+/// What there is at least to tell what is still to be told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// All that the parts of a service share.
 pub(crate) struct Service {
@@ -52,6 +61,9 @@ pub(crate) struct Service {
     refreshes: Refreshes,
     numbers: Numbers,
     health: Health,
+    notify: Notifier,
+    traces: Traces,
+    record: Record,
     /// True once this replica was told to stop.
     stopping: watch::Sender<bool>,
     sweep_now: Notify,
@@ -80,12 +92,17 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
     let addresses = Addresses { webhooks: webhooks.local_addr()?, admin: admin.local_addr()? };
     let (departures, mut begun) = Departures::new(settings.serve.most_departures);
     let (errands, mut to_ask) = mpsc::channel(MOST_ERRANDS);
+    let (notify, deliveries) = Notifier::new(&settings.serve, &live);
+    let (traces, spans) = Traces::new(&settings.serve, &live);
     let began = Duration::from_millis(live.now().0).as_secs_f64();
     let service = Arc::new(Service {
         departures,
         refreshes: Refreshes::default(),
         numbers: Numbers::new(began),
         health: Health::default(),
+        notify,
+        traces,
+        record: Record::default(),
         stopping: watch::Sender::new(false),
         sweep_now: Notify::new(),
         errands,
@@ -118,7 +135,11 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             spawn_local(async move { sweep::sweeping(&sweeps).await });
             let follows = Arc::clone(&service);
             spawn_local(async move { refreshes::following(&follows).await });
+            let stalls = Arc::clone(&service);
+            spawn_local(async move { notify::watching(&stalls).await });
             let queues = queue::consume_all(&service);
+            let mut told: Vec<_> = notify::deliver_all(&service, deliveries);
+            told.extend(traces::export(&service, spans));
             ready(addresses);
             info!(webhooks = %addresses.webhooks, admin = %addresses.admin, "serving");
             stop.await;
@@ -135,6 +156,12 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             };
             if timeout_at(end, farewell).await.is_err() {
                 warn!(departures = service.departures.count(), "ended in the middle: a call was not answered in time");
+            }
+            // Last, because what ended on the way is told as well.
+            service.notify.finish();
+            service.traces.finish();
+            if timeout_at(end.max(Instant::now() + LAST_WORDS), join_all(told)).await.is_err() {
+                warn!("ended before everybody was told: a receiver or a collector did not answer in time");
             }
         })
         .await;

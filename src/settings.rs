@@ -6,6 +6,8 @@ pub mod duration;
 #[cfg(feature = "serve")]
 mod file;
 mod logging;
+#[cfg(feature = "serve")]
+mod notify;
 mod policy;
 mod reader;
 #[cfg(feature = "serve")]
@@ -23,7 +25,7 @@ pub use self::aws::Aws;
 pub use self::connection::{Connection, Tls};
 pub use self::logging::{LogFormat, Logging};
 pub use self::secret::{Secret, Stored, TokenSource};
-pub use self::serve::{Listen, Serve, Terraform, Webhook, WebhookAction, WebhookScheme, keys};
+pub use self::serve::{Listen, Notify, NotifyKind, Serve, Terraform, Traces, Webhook, WebhookAction, WebhookScheme, keys};
 pub use self::table::{Setting, TABLE, setting};
 use crate::decide::Policy;
 use reader::Reader;
@@ -141,6 +143,12 @@ impl Allowed {
                 Some(start) => name.starts_with(start),
                 None => **allowed == *name,
             })
+    }
+
+    /// The groups by name; none, if all are allowed or a name has a star: then all groups have to be asked for.
+    #[must_use]
+    pub fn named_groups(&self) -> &[Arc<str>] {
+        if self.groups.iter().all(|group| !group.ends_with('*')) { &self.groups } else { &[] }
     }
 
     /// Whether things of this account may be touched.

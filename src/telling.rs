@@ -19,6 +19,8 @@ pub struct Telling<'a> {
     pub steps: u32,
     /// Heartbeats that Auto Scaling refused.
     pub heartbeats_rejected: u32,
+    /// What the writes of this pass will cost, or a later one, by the cluster's own settings.
+    pub foreseen: Vec<Finding>,
     /// What was told in this pass: a decision that is only made again is told once.
     told: HashSet<String>,
 }
@@ -27,7 +29,7 @@ impl<'a> Telling<'a> {
     /// Says what is decided by this policy.
     #[must_use]
     pub fn new(policy: &'a Policy) -> Self {
-        Self { policy, steps: 0, heartbeats_rejected: 0, told: HashSet::new() }
+        Self { policy, steps: 0, heartbeats_rejected: 0, foreseen: Vec::new(), told: HashSet::new() }
     }
 }
 
@@ -67,6 +69,7 @@ impl Telling<'_> {
                     instance.id = %instance, asg.name = asg, action = "foresee", layer = layer.word(), loss = loss.word(),
                     object = &**object, value, needed, why, line, "foreseen: {finding}"
                 );
+                self.foreseen.push(finding);
             }
         }
     }

@@ -1,12 +1,18 @@
 //! `decamp serve` as the world meets it: the binary, over HTTP, before a whole pretend cluster with traffic.
 #![cfg(feature = "cli")]
 
+#[path = "serve/canaries.rs"]
+mod canaries;
 #[path = "serve/departures.rs"]
 mod departures;
 #[path = "serve/doors.rs"]
 mod doors;
 #[path = "serve/metrics.rs"]
 mod metrics;
+#[path = "serve/notifications.rs"]
+mod notifications;
+#[path = "serve/receiver.rs"]
+mod receiver;
 #[path = "serve/refreshes.rs"]
 mod refreshes;
 #[path = "serve/replica.rs"]
@@ -15,3 +21,5 @@ mod replica;
 mod secure;
 #[path = "serve/topics.rs"]
 mod topics;
+#[path = "serve/traces.rs"]
+mod traces;

@@ -2,6 +2,7 @@
 
 mod group;
 mod lifecycle;
+mod past;
 mod refreshes;
 mod roster;
 
@@ -14,6 +15,7 @@ use aws_sdk_autoscaling::Client;
 use self::group::Groups;
 pub use self::group::target_groups;
 use self::lifecycle::lifecycle;
+pub use self::past::Terminated;
 pub use self::refreshes::Template;
 pub use self::roster::Roster;
 use super::aws::{Aws, Use, refusal, unseen};

@@ -201,6 +201,11 @@ impl Departures {
         lock(&self.sets).here.len()
     }
 
+    /// All that are in hand.
+    pub(super) fn in_hand(&self) -> Vec<Arc<Entry>> {
+        lock(&self.sets).here.values().cloned().collect()
+    }
+
     /// Whether another one would be refused.
     pub(super) fn is_full(&self) -> bool {
         self.most <= self.count()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Service;
 use super::departures::lock;
@@ -22,7 +23,7 @@ struct Seen {
 }
 
 /// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct Ill {
     /// Which part.
     pub(super) what: &'static str,

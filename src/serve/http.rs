@@ -5,6 +5,7 @@ mod body;
 mod door;
 mod events;
 mod guard;
+mod openapi;
 mod page;
 mod problem;
 mod refreshes;

@@ -39,6 +39,10 @@ pub(super) struct Numbers {
     waiting: IntGauge,
     retained: IntGauge,
     calls: IntCounterVec,
+    notifications: IntCounterVec,
+    not_notified: IntCounterVec,
+    stalls: IntCounterVec,
+    spans: IntCounterVec,
     started: Gauge,
 }
 
@@ -124,6 +128,18 @@ impl Numbers {
             waiting: gauge("decamp_instances_waiting", "Instances that the last sweep found in a terminating hook."),
             retained: gauge("decamp_instances_retained", "Instances that the last sweep found retained: kept, and billed."),
             calls: counters("decamp_aws_calls_total", "Calls of AWS, every attempt counted, by operation.", &["operation"]),
+            notifications: counters(
+                "decamp_notifications_total",
+                "Notifications, by receiver, kind and what became of them.",
+                &["receiver", "kind", "result"],
+            ),
+            not_notified: counters(
+                "decamp_notification_failures_total",
+                "Tries to notify that were not accepted, by receiver.",
+                &["receiver"],
+            ),
+            stalls: counters("decamp_stalls_total", "Waits that lasted longer than they should, by reason.", &["reason"]),
+            spans: counters("decamp_spans_total", "Spans of traces, by what became of them.", &["result"]),
             started: keep(
                 &registry,
                 Gauge::new("decamp_start_time_seconds", "When this replica started, in seconds since 1970.")
@@ -181,6 +197,22 @@ impl Numbers {
         self.refreshed.with_label_values(&[group]).set(f64::from(percentage) / 100.0);
     }
 
+    pub(super) fn notified(&self, receiver: &str, kind: &str, result: &str) {
+        self.notifications.with_label_values(&[receiver, kind, result]).inc();
+    }
+
+    pub(super) fn not_notified(&self, receiver: &str) {
+        self.not_notified.with_label_values(&[receiver]).inc();
+    }
+
+    pub(super) fn stalled(&self, reason: &str) {
+        self.stalls.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn spans(&self, result: &str, count: usize) {
+        self.spans.with_label_values(&[result]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
     /// `route` is a route of ours, never a path that somebody sent.
     pub(super) fn requested(&self, listener: &str, route: &str, status: u16, took: Duration) {
         let status = status.to_string();
@@ -211,3 +243,6 @@ fn keep<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C 
     registry.register(Box::new(collector.clone())).expect("each name is registered once");
     collector
 }
+
+#[cfg(test)]
+mod tests;

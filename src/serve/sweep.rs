@@ -86,6 +86,7 @@ async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, u32>) {
         elsewhere.push((instance, entry.shown()));
     }
     service.departures.see_elsewhere(elsewhere);
+    service.record.ask(service).await;
     service.numbers.swept(waiting, retained);
     info!(event = "sweep", waiting, retained, "swept: {waiting} waiting, {retained} retained");
 }
@@ -93,10 +94,7 @@ async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, u32>) {
 /// Every instance of the allowed groups that is on its way out.
 async fn leaving(service: &Service) -> Result<Vec<Leaving>, Unseen> {
     let allowed = &service.settings.allowed;
-    // A name with a star cannot be asked for: then all groups are, and the others are left out.
-    let named = allowed.groups.iter().all(|group| !group.ends_with('*'));
-    let asked: &[Arc<str>] = if named { &allowed.groups } else { &[] };
-    let mut leaving = service.live.auto_scaling().leaving(asked).await?;
+    let mut leaving = service.live.auto_scaling().leaving(allowed.named_groups()).await?;
     leaving.retain(|one| allowed.group(&one.asg));
     Ok(leaving)
 }

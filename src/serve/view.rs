@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::decide::{Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Refusal, Snapshot};
+use super::notify::Wait;
+use crate::decide::{Action, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Refusal, Snapshot};
 use crate::telling;
 use crate::time::Time;
 
@@ -12,17 +14,19 @@ use crate::time::Time;
 const MOST_MOMENTS: usize = 1_000;
 
 /// One departure as it is shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct View {
     /// The instance's id.
     pub(super) instance: String,
     /// Its Auto Scaling group.
+    #[schema(value_type = String)]
     pub(super) group: Arc<str>,
     /// Who told of it: `event`, `queue`, `sweep`.
     pub(super) told_by: &'static str,
     /// Whether this replica walks it; else a sweep saw that it waits, and that nothing was due.
     pub(super) walked_here: bool,
     /// When it was taken up here.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) taken_up: Time,
     /// How far it is.
     pub(super) phase: &'static str,
@@ -35,6 +39,7 @@ pub(super) struct View {
     /// The same in words.
     pub(super) because: String,
     /// Since when that has been the reason.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) since: Time,
     /// The time that it has.
     pub(super) budget: Option<Times>,
@@ -44,27 +49,35 @@ pub(super) struct View {
     pub(super) evidence: Vec<Evidence>,
     /// How it ended.
     pub(super) outcome: Option<Ended>,
+    /// What it waits for, beside what is looked at and kept alive meanwhile.
+    #[serde(skip)]
+    pub(super) wait: Option<Wait>,
 }
 
 /// Points in time of a departure.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Times {
     /// When the instance entered its hook.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) began: Time,
     /// Whether that is known, or assumed.
     pub(super) began_is_known: bool,
     /// When a drain's deadline tells everything to stop.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) drain_until: Time,
     /// When decamp ends it by itself.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) end: Time,
     /// When its hook ends.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) hook_ends: Time,
 }
 
 /// One write.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Moment {
     /// When it was answered.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) at: Time,
     /// What it was.
     pub(super) what: String,
@@ -73,18 +86,20 @@ pub(super) struct Moment {
 }
 
 /// What one part showed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Evidence {
     /// When; `None`: it could not be seen.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub(super) at: Option<Time>,
     /// What.
     pub(super) what: String,
 }
 
 /// How a departure ended.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Ended {
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub(super) at: Time,
     /// The outcome's word.
     pub(super) word: &'static str,
@@ -111,6 +126,7 @@ impl View {
             timeline: Vec::new(),
             evidence: Vec::new(),
             outcome: None,
+            wait: None,
         }
     }
 
@@ -119,8 +135,13 @@ impl View {
         let budget = Budget::of(departure, seen, policy);
         self.action = telling::kind(&decision.action);
         self.title = telling::title(&decision.action, now);
+        let waits = matches!(decision.action, Action::Wait { .. });
+        if waits {
+            self.wait = Some(Wait::next(self.wait.as_ref(), departure, decision, seen, &budget, now));
+        }
         if self.reason != decision.reason.word() {
-            self.since = now;
+            // A wait that goes on after a look or a heartbeat began when it began.
+            self.since = self.wait.as_ref().filter(|_| waits).map_or(now, |wait| wait.since);
         }
         self.reason = decision.reason.word();
         self.because = telling::because(decision, seen);
@@ -150,6 +171,7 @@ impl View {
     /// It is over.
     pub(super) fn ended(&mut self, outcome: &Outcome, because: String, now: Time) {
         self.phase = "over";
+        self.wait = None;
         self.because = because;
         let why = if let Outcome::Refused { why } = outcome { format!(": {why}") } else { String::new() };
         let meaning = format!("{}{why}", outcome.meaning());

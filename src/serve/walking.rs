@@ -5,10 +5,12 @@ use tracing::info;
 use super::Service;
 use super::departures::{Done, Entry, lock};
 use super::gentle::Gentle;
-use crate::decide::{Budget, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
+use super::notify::{self, Note};
+use super::traces::Trace;
+use crate::decide::{Action, Budget, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
 use crate::run::{Ending, How, Manner, Tell, run};
 use crate::settings::Mode;
-use crate::telling::{Telling, above_the_floor, can_tell_how_long};
+use crate::telling::{Telling, above_the_floor, can_tell_how_long, effect_title, phase};
 use crate::time::Time;
 use crate::world::World;
 
@@ -33,7 +35,9 @@ pub(super) struct Walked {
 pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     let policy = &service.settings.policy;
     let departure = &entry.departure;
-    let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, blind: None };
+    // A sweep's one look at what another has in hand is no part of that one's trace.
+    let trace = if pace == Pace::Whole { service.traces.begin(departure) } else { None };
+    let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, is_start: false, blind: None, trace };
     let world = Gentle::new(&service.live);
     let observe = service.settings.mode == Mode::Observe;
     let manner = Manner { stop_at: None, observe, never_wait: pace == Pace::OnePass };
@@ -58,23 +62,30 @@ pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked
             Done::Over
         }
         Some(Ending { how: How::Ended(outcome, reason), seen }) => {
-            ended(&watching, &outcome, &reason, &seen);
+            ended(&mut watching, &outcome, &reason, &seen);
             Done::Over
         }
     };
+    if let Some(trace) = &mut watching.trace {
+        trace.close(service, service.live.now());
+    }
+    if done == Done::Over {
+        service.notify.forget(&departure.mark());
+    }
     Walked { done, wrote: watching.wrote }
 }
 
 /// Says and counts how a departure ended.
-fn ended(watching: &Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Snapshot) {
-    let Watching { service, entry, log, .. } = watching;
+fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Snapshot) {
+    let Watching { service, entry, log, trace, wrote, .. } = watching;
     let (departure, policy) = (&entry.departure, &service.settings.policy);
     let now = service.live.now();
     let budget = Budget::of(departure, seen, policy);
     let took = now.since(budget.began);
     service.numbers.departed(&departure.asg, outcome.word(), log.steps);
+    let above = above_the_floor(departure, seen, policy, now);
     if can_tell_how_long(departure, seen) {
-        service.numbers.took(took, above_the_floor(departure, seen, policy, now));
+        service.numbers.took(took, above);
         let deregistered = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).min();
         if let Some(at) = deregistered.filter(|_| budget.began_is_known) {
             service.numbers.deregistered(at.since(budget.began));
@@ -82,6 +93,35 @@ fn ended(watching: &Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Sna
     }
     lock(&entry.view).ended(outcome, reason.to_string(), now);
     log.ended(departure, outcome, reason, took);
+    if let Some(trace) = trace {
+        trace.close(service, now);
+        trace.ended(service, departure, outcome.word(), budget.began, now);
+    }
+    if completed_here(outcome, *wrote) && service.notify.is_anybody() {
+        let ending = notify::Ending { outcome, took, above_the_floor: above, steps: log.steps, foreseen: &log.foreseen };
+        service.notify.tell(service, Note::ended(departure, &entry.shown(), &ending, now));
+    }
+}
+
+/// Whether it was this replica that brought it to its end (D23): an action is completed by one; of an interruption, which has none,
+/// whoever wrote anything tells.
+fn completed_here(outcome: &Outcome, wrote: bool) -> bool {
+    match outcome {
+        Outcome::Departed { .. }
+        | Outcome::Forced
+        | Outcome::Unconfirmed
+        | Outcome::TimedOut
+        | Outcome::Retained
+        | Outcome::AgentDead
+        | Outcome::NoNode => true,
+        Outcome::Interrupted => wrote,
+        Outcome::Gone
+        | Outcome::Expired
+        | Outcome::AlreadyPast
+        | Outcome::NotLeaving
+        | Outcome::NotOurs
+        | Outcome::Refused { .. } => false,
+    }
 }
 
 /// Who is told by the loop: the log, the view and the counters.
@@ -90,24 +130,45 @@ struct Watching<'a> {
     entry: &'a Entry,
     log: Telling<'a>,
     wrote: bool,
+    /// Whether nobody seems to have written anything before what is written now.
+    is_start: bool,
     /// What could not be seen at the last decision, so that a row of failures counts once.
     blind: Option<System>,
+    trace: Option<Trace>,
+}
+
+impl Watching<'_> {
+    fn tell_start(&self, effect: &Effect, now: Time) {
+        if self.service.notify.is_anybody() {
+            let note = Note::started(&self.entry.departure, &self.entry.shown(), &effect_title(effect), now);
+            self.service.notify.tell(self.service, note);
+        }
+    }
 }
 
 impl Tell for Watching<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         self.log.decided(departure, decision, seen, now);
+        if let Some(trace) = &mut self.trace {
+            trace.decided(self.service, departure, decision, seen, now);
+        }
         let blind = if let Reason::CannotSee(system) = decision.reason { Some(system) } else { None };
         if let Some(system) = blind.filter(|system| self.blind != Some(*system)) {
             self.service.numbers.failed(system);
         }
         self.blind = blind;
+        if matches!(decision.action, Action::Do(_)) {
+            self.is_start = phase(seen) == "not begun";
+        }
         lock(&self.entry.view).decided(departure, decision, seen, &self.service.settings.policy, now);
         self.service.departures.tell();
     }
 
     fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
         self.log.wrote(departure, effect, answer, now);
+        if let Some(trace) = &mut self.trace {
+            trace.wrote(effect, answer, now);
+        }
         let system = match effect {
             Effect::Heartbeat(_) | Effect::Complete { .. } => System::AutoScaling,
             Effect::Deregister { .. } => System::LoadBalancers,
@@ -118,6 +179,9 @@ impl Tell for Watching<'_> {
             self.service.numbers.failed(system);
         }
         lock(&self.entry.view).wrote(effect, answer, now);
+        if self.is_start && answer.is_ok() && !matches!(effect, Effect::Heartbeat(_)) {
+            self.tell_start(effect, now);
+        }
         self.service.departures.tell();
     }
 }

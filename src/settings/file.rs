@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
-use super::{Refused, Settings, Terraform, Webhook, environment, refreshes, table, webhooks};
+use super::{Notify, Refused, Settings, Terraform, Webhook, environment, notify, refreshes, table, webhooks};
 use crate::refresh::Preferences;
 
 impl Settings {
@@ -29,8 +29,9 @@ impl Settings {
                 )));
             }
         }
-        let Tables { signed, terraform, refresh } = tables;
-        (settings.serve.signed, settings.serve.terraform, settings.serve.refresh) = (signed, terraform, refresh);
+        let Tables { signed, terraform, refresh, notify } = tables;
+        (settings.serve.signed, settings.serve.notify) = (signed, notify);
+        (settings.serve.terraform, settings.serve.refresh) = (terraform, refresh);
         Ok(settings)
     }
 }
@@ -44,6 +45,7 @@ struct Tables {
     signed: BTreeMap<Arc<str>, Webhook>,
     terraform: Option<Terraform>,
     refresh: Preferences,
+    notify: BTreeMap<Arc<str>, Notify>,
 }
 
 /// The settings in a file, and its tables. The text itself is never repeated: it may hold secrets.
@@ -56,6 +58,7 @@ fn read(text: &str) -> Result<(Rows, Tables), Refused> {
         signed: table.remove("webhooks").map(webhooks::read).transpose()?.unwrap_or_default(),
         terraform: table.remove("terraform").map(refreshes::terraform).transpose()?,
         refresh: table.remove("refresh").map(refreshes::preferences).transpose()?.unwrap_or_default(),
+        notify: table.remove("notify").map(notify::read).transpose()?.unwrap_or_default(),
     };
     let rows = table.into_iter().map(|(name, value)| written(known(name)?, value)).collect::<Result<_, _>>()?;
     Ok((rows, tables))
@@ -96,7 +99,7 @@ mod tests {
     #[test]
     fn a_file_says_what_the_environment_says_in_its_own_types() {
         let text = "DECAMP_GROUPS = [\"web\", \"batch-*\"]\nDECAMP_SCAN = true\nDECAMP_MOST_DEPARTURES = 5\nNOMAD_ADDR = \"http://n:4646\"\n";
-        let (all, _) = read(text).expect("it makes sense");
+        let Written { rows: all, .. } = read(text).expect("it makes sense");
         let get = |name: &str| all.get(name).map(String::as_str);
         assert_eq!(get("DECAMP_GROUPS"), Some("web,batch-*"));
         assert_eq!((get("DECAMP_SCAN"), get("DECAMP_MOST_DEPARTURES")), (Some("true"), Some("5")));

@@ -53,6 +53,41 @@ pub struct Serve {
     pub terraform: Option<Terraform>,
     /// How refreshes go that are started here, from the settings' file alone.
     pub refresh: Preferences,
+    /// Who is notified, by name, from the settings' file alone.
+    pub notify: BTreeMap<Arc<str>, Notify>,
+    /// How long a departure may wait for one thing until that counts as a stall. `DECAMP_STALLED_AFTER`.
+    pub stalled_after: Duration,
+    /// Where traces go; `None`: there are none. `DECAMP_TRACES`.
+    pub traces: Option<Traces>,
+}
+
+/// A collector of traces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traces {
+    /// Its address, without `/v1/traces`.
+    pub url: String,
+    /// A header that it asks for, with its value. `DECAMP_TRACES_HEADER` and its kin.
+    pub header: TokenSource,
+}
+
+/// Somebody who is notified of departures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notify {
+    /// What it understands.
+    pub kind: NotifyKind,
+    /// Its address. Slack's is a secret, so all are treated as such.
+    pub url: TokenSource,
+    /// With which secrets notifications are signed; several are a rotation.
+    pub secrets: TokenSource,
+}
+
+/// What a receiver of notifications understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifyKind {
+    /// JSON, signed by the Standard Webhooks specification.
+    Webhook,
+    /// A text, as Slack's incoming webhooks take it.
+    Slack,
 }
 
 /// The runs of HCP Terraform or Terraform Enterprise that start a refresh (D24).
@@ -122,6 +157,10 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Serve, Refused> {
     if sweep_every < Duration::from_secs(1) {
         return Err(Refused("DECAMP_SWEEP: each sweep asks for every group; set at least 1s".to_owned()));
     }
+    let stalled_after = from.span("DECAMP_STALLED_AFTER", Duration::from_mins(5))?;
+    if stalled_after < Duration::from_secs(1) {
+        return Err(Refused("DECAMP_STALLED_AFTER: everything would count as a stall; set at least 1s".to_owned()));
+    }
     let source_rate = number(from, "DECAMP_SOURCE_RATE", 100)?;
     if source_rate == 0 {
         return Err(Refused("DECAMP_SOURCE_RATE: nobody could send anything; set at least 1".to_owned()));
@@ -148,6 +187,9 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Serve, Refused> {
         signed: BTreeMap::new(),
         terraform: None,
         refresh: Preferences::default(),
+        notify: BTreeMap::new(),
+        stalled_after,
+        traces: traces(from)?,
     })
 }
 
@@ -234,6 +276,25 @@ fn listen(from: &Reader<'_>, which: &str, usual: &str) -> Result<Listen, Refused
     Ok(Listen { address, tls })
 }
 
+/// Where traces go. They tell names of the cluster, so that plain HTTP is for a collector nearby; no secret goes over it.
+fn traces(from: &Reader<'_>) -> Result<Option<Traces>, Refused> {
+    let header = source(from, "DECAMP_TRACES_HEADER", "DECAMP_TRACES_HEADER_FILE", "DECAMP_TRACES_HEADER_SECRET")?;
+    let Some(url) = from.text("DECAMP_TRACES") else { return Ok(None) };
+    let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+    if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['@', '?', '#', ' '])) {
+        return Err(Refused(
+            "DECAMP_TRACES: it is no address such as http://127.0.0.1:4318; a secret goes into DECAMP_TRACES_HEADER".to_owned(),
+        ));
+    }
+    let nearby = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
+    let nearby =
+        nearby.iter().any(|host| url.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));
+    if header != TokenSource::None && url.starts_with("http://") && !nearby {
+        return Err(Refused("DECAMP_TRACES: DECAMP_TRACES_HEADER would go in the clear; use https".to_owned()));
+    }
+    Ok(Some(Traces { url, header }))
+}
+
 fn number(from: &Reader<'_>, name: &str, usual: u32) -> Result<u32, Refused> {
     match from.text(name) {
         None => Ok(usual),
@@ -286,6 +347,10 @@ mod tests {
             (&[("DECAMP_SNS_TOPICS", "arn:aws:sqs:eu-west-1:123456789012:decamp")], "arn:aws:sns:eu-west-1"),
             (&[("DECAMP_MOST_DEPARTURES", "10001")], "between 1 and 10000"),
             (&[("DECAMP_SWEEP", "0")], "at least 1s"),
+            (&[("DECAMP_TRACES", "collector:4318")], "such as http://127.0.0.1:4318"),
+            (&[("DECAMP_TRACES", "https://me:canary@collector")], "goes into DECAMP_TRACES_HEADER"),
+            (&[("DECAMP_TRACES", "http://127.0.0.1.example"), ("DECAMP_TRACES_HEADER", "a: canary")], "use https"),
+            (&[("DECAMP_STALLED_AFTER", "0")], "at least 1s"),
             (&[("DECAMP_SOURCE_RATE", "many")], "not a whole number"),
             (&[("DECAMP_EVENTS_HEADER", "a b")], "such as x-api-key"),
         ];

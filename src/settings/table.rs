@@ -79,6 +79,11 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_MOST_DEPARTURES", "number", "10000", "How many departures one replica has in hand at most; then events are answered with 503.";
     "DECAMP_SOURCE_RATE", "number", "100", "How many requests a second one credential, or else one address, may make.";
     "DECAMP_TRUSTED_PROXIES", "addresses, with commas", "", "Proxies whose X-Forwarded-For is believed.";
+    "DECAMP_STALLED_AFTER", "time", "5m", "How long a departure may wait for one thing until that counts as a stall, of which decamp serve notifies.";
+    "DECAMP_TRACES", "URL", "", "Where traces of departures go, by OTLP over HTTP in JSON, without /v1/traces. Empty: nowhere.";
+    "DECAMP_TRACES_HEADER", "name: value", "", "A header that the collector asks for.";
+    "DECAMP_TRACES_HEADER_FILE", "path", "", "A file with that header.";
+    "DECAMP_TRACES_HEADER_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where in AWS that header is kept.";
 
     "NOMAD_ADDR", "URLs, with commas", "http://127.0.0.1:4646", "Nomad's servers or agents, tried in turn.";
     "NOMAD_TOKEN", "token", "", "The Nomad token: node write, and read-job in namespace *.";

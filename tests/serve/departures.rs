@@ -102,6 +102,33 @@ async fn what_one_replica_lets_go_the_other_takes_up_from_the_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_replica_saw_is_told_by_auto_scalings_own_record() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let instance = sandbox.instances[0];
+    let first = Replica::start(&sandbox, &[]).await;
+    assert_eq!(first.json("/v1/departures").await["record"]["terminated"], json!([]));
+    let event = terminate(&sandbox, instance).await;
+    assert_eq!(first.send(&event).await.status(), 202);
+    assert!(machine_is_off(&sandbox, instance).await, "{}", first.printed());
+    first.past().await;
+    drop(first);
+    let second = Replica::start(&sandbox, &[]).await;
+    let (began, mut shown) = (Instant::now(), Value::Null);
+    while !shown["record"]["at"].is_string() && began.elapsed() < Duration::from_secs(10) {
+        shown = second.json("/v1/departures").await;
+    }
+    assert_eq!((&shown["past"], shown["note"].as_str().is_some_and(|note| note.contains("this replica"))), (&json!([]), true));
+    let row = &shown["record"]["terminated"][0];
+    assert_eq!((row["instance"].as_str(), row["group"].as_str()), (Some(&*instance.to_string()), Some("web")), "{shown:#}");
+    assert_eq!(row["successful"], true, "{shown:#}");
+    assert!(shown["record"]["at"].is_string() && row["ended"].as_str() > row["began"].as_str(), "{shown:#}");
+    let page = second.text("/").await;
+    assert!(page.contains("As Auto Scaling tells") && page.contains(&instance.to_string()), "{page}");
+    let metrics = second.text("/metrics").await;
+    assert!(metrics.contains("decamp_aws_calls_total{operation=\"DescribeScalingActivities\"} 1"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_told_of_is_found_by_the_sweep() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[1];

@@ -61,7 +61,9 @@ async fn bad_requests_are_answered_with_problem_documents() {
         (KEY, 8 * 1024 * 1024, 413, "too-large"),
         ("another-key-0123456789", 8 * 1024 * 1024, 401, "unauthorized"),
     ] {
-        problem(post(key, "x".repeat(size)).await.expect("an answer"), status, kind).await;
+        let answer = post(key, "x".repeat(size)).await.expect("an answer");
+        assert_eq!(answer.headers()["connection"], "close", "another request on this connection would be lost");
+        problem(answer, status, kind).await;
     }
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(post(KEY, deep).await.expect("an answer").status(), 400);

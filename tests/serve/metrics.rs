@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use decamp::sim::sandbox::serve;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -24,16 +24,43 @@ async fn promtool_has_nothing_to_say_about_them() {
     {
         assert!(metrics.contains(family), "{family} is not in\n{metrics}");
     }
+    let Some((passed, said)) = promtool(&["check", "metrics"], &metrics).await else { return };
+    assert!(passed && said.trim().is_empty(), "{said}\n{metrics}");
+}
+
+/// Whether promtool passes an input, and what it says; nothing where it is not installed.
+async fn promtool(arguments: &[&str], input: &str) -> Option<(bool, String)> {
     let mut promtool = Command::new("promtool");
-    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    promtool.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = match promtool.spawn() {
         Ok(promtool) => promtool,
-        Err(why) => return eprintln!("promtool: skipped, it cannot be started: {why}"),
+        Err(why) => {
+            eprintln!("promtool: skipped, it cannot be started: {why}");
+            return None;
+        }
     };
-    let mut input = promtool.stdin.take().expect("it is piped");
-    input.write_all(metrics.as_bytes()).await.expect("it reads");
-    drop(input);
+    let mut pipe = promtool.stdin.take().expect("it is piped");
+    pipe.write_all(input.as_bytes()).await.expect("it reads");
+    drop(pipe);
     let output = promtool.wait_with_output().await.expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.trim().is_empty(), "{said}\n{metrics}");
+    Some((output.status.success(), said))
+}
+
+#[tokio::test]
+async fn promtool_understands_every_expression_of_the_dashboard() {
+    let dashboard: Value = serde_json::from_str(include_str!("../../infra/serve/grafana.json")).expect("it is JSON");
+    let panels = dashboard["panels"].as_array().expect("there are panels");
+    let targets: Vec<&Value> = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten().collect();
+    assert!(15 < targets.len(), "{targets:#?}");
+    let rule = |(place, target): (usize, &&Value)| {
+        let expression = target["expr"].as_str().expect("an expression").replace("$__rate_interval", "5m");
+        json!({ "record": format!("dashboard:expression:{place}"), "expr": expression })
+    };
+    let rules: Vec<Value> = targets.iter().enumerate().map(rule).collect();
+    // JSON is YAML.
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), json!({ "groups": [{ "name": "dashboard", "rules": rules }] }).to_string()).expect("it is ours");
+    let Some((passed, said)) = promtool(&["check", "rules", &file.path().display().to_string()], "").await else { return };
+    assert!(passed && said.contains(&format!("{} rules found", targets.len())), "{said}");
 }

@@ -165,13 +165,13 @@ async fn unfinished_activities(client: &Client, asg: &str) -> Result<Began, Unse
 }
 
 /// The instance of `Terminating EC2 instance: i-… - Waiting For …`.
-fn terminated_instance(description: &str) -> Option<InstanceId> {
+pub(super) fn terminated_instance(description: &str) -> Option<InstanceId> {
     let (_, rest) = description.split_once("Terminating EC2 instance: ")?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
 /// AWS adds states; every one that is not an end is under way.
-fn is_over(status: Option<&ScalingActivityStatusCode>) -> bool {
+pub(super) fn is_over(status: Option<&ScalingActivityStatusCode>) -> bool {
     use ScalingActivityStatusCode::{Cancelled, Failed, Successful};
     status.is_none_or(|status| matches!(status, Cancelled | Failed | Successful))
 }

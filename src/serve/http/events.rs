@@ -8,7 +8,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Json, Router};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body;
 use super::guard::Known;
@@ -22,7 +23,25 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     Router::new().route("/v1/events", post(events)).with_state(Arc::clone(service))
 }
 
-async fn events(
+/// What became of what was sent.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Counts {
+    /// Things that are in hand.
+    accepted: u32,
+    /// Things that there is nothing to do about.
+    ignored: u32,
+    /// Things that can never be acted on.
+    rejected: usize,
+}
+
+/// Takes in what EventBridge's API destinations send: one event, or an array of them.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "webhooks", security(("key" = []), ("basic" = [])),
+    request_body(content = Object, description = "An event of Auto Scaling, EC2 or Health as EventBridge writes it; an array of them; or \
+        `{\"decamp\":\"sweep\"}`. At most 256 KiB.", example = json!({ "decamp": "sweep" })),
+    responses((status = 202, description = "In hand, or nothing to do.", body = Counts))
+)]
+pub(super) async fn events(
     State(service): State<Arc<Service>>,
     Extension(known): Extension<Known>,
     headers: HeaderMap,
@@ -49,6 +68,6 @@ pub(super) fn answer(service: &Service, taken: &Taken) -> Result<Response, Probl
     {
         return Err(Problem::bad_event(why.to_string()));
     }
-    let counts = json!({ "accepted": taken.accepted, "ignored": taken.ignored, "rejected": taken.rejected.len() });
+    let counts = Counts { accepted: taken.accepted, ignored: taken.ignored, rejected: taken.rejected.len() };
     Ok((StatusCode::ACCEPTED, Json(counts)).into_response())
 }

@@ -12,11 +12,13 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::guard::Keys;
 use super::problem::Problem;
 use crate::serve::Service;
 use crate::serve::health::Health;
+use crate::serve::record::Told;
 use crate::serve::view::{Times, View};
 use crate::time::{Time, plain};
 use crate::world::World;
@@ -29,7 +31,7 @@ const PAST_SHOWN: usize = 50;
 const LONG: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// What the page needs.
-struct Page {
+pub(super) struct Page {
     service: Arc<Service>,
     token: Arc<Keys>,
 }
@@ -42,34 +44,65 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
         .route("/", get(whole))
         .route("/live", get(live))
         .route("/login", get(login).post(log_in))
-        .route("/style.css", get(|| async { ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE) }))
-        .route("/page.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT) }))
+        .route("/style.css", get(style))
+        .route("/page.js", get(script))
         .with_state(page)
 }
 
-async fn whole(State(page): State<Arc<Page>>) -> Html<String> {
+/// The page.
+#[utoipa::path(get, path = "/", tag = "admin", security(("token" = [])), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
+pub(super) async fn whole(State(page): State<Arc<Page>>) -> Html<String> {
     let body =
         format!("<main id=\"live\" aria-live=\"polite\">{}</main><script src=\"/page.js\" defer></script>", drawn(&page.service));
     Html(document("decamp", &body))
 }
 
-async fn live(State(page): State<Arc<Page>>) -> Html<String> {
+/// What changes on the page.
+#[utoipa::path(get, path = "/live", tag = "admin", security(("token" = [])), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
+pub(super) async fn live(State(page): State<Arc<Page>>) -> Html<String> {
     Html(drawn(&page.service))
 }
 
-async fn login() -> Html<String> {
+/// Asks for the admin token.
+#[utoipa::path(get, path = "/login", tag = "admin", security(()), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
+pub(super) async fn login() -> Html<String> {
     let form = "<main><h1>decamp</h1><form method=\"post\" action=\"/login\"><label for=\"token\">Admin token</label> \
                 <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required autofocus> \
                 <button>Open</button></form></main>";
     Html(document("decamp: log in", form))
 }
 
-#[derive(Deserialize)]
-struct Given {
+/// The page's style.
+#[utoipa::path(
+    get, path = "/style.css", tag = "admin", security(()),
+    responses((status = 200, description = "A style sheet.", content_type = "text/css", body = String))
+)]
+pub(super) async fn style() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE)
+}
+
+/// The page's script.
+#[utoipa::path(
+    get, path = "/page.js", tag = "admin", security(("token" = [])),
+    responses((status = 200, description = "A script.", content_type = "text/javascript", body = String))
+)]
+pub(super) async fn script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT)
+}
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct Given {
+    /// The admin token.
     token: String,
 }
 
-async fn log_in(
+/// Opens a session for a browser that shows the admin token.
+#[utoipa::path(
+    post, path = "/login", tag = "admin", security(()),
+    request_body(content = Given, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 303, description = "It is open; the page is at `/`."))
+)]
+pub(super) async fn log_in(
     State(page): State<Arc<Page>>,
     given: Result<Form<Given>, axum::extract::rejection::FormRejection>,
 ) -> Result<Response, Problem> {
@@ -135,7 +168,43 @@ fn drawn(service: &Service) -> String {
         past.iter().take(PAST_SHOWN).for_each(|view| html.push_str(&row(view)));
         html.push_str("</tbody></table>");
     }
+    html.push_str(&recorded(&service.record.told()));
     html.push_str(&format!("<p class=\"note\">As of {now}.</p>"));
+    html
+}
+
+/// What Auto Scaling's own record tells.
+fn recorded(told: &Told) -> String {
+    let mut html = String::from("<h2>As Auto Scaling tells</h2><p class=\"note\">");
+    html.push_str(&match told.at {
+        Some(at) => {
+            format!("The last terminations of these groups in Auto Scaling's own record, as of {at}: it knows when, not how.")
+        }
+        None => "Auto Scaling's own record has not been seen yet.".to_owned(),
+    });
+    html.push_str("</p>");
+    if let Some(why) = &told.unseen {
+        html.push_str(&format!("<p class=\"ill\">It could not be seen since: {}</p>", Escaped(why)));
+    }
+    if told.terminated.is_empty() {
+        html.push_str("<p class=\"empty\">None.</p>");
+        return html;
+    }
+    html.push_str(
+        "<table><thead><tr><th>instance</th><th>group</th><th>result</th><th>took</th><th>ended</th></tr></thead><tbody>",
+    );
+    for row in told.terminated.iter().take(PAST_SHOWN) {
+        html.push_str(&format!(
+            "<tr><td>{}</td><td>{}</td><td title=\"{}\">{}</td><td>{}</td><td>{}</td></tr>",
+            Escaped(&row.instance),
+            Escaped(&row.group),
+            Escaped(&row.cause),
+            if row.successful { "terminated" } else { "not terminated" },
+            row.ended.map_or_else(String::new, |ended| plain(ended.since(row.began))),
+            row.ended.map_or_else(String::new, |ended| ended.to_string()),
+        ));
+    }
+    html.push_str("</tbody></table>");
     html
 }
 
@@ -216,6 +285,7 @@ mod tests {
     use super::*;
     use crate::decide::{Cause, Departure, LifecycleAction};
     use crate::ids::InstanceId;
+    use crate::serve::record::Row;
     use crate::serve::view::{Ended, Evidence, Moment};
 
     const EVIL: &str = "<script>alert('1')</script>&\"";
@@ -241,6 +311,17 @@ mod tests {
         for html in [drawn, row] {
             assert!(!html.contains("<script") && !html.contains("alert('"), "{html}");
         }
+    }
+
+    #[test]
+    fn nothing_of_auto_scalings_record_becomes_markup_and_it_says_whose_it_is() {
+        let (instance, group) = (EVIL.to_owned(), EVIL.into());
+        let row = Row { instance, group, began: Time(0), ended: Some(Time(61_000)), successful: true, cause: EVIL.to_owned() };
+        let told = Told { at: Some(Time(90_000)), unseen: Some(EVIL.to_owned()), terminated: vec![row] };
+        let html = recorded(&told);
+        assert_eq!(html.matches("&lt;script&gt;").count(), 4, "{html}");
+        assert!(!html.contains("<script") && html.contains("Auto Scaling's own record, as of 1970-01-01T00:01:30Z"), "{html}");
+        assert!(recorded(&Told::default()).contains("has not been seen yet"));
     }
 
     #[test]

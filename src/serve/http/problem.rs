@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 /// A refusal. Nothing that was sent is repeated in it.
 #[derive(Debug, Clone)]
@@ -14,6 +15,23 @@ pub(super) struct Problem {
     /// Seconds after which the same may work.
     retry_after: Option<u32>,
     more: Map<String, Value>,
+}
+
+/// What a refusal looks like (RFC 9457).
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "it documents what `into_response` writes")]
+pub(super) struct Document {
+    /// Which refusal: `urn:decamp:problem:` and a word.
+    r#type: String,
+    /// The same in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What to do.
+    detail: String,
+    /// Why no work can be taken; of `/readyz` alone, for those who are trusted.
+    not_ready: Option<Vec<crate::serve::health::Ill>>,
 }
 
 impl Problem {
@@ -144,6 +162,10 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+            // The rest of the body is not read: who sends another request on this connection would lose it.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"decamp\", Bearer"));

@@ -33,7 +33,7 @@ const MOST_FETCHES: usize = 2;
 type Certificates = HashMap<(Arc<str>, String), Arc<Vec<u8>>>;
 
 /// What is needed to believe SNS.
-struct Topics {
+pub(super) struct Topics {
     service: Arc<Service>,
     anchors: Vec<TrustAnchor<'static>>,
     certificates: Mutex<Certificates>,
@@ -58,7 +58,16 @@ pub(super) fn router(service: &Arc<Service>) -> Result<Router> {
     Ok(Router::new().route("/v1/sns", post(sns)).with_state(Arc::new(topics)))
 }
 
-async fn sns(State(topics): State<Arc<Topics>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+/// Takes in a message of SNS, believed by its signature alone.
+#[utoipa::path(
+    post, path = "/v1/sns", tag = "webhooks", security(()),
+    request_body(content = String, description = "As SNS delivers it: JSON, signed by version 2. No raw delivery.", content_type = "text/plain"),
+    responses(
+        (status = 200, description = "The subscription was confirmed, or its end was noted."),
+        (status = 202, description = "What was published is in hand, or there is nothing to do.", body = events::Counts)
+    )
+)]
+pub(super) async fn sns(State(topics): State<Arc<Topics>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let service = &topics.service;
     let serve = &service.settings.serve;
     let body = body::read(&headers, body).await?;

@@ -23,7 +23,7 @@ const MOST_STREAMS: usize = 64;
 /// The shortest pause between two events: a thousand departures that begin are one.
 const PACE: Duration = Duration::from_millis(250);
 
-struct Streams {
+pub(super) struct Streams {
     service: Arc<Service>,
     places: Arc<Semaphore>,
 }
@@ -34,7 +34,12 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     Router::new().route("/v1/stream", get(stream)).with_state(Arc::new(streams))
 }
 
-async fn stream(State(streams): State<Arc<Streams>>) -> Result<Response, Problem> {
+/// Tells whenever something is shown otherwise, with what is under way.
+#[utoipa::path(
+    get, path = "/v1/stream", tag = "admin", security(("token" = [])),
+    responses((status = 200, description = "Server-sent events, without end.", content_type = "text/event-stream", body = String))
+)]
+pub(super) async fn stream(State(streams): State<Arc<Streams>>) -> Result<Response, Problem> {
     let place: OwnedSemaphorePermit = Arc::clone(&streams.places).try_acquire_owned().map_err(|_| Problem::busy())?;
     let service = Arc::clone(&streams.service);
     let (mut changed, stopping) = (service.departures.watch(), service.stopping.subscribe());

@@ -10,8 +10,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde_json::json;
+use serde::Serialize;
 use tracing::{info, warn};
+use utoipa::ToSchema;
 
 use super::guard::Keys;
 use super::problem::Problem;
@@ -26,7 +27,7 @@ use crate::world::World;
 const KEPT: Duration = TOLERANCE.saturating_mul(2);
 
 /// The webhooks that are set, each with its secrets.
-struct Webhooks {
+pub(super) struct Webhooks {
     service: Arc<Service>,
     secrets: BTreeMap<Arc<str>, Arc<Keys>>,
 }
@@ -39,7 +40,27 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     Router::new().route("/v1/webhooks/{name}", post(webhook)).with_state(Arc::new(webhooks))
 }
 
-async fn webhook(
+/// What became of a webhook.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Accepted {
+    /// Always one.
+    accepted: u32,
+}
+
+/// Takes in a signed webhook that the settings' file names, and looks sooner.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{name}", tag = "webhooks", security(()),
+    params(
+        ("name" = String, Path, description = "Its name in the settings' file."),
+        ("webhook-id" = Option<String>, Header, description = "Standard Webhooks: its id."),
+        ("webhook-timestamp" = Option<String>, Header, description = "Standard Webhooks: when it was signed, in seconds."),
+        ("webhook-signature" = Option<String>, Header, description = "Standard Webhooks: its signatures."),
+        ("x-hub-signature-256" = Option<String>, Header, description = "GitHub: its signature.")
+    ),
+    request_body(content = Object, description = "Anything; only its signature is looked at."),
+    responses((status = 202, description = "It is looked at once.", body = Accepted))
+)]
+pub(super) async fn webhook(
     State(webhooks): State<Arc<Webhooks>>,
     Path(name): Path<String>,
     headers: HeaderMap,
@@ -67,7 +88,7 @@ async fn webhook(
             info!(webhook = &**name, "a webhook asks to look sooner");
             service.numbers.told("webhook", "look");
             service.sweep_now.notify_one();
-            Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": 1 }))).into_response())
+            Ok((StatusCode::ACCEPTED, Json(Accepted { accepted: 1 })).into_response())
         }
         // The settings refuse a scheme without ids.
         (WebhookAction::Refresh(_), None) => Err(Problem::unauthorized()),

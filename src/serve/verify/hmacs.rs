@@ -68,10 +68,20 @@ pub fn standard(headers: &dyn Fn(&str) -> Option<String>, body: &[u8], secrets: 
 }
 
 /// The key in a secret as the specification writes it: `whsec_` and base64, 24 to 64 bytes.
-fn standard_key(secret: &Secret) -> Option<Vec<u8>> {
+pub(crate) fn standard_key(secret: &Secret) -> Option<Vec<u8>> {
     let text = secret.expose();
     let key = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text)).ok()?;
     (24..=64).contains(&key.len()).then_some(key)
+}
+
+/// What `webhook-signature` has to say of our own webhook: a signature by each secret, so that a receiver may rotate. `None`: no
+/// secret can sign.
+#[must_use]
+pub fn standard_signature(id: &str, seconds: u64, body: &[u8], secrets: &[Secret]) -> Option<String> {
+    let content = [id.as_bytes(), b".", seconds.to_string().as_bytes(), b".", body].concat();
+    let keys = secrets.iter().filter_map(standard_key).map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key));
+    let signatures: Vec<String> = keys.map(|key| format!("v1,{}", STANDARD.encode(hmac::sign(&key, &content)))).collect();
+    (!signatures.is_empty()).then(|| signatures.join(" "))
 }
 
 /// Verifies `X-Hub-Signature-256` of GitHub. It signs the body alone: who replays it is believed again.

@@ -125,3 +125,12 @@ fn terraform_signs_with_sha_512() {
     assert_eq!(terraform(Some("zz"), body, &secrets), Err(Doubt::Unreadable("x-tfe-notification-signature")));
     assert_eq!(terraform(Some(right), body, &[Secret::new(" ")]), Err(Doubt::NoSecret));
 }
+
+#[test]
+fn what_we_sign_is_the_published_vector_and_a_rotation_has_a_signature_of_each() {
+    let secrets = [Secret::new(SECRET), Secret::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), Secret::new("not one")];
+    let signed = standard_signature(ID, SENT, BODY, &secrets).expect("two can sign");
+    assert_eq!(signed.split(' ').collect::<Vec<_>>()[0], SIGNATURE);
+    assert_eq!(signed.split(' ').count(), 2);
+    assert_eq!(standard_signature(ID, SENT, BODY, &secrets[2..]), None);
+}

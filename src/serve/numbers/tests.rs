@@ -1,0 +1,66 @@
+//! The dashboard draws what is counted: every family and label that it asks for is there, and every family that is there is drawn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::*;
+
+/// Every family of the registry after each was counted once, with its labels.
+fn counted() -> BTreeMap<String, BTreeSet<String>> {
+    let numbers = Numbers::new(1.0);
+    let second = Duration::from_secs(1);
+    numbers.departed("web", "departed", 3);
+    numbers.took(second, Some(second));
+    numbers.deregistered(second);
+    numbers.failed(System::Nomad);
+    numbers.told("event", "departure");
+    numbers.rejected("foreign");
+    numbers.requested("admin", "/", 200, second);
+    numbers.swept(1, 1);
+    numbers.notified("ops", "departure.ended", "accepted");
+    numbers.not_notified("ops");
+    numbers.stalled("cannot-see");
+    numbers.spans("sent", 1);
+    numbers.calls.with_label_values(&["DescribeAutoScalingGroups"]).inc();
+    let families = numbers.registry.gather();
+    let labels = |family: &prometheus::proto::MetricFamily| {
+        let metrics = family.get_metric().iter().flat_map(|metric| metric.get_label());
+        metrics.map(|label| label.name().to_owned()).collect()
+    };
+    families.iter().map(|family| (family.name().to_owned(), labels(family))).collect()
+}
+
+/// Every expression of the dashboard.
+fn expressions() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(include_str!("../../../infra/serve/grafana.json")).expect("it is JSON");
+    let panels = dashboard["panels"].as_array().expect("there are panels").clone();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
+    targets.map(|target| target["expr"].as_str().expect("an expression").to_owned()).collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').filter(|word| !word.is_empty())
+}
+
+#[test]
+fn the_dashboard_asks_for_what_is_counted_and_leaves_nothing_out() {
+    let (counted, expressions) = (counted(), expressions());
+    assert!(15 < expressions.len() && 15 < counted.len(), "{expressions:#?} {counted:#?}");
+    let mut drawn = BTreeSet::new();
+    for expression in &expressions {
+        let names: Vec<&str> = words(expression).filter(|word| word.starts_with("decamp_")).collect();
+        assert!(!names.is_empty(), "{expression} asks for nothing of ours");
+        for name in names {
+            let family = if counted.contains_key(name) { name } else { name.trim_end_matches("_bucket") };
+            let labels = counted.get(family).unwrap_or_else(|| panic!("{name} is not counted: {expression}"));
+            let by = expression.split_once("by (").and_then(|(_, rest)| rest.split_once(')')).map_or("", |(by, _)| by);
+            for label in words(by).filter(|label| *label != "le") {
+                assert!(labels.contains(label), "{name} has no label {label}: {expression}");
+            }
+            drawn.insert(family.to_owned());
+        }
+    }
+    let left_out: Vec<&String> = counted.keys().filter(|family| !drawn.contains(*family)).collect();
+    assert!(left_out.is_empty(), "the dashboard does not draw {left_out:?}");
+}

@@ -1,0 +1,123 @@
+//! Somebody who is notified: keeps what comes, verifies its signature, and answers as a test wants it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use decamp::serve::verify::hmacs::standard;
+use decamp::settings::Secret;
+use decamp::time::Time;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+
+/// The secret of receivers that verify.
+pub(crate) const SECRET: &str = "whsec_Y2FuYXJ5LW5vdGlmaWNhdGlvbi1zZWNyZXQtMDEyMzQ1";
+
+/// What is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manners {
+    /// 204, at once.
+    Well,
+    /// This status for so many requests, then 204.
+    FailsFirst(usize, u16),
+    /// 204, after a while.
+    Slow(Duration),
+    /// Nothing, ever.
+    Hangs,
+}
+
+/// One notification as it came in.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) at: Instant,
+    pub(crate) id: String,
+    pub(crate) body: Value,
+    /// The id that its signature is believed for.
+    pub(crate) signed: Result<String, String>,
+    pub(crate) accepted: bool,
+    /// Headers and body, as they came.
+    pub(crate) whole: String,
+}
+
+/// A receiver that listens.
+pub(crate) struct Receiver {
+    /// Its address, with something secret in it.
+    pub(crate) url: String,
+    told: Arc<Mutex<Vec<Told>>>,
+    manners: Arc<Mutex<Manners>>,
+}
+
+impl Receiver {
+    pub(crate) async fn start(manners: Manners) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback is there");
+        let url = format!("http://{}/canary-path-of-a-receiver", listener.local_addr().expect("it is bound"));
+        let (told, manners) = (Arc::<Mutex<Vec<Told>>>::default(), Arc::new(Mutex::new(manners)));
+        let (keeps, behaves) = (Arc::clone(&told), Arc::clone(&manners));
+        let take = move |headers: HeaderMap, body: Bytes| async move {
+            let manners = *behaves.lock().expect("nobody panicked");
+            let before = keeps.lock().expect("nobody panicked").len();
+            let status = match manners {
+                Manners::FailsFirst(times, status) if before < times => StatusCode::from_u16(status).expect("a status"),
+                Manners::FailsFirst(..) | Manners::Well | Manners::Slow(_) | Manners::Hangs => StatusCode::NO_CONTENT,
+            };
+            keeps.lock().expect("nobody panicked").push(read(&headers, &body, status.is_success()));
+            match manners {
+                Manners::Slow(span) => sleep(span).await,
+                Manners::Hangs => std::future::pending().await,
+                Manners::Well | Manners::FailsFirst(..) => {}
+            }
+            status
+        };
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(take)).await });
+        Self { url, told, manners }
+    }
+
+    /// Everything that came, tries that were refused too.
+    pub(crate) fn all(&self) -> Vec<Told> {
+        self.told.lock().expect("nobody panicked").clone()
+    }
+
+    /// What came of one kind.
+    pub(crate) fn of(&self, kind: &str) -> Vec<Told> {
+        self.all().into_iter().filter(|told| told.body["type"] == kind).collect()
+    }
+
+    pub(crate) fn behave(&self, manners: Manners) {
+        *self.manners.lock().expect("nobody panicked") = manners;
+    }
+
+    /// Waits until something of this kind was accepted.
+    pub(crate) async fn accepted(&self, kind: &str) -> Option<Told> {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(30) {
+            if let Some(told) = self.of(kind).into_iter().find(|told| told.accepted) {
+                return Some(told);
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        None
+    }
+}
+
+fn read(headers: &HeaderMap, body: &Bytes, accepted: bool) -> Told {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later than 1970");
+    let signed = standard(&header, body, &[Secret::new(SECRET)], Time(0) + now).map_err(|doubt| doubt.to_string());
+    let whole = format!("{headers:?}\n{}", String::from_utf8_lossy(body));
+    let body = serde_json::from_slice(body).expect("it is JSON");
+    Told { at: Instant::now(), id: header("webhook-id").unwrap_or_default(), body, signed, accepted, whole }
+}
+
+/// A settings' file with these receivers: name, kind and address.
+pub(crate) fn settings(receivers: &[(&str, &str, &str)]) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let tables = receivers.iter().map(|(name, kind, url)| {
+        let secret = if *kind == "webhook" { format!("secret = \"{SECRET}\"\n") } else { String::new() };
+        format!("[notify.{name}]\nkind = \"{kind}\"\nurl = \"{url}\"\n{secret}")
+    });
+    std::fs::write(file.path(), tables.collect::<String>()).expect("it is ours");
+    file
+}

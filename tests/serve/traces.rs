@@ -1,0 +1,102 @@
+//! Traces as a collector gets them: one of a departure, a span for each step, and no harm from a collector that fails.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use decamp::sim::sandbox::serve;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::receiver::{Manners, Receiver};
+use crate::replica::{Replica, machine_is_off, quick, requests, terminate};
+
+/// All spans that a collector got.
+fn spans(collector: &Receiver) -> Vec<Value> {
+    let bodies = collector.all().into_iter().map(|told| told.body["resourceSpans"][0].clone());
+    let lists = bodies.map(|body| {
+        assert_eq!(body["resource"]["attributes"][0]["value"]["stringValue"], "decamp", "{body:#}");
+        body["scopeSpans"][0]["spans"].as_array().expect("spans").clone()
+    });
+    lists.flatten().collect()
+}
+
+fn attribute<'a>(span: &'a Value, name: &str) -> Option<&'a str> {
+    let all = span["attributes"].as_array()?;
+    all.iter().find(|row| row["key"] == name)?["value"]["stringValue"].as_str()
+}
+
+fn nanoseconds(span: &Value, which: &str) -> u128 {
+    span[which].as_str().and_then(|text| text.parse().ok()).expect("nanoseconds as text")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_departure_is_one_trace_with_a_span_for_each_step() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let instance = sandbox.instances[0];
+    let collector = Receiver::start(Manners::FailsFirst(1, 503)).await;
+    let settings = [("DECAMP_TRACES", &*collector.url), ("DECAMP_TRACES_HEADER", "authorization: Bearer canary-collector")];
+    let mut replica = Replica::start(&sandbox, &settings).await;
+    let event = terminate(&sandbox, instance).await;
+    assert_eq!(replica.send(&event).await.status(), 202);
+    assert!(machine_is_off(&sandbox, instance).await, "{}", replica.printed());
+    replica.past().await;
+    assert_eq!(replica.stop().await.code(), Some(0), "{}", replica.printed());
+
+    assert!(collector.all()[0].whole.contains("authorization"), "the header is sent");
+    // The first request failed and was sent again: only what was accepted counts.
+    let mut seen = BTreeSet::new();
+    let spans: Vec<Value> = spans(&collector).into_iter().filter(|span| seen.insert(span["spanId"].to_string())).collect();
+    let traces: BTreeSet<&str> = spans.iter().filter_map(|span| span["traceId"].as_str()).collect();
+    assert_eq!(traces.len(), 1, "{traces:?}");
+    assert!(traces.iter().all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())));
+    let whole: Vec<&Value> = spans.iter().filter(|span| span["parentSpanId"].is_null()).collect();
+    assert_eq!(whole.len(), 1, "{whole:#?}");
+    let whole = whole[0];
+    assert_eq!((whole["name"].as_str(), attribute(whole, "outcome")), (Some("departure"), Some("departed")));
+    assert_eq!(attribute(whole, "instance.id"), Some(&*instance.to_string()));
+    let took = nanoseconds(whole, "endTimeUnixNano") - nanoseconds(whole, "startTimeUnixNano");
+    assert!((3_000_000_000..60_000_000_000).contains(&took), "{took}");
+
+    let steps: Vec<&Value> = spans.iter().filter(|span| !span["parentSpanId"].is_null()).collect();
+    assert!(steps.iter().all(|step| step["parentSpanId"] == whole["spanId"]), "{steps:#?}");
+    let reasons: BTreeSet<&str> = steps.iter().filter_map(|step| attribute(step, "reason")).collect();
+    for reason in ["must-look", "still-in-service", "load-balancer-delay", "allocations-left", "nothing-left"] {
+        assert!(reasons.contains(reason), "{reason} is not in {reasons:?}");
+    }
+    let delay = steps.iter().filter(|step| attribute(step, "reason") == Some("load-balancer-delay") && step["name"] == "wait");
+    let waited: u128 =
+        delay.clone().map(|step| nanoseconds(step, "endTimeUnixNano") - nanoseconds(step, "startTimeUnixNano")).sum();
+    assert!(1_000_000_000 < waited, "{waited}");
+    assert!(delay.clone().all(|step| attribute(step, "blocked_by.name") == Some("named-1")), "{:#?}", delay.collect::<Vec<_>>());
+    let events: Vec<&str> =
+        steps.iter().filter_map(|step| step["events"].as_array()).flatten().filter_map(|event| event["name"].as_str()).collect();
+    for call in ["look at the instance", "deregister 1 of named-1", "complete: continue"] {
+        assert!(events.contains(&call), "{call} is not in {events:?}");
+    }
+    assert!(!replica.printed().contains("canary"), "{}", replica.printed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_fails_harms_nothing() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let hangs = Receiver::start(Manners::Hangs).await;
+    let [one, other, _] = sandbox.instances[..] else { panic!("it has three") };
+    let mut hung = Replica::start(&sandbox, &[("DECAMP_TRACES", &*hangs.url), ("DECAMP_SWEEP", "10m")]).await;
+    let mut gone = Replica::start(&sandbox, &[("DECAMP_TRACES", "http://127.0.0.1:9"), ("DECAMP_SWEEP", "10m")]).await;
+    for (replica, instance) in [(&hung, one), (&gone, other)] {
+        let event = terminate(&sandbox, instance).await;
+        assert_eq!(replica.send(&event).await.status(), 202);
+    }
+    let bare = Instant::now();
+    assert!(machine_is_off(&sandbox, one).await && machine_is_off(&sandbox, other).await, "{}", hung.printed());
+    assert!(bare.elapsed() < Duration::from_secs(60), "{:?}", bare.elapsed());
+    let (_, failures) = requests(&sandbox);
+    assert_eq!(failures, Value::Array(vec![]), "{}\n{}", hung.printed(), gone.printed());
+    let began = Instant::now();
+    while !gone.text("/metrics").await.contains("decamp_spans_total{result=\"dropped\"}") {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", gone.printed());
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!hangs.all().is_empty(), "it was sent something");
+    assert_eq!((hung.stop().await.code(), gone.stop().await.code()), (Some(0), Some(0)));
+}
