@@ -129,15 +129,45 @@ locals {
     },
   ] : statement if var.vpc_config != null]
 
-  # What a program needs that serves this queue without Lambda.
-  service_statements = [
+  # What the service needs that no function does: it receives messages itself, and has more secrets.
+  service_secrets = distinct([for secret in var.service.secrets : secret.arn])
+  service_statements = [for statement in [
     {
       Sid      = "Queue"
       Effect   = "Allow"
-      Action   = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+      Action   = ["sqs:DeleteMessage", "sqs:ReceiveMessage"]
       Resource = aws_sqs_queue.this[*].arn
     },
-  ]
+    {
+      Sid      = "Topics"
+      Effect   = "Allow"
+      Action   = ["sns:ConfirmSubscription"]
+      Resource = var.service.topic_arns
+    },
+    {
+      Sid      = "ServiceParameters"
+      Effect   = "Allow"
+      Action   = ["ssm:GetParameter"]
+      Resource = [for arn in local.service_secrets : arn if split(":", arn)[2] == "ssm"]
+    },
+    {
+      Sid      = "ServiceSecrets"
+      Effect   = "Allow"
+      Action   = ["secretsmanager:GetSecretValue"]
+      Resource = [for arn in local.service_secrets : arn if split(":", arn)[2] == "secretsmanager"]
+    },
+  ] : statement if 0 < length(statement.Resource)]
+
+  # A key for the service's secrets, as key_statements has it for tokens.
+  service_key_statements = [for statement in [
+    {
+      Sid       = "DecryptServiceSecrets"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt"]
+      Resource  = distinct([for secret in var.service.secrets : secret.kms_key_arn if secret.kms_key_arn != null])
+      Condition = { StringEquals = { "kms:ViaService" = ["ssm.${local.region}.${local.dns_suffix}", "secretsmanager.${local.region}.${local.dns_suffix}"] } }
+    },
+  ] : statement if 0 < length(statement.Resource)]
 
   queue_policies = {
     for key, queue in local.queues : key => jsonencode({

@@ -20,7 +20,7 @@ output "role_name" {
 
 output "service_policy_json" {
   description = "The policy that decamp as a service on this queue needs, for a role of yours."
-  value       = var.create ? jsonencode({ Version = "2012-10-17", Statement = concat(local.program_statements, local.key_statements, local.service_statements) }) : null
+  value       = var.create ? jsonencode({ Version = "2012-10-17", Statement = concat(local.program_statements, local.key_statements, local.service_statements, local.service_key_statements) }) : null
 }
 
 output "queue_arn" {

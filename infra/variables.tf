@@ -418,7 +418,7 @@ variable "events" {
 }
 
 variable "replace" {
-  description = "Which of these events make the function ask Auto Scaling to replace the instance, which then leaves through its hook: never, rebalance, scheduled or both. Their rules come with it. Not rebalance where the group has capacity_rebalance, which replaces such instances itself."
+  description = "Which of these events make decamp ask Auto Scaling to replace the instance, which then leaves through its hook: never, rebalance, scheduled or both. Their rules come with it. Not rebalance where the group has capacity_rebalance, which replaces such instances itself."
   type        = string
   default     = "never"
   nullable    = false
@@ -426,6 +426,31 @@ variable "replace" {
   validation {
     condition     = contains(["never", "rebalance", "scheduled", "both"], var.replace)
     error_message = "replace must be never, rebalance, scheduled or both."
+  }
+}
+
+variable "service" {
+  description = "What service_policy_json allows besides, for decamp as a service: topic_arns are the topics whose subscriptions it confirms, secrets the parameters and secrets that its settings name (Nomad's and Consul's are of `nomad` and `consul`)."
+  type = object({
+    topic_arns = optional(list(string), [])
+    secrets    = optional(list(object({ arn = string, kms_key_arn = optional(string) })), [])
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for arn in var.service.topic_arns : can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\\.fifo)?$", arn))])
+    error_message = "service.topic_arns has what is not the ARN of an SNS topic."
+  }
+
+  validation {
+    condition     = alltrue([for secret in var.service.secrets : can(regex("^arn:[a-z-]+:(ssm:[a-z0-9-]+:[0-9]{12}:parameter/.+|secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)$", secret.arn))])
+    error_message = "service.secrets has what is not the ARN of an SSM parameter or a Secrets Manager secret. A secret itself has no place here: it would be in the state."
+  }
+
+  validation {
+    condition     = alltrue([for secret in var.service.secrets : try(join(":", slice(split(":", secret.arn), 3, 5)), "") == "${local.region}:${local.account}"])
+    error_message = "service.secrets has the ARN of another Region or account than this module is applied in: keep secrets beside the service."
   }
 }
 

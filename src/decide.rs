@@ -31,6 +31,8 @@ use self::step::{Step, decide_among};
 use crate::time::Time;
 use std::time::Duration;
 
+/// Room for the wishes of all concerns.
+const MOST_STEPS: usize = 12;
 /// How old the last look at the load balancers may be: a registration that is waited for long may outlast it.
 const STALE: Duration = Duration::from_secs(60);
 /// Right before completion the node is read once more, unless that was this recently: work that landed late would show.
@@ -54,21 +56,21 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
         if seen.nomad.at().is_none() && seen.nomad.blind().is_none() {
             parts.extend([Part::Nomad, Part::NomadSight]);
         }
-        return among(vec![heartbeat, Step::Look(parts, reason)], now);
+        return among([heartbeat, Step::Look(parts, reason)], now);
     }
     if !confirmed.is_satisfied() {
-        return among(vec![at_the_end(scope, budget, now), confirmed, heartbeat], now);
+        return among([at_the_end(scope, budget, now), confirmed, heartbeat], now);
     }
     let interrupted = matches!(departure.cause, Cause::Interruption { .. });
     if !interrupted && !leaving::is_ours(scope) {
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::NoHookOfOurs };
     }
     if budget.end <= now {
-        return among(vec![at_the_end(scope, budget, now)], now);
+        return among([at_the_end(scope, budget, now)], now);
     }
     let held = leaving::held(scope, now);
     if !held.is_satisfied() {
-        return among(vec![held, heartbeat, Step::wait(budget.end, Reason::Held)], now);
+        return among([held, heartbeat, Step::wait(budget.end, Reason::Held)], now);
     }
     walk_out(scope, budget, heartbeat, now)
 }
@@ -88,13 +90,14 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
                 let outcome = Outcome::Refused { why: why.clone() };
                 return Decision { action: Action::End(outcome), reason: Reason::NoSight(why.clone()) };
             }
-            return among(vec![heartbeat, sight], now);
+            return among([heartbeat, sight], now);
         }
     }
     let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
     let balancing = balancers::balancing(scope, budget, now);
     let kept_off = nodes::keep_work_off(scope, may_write, now);
-    let mut steps = vec![balancing.step.clone(), kept_off.clone(), sight.clone()];
+    let mut steps = Vec::with_capacity(MOST_STEPS);
+    steps.extend([balancing.step.clone(), kept_off.clone(), sight.clone()]);
     if seen.consul.at().is_none() {
         // The control look (D9): what is registered is seen before anything is stopped.
         steps.push(nodes::discovery_out_of_sight(scope, Duration::MAX, now));
@@ -233,7 +236,7 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
 }
 
 /// The concerns' wishes as one decision. If none has any, something has to be seen again.
-fn among(steps: Vec<Step>, now: Time) -> Decision {
+fn among(steps: impl IntoIterator<Item = Step>, now: Time) -> Decision {
     let decision = decide_among(steps);
     decision.unwrap_or(Decision {
         action: Action::Wait { until: now + Duration::from_secs(5), watch: Vec::new() },

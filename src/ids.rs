@@ -48,7 +48,15 @@ impl FromStr for InstanceId {
 
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.long { write!(f, "i-{:017x}", self.digits) } else { write!(f, "i-{:08x}", self.digits) }
+        // By hand: an id is written for every decision about a drain.
+        let mut text = *b"i-00000000000000000";
+        let length = if self.long { text.len() } else { "i-00000000".len() };
+        let mut digits = self.digits;
+        for place in text[2..length].iter_mut().rev() {
+            *place = b"0123456789abcdef"[usize::try_from(digits & 15).unwrap_or(0)];
+            digits >>= 4;
+        }
+        f.pad(str::from_utf8(&text[..length]).unwrap_or_default())
     }
 }
 
@@ -120,6 +128,12 @@ fn write_uuid(id: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 pub struct TargetGroupArn(Arc<str>);
 
 impl TargetGroupArn {
+    /// Whether both are clones of one: sooner told than whether they are equal, as all ARNs of an account begin alike.
+    #[must_use]
+    pub fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The ARN as AWS writes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -249,7 +263,9 @@ pub fn short_hash(parts: &[&str]) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+    // Not by a formatter: every decision about a drain asks for it.
+    hash.finalize().iter().take(6).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 macro_rules! debug_as_display {

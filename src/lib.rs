@@ -15,6 +15,7 @@ pub mod live;
 pub mod metrics;
 #[cfg(feature = "rehearse")]
 pub mod rehearse;
+pub mod replacing;
 pub mod run;
 #[cfg(feature = "serve")]
 pub mod serve;

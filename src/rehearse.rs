@@ -10,6 +10,7 @@ mod clients;
 mod cluster;
 mod commands;
 mod consul;
+mod hearing;
 mod ingress;
 mod judge;
 mod lambda;
@@ -24,6 +25,7 @@ mod proxy;
 mod queue;
 mod refresh;
 mod refreshing;
+mod replica;
 pub mod report;
 mod rig;
 mod server;
@@ -38,12 +40,12 @@ mod worker;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -56,6 +58,7 @@ use self::ledger::Ledger;
 use self::path::Path;
 use self::processes::Surroundings;
 use self::queue::{Delivery, Queue};
+use self::replica::Replicas;
 use self::stage::World;
 use self::start::Discovery;
 use self::worker::Worker;
@@ -136,11 +139,42 @@ pub fn name_of(driver: Driver) -> &'static str {
 pub struct Drives {
     /// By whose rules.
     pub driver: Driver,
-    /// decamp as a Lambda function: its binary. `None`: the loop, in this process, or under chaos the command line.
-    pub lambda: Option<PathBuf>,
+    /// What decamp runs as.
+    pub shell: Shell,
     /// The command line: a process that can be killed.
     pub command: PathBuf,
 }
+
+/// What decamp runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shell {
+    /// The loop, in this process; under chaos the command line.
+    Loop,
+    /// A Lambda function: its binary.
+    Lambda(PathBuf),
+    /// `decamp serve`: two replicas, a job of the cluster whose nodes leave.
+    Serve,
+}
+
+impl Drives {
+    /// What a run with it is called.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self.shell {
+            Shell::Serve => SERVE,
+            Shell::Loop | Shell::Lambda(_) => name_of(self.driver),
+        }
+    }
+}
+
+/// Whether a run by this name is decamp's.
+#[must_use]
+pub fn is_decamp(name: &str) -> bool {
+    name == SERVE || name == name_of(Driver::Decamp)
+}
+
+/// The name of decamp as a service.
+pub const SERVE: &str = "serve";
 
 /// Plays one driver on the plan. Dropped, it ends at once and leaves nothing behind.
 ///
@@ -153,7 +187,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     };
     let clock = Clock::real();
     let (tell, fates) = mpsc::unbounded_channel();
-    let world = World::new(plan, clock.now(), tell);
+    let world = World::new(plan, drives.shell == Shell::Serve, clock.now(), tell);
     let account = aws::Account { id: plan::ACCOUNT.to_owned(), region: plan::REGION.to_owned() };
     let shared = Shared::new(Box::new(world), clock, account);
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -168,7 +202,19 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
 
     let names = processes::Names::default();
     let discovery = ingress::Discovery::new(&for_all.url(), plan.ingress_poll);
-    let around = Surroundings { shared: Arc::clone(&shared), names: Arc::clone(&names), discovery };
+    let ear = worker::Ear::default();
+    let variables = start::variables(plan, &aws.url(), &nomad.url(), &path.url());
+    let replicas = Arc::new(Replicas {
+        binary: drives.command.clone(),
+        variables: variables.clone(),
+        page: plan.page(),
+        ear: Arc::clone(&ear),
+        began: OnceLock::new(),
+        kill: Notify::new(),
+    });
+    shared.stores().queues.entry(plan::DECAMP.to_owned()).or_default();
+    let around =
+        Surroundings { shared: Arc::clone(&shared), names: Arc::clone(&names), discovery, replicas: Arc::clone(&replicas) };
     let (broken, mut breaks) = mpsc::channel::<anyhow::Error>(1);
     let breaks_too = broken.clone();
     let _processes = spawn(async move {
@@ -193,7 +239,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let cuts = balancer::Cuts::default();
     let balancer = Balancer::start(&shared, plan, &cuts).await.context("start the load balancer")?;
     let ledger = Ledger::begin(plan.services().into_iter().map(|service| Arc::from(service.name)));
-    let began = ledger.began();
+    let began = *replicas.began.get_or_init(|| ledger.began());
     let strips = observer::Strips::default();
     let _observer = spawn(observer::observe(Arc::clone(&shared), Arc::clone(&strips), began));
     let (stop_load, load_stops) = watch::channel(false);
@@ -202,24 +248,26 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let _load = Abort(load.abort_handle());
 
     let queue = Arc::new(Queue::new(plan.seed, if plan.chaos.is_some() { Delivery::CHAOS } else { Delivery::USUAL }));
-    let ear = worker::Ear::default();
     let (stop_worker, worker_stops) = watch::channel(false);
     let _chaos = plan.chaos.map(|_| spawn(chaos::reign(Arc::clone(&shared), cut, plan.seed)));
-    let variables = start::variables(plan, &aws.url(), &nomad.url(), &path.url());
     let (kills, driver) = (plan.chaos.map(|_| plan.seed), drives.driver);
     let decamp = driver == Driver::Decamp;
-    let mut worker = match (drives.lambda.clone().filter(|_| decamp), kills.filter(|_| decamp)) {
-        (Some(binary), _) => {
+    let mut worker = match (drives.shell.clone(), kills.filter(|_| decamp)) {
+        (Shell::Serve, _) => {
+            let (shared, queue) = (Arc::clone(&shared), Arc::clone(&queue));
+            tokio::spawn(replica::serve(replicas, shared, queue, kills, plan.calm, worker_stops))
+        }
+        (Shell::Lambda(binary), _) if decamp => {
             let (queue, shared, ear) = (Arc::clone(&queue), Arc::clone(&shared), Arc::clone(&ear));
             let function = Function { binary, variables, queue, shared, ear, began, chaos: kills };
             tokio::spawn(function.serve(worker_stops))
         }
-        (None, Some(seed)) => {
+        (Shell::Loop | Shell::Lambda(_), Some(seed)) => {
             let (binary, queue, ear) = (drives.command.clone(), Arc::clone(&queue), Arc::clone(&ear));
             let commands = Commands { binary, variables, queue, ear, began, seed };
             tokio::spawn(commands.serve(worker_stops))
         }
-        (None, None) => {
+        (Shell::Loop | Shell::Lambda(_), None) => {
             let (queue, ear) = (Arc::clone(&queue), Arc::clone(&ear));
             let worker = Worker { driver, variables, queue, ear, began, chaos: kills, stop: worker_stops };
             tokio::task::spawn_blocking(move || worker.work())
@@ -269,7 +317,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let stories = said.stories.into_iter().map(|(id, story)| (node_of.get(&id).cloned().unwrap_or_default(), story)).collect();
     let judged = Judged::of(&account, &said.findings, plan.chaos);
     Ok(Run {
-        driver: name_of(driver),
+        driver: drives.name(),
         seconds,
         refresh_began,
         refresh_ended,

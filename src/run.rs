@@ -72,7 +72,7 @@ pub(crate) async fn run_by<W: World>(
     manner: Manner,
     tell: &mut dyn Tell,
 ) -> Ending {
-    let mut seen = Snapshot::begin(world.now());
+    let mut seen = Snapshot::begin(departure.instance, world.now());
     loop {
         let now = world.now();
         if manner.stop_at.is_some_and(|stop| stop <= now) {
@@ -88,7 +88,7 @@ pub(crate) async fn run_by<W: World>(
                 // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
                 let asked = world.now().before(world.steady().saturating_sub(asked));
                 if !blank && jumped(now, steady_before, world) {
-                    seen = Snapshot::begin(asked);
+                    seen = Snapshot::begin(departure.instance, asked);
                 }
                 seen.history.began_by(asked);
                 for showing in showings {
@@ -121,7 +121,7 @@ pub(crate) async fn run_by<W: World>(
                 // As for looks: the answer may have set the clock.
                 let sent = answered.before(world.steady().saturating_sub(steady));
                 if jumped(now, steady, world) {
-                    seen = Snapshot::begin(sent);
+                    seen = Snapshot::begin(departure.instance, sent);
                 }
                 for (effect, answer) in effects.iter().zip(answers) {
                     tell.wrote(departure, effect, &answer, answered);

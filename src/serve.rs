@@ -4,6 +4,7 @@
 //! die: whoever is told again, or sweeps next, goes on from what is true.
 
 mod departures;
+mod errands;
 mod gentle;
 mod health;
 mod http;
@@ -31,11 +32,11 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use self::departures::Departures;
+use self::errands::Errand;
 use self::health::Health;
 use self::notify::Notifier;
 use self::numbers::Numbers;
 use self::record::Record;
-use self::taking::{Interruption, interrupted};
 use self::traces::Traces;
 use self::walking::{Pace, walk};
 use crate::live::Live;
@@ -46,8 +47,8 @@ use crate::world::World;
 const FAREWELL: Duration = Duration::from_secs(8);
 /// What there is at least to tell what is still to be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Spot interruptions that wait for their group to be asked for.
-const MOST_INTERRUPTIONS: usize = 1_000;
+/// Warnings that wait for Auto Scaling to be asked.
+const MOST_ERRANDS: usize = 1_000;
 
 /// All that the parts of a service share.
 pub(crate) struct Service {
@@ -62,7 +63,7 @@ pub(crate) struct Service {
     /// True once this replica was told to stop.
     stopping: watch::Sender<bool>,
     sweep_now: Notify,
-    interruptions: mpsc::Sender<Interruption>,
+    errands: mpsc::Sender<Errand>,
 }
 
 /// Where a service listens.
@@ -86,7 +87,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
     let admin = listen(settings.serve.admin.address).await?;
     let addresses = Addresses { webhooks: webhooks.local_addr()?, admin: admin.local_addr()? };
     let (departures, mut begun) = Departures::new(settings.serve.most_departures);
-    let (interruptions, mut to_ask) = mpsc::channel(MOST_INTERRUPTIONS);
+    let (errands, mut to_ask) = mpsc::channel(MOST_ERRANDS);
     let (notify, deliveries) = Notifier::new(&settings.serve, &live);
     let (traces, spans) = Traces::new(&settings.serve, &live);
     let began = Duration::from_millis(live.now().0).as_secs_f64();
@@ -99,7 +100,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
         record: Record::default(),
         stopping: watch::Sender::new(false),
         sweep_now: Notify::new(),
-        interruptions,
+        errands,
         settings,
         live,
     });
@@ -120,9 +121,9 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             });
             let asking = Arc::clone(&service);
             spawn_local(async move {
-                while let Some(interruption) = to_ask.recv().await {
+                while let Some(errand) = to_ask.recv().await {
                     let service = Arc::clone(&asking);
-                    spawn_local(async move { interrupted(&service, interruption).await });
+                    spawn_local(async move { errands::run(&service, errand).await });
                 }
             });
             let sweeps = Arc::clone(&service);

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::decide::{
-    Action, Budget, Decision, Departure, Effect, Finding, Outcome, Part, Policy, Reason, Refusal, Snapshot, System, Unseen,
-    foreseen_losses,
+    Action, Budget, Cause, Decision, Departure, Effect, Finding, Outcome, Part, Policy, Reason, Refusal, Snapshot, System,
+    Unseen, foreseen_losses,
 };
 use crate::run::Tell;
 use crate::time::{Time, plain};
@@ -198,6 +198,13 @@ pub fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
         System::Consul => seen.consul.blind(),
     };
     blind.map(|blind| blind.why.clone())
+}
+
+/// Whether this run can say how long a departure took: one by a hook, which it completed or kept alive. Another may have done the rest.
+#[must_use]
+pub fn can_tell_how_long(departure: &Departure, seen: &Snapshot) -> bool {
+    let was_ours = seen.history.completed.is_some() || seen.history.heartbeat.is_some();
+    matches!(departure.cause, Cause::Lifecycle(_)) && was_ours
 }
 
 /// What of a departure was neither the load balancers' delay nor the stopping of its allocations: the whole, less the time that

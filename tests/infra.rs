@@ -219,12 +219,15 @@ fn actions(text: &str) -> BTreeSet<String> {
 fn the_role_allows_what_the_lambda_calls_and_what_the_platform_does() {
     let named = actions(&file("infra/iam.tf"));
     let call = |operation: &Operation| format!("{}:{}", operation.service, operation.name);
-    let called: BTreeSet<String> =
-        OPERATIONS.iter().filter(|operation| operation.callers.contains(&Caller::Lambda)).map(call).collect();
+    let made_by = |caller| -> BTreeSet<String> {
+        OPERATIONS.iter().filter(|operation| operation.callers.contains(&caller)).map(call).collect()
+    };
+    let called = made_by(Caller::Lambda);
+    let served = made_by(Caller::Serve);
     let platform: BTreeMap<String, String> =
         serde_json::from_str(&file("tests/infra/platform.json")).expect("actions and reasons");
     none(called.difference(&named).cloned().collect(), "infra/iam.tf lacks a call that the Lambda makes");
-    let made = |action: &&String| called.contains(*action) || platform.contains_key(*action);
+    let made = |action: &&String| called.contains(*action) || served.contains(*action) || platform.contains_key(*action);
     none(named.iter().filter(|action| !made(action)).cloned().collect(), "infra/iam.tf allows what nobody does");
 }
 
@@ -232,7 +235,9 @@ fn the_role_allows_what_the_lambda_calls_and_what_the_platform_does() {
 fn the_services_policy_allows_what_it_calls_and_nothing_else() {
     let named = actions(&file("infra/serve/policy.json"));
     let called = OPERATIONS.iter().filter(|operation| operation.callers.contains(&Caller::Serve));
-    let called: BTreeSet<String> = called.map(|operation| format!("{}:{}", operation.service, operation.name)).collect();
+    let called = called.map(|operation| format!("{}:{}", operation.service, operation.name));
+    // Secrets are decrypted in the role's name, by the services that keep them.
+    let called: BTreeSet<String> = called.chain(["kms:Decrypt".to_owned()]).collect();
     assert_eq!(named, called);
 }
 
@@ -285,4 +290,42 @@ fn what_may_be_replaced_is_the_same_for_the_module_and_the_program() {
     let setting = decamp::settings::setting("DECAMP_REPLACE").expect("it is a setting");
     assert_eq!(words.replace('"', ""), setting.unit);
     assert!(variables.contains(&format!("default     = \"{}\"", setting.default)));
+}
+
+#[test]
+fn the_job_of_the_service_is_as_it_must_be_and_sets_what_is_a_setting() {
+    let job = file("infra/serve/decamp.nomad.hcl");
+    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = plain(&job);
+    // D27. The test of two replicas on nodes that leave (tests/rehearsal/service.rs) has the same.
+    for line in [
+        "type = \"service\"",
+        "count = 2",
+        "operator = \"distinct_hosts\"",
+        "migrate { max_parallel = 1",
+        "kill_timeout = \"30s\"",
+        "args = [\"serve\"]",
+    ] {
+        assert!(flat.contains(line), "infra/serve/decamp.nomad.hcl has no {line}");
+    }
+    let block = job.split("      env {\n").nth(1).and_then(|rest| rest.split("\n      }").next()).expect("a block of variables");
+    let names: Vec<&str> = block.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(10 < names.len(), "{names:?}");
+    // The SDK's own, for which decamp has no setting.
+    let known =
+        |name: &&str| decamp::settings::setting(name).is_some() || ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"].contains(name);
+    none(names.iter().filter(|name| !known(name)).map(|name| (*name).to_owned()).collect(), "these are no settings");
+    // No secret stands in it: tokens come from Nomad's variables and from AWS.
+    none(names.iter().filter(|name| name.ends_with("TOKEN")).map(|name| (*name).to_owned()).collect(), "a token in the job");
+}
+
+#[test]
+fn the_image_runs_the_service_as_nobody_on_the_toolchain_of_the_repository() {
+    let recipe = file("infra/serve/Containerfile");
+    let toolchain = file("rust-toolchain.toml");
+    let channel = toolchain.split("channel = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a channel");
+    assert!(recipe.contains(&format!("rust:{channel}-slim")), "{channel}");
+    for line in ["USER nonroot", "STOPSIGNAL SIGTERM", "ENTRYPOINT [\"/usr/local/bin/decamp\"]", "CMD [\"serve\"]"] {
+        assert!(recipe.lines().any(|known| known == line), "{line}");
+    }
 }

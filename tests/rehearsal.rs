@@ -5,6 +5,8 @@
 mod browser;
 #[path = "rehearsal/real_consul.rs"]
 mod real_consul;
+#[path = "rehearsal/service.rs"]
+mod service;
 #[path = "rehearsal/terminal.rs"]
 mod terminal;
 

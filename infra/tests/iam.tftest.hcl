@@ -138,6 +138,36 @@ run "the_service_gets_a_policy_without_the_functions_parts" {
   }
 }
 
+run "the_service_is_allowed_the_topics_and_secrets_that_it_is_given" {
+  command = apply
+
+  variables {
+    create_function = false
+    service = {
+      topic_arns = ["arn:aws:sns:eu-west-1:123456789012:terminations"]
+      secrets = [
+        { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/decamp/api-key" },
+        { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:decamp/webhooks-AbCdEf", kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef" },
+      ]
+    }
+  }
+
+  assert {
+    condition     = join(",", [for statement in jsondecode(output.service_policy_json).Statement : statement.Sid]) == "Lifecycle,Describe,Messages,Queue,Topics,ServiceParameters,ServiceSecrets,DecryptServiceSecrets"
+    error_message = "The statements are others: ${output.service_policy_json}"
+  }
+
+  assert {
+    condition = { for statement in jsondecode(output.service_policy_json).Statement : statement.Sid => statement.Resource if contains(["Topics", "ServiceParameters", "ServiceSecrets", "DecryptServiceSecrets"], statement.Sid) } == {
+      Topics                = ["arn:aws:sns:eu-west-1:123456789012:terminations"]
+      ServiceParameters     = ["arn:aws:ssm:eu-west-1:123456789012:parameter/decamp/api-key"]
+      ServiceSecrets        = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:decamp/webhooks-AbCdEf"]
+      DecryptServiceSecrets = ["arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"]
+    }
+    error_message = "Each statement is bound to what was named: ${output.service_policy_json}"
+  }
+}
+
 run "the_role_takes_a_boundary_and_a_path" {
   command = plan
 

@@ -793,3 +793,33 @@ run "a_path_without_slashes" {
 
   expect_failures = [var.role_path]
 }
+
+run "a_topic_that_is_none_is_refused" {
+  command = plan
+
+  variables {
+    service = { topic_arns = ["arn:aws:sqs:eu-west-1:123456789012:terminations"] }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_secret_of_the_service_that_is_no_arn_is_refused" {
+  command = plan
+
+  variables {
+    service = { secrets = [{ arn = "arn:aws:ssm:eu-west-1:123456789012:document/decamp" }] }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_secret_of_the_service_of_another_account_is_refused" {
+  command = plan
+
+  variables {
+    service = { secrets = [{ arn = "arn:aws:ssm:eu-west-1:999999999999:parameter/decamp" }] }
+  }
+
+  expect_failures = [var.service]
+}

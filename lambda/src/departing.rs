@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use decamp::decide::{ActionRef, Budget, Cause, Departure, Effect, Refusal, Snapshot, our_hook};
+use decamp::decide::{ActionRef, Budget, Departure, Effect, Refusal, Snapshot, our_hook};
 use decamp::metrics;
 use decamp::run::{Ending, How, Manner, Tell, run};
-use decamp::telling::{Telling, above_the_floor};
+use decamp::telling::{Telling, above_the_floor, can_tell_how_long};
 use decamp::time::plain;
 use tracing::{info, warn};
 
@@ -39,7 +39,7 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
     let walked = tokio::time::timeout_at(patience, run(at.fleet, departure, policy, manner, &mut telling)).await;
     let Ending { how, seen } = walked.unwrap_or_else(|_| {
         warn!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "hand back", "the time was up in the middle of a call");
-        Ending { how: How::HandedBack, seen: Snapshot::begin(at.fleet.now()) }
+        Ending { how: How::HandedBack, seen: Snapshot::begin(departure.instance, at.fleet.now()) }
     });
     let became = match how {
         How::Ended(outcome, reason) => {
@@ -47,7 +47,7 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
             let began = Budget::of(departure, &seen, policy).began;
             let seconds = now.since(began).as_secs_f64();
             let mut values = vec![(metrics::DEPARTURES, 1.0), (metrics::STEPS, f64::from(telling.steps))];
-            if is_a_whole_departure(departure, &seen) {
+            if can_tell_how_long(departure, &seen) {
                 values.push((metrics::DEPARTURE_SECONDS, seconds));
                 let above = above_the_floor(departure, &seen, policy, now);
                 values.extend(above.map(|above| (metrics::SECONDS_ABOVE_FLOOR, above.as_secs_f64())));
@@ -66,11 +66,6 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
     };
     count(at, departure, &telling);
     became
-}
-
-/// Only of a departure by a hook that was seen to be waited in can be said how long it took.
-fn is_a_whole_departure(departure: &Departure, seen: &Snapshot) -> bool {
-    matches!(departure.cause, Cause::Lifecycle(_)) && seen.history.heartbeat.is_some()
 }
 
 /// Keeps the hook alive until the next pass.

@@ -5,7 +5,6 @@ mod fleet;
 mod logging;
 mod pass;
 mod real;
-mod replacing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};

@@ -8,6 +8,7 @@ use decamp::decide::{Cause, Departure, Lifecycle, LifecycleAction};
 use decamp::events::{Message, Record, Rejection, Told, read};
 use decamp::ids::InstanceId;
 use decamp::metrics;
+use decamp::replacing::{Asked, replace};
 use decamp::settings::{Mode, Settings};
 use decamp::time::Time;
 use futures_util::future::join_all;
@@ -16,7 +17,6 @@ use tracing::{error, info, warn};
 
 use crate::departing::{BETWEEN_PASSES, Became, depart};
 use crate::fleet::Fleet;
-use crate::replacing::replace;
 
 /// Stop looking and acting this long before the function's time is up (D15).
 const KEPT_FOR_HANDING_BACK: Duration = Duration::from_secs(5);
@@ -173,13 +173,33 @@ async fn take_up<F: Fleet>(at: &Invocation<'_, F>, what: &What) -> Became {
         What::Depart(departure) => depart(at, departure, false).await,
         What::Interruption { instance, at: gone } => interruption(at, *instance, *gone).await,
         What::Replace(instances) => {
-            let all = join_all(instances.iter().map(|instance| replace(at, *instance))).await;
+            let all = join_all(instances.iter().map(|instance| replaced(at, *instance))).await;
             all.into_iter().find(|became| matches!(became, Became::HandedBack(_))).unwrap_or(Became::Over)
         }
         What::Sweep => {
             sweep(at).await;
             // The next one comes by itself.
             Became::Over
+        }
+    }
+}
+
+/// Has Auto Scaling replace an instance that AWS warned of.
+async fn replaced<F: Fleet>(at: &Invocation<'_, F>, instance: InstanceId) -> Became {
+    match at.in_time(replace(at.fleet, at.settings, instance)).await {
+        Some(Asked::Replaced) => {
+            at.count(metrics::WARNINGS, "replaced");
+            Became::Over
+        }
+        Some(Asked::Refused) => {
+            at.count(metrics::EVENTS_REJECTED, "replacement");
+            Became::Over
+        }
+        Some(Asked::LeftAlone) => Became::Over,
+        Some(Asked::Again) => Became::HandedBack(BETWEEN_PASSES),
+        None => {
+            warn!(instance.id = %instance, "the time was up before Auto Scaling answered");
+            Became::HandedBack(BETWEEN_PASSES)
         }
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use decamp::decide::{Refusal, Unseen};
 use decamp::events::Message;
-use decamp::ids::InstanceId;
 use decamp::live::{Leaving, Live};
 use decamp::settings::Allowed;
 
@@ -19,14 +18,6 @@ impl Fleet for Live {
         let mut leaving = self.auto_scaling().leaving(asked).await?;
         leaving.retain(|one| allowed.group(&one.asg));
         Ok(leaving)
-    }
-
-    async fn group_of(&self, instance: InstanceId) -> Result<Option<Arc<str>>, Unseen> {
-        Ok(self.auto_scaling().instance(instance).await?.map(|listed| listed.asg))
-    }
-
-    async fn ask_to_replace(&self, instance: InstanceId) -> Result<(), Refusal> {
-        self.auto_scaling().set_unhealthy(instance).await
     }
 
     async fn hide(&self, message: &Message, span: Duration) -> Result<(), Refusal> {

@@ -3,14 +3,14 @@
 mod live;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use decamp::rehearse::report::{Pending, command, page};
-use decamp::rehearse::{Chaos, Drives, MOST_NODES, NULL_LASTS, Plan, Run, name_of, null, run};
+use decamp::rehearse::{Chaos, Drives, MOST_NODES, NULL_LASTS, Plan, Run, Shell, is_decamp, null, run};
 use decamp::settings::duration;
 use decamp::sim::drivers::Driver;
 use decamp::time::plain;
@@ -111,22 +111,35 @@ enum Name {
     NaiveOverlap,
     /// decamp
     Decamp,
+    /// decamp as its HTTP service: two replicas, which run as a job on the nodes that are replaced; one is killed on the way
+    Serve,
 }
 
 impl Name {
+    fn drives(self, arguments: &Arguments, command: &Path) -> Drives {
+        let shell = match (self, &arguments.lambda) {
+            (Self::Serve, _) => Shell::Serve,
+            (Self::Decamp, Some(binary)) => Shell::Lambda(binary.clone()),
+            (Self::Decamp | Self::TerminateAtOnce | Self::DrainOnly | Self::DrainThenDeregister | Self::NaiveOverlap, _) => {
+                Shell::Loop
+            }
+        };
+        Drives { driver: self.driver(), shell, command: command.to_owned() }
+    }
+
     fn driver(self) -> Driver {
         match self {
             Self::TerminateAtOnce => Driver::TerminateAtOnce,
             Self::DrainOnly => Driver::DrainOnly,
             Self::DrainThenDeregister => Driver::DrainThenDeregister,
             Self::NaiveOverlap => Driver::NaiveOverlap,
-            Self::Decamp => Driver::Decamp,
+            Self::Decamp | Self::Serve => Driver::Decamp,
         }
     }
 }
 
 /// One after another, if none is named.
-const USUAL: [Driver; 3] = [Driver::TerminateAtOnce, Driver::DrainOnly, Driver::Decamp];
+const USUAL: [Name; 3] = [Name::TerminateAtOnce, Name::DrainOnly, Name::Decamp];
 
 pub(crate) fn rehearse(arguments: &Arguments) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -159,25 +172,23 @@ async fn until_a_signal(arguments: &Arguments) -> Result<u8> {
 
 async fn all(arguments: &Arguments) -> Result<u8> {
     let plan = plan(arguments);
-    let named: Vec<Driver> = arguments.driver.iter().map(|name| name.driver()).collect();
-    let drivers = if named.is_empty() { USUAL.to_vec() } else { named.clone() };
+    let binary = std::env::current_exe().context("find out where decamp itself is")?;
+    let drives = |names: &[Name]| -> Vec<Drives> { names.iter().map(|name| name.drives(arguments, &binary)).collect() };
+    let named = drives(&arguments.driver);
+    let drivers = if named.is_empty() { drives(&USUAL) } else { named.clone() };
     if !arguments.json {
-        let drivers_take: Duration = drivers.iter().map(|driver| plan.takes(*driver != Driver::TerminateAtOnce)).sum();
+        let drivers_take: Duration = drivers.iter().map(|drives| plan.takes(drives.driver != Driver::TerminateAtOnce)).sum();
         let takes = drivers_take + NULL_LASTS;
         say_wrapped(&plan.to_string());
-        say_wrapped(&format!(
-            "about {} for {}",
-            plain(takes),
-            drivers.iter().map(|d| name_of(*d)).collect::<Vec<_>>().join(", ")
-        ));
+        say_wrapped(&format!("about {} for {}", plain(takes), drivers.iter().map(Drives::name).collect::<Vec<_>>().join(", ")));
     }
     let pending = arguments.report.as_deref().map(|path| {
         let cannot = || format!("write the report to {}", path.display());
         Pending::begin(path).with_context(cannot)
     });
     let pending = pending.transpose()?;
-    let command = command(&plan, &named, arguments.lambda.as_deref());
-    let binary = std::env::current_exe().context("find out where decamp itself is")?;
+    let names: Vec<&str> = named.iter().map(Drives::name).collect();
+    let command = command(&plan, &names, arguments.lambda.as_deref());
     let carries = null(&plan).await?;
     if arguments.json {
         say_json(&serde_json::json!({ "null": carries }));
@@ -185,13 +196,17 @@ async fn all(arguments: &Arguments) -> Result<u8> {
         say_wrapped(&table::carries(&carries));
     }
     let mut runs: Vec<Run> = Vec::new();
-    for driver in drivers {
+    for drives in drivers {
+        let name = drives.name();
+        if drives.shell == Shell::Serve && !arguments.json {
+            let [first, second] = [1, 2].map(|number| format!("http://{}:{}/", Plan::address(number), plan.page()));
+            say_wrapped(&format!("decamp's page while {name} runs: {first} and {second}, until these nodes leave"));
+        }
         let (progress, seen) = watch::channel(decamp::rehearse::Progress::default());
-        let drives = Drives { driver, lambda: arguments.lambda.clone(), command: binary.clone() };
         let played = run(&plan, &drives, &progress);
-        let shown = live::show(name_of(driver), seen, !arguments.json);
+        let shown = live::show(name, seen, !arguments.json);
         let one = select! {
-            one = played => one.with_context(|| format!("rehearse {}", name_of(driver)))?,
+            one = played => one.with_context(|| format!("rehearse {name}"))?,
             never = shown => match never {},
         };
         if arguments.json {
@@ -216,10 +231,9 @@ async fn all(arguments: &Arguments) -> Result<u8> {
 
 /// decamp loses nothing in the default plan, and nothing that is its own in any other (D17); every driver comes to an end.
 fn is_as_it_should_be(plan: &Plan, run: &Run) -> bool {
-    let decamp = run.driver == name_of(Driver::Decamp);
     let may_be_foreseen = plan.single || plan.ingress_poll.is_some() || plan.chaos.is_some();
     let lost = if may_be_foreseen { run.judged.attributable } else { run.account.failed };
-    run.refresh_ended.is_some() && (!decamp || lost == 0)
+    run.refresh_ended.is_some() && (!is_decamp(run.driver) || lost == 0)
 }
 
 fn plan(arguments: &Arguments) -> Plan {

@@ -17,7 +17,7 @@ const TRIES: usize = 3;
 
 /// Looks at all parts; `found` are target groups that a scan found beside those attached and named.
 pub(crate) async fn survey(live: &Live, departure: &Departure, policy: &Policy, found: &[TargetGroupArn]) -> Snapshot {
-    let mut seen = Snapshot::begin(live.now());
+    let mut seen = Snapshot::begin(departure.instance, live.now());
     for _ in 0..TRIES {
         let parts = unseen_parts(&seen, policy);
         if parts.is_empty() {

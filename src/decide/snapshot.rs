@@ -17,7 +17,7 @@ pub use self::load_balancers::*;
 pub use self::nomad::*;
 use super::action::{Effect, Refusal};
 use super::sight::{Sight, Unseen};
-use crate::ids::{TargetGroupArn, TargetId};
+use crate::ids::{InstanceId, TargetGroupArn, TargetId};
 use crate::time::Time;
 
 /// What a look at one part showed.
@@ -44,6 +44,9 @@ pub enum Showing {
 /// What is known of the world in this run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
+    /// Whose departure it is about.
+    #[serde(skip)]
+    instance: Option<InstanceId>,
     /// Where the instance stands.
     pub lifecycle: Sight<Lifecycle>,
     /// What its group is set to.
@@ -79,11 +82,11 @@ pub struct Balancer {
     pub deregistrations: u32,
     /// A deregistration of ours that was not answered: what it named. It may have worked.
     pub unanswered: Option<Vec<(TargetId, u16)>>,
-    /// Targets that were registered, and are no more.
+    /// Targets, those of other instances aside, that were registered and are no more.
     pub left: Vec<Left>,
     /// The ports of what this run deregistered: a target leaves the list some time, and what serves it stays.
     pub ports: Vec<u16>,
-    /// Targets that read `draining` when they were last listed, and the first look of the row in which each did.
+    /// Targets, those of other instances aside, that read `draining` when they were last listed, and the first look of the row in which each did.
     pub draining: Vec<(TargetId, u16, Time)>,
 }
 
@@ -112,9 +115,9 @@ impl Balancer {
     }
 
     /// Keeps when a target that was registered was first seen to be so no more, and when it was last seen to be.
-    fn see_leaving(&mut self, at: Time, group: &TargetGroup) {
+    fn see_leaving(&mut self, of: Option<InstanceId>, at: Time, group: &TargetGroup) {
         let registered = |group: &TargetGroup| -> Vec<(TargetId, u16)> {
-            group.listed().filter(|t| t.health.is_registered()).map(|t| (t.id.clone(), t.port)).collect()
+            maybe_of(of, group).filter(|t| t.health.is_registered()).map(|t| (t.id.clone(), t.port)).collect()
         };
         let (now, before) = (registered(group), self.sight.last().map(registered).unwrap_or_default());
         self.left.retain(|left| !now.iter().any(|(id, port)| *id == left.id && *port == left.port));
@@ -126,10 +129,9 @@ impl Balancer {
 
     /// Keeps since which look each target has read `draining` without a break. One that left the list meanwhile is kept: it may still
     /// be sent to.
-    fn see_draining(&mut self, at: Time, group: &TargetGroup) {
+    fn see_draining(&mut self, of: Option<InstanceId>, at: Time, group: &TargetGroup) {
         let lists = |group: &TargetGroup, id: &TargetId, port: u16| group.listed().any(|t| t.id == *id && t.port == port);
-        let mut rows: Vec<_> = group
-            .listed()
+        let mut rows: Vec<_> = maybe_of(of, group)
             .filter(|t| t.health == TargetHealth::Draining)
             .map(|target| {
                 let before = self.draining.iter().find(|(id, port, _)| *id == target.id && *port == target.port);
@@ -142,17 +144,27 @@ impl Balancer {
     }
 }
 
+/// The targets that are not another instance's for certain. Nobody remembers those: where a thousand leave at once, each of their
+/// departures would remember a thousand.
+fn maybe_of(of: Option<InstanceId>, group: &TargetGroup) -> impl Iterator<Item = &Target> {
+    group.listed().filter(move |target| match &target.id {
+        TargetId::Instance(id) => of.is_none_or(|of| *id == of),
+        TargetId::Ip(_) => true,
+        TargetId::Other(_) => false,
+    })
+}
+
 impl Snapshot {
-    /// A run that begins now and has seen nothing.
+    /// A run for this instance that begins now and has seen nothing.
     #[must_use]
-    pub fn begin(at: Time) -> Self {
-        Self { history: History::begin(at), ..Self::default() }
+    pub fn begin(instance: InstanceId, at: Time) -> Self {
+        Self { instance: Some(instance), history: History::begin(at), ..Self::default() }
     }
 
     /// Whether nothing was seen and nothing was done yet.
     #[must_use]
     pub fn is_blank(&self) -> bool {
-        *self == Self::begin(self.history.began)
+        *self == Self { instance: self.instance, history: History::begin(self.history.began), ..Self::default() }
     }
 
     /// Takes in what a look that was asked for at `asked` showed. An answer counts as of the moment it was asked for: what
@@ -173,11 +185,12 @@ impl Snapshot {
             }
             Showing::NomadServices(look) => self.nomad_services.take(asked, look),
             Showing::TargetGroup(arn, look) => {
+                let of = self.instance;
                 let balancer = self.balancer_mut(&arn);
                 if let Ok(group) = &look {
                     balancer.first_look.get_or_insert(asked);
-                    balancer.see_draining(asked, group);
-                    balancer.see_leaving(asked, group);
+                    balancer.see_draining(of, asked, group);
+                    balancer.see_leaving(of, asked, group);
                     balancer.see_unanswered(asked, group);
                 }
                 balancer.sight.take(asked, look);

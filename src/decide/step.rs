@@ -72,7 +72,7 @@ pub(super) fn write(seen: &Snapshot, kind: EffectKind, effects: Vec<Effect>, rea
 
 /// One decision from the wishes of all concerns, in their order: all writes together, else all looks together, else the
 /// shortest wait, for the reason of the first that waits. `None` if all are satisfied.
-pub(super) fn decide_among(steps: Vec<Step>) -> Option<Decision> {
+pub(super) fn decide_among(steps: impl IntoIterator<Item = Step>) -> Option<Decision> {
     let mut effects = Vec::new();
     let mut parts: Vec<Part> = Vec::new();
     let mut watched: Vec<Part> = Vec::new();

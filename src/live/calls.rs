@@ -38,7 +38,7 @@ pub const OPERATIONS: [Operation; 18] = [
     by(DEPARTS, "autoscaling", "CompleteLifecycleAction"),
     by(DEPARTS, "autoscaling", "RecordLifecycleActionHeartbeat"),
     // Only by policy (D12): without it the role need not allow it.
-    by(&[Caller::Lambda], "autoscaling", "SetInstanceHealth"),
+    by(&[Caller::Lambda, Caller::Serve], "autoscaling", "SetInstanceHealth"),
     by(LOOKS, "autoscaling", "DescribeAutoScalingGroups"),
     by(LOOKS, "autoscaling", "DescribeAutoScalingInstances"),
     by(LOOKS, "autoscaling", "DescribeLifecycleHooks"),

@@ -12,7 +12,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 pub use self::answer::Answer;
 pub(in crate::live) use self::answer::read_json;
@@ -27,8 +27,16 @@ const LARGEST_BODY: usize = 32 * 1024 * 1024;
 /// An idle connection is dropped after this: load balancers in between forget theirs after a minute.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// Idle connections that are kept: enough for what departures ask between two blocking queries, while a thousand that have just ended
+/// one give theirs back.
+const MOST_IDLE: usize = 16;
+
 /// Blocking queries of the whole process. Nomad takes 100 connections from one address; many of us share a NAT's (facts, 3.4).
 static BLOCKING: Semaphore = Semaphore::const_new(32);
+
+/// Other requests of one client at once. A thousand departures that begin together ask a thousand times: on as many connections Nomad
+/// would refuse most of them, and each holds some 30 KiB here.
+const AT_ONCE: usize = 32;
 
 /// Leave to hold one connection open for a blocking query; `None` if too many are held already.
 pub(super) fn may_block() -> Option<SemaphorePermit<'static>> {
@@ -42,6 +50,8 @@ pub struct Client {
     addresses: Vec<String>,
     /// The address that answered last.
     good: AtomicUsize,
+    /// Whoever asks waits here until few enough do.
+    turn: Semaphore,
     token: Token,
     token_header: HeaderName,
     query: Vec<(&'static str, String)>,
@@ -63,6 +73,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(connection.connect_timeout)
             .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MOST_IDLE)
             .no_proxy();
         if let Some(proxy) = &connection.proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy).context("use the proxy")?);
@@ -71,6 +82,7 @@ impl Client {
             http: builder.build().context("make an HTTP client")?,
             addresses: connection.addresses.clone(),
             good: AtomicUsize::new(0),
+            turn: Semaphore::new(AT_ONCE),
             token: Token::new(connection.token.clone(), store),
             token_header: HeaderName::from_static(token_header),
             query: connection.query.clone(),
@@ -91,7 +103,9 @@ impl Client {
     pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
         // All addresses together may take twice as long as one, so that a look ends while it still matters.
         let whole = if self.addresses.len() == 1 { self.timeout } else { self.timeout * 2 };
-        self.read(path, query, self.timeout, Instant::now() + whole, self.addresses.len()).await
+        let end = Instant::now() + whole;
+        let _turn = self.turn(end).await?;
+        self.read(path, query, self.timeout, end, self.addresses.len()).await
     }
 
     /// Reads once the answer is newer than `index`, or `wait` is over. One address only: the caller asks again.
@@ -115,6 +129,7 @@ impl Client {
     /// What was refused; or that nothing is known of what became of it.
     pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(body).map_err(|why| Failure::NotSent(why.to_string().into()))?;
+        let _turn = self.turn(Instant::now() + self.timeout).await?;
         let (mut token, mut renewed) = (self.token().await?, false);
         let mut tries = 0;
         loop {
@@ -174,6 +189,14 @@ impl Client {
             if most.max(1 + usize::from(broke)) <= tries || end <= Instant::now() {
                 return Err(failure);
             }
+        }
+    }
+
+    /// Waits until few enough others ask.
+    async fn turn(&self, end: Instant) -> Result<SemaphorePermit<'_>, Failure> {
+        match timeout_at(end, self.turn.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(Failure::NotSent("too many requests before it were not answered in time".into())),
         }
     }
 

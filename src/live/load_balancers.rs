@@ -57,7 +57,7 @@ impl LoadBalancers {
     async fn group(&self, arn: &TargetGroupArn, attached: bool, attributes_again: bool) -> Result<TargetGroup, Unseen> {
         let facts = join(self.facts.kind(arn), self.facts.delay(arn, attributes_again));
         let ((kind, delay), targets) = join(facts, self.health.ask(arn.clone(), ())).await;
-        Ok(TargetGroup { arn: arn.clone(), attached, kind, delay, targets: targets? })
+        Ok(TargetGroup { arn: arn.clone(), attached, kind: kind?, delay: delay?, targets: targets? })
     }
 
     /// Deregisters exactly these targets, together with what others deregister from the same group at this moment.

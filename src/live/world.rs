@@ -1,5 +1,6 @@
 //! The real systems behind the one seam that the rules know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, join, join_all, select};
@@ -7,6 +8,8 @@ use tokio::time::sleep_until;
 
 use super::{Live, discovery};
 use crate::decide::{Departure, Effect, Nomad, Part, Refusal, Registrations, Showing, Snapshot, Unseen};
+use crate::ids::InstanceId;
+use crate::replacing::Replaces;
 use crate::time::Time;
 use crate::world::World;
 
@@ -80,6 +83,16 @@ impl World for Live {
                 answer
             }
         }
+    }
+}
+
+impl Replaces for Live {
+    async fn group_of(&self, instance: InstanceId) -> Result<Option<Arc<str>>, Unseen> {
+        Ok(self.auto_scaling.instance(instance).await?.map(|listed| listed.asg))
+    }
+
+    async fn ask_to_replace(&self, instance: InstanceId) -> Result<(), Refusal> {
+        self.auto_scaling.set_unhealthy(instance).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::plan::{ASG, HOOK, INGRESS, Nature, Plan, REGION};
+use super::plan::{ASG, DECAMP, HOOK, INGRESS, Nature, Plan, REGION};
 use crate::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
 use crate::ids::{InstanceId, NodeId, TargetGroupArn};
 use crate::sim::auto_scaling::{GroupSetup as AsgSetup, HookSetup};
@@ -118,6 +118,21 @@ pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeN
     let spec = GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports: Ports::Static([plan.port].into()) };
     let number = nomad.add_group(spec);
     for &node in nodes {
+        nomad.place(number, node, consul);
+    }
+    number
+}
+
+/// decamp itself, as the job file in `infra/serve` has it: two replicas on nodes of their own, one of which moves at a time.
+pub(super) fn add_decamp(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], plan: &Plan) -> GroupNumber {
+    let mut group = group(DECAMP, JobKind::Service, Plan::DECAMP_KILL_TIMEOUT);
+    group.count = Plan::REPLICAS;
+    group.max_parallel = Some(1);
+    // Nobody sends to it here: it has a queue.
+    group.services = Vec::new();
+    let behaviour = behaviour(plan, Duration::from_millis(500));
+    let number = nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Apart, ports: Ports::Dynamic });
+    for &node in nodes.iter().take(usize::try_from(Plan::REPLICAS).unwrap_or(usize::MAX)) {
         nomad.place(number, node, consul);
     }
     number

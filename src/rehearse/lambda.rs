@@ -12,11 +12,10 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, interval, sleep};
 
 use self::environment::{Answer, Environment};
+use super::hearing::hear;
 use super::plan::Plan;
 use super::queue::{Queue, Received};
-use super::worker::{Ear, foresee};
-use crate::decide::Finding;
-use crate::ids::InstanceId;
+use super::worker::Ear;
 use crate::sim::luck::Luck;
 use crate::sim::wire::Shared;
 
@@ -98,7 +97,7 @@ impl Function {
             () = killed => Answer::Gone,
         };
         for (at, line) in environment.printed() {
-            self.tell(at, &line);
+            hear(&self.ear, at.duration_since(self.began).as_secs_f64(), &line);
         }
         match answer {
             Answer::Gone => {
@@ -130,71 +129,6 @@ impl Function {
         drop(stores);
         if let Some(seconds) = hidden {
             self.queue.hide(received, Duration::from_secs(seconds));
-        }
-    }
-
-    /// A line that the function logged.
-    fn tell(&self, at: Instant, line: &str) {
-        let Ok(line) = serde_json::from_str::<Value>(line) else { return };
-        let Some(instance) = line["instance.id"].as_str().and_then(|id| id.parse::<InstanceId>().ok()) else { return };
-        let Some(message) = line["message"].as_str() else { return };
-        if let Some(finding) = foreseen(&line) {
-            foresee(&self.ear, vec![finding]);
-        }
-        let mut said = self.ear.lock().unwrap_or_else(PoisonError::into_inner);
-        let story = said.stories.entry(instance).or_default();
-        story.lines.push((at.duration_since(self.began).as_secs_f64(), message.to_owned()));
-        if let Some(outcome) = line["outcome"].as_str() {
-            story.outcome.get_or_insert(outcome.to_owned());
-        }
-    }
-}
-
-/// What a line says that was foreseen, if that is what it is about.
-fn foreseen(line: &Value) -> Option<Finding> {
-    if line["action"] != "foresee" {
-        return None;
-    }
-    serde_json::from_value(line.clone()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::decide::{Layer, Loss};
-    use serde_json::json;
-
-    #[test]
-    fn a_line_about_a_finding_is_read_and_any_other_is_not() {
-        let mut line = json!({
-            "level": "WARN", "instance.id": "i-1", "action": "foresee", "layer": "load-balancer", "loss": "delay-too-short",
-            "object": "web", "value": "5s", "needed": "6s", "why": "because", "line": "delay = 6", "message": "foreseen: …",
-        });
-        let finding = foreseen(&line).expect("it is one");
-        assert_eq!((finding.layer, finding.loss, &*finding.object), (Layer::LoadBalancer, Loss::DelayTooShort, "web"));
-        line["action"] = json!("drain");
-        assert_eq!(foreseen(&line), None);
-    }
-
-    #[test]
-    fn the_words_of_the_log_are_those_that_are_read() {
-        for layer in
-            [Layer::Container, Layer::Service, Layer::Ingress, Layer::LoadBalancer, Layer::Node, Layer::Hook, Layer::Group]
-        {
-            assert_eq!(json!(layer), layer.word());
-        }
-        for loss in [
-            Loss::LeavesBeforeForgotten,
-            Loss::KilledWithRequests,
-            Loss::NoCopyLeft,
-            Loss::DelayTooShort,
-            Loss::CutAtDeadline,
-            Loss::NeverMigrates,
-            Loss::NoTargetGroup,
-            Loss::DoesNotFit,
-            Loss::Interrupted,
-        ] {
-            assert_eq!(json!(loss), loss.word());
         }
     }
 }

@@ -19,6 +19,8 @@ pub(super) const ASG: &str = "web";
 pub(super) const HOOK: &str = "decamp";
 /// The job and service of the ingress.
 pub(super) const INGRESS: &str = "ingress";
+/// decamp's own job, where it runs on the cluster that it looks after.
+pub(super) const DECAMP: &str = "decamp";
 /// How often a real agent makes a service's check.
 pub(super) const REAL_CHECK_EVERY: Duration = Duration::from_secs(1);
 
@@ -93,6 +95,10 @@ impl Plan {
     pub const INGRESS_KILL_TIMEOUT: Duration = Duration::from_secs(10);
     /// How often a target is checked; two results in a row decide.
     pub const CHECK_EVERY: Duration = Duration::from_secs(1);
+    /// Replicas of decamp, where it runs as a job of the cluster.
+    pub const REPLICAS: u32 = 2;
+    /// Their `kill_timeout` (D27).
+    pub const DECAMP_KILL_TIMEOUT: Duration = Duration::from_secs(30);
     /// The warm-up of new instances.
     pub const WARM_UP: Duration = Duration::from_secs(2);
     /// How long a machine takes to start.
@@ -150,6 +156,12 @@ impl Plan {
     #[must_use]
     pub fn ingress_forgets(&self) -> Duration {
         self.ingress_poll.map_or(Duration::from_secs(3), |every| every + Self::THROTTLE)
+    }
+
+    /// The port of decamp's page, on each node that has a replica of it.
+    #[must_use]
+    pub fn page(&self) -> u16 {
+        self.port.wrapping_add(1)
     }
 
     /// The address of the node with this number, counted from 1.

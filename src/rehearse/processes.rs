@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::ingress::{self, Ingress};
 use super::plan::Nature;
+use super::replica::{self, Replicas};
 use super::server::{Ended, Server};
-use super::stage::{Fate, Process};
+use super::stage::{Fate, Process, Runs};
 use super::task;
 use crate::sim::event::AllocationNumber;
 use crate::sim::wire::Shared;
@@ -29,6 +31,8 @@ pub(super) struct Surroundings {
     pub(super) shared: Arc<Shared>,
     pub(super) names: Names,
     pub(super) discovery: ingress::Discovery,
+    /// What a replica of decamp is made of.
+    pub(super) replicas: Arc<Replicas>,
 }
 
 /// Does what becomes of processes, until nobody tells any more.
@@ -64,33 +68,37 @@ pub(super) async fn keep(around: &Surroundings, mut fates: UnboundedReceiver<Fat
 /// A process that runs, or finishes.
 struct Kept {
     server: Server,
-    nature: Option<Nature>,
+    runs: Runs,
     /// Follows discovery for as long as this is kept.
     _ingress: Option<Ingress>,
 }
 
 async fn start(around: &Surroundings, process: &Process) -> io::Result<Kept> {
-    let (server, ingress) = match process.nature {
-        Some(nature) => (task::start(process.address, nature).await?, None),
-        None => {
+    let (server, ingress) = match process.runs {
+        Runs::Service(nature) => (task::start(process.address, nature).await?, None),
+        Runs::Ingress => {
             let ingress = Ingress::follow(&around.discovery);
             (ingress.start(process, &around.names).await?, Some(ingress))
         }
+        Runs::Decamp => (replica::start(&around.replicas, process.address), None),
     };
     let mut names = around.names.lock().unwrap_or_else(PoisonError::into_inner);
     names.insert(process.address, Arc::clone(&process.name));
-    Ok(Kept { server, nature: process.nature, _ingress: ingress })
+    Ok(Kept { server, runs: process.runs, _ingress: ingress })
 }
 
 impl Kept {
     /// The kill signal. One that obeys finishes, and the models hear when it is done; a deaf one goes on as if nothing were.
     fn signal(&mut self, around: &Surroundings, number: AllocationNumber) {
-        if self.nature == Some(Nature::Deaf) {
+        if self.runs == Runs::Service(Nature::Deaf) {
             return;
         }
         self.server.finish();
         let Some(end) = self.server.end() else { return };
-        let exits_in = self.nature.map(task::exits_in).unwrap_or_default();
+        let exits_in = match self.runs {
+            Runs::Service(nature) => task::exits_in(nature),
+            Runs::Ingress | Runs::Decamp => Duration::ZERO,
+        };
         let shared = Arc::clone(&around.shared);
         tokio::spawn(async move {
             if !matches!(end.await, Ok(Ended::ByItself)) {

@@ -43,6 +43,11 @@ pub(super) struct Received {
 }
 
 impl Received {
+    /// The event.
+    pub(super) fn body(&self) -> &str {
+        &self.body
+    }
+
     /// The receipt handle, as the batch shows it.
     pub(super) fn receipt(&self) -> String {
         format!("receipt-{}-{}", self.number, self.receives)

@@ -7,8 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 pub use self::file::Pending;
-use super::{Chaos, Phase, Plan, Run, name_of};
-use crate::sim::drivers::Driver;
+use super::{Chaos, Phase, Plan, Run, is_decamp};
 use crate::time::plain;
 
 const STYLE: &str = include_str!("report/page.css");
@@ -100,8 +99,8 @@ fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
 fn outcome(plan: &Plan, runs: &[Run]) -> (String, bool) {
     let instances = plan.nodes * plan.rounds;
     let of = |run: &Run| (run.account.failed, grouped(run.account.requests));
-    let decamp = runs.iter().find(|run| run.driver == name_of(Driver::Decamp));
-    let others: Vec<String> = (runs.iter().filter(|run| run.driver != name_of(Driver::Decamp)))
+    let decamp = runs.iter().find(|run| is_decamp(run.driver));
+    let others: Vec<String> = (runs.iter().filter(|run| !is_decamp(run.driver)))
         .map(|run| format!("{} with {}", grouped(u64::try_from(run.account.failed).unwrap_or(0)), run.driver))
         .collect();
     match decamp {
@@ -234,7 +233,7 @@ fn pretended(page: &mut String, runs: &[Run]) {
 
 /// How a plan's driver is called for on the command line.
 #[must_use]
-pub fn command(plan: &Plan, drivers: &[Driver], lambda: Option<&Path>) -> String {
+pub fn command(plan: &Plan, drivers: &[&str], lambda: Option<&Path>) -> String {
     let mut command =
         format!("decamp rehearse --nodes {} --services {} --rate {} --seed {}", plan.nodes, plan.services, plan.rate, plan.seed);
     if plan.single {
@@ -261,7 +260,7 @@ pub fn command(plan: &Plan, drivers: &[Driver], lambda: Option<&Path>) -> String
         command.push_str(&format!(" --lambda {}", binary.display()));
     }
     for driver in drivers {
-        command.push_str(&format!(" --driver {}", name_of(*driver)));
+        command.push_str(&format!(" --driver {driver}"));
     }
     command
 }

@@ -105,6 +105,11 @@ impl Server {
         Ok(Self { address, life, ends: Some(ends) })
     }
 
+    /// A process that `ends` stands for, which does as it is told by `life`.
+    pub(super) fn of(address: SocketAddr, life: watch::Sender<Life>, ends: JoinHandle<Ended>) -> Self {
+        Self { address, life, ends: Some(ends) }
+    }
+
     /// Tells it to finish.
     pub(super) fn finish(&self) {
         self.life.send_if_modified(|life| {

@@ -39,8 +39,19 @@ pub(super) struct Process {
     pub(super) address: SocketAddr,
     /// Which node it runs on.
     pub(super) node: Arc<str>,
-    /// `None` for the ingress.
-    pub(super) nature: Option<Nature>,
+    /// What it is.
+    pub(super) runs: Runs,
+}
+
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Runs {
+    /// The ingress of its node.
+    Ingress,
+    /// A copy of a service.
+    Service(Nature),
+    /// A replica of `decamp serve`.
+    Decamp,
 }
 
 /// Everything that is pretended.
@@ -52,7 +63,7 @@ pub(super) struct World {
     consul: Consul,
     log: Vec<Event>,
     luck: Luck,
-    natures: HashMap<GroupNumber, Option<Nature>>,
+    runs: HashMap<GroupNumber, Runs>,
     groups: [TargetGroupArn; 2],
     port: u16,
     joined: HashSet<InstanceId>,
@@ -61,7 +72,8 @@ pub(super) struct World {
 
 impl World {
     /// A calm cluster at this time. Every process of it is told of at once.
-    pub(super) fn new(plan: &Plan, now: Time, fates: UnboundedSender<Fate>) -> Self {
+    /// With `serves`, decamp is a job of it.
+    pub(super) fn new(plan: &Plan, serves: bool, now: Time, fates: UnboundedSender<Fate>) -> Self {
         let mut luck = Luck::new(plan.seed);
         let mut balancers = LoadBalancers::new(now, luck.bits(), Limit::None, Limit::None);
         let mut auto_scaling = AutoScaling::new(now, luck.bits(), Limit::None);
@@ -79,14 +91,17 @@ impl World {
             let target = |n| (TargetId::Instance(cluster::instance(n)), plan.port, Some(cluster::zone(n)));
             balancers.put_targets(arn, numbers.clone().map(target));
         }
-        let mut natures = HashMap::new();
-        natures.insert(cluster::add_ingress(&mut nomad, &mut consul, &nodes, plan), None);
+        let mut runs = HashMap::new();
+        runs.insert(cluster::add_ingress(&mut nomad, &mut consul, &nodes, plan), Runs::Ingress);
         for (group, nature) in cluster::add_services(&mut nomad, &mut consul, &nodes, plan) {
-            natures.insert(group, Some(nature));
+            runs.insert(group, Runs::Service(nature));
+        }
+        if serves {
+            runs.insert(cluster::add_decamp(&mut nomad, &mut consul, &nodes, plan), Runs::Decamp);
         }
         let joined = numbers.map(cluster::instance).collect();
         let (log, port) = (Vec::new(), plan.port);
-        let world = Self { now, auto_scaling, balancers, nomad, consul, log, luck, natures, groups, port, joined, fates };
+        let world = Self { now, auto_scaling, balancers, nomad, consul, log, luck, runs, groups, port, joined, fates };
         for (number, _) in (0..).zip(world.nomad.allocations()) {
             world.starts(AllocationNumber(number));
         }
@@ -109,7 +124,7 @@ impl World {
             name: allocation.name(group).into(),
             address: SocketAddr::new(address, port),
             node: Arc::clone(&node.name),
-            nature: self.natures.get(&allocation.group).copied().flatten(),
+            runs: self.runs.get(&allocation.group).copied().unwrap_or(Runs::Ingress),
         }));
     }
 

@@ -50,6 +50,8 @@ pub(super) struct Said {
     pub(super) findings: Vec<Finding>,
     /// How often the worker was killed.
     pub(super) kills: u32,
+    /// Why it cannot work, if it cannot.
+    pub(super) trouble: Option<String>,
 }
 
 /// Where it is said.

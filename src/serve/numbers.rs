@@ -29,6 +29,7 @@ pub(super) struct Numbers {
     failures: IntCounterVec,
     events: IntCounterVec,
     rejected: IntCounterVec,
+    replaced: IntCounter,
     requests: IntCounterVec,
     request_seconds: Histogram,
     sweeps: IntCounter,
@@ -89,6 +90,11 @@ impl Numbers {
                 &["way", "kind"],
             ),
             rejected: counters("decamp_events_rejected_total", "Things told that can never be acted on, by why.", &["why"]),
+            replaced: keep(
+                &registry,
+                IntCounter::new("decamp_replacements_total", "Instances that Auto Scaling was asked to replace after a warning.")
+                    .expect("the name is one of Prometheus's"),
+            ),
             requests: counters(
                 "decamp_http_requests_total",
                 "HTTP requests, by listener, route and status.",
@@ -158,6 +164,10 @@ impl Numbers {
 
     pub(super) fn told(&self, way: &str, kind: &str) {
         self.events.with_label_values(&[way, kind]).inc();
+    }
+
+    pub(super) fn replaced(&self) {
+        self.replaced.inc();
     }
 
     pub(super) fn rejected(&self, why: &str) {

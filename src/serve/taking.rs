@@ -6,11 +6,10 @@ use tracing::{error, info, warn};
 
 use super::Service;
 use super::departures::{Entry, TakenUp};
+use super::errands::Errand;
 use super::view::View;
-use crate::decide::{Cause, Departure};
+use crate::decide::Departure;
 use crate::events::{Record, Rejection, Told, read};
-use crate::ids::InstanceId;
-use crate::time::Time;
 use crate::world::World;
 
 /// What became of all that one message or request told.
@@ -35,13 +34,6 @@ pub(super) enum Again {
     Full,
     /// This replica was told to stop.
     Stopping,
-}
-
-/// A spot interruption whose group is not known yet: the event does not say, Auto Scaling does.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Interruption {
-    pub(super) instance: InstanceId,
-    pub(super) at: Time,
 }
 
 /// Takes in what `event` tells.
@@ -74,28 +66,40 @@ fn take_one(service: &Service, told: Told, told_by: &'static str, message: Optio
             TakenUp::Full => taken.again = Some(Again::Full),
             TakenUp::Stopping => taken.again = Some(Again::Stopping),
         },
-        Told::Interruption { instance, at } => match service.interruptions.try_send(Interruption { instance, at }) {
-            Ok(()) => taken.accepted += 1,
-            Err(_) => taken.again = Some(Again::Full),
-        },
+        Told::Interruption { instance, at } => send(service, Errand::Interrupted { instance, at }, taken),
         Told::Sweep => {
             service.sweep_now.notify_one();
             taken.accepted += 1;
         }
         Told::Rebalance { instance } => {
-            taken.ignored += 1;
             warn!(message.id = message, instance.id = %instance, event = "rebalance", "EC2 may soon take the instance back");
+            if service.settings.replace.on_rebalance() {
+                send(service, Errand::Replace(instance), taken);
+            } else {
+                taken.ignored += 1;
+            }
         }
         Told::ScheduledChange { instances } => {
-            taken.ignored += 1;
             for instance in instances {
                 warn!(message.id = message, instance.id = %instance, event = "scheduled-change", "AWS means to change what the instance runs on");
+                if service.settings.replace.on_scheduled_change() {
+                    send(service, Errand::Replace(instance), taken);
+                } else {
+                    taken.ignored += 1;
+                }
             }
         }
         told @ (Told::Arrival { .. } | Told::Test | Told::Informational(_)) => {
             taken.ignored += 1;
             info!(message.id = message, event = told.word(), "nothing to do");
         }
+    }
+}
+
+fn send(service: &Service, errand: Errand, taken: &mut Taken) {
+    match service.errands.try_send(errand) {
+        Ok(()) => taken.accepted += 1,
+        Err(_) => taken.again = Some(Again::Full),
     }
 }
 
@@ -112,24 +116,4 @@ fn reject(service: &Service, message: Option<&str>, rejection: &Rejection) {
     }
     service.numbers.rejected(rejection.word());
     error!(message.id = message, event = rejection.word(), "rejected: {rejection}");
-}
-
-/// Takes a spot instance out if it is one of ours.
-pub(super) async fn interrupted(service: &Service, Interruption { instance, at }: Interruption) {
-    if at <= service.live.now() {
-        info!(instance.id = %instance, event = "interruption", "EC2 has taken the instance back already");
-        return;
-    }
-    match service.live.auto_scaling().instance(instance).await {
-        Ok(Some(listed)) if service.settings.allowed.group(&listed.asg) => {
-            let departure = Departure { instance, asg: listed.asg, cause: Cause::Interruption { at } };
-            if !matches!(take_up(service, departure, "event"), TakenUp::InHand(_)) {
-                error!(instance.id = %instance, event = "interruption", "not taken up: as many departures are in hand as may be");
-            }
-        }
-        Ok(_) => info!(instance.id = %instance, event = "interruption", "EC2 takes back an instance that is in no group of ours"),
-        Err(unseen) => {
-            warn!(instance.id = %instance, event = "interruption", why = %unseen, "Auto Scaling cannot be seen: {unseen}");
-        }
-    }
 }

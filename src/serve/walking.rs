@@ -7,10 +7,10 @@ use super::departures::{Done, Entry, lock};
 use super::gentle::Gentle;
 use super::notify::{self, Note};
 use super::traces::Trace;
-use crate::decide::{Action, Budget, Cause, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
+use crate::decide::{Action, Budget, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
 use crate::run::{Ending, How, Manner, Tell, run};
 use crate::settings::Mode;
-use crate::telling::{Telling, above_the_floor, effect_title, phase};
+use crate::telling::{Telling, above_the_floor, can_tell_how_long, effect_title, phase};
 use crate::time::Time;
 use crate::world::World;
 
@@ -83,10 +83,8 @@ fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: 
     let budget = Budget::of(departure, seen, policy);
     let took = now.since(budget.began);
     service.numbers.departed(&departure.asg, outcome.word(), log.steps);
-    // How long it took can be said by whoever completed it, or kept it alive: another replica may have done the rest.
     let above = above_the_floor(departure, seen, policy, now);
-    let was_ours = seen.history.completed.is_some() || seen.history.heartbeat.is_some();
-    if matches!(departure.cause, Cause::Lifecycle(_)) && was_ours {
+    if can_tell_how_long(departure, seen) {
         service.numbers.took(took, above);
         let deregistered = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).min();
         if let Some(at) = deregistered.filter(|_| budget.began_is_known) {

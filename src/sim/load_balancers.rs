@@ -219,7 +219,8 @@ impl LoadBalancers {
     }
 
     fn place(&self, arn: &TargetGroupArn) -> Option<usize> {
-        self.groups.iter().position(|group| !group.deleted && group.setup.arn == *arn)
+        let clone = self.groups.iter().position(|group| !group.deleted && group.setup.arn.is_clone_of(arn));
+        clone.or_else(|| self.groups.iter().position(|group| !group.deleted && group.setup.arn == *arn))
     }
 
     fn group(&self, arn: &TargetGroupArn) -> Option<&Group> {

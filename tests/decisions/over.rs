@@ -101,7 +101,7 @@ fn a_worker_that_finds_fewer_allocations_than_the_drain_counted_waits_for_the_lo
     let sent = draining(|_| ());
     let mut scene = calm();
     scene.now = sent.now;
-    scene.seen = decamp::decide::Snapshot::begin(scene.now);
+    scene.seen = decamp::decide::Snapshot::begin(scene.departure.instance, scene.now);
     scene.nomad = sent.nomad;
     scene.node().allocations = Vec::new().into();
     scene.drain_completes();

@@ -31,12 +31,12 @@ pub(crate) struct Scene {
 
 /// A calm world, two seconds after the instance entered its hook. Nothing was seen of it yet.
 pub(crate) fn calm() -> Scene {
-    let now = ENTRY + secs(2);
+    let (now, departure) = (ENTRY + secs(2), facts::departure());
     Scene {
         now,
-        departure: facts::departure(),
+        seen: Snapshot::begin(departure.instance, now),
+        departure,
         policy: Policy::default(),
-        seen: Snapshot::begin(now),
         lifecycle: Lifecycle::Waiting,
         group: facts::group(),
         fronts: vec![facts::target_group(facts::attached(), true), facts::target_group(facts::named(), false)],

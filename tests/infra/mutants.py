@@ -59,6 +59,10 @@ MUTANTS = [
     ("a setting that is none", "main.tf", "DECAMP_MAX_DEPARTURE      =", "DECAMP_MAXIMUM_DEPARTURE  =", "rendered"),
     ("a sweep that the program does not know", "main.tf", 'jsonencode({ decamp = "sweep" })', 'jsonencode({ action = "sweep" })', "rendered"),
     ("dead letters come back to the queue", "main.tf", "deadLetterTargetArn = aws_sqs_queue.dead_letters[0].arn", "deadLetterTargetArn = \"arn:aws:sqs:${local.region}:${local.account}:${var.name}\"", "rendered"),
+    ("the service may not confirm a topic", "iam.tf", '["sns:ConfirmSubscription"]', '["sns:Subscribe"]', "rendered"),
+    ("the service gets what the event source mapping needs", "iam.tf", 'Action   = ["sqs:DeleteMessage", "sqs:ReceiveMessage"]', 'Action   = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]', "rendered"),
+    ("a topic of anybody's", "iam.tf", "Resource = var.service.topic_arns", 'Resource = ["*"]', "rendered"),
+    ("a secret of the service of another account", "variables.tf", 'try(join(":", slice(split(":", secret.arn), 3, 5)), "") == "${local.region}:${local.account}"', "true", VALIDATION),
     ("the denial names another function", "iam.tf", ":function:${var.name}", ":function:${var.name}-lambda", "rendered"),
 ]
 

@@ -93,10 +93,25 @@ class Service(unittest.TestCase):
         by_sid = {statement["Sid"]: statement for statement in self.POLICY}
         queue = SERVICE.one("aws_sqs_queue.this[0]")["arn"]
         self.assertEqual((by_sid["Queue"]["Resource"], by_sid["Messages"]["Resource"]), ([queue], [queue]))
-        self.assertEqual(set(by_sid["Queue"]["Action"]), {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"})
+        self.assertEqual(set(by_sid["Queue"]["Action"]), {"sqs:DeleteMessage", "sqs:ReceiveMessage"})
         self.assertRegex(by_sid["Lifecycle"]["Resource"][0], ":autoScalingGroupName/workers$")
         self.assertNotIn("Logs", by_sid)
         self.assertNotIn("NetworkInterfaces", by_sid)
+
+    def test_the_role_allows_what_the_service_calls_and_nothing_else(self):
+        """With every option on (D20). Keys are used in the role's name, by the services that keep the secrets."""
+        self.assertEqual({action for statement in self.POLICY for action in statement["Action"]}, made_by("serve") | {"kms:Decrypt"})
+
+    def test_a_star_is_a_resource_only_where_aws_knows_no_narrower_one(self):
+        self.assertEqual([s["Sid"] for s in self.POLICY if "*" in s["Resource"] or s["Effect"] != "Allow"], ["Describe"])
+        self.assertFalse([action for statement in self.POLICY for action in statement["Action"] if "*" in action])
+
+    def test_the_policy_for_those_without_terraform_is_the_same(self):
+        """By actions; its resources are to be filled in."""
+        plain = json.loads((ROOT / "infra" / "serve" / "policy.json").read_text())["Statement"]
+        actions = {statement["Sid"]: sorted(statement["Action"]) for statement in plain}
+        rendered = {statement["Sid"]: sorted(statement["Action"]) for statement in self.POLICY}
+        self.assertEqual(actions, rendered)
 
 
 class Queues(unittest.TestCase):

@@ -250,3 +250,18 @@ async fn a_token_that_sees_less_is_known_to_see_less_although_nomad_answers_200(
         assert!(!matches!(sight, Ok(NomadSight::Full)), "{token:?}: {sight:?}");
     }
 }
+
+#[tokio::test]
+async fn the_job_file_of_the_service_is_one_that_nomad_takes() {
+    let Some(nomad) = on_the_path("nomad") else { return };
+    let cluster = Cluster::start(&nomad).await;
+    let output = Command::new(&nomad)
+        .args(["job", "validate", "-var=image=decamp:test", "-var=queue_arn=arn:aws:sqs:eu-west-1:123456789012:decamp"])
+        .args(["-var=role_arn=arn:aws:iam::123456789012:role/decamp", "infra/serve/decamp.nomad.hcl"])
+        .env("NOMAD_ADDR", &cluster.address)
+        .env("NOMAD_TOKEN", &cluster.root)
+        .output()
+        .expect("nomad starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("validation successful"), "{said}");
+}

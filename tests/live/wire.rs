@@ -184,3 +184,15 @@ async fn a_missing_certificate_is_an_error_at_the_start() {
     let why = nomad::Client::new(&connection, Arc::new(NoStore), server::clock()).err().map(|e| format!("{e:#}"));
     assert!(why.is_some_and(|why| why.contains("/nowhere/ca.pem")));
 }
+
+#[tokio::test]
+async fn many_that_ask_at_once_do_so_on_few_connections_and_none_waits_for_ever() {
+    let server = Server::start(|_| Reply::Silence).await;
+    let nomad = server::nomad(&[&server.address], None);
+    let began = Instant::now();
+    let looks = futures_util::future::join_all((0..200).map(|_| nomad.look(instance(), None))).await;
+    assert!(looks.iter().all(is_away));
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    // Nomad lets 100 connections in from one address, and blocking queries have some of them.
+    assert!(server.heard().len() <= 2 * 32, "{}", server.heard().len());
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use decamp::sim::sandbox::{CONSUL_TOKEN, NOMAD_TOKEN, Options, serve};
+use decamp::sim::sandbox::{ACCOUNT, CONSUL_TOKEN, NOMAD_TOKEN, Options, REGION, serve};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -173,4 +173,30 @@ async fn an_observer_decides_and_writes_nothing() {
     for write in ["CompleteLifecycleAction", "DeregisterTargets", "RecordLifecycleActionHeartbeat"] {
         assert!(!metrics.contains(write), "{write} was called");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warned_instance_is_replaced_by_policy_and_leaves_through_its_hook() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let instance = sandbox.instances[0];
+    let warning = json!({
+        "version": "0", "id": "7bf73129-1428-4cd3-a780-95db273d1602", "detail-type": "EC2 Instance Rebalance Recommendation",
+        "source": "aws.ec2", "account": ACCOUNT, "region": REGION, "time": "2026-03-04T05:06:47Z", "resources": [],
+        "detail": { "instance-id": instance.to_string() },
+    });
+    let only_counts = Replica::start(&sandbox, &[("DECAMP_REPLACE", "scheduled")]).await;
+    let answer: Value = only_counts.send(&warning).await.json().await.expect("JSON");
+    assert_eq!(answer, json!({ "accepted": 0, "ignored": 1, "rejected": 0 }), "a rebalance is not replaced by this policy");
+    drop(only_counts);
+
+    let mut replica = Replica::start(&sandbox, &[("DECAMP_REPLACE", "rebalance"), ("DECAMP_SWEEP", "1s")]).await;
+    let answer: Value = replica.send(&warning).await.json().await.expect("JSON");
+    assert_eq!(answer, json!({ "accepted": 1, "ignored": 0, "rejected": 0 }));
+    assert!(machine_is_off(&sandbox, instance).await, "{}", replica.printed());
+    let (_, failures) = requests(&sandbox);
+    assert_eq!(failures, Value::Array(vec![]), "{}", replica.printed());
+    assert_eq!(replica.past().await["outcome"]["word"], "departed", "{}", replica.printed());
+    let metrics = replica.text("/metrics").await;
+    assert!(metrics.lines().any(|line| line == "decamp_replacements_total 1"), "{metrics}");
+    assert_eq!(replica.stop().await.code(), Some(0));
 }

@@ -69,7 +69,7 @@ fn by_the_simulator(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
 #[expect(clippy::wildcard_enum_match_arm, reason = "all others are compared as they are")]
 async fn over_the_wire(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
     let departure = Departure { instance, asg: ASG.into(), cause: Cause::Lifecycle(LifecycleAction::default()) };
-    let seen = rig.live.look(&departure, &Snapshot::begin(rig.live.now()), &parts(rig)).await;
+    let seen = rig.live.look(&departure, &Snapshot::begin(departure.instance, rig.live.now()), &parts(rig)).await;
     let tidy = |showing| match showing {
         Showing::Group(look) => Showing::Group(look.map(in_seconds)),
         Showing::Consul(look) => Showing::Consul(look.map(sorted)),

@@ -33,6 +33,36 @@ variable "task" {
   default = {}
 }
 
+variable "target_group_arns" {
+  description = "All target groups that hold instances of the group."
+  type        = list(string)
+  default     = ["arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef"]
+}
+
+variable "topic_arns" {
+  description = "SNS topics that notify the service."
+  type        = list(string)
+  default     = ["arn:aws:sns:eu-west-1:123456789012:terminations"]
+}
+
+variable "nomad_token_arn" {
+  description = "The parameter that holds Nomad's token."
+  type        = string
+  default     = "arn:aws:ssm:eu-west-1:123456789012:parameter/decamp/nomad-token"
+}
+
+variable "webhook_secret_arn" {
+  description = "The secret that webhooks are signed with."
+  type        = string
+  default     = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:decamp/webhooks-AbCdEf"
+}
+
+variable "kms_key_arn" {
+  description = "The key of that secret, where it is not AWS's own."
+  type        = string
+  default     = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+}
+
 provider "aws" {
   region = "eu-west-1"
 }
@@ -44,8 +74,15 @@ module "decamp" {
   create_function = false
 
   autoscaling_groups = {
-    workers = { name = "workers" }
+    workers = { name = "workers", target_group_arns = var.target_group_arns }
   }
+
+  # What AWS means to take away leaves while it still runs.
+  replace = "both"
+
+  # Only for the role: the service's own settings name them too.
+  nomad   = { addresses = ["https://nomad.service.consul:4646"], token_secret = { arn = var.nomad_token_arn } }
+  service = { topic_arns = var.topic_arns, secrets = [{ arn = var.webhook_secret_arn, kms_key_arn = var.kms_key_arn }] }
 }
 
 resource "aws_iam_role" "service" {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use decamp::decide::{Effect, Group, Hook, Lifecycle, Part, Refusal, Showing, Snapshot, Unseen};
 use decamp::live::Leaving;
+use decamp::replacing::Replaces;
 use decamp::settings::Allowed;
 use decamp::world::World;
 use serde_json::json;
@@ -97,11 +98,7 @@ impl World for Scripted {
     }
 }
 
-impl Fleet for Scripted {
-    async fn leaving(&self, _: &Allowed) -> Result<Vec<Leaving>, Unseen> {
-        self.leaving.clone()
-    }
-
+impl Replaces for Scripted {
     async fn group_of(&self, _: InstanceId) -> Result<Option<Arc<str>>, Unseen> {
         self.group.clone()
     }
@@ -109,6 +106,12 @@ impl Fleet for Scripted {
     async fn ask_to_replace(&self, _: InstanceId) -> Result<(), Refusal> {
         self.acts.borrow_mut().push("replace");
         self.replaces.clone()
+    }
+}
+
+impl Fleet for Scripted {
+    async fn leaving(&self, _: &Allowed) -> Result<Vec<Leaving>, Unseen> {
+        self.leaving.clone()
     }
 
     async fn hide(&self, message: &Message, span: Duration) -> Result<(), Refusal> {

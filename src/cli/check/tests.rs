@@ -117,7 +117,7 @@ impl Calm {
     fn look(&self, place: usize, instance: InstanceId) -> (Departure, Snapshot) {
         let action = LifecycleAction { began: Some(NOW), ..LifecycleAction::default() };
         let departure = Departure { instance, asg: "web".into(), cause: Cause::Lifecycle(action) };
-        let mut seen = Snapshot::begin(NOW);
+        let mut seen = Snapshot::begin(instance, NOW);
         seen.take(NOW, Showing::Group(Ok(self.group.clone())));
         let target = Target { id: TargetId::Instance(instance), port: 8080, zone: None, health: TargetHealth::Healthy };
         let front = TargetGroup {

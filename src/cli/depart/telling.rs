@@ -65,7 +65,7 @@ impl Telling {
             findings: Vec::new(),
             timeline: Vec::new(),
             heartbeats: 0,
-            seen: Snapshot::begin(now),
+            seen: Snapshot::begin(departure.instance, now),
         }
     }
 

@@ -1,8 +1,8 @@
 //! What a rehearsal came to, in a line for each driver and one table for all.
 
+use decamp::rehearse::is_decamp;
 use decamp::rehearse::report::grouped;
 use decamp::rehearse::{Null, Plan, Run};
-use decamp::sim::drivers::Driver;
 
 /// What one driver came to.
 pub(super) fn line(run: &Run) -> String {
@@ -120,9 +120,8 @@ fn warnings(runs: &[Run]) -> Vec<String> {
 
 /// What a newcomer takes away.
 fn verdict(plan: &Plan, runs: &[Run]) -> Vec<String> {
-    let name = decamp::rehearse::name_of(Driver::Decamp);
     let mut lines = warnings(runs);
-    if let Some(decamp) = runs.iter().find(|run| run.driver == name) {
+    if let Some(decamp) = runs.iter().find(|run| is_decamp(run.driver)) {
         let (failed, requests, nodes) = (decamp.account.failed, grouped(decamp.account.requests), plan.nodes * plan.rounds);
         lines.push(match failed {
             0 => format!("decamp replaced {nodes} instances under {requests} requests, and not one of them failed."),

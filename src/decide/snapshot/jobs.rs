@@ -125,6 +125,6 @@ impl TaskGroup {
     /// `job/group`, for people.
     #[must_use]
     pub fn title(&self) -> String {
-        format!("{}/{}", self.job, self.name)
+        [&*self.job, "/", &*self.name].concat()
     }
 }

@@ -58,34 +58,48 @@ impl Facts {
         Self { kinds, delays, known_kinds, known_delays }
     }
 
-    /// What stands in front of a group. The slower kind if that cannot be seen: waiting longer loses nothing.
-    pub(super) async fn kind(&self, arn: &TargetGroupArn) -> BalancerKind {
+    /// What stands in front of a group. The slower kind if we may not see that: waiting longer loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// What may be seen a moment later: to wait minutes for it would be a pity.
+    pub(super) async fn kind(&self, arn: &TargetGroupArn) -> Result<BalancerKind, Unseen> {
         if let Some(known) = self.known_kinds.get(arn) {
-            return known;
+            return Ok(known);
         }
         match self.kinds.ask((), arn.clone()).await {
-            Ok(kinds) => kinds.get(arn).copied().unwrap_or(BalancerKind::Nlb),
-            Err(why) => {
-                tracing::warn!(target_group = %arn, "cannot see what kind of load balancer it belongs to, so the slower is assumed: {why}");
-                BalancerKind::Nlb
+            Ok(kinds) => Ok(kinds.get(arn).copied().unwrap_or(BalancerKind::Nlb)),
+            Err(why @ Unseen::Denied(_)) => {
+                tracing::warn!(target_group = %arn, "may not see what kind of load balancer it belongs to, so the slower is assumed: {why}");
+                Ok(BalancerKind::Nlb)
             }
+            Err(why) => Err(why),
         }
     }
 
-    /// A group's deregistration delay, at most five minutes old; what it was before, if it cannot be read now.
-    pub(super) async fn delay(&self, arn: &TargetGroupArn, again: bool) -> Option<Duration> {
+    /// A group's deregistration delay, at most five minutes old; what it was before, if it cannot be read now. `None`: it has none, or we may not
+    /// read it.
+    ///
+    /// # Errors
+    ///
+    /// It was never read, and may be a moment later.
+    pub(super) async fn delay(&self, arn: &TargetGroupArn, again: bool) -> Result<Option<Duration>, Unseen> {
         let known = self.known_delays.get(arn);
         if let Some((asked, delay)) = known
             && !again
             && asked.elapsed() < REMEMBERED
         {
-            return delay;
+            return Ok(delay);
         }
         match self.delays.ask(arn.clone(), ()).await {
-            Ok(delay) => delay,
+            Ok(delay) => Ok(delay),
             Err(why) => {
                 tracing::warn!(target_group = %arn, "cannot read its deregistration delay: {why}");
-                known.and_then(|(_, delay)| delay)
+                match (known, &why) {
+                    (Some((_, delay)), _) => Ok(delay),
+                    (None, Unseen::Denied(_)) => Ok(None),
+                    (None, _) => Err(why),
+                }
             }
         }
     }

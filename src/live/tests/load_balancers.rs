@@ -1,6 +1,7 @@
 //! What the load balancers' answers and errors become.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::wire::{Answer, Call, Server, group, health, instance};
@@ -94,6 +95,28 @@ async fn what_cannot_be_read_of_a_group_counts_as_the_slower() {
     let looks = balancers(&server).await.look(&[(group("web-a"), false)], false).await;
     let seen = looks[0].1.as_ref().expect("the targets are seen");
     assert_eq!((seen.kind, seen.delay), (BalancerKind::Nlb, None));
+}
+
+#[tokio::test]
+async fn what_may_be_read_of_a_group_a_moment_later_is_not_taken_for_the_slower() {
+    for action in ["DescribeTargetGroups", "DescribeTargetGroupAttributes"] {
+        let busy = Arc::new(AtomicBool::new(true));
+        let throttles = Arc::clone(&busy);
+        let server = Server::start(move |call: &Call| {
+            if call.action() == action && throttles.load(Ordering::Relaxed) {
+                return Answer::error(400, "ThrottlingException", "Rate exceeded");
+            }
+            some_groups(call)
+        })
+        .await;
+        let balancers = balancers(&server).await;
+        let looks = balancers.look(&[(group("web-a"), false)], false).await;
+        assert_eq!(looks[0].1, Err(Unseen::Throttled), "{action}");
+        busy.store(false, Ordering::Relaxed);
+        let looks = balancers.look(&[(group("web-a"), false)], false).await;
+        let seen = looks[0].1.as_ref().expect("it is seen");
+        assert_eq!((seen.kind, seen.delay), (BalancerKind::Alb, Some(Duration::from_secs(20))), "{action}");
+    }
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn every_part_that_is_asked_for_is_answered_for() {
         Part::Consul,
         Part::NomadServices,
     ];
-    let showings = live.look(&departure(1), &Snapshot::begin(live.now()), &parts).await;
+    let showings = live.look(&departure(1), &Snapshot::begin(instance(1), live.now()), &parts).await;
     assert_eq!(showings.len(), 7, "{showings:?}");
     for showing in &showings {
         match showing {
@@ -78,11 +78,11 @@ async fn a_pause_lasts_until_its_end_where_nothing_can_be_watched() {
     let live = live(&Server::start(answer).await).await;
     let (began, until) = (Instant::now(), live.now() + Duration::from_secs(300));
     let watch = [Part::Lifecycle, Part::Nomad, Part::Consul];
-    let news = live.pause(&departure(1), &Snapshot::begin(live.now()), until, &watch).await;
+    let news = live.pause(&departure(1), &Snapshot::begin(instance(1), live.now()), until, &watch).await;
     assert_eq!(news, []);
     let lasted = began.elapsed();
     assert!(Duration::from_secs(300) <= lasted && lasted < Duration::from_secs(301), "{lasted:?}");
-    live.pause(&departure(1), &Snapshot::begin(live.now()), Time(0), &watch).await;
+    live.pause(&departure(1), &Snapshot::begin(instance(1), live.now()), Time(0), &watch).await;
     assert!(began.elapsed() < Duration::from_secs(301), "what has passed is not waited for");
 }
 
@@ -129,7 +129,7 @@ async fn neither_the_action_token_nor_a_key_is_in_any_log() {
     assert_eq!(live.act(&departure(1), &complete).await, Err(Refusal::NoActiveAction));
     let deregister = Effect::Deregister { group: group("web-a"), targets: vec![target] };
     assert_eq!(live.act(&departure(1), &deregister).await, Ok(()));
-    live.look(&departure(1), &Snapshot::begin(live.now()), &[Part::Lifecycle, Part::Nomad]).await;
+    live.look(&departure(1), &Snapshot::begin(instance(1), live.now()), &[Part::Lifecycle, Part::Nomad]).await;
     drop(guard);
     let log = log.0.lock().expect("unpoisoned");
     assert!(!log.is_empty(), "nothing was logged, so nothing was proved");

@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, rt};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -37,6 +39,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const LARGEST_HEAD: usize = 32 * 1024;
 /// The most headers of a request.
 const MOST_HEADERS: usize = 64;
+/// What a client still sends is read for so long after the last answer.
+const LINGERS: Duration = Duration::from_secs(1);
 /// When the service stops, what is being answered has so long.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
@@ -159,18 +163,33 @@ where
         request.extensions_mut().insert(Peer(peer));
         router.oneshot(request)
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(LARGEST_HEAD)
         .max_headers(MOST_HEADERS)
         .serve_connection(stream, respond);
-    let mut connection = std::pin::pin!(connection);
     let mut stop = stopping.subscribe();
-    tokio::select! {
-        // How a connection ended is for its client to say.
-        _ = connection.as_mut() => return,
-        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    // How a connection ended is for its client to say.
+    let told_to_stop = tokio::select! {
+        _ = poll_fn(|context| connection.poll_without_shutdown(context)) => false,
+        _ = stop.wait_for(|stop| *stop) => true,
+    };
+    if told_to_stop {
+        Pin::new(&mut connection).graceful_shutdown();
+        poll_fn(|context| connection.poll_without_shutdown(context)).await.ok();
     }
-    connection.await.ok();
+    linger(connection.into_parts().io.into_inner()).await;
+}
+
+/// Says that no more comes, and reads what was on its way: to close before that resets the connection, and the answer to a body that
+/// was refused unread would be lost with it.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let mut unread = [0; 4096];
+    let rest = async {
+        stream.shutdown().await?;
+        while 0 < stream.read(&mut unread).await? {}
+        std::io::Result::Ok(())
+    };
+    timeout(LINGERS, rest).await.ok();
 }

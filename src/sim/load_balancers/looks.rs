@@ -47,13 +47,18 @@ impl LoadBalancers {
     /// calls once for all of its groups ([`LoadBalancers::describe_groups`]).
     ///
     /// # Errors
-    /// Throttled or denied. Attributes that cannot be read for whatever reason are no error: the delay is `None`.
+    /// Throttled or denied. Attributes that may not be read are no error: the delay is `None`.
     pub fn look_group(&mut self, arn: &TargetGroupArn, attached: bool, known: Option<Known>) -> Result<TargetGroup, Unseen> {
         let known = match known {
             Some(known) => known,
             None => {
                 let kind = self.group(arn).map_or(Kind::Nlb, |group| group.setup.kind);
-                Known { kind, delay: self.delay(arn).ok() }
+                let delay = match self.delay(arn) {
+                    Ok(delay) => Some(delay),
+                    Err(ApiError::AccessDenied | ApiError::TargetGroupNotFound) => None,
+                    Err(error) => return Err(error.unseen()),
+                };
+                Known { kind, delay }
             }
         };
         let targets = match self.targets(arn) {

@@ -181,6 +181,10 @@ impl Nomad {
         let takes = |(number, node): &(usize, &NodeState)| {
             let here = match fits {
                 Fits::Anywhere => true,
+                Fits::Apart => !node.allocations.iter().any(|other| {
+                    let other = &self.allocations[other.index()];
+                    other.group == group && !matches!(other.life, Life::Over { .. })
+                }),
                 Fits::Only(only) => only.index() == *number,
                 Fits::Nowhere => false,
             };

@@ -68,6 +68,8 @@ pub struct GroupSpec {
 pub enum Fits {
     /// On every node that is ready and eligible.
     Anywhere,
+    /// The same, but no two of them on one node (`distinct_hosts`).
+    Apart,
     /// On this node only.
     Only(NodeNumber),
     /// On no further node: there is no room.

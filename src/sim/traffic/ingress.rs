@@ -1,5 +1,6 @@
 //! What the ingress knows of service discovery: always a little old, by the way it follows (Traefik: polls, or watches with a throttle).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sim::event::AllocationNumber;
@@ -20,14 +21,17 @@ pub enum Follows {
     Polls(Duration),
 }
 
+/// The copies of each service. What was heard is mostly what is registered: they share it.
+type Catalog = Arc<Vec<Vec<AllocationNumber>>>;
+
 /// The copies of each service, as they are and as the ingress knows them.
 #[derive(Debug, Clone)]
 pub struct Ingress {
     follows: Follows,
-    registered: Vec<Vec<AllocationNumber>>,
-    known: Vec<Vec<AllocationNumber>>,
+    registered: Catalog,
+    known: Catalog,
     /// What it has heard and not yet put in force.
-    heard: Option<(Time, Vec<Vec<AllocationNumber>>)>,
+    heard: Option<(Time, Catalog)>,
     /// A change that is not yet heard of; when it will be.
     hears: Option<Time>,
     last_in_force: Time,
@@ -54,8 +58,8 @@ impl Ingress {
     pub fn new(follows: Follows, phase: Time) -> Self {
         Self {
             follows,
-            registered: Vec::new(),
-            known: Vec::new(),
+            registered: Catalog::default(),
+            known: Catalog::default(),
             heard: None,
             hears: None,
             last_in_force: Time(0),
@@ -77,8 +81,8 @@ impl Ingress {
     /// One more service, in Consul or in Nomad's own discovery; its number.
     pub fn add_service(&mut self, copies: Vec<AllocationNumber>, in_consul: bool) -> usize {
         self.in_consul.push(in_consul);
-        self.registered.push(copies.clone());
-        self.known.push(copies);
+        Arc::make_mut(&mut self.registered).push(copies.clone());
+        Arc::make_mut(&mut self.known).push(copies);
         self.known.len() - 1
     }
 
@@ -92,18 +96,15 @@ impl Ingress {
     }
 
     pub(super) fn joins(&mut self, at: Time, service: usize, copy: AllocationNumber, luck: &mut Luck) {
-        let copies = &mut self.registered[service];
-        if !copies.contains(&copy) {
-            copies.push(copy);
+        if !self.registered[service].contains(&copy) {
+            Arc::make_mut(&mut self.registered)[service].push(copy);
             self.changed(at, luck);
         }
     }
 
     pub(super) fn leaves(&mut self, at: Time, service: usize, copy: AllocationNumber, luck: &mut Luck) {
-        let copies = &mut self.registered[service];
-        let before = copies.len();
-        copies.retain(|c| *c != copy);
-        if copies.len() < before {
+        if self.registered[service].contains(&copy) {
+            Arc::make_mut(&mut self.registered)[service].retain(|c| *c != copy);
             self.changed(at, luck);
         }
     }
@@ -148,10 +149,13 @@ impl Ingress {
                 Some((in_force, heard)) => (in_force, Some(heard)),
                 None => (due.max(self.last_in_force + THROTTLE), None),
             };
-            let heard =
-                if self.blocked { self.without_consul(before.as_ref().unwrap_or(&self.known)) } else { self.registered.clone() };
             // Traefik skips a configuration that changes nothing; its throttle does not begin anew.
-            self.heard = (self.changed_elsewhere || heard != self.known).then_some((in_force, heard));
+            self.heard = if self.blocked {
+                let heard = self.without_consul(before.as_ref().unwrap_or(&self.known));
+                (self.changed_elsewhere || heard != self.known).then_some((in_force, heard))
+            } else {
+                (self.changed_elsewhere || self.registered != self.known).then(|| (in_force, Arc::clone(&self.registered)))
+            };
             self.changed_elsewhere = false;
             self.hears = None;
         }
@@ -165,9 +169,9 @@ impl Ingress {
     }
 
     /// What is heard while Consul is not: its services stay as they were.
-    fn without_consul(&self, before: &[Vec<AllocationNumber>]) -> Vec<Vec<AllocationNumber>> {
+    fn without_consul(&self, before: &[Vec<AllocationNumber>]) -> Catalog {
         let services = self.registered.iter().zip(before).zip(&self.in_consul);
-        services.map(|((now, before), in_consul)| if *in_consul { before.clone() } else { now.clone() }).collect()
+        Arc::new(services.map(|((now, before), in_consul)| if *in_consul { before.clone() } else { now.clone() }).collect())
     }
 
     /// Whether there is a service that it sends to.

@@ -1,0 +1,150 @@
+# decamp as a job of the cluster that it looks after: two replicas, never on one host, one of which moves at a time. Nothing is stored, so
+# either of them may die: the other goes on from what is true.
+#
+#   nomad acl policy apply -description "decamp" decamp ../policies/nomad.hcl
+#   nomad var put nomad/jobs/decamp nomad_token=… consul_token=…
+#   nomad job run -var image=… -var queue_arn=… -var role_arn=… decamp.nomad.hcl
+
+variable "image" {
+  description = "The image that Containerfile builds, with its digest."
+  type        = string
+}
+
+variable "queue_arn" {
+  description = "The queue that the Terraform module makes (its output queue_arn, with create_function = false)."
+  type        = string
+}
+
+variable "role_arn" {
+  description = "The role that this task may take (infra/examples/service), by a token of Nomad's. Never the nodes' own: whatever runs there has it."
+  type        = string
+}
+
+variable "groups" {
+  description = "The Auto Scaling groups that may be touched, with commas; a * at the end stands for any rest."
+  type        = string
+  default     = "workers"
+}
+
+variable "region" {
+  description = "The AWS Region."
+  type        = string
+  default     = "eu-west-1"
+}
+
+variable "nomad_addresses" {
+  description = "Nomad's servers, with commas. Not the agent of the same node: it leaves with it."
+  type        = string
+  default     = "https://nomad.service.consul:4646"
+}
+
+variable "consul_addresses" {
+  description = "Consul's servers, with commas."
+  type        = string
+  default     = "https://consul.service.consul:8501"
+}
+
+variable "namespace" {
+  description = "The namespace of the job. The trust of the role names it."
+  type        = string
+  default     = "default"
+}
+
+job "decamp" {
+  namespace = var.namespace
+  type      = "service"
+  # When there is little room, what takes nodes out of service is the last to be without any.
+  priority = 90
+
+  group "decamp" {
+    count = 2
+
+    constraint {
+      operator = "distinct_hosts"
+      value    = "true"
+    }
+
+    # Both of its nodes may leave at once. The second replica waits until the first is up elsewhere.
+    migrate {
+      max_parallel     = 1
+      health_check     = "task_states"
+      min_healthy_time = "10s"
+      healthy_deadline = "2m"
+    }
+
+    update {
+      max_parallel     = 1
+      health_check     = "task_states"
+      min_healthy_time = "10s"
+      healthy_deadline = "2m"
+      auto_revert      = true
+    }
+
+    restart {
+      attempts = 10
+      interval = "5m"
+      delay    = "5s"
+      mode     = "delay"
+    }
+
+    network {
+      port "admin" {}
+    }
+
+    task "decamp" {
+      driver = "docker"
+
+      config {
+        image        = var.image
+        args         = ["serve"]
+        network_mode = "host"
+        ports        = ["admin"]
+      }
+
+      # The token that AWS takes for the role. It is renewed, and decamp reads it again.
+      identity {
+        name = "aws"
+        aud  = ["sts.amazonaws.com"]
+        file = true
+        ttl  = "1h"
+      }
+
+      env {
+        AWS_REGION                  = var.region
+        AWS_ROLE_ARN                = var.role_arn
+        AWS_WEB_IDENTITY_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/nomad_aws.jwt"
+        DECAMP_GROUPS               = var.groups
+        DECAMP_QUEUES               = var.queue_arn
+        DECAMP_ADMIN_LISTEN         = "127.0.0.1:${NOMAD_PORT_admin}"
+        DECAMP_LOG_FORMAT           = "json"
+        NOMAD_ADDR                  = var.nomad_addresses
+        NOMAD_TOKEN_FILE            = "${NOMAD_SECRETS_DIR}/nomad-token"
+        CONSUL_HTTP_ADDR            = var.consul_addresses
+        CONSUL_HTTP_TOKEN_FILE      = "${NOMAD_SECRETS_DIR}/consul-token"
+      }
+
+      # decamp reads a token again when it is refused: a new one needs no restart.
+      template {
+        destination = "secrets/nomad-token"
+        change_mode = "noop"
+        perms       = "0400"
+        data        = "{{ with nomadVar \"nomad/jobs/decamp\" }}{{ .nomad_token }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/consul-token"
+        change_mode = "noop"
+        perms       = "0400"
+        data        = "{{ with nomadVar \"nomad/jobs/decamp\" }}{{ .consul_token }}{{ end }}"
+      }
+
+      # It is gone within 10 s of its signal; the rest is for a machine that is busy.
+      kill_timeout = "30s"
+
+      resources {
+        cpu    = 200
+        memory = 128
+      }
+    }
+  }
+}
