@@ -98,7 +98,7 @@ mod tests {
     fn wait(before: Option<&Wait>, reason: Reason, now: u64) -> Wait {
         let cause = Cause::Lifecycle(LifecycleAction::default());
         let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
-        let seen = Snapshot::begin(Time(0));
+        let seen = Snapshot::begin(departure.instance, Time(0));
         let mut budget = Budget::of(&departure, &seen, &Policy::default());
         budget.longest_stop = Duration::from_secs(100);
         let decision = Decision { action: Action::Wait { until: Time::NEVER, watch: Vec::new() }, reason };
