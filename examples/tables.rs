@@ -11,6 +11,7 @@ fn word(caller: &Caller) -> &'static str {
         Caller::Refresh => "refresh",
         Caller::Check => "check",
         Caller::Serve => "serve",
+        Caller::Refresh => "refresh",
     }
 }
 
