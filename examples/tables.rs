@@ -10,6 +10,7 @@ fn word(caller: &Caller) -> &'static str {
         Caller::Run => "run",
         Caller::Check => "check",
         Caller::Serve => "serve",
+        Caller::Refresh => "refresh",
     }
 }
 

@@ -7,8 +7,10 @@ mod exit;
 mod logging;
 mod out;
 mod plan;
+mod refresh;
 mod rehearse;
 mod sandbox;
+mod screen;
 mod serve;
 mod settings;
 mod simulate;
@@ -37,6 +39,7 @@ const EXAMPLES: &str = "Examples:
   decamp plan --instance i-0123456789abcdef0     look, decide, and write nothing
   decamp run --instance i-0123456789abcdef0      walk one instance out
   decamp status --watch                          who waits, for what, and how long
+  decamp refresh start --asg web                 replace every instance that is not as it should be, and watch
   decamp serve --config decamp.toml              serve: events and queues in, departures walked out, a page to see them
   decamp simulate                                10,000 departures in a pretend world, with every fault there is
 
@@ -61,6 +64,8 @@ enum Command {
     Run(depart::Arguments),
     /// List every instance that waits in a hook: step, reason, time left
     Status(status::Arguments),
+    /// Replace the instances of a group by an instance refresh: start it, watch it, stop it, take it back
+    Refresh(refresh::Arguments),
     /// Serve: events and queues in, departures walked out, a page and an API to see them
     Serve(serve::Arguments),
     /// Rehearse a whole instance refresh under live traffic on this machine, with and without decamp
@@ -85,6 +90,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Plan(arguments) => live(plan::plan(arguments)),
         Command::Run(arguments) => live(depart::depart(arguments)),
         Command::Status(arguments) => live(status::status(arguments)),
+        Command::Refresh(arguments) => live(refresh::refresh(arguments)),
         Command::Serve(arguments) => live(serve::serve(arguments)),
         Command::Rehearse(arguments) => rehearse::rehearse(&arguments),
         Command::Simulate(arguments) => simulate::simulate(&arguments),

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Roster, target_groups};
+pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Roster, Template, target_groups};
 pub use self::aws::Aws;
 pub use self::calls::{Caller, Calls, OPERATIONS, Operation};
 pub use self::clock::Clock;

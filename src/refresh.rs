@@ -1,10 +1,16 @@
 //! An instance refresh in our words: what it is asked for, and how it stands.
 
+#[cfg(feature = "live")]
+mod begin;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+#[cfg(feature = "live")]
+pub use self::begin::{Begun, begin};
+use crate::decide::Refusal;
 use crate::time::Time;
 
 /// The longest pause that AWS takes at a checkpoint, and the longest that it bakes.
@@ -188,6 +194,29 @@ pub struct Refresh {
     pub to_update: Option<u32>,
 }
 
+/// The one that is under way, else the one that began last.
+#[must_use]
+pub fn newest(all: Vec<Refresh>) -> Option<Refresh> {
+    all.into_iter().max_by_key(|refresh| (!refresh.status.is_over(), refresh.began))
+}
+
+/// Why a refresh was not started, cancelled or rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// `InstanceRefreshInProgress`: one refresh of a group at a time.
+    #[error("a refresh of the group is under way")]
+    UnderWay,
+    /// `ActiveInstanceRefreshNotFound`.
+    #[error("no refresh of the group is under way")]
+    NoneUnderWay,
+    /// `IrreversibleInstanceRefresh`: it was not started with a version to go back from.
+    #[error("the refresh cannot be taken back")]
+    Irreversible,
+    /// Anything else.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +229,25 @@ mod tests {
         assert_eq!(Status::named("Dreaming"), Status::Unknown);
         assert!(!Status::Unknown.is_over());
         assert_eq!(Status::ALL.iter().filter(|status| status.is_over()).count(), 5);
+    }
+
+    #[test]
+    fn the_newest_is_the_one_under_way_and_else_the_one_that_began_last() {
+        let of = |id: &str, status, began: u64| Refresh {
+            id: id.into(),
+            group: "web".into(),
+            status,
+            why: None,
+            began: Some(Time(began)),
+            ended: None,
+            percentage: None,
+            to_update: None,
+        };
+        let over = [of("a", Status::Failed, 3), of("b", Status::Successful, 9), of("c", Status::Cancelled, 5)];
+        let id = |all: &[Refresh]| newest(all.to_vec()).map(|refresh| refresh.id.to_string());
+        assert_eq!(id(&over).as_deref(), Some("b"));
+        assert_eq!(id(&[&over[..], &[of("d", Status::Baking, 1)]].concat()).as_deref(), Some("d"));
+        assert_eq!(id(&[]), None);
     }
 
     #[test]

@@ -52,6 +52,7 @@ fn help_names_every_command_and_shows_an_example() {
         "plan",
         "run",
         "status",
+        "refresh",
         "serve",
         "simulate",
         "sandbox",
@@ -73,6 +74,33 @@ fn help_of_run_documents_its_exit_codes() {
 }
 
 #[test]
+fn help_of_refresh_documents_its_exit_codes_and_shows_examples() {
+    let help = text(&run(&["refresh", "start", "--help"]).stdout);
+    for word in ["30   Failed", "34   no refresh", "--launch-template-version", "--no-wait", "130"] {
+        assert!(help.contains(word), "{word} is not in\n{help}");
+    }
+    let help = text(&run(&["refresh", "--help"]).stdout);
+    assert!(help.contains("decamp refresh cancel --asg web") && help.contains("33   RollbackFailed"), "{help}");
+}
+
+#[test]
+fn preferences_that_aws_would_refuse_are_refused_before_anything_is_asked() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["--max-healthy", "110"], "write both"),
+        (&["--min-healthy", "101"], "write 0 to 100"),
+        (&["--min-healthy", "90", "--max-healthy", "99"], "write 100 to 200"),
+        (&["--checkpoint", "50,20"], "checkpoints ascend"),
+        (&["--checkpoint-delay", "1m"], "needs checkpoints"),
+        (&["--bake", "49h"], "48h at most"),
+    ];
+    for (arguments, why) in cases {
+        let output = run(&[&["refresh", "start", "--asg", "web"], *arguments].concat());
+        assert_eq!(code(&output), 1, "{arguments:?}");
+        assert!(text(&output.stderr).contains(why), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_command_line_that_is_not_understood_exits_with_2_and_says_why() {
     let cases: &[(&[&str], &str)] = &[
         (&[], "Usage"),
@@ -84,6 +112,12 @@ fn a_command_line_that_is_not_understood_exits_with_2_and_says_why() {
         (&["simulate", "--driver", "drain"], "choose one of terminate-at-once"),
         (&["simulate", "--departures", "0"], "0 is not in 1.."),
         (&["completions", "tcl"], "possible values"),
+        (&["refresh"], "Usage"),
+        (&["refresh", "start"], "--asg"),
+        (&["refresh", "watch", "--asg", "web", "--every", "0"], "look once a second at most"),
+        (&["refresh", "start", "--asg", "web", "--warm-up", "soon"], "not a span of time"),
+        (&["refresh", "start", "--asg", "web", "--auto-rollback"], "--launch-template-version"),
+        (&["refresh", "start", "--asg", "web", "--launch-template-version", "0"], "0 is not in 1.."),
         (&["sandbox", "--nodes", "1"], "1 is not in 2..=200"),
         (&["sandbox", "--listen", "here"], "invalid IP address"),
     ];
@@ -133,7 +167,13 @@ fn a_group_that_is_not_allowed_is_refused_before_anything_is_asked() {
 
 #[test]
 fn an_aws_that_does_not_answer_is_an_error_that_says_what_to_look_at() {
-    for arguments in [&["plan", "--instance", "i-0123456789abcdef0"] as &[&str], &["check", "--asg", "web"], &["status"]] {
+    let cases: [&[&str]; 4] = [
+        &["plan", "--instance", "i-0123456789abcdef0"],
+        &["check", "--asg", "web"],
+        &["status"],
+        &["refresh", "watch", "--asg", "web"],
+    ];
+    for arguments in cases {
         let output = run(arguments);
         assert_eq!(code(&output), 1, "{arguments:?}");
         let said = text(&output.stderr);

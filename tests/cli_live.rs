@@ -1,6 +1,9 @@
 //! The binary against a whole pretend cluster: what it reads, writes, prints and exits with.
 #![cfg(feature = "cli")]
 
+#[path = "cli_live/refresh.rs"]
+mod refresh;
+
 use std::process::{Output, Stdio};
 use std::time::Duration;
 

@@ -194,7 +194,9 @@ fn every_call_of_aws_is_in_the_table() {
             let builds = call[method.len()..].trim_start_matches([' ', '.', '\n']).starts_with("()");
             if !method.contains('_')
                 || !builds
-                || !["describe_", "deregister_", "complete_", "record_", "set_"].iter().any(|verb| method.starts_with(verb))
+                || !["describe_", "deregister_", "complete_", "record_", "set_", "start_", "cancel_", "rollback_"]
+                    .iter()
+                    .any(|verb| method.starts_with(verb))
             {
                 continue;
             }

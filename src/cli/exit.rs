@@ -1,6 +1,7 @@
 //! Exit codes, each named once: scripts depend on them.
 
 use decamp::decide::Outcome;
+use decamp::refresh::Status;
 
 /// Something could not be begun: settings, arguments that contradict the world, an API that does not answer.
 pub(crate) const ERROR: u8 = 1;
@@ -34,6 +35,61 @@ pub(crate) const HELP: &str = "Exit codes:
   22   refused: the Nomad token cannot see enough; nothing was written
   130  SIGINT, 143 SIGTERM: what stands and how to go on was said";
 
+/// `refresh`: none of the group is under way, or there never was one.
+pub(crate) const NO_REFRESH: u8 = 34;
+/// `refresh rollback`: AWS has nothing to go back to.
+pub(crate) const IRREVERSIBLE: u8 = 35;
+
+/// The table, as `refresh --help` shows it.
+pub(crate) const REFRESH_HELP: &str = "Exit codes:
+  0    Successful; for cancel: Cancelled; for rollback: RollbackSuccessful; with --no-wait: AWS took the order
+  1    nothing was begun: settings, arguments, or an API that does not answer
+  2    the command line was not understood
+  3    DECAMP_MODE=observe: nothing was ordered
+  30   Failed
+  31   Cancelled
+  32   RollbackSuccessful: it was taken back
+  33   RollbackFailed
+  34   no refresh of the group is under way (cancel, rollback), or there is none to watch
+  35   the refresh names no version to go back from (rollback)
+  36   it was Successful before it could be cancelled or taken back
+  130  SIGINT, 143 SIGTERM: the refresh goes on, and how to watch it again was said";
+
+/// What whoever follows a refresh waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// That everything is replaced.
+    Replaced,
+    /// That it stops.
+    Cancelled,
+    /// That it is taken back.
+    TakenBack,
+}
+
+/// The code for how a refresh stands in the end.
+pub(crate) fn of_refresh(status: Status, wish: Wish) -> u8 {
+    match (status, wish) {
+        (Status::Successful, Wish::Replaced)
+        | (Status::Cancelled, Wish::Cancelled)
+        | (Status::RollbackSuccessful, Wish::TakenBack) => 0,
+        (Status::Successful, Wish::Cancelled | Wish::TakenBack) => 36,
+        (Status::Failed, _) => 30,
+        (Status::Cancelled, _) => 31,
+        (Status::RollbackSuccessful, _) => 32,
+        (Status::RollbackFailed, _) => 33,
+        // Nothing ends so.
+        (
+            Status::Pending
+            | Status::InProgress
+            | Status::Baking
+            | Status::Cancelling
+            | Status::RollbackInProgress
+            | Status::Unknown,
+            _,
+        ) => ERROR,
+    }
+}
+
 /// The code for an outcome.
 pub(crate) fn of(outcome: &Outcome) -> u8 {
     match outcome {
@@ -57,6 +113,17 @@ pub(crate) fn of(outcome: &Outcome) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_end_of_a_refresh_has_a_code_that_the_help_names() {
+        for status in Status::ALL.iter().copied().filter(|status| status.is_over()) {
+            for wish in [Wish::Replaced, Wish::Cancelled, Wish::TakenBack] {
+                let code = of_refresh(status, wish);
+                let row = REFRESH_HELP.lines().find(|line| line.trim_start().starts_with(&format!("{code} ")));
+                assert!(row.is_some_and(|row| row.contains(status.name())), "{status:?} {wish:?}: {code}");
+            }
+        }
+    }
 
     #[test]
     fn every_outcome_has_a_code_of_its_own_that_the_help_names() {

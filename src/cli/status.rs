@@ -38,16 +38,16 @@ pub(crate) struct Arguments {
 
 /// One instance on its way out.
 #[derive(Debug, Serialize)]
-struct Row {
+pub(super) struct Row {
     #[serde(rename = "instance.id")]
-    instance: String,
+    pub(super) instance: String,
     #[serde(rename = "asg.name")]
     asg: Arc<str>,
-    state: String,
+    pub(super) state: String,
     /// Whether it waits in its hook: for scripts, which words change under.
     waits: bool,
-    step: String,
-    reason: String,
+    pub(super) step: String,
+    pub(super) reason: String,
     since: Option<Time>,
     since_is_known: bool,
     time_left_s: Option<u64>,
@@ -75,7 +75,7 @@ pub(crate) async fn status(arguments: Arguments) -> Result<u8> {
     }
 }
 
-async fn look(at: &Connected, asg: Option<&str>) -> Result<Vec<Row>> {
+pub(super) async fn look(at: &Connected, asg: Option<&str>) -> Result<Vec<Row>> {
     if let Some(asg) = asg {
         at.may_touch(asg)?;
     }

@@ -2,6 +2,7 @@
 
 mod group;
 mod lifecycle;
+mod refreshes;
 mod roster;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use aws_sdk_autoscaling::Client;
 use self::group::Groups;
 pub use self::group::target_groups;
 use self::lifecycle::lifecycle;
+pub use self::refreshes::Template;
 pub use self::roster::Roster;
 use super::aws::{Aws, Use, refusal, unseen};
 use super::shared::{Crowd, Gather, Limiter, PATIENCE};

@@ -11,6 +11,8 @@ pub enum Caller {
     Serve,
     /// `decamp run`, with the rights of whoever runs it.
     Run,
+    /// `decamp refresh`, with the rights of whoever runs it.
+    Refresh,
     /// `decamp check`, `plan` and `status`, which only look.
     Check,
 }
@@ -31,10 +33,11 @@ const fn by(callers: &'static [Caller], service: &'static str, name: &'static st
 }
 
 const DEPARTS: &[Caller] = &[Caller::Lambda, Caller::Serve, Caller::Run];
-const LOOKS: &[Caller] = &[Caller::Lambda, Caller::Serve, Caller::Run, Caller::Check];
+const LOOKS: &[Caller] = &[Caller::Lambda, Caller::Serve, Caller::Run, Caller::Refresh, Caller::Check];
+const REFRESHES: &[Caller] = &[Caller::Refresh];
 
 /// Every operation of AWS that decamp calls.
-pub const OPERATIONS: [Operation; 18] = [
+pub const OPERATIONS: [Operation; 22] = [
     by(DEPARTS, "autoscaling", "CompleteLifecycleAction"),
     by(DEPARTS, "autoscaling", "RecordLifecycleActionHeartbeat"),
     // Only by policy (D12): without it the role need not allow it.
@@ -44,6 +47,11 @@ pub const OPERATIONS: [Operation; 18] = [
     by(LOOKS, "autoscaling", "DescribeLifecycleHooks"),
     by(LOOKS, "autoscaling", "DescribeScalingActivities"),
     by(LOOKS, "autoscaling", "DescribeTrafficSources"),
+    by(REFRESHES, "autoscaling", "StartInstanceRefresh"),
+    by(REFRESHES, "autoscaling", "DescribeInstanceRefreshes"),
+    // Only a person stops or takes back what was begun.
+    by(&[Caller::Refresh], "autoscaling", "CancelInstanceRefresh"),
+    by(&[Caller::Refresh], "autoscaling", "RollbackInstanceRefresh"),
     by(DEPARTS, "elasticloadbalancing", "DeregisterTargets"),
     by(LOOKS, "elasticloadbalancing", "DescribeTargetGroupAttributes"),
     by(LOOKS, "elasticloadbalancing", "DescribeTargetGroups"),

@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use decamp::rehearse::{Phase, Progress};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 
 use crate::cli::out::{complain, is_watched};
+use crate::cli::screen::Screen;
 
 /// Where nobody watches, a line so often.
 const SAYS_EVERY: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const SAYS_EVERY: Duration = Duration::from_secs(10);
 pub(super) async fn show(driver: &str, seen: watch::Receiver<Progress>, aloud: bool) -> Infallible {
     match (aloud, is_watched()) {
         (false, _) => std::future::pending().await,
-        (true, true) => Screen::new().show(driver, seen).await,
+        (true, true) => moving(driver, seen).await,
         (true, false) => lines(driver, seen).await,
     }
 }
@@ -34,56 +34,21 @@ fn head(driver: &str, progress: &Progress) -> String {
     format!("{driver}: {:.0} s, {what}; {requests} requests, {failed} failed", progress.seconds)
 }
 
-/// Lines that move.
-struct Screen {
-    all: MultiProgress,
-    lines: Vec<ProgressBar>,
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        // Nothing to do about a terminal that cannot be cleared.
-        self.all.clear().ok();
-    }
-}
-
-impl Screen {
-    fn new() -> Self {
-        Self { all: MultiProgress::new(), lines: Vec::new() }
-    }
-
-    async fn show(mut self, driver: &str, mut seen: watch::Receiver<Progress>) -> Infallible {
-        loop {
-            let progress = seen.borrow_and_update().clone();
-            let phases = |phases: &[Phase]| match phases {
-                [] => "serves".to_owned(),
-                phases => phases.iter().map(|phase| phase.word()).collect::<Vec<_>>().join(", "),
-            };
-            let nodes = progress.nodes.iter().filter(|(node, _)| !node.is_empty());
-            let mut texts = vec![head(driver, &progress)];
-            texts.extend(nodes.map(|(node, now)| format!("  {node:<8} {}", phases(now))));
-            self.put(texts);
-            if seen.changed().await.is_err() {
-                // The run is over; whoever holds us drops us next.
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    fn put(&mut self, texts: Vec<String>) {
-        while self.lines.len() < texts.len() {
-            // A line that is wider than the terminal would take two, and be drawn over the next.
-            let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-            self.lines.push(self.all.add(ProgressBar::new_spinner().with_style(style)));
-        }
-        while texts.len() < self.lines.len() {
-            if let Some(line) = self.lines.pop() {
-                line.finish_and_clear();
-            }
-        }
-        for (line, text) in self.lines.iter().zip(texts) {
-            line.set_message(text);
-            line.tick();
+async fn moving(driver: &str, mut seen: watch::Receiver<Progress>) -> Infallible {
+    let mut screen = Screen::new();
+    loop {
+        let progress = seen.borrow_and_update().clone();
+        let phases = |phases: &[Phase]| match phases {
+            [] => "serves".to_owned(),
+            phases => phases.iter().map(|phase| phase.word()).collect::<Vec<_>>().join(", "),
+        };
+        let nodes = progress.nodes.iter().filter(|(node, _)| !node.is_empty());
+        let mut texts = vec![head(driver, &progress)];
+        texts.extend(nodes.map(|(node, now)| format!("  {node:<8} {}", phases(now))));
+        screen.put(texts);
+        if seen.changed().await.is_err() {
+            // The run is over; whoever holds us drops us next.
+            std::future::pending::<()>().await;
         }
     }
 }

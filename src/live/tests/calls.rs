@@ -10,6 +10,7 @@ use crate::ids::TargetId;
 use crate::live::calls::OPERATIONS;
 use crate::live::secrets::Fetch;
 use crate::live::signed::Signed;
+use crate::refresh::Preferences;
 use crate::settings::Stored;
 
 #[tokio::test]
@@ -25,6 +26,10 @@ async fn every_operation_that_is_called_is_listed_and_every_listed_one_is_called
     let _ = auto_scaling.heartbeat("web", instance(1), &of).await;
     let _ = auto_scaling.complete("web", instance(1), &of, LifecycleResult::Continue).await;
     let _ = auto_scaling.set_unhealthy(instance(1)).await;
+    let _ = auto_scaling.start_refresh("web", &Preferences::default(), None).await;
+    let _ = auto_scaling.refreshes(&"web".into()).await;
+    let _ = auto_scaling.cancel_refresh("web").await;
+    let _ = auto_scaling.roll_back_refresh("web").await;
     let _ = balancers.look(&[(group("web-a"), false)], false).await;
     let _ = balancers.scan(instance(1)).await;
     let _ = balancers.deregister(&group("web-a"), &[target]).await;
