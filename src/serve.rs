@@ -9,6 +9,8 @@ mod health;
 mod http;
 mod numbers;
 mod queue;
+mod refreshes;
+pub mod runs;
 mod sweep;
 mod taking;
 pub mod verify;
@@ -29,6 +31,7 @@ use tracing::{info, warn};
 use self::departures::Departures;
 use self::health::Health;
 use self::numbers::Numbers;
+use self::refreshes::Refreshes;
 use self::taking::{Interruption, interrupted};
 use self::walking::{Pace, walk};
 use crate::live::Live;
@@ -45,6 +48,7 @@ pub(crate) struct Service {
     settings: Settings,
     live: Live,
     departures: Departures,
+    refreshes: Refreshes,
     numbers: Numbers,
     health: Health,
     /// True once this replica was told to stop.
@@ -78,6 +82,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
     let began = Duration::from_millis(live.now().0).as_secs_f64();
     let service = Arc::new(Service {
         departures,
+        refreshes: Refreshes::default(),
         numbers: Numbers::new(began),
         health: Health::default(),
         stopping: watch::Sender::new(false),
@@ -110,6 +115,8 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             });
             let sweeps = Arc::clone(&service);
             spawn_local(async move { sweep::sweeping(&sweeps).await });
+            let follows = Arc::clone(&service);
+            spawn_local(async move { refreshes::following(&follows).await });
             let queues = queue::consume_all(&service);
             ready(addresses);
             info!(webhooks = %addresses.webhooks, admin = %addresses.admin, "serving");

@@ -8,6 +8,8 @@ mod file;
 mod logging;
 mod policy;
 mod reader;
+#[cfg(feature = "serve")]
+mod refreshes;
 mod secret;
 mod serve;
 mod table;
@@ -21,7 +23,7 @@ pub use self::aws::Aws;
 pub use self::connection::{Connection, Tls};
 pub use self::logging::{LogFormat, Logging};
 pub use self::secret::{Secret, Stored, TokenSource};
-pub use self::serve::{Listen, Serve, Webhook, WebhookScheme, keys};
+pub use self::serve::{Listen, Serve, Terraform, Webhook, WebhookAction, WebhookScheme, keys};
 pub use self::table::{Setting, TABLE, setting};
 use crate::decide::Policy;
 use reader::Reader;

@@ -7,6 +7,8 @@ mod departures;
 mod doors;
 #[path = "serve/metrics.rs"]
 mod metrics;
+#[path = "serve/refreshes.rs"]
+mod refreshes;
 #[path = "serve/replica.rs"]
 mod replica;
 #[path = "serve/secure.rs"]

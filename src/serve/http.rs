@@ -7,9 +7,11 @@ mod events;
 mod guard;
 mod page;
 mod problem;
+mod refreshes;
 mod sns;
 mod sources;
 mod stream;
+mod terraform;
 mod tls;
 mod webhooks;
 
@@ -38,7 +40,10 @@ impl Doors {
         let serve = &service.settings.serve;
         let token = guard::Keys::new(&serve.admin_token, &service.live);
         let events = guard::before(
-            events::router(service).merge(sns::router(service)?).merge(webhooks::router(service)),
+            events::router(service)
+                .merge(sns::router(service)?)
+                .merge(webhooks::router(service))
+                .merge(terraform::router(service)),
             service,
             "webhooks",
             None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use super::Service;
@@ -29,6 +29,8 @@ pub(super) struct Numbers {
     failures: IntCounterVec,
     events: IntCounterVec,
     rejected: IntCounterVec,
+    refreshes: IntCounterVec,
+    refreshed: GaugeVec,
     requests: IntCounterVec,
     request_seconds: Histogram,
     sweeps: IntCounter,
@@ -85,6 +87,19 @@ impl Numbers {
                 &["way", "kind"],
             ),
             rejected: counters("decamp_events_rejected_total", "Things told that can never be acted on, by why.", &["why"]),
+            refreshes: counters(
+                "decamp_refreshes_total",
+                "Instance refreshes that were asked for here, by group and what came of it: started, adopted, failed.",
+                &["group", "result"],
+            ),
+            refreshed: keep(
+                &registry,
+                GaugeVec::new(
+                    Opts::new("decamp_refresh_complete_ratio", "How much of a group's last instance refresh is done, 0 to 1."),
+                    &["group"],
+                )
+                .expect("the name is one of Prometheus's"),
+            ),
             requests: counters(
                 "decamp_http_requests_total",
                 "HTTP requests, by listener, route and status.",
@@ -146,6 +161,14 @@ impl Numbers {
 
     pub(super) fn rejected(&self, why: &str) {
         self.rejected.with_label_values(&[why]).inc();
+    }
+
+    pub(super) fn refreshed(&self, group: &str, result: &str) {
+        self.refreshes.with_label_values(&[group, result]).inc();
+    }
+
+    pub(super) fn refresh_stands(&self, group: &str, percentage: u32) {
+        self.refreshed.with_label_values(&[group]).set(f64::from(percentage) / 100.0);
     }
 
     /// `route` is a route of ours, never a path that somebody sent.

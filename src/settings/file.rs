@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
-use super::{Refused, Settings, Webhook, environment, table, webhooks};
+use super::{Refused, Settings, Terraform, Webhook, environment, refreshes, table, webhooks};
+use crate::refresh::Preferences;
 
 impl Settings {
     /// Reads a file and the process's environment, which goes before it.
@@ -17,11 +18,19 @@ impl Settings {
     pub fn from_file_and_environment(file: &Path) -> Result<Self, Refused> {
         let name = file.display();
         let text = std::fs::read_to_string(file).map_err(|why| Refused(format!("{name} cannot be read: {why}")))?;
-        let (mut all, signed) = read(&text).map_err(|Refused(why)| Refused(format!("{name}: {why}")))?;
+        let (mut all, tables) = read(&text).map_err(|Refused(why)| Refused(format!("{name}: {why}")))?;
         all.extend(environment());
         let names: Vec<&str> = all.keys().map(String::as_str).collect();
         let mut settings = Self::read(&|name| all.get(name).cloned(), &names)?;
-        settings.serve.signed = signed;
+        for group in refreshes::groups(tables.terraform.as_ref(), &tables.signed) {
+            if !settings.allowed.group(group) {
+                return Err(Refused(format!(
+                    "DECAMP_GROUPS does not allow {group}, which {name} refreshes; add it there, or take it out here"
+                )));
+            }
+        }
+        let Tables { signed, terraform, refresh } = tables;
+        (settings.serve.signed, settings.serve.terraform, settings.serve.refresh) = (signed, terraform, refresh);
         Ok(settings)
     }
 }
@@ -29,15 +38,27 @@ impl Settings {
 /// What a file sets, by the names of the variables.
 type Rows = HashMap<String, String>;
 
-/// The settings in a file, and its webhooks. The text itself is never repeated: it may hold secrets.
-fn read(text: &str) -> Result<(Rows, BTreeMap<Arc<str>, Webhook>), Refused> {
+/// What a file has beside them, and no variable.
+#[derive(Debug, Default)]
+struct Tables {
+    signed: BTreeMap<Arc<str>, Webhook>,
+    terraform: Option<Terraform>,
+    refresh: Preferences,
+}
+
+/// The settings in a file, and its tables. The text itself is never repeated: it may hold secrets.
+fn read(text: &str) -> Result<(Rows, Tables), Refused> {
     let mut table: Table = text.parse().map_err(|why: toml::de::Error| {
         let line = why.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
         Refused(format!("line {line} is not TOML"))
     })?;
-    let signed = table.remove("webhooks").map(webhooks::read).transpose()?.unwrap_or_default();
+    let tables = Tables {
+        signed: table.remove("webhooks").map(webhooks::read).transpose()?.unwrap_or_default(),
+        terraform: table.remove("terraform").map(refreshes::terraform).transpose()?,
+        refresh: table.remove("refresh").map(refreshes::preferences).transpose()?.unwrap_or_default(),
+    };
     let rows = table.into_iter().map(|(name, value)| written(known(name)?, value)).collect::<Result<_, _>>()?;
-    Ok((rows, signed))
+    Ok((rows, tables))
 }
 
 fn known(name: String) -> Result<String, Refused> {

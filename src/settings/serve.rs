@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Refused;
 use super::reader::Reader;
 use super::secret::{TokenSource, source};
+use crate::refresh::Preferences;
 
 /// The most departures that one replica has in hand (D26).
 const MOST_DEPARTURES: u32 = 10_000;
@@ -48,15 +49,50 @@ pub struct Serve {
     pub proxies: Vec<IpAddr>,
     /// Signed webhooks by name, from the settings' file alone.
     pub signed: BTreeMap<Arc<str>, Webhook>,
+    /// Whose runs start a refresh, from the settings' file alone.
+    pub terraform: Option<Terraform>,
+    /// How refreshes go that are started here, from the settings' file alone.
+    pub refresh: Preferences,
 }
 
-/// A named webhook. It makes us look sooner, and nothing more (D25).
+/// The runs of HCP Terraform or Terraform Enterprise that start a refresh (D24).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terraform {
+    /// What its notifications are signed with; several are a rotation.
+    pub secrets: TokenSource,
+    /// The groups that belong to a workspace, by `ORGANIZATION/WORKSPACE`.
+    pub workspaces: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+}
+
+/// A named webhook (D25).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// How it is signed.
     pub scheme: WebhookScheme,
     /// With which secrets; several are a rotation.
     pub secrets: TokenSource,
+    /// What it does.
+    pub action: WebhookAction,
+}
+
+/// What a webhook does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WebhookAction {
+    /// It makes us look sooner, and nothing more.
+    Look,
+    /// It starts a refresh of this group.
+    Refresh(Arc<str>),
+}
+
+impl WebhookAction {
+    /// The group that it refreshes.
+    #[must_use]
+    pub fn group(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Look => None,
+            Self::Refresh(group) => Some(group),
+        }
+    }
 }
 
 /// How a webhook is signed.
@@ -110,6 +146,8 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Serve, Refused> {
         source_rate,
         proxies: from.list_of("DECAMP_TRUSTED_PROXIES")?,
         signed: BTreeMap::new(),
+        terraform: None,
+        refresh: Preferences::default(),
     })
 }
 

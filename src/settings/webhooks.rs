@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
+use super::refreshes::group_is_named;
 use super::secret::{Secret, Stored, TokenSource};
-use super::{Refused, Webhook, WebhookScheme};
+use super::{Refused, Webhook, WebhookAction, WebhookScheme};
 
 /// Reads `[webhooks.NAME]`. No text of it is repeated: it may hold secrets.
 pub(super) fn read(value: Value) -> Result<BTreeMap<Arc<str>, Webhook>, Refused> {
@@ -24,25 +25,41 @@ fn named(name: &str) -> Result<Arc<str>, Refused> {
 fn one(name: &str, value: Value) -> Result<Webhook, Refused> {
     let refuse = |what: &str| Err(Refused(format!("webhooks.{name}: {what}")));
     let Value::Table(table) = value else { return refuse("write a table") };
-    let known = ["scheme", "action", "secret", "secret_file", "secret_stored"];
-    if table.keys().any(|key| !known.contains(&key.as_str())) {
-        return refuse("only scheme, action, secret, secret_file and secret_stored are known");
-    }
+    let place = format!("webhooks.{name}");
+    only(&place, &table, &["scheme", "action", "group", "secret", "secret_file", "secret_stored"])?;
     let scheme = match text(&table, "scheme") {
         Some("standard") => WebhookScheme::Standard,
         Some("github") => WebhookScheme::GitHub,
         Some(_) | None => return refuse("scheme is none of standard, github"),
     };
-    if text(&table, "action") != Some("look") {
-        return refuse("action is look: nothing else can be done by a webhook yet");
-    }
-    let secrets = match (text(&table, "secret"), text(&table, "secret_file"), text(&table, "secret_stored")) {
-        (Some(secret), None, None) => TokenSource::Literal(Secret::new(secret)),
-        (None, Some(file), None) => TokenSource::File(file.into()),
-        (None, None, Some(stored)) => TokenSource::Stored(Stored::read(&format!("webhooks.{name}"), stored)?),
-        _ => return refuse("set one of secret, secret_file and secret_stored"),
+    let action = match (text(&table, "action"), text(&table, "group")) {
+        (Some("look"), None) => WebhookAction::Look,
+        (Some("look"), Some(_)) => return refuse("a webhook that looks has no group; take it out"),
+        // GitHub signs the body alone: what somebody recorded would start another refresh whenever it is sent again.
+        (Some("refresh"), _) if scheme == WebhookScheme::GitHub => return refuse("only the scheme standard may refresh"),
+        (Some("refresh"), Some(group)) if group_is_named(group) => WebhookAction::Refresh(group.into()),
+        (Some("refresh"), _) => return refuse("group names the one Auto Scaling group that is refreshed"),
+        _ => return refuse("action is none of look, refresh"),
     };
-    Ok(Webhook { scheme, secrets })
+    Ok(Webhook { scheme, secrets: secrets(&place, &table)?, action })
+}
+
+/// Where the secrets of a table come from.
+pub(super) fn secrets(place: &str, table: &Table) -> Result<TokenSource, Refused> {
+    match (text(table, "secret"), text(table, "secret_file"), text(table, "secret_stored")) {
+        (Some(secret), None, None) => Ok(TokenSource::Literal(Secret::new(secret))),
+        (None, Some(file), None) => Ok(TokenSource::File(file.into())),
+        (None, None, Some(stored)) => Ok(TokenSource::Stored(Stored::read(place, stored)?)),
+        _ => Err(Refused(format!("{place}: set one of secret, secret_file and secret_stored"))),
+    }
+}
+
+/// Refuses a table with other keys than these. An unknown key is not repeated: it may be a secret in the wrong place.
+pub(super) fn only(place: &str, table: &Table, known: &[&str]) -> Result<(), Refused> {
+    if table.keys().all(|key| known.contains(&key.as_str())) {
+        return Ok(());
+    }
+    Err(Refused(format!("{place}: only {} are known", known.join(", "))))
 }
 
 fn text<'a>(table: &'a Table, key: &str) -> Option<&'a str> {
@@ -62,15 +79,29 @@ mod tests {
     fn a_webhook_has_one_scheme_one_action_and_its_secrets() {
         let all =
             of("[webhooks.deploy]\nscheme = \"standard\"\naction = \"look\"\nsecret_file = \"/s\"\n").expect("it makes sense");
-        let expected = Webhook { scheme: WebhookScheme::Standard, secrets: TokenSource::File("/s".into()) };
+        let (scheme, secrets) = (WebhookScheme::Standard, TokenSource::File("/s".into()));
+        let expected = Webhook { scheme, secrets: secrets.clone(), action: WebhookAction::Look };
         assert_eq!(all.get("deploy"), Some(&expected));
+        let text = "[webhooks.deploy]\nscheme = \"standard\"\naction = \"refresh\"\ngroup = \"web\"\nsecret_file = \"/s\"\n";
+        let expected = Webhook { scheme, secrets, action: WebhookAction::Refresh("web".into()) };
+        assert_eq!(of(text).expect("it makes sense").get("deploy"), Some(&expected));
     }
 
     #[test]
     fn nonsense_is_refused_and_not_repeated() {
         let cases = [
             ("[webhooks.a]\nscheme = \"canary\"\naction = \"look\"\nsecret = \"canary\"", "standard, github"),
-            ("[webhooks.a]\nscheme = \"github\"\naction = \"refresh\"\nsecret = \"canary\"", "action is look"),
+            ("[webhooks.a]\nscheme = \"github\"\naction = \"canary\"\nsecret = \"canary\"", "none of look, refresh"),
+            (
+                "[webhooks.a]\nscheme = \"github\"\naction = \"refresh\"\ngroup = \"web\"\nsecret = \"canary\"",
+                "only the scheme standard",
+            ),
+            ("[webhooks.a]\nscheme = \"standard\"\naction = \"refresh\"\nsecret = \"canary\"", "group names the one"),
+            (
+                "[webhooks.a]\nscheme = \"standard\"\naction = \"refresh\"\ngroup = \"canary-*\"\nsecret = \"canary\"",
+                "group names the one",
+            ),
+            ("[webhooks.a]\nscheme = \"standard\"\naction = \"look\"\ngroup = \"canary\"\nsecret = \"canary\"", "has no group"),
             ("[webhooks.a]\nscheme = \"github\"\naction = \"look\"", "set one of"),
             ("[webhooks.a]\nscheme = \"github\"\naction = \"look\"\nsecret = \"\"", "set one of"),
             ("[webhooks.a]\nscheme = \"github\"\naction = \"look\"\nsecret = \"canary\"\nsecret_file = \"/s\"", "set one of"),

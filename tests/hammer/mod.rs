@@ -6,6 +6,7 @@ mod consul;
 mod events;
 mod mutate;
 mod nomad;
+mod runs;
 mod signed;
 mod words;
 
@@ -30,7 +31,7 @@ pub(crate) struct Target {
 
 /// Every parser there is.
 pub(crate) const TARGETS: &[Target] =
-    &[events::TARGET, nomad::NODE, nomad::POLICY, consul::TARGET, signed::TARGET, words::SPAN, words::METADATA];
+    &[events::TARGET, nomad::NODE, nomad::POLICY, consul::TARGET, signed::TARGET, runs::TARGET, words::SPAN, words::METADATA];
 
 /// What 64 KiB may take.
 const MOST_TIME: Duration = Duration::from_millis(10);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::guard::Known;
 use super::problem::Problem;
-use super::{page, stream};
+use super::{page, refreshes, stream};
 use crate::ids::InstanceId;
 use crate::serve::Service;
 use crate::serve::health::Health;
@@ -27,6 +27,7 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
         .route("/v1/departures", get(departures))
         .route("/v1/departures/{instance}", get(departure))
         .with_state(Arc::clone(service))
+        .merge(refreshes::router(service))
         .merge(stream::router(service))
         .merge(page::router(service))
 }

@@ -1,5 +1,6 @@
 //! The page: what is leaving now and what it waits for, what is over, drawn on the server; a small script draws it again when told.
 
+mod refreshes;
 pub(super) mod session;
 
 use std::fmt::{self, Display, Write as _};
@@ -118,6 +119,7 @@ fn drawn(service: &Service) -> String {
     for ill in ills {
         html.push_str(&format!("<p class=\"ill\" role=\"alert\"><b>{}</b>: {}</p>", Escaped(ill.what), Escaped(&ill.why)));
     }
+    html.push_str(&refreshes::drawn(&service.refreshes.shown(), now));
     html.push_str(&format!("<h2>Leaving now ({})</h2>", under_way.len()));
     if under_way.is_empty() {
         html.push_str("<p class=\"empty\">No instance is on its way out.</p>");

@@ -77,6 +77,18 @@ impl Problem {
         Self { retry_after: Some(10), ..problem }
     }
 
+    /// Only a signed notification gets so far.
+    pub(super) fn foreign_workspace() -> Self {
+        let detail = "No group belongs to this workspace. Name it under [terraform.workspaces] in the settings' file.";
+        Self::new(StatusCode::FORBIDDEN, "foreign-workspace", "Not a workspace of this service", detail)
+    }
+
+    pub(super) fn not_refreshed() -> Self {
+        let detail = "Auto Scaling did not start the refresh of every group. Send it again; the log says why.";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-refreshed", "The refresh was not started", detail);
+        Self { retry_after: Some(30), ..problem }
+    }
+
     pub(super) fn wrong_host() -> Self {
         let detail = "The request was addressed to a name that is not this service's. Use one of DECAMP_HOSTS.";
         Self::new(StatusCode::MISDIRECTED_REQUEST, "wrong-host", "Not addressed to this service", detail)

@@ -1,4 +1,4 @@
-//! `GET /v1/stream`: server-sent events, one whenever something is shown otherwise, with what is under way.
+//! `GET /v1/stream`: server-sent events, one whenever something is shown otherwise, with what leaves and what is refreshed.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -66,5 +66,6 @@ fn summary(service: &Service) -> String {
             })
         })
         .collect();
-    json!({ "time": service.live.now(), "departures": rows, "past": past.len() }).to_string()
+    json!({ "time": service.live.now(), "departures": rows, "past": past.len(), "refreshes": service.refreshes.shown() })
+        .to_string()
 }

@@ -1,7 +1,8 @@
-//! `POST /v1/webhooks/{name}`: a signed webhook makes us look sooner, and nothing more (D25).
+//! `POST /v1/webhooks/{name}`: a signed webhook makes us look sooner, or starts the refresh of one group (D25).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -12,25 +13,29 @@ use axum::{Json, Router};
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::body;
 use super::guard::Keys;
 use super::problem::Problem;
+use super::{body, refreshes};
 use crate::serve::Service;
-use crate::serve::verify::hmacs::{Doubt, github, standard};
-use crate::settings::WebhookScheme;
+use crate::serve::refreshes::{Wish, grant};
+use crate::serve::verify::hmacs::{Doubt, TOLERANCE, github, standard};
+use crate::settings::{Webhook, WebhookAction, WebhookScheme};
 use crate::world::World;
+
+/// An id is known for as long as its signature may be believed: from five minutes before to five after.
+const KEPT: Duration = TOLERANCE.saturating_mul(2);
 
 /// The webhooks that are set, each with its secrets.
 struct Webhooks {
     service: Arc<Service>,
-    by_name: BTreeMap<Arc<str>, (WebhookScheme, Arc<Keys>)>,
+    secrets: BTreeMap<Arc<str>, Arc<Keys>>,
 }
 
 /// The route.
 pub(super) fn router(service: &Arc<Service>) -> Router {
     let set = service.settings.serve.signed.iter();
-    let by_name = set.map(|(name, webhook)| (Arc::clone(name), (webhook.scheme, Keys::new(&webhook.secrets, &service.live))));
-    let webhooks = Webhooks { service: Arc::clone(service), by_name: by_name.collect() };
+    let secrets = set.map(|(name, webhook)| (Arc::clone(name), Keys::new(&webhook.secrets, &service.live))).collect();
+    let webhooks = Webhooks { service: Arc::clone(service), secrets };
     Router::new().route("/v1/webhooks/{name}", post(webhook)).with_state(Arc::new(webhooks))
 }
 
@@ -41,22 +46,36 @@ async fn webhook(
     body: Body,
 ) -> Result<Response, Problem> {
     let body = body::read(&headers, body).await?;
-    let Some((name, (scheme, keys))) = webhooks.by_name.get_key_value(name.as_str()) else {
+    let service = &webhooks.service;
+    let set = service.settings.serve.signed.get_key_value(name.as_str());
+    let Some(((name, Webhook { scheme, action, .. }), keys)) = set.zip(webhooks.secrets.get(name.as_str())) else {
         return Err(Problem::unauthorized());
     };
     let secrets = keys.all().await;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let believed = match scheme {
-        WebhookScheme::Standard => standard(&text, &body, &secrets, webhooks.service.live.now()).map(drop),
-        WebhookScheme::GitHub => github(text("x-hub-signature-256").as_deref(), &body, &secrets),
+        WebhookScheme::Standard => standard(&text, &body, &secrets, service.live.now()).map(Some),
+        WebhookScheme::GitHub => github(text("x-hub-signature-256").as_deref(), &body, &secrets).map(|()| None),
     };
     // The same answer as for an unknown name: who forges learns nothing.
-    believed.map_err(|doubt: Doubt| {
+    let id = believed.map_err(|doubt: Doubt| {
         warn!(webhook = &**name, "a webhook was not believed: {doubt}");
         Problem::unauthorized()
     })?;
-    info!(webhook = &**name, "a webhook asks to look sooner");
-    webhooks.service.numbers.told("webhook", "look");
-    webhooks.service.sweep_now.notify_one();
-    Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": 1 }))).into_response())
+    match (action, id) {
+        (WebhookAction::Look, _) => {
+            info!(webhook = &**name, "a webhook asks to look sooner");
+            service.numbers.told("webhook", "look");
+            service.sweep_now.notify_one();
+            Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": 1 }))).into_response())
+        }
+        // The settings refuse a scheme without ids.
+        (WebhookAction::Refresh(_), None) => Err(Problem::unauthorized()),
+        (WebhookAction::Refresh(group), Some(id)) => {
+            info!(webhook = &**name, asg.name = %group, "a webhook asks for a refresh");
+            service.numbers.told("webhook", "refresh");
+            let (id, groups) = (format!("webhook {name} {id}"), std::slice::from_ref(group));
+            refreshes::answer(grant(service, Wish { way: "webhook", id: &id, kept: KEPT, groups }).await)
+        }
+    }
 }

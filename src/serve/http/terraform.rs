@@ -1,0 +1,73 @@
+//! `POST /v1/terraform`: when HCP Terraform or Terraform Enterprise has applied a run, the groups of its workspace are refreshed (D24).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use super::guard::Keys;
+use super::problem::Problem;
+use super::{body, refreshes};
+use crate::serve::Service;
+use crate::serve::refreshes::{Wish, grant};
+use crate::serve::runs::{OLDEST, Told, read};
+use crate::serve::verify::hmacs::terraform as verify;
+use crate::settings::TokenSource;
+use crate::world::World;
+
+/// A run is known for longer than it is acted on.
+const KEPT: Duration = OLDEST.saturating_mul(2);
+
+struct Runs {
+    service: Arc<Service>,
+    secrets: Arc<Keys>,
+}
+
+/// The route.
+pub(super) fn router(service: &Arc<Service>) -> Router {
+    let none = TokenSource::None;
+    let source = service.settings.serve.terraform.as_ref().map_or(&none, |terraform| &terraform.secrets);
+    let runs = Runs { service: Arc::clone(service), secrets: Keys::new(source, &service.live) };
+    Router::new().route("/v1/terraform", post(notified)).with_state(Arc::new(runs))
+}
+
+async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let service = &runs.service;
+    let body = body::read(&headers, body).await?;
+    let Some(terraform) = &service.settings.serve.terraform else { return Err(Problem::unauthorized()) };
+    let signature = headers.get("x-tfe-notification-signature").and_then(|value| value.to_str().ok());
+    verify(signature, &body, &runs.secrets.all().await).map_err(|doubt| {
+        warn!(event = "terraform", "a notification was not believed: {doubt}");
+        Problem::unauthorized()
+    })?;
+    let run = match read(&body, service.live.now()) {
+        Ok(Told::Applied(run)) => run,
+        Ok(Told::Verification) => return Ok(ignored(service, "verification")),
+        Ok(Told::Other) => return Ok(ignored(service, "other-run")),
+        Err(bad) => {
+            warn!(event = "terraform", "a notification cannot be acted on: {bad}");
+            return Err(Problem::bad_event(bad.to_string()));
+        }
+    };
+    let Some(groups) = terraform.workspaces.get(&run.workspace) else {
+        warn!(event = "terraform", workspace = %run.workspace, "no group belongs to this workspace");
+        return Err(Problem::foreign_workspace());
+    };
+    service.numbers.told("terraform", "applied-run");
+    info!(event = "terraform", workspace = %run.workspace, run.id = %run.id, "a run was applied: its groups are refreshed");
+    let id = format!("run {}", run.id);
+    refreshes::answer(grant(service, Wish { way: "terraform", id: &id, kept: KEPT, groups }).await)
+}
+
+/// Nothing is to be done about it; the sender wants to hear that it came.
+fn ignored(service: &Service, kind: &'static str) -> Response {
+    service.numbers.told("terraform", kind);
+    axum::response::IntoResponse::into_response(Json::<Value>(json!({ "ignored": kind })))
+}

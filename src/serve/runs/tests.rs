@@ -1,0 +1,112 @@
+//! Notifications as they are documented, and as they should not be.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const NOW: &str = "2026-11-24T10:00:00Z";
+
+fn now() -> Time {
+    Time::read(NOW).expect("a time")
+}
+
+/// An applied run, in the documented shape.
+fn applied() -> Value {
+    json!({
+        "payload_version": 1,
+        "notification_configuration_id": "nc-AeUQ2zfKZzW9TiGZ",
+        "run_url": "https://app.terraform.io/app/acme/web/runs/run-FwnENkvDnrpyFC7M",
+        "run_id": "run-FwnENkvDnrpyFC7M",
+        "run_message": "A new image",
+        "run_created_at": "2026-11-24T09:40:00.000Z",
+        "run_created_by": "somebody",
+        "workspace_id": "ws-XdeUVMWShTesDMME",
+        "workspace_name": "web",
+        "organization_name": "acme",
+        "notifications": [{
+            "message": "Run Applied",
+            "trigger": "run:completed",
+            "run_status": "applied",
+            "run_updated_at": "2026-11-24T09:59:04.000Z",
+            "run_updated_by": "somebody",
+        }],
+    })
+}
+
+fn told(change: impl FnOnce(&mut Value)) -> Result<Told, Bad> {
+    let mut body = applied();
+    change(&mut body);
+    read(body.to_string().as_bytes(), now())
+}
+
+#[test]
+fn an_applied_run_names_itself_and_its_workspace() {
+    let run = Run { id: "run-FwnENkvDnrpyFC7M".into(), workspace: "acme/web".into() };
+    assert_eq!(told(|_| ()), Ok(Told::Applied(run)));
+}
+
+#[test]
+fn a_ping_and_whatever_else_happens_to_a_run_start_nothing() {
+    let ping = told(|body| {
+        for part in ["run_url", "run_id", "run_message", "workspace_id", "workspace_name", "organization_name"] {
+            body[part] = Value::Null;
+        }
+        body["notifications"] = json!([{ "message": "Verification of decamp", "trigger": "verification", "run_status": null,
+            "run_updated_at": null, "run_updated_by": null }]);
+    });
+    assert_eq!(ping, Ok(Told::Verification));
+    let others = [
+        ("run:created", "pending"),
+        ("run:planning", "planning"),
+        ("run:needs_attention", "planned"),
+        ("run:applying", "applying"),
+        ("run:errored", "errored"),
+        ("run:errored", "applied"),
+        ("run:completed", "planned_and_finished"),
+        ("run:completed", "Applied"),
+        ("assessment:drifted", "applied"),
+    ];
+    for (trigger, status) in others {
+        let other = told(|body| {
+            body["notifications"][0]["trigger"] = trigger.into();
+            body["notifications"][0]["run_status"] = status.into();
+        });
+        assert_eq!(other, Ok(Told::Other), "{trigger} {status}");
+    }
+    assert_eq!(told(|body| body["notifications"][0]["run_status"] = Value::Null), Ok(Told::Other));
+}
+
+#[test]
+fn a_run_is_acted_on_for_an_hour_after_it_was_applied() {
+    let at = |time: &str| told(|body| body["notifications"][0]["run_updated_at"] = time.into());
+    for good in ["2026-11-24T09:00:00Z", NOW, "2026-11-24T10:04:59Z", "2026-11-24T10:30:00+01:00"] {
+        assert!(matches!(at(good), Ok(Told::Applied(_))), "{good}: {:?}", at(good));
+    }
+    for old in ["2026-11-24T08:59:59Z", "2026-11-24T10:05:01Z", "1970-01-01T00:00:00Z", "9999-01-01T00:00:00Z"] {
+        assert_eq!(at(old), Err(Bad::OutOfTime), "{old}");
+    }
+    for none in ["", "yesterday", "2026-11-24", "-1"] {
+        assert_eq!(at(none), Err(Bad::Part("run_updated_at")), "{none}");
+    }
+    assert_eq!(told(|body| body["notifications"][0]["run_updated_at"] = Value::Null), Err(Bad::Part("run_updated_at")));
+}
+
+#[test]
+fn what_is_no_notification_or_out_of_its_grammar_is_refused() {
+    for body in
+        ["", "{", "[]", "null", "7", "{}", "\u{0}", "{\"payload_version\":1}", "{\"payload_version\":1,\"notifications\":{}}"]
+    {
+        assert_eq!(read(body.as_bytes(), now()), Err(Bad::NotOne), "{body}");
+    }
+    assert_eq!(told(|body| body["payload_version"] = 2.into()), Err(Bad::NotOne));
+    assert_eq!(told(|body| body["payload_version"] = "1".into()), Err(Bad::NotOne));
+    assert_eq!(told(|body| body["notifications"] = json!([])), Err(Bad::NotOne));
+    assert_eq!(told(|body| body["notifications"] = json!([7])), Err(Bad::NotOne));
+    for part in ["run_id", "organization_name", "workspace_name"] {
+        for wrong in
+            [Value::Null, "".into(), "a/b".into(), "a b".into(), "<script>".into(), "a\nb".into(), "x".repeat(129).into()]
+        {
+            assert_eq!(told(|body| body[part] = wrong.clone()), Err(Bad::Part(part)), "{part}: {wrong}");
+        }
+    }
+}
