@@ -34,7 +34,7 @@ const fn by(callers: &'static [Caller], service: &'static str, name: &'static st
 
 const DEPARTS: &[Caller] = &[Caller::Lambda, Caller::Serve, Caller::Run];
 const LOOKS: &[Caller] = &[Caller::Lambda, Caller::Serve, Caller::Run, Caller::Refresh, Caller::Check];
-const REFRESHES: &[Caller] = &[Caller::Refresh];
+const REFRESHES: &[Caller] = &[Caller::Serve, Caller::Refresh];
 
 /// Every operation of AWS that decamp calls.
 pub const OPERATIONS: [Operation; 22] = [
