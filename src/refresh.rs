@@ -194,10 +194,11 @@ pub struct Refresh {
     pub to_update: Option<u32>,
 }
 
-/// The one that is under way, else the one that began last.
+/// The one that is under way, else the one that began last. AWS lists the newest first, and tells the second that each began.
 #[must_use]
 pub fn newest(all: Vec<Refresh>) -> Option<Refresh> {
-    all.into_iter().max_by_key(|refresh| (!refresh.status.is_over(), refresh.began))
+    // Of two that began in the same second, the first that is listed.
+    all.into_iter().rev().max_by_key(|refresh| (!refresh.status.is_over(), refresh.began))
 }
 
 /// Why a refresh was not started, cancelled or rolled back.
@@ -247,6 +248,7 @@ mod tests {
         let id = |all: &[Refresh]| newest(all.to_vec()).map(|refresh| refresh.id.to_string());
         assert_eq!(id(&over).as_deref(), Some("b"));
         assert_eq!(id(&[&over[..], &[of("d", Status::Baking, 1)]].concat()).as_deref(), Some("d"));
+        assert_eq!(id(&[of("later", Status::Failed, 9), of("before", Status::Cancelled, 9)]).as_deref(), Some("later"));
         assert_eq!(id(&[]), None);
     }
 

@@ -40,7 +40,7 @@ pub(super) struct Shown {
     pub(super) refresh: Refresh,
     /// Who asked for it here: `terraform`, `webhook`. `None`: somebody else did.
     pub(super) asked_by: Option<&'static str>,
-    /// When it was seen so.
+    /// When it was last seen so.
     pub(super) seen: Time,
 }
 
@@ -172,10 +172,11 @@ impl Refreshes {
     /// Takes what a look showed of a group. Whether it is shown otherwise now, and how it stood before.
     fn see(&self, refresh: Refresh, now: Time) -> Option<Option<Status>> {
         let mut shown = lock(&self.shown);
-        let before = shown.get(&refresh.group);
-        if before.is_some_and(|before| before.refresh == refresh) {
+        if let Some(same) = shown.get_mut(&refresh.group).filter(|before| before.refresh == refresh) {
+            same.seen = now;
             return None;
         }
+        let before = shown.get(&refresh.group);
         let same = before.filter(|before| before.refresh.id == refresh.id);
         let (asked_by, status) = (same.and_then(|before| before.asked_by), same.map(|before| before.refresh.status));
         shown.insert(Arc::clone(&refresh.group), Shown { refresh, asked_by, seen: now });
@@ -219,7 +220,7 @@ mod tests {
         let first = refresh("a", "1", Status::Pending, 5);
         let shown = Shown { refresh: first.clone(), asked_by: Some("webhook"), seen: Time(5) };
         lock(&refreshes.shown).insert("a".into(), shown);
-        assert_eq!(refreshes.see(first, Time(6)), None);
+        assert_eq!((refreshes.see(first, Time(6)), refreshes.shown()[0].seen), (None, Time(6)));
         assert_eq!(refreshes.see(refresh("a", "1", Status::InProgress, 5), Time(7)), Some(Some(Status::Pending)));
         assert_eq!(refreshes.shown()[0].asked_by, Some("webhook"));
         assert_eq!(refreshes.see(refresh("a", "2", Status::InProgress, 8), Time(9)), Some(None));

@@ -68,7 +68,9 @@ struct Notification {
 ///
 /// Why it cannot be acted on.
 pub fn read(body: &[u8], now: Time) -> Result<Told, Bad> {
-    let payload: Payload = serde_json::from_slice(body).map_err(|_| Bad::NotOne)?;
+    // What is read past has to be text as well.
+    let text = std::str::from_utf8(body).map_err(|_| Bad::NotOne)?;
+    let payload: Payload = serde_json::from_str(text).map_err(|_| Bad::NotOne)?;
     if payload.payload_version != 1 || payload.notifications.is_empty() {
         return Err(Bad::NotOne);
     }

@@ -1,7 +1,6 @@
 //! How a refresh stands, for a terminal, a log or a program: the whole, and what leaves by phase.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::Result;
 use decamp::refresh::Refresh;
@@ -21,19 +20,19 @@ pub(super) struct Look {
 
 /// Shows looks: lines that move on a terminal, else a line for every change.
 pub(super) enum Showing {
-    Moving { screen: Screen, began: Time },
-    Lines { began: Time, whole: String, steps: BTreeMap<String, String>, blind: String },
+    Moving { screen: Screen },
+    Lines { whole: String, steps: BTreeMap<String, String>, blind: String },
     Json,
 }
 
 impl Showing {
-    pub(super) fn new(json: bool, began: Time) -> Self {
+    pub(super) fn new(json: bool) -> Self {
         if json {
             Self::Json
         } else if is_watched() {
-            Self::Moving { screen: Screen::new(), began }
+            Self::Moving { screen: Screen::new() }
         } else {
-            Self::Lines { began, whole: String::new(), steps: BTreeMap::new(), blind: String::new() }
+            Self::Lines { whole: String::new(), steps: BTreeMap::new(), blind: String::new() }
         }
     }
 
@@ -46,33 +45,28 @@ impl Showing {
                     &json!({ "kind": "look", "time": now, "refresh": refresh, "leaving": rows.as_ref().ok(), "unseen": rows.as_ref().err() }),
                 );
             }
-            Self::Moving { screen, began } => {
+            Self::Moving { screen } => {
                 let percentage = refresh.percentage.unwrap_or(0);
-                let mut lines = vec![format!("{} {percentage} %  {}", bar(percentage), whole(refresh, now.since(*began)))];
+                let mut lines = vec![format!("{} {percentage} %  {}", bar(percentage), whole(refresh, *now))];
                 match leaving {
                     Ok(rows) => lines.extend(rows.iter().map(|row| format!("  {}  {}", row.instance, step(row)))),
                     Err(why) => lines.push(format!("  what leaves cannot be seen: {why:#}")),
                 }
                 screen.put(lines);
             }
-            Self::Lines { began, whole: said, steps, blind } => {
+            Self::Lines { whole: said, steps, blind } => {
                 blind.clear();
                 let stands = format!("{} %, {}", refresh.percentage.unwrap_or(0), standing(refresh));
                 if *said != stands {
-                    say(format!(
-                        "{}: {} % {}",
-                        refresh.group,
-                        refresh.percentage.unwrap_or(0),
-                        whole(refresh, now.since(*began))
-                    ));
+                    say(format!("{}: {} % {}", refresh.group, refresh.percentage.unwrap_or(0), whole(refresh, *now)));
                     *said = stands;
                 }
                 let Ok(rows) = leaving else { return };
                 let mut leaves = BTreeMap::new();
                 for row in rows {
-                    let now = step(row);
+                    let now = kind(&step(row));
                     if steps.get(&row.instance) != Some(&now) {
-                        say(format!("  {}  {now}", row.instance));
+                        say(format!("  {}  {}", row.instance, step(row)));
                     }
                     leaves.insert(row.instance.clone(), now);
                 }
@@ -97,8 +91,9 @@ impl Showing {
     }
 }
 
-fn whole(refresh: &Refresh, after: Duration) -> String {
-    format!("after {}: {}", plain(after), standing(refresh))
+fn whole(refresh: &Refresh, now: Time) -> String {
+    let after = refresh.began.map_or_else(String::new, |began| format!("after {}: ", plain(now.since(began))));
+    format!("{after}{}", standing(refresh))
 }
 
 fn standing(refresh: &Refresh) -> String {
@@ -115,6 +110,11 @@ fn step(row: &Row) -> String {
     if row.step == "-" { format!("{}: {}", row.state, row.reason) } else { format!("{}: {}", row.step, row.reason) }
 }
 
+/// A step without what counts up or down in it: a log needs no line for that.
+fn kind(step: &str) -> String {
+    step.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use decamp::refresh::Status;
@@ -128,17 +128,18 @@ mod tests {
             group: "web".into(),
             status: Status::InProgress,
             why: Some("Waiting for instances to warm up".into()),
-            began: None,
+            began: Some(Time(1_000)),
             ended: None,
             percentage: Some(33),
             to_update: Some(2),
         };
         assert_eq!(
-            whole(&refresh, Duration::from_secs(62)),
+            whole(&refresh, Time(63_000)),
             "after 62s: InProgress, 2 instances to update (Waiting for instances to warm up)"
         );
         let last = Refresh { to_update: Some(1), why: None, ..refresh.clone() };
         assert_eq!(standing(&last), "InProgress, 1 instance to update");
-        assert_eq!(standing(&Refresh { to_update: None, ..last }), "InProgress");
+        assert_eq!(whole(&Refresh { to_update: None, began: None, ..last }, Time(63_000)), "InProgress");
+        assert_eq!(kind("draining: 3 allocations are not over"), kind("draining: 12 allocations are not over"));
     }
 }

@@ -61,7 +61,7 @@ pub(super) async fn follow(at: &Connected, followed: &Followed) -> Result<u8> {
 
 /// Looks until it is over. `None`: it is listed no more.
 async fn looks(at: &Connected, followed: &Followed) -> Result<Option<Refresh>> {
-    let mut showing = Showing::new(followed.json, at.live.now());
+    let mut showing = Showing::new(followed.json);
     loop {
         match at.live.auto_scaling().refreshes(&followed.asg).await {
             Ok(listed) => {

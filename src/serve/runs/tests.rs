@@ -98,6 +98,9 @@ fn what_is_no_notification_or_out_of_its_grammar_is_refused() {
     {
         assert_eq!(read(body.as_bytes(), now()), Err(Bad::NotOne), "{body}");
     }
+    let broken: Vec<u8> =
+        applied().to_string().replace("A new image", "?").bytes().map(|b| if b == b'?' { 0xff } else { b }).collect();
+    assert_eq!(read(&broken, now()), Err(Bad::NotOne), "a part that nobody needs is no text");
     assert_eq!(told(|body| body["payload_version"] = 2.into()), Err(Bad::NotOne));
     assert_eq!(told(|body| body["payload_version"] = "1".into()), Err(Bad::NotOne));
     assert_eq!(told(|body| body["notifications"] = json!([])), Err(Bad::NotOne));

@@ -249,7 +249,7 @@ impl AutoScaling {
         let now = self.now;
         let refresh = &mut self.refreshes[place];
         let (total, left) = (refresh.rolling.total(), refresh.rolling.to_update(now, &members));
-        let share = if total == 0 { 100 } else { (total - left) * 100 / total };
+        let share = ((total - left) * 100).checked_div(total).unwrap_or(100);
         let percentage = if refresh.status == Status::RollbackInProgress {
             // It goes down again, and what a rollback replaces is not counted.
             refresh.rolled_from * (100 - share) / 100
