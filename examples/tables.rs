@@ -8,7 +8,6 @@ fn word(caller: &Caller) -> &'static str {
     match caller {
         Caller::Lambda => "lambda",
         Caller::Run => "run",
-        Caller::Refresh => "refresh",
         Caller::Check => "check",
         Caller::Serve => "serve",
         Caller::Refresh => "refresh",

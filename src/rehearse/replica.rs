@@ -106,13 +106,12 @@ impl Replicas {
 
     fn spawn(&self, address: SocketAddr) -> Result<Child> {
         let page = SocketAddr::new(address.ip(), self.page);
-        let mut command = Command::new("sh");
+        let mut command = Command::new("/bin/sh");
         command
             .args(["-c", GUARD, "sh"])
             .arg(&self.binary)
             .arg("serve")
             .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name == "PATH"))
             .envs(self.variables.iter().map(|(name, value)| (*name, value)))
             .env("AWS_ACCESS_KEY_ID", "rehearsal")
             .env("AWS_SECRET_ACCESS_KEY", "rehearsal")

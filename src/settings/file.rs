@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_file_says_what_the_environment_says_in_its_own_types() {
         let text = "DECAMP_GROUPS = [\"web\", \"batch-*\"]\nDECAMP_SCAN = true\nDECAMP_MOST_DEPARTURES = 5\nNOMAD_ADDR = \"http://n:4646\"\n";
-        let Written { rows: all, .. } = read(text).expect("it makes sense");
+        let (all, _) = read(text).expect("it makes sense");
         let get = |name: &str| all.get(name).map(String::as_str);
         assert_eq!(get("DECAMP_GROUPS"), Some("web,batch-*"));
         assert_eq!((get("DECAMP_SCAN"), get("DECAMP_MOST_DEPARTURES")), (Some("true"), Some("5")));

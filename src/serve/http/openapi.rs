@@ -12,7 +12,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{admin, events, page, problem, sns, stream, webhooks};
+use super::{admin, events, page, problem, refreshes, sns, stream, terraform, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,6 +28,7 @@ use super::{admin, events, page, problem, sns, stream, webhooks};
         admin::metrics,
         admin::departures,
         admin::departure,
+        refreshes::refreshes,
         stream::stream,
         page::whole,
         page::live,
@@ -38,6 +39,7 @@ use super::{admin, events, page, problem, sns, stream, webhooks};
         openapi,
         events::events,
         sns::sns,
+        terraform::notified,
         webhooks::webhook,
     ),
     components(schemas(problem::Document)),

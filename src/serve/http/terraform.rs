@@ -25,7 +25,7 @@ use crate::world::World;
 /// A run is known for longer than it is acted on.
 const KEPT: Duration = OLDEST.saturating_mul(2);
 
-struct Runs {
+pub(super) struct Runs {
     service: Arc<Service>,
     secrets: Arc<Keys>,
 }
@@ -38,7 +38,16 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     Router::new().route("/v1/terraform", post(notified)).with_state(Arc::new(runs))
 }
 
-async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+/// Takes in a notification of HCP Terraform or Terraform Enterprise; an applied run refreshes the groups of its workspace.
+#[utoipa::path(
+    post, path = "/v1/terraform", tag = "webhooks", security(()),
+    params(("x-tfe-notification-signature" = Option<String>, Header, description = "HMAC-SHA512 of the body, in hexadecimal.")),
+    request_body(content = Object, description = "A notification as Terraform sends it. At most 256 KiB."),
+    responses(
+        (status = 200, description = "Each refresh was started or adopted; or there is nothing to do (`ignored` says why).", body = refreshes::Asked)
+    )
+)]
+pub(super) async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let service = &runs.service;
     let body = body::read(&headers, body).await?;
     let Some(terraform) = &service.settings.serve.terraform else { return Err(Problem::unauthorized()) };

@@ -47,7 +47,7 @@ pub(super) struct Accepted {
     accepted: u32,
 }
 
-/// Takes in a signed webhook that the settings' file names, and looks sooner.
+/// Takes in a signed webhook that the settings' file names: decamp looks sooner, or starts the refresh of one group.
 #[utoipa::path(
     post, path = "/v1/webhooks/{name}", tag = "webhooks", security(()),
     params(
@@ -58,7 +58,10 @@ pub(super) struct Accepted {
         ("x-hub-signature-256" = Option<String>, Header, description = "GitHub: its signature.")
     ),
     request_body(content = Object, description = "Anything; only its signature is looked at."),
-    responses((status = 202, description = "It is looked at once.", body = Accepted))
+    responses(
+        (status = 202, description = "It is looked at once.", body = Accepted),
+        (status = 200, description = "The refresh was started or adopted.", body = refreshes::Asked)
+    )
 )]
 pub(super) async fn webhook(
     State(webhooks): State<Arc<Webhooks>>,

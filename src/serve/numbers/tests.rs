@@ -22,6 +22,8 @@ fn counted() -> BTreeMap<String, BTreeSet<String>> {
     numbers.not_notified("ops");
     numbers.stalled("cannot-see");
     numbers.spans("sent", 1);
+    numbers.refreshed("web", "started");
+    numbers.refresh_stands("web", 50);
     numbers.calls.with_label_values(&["DescribeAutoScalingGroups"]).inc();
     let families = numbers.registry.gather();
     let labels = |family: &prometheus::proto::MetricFamily| {
