@@ -103,6 +103,8 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     let oracle = &stage.oracle;
     // What operators and machines take away, and what nobody can read beforehand.
     let landed_unseen = oracle.landed_unseen();
+    let consul_agent_dead = oracle.consul_agent_died.is_some_and(|at| at <= failure.at);
+    let stays_in_discovery = faults.has(Fault::LeftoverRegistration) || consul_agent_dead;
     let of_the_world = match failure.how {
         Failed::CopyClosed | Failed::CopyDied if landed_unseen => true,
         Failed::NoTarget => faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted),
@@ -119,14 +121,9 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
             // One copy too many makes Nomad mark one more at once.
             overmarked || faults.has(Fault::LandsLate) || faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere)
         }
-        Failed::CopyClosed => {
-            let agent_dead = oracle.consul_agent_died.is_some_and(|at| at <= failure.at);
-            faults.has(Fault::LeftoverRegistration) || agent_dead
-        }
-        // What never leaves discovery is sent to until it is killed.
-        Failed::CopyDied => {
-            faults.has(Fault::LeftoverRegistration) || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some()
-        }
+        // What nobody takes out of discovery is sent to until it is killed, and holds requests then.
+        Failed::CopyClosed => stays_in_discovery,
+        Failed::CopyDied => stays_in_discovery || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some(),
         Failed::DoorClosed | Failed::DoorDied => oracle.delay_unknown() || named_by_nobody(stage, faults),
     };
     if of_the_world || of_another_departure(stage, faults, failure) {
