@@ -46,7 +46,7 @@ fn main() -> Result<()> {
 /// How many webhooks by the Standard Webhooks scheme are verified in a second.
 fn verified() -> Result<u32> {
     let key = [7_u8; 24];
-    let secrets = [Secret::new(&format!("whsec_{}", STANDARD.encode(key)))];
+    let secrets = [Secret::new(format!("whsec_{}", STANDARD.encode(key)))];
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let (body, now) = (vec![b'x'; 1024], Time(seconds * 1_000));
     let seconds = seconds.to_string();
