@@ -112,6 +112,9 @@ bench:
     cargo run --release -- simulate --departures 1000000 --seed {{seed}} --faults all
     cargo run --release -- simulate --departures 200000 --seed {{seed}} --faults none
     cargo run --release --example alarms -- 1000 1000
+    cargo run --release --example fleet -- 1000
+    cargo build --release
+    cargo run --release --example serving -- 1000
     {{just_executable()}} --justfile {{justfile()}} lambda
     cargo test --quiet --workspace --no-run
     ${CARGO_TARGET_DIR:-target}/debug/examples/coldstart "$(ls target/package/x86_64/bootstrap target/lambda/bootstrap 2>/dev/null | head -1)"
