@@ -94,10 +94,11 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         }
     }
     let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
-    let balancing = balancers::balancing(scope, budget, now);
+    let mut balancing = balancers::balancing(scope, budget, now);
     let kept_off = nodes::keep_work_off(scope, may_write, now);
     let mut steps = Vec::with_capacity(MOST_STEPS);
-    steps.extend([balancing.step.clone(), kept_off.clone(), sight.clone()]);
+    let settled = kept_off.is_satisfied() && sight.is_satisfied();
+    steps.extend([std::mem::replace(&mut balancing.step, Step::Satisfied), kept_off, sight]);
     if seen.consul.at().is_none() {
         // The control look (D9): what is registered is seen before anything is stopped.
         steps.push(nodes::discovery_out_of_sight(scope, Duration::MAX, now));
@@ -137,8 +138,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         return among(steps, now);
     }
     let over = if no_node { Step::Satisfied } else { nodes::over(scope, budget, now) };
-    let nothing_left = over.is_satisfied() && kept_off.is_satisfied() && sight.is_satisfied();
-    if nothing_left && (may_write || no_node) {
+    if settled && over.is_satisfied() && (may_write || no_node) {
         let finish = finish(scope, balancing.release, no_node, now);
         if finish.is_satisfied() {
             return Decision { action: Action::End(Outcome::Interrupted), reason: Reason::NothingLeft };

@@ -152,7 +152,7 @@ fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &N
 fn ours<'n>(scope: &Scope<'_>, budget: &Budget, node: &'n Node) -> Option<&'n LastDrain> {
     node.last_drain.as_ref().filter(|last| {
         // An instance back from a warm pool carries the mark of its last departure; that one's end is long past.
-        last.meta.as_ref().is_some_and(|meta| meta.action == *scope.mark() && budget.began < meta.until)
+        last.meta.as_ref().is_some_and(|meta| budget.began < meta.until && meta.action == *scope.mark())
     })
 }
 

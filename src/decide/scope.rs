@@ -103,8 +103,9 @@ impl Scope<'_> {
         let noted = self.nodes().iter().filter_map(|node| {
             let meta = node.last_drain.as_ref()?.meta.as_ref()?;
             let listed = u32::try_from(node.allocations.len()).unwrap_or(u32::MAX);
-            let ours = meta.action == *self.mark() && !history.drains.iter().any(|d| d.node == node.id);
-            (ours && listed < meta.allocations).then(|| (first + meta.longest_stop + LEARNS_WITHIN, None))
+            // The mark last: it has to be reckoned.
+            let another = listed < meta.allocations && !history.drains.iter().any(|d| d.node == node.id);
+            (another && meta.action == *self.mark()).then(|| (first + meta.longest_stop + LEARNS_WITHIN, None))
         });
         unlisted.chain(noted).max_by_key(|(until, _)| *until)
     }

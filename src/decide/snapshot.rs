@@ -164,7 +164,10 @@ impl Snapshot {
     /// Whether nothing was seen and nothing was done yet.
     #[must_use]
     pub fn is_blank(&self) -> bool {
-        *self == Self { instance: self.instance, history: History::begin(self.history.began), ..Self::default() }
+        // Most often something was seen: then there is nothing to compare.
+        self.lifecycle.at().is_none()
+            && self.nomad.at().is_none()
+            && *self == Self { instance: self.instance, history: History::begin(self.history.began), ..Self::default() }
     }
 
     /// Takes in what a look that was asked for at `asked` showed. An answer counts as of the moment it was asked for: what
