@@ -208,10 +208,13 @@ fn recorded(told: &Told) -> String {
     html
 }
 
+/// Reasons that waiting alone does not end: somebody has to look.
+const BLOCKS: [&str; 7] = ["agent-dead", "cannot-see", "drain-cancelled", "drain-hangs", "held", "no-sight", "write-failed"];
+
 /// One departure under way.
 fn card(view: &View, now: Time) -> String {
     let waited = now.since(view.since);
-    let blocked = view.action == "wait" && LONG <= waited;
+    let blocked = BLOCKS.contains(&view.reason) || view.action == "wait" && LONG <= waited;
     let mut html = format!(
         "<article class=\"{}\"><h3>{} <small>{}</small></h3><p><b>{}</b>: {}, because {}</p>",
         if blocked { "blocked" } else { "moving" },
@@ -222,7 +225,9 @@ fn card(view: &View, now: Time) -> String {
         Escaped(&view.because),
     );
     if blocked {
-        html.push_str(&format!("<p class=\"ill\">That has been so for {}.</p>", plain(waited)));
+        let by = view.wait.as_ref().map(|wait| format!("Blocked by {} {}. ", wait.blocker.kind, wait.blocker.name));
+        let by = by.unwrap_or_default();
+        html.push_str(&format!("<p class=\"ill\">{}That has been so for {}.</p>", Escaped(&by), plain(waited)));
     }
     if !view.walked_here {
         html.push_str("<p class=\"note\">Another replica seems to walk it; this one saw it in its last sweep.</p>");
@@ -283,7 +288,7 @@ fn row(view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{Cause, Departure, LifecycleAction};
+    use crate::decide::{Cause, Departure, LifecycleAction, Reason, System};
     use crate::ids::InstanceId;
     use crate::serve::record::Row;
     use crate::serve::view::{Ended, Evidence, Moment};
@@ -330,5 +335,27 @@ mod tests {
         view.action = "wait";
         assert!(!card(&view, Time(119_000)).contains("class=\"blocked\""));
         assert!(card(&view, Time(120_000)).contains("class=\"blocked\""));
+    }
+
+    #[test]
+    fn what_waiting_alone_does_not_end_is_a_block_at_once() {
+        let mut view = evil();
+        for reason in BLOCKS {
+            view.reason = reason;
+            assert!(card(&view, Time(1)).contains("class=\"blocked\""), "{reason}");
+        }
+        view.reason = "load-balancer-delay";
+        assert!(!card(&view, Time(1)).contains("class=\"blocked\""));
+        // Each is a word that reasons have.
+        let known = [
+            Reason::AgentDead { until: Time(0) },
+            Reason::CannotSee(System::Nomad),
+            Reason::DrainCancelled,
+            Reason::DrainHangs,
+            Reason::Held,
+            Reason::NoSight("why".into()),
+            Reason::WriteFailed("why".into()),
+        ];
+        assert_eq!(known.map(|reason| reason.word()), BLOCKS);
     }
 }
