@@ -147,6 +147,31 @@ mod tests {
         assert_eq!(routed, documented);
     }
 
+    /// The names of what the document has schemas of: every type under `serve` that derives one.
+    fn schemas(folder: &Path, all: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("it is there").flatten() {
+            if entry.path().is_dir() {
+                schemas(&entry.path(), all);
+                continue;
+            }
+            let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+            for derived in text.split("ToSchema)]").skip(1) {
+                let words: Vec<&str> = derived.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+                let name = words.iter().position(|word| ["struct", "enum"].contains(word)).and_then(|place| words.get(place + 1));
+                all.extend(name.map(|name| (*name).to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_schemas_have_one_name_for_the_document_would_have_only_one_of_them() {
+        let mut all = Vec::new();
+        schemas(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve"), &mut all);
+        assert!(10 < all.len(), "{all:?}");
+        let names: BTreeSet<&String> = all.iter().collect();
+        assert_eq!(names.len(), all.len(), "{all:?}");
+    }
+
     #[test]
     fn every_operation_says_what_it_is_for_who_may_and_how_it_refuses() {
         let document: Value = serde_json::from_str(&TEXT).expect("it is JSON");

@@ -23,7 +23,7 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
 
 /// How all of them stand.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Listed {
+pub(super) struct Refreshes {
     /// When this was told, as RFC 3339 writes it.
     #[schema(value_type = String)]
     time: Time,
@@ -37,16 +37,16 @@ pub(super) struct Listed {
 /// The instance refreshes of all groups that are known here.
 #[utoipa::path(
     get, path = "/v1/refreshes", tag = "admin", security(("token" = [])),
-    responses((status = 200, description = "All of them.", body = Listed))
+    responses((status = 200, description = "All of them.", body = Refreshes))
 )]
-pub(super) async fn refreshes(State(service): State<Arc<Service>>) -> Json<Listed> {
+pub(super) async fn refreshes(State(service): State<Arc<Service>>) -> Json<Refreshes> {
     let note = "the refresh under way, else the last one, of every group that the settings name or an instance leaves";
-    Json(Listed { time: service.live.now(), refreshes: service.refreshes.shown(), note })
+    Json(Refreshes { time: service.live.now(), refreshes: service.refreshes.shown(), note })
 }
 
 /// A refresh that was begun for whoever asked.
 #[derive(Serialize, ToSchema)]
-struct Row {
+struct Ordered {
     /// The Auto Scaling group.
     #[schema(value_type = String)]
     group: Arc<str>,
@@ -60,7 +60,7 @@ struct Row {
 #[derive(Default, Serialize, ToSchema)]
 pub(super) struct Asked {
     /// Those that were begun for it.
-    refreshes: Vec<Row>,
+    refreshes: Vec<Ordered>,
     /// It was granted before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     repeated: bool,
@@ -73,7 +73,7 @@ pub(super) struct Asked {
 pub(super) fn answer(granted: Result<Granted, NotGranted>) -> Result<Response, Problem> {
     let body = match granted {
         Ok(Granted::Begun(all)) => {
-            let row = |(group, begun): &(Arc<str>, Begun)| Row {
+            let row = |(group, begun): &(Arc<str>, Begun)| Ordered {
                 group: Arc::clone(group),
                 id: begun.id().to_string(),
                 begun: begun.word(),
