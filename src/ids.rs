@@ -264,14 +264,26 @@ impl fmt::Display for ActionToken {
 /// Twelve hexadecimal digits of SHA-256 over the parts: enough to tell things apart, too few to give one away.
 #[must_use]
 pub fn short_hash(parts: &[&str]) -> String {
+    hex(&hash(parts)[..6])
+}
+
+/// SHA-256 over the parts, each with an end of its own.
+#[must_use]
+pub fn hash(parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
+    hash.finalize().into()
+}
+
+/// The hexadecimal digits of these bytes.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
     // Not by a formatter: every decision about a drain asks for it.
-    hash.finalize().iter().take(6).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 macro_rules! debug_as_display {

@@ -105,9 +105,7 @@ impl AutoScaling {
         let mut leaving = Vec::new();
         let chunks: Vec<&[Arc<str>]> = if asgs.is_empty() { vec![&[]] } else { asgs.chunks(GROUPS_A_CALL).collect() };
         for chunk in chunks {
-            if !self.limiter.enter(PATIENCE).await {
-                return Err(Unseen::Throttled);
-            }
+            self.limiter.look().await?;
             let names = (!chunk.is_empty()).then(|| chunk.iter().map(ToString::to_string).collect());
             let pages = self.looks.describe_auto_scaling_groups().set_auto_scaling_group_names(names).into_paginator();
             let groups = pages.items().send().collect::<Result<Vec<_>, _>>().await.map_err(|e| unseen(refusal(&e, None)));

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::plan::{ASG, Plan};
 use super::queue::{Queue, Received, VISIBILITY};
-use super::worker::{DEAD, Ear, HIDE_EVERY, LIVES, foresee, say};
+use super::worker::{DEAD, Ear, HIDE_EVERY, LIVES, ended, foresee, say};
 use crate::ids::InstanceId;
 use crate::sim::luck::Luck;
 
@@ -156,9 +156,7 @@ impl Commands {
             "end" => {
                 let outcome = format!("{}, because {}", line["outcome"].as_str()?, line["because"].as_str()?);
                 say(&self.ear, instance, at, &format!("ended: {outcome}"));
-                let mut said = self.ear.lock().unwrap_or_else(PoisonError::into_inner);
-                // A duplicate that came later finds the instance gone: the first ending is the one that tells.
-                said.stories.entry(instance).or_default().outcome.get_or_insert(outcome);
+                ended(&self.ear, instance, outcome);
             }
             _ => {}
         }

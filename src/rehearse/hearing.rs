@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use super::worker::{Ear, foresee, say};
+use super::worker::{Ear, ended, foresee, say};
 use crate::decide::Finding;
 use crate::ids::InstanceId;
-use std::sync::PoisonError;
 
 /// Takes in a line that was logged `at` so many seconds after the load began.
 pub(super) fn hear(ear: &Ear, at: f64, line: &str) {
@@ -17,9 +16,7 @@ pub(super) fn hear(ear: &Ear, at: f64, line: &str) {
     }
     say(ear, instance, at, message);
     if let Some(outcome) = line["outcome"].as_str() {
-        let mut said = ear.lock().unwrap_or_else(PoisonError::into_inner);
-        // A duplicate that came later finds the instance gone: the first ending is the one that tells.
-        said.stories.entry(instance).or_default().outcome.get_or_insert(outcome.to_owned());
+        ended(ear, instance, outcome.to_owned());
     }
 }
 

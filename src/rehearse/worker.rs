@@ -192,19 +192,11 @@ impl Worker {
             How::HandedBack | How::Observed(_) => "handed back".to_owned(),
         };
         self.say(departure.instance, &format!("ended: {outcome}"));
-        self.with(departure.instance, |story| {
-            // A duplicate that came later finds the instance gone: the first ending is the one that tells.
-            story.outcome.get_or_insert(outcome);
-        });
+        ended(&self.ear, departure.instance, outcome);
         let mut under_way = under_way.borrow_mut();
         if let Some(place) = under_way.iter().position(|id| *id == departure.instance) {
             under_way.swap_remove(place);
         }
-    }
-
-    fn with(&self, instance: InstanceId, tell: impl FnOnce(&mut Story)) {
-        let mut said = self.ear.lock().unwrap_or_else(PoisonError::into_inner);
-        tell(said.stories.entry(instance).or_default());
     }
 
     fn say(&self, instance: InstanceId, line: &str) {
@@ -248,6 +240,12 @@ pub(super) fn say(ear: &Ear, instance: InstanceId, at: f64, line: &str) {
     if story.lines.last().is_none_or(|(_, last)| last != line) {
         story.lines.push((at, line.to_owned()));
     }
+}
+
+/// How an instance's departure ended. A duplicate that came later finds the instance gone: the first ending is the one that tells.
+pub(super) fn ended(ear: &Ear, instance: InstanceId, outcome: String) {
+    let mut said = ear.lock().unwrap_or_else(PoisonError::into_inner);
+    said.stories.entry(instance).or_default().outcome.get_or_insert(outcome);
 }
 
 /// Each finding once.

@@ -8,6 +8,7 @@ use hyper::Uri;
 use toml::{Table, Value};
 
 use super::secret::{Secret, Stored, TokenSource};
+use super::webhooks::named;
 use super::{Notify, NotifyKind, Refused};
 
 impl Notify {
@@ -31,12 +32,7 @@ pub(super) fn read(value: Value) -> Result<BTreeMap<Arc<str>, Notify>, Refused> 
     let Value::Table(all) = value else {
         return Err(Refused("notify: write a table for each, such as [notify.team]".to_owned()));
     };
-    all.into_iter().map(|(name, value)| Ok((named(&name)?, one(&name, value)?))).collect()
-}
-
-fn named(name: &str) -> Result<Arc<str>, Refused> {
-    let fits = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    if fits { Ok(name.into()) } else { Err(Refused("notify: a name has letters, digits, - and _, 64 at most".to_owned())) }
+    all.into_iter().map(|(name, value)| Ok((named("notify", &name)?, one(&name, value)?))).collect()
 }
 
 fn one(name: &str, value: Value) -> Result<Notify, Refused> {

@@ -14,12 +14,13 @@ pub(super) fn read(value: Value) -> Result<BTreeMap<Arc<str>, Webhook>, Refused>
     let Value::Table(all) = value else {
         return Err(Refused("webhooks: write a table for each, such as [webhooks.deploy]".to_owned()));
     };
-    all.into_iter().map(|(name, value)| Ok((named(&name)?, one(&name, value)?))).collect()
+    all.into_iter().map(|(name, value)| Ok((named("webhooks", &name)?, one(&name, value)?))).collect()
 }
 
-fn named(name: &str) -> Result<Arc<str>, Refused> {
+/// The name of a table of this kind.
+pub(super) fn named(kind: &str, name: &str) -> Result<Arc<str>, Refused> {
     let fits = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    if fits { Ok(name.into()) } else { Err(Refused("webhooks: a name has letters, digits, - and _, 64 at most".to_owned())) }
+    if fits { Ok(name.into()) } else { Err(Refused(format!("{kind}: a name has letters, digits, - and _, 64 at most"))) }
 }
 
 fn one(name: &str, value: Value) -> Result<Webhook, Refused> {

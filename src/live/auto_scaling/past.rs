@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_sdk_autoscaling::types::{Activity, ScalingActivityStatusCode};
 
 use super::group::{is_over, terminated_instance};
-use super::{AutoScaling, PATIENCE, noting_throttles};
+use super::{AutoScaling, noting_throttles};
 use crate::decide::Unseen;
 use crate::ids::InstanceId;
 use crate::live::aws::{refusal, unseen};
@@ -43,9 +43,7 @@ impl AutoScaling {
         let mut all = Vec::new();
         let named: Vec<Option<&Arc<str>>> = if asgs.is_empty() { vec![None] } else { asgs.iter().map(Some).collect() };
         for asg in named {
-            if !self.limiter.enter(PATIENCE).await {
-                return Err(Unseen::Throttled);
-            }
+            self.limiter.look().await?;
             let call = self.looks.describe_scaling_activities().max_records(ACTIVITIES_A_CALL);
             let answer = call.set_auto_scaling_group_name(asg.map(ToString::to_string)).send().await;
             let answer = noting_throttles(&self.limiter, answer.map_err(|e| unseen(refusal(&e, None))))?;

@@ -12,7 +12,6 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use super::{AutoScaling, noting_throttles};
 use crate::decide::{Refusal, Unseen};
 use crate::live::aws::{refusal, unseen};
-use crate::live::shared::PATIENCE;
 use crate::refresh::{NotDone, Preferences, Refresh, Status};
 use crate::time::Time;
 
@@ -36,9 +35,7 @@ impl AutoScaling {
 
     /// The refreshes of a group, under way and over, as many as AWS tells at once.
     pub async fn refreshes(&self, asg: &Arc<str>) -> Result<Vec<Refresh>, Unseen> {
-        if !self.limiter.enter(PATIENCE).await {
-            return Err(Unseen::Throttled);
-        }
+        self.limiter.look().await?;
         let answer = self.looks.describe_instance_refreshes().auto_scaling_group_name(&**asg).send().await;
         let answer = noting_throttles(&self.limiter, answer.map_err(|e| unseen(refusal(&e, None))))?;
         Ok(answer.instance_refreshes().iter().filter_map(|listed| seen(asg, listed)).collect())
@@ -60,9 +57,7 @@ impl AutoScaling {
 
     /// A group's own launch template, in this version. `None`: there is no such group, or it has none of its own.
     pub async fn template(&self, asg: &str, version: u32) -> Result<Option<Template>, Unseen> {
-        if !self.limiter.enter(PATIENCE).await {
-            return Err(Unseen::Throttled);
-        }
+        self.limiter.look().await?;
         let call = self.looks.describe_auto_scaling_groups().auto_scaling_group_names(asg).include_instances(false);
         let answer = noting_throttles(&self.limiter, call.send().await.map_err(|e| unseen(refusal(&e, None))))?;
         let group = answer.auto_scaling_groups().iter().find(|group| group.auto_scaling_group_name() == Some(asg));

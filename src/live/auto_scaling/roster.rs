@@ -4,7 +4,6 @@ use super::{AutoScaling, lifecycle, noting_throttles};
 use crate::decide::{Lifecycle, Unseen};
 use crate::ids::InstanceId;
 use crate::live::aws::{refusal, unseen};
-use crate::live::shared::PATIENCE;
 
 /// A group with everybody in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +19,7 @@ pub struct Roster {
 impl AutoScaling {
     /// Who is in a group; `None`: there is no such group.
     pub async fn roster(&self, asg: &str) -> Result<Option<Roster>, Unseen> {
-        if !self.limiter.enter(PATIENCE).await {
-            return Err(Unseen::Throttled);
-        }
+        self.limiter.look().await?;
         let answer = self.looks.describe_auto_scaling_groups().auto_scaling_group_names(asg).send().await;
         let answer = noting_throttles(&self.limiter, answer.map_err(|e| unseen(refusal(&e, None))))?;
         let Some(group) = answer.auto_scaling_groups().iter().find(|g| g.auto_scaling_group_name() == Some(asg)) else {

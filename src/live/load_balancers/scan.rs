@@ -14,7 +14,7 @@ use super::targets::Listing;
 use crate::decide::{Target, Unseen};
 use crate::ids::{InstanceId, TargetGroupArn, TargetId};
 use crate::live::aws::{refusal, unseen};
-use crate::live::shared::{Gather, Limiter, PATIENCE};
+use crate::live::shared::{Gather, Limiter};
 
 /// How long one look may work at it.
 const A_LOOK: Duration = Duration::from_secs(8);
@@ -86,9 +86,7 @@ impl Scan {
 
     /// Every target group that may hold instances.
     async fn list(&self) -> Result<Vec<TargetGroupArn>, Unseen> {
-        if !self.limiter.enter(PATIENCE).await {
-            return Err(Unseen::Throttled);
-        }
+        self.limiter.look().await?;
         let pages = self.client.describe_target_groups().page_size(400).into_paginator().items().send();
         let groups = pages.collect::<Result<Vec<_>, _>>().await.map_err(|e| unseen(refusal(&e, None)))?;
         let ours = groups.iter().filter(|g| g.target_type() == Some(&TargetTypeEnum::Instance));

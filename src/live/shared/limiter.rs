@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::PATIENCE;
+use crate::decide::Unseen;
+
 /// Lets calls through in bursts up to a bound, and then at a steady rate. It is reserved in order of asking, and nothing is
 /// held while a caller waits: one that is never polled again holds up nobody.
 #[derive(Debug)]
@@ -39,6 +42,15 @@ impl Limiter {
     pub(in crate::live) fn new(burst: u32, per_second: u32) -> Self {
         let burst = f64::from(burst);
         Self { burst, per_second: f64::from(per_second), bucket: Mutex::new(Bucket { left: burst, as_of: Instant::now() }) }
+    }
+
+    /// Waits for a place for a look, as long as looks wait.
+    ///
+    /// # Errors
+    ///
+    /// None is free in time.
+    pub(in crate::live) async fn look(&self) -> Result<(), Unseen> {
+        if self.enter(PATIENCE).await { Ok(()) } else { Err(Unseen::Throttled) }
     }
 
     /// Waits for a place. `false`, at once: none is free within `patience`.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
@@ -70,8 +69,8 @@ pub(super) struct Asked {
 }
 
 /// 200 once all is begun; the sender sends again what is answered with 503.
-pub(super) fn answer(granted: Result<Granted, NotGranted>) -> Result<Response, Problem> {
-    let body = match granted {
+pub(super) fn answer(granted: Result<Granted, NotGranted>) -> Result<Asked, Problem> {
+    Ok(match granted {
         Ok(Granted::Begun(all)) => {
             let row = |(group, begun): &(Arc<str>, Begun)| Ordered {
                 group: Arc::clone(group),
@@ -85,6 +84,5 @@ pub(super) fn answer(granted: Result<Granted, NotGranted>) -> Result<Response, P
         Err(NotGranted::Refused) => return Err(Problem::not_refreshed()),
         Err(NotGranted::TooMany) => return Err(Problem::too_many(60)),
         Err(NotGranted::Stopping) => return Err(Problem::stopping()),
-    };
-    Ok(Json(body).into_response())
+    })
 }

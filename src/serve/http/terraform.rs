@@ -6,11 +6,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde::Serialize;
 use tracing::{info, warn};
+use utoipa::ToSchema;
 
 use super::guard::Keys;
 use super::problem::Problem;
@@ -24,6 +25,19 @@ use crate::world::World;
 
 /// A run is known for longer than it is acted on.
 const KEPT: Duration = OLDEST.saturating_mul(2);
+
+/// What is answered.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    /// What became of the refreshes.
+    Asked(refreshes::Asked),
+    /// There is nothing to do about it, and why.
+    Ignored {
+        /// What it was.
+        ignored: &'static str,
+    },
+}
 
 pub(super) struct Runs {
     service: Arc<Service>,
@@ -44,7 +58,7 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     params(("x-tfe-notification-signature" = Option<String>, Header, description = "HMAC-SHA512 of the body, in hexadecimal.")),
     request_body(content = Object, description = "A notification as Terraform sends it. At most 256 KiB."),
     responses(
-        (status = 200, description = "Each refresh was started or adopted; or there is nothing to do (`ignored` says why).", body = refreshes::Asked)
+        (status = 200, description = "Each refresh was started or adopted; or there is nothing to do (`ignored` says why).", body = Answer)
     )
 )]
 pub(super) async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
@@ -72,11 +86,12 @@ pub(super) async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, 
     service.numbers.told("terraform", "applied-run");
     info!(event = "terraform", workspace = %run.workspace, run.id = %run.id, "a run was applied: its groups are refreshed");
     let id = format!("run {}", run.id);
-    refreshes::answer(grant(service, Wish { way: "terraform", id: &id, kept: KEPT, groups }).await)
+    let granted = grant(service, Wish { way: "terraform", id: &id, kept: KEPT, groups }).await;
+    Ok(Json(Answer::Asked(refreshes::answer(granted)?)).into_response())
 }
 
 /// Nothing is to be done about it; the sender wants to hear that it came.
 fn ignored(service: &Service, kind: &'static str) -> Response {
     service.numbers.told("terraform", kind);
-    axum::response::IntoResponse::into_response(Json::<Value>(json!({ "ignored": kind })))
+    Json(Answer::Ignored { ignored: kind }).into_response()
 }

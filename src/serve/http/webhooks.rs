@@ -99,7 +99,8 @@ pub(super) async fn webhook(
             info!(webhook = &**name, asg.name = %group, "a webhook asks for a refresh");
             service.numbers.told("webhook", "refresh");
             let (id, groups) = (format!("webhook {name} {id}"), std::slice::from_ref(group));
-            refreshes::answer(grant(service, Wish { way: "webhook", id: &id, kept: KEPT, groups }).await)
+            let granted = grant(service, Wish { way: "webhook", id: &id, kept: KEPT, groups }).await;
+            Ok(Json(refreshes::answer(granted)?).into_response())
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::stalls::Wait;
 use crate::decide::{Departure, Finding, Outcome};
+use crate::ids::{hash, hex};
 use crate::serve::view::View;
 use crate::time::{Time, plain};
 
@@ -123,13 +123,7 @@ impl Note {
 
 /// The id of what is told of one action: no place, no time and no try goes into it.
 fn id(mark: &str, kind: &str, of: &str) -> Arc<str> {
-    let mut hash = Sha256::new();
-    for part in [mark, kind, of] {
-        hash.update(part.as_bytes());
-        hash.update([0]);
-    }
-    let digits: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("msg_{digits}").into()
+    format!("msg_{}", hex(&hash(&[mark, kind, of])[..16])).into()
 }
 
 /// One line of a text, in which a name can neither begin another line nor be a link, a mention or markup.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Event, Span};
+use crate::ids::hex;
 use crate::time::Time;
 
 /// Text of any length comes from the cluster.
@@ -56,8 +57,4 @@ fn cut(text: &str) -> String {
 
 fn nanoseconds(at: Time) -> String {
     (u128::from(at.0) * 1_000_000).to_string()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, header};
 use ring::hmac;
 
+use crate::ids::hex;
 use crate::serve::Service;
 use crate::serve::http::guard::Keys;
 use crate::settings::Secret;
@@ -44,10 +45,6 @@ fn key(token: &str) -> hmac::Key {
 
 fn sealed(until: u64) -> Vec<u8> {
     [PURPOSE, until.to_string().as_bytes()].concat()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
