@@ -110,12 +110,15 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         }
     }
     let no_node = no_node(scope);
+    let mut over = no_node;
     if may_write && !no_node {
         let draining = nodes::draining(scope, budget, &balancing, now);
         steps.push(draining);
         let begun = !seen.history.drains.is_empty() || scope.nodes().iter().any(|node| node.drain.is_some());
         if balancing.released || begun {
-            steps.push(nodes::over(scope, budget, now));
+            let left = nodes::over(scope, budget, now);
+            over = left.is_satisfied();
+            steps.push(left);
         }
         if now < budget.force_at {
             steps.push(Step::wait(budget.force_at, Reason::TimeIsShort));
@@ -137,8 +140,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         }
         return among(steps, now);
     }
-    let over = if no_node { Step::Satisfied } else { nodes::over(scope, budget, now) };
-    if settled && over.is_satisfied() && (may_write || no_node) {
+    if settled && over {
         let finish = finish(scope, balancing.release, no_node, now);
         if finish.is_satisfied() {
             return Decision { action: Action::End(Outcome::Interrupted), reason: Reason::NothingLeft };

@@ -36,7 +36,7 @@ pub(super) struct Balancing {
 
 /// The groups that may send to the instance: attached, named in the hook or in the settings, or found.
 pub(super) fn groups<'a>(scope: &Scope<'a>) -> Vec<(&'a TargetGroupArn, bool)> {
-    let mut all: Vec<(&'a TargetGroupArn, bool)> = Vec::new();
+    let mut all: Vec<(&'a TargetGroupArn, bool)> = Vec::with_capacity(scope.seen.balancers.len());
     let mut add = |arn: &'a TargetGroupArn, attached: bool| match all.iter_mut().find(|(a, _)| *a == arn) {
         // Named as well as attached: then its addresses are ours to take out.
         Some((_, was_attached)) => *was_attached &= attached,
@@ -81,9 +81,10 @@ pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balanc
         let step = look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook);
         return Balancing { step, deregistered: false, released: false, release: Time::NEVER };
     }
-    let mut steps = Vec::new();
+    let groups = groups(scope);
+    let mut steps = Vec::with_capacity(groups.len());
     let (mut deregistered, mut released, mut release) = (true, true, Time(0));
-    for (arn, attached) in groups(scope) {
+    for (arn, attached) in groups {
         let one = one_group(scope, budget, arn, attached, now);
         deregistered &= one.deregistered;
         released &= one.released;
@@ -267,7 +268,11 @@ pub(super) fn something_serves_still(scope: &Scope<'_>) -> bool {
 }
 
 /// All groups' wishes as one: any write first, else looks, else the longest wait.
-fn joined(steps: Vec<Step>) -> Step {
+fn joined(mut steps: Vec<Step>) -> Step {
+    steps.retain(|step| !step.is_satisfied());
+    if steps.len() < 2 {
+        return steps.pop().unwrap_or(Step::Satisfied);
+    }
     let mut effects = Vec::new();
     let mut why_do = None;
     let mut parts = Vec::new();

@@ -37,7 +37,7 @@ impl Scope<'_> {
     /// Whether an allocation must be over before the instance may go. What was lost before we came is given up only while its
     /// agent is there, which then has stopped it (D5).
     fn counts(&self, node: &Node, allocation: &Allocation) -> bool {
-        let given_up = self.seen.history.was_lost_before(allocation.id) && !node.status.is_lost();
+        let given_up = !node.status.is_lost() && self.seen.history.was_lost_before(allocation.id);
         !self.stays(allocation) && !given_up
     }
 

@@ -107,6 +107,10 @@ pub(super) fn decide_among(steps: impl IntoIterator<Item = Step>) -> Option<Deci
 
 /// Adds parts that are not there yet; target groups are joined into one part, so that their looks are one round.
 fn join(parts: &mut Vec<Part>, more: Vec<Part>) {
+    if parts.is_empty() && more.len() < 2 {
+        *parts = more;
+        return;
+    }
     for part in more {
         let Part::TargetGroups { groups, attributes_again } = part else {
             if !parts.contains(&part) {

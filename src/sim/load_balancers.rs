@@ -167,7 +167,7 @@ impl LoadBalancers {
         self.group(arn).map_or(&[], Group::routes)
     }
 
-    /// Changes whenever `routes` of this group may have changed.
+    /// Changes whenever `routes` of this group, or what is listed in it, may have changed.
     #[must_use]
     pub fn routes_version(&self, arn: &TargetGroupArn) -> u64 {
         self.group(arn).map_or(0, Group::version)

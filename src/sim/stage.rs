@@ -44,7 +44,8 @@ pub struct Stage {
     pub calls: Calls,
     log: Vec<Event>,
     numbers: Vec<Vec<Option<usize>>>,
-    listed: Vec<bool>,
+    /// By which version of each group the instance was last seen in it; `None` once it was not.
+    listed: Vec<Option<u64>>,
 }
 
 /// Who plays.
@@ -148,7 +149,7 @@ impl Stage {
         luck: Luck,
         cast: Cast,
     ) -> Self {
-        let listed = vec![true; cast.fronts.len()];
+        let listed = vec![Some(u64::MAX); cast.fronts.len()];
         Self {
             now,
             auto_scaling,
@@ -258,12 +259,14 @@ impl Stage {
     /// Targets whose delay is over: what they still hold is cut.
     fn targets_leave(&mut self) {
         for front in 0..self.cast.fronts.len() {
-            if !self.listed[front] {
+            let version = self.balancers.routes_version(&self.cast.fronts[front]);
+            if self.listed[front].is_none_or(|seen| seen == version) {
                 continue;
             }
+            self.listed[front] = Some(version);
             let until = self.balancers.listed_until(&self.cast.fronts[front], self.cast.instance);
             if until.is_none() {
-                self.listed[front] = false;
+                self.listed[front] = None;
                 let delay = self.balancers.setup(&self.cast.fronts[front]).map(|setup| setup.delay).unwrap_or_default();
                 self.traffic.target_gone(self.now, front, delay);
             }

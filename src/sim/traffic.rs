@@ -1,10 +1,12 @@
 //! Requests, one by one: a client sends at a rate, the load balancer routes, the ingress routes by discovery as it last saw it,
 //! a container answers after its time. A request fails when nothing listens, or when the process that holds it dies.
 
+mod front;
 mod ingress;
 
 use std::time::Duration;
 
+use self::front::{Front, Lands};
 pub use self::ingress::{Follows, Ingress};
 use super::event::{AllocationNumber, Event, What};
 use super::load_balancers::LoadBalancers;
@@ -15,7 +17,7 @@ use crate::time::Time;
 /// A way in: one port of the instance behind one target group.
 #[derive(Debug, Clone)]
 pub struct Door {
-    /// The group, by its place in `Traffic::fronts`.
+    /// The group, by its place among those that clients send to.
     pub front: usize,
     /// The port.
     pub port: u16,
@@ -88,8 +90,7 @@ struct Held {
 /// All requests of one departure.
 #[derive(Debug, Clone)]
 pub struct Traffic {
-    fronts: Vec<TargetGroupArn>,
-    turn: Vec<usize>,
+    fronts: Vec<Front>,
     doors: Vec<Door>,
     /// Whether one of the doors is an ingress: asked for every request.
     has_ingress: bool,
@@ -117,8 +118,7 @@ impl Traffic {
     pub fn new(at: Time, luck: Luck, fronts: Vec<TargetGroupArn>, ours: Vec<TargetId>, gap: Duration, longest: Duration) -> Self {
         let gap_us = u64::try_from(gap.as_micros()).unwrap_or(u64::MAX).max(1);
         Self {
-            turn: vec![0; fronts.len()],
-            fronts,
+            fronts: fronts.into_iter().map(Front::new).collect(),
             doors: Vec::new(),
             has_ingress: false,
             processes: Vec::new(),
@@ -138,6 +138,7 @@ impl Traffic {
     /// Adds a way in.
     pub fn add_door(&mut self, door: Door) {
         self.has_ingress |= door.is_ingress;
+        self.fronts[door.front].has_door(&door);
         self.doors.push(door);
     }
 
@@ -161,11 +162,15 @@ impl Traffic {
 
     /// Lets clients send until `to`, by what holds true until then.
     pub fn advance(&mut self, to: Time, balancers: &LoadBalancers) {
-        while self.next_us < to.0.saturating_mul(1000) {
+        let to_us = to.0.saturating_mul(1000);
+        if self.next_us < to_us {
+            self.look_up(balancers);
+        }
+        while self.next_us < to_us {
             let at = Time(self.next_us / 1000);
             self.next_us += self.gap_us;
             self.ingress.advance(at);
-            self.send(at, balancers);
+            self.send(at);
         }
         self.ingress.advance(to);
         // Nobody waits for what is long answered.
@@ -174,7 +179,13 @@ impl Traffic {
         }
     }
 
-    fn send(&mut self, at: Time, balancers: &LoadBalancers) {
+    fn look_up(&mut self, balancers: &LoadBalancers) {
+        for (number, front) in self.fronts.iter_mut().enumerate() {
+            front.look_up(number, balancers, &self.doors, &self.ours);
+        }
+    }
+
+    fn send(&mut self, at: Time) {
         let bits = self.luck.bits();
         // Services that no ingress on the node serves are sent to by one elsewhere.
         let elsewhere = !self.has_ingress && (self.fronts.is_empty() || bits >> 63 == 0);
@@ -186,26 +197,17 @@ impl Traffic {
             return;
         }
         self.sent += 1;
-        let front = usize::try_from(Luck::share(bits, self.fronts.len() as u64)).unwrap_or(0);
+        let number = usize::try_from(Luck::share(bits, self.fronts.len() as u64)).unwrap_or(0);
         let until = at + self.takes(bits >> 28);
-        let routes = balancers.routes(&self.fronts[front]);
-        let turn = Some(self.turn[front]).filter(|turn| *turn < routes.len()).unwrap_or(0);
-        let Some(route) = routes.get(turn) else {
-            return self.fail(at, Failed::NoTarget, None, None, front);
+        let front = &mut self.fronts[number];
+        let Some(lands) = front.next() else {
+            return self.fail(at, Failed::NoTarget, None, None, number);
         };
-        self.turn[front] = turn + 1;
-        let door =
-            self.ours.contains(&route.id).then(|| self.doors.iter().position(|d| d.front == front && d.port == route.port));
-        match door {
-            // Another instance's: its ingress is as good as ours, and it stays.
-            None => {
-                let through_ingress = self.doors.iter().any(|d| d.front == front && d.is_ingress);
-                if through_ingress {
-                    self.go_to_service(at, until, None, front);
-                }
-            }
-            Some(None) => self.fail(at, Failed::DoorClosed, None, None, front),
-            Some(Some(door)) => self.through(at, until, door, front),
+        match lands {
+            Lands::Elsewhere if front.has_ingress => self.go_to_service(at, until, None, number),
+            Lands::Elsewhere => {}
+            Lands::Nowhere => self.fail(at, Failed::DoorClosed, None, None, number),
+            Lands::At(door) => self.through(at, until, door, number),
         }
     }
 
@@ -260,10 +262,10 @@ impl Traffic {
 
     /// Something is about to happen to the instance: everything that can be sent a request holds one.
     pub fn fill(&mut self, at: Time, balancers: &LoadBalancers) {
+        self.look_up(balancers);
         for place in 0..self.doors.len() {
-            let (front, port) = (self.doors[place].front, self.doors[place].port);
-            let routed = balancers.routes(&self.fronts[front]).iter().any(|r| r.port == port && self.ours.contains(&r.id));
-            if routed {
+            let front = self.doors[place].front;
+            if self.fronts[front].sends_to(place) {
                 let until = at + self.takes_some();
                 self.sent += 1;
                 self.through(at, until, place, front);
@@ -357,7 +359,7 @@ impl Traffic {
     #[must_use]
     pub fn routed_door(&self, allocation: AllocationNumber, balancers: &LoadBalancers) -> Option<u16> {
         let routed = |door: &&Door| {
-            let routes = balancers.routes(&self.fronts[door.front]);
+            let routes = balancers.routes(&self.fronts[door.front].arn);
             door.known
                 && door.behind == Some(allocation)
                 && routes.iter().any(|r| r.port == door.port && self.ours.contains(&r.id))

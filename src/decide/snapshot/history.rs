@@ -277,7 +277,7 @@ impl History {
     /// Whether an allocation was lost already when this run first saw it (D5).
     #[must_use]
     pub fn was_lost_before(&self, id: AllocationId) -> bool {
-        self.known.iter().any(|k| k.id == id && k.lost_before)
+        self.known.iter().any(|k| k.lost_before && k.id == id)
     }
 
     pub(super) fn see_registrations(&mut self, seen: &Registrations) {

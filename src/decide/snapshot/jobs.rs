@@ -108,11 +108,19 @@ impl TaskGroup {
     /// tasks, sidecars, one after the other (facts, section 2.3). Poststop tasks are unbounded in Nomad; `poststop` is allowed for them.
     #[must_use]
     pub fn longest_stop(&self, poststop: Duration) -> Duration {
-        let longest = |role: TaskRole| {
-            self.tasks.iter().filter(|t| t.role == role).map(|t| t.shutdown_delay + t.kill_timeout).max().unwrap_or_default()
-        };
-        let after = if self.tasks.iter().any(|t| t.role == TaskRole::Poststop) { poststop } else { Duration::ZERO };
-        self.shutdown_delay + longest(TaskRole::Leader) + longest(TaskRole::Main) + longest(TaskRole::Sidecar) + after
+        // One round: every decision asks it of every allocation that it knows.
+        let [mut leader, mut main, mut sidecar, mut after] = [Duration::ZERO; 4];
+        for task in &self.tasks {
+            let takes = task.shutdown_delay + task.kill_timeout;
+            match task.role {
+                TaskRole::Leader => leader = leader.max(takes),
+                TaskRole::Main => main = main.max(takes),
+                TaskRole::Sidecar => sidecar = sidecar.max(takes),
+                TaskRole::Poststop => after = poststop,
+                TaskRole::Finished => {}
+            }
+        }
+        self.shutdown_delay + leader + main + sidecar + after
     }
 
     /// How long it serves on after it was told to stop, before the first task gets its kill signal.
@@ -126,5 +134,11 @@ impl TaskGroup {
     #[must_use]
     pub fn title(&self) -> String {
         [&*self.job, "/", &*self.name].concat()
+    }
+
+    /// Whether that is its title.
+    #[must_use]
+    pub fn is_titled(&self, title: &str) -> bool {
+        title.strip_prefix(&*self.job).and_then(|rest| rest.strip_prefix('/')) == Some(&*self.name)
     }
 }

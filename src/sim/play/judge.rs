@@ -7,7 +7,7 @@
 //!    order (forced, timed out, agent dead, expired, interrupted, no node), and the request failed at or after that act.
 //! 3. Everything else is *attributable* to decamp, and a defect.
 
-use crate::decide::{Finding, Loss, Outcome};
+use crate::decide::{Finding, Loss, Outcome, TaskGroup};
 use crate::sim::faults::{Fault, Faults};
 use crate::sim::stage::Stage;
 use crate::sim::traffic::{Failed, Failure};
@@ -63,33 +63,33 @@ pub(super) fn judge(stage: &mut Stage, faults: Faults, told: bool, outcome: Opti
 fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
     let is_cut = |finding: &Finding| {
         let here = stage.nomad.allocations().iter().filter(|a| Some(a.node) == stage.cast.node && !a.wanted);
-        let titled = |group: crate::sim::nomad::GroupNumber| stage.nomad.groups()[group.index()].spec.group.title();
-        finding.loss == Loss::CutAtDeadline && here.into_iter().any(|a| titled(a.group) == *finding.object)
+        let group = |number: crate::sim::nomad::GroupNumber| &stage.nomad.groups()[number.index()].spec.group;
+        finding.loss == Loss::CutAtDeadline && here.into_iter().any(|a| group(a.group).is_titled(&finding.object))
     };
     findings.iter().take(64).enumerate().filter(|(_, f)| is_cut(f)).fold(0, |bits, (place, _)| bits | 1 << place)
 }
 
-fn title(stage: &Stage, failure: &Failure) -> Option<String> {
+fn group<'s>(stage: &'s Stage, failure: &Failure) -> Option<&'s TaskGroup> {
     let group = match (failure.allocation, failure.service) {
         (Some(number), _) => stage.nomad.allocation(number).group,
         (None, Some(service)) => stage.group_of_service(service)?,
         (None, None) => return None,
     };
-    Some(stage.nomad.groups()[group.index()].spec.group.title())
+    Some(&stage.nomad.groups()[group.index()].spec.group)
 }
 
 /// The findings that name what failed and how, a bit each.
 fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
-    let title = title(stage, failure);
-    let front = stage.cast.fronts.get(failure.front).map(crate::ids::TargetGroupArn::name);
+    let group = group(stage, failure);
+    let at_front = |finding: &Finding| stage.cast.fronts.get(failure.front).is_some_and(|front| *front.name() == *finding.object);
     let names_it = |finding: &Finding| {
-        let at_group = title.as_deref() == Some(&*finding.object);
+        let at_group = group.is_some_and(|group| group.is_titled(&finding.object));
         match (failure.how, finding.loss) {
             (Failed::CopyClosed, Loss::LeavesBeforeForgotten | Loss::NoCopyLeft) => at_group,
             (Failed::NoCopy, Loss::NoCopyLeft | Loss::NeverMigrates) => at_group,
             (Failed::CopyDied | Failed::DoorDied, Loss::KilledWithRequests | Loss::LeavesBeforeForgotten) => at_group,
             (Failed::CopyClosed | Failed::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
-            (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => front == Some(&*finding.object),
+            (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => at_front(finding),
             (Failed::DoorClosed | Failed::DoorDied, Loss::NoTargetGroup) => at_group,
             (_, Loss::Interrupted) => true,
             _ => false,
@@ -195,6 +195,6 @@ fn named_by_nobody(stage: &Stage, faults: Faults) -> bool {
 
 fn describe(stage: &Stage, failure: &Failure) -> String {
     let at = failure.at.since(crate::sim::setting::BEGIN).as_secs_f64();
-    let who = title(stage, failure).unwrap_or_else(|| "no task group".to_owned());
+    let who = group(stage, failure).map_or_else(|| "no task group".to_owned(), TaskGroup::title);
     format!("{:?} at {who}, {at:.1} s after the beginning", failure.how)
 }

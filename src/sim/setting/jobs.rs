@@ -14,12 +14,12 @@ use crate::sim::luck::Luck;
 use crate::sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, Nomad, Ports};
 
 thread_local! {
-    static NAMES: RefCell<BTreeMap<(&'static str, u64), Arc<str>>> = const { RefCell::new(BTreeMap::new()) };
+    static NAMES: RefCell<BTreeMap<(u64, &'static str), Arc<str>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// A name from the store: made once a thread.
 pub(super) fn name(stem: &'static str, number: u64) -> Arc<str> {
-    NAMES.with_borrow_mut(|names| Arc::clone(names.entry((stem, number)).or_insert_with(|| format!("{stem}{number}").into())))
+    NAMES.with_borrow_mut(|names| Arc::clone(names.entry((number, stem)).or_insert_with(|| format!("{stem}{number}").into())))
 }
 
 /// A cluster that is being filled. The first node is the one that leaves.

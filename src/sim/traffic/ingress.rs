@@ -123,7 +123,16 @@ impl Ingress {
     }
 
     /// Lets it hear of changes, and put them in force.
+    #[inline]
     pub(super) fn advance(&mut self, to: Time) {
+        // Every request asks, and something is due for few of them.
+        let changes = self.elsewhere.as_ref().is_some_and(|(due, ..)| *due <= to);
+        if changes || self.hears.is_some_and(|due| due <= to) || self.heard.as_ref().is_some_and(|(due, _)| *due <= to) {
+            self.advance_by(to);
+        }
+    }
+
+    fn advance_by(&mut self, to: Time) {
         while let Some((due, every, luck)) = &mut self.elsewhere
             && *due <= to
         {
