@@ -97,6 +97,11 @@ simulate-shortly:
 rehearse:
     cargo run --release -- rehearse --report target/rehearsal.html
 
+# The default plan on 20 consecutive seeds, each held to what is promised of it: an hour.
+seeds *arguments:
+    cargo build --release
+    python3 tests/rehearsal/seeds.py {{arguments}}
+
 # 200 departures under chaos and at least a million requests: more than half an hour.
 soak:
     cargo run --release -- rehearse --driver decamp --chaos --rounds 50 --rate 600 --report target/soak.html
