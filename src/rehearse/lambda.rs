@@ -53,7 +53,7 @@ impl Function {
         idle.lock().await.push(first);
         let (broken, mut breaks) = mpsc::channel::<anyhow::Error>(1);
         let mut invocations = tokio::task::JoinSet::new();
-        let mut sweeps = interval(Plan::SWEEP_EVERY);
+        let mut sweeps = interval(Plan::sweep_every(function.chaos.is_some()));
         loop {
             let received = tokio::select! {
                 received = function.queue.receive() => Some(received),

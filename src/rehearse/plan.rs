@@ -107,7 +107,7 @@ impl Plan {
     pub const LONGEST_REQUEST: Duration = Duration::from_secs(3);
     /// The hook's heartbeat time-out.
     pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
-    /// How often what waits is swept up, events or not.
+    /// How often what waits is swept up, events or not (D19).
     pub const SWEEP_EVERY: Duration = Duration::from_secs(10);
     /// No two changes of the ingress come into force within this time.
     pub const THROTTLE: Duration = Duration::from_secs(2);
@@ -143,6 +143,12 @@ impl Plan {
             all.push(ServicePlan { name: "single".to_owned(), copies: 1, at_once: 1, nature: Nature::Obedient });
         }
         all
+    }
+
+    /// How often that is for a worker: without chaos twice as often, as a single event that is lost would be all that the run waits for.
+    #[must_use]
+    pub fn sweep_every(chaos: bool) -> Duration {
+        if chaos { Self::SWEEP_EVERY } else { Self::SWEEP_EVERY / 2 }
     }
 
     /// How long a new copy runs until Nomad takes it for healthy: a real agent makes its first check up to an interval later, and

@@ -125,7 +125,7 @@ impl Worker {
         let settings = Rc::new(settings);
         let under_way: Rc<RefCell<Vec<InstanceId>>> = Rc::default();
         let mut departures = JoinSet::new();
-        let mut sweep = tokio::time::interval(Plan::SWEEP_EVERY);
+        let mut sweep = tokio::time::interval(Plan::sweep_every(self.chaos.is_some()));
         loop {
             tokio::select! {
                 received = self.queue.receive() => {

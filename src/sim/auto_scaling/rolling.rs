@@ -99,11 +99,11 @@ impl Rolling {
         self.forget(members);
         let holds = self.holds(now, members);
         let Bounds { least, most, at_the_same_time } = self.bounds();
-        let takes_room = |m: &&Member| m.stands != Stands::Leaving || !at_the_same_time;
-        let there = count(members.iter().filter(takes_room).count());
+        let staying = count(members.iter().filter(|m| m.stands != Stands::Leaving).count());
+        let there = if at_the_same_time { staying } else { count(members.len()) };
         // As many as are still to be replaced, as far as there is room above.
         let ahead = if holds { 0 } else { count(self.old.len()) };
-        let room = most.min(self.desired + ahead).saturating_sub(there);
+        let room = most.saturating_sub(there).min((self.desired + ahead).saturating_sub(staying));
         let mut moves: Vec<Move> = (0..room).map(|_| Move::Launch).collect();
         let spare = if holds { 0 } else { self.warm(now, members).saturating_sub(least) };
         let serves = |id: &InstanceId| members.iter().any(|m| m.id == *id && matches!(m.stands, Stands::InService(_)));
@@ -254,6 +254,18 @@ mod tests {
         members.extend([1, 2].map(|n| Member { id: id(n), stands: Stands::Leaving }));
         assert_eq!(refresh.next(Time(0), &members), []);
         assert_eq!(refresh.next(Time(0), &serving(3..=4)), [Move::Launch, Move::Launch]);
+    }
+
+    #[test]
+    fn a_replacement_starts_as_soon_as_there_is_room_although_others_still_leave() {
+        let mut refresh = begin(preferences());
+        let both = [Move::Terminate(id(1)), Move::Terminate(id(2))];
+        assert_eq!(refresh.next(Time(9_000), &serving(1..=6)), both);
+        // The first has gone and 7 stands for it, so that 3 was told to go; now the second has gone as well.
+        let mut members = serving(3..=7);
+        refresh.old.retain(|old| *old != id(3));
+        members[0].stands = Stands::Leaving;
+        assert_eq!(refresh.next(Time(9_000), &members), [Move::Launch]);
     }
 
     #[test]
