@@ -72,6 +72,8 @@ pub struct Oracle {
     pub drain_times: Vec<Time>,
     /// Whether EC2 takes the instance back.
     pub interrupted: bool,
+    /// How many heartbeats were sent.
+    heartbeats: u32,
     /// Whether two drains met that did not know of one another.
     pub raced: bool,
     /// When decamp first forced.
@@ -224,7 +226,7 @@ impl Oracle {
     ) {
         self.promised(at, effect, auto_scaling, nomad, cast);
         match effect {
-            Effect::Heartbeat(_) => {}
+            Effect::Heartbeat(_) => self.heartbeats += 1,
             Effect::MakeIneligible(node) => self.own_node(at, *node, nomad, cast),
             Effect::Deregister { group, targets } => {
                 let ours = |id: &TargetId| match id {
@@ -344,11 +346,14 @@ impl Oracle {
         }
     }
 
-    /// D16: without a fault a departure costs no more calls of AWS than 5 for each target group, and 6.
-    pub fn thrifty(&mut self, at: Time, calls: Calls, groups: usize) {
-        let budget = 5 * u32::try_from(groups).unwrap_or(u32::MAX / 5) + 6;
+    /// D16: without a fault a departure costs, beside its heartbeats, no more calls of AWS than 5 for each target group, and 6; with
+    /// workers that remember groups and hooks (`warm`) no more than 4, and 3.
+    pub fn thrifty(&mut self, at: Time, calls: Calls, groups: usize, warm: bool) {
+        let groups = u32::try_from(groups).unwrap_or(u32::MAX / 8);
+        let budget = self.heartbeats + if warm { 4 * groups + 3 } else { 5 * groups + 6 };
         if budget < calls.aws {
-            self.broke(at, "D16", format!("{} calls of AWS, {budget} are enough", calls.aws));
+            let word = if warm { "warm" } else { "cold" };
+            self.broke(at, "D16", format!("{} calls of AWS by a {word} worker, {budget} are enough", calls.aws));
         }
     }
 

@@ -122,12 +122,13 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         luck,
         alive: Vec::new(),
         hired: 0,
+        warm: true,
         outcome: None,
         first_told: None,
         ended_at: BEGIN,
     };
     company.perform();
-    let company_hired = company.hired;
+    let (company_hired, warm) = (company.hired, company.warm);
     let told = 0 < company_hired;
     let (outcome, first_told, ended_at) = (company.outcome.clone(), company.first_told, company.ended_at);
     drop(company);
@@ -143,7 +144,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         stage.oracle.took(ended_at, ended_at.since(first_told.unwrap_or(BEGIN)), above, outcome.as_ref());
         if faultless && !spot && matches!(driver, Driver::Decamp) {
             let (calls, groups) = (stage.calls, stage.cast.fronts.len());
-            stage.oracle.thrifty(ended_at, calls, groups);
+            stage.oracle.thrifty(ended_at, calls, groups, warm);
         }
         stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &stage.weather);
     }
@@ -186,6 +187,8 @@ struct Company<'s, 'p> {
     luck: Luck,
     alive: Vec<Alive<'s>>,
     hired: usize,
+    /// Whether all of them remember what they saw for others before.
+    warm: bool,
     outcome: Option<Outcome>,
     first_told: Option<Time>,
     ended_at: Time,
@@ -266,6 +269,7 @@ impl<'s> Company<'s, '_> {
             run_by(rules, &*world, &departure, &policy, Manner::default(), &mut teller).await
         });
         self.hired += 1;
+        self.warm &= plan.warm;
         self.alive.push(Alive { worker, walk, dies_at: plan.dies_at, frozen: plan.frozen, woken: true });
     }
 
