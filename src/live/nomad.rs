@@ -13,10 +13,11 @@ mod translate;
 mod watch;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -26,12 +27,16 @@ pub use self::listing::{Listed, Server};
 use crate::decide::{DrainMeta, Node, Nomad, NomadSight, Provider, Refusal, Registration, Registrations, Unseen, WholeSeconds};
 use crate::ids::{InstanceId, NodeId};
 use crate::live::http::{self, Answer, Failure};
+use crate::live::lately::Lately;
 use crate::live::secrets::Fetch;
 use crate::settings::Connection;
 use crate::time::Time;
 
 /// Requests of one look that are under way at the same time.
 const AT_ONCE: usize = 8;
+
+/// How long the index of a node's allocations is of use. Without it a blocking query goes on from one answer more.
+const INDEX_KEPT: Duration = Duration::from_mins(1);
 
 /// What tells our time.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
@@ -44,7 +49,7 @@ pub struct Client {
     /// How far our clock is ahead of the servers', in milliseconds; 0 as long as they about agree.
     ahead: AtomicI64,
     /// The index of each node's allocations when they were last read: where a blocking query goes on from.
-    allocations_index: Mutex<HashMap<NodeId, u64>>,
+    allocations_index: Lately<NodeId, u64>,
     /// Nodes that were read on a cluster whose servers cannot filter, with the index at which that was so.
     read_before: Mutex<HashMap<NodeId, (u64, wire::Node)>>,
 }
@@ -61,7 +66,7 @@ impl Client {
             clock,
             freshness: freshness::Freshness::default(),
             ahead: AtomicI64::new(0),
-            allocations_index: Mutex::default(),
+            allocations_index: Lately::for_a(INDEX_KEPT),
             read_before: Mutex::default(),
         })
     }
@@ -121,6 +126,9 @@ impl Client {
         let stubs: Vec<wire::Stub> = answer.json().map_err(Failure::unseen)?;
         // No instance has so many nodes: the filter was ignored, and all will be listed again next time.
         let ignored = AT_ONCE < stubs.len();
+        if ignored {
+            self.forget_all_but(&stubs);
+        }
         let read = stubs.iter().map(|stub| async {
             let id: NodeId =
                 stub.id.parse().map_err(|why| Unseen::Away(format!("Nomad lists a node whose id is {why}").into()))?;
@@ -137,6 +145,12 @@ impl Client {
         let read: Vec<Option<_>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
         // Purged since it was listed: it is no candidate any more.
         Ok(read.into_iter().flatten().collect())
+    }
+
+    /// What is not listed any more will not be asked for again.
+    fn forget_all_but(&self, listed: &[wire::Stub]) {
+        let listed: HashSet<NodeId> = listed.iter().filter_map(|stub| stub.id.parse().ok()).collect();
+        self.read_before.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| listed.contains(id));
     }
 
     fn read_before(&self, id: NodeId, index: u64) -> Option<wire::Node> {
@@ -183,8 +197,7 @@ impl Client {
             return Err(Unseen::Stale);
         }
         if let Some(index) = answer.number("x-nomad-index") {
-            let mut indices = self.allocations_index.lock().unwrap_or_else(PoisonError::into_inner);
-            indices.insert(id, index);
+            self.allocations_index.put(id, index);
         }
         Ok(allocations)
     }

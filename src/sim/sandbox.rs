@@ -40,6 +40,8 @@ pub const CONSUL_TOKEN: &str = "0b0b0b0b-0000-4000-8000-00000000dec0";
 pub struct Options {
     /// Nodes at the start, each with its instance. At least two.
     pub nodes: u32,
+    /// The number of the first of them: worlds that follow one another behind the same ports share no instance.
+    pub first: u32,
     /// The address to listen on.
     pub listen: IpAddr,
     /// What the pretend systems draw their luck from.
@@ -87,6 +89,7 @@ impl Default for Options {
         let seconds = Duration::from_secs;
         Self {
             nodes: 3,
+            first: 1,
             listen: Ipv4Addr::LOCALHOST.into(),
             seed: 1,
             services: 3,
@@ -167,6 +170,14 @@ pub async fn serve(options: &Options) -> io::Result<Sandbox> {
 }
 
 impl Sandbox {
+    /// Puts another world behind the same ports, and answers which instances it has.
+    pub fn begin_again(&mut self, options: &Options) -> &[InstanceId] {
+        let world = World::new(options, self.shared.clock.now());
+        self.instances = world.instances().collect();
+        self.shared.replace(Box::new(world));
+        &self.instances
+    }
+
     /// The variables that point clients at it, in the names that decamp and the vendors' clients read.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {

@@ -36,6 +36,8 @@ pub(in crate::serve) async fn following(service: &Service) {
         let due = |group: &Arc<str>| under_way.contains(group) || looked.get(group).is_none_or(|at| sweep <= at.elapsed());
         let due: Vec<Arc<str>> = groups(service).into_iter().chain(under_way.iter().cloned()).filter(due).collect();
         let due: BTreeSet<Arc<str>> = due.into_iter().take(MOST_GROUPS).collect();
+        // What is due again anyway is not remembered: names come from events, and need not come twice.
+        looked.retain(|_, at| at.elapsed() < sweep);
         looked.extend(due.iter().map(|group| (Arc::clone(group), Instant::now())));
         let looks = due.iter().map(|group| look(service, group));
         let unseen: Vec<Unseen> = join_all(looks).await.into_iter().filter_map(Result::err).collect();
