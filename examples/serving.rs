@@ -16,7 +16,7 @@ use decamp::sim::sandbox::{self, ACCOUNT, Options, REGION};
 use decamp::time::Time;
 use reqwest::Client;
 use ring::hmac;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{sleep, sleep_until};
 
 use self::replica::{KEY, Replica};
@@ -26,8 +26,6 @@ const RATE: u32 = 2_000;
 const LASTS: Duration = Duration::from_secs(10);
 /// Connections that they come on.
 const CONNECTIONS: usize = 64;
-/// Instances that stay and take up what the others ran.
-const STAY: u32 = 5;
 
 fn main() -> Result<()> {
     let leave = std::env::args().nth(1).map_or(Ok(1_000), |text| text.parse()).context("NUMBER is a number")?;
@@ -117,32 +115,11 @@ async fn events() -> Result<()> {
 
 /// What one replica needs to walk many instances out at once.
 async fn fleet(leave: u32) -> Result<()> {
-    let options = Options {
-        nodes: leave + STAY,
-        services: leave,
-        delay: Duration::from_secs(30),
-        lag: Duration::from_secs(5),
-        heartbeat_timeout: Duration::from_secs(300),
-        rate: 100,
-        replacements: false,
-        throttled: true,
-        ..Options::default()
-    };
-    let sandbox = sandbox::serve(&options).await?;
+    let sandbox = sandbox::serve(&Options::exodus(leave)).await?;
     let replica = Replica::start(&sandbox, &[], &[("DECAMP_SWEEP", "1m")]).await?;
     // No connection is kept: the service closes idle ones, and whoever writes into that very moment gets no answer.
     let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
-    let base = sandbox.variables().into_iter().find(|(name, _)| *name == "AWS_ENDPOINT_URL").context("where AWS is")?.1;
-    for instance in sandbox.instances.iter().take(leave as usize) {
-        client.post(format!("{base}/sandbox/terminate?instance={instance}&wait=0")).send().await?;
-    }
-    let events = loop {
-        let events: Vec<Value> = client.get(format!("{base}/sandbox/events")).send().await?.json().await?;
-        if events.len() == leave as usize {
-            break events;
-        }
-        sleep(Duration::from_secs(1)).await;
-    };
+    let events = sandbox.terminate(leave as usize).await?;
     let began = Instant::now();
     let before = replica.processor()?;
     for some in events.chunks(100) {
@@ -162,16 +139,13 @@ async fn fleet(leave: u32) -> Result<()> {
     };
     let took = began.elapsed();
     let busy = replica.processor()?.saturating_sub(before);
-    let state: Value = client.get(format!("{base}/sandbox/state")).send().await?.json().await?;
+    let requests = sandbox.shared.look(|stage| stage.more()).remove("requests").unwrap_or_default();
     let calls: u64 = metrics
         .lines()
         .filter(|line| line.starts_with("decamp_aws_calls_total"))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
         .sum();
-    println!(
-        "{leave} departures in one replica: {took:.1?}; requests sent {}, failed {}",
-        state["requests"]["sent"], state["requests"]["failed"]
-    );
+    println!("{leave} departures in one replica: {took:.1?}; requests sent {}, failed {}", requests["sent"], requests["failed"]);
     println!(
         "  calls of AWS {calls}; {:.0} % of a core; most memory resident {} KiB",
         100.0 * busy.as_secs_f64() / took.as_secs_f64(),

@@ -16,11 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use decamp::ids::InstanceId;
 use decamp::sim::sandbox::{self, ACCOUNT, Options, REGION, Sandbox};
 use reqwest::Client;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use self::life::{Life, Sample};
 use self::replica::{KEY, Replica};
@@ -28,8 +27,6 @@ use self::visitors::Visitors;
 
 /// Instances that leave at once.
 const WAVE: u32 = 500;
-/// Instances that stay and take up what the others ran.
-const STAY: u32 = 5;
 /// The queue that half of the events come by.
 const QUEUE: &str = "departures";
 /// A wave that takes longer does not end.
@@ -48,19 +45,12 @@ fn main() -> Result<ExitCode> {
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The world of one wave: departures in it are short, and nothing that clients send gets lost by its settings.
+/// The world of one wave: departures in it are short, and nothing that clients send gets lost by its settings. As many instances stay
+/// as leave, so that each service has a copy on either side, and the copies that move need not wait for one another.
 fn world(wave: u32) -> Options {
-    Options {
-        nodes: WAVE + STAY,
-        first: 1 + wave * (WAVE + STAY),
-        seed: u64::from(wave) + 1,
-        services: WAVE,
-        delay: Duration::from_secs(1),
-        lag: Duration::from_millis(900),
-        rate: 100,
-        replacements: false,
-        ..Options::default()
-    }
+    let (delay, lag) = (Duration::from_secs(1), Duration::from_millis(900));
+    let short = Options { nodes: 2 * WAVE, delay, lag, throttled: false, ..Options::exodus(WAVE) };
+    Options { first: 1 + wave * short.nodes, seed: u64::from(wave) + 1, ..short }
 }
 
 /// Lets so many departures pass, and answers what was wrong.
@@ -110,19 +100,7 @@ async fn live(departures: u32) -> Result<Vec<String>> {
 /// Terminates all that are to leave, tells of it, and waits until they are out.
 async fn walk_out(sandbox: &Sandbox, client: &Client, replica: &Replica, life: &mut Life, departed: u64) -> Result<()> {
     let began = Instant::now();
-    let leave: Vec<InstanceId> = sandbox.instances.iter().take(WAVE as usize).copied().collect();
-    sandbox.shared.with(|stage| {
-        let (auto_scaling, balancers) = stage.aws();
-        leave.iter().try_for_each(|id| auto_scaling.terminate(*id, balancers).map_err(|why| anyhow::anyhow!("{why}")))
-    })?;
-    // The attached load balancers are first left by AWS itself.
-    while sandbox.shared.events().len() < leave.len() {
-        if LONGEST_WAVE < began.elapsed() {
-            bail!("the hooks do not begin");
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-    let events: Vec<Value> = sandbox.shared.events().iter().map(|event| event.event_bridge(REGION, ACCOUNT)).collect();
+    let events = timeout(LONGEST_WAVE, sandbox.terminate(WAVE as usize)).await.context("the hooks do not begin")??;
     tell(sandbox, client, replica, &events).await?;
     loop {
         sleep(Duration::from_millis(250)).await;

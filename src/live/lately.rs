@@ -9,19 +9,19 @@ use tokio::time::Instant;
 
 /// Values that are kept for a while after they were last put.
 #[derive(Debug)]
-pub(super) struct Lately<K, V> {
+pub(crate) struct Lately<K, V> {
     kept: Duration,
     all: Mutex<HashMap<K, (Instant, V)>>,
 }
 
 impl<K: Eq + Hash, V> Lately<K, V> {
     /// Nothing yet; each value will be kept for so long.
-    pub(super) fn for_a(kept: Duration) -> Self {
+    pub(crate) fn for_a(kept: Duration) -> Self {
         Self { kept, all: Mutex::default() }
     }
 
     /// Keeps a value from now on. A new key makes room: all that is too old goes.
-    pub(super) fn put(&self, key: K, value: V) {
+    pub(crate) fn put(&self, key: K, value: V) {
         let now = Instant::now();
         let mut all = self.lock();
         if all.insert(key, (now, value)).is_none() {
@@ -30,7 +30,7 @@ impl<K: Eq + Hash, V> Lately<K, V> {
     }
 
     /// A value, as long as it is kept.
-    pub(super) fn get(&self, key: &K) -> Option<V>
+    pub(crate) fn get(&self, key: &K) -> Option<V>
     where
         V: Clone,
     {
@@ -38,7 +38,7 @@ impl<K: Eq + Hash, V> Lately<K, V> {
     }
 
     /// The same, and it is kept no longer.
-    pub(super) fn take(&self, key: &K) -> Option<V> {
+    pub(crate) fn take(&self, key: &K) -> Option<V> {
         self.lock().remove(key).filter(|(put, _)| put.elapsed() < self.kept).map(|(_, value)| value)
     }
 
@@ -48,7 +48,7 @@ impl<K: Eq + Hash, V> Lately<K, V> {
 
     /// How many are held, also those that are too old and not gone yet.
     #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.lock().len()
     }
 }

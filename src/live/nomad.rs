@@ -1,5 +1,6 @@
 //! Nomad's API: the instance's nodes and allocations, our token's sight, Nomad's own discovery, eligibility and drains.
 
+mod before;
 mod find;
 mod freshness;
 mod hcl;
@@ -13,10 +14,9 @@ mod translate;
 mod watch;
 mod wire;
 
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -50,8 +50,8 @@ pub struct Client {
     ahead: AtomicI64,
     /// The index of each node's allocations when they were last read: where a blocking query goes on from.
     allocations_index: Lately<NodeId, u64>,
-    /// Nodes that were read on a cluster whose servers cannot filter, with the index at which that was so.
-    read_before: Mutex<HashMap<NodeId, (u64, wire::Node)>>,
+    /// Nodes that were read on a cluster whose servers cannot filter.
+    before: before::Before,
 }
 
 impl Client {
@@ -67,7 +67,7 @@ impl Client {
             freshness: freshness::Freshness::default(),
             ahead: AtomicI64::new(0),
             allocations_index: Lately::for_a(INDEX_KEPT),
-            read_before: Mutex::default(),
+            before: before::Before::default(),
         })
     }
 
@@ -127,35 +127,23 @@ impl Client {
         // No instance has so many nodes: the filter was ignored, and all will be listed again next time.
         let ignored = AT_ONCE < stubs.len();
         if ignored {
-            self.forget_all_but(&stubs);
+            self.before.forget_all_but(&stubs);
         }
         let read = stubs.iter().map(|stub| async {
             let id: NodeId =
                 stub.id.parse().map_err(|why| Unseen::Away(format!("Nomad lists a node whose id is {why}").into()))?;
-            if let Some(node) = self.read_before(id, stub.modify_index) {
+            if let Some(node) = self.before.node(id, stub.modify_index) {
                 return Ok(Some((id, node)));
             }
             let node = self.node(id).await?.map(|(node, _)| node);
             if let Some(node) = node.as_ref().filter(|_| ignored) {
-                let mut before = self.read_before.lock().unwrap_or_else(PoisonError::into_inner);
-                before.insert(id, (node.modify_index, node.for_keeps()));
+                self.before.keep(id, node);
             }
             Ok(node.map(|node| (id, node)))
         });
         let read: Vec<Option<_>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
         // Purged since it was listed: it is no candidate any more.
         Ok(read.into_iter().flatten().collect())
-    }
-
-    /// What is not listed any more will not be asked for again.
-    fn forget_all_but(&self, listed: &[wire::Stub]) {
-        let listed: HashSet<NodeId> = listed.iter().filter_map(|stub| stub.id.parse().ok()).collect();
-        self.read_before.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| listed.contains(id));
-    }
-
-    fn read_before(&self, id: NodeId, index: u64) -> Option<wire::Node> {
-        let before = self.read_before.lock().unwrap_or_else(PoisonError::into_inner);
-        before.get(&id).filter(|(at, _)| *at == index && index != 0).map(|(_, node)| node.clone())
     }
 
     /// Reads one node; `None` if Nomad says that there is none of this id.

@@ -107,6 +107,12 @@ where
         self.join(key, item).await
     }
 
+    /// How many things are remembered.
+    #[cfg(test)]
+    pub(super) fn lines(&self) -> usize {
+        lock(&self.shared.lines).len()
+    }
+
     fn join(&self, key: K, item: I) -> Shared<Answer<T, E>> {
         let mut lines = lock(&self.shared.lines);
         if !lines.contains_key(&key) {
