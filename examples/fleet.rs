@@ -7,11 +7,10 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use decamp::decide::{Cause, Departure, LifecycleAction};
-use decamp::ids::InstanceId;
 use decamp::live::Live;
 use decamp::live::aws::{Aws, Keys};
 use decamp::run::{How, Manner, Quiet, run};
@@ -22,51 +21,39 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Instances that stay and take up what the others ran.
-const STAY: u32 = 5;
-
-fn options(leave: u32) -> Options {
-    Options {
-        nodes: leave + STAY,
-        services: leave,
-        delay: Duration::from_secs(30),
-        lag: Duration::from_secs(5),
-        heartbeat_timeout: Duration::from_secs(300),
-        rate: 100,
-        replacements: false,
-        throttled: true,
-        ..Options::default()
-    }
-}
-
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match arguments.as_slice() {
-        ["serve", leave] => runtime.block_on(serve(&options(leave.parse()?))),
-        ["serve"] => runtime.block_on(serve(&Options::default())),
+        ["serve", leave] => runtime.block_on(serve(leave.parse()?)),
         [leave] => runtime.block_on(depart(leave.parse()?)),
-        _ => bail!("usage: fleet NUMBER | fleet serve [NUMBER]"),
+        _ => bail!("usage: fleet NUMBER"),
     }
 }
 
-/// Serves a sandbox until its input ends.
-async fn serve(options: &Options) -> Result<()> {
-    let sandbox = sandbox::serve(options).await?;
-    println!("{}", sandbox.exports());
+/// Serves a sandbox until its input ends. So many instances of it leave, and their events are told in a line.
+async fn serve(leave: usize) -> Result<()> {
+    let sandbox = sandbox::serve(&Options::exodus(u32::try_from(leave)?)).await?;
+    for (name, value) in sandbox.variables() {
+        println!("{name}={value}");
+    }
+    println!("{EVENTS}{}", serde_json::to_string(&sandbox.terminate(leave).await?)?);
     std::io::stdout().flush()?;
     tokio::task::spawn_blocking(|| std::io::stdin().lines().for_each(drop)).await?;
     Ok(())
 }
 
-/// The other process, the variables that it exports, and the instances that it has.
+/// What the line with the events begins with.
+const EVENTS: &str = "events ";
+
+/// The other process, the variables that point at it, and the events of the instances that leave it.
 struct World {
     child: Child,
     /// Held, because whoever cannot print ends.
     _output: BufReader<ChildStdout>,
     variables: BTreeMap<String, String>,
-    instances: Vec<InstanceId>,
+    events: Vec<Event>,
 }
 
 fn start_world(leave: u32) -> Result<World> {
@@ -81,14 +68,14 @@ fn start_world(leave: u32) -> Result<World> {
     let mut output = BufReader::new(output);
     for line in output.by_ref().lines() {
         let line = line?;
-        if let Some((name, value)) = line.strip_prefix("export ").and_then(|rest| rest.split_once('=')) {
+        if let Some(events) = line.strip_prefix(EVENTS) {
+            return Ok(World { child, _output: output, variables, events: serde_json::from_str(events)? });
+        }
+        if let Some((name, value)) = line.split_once('=') {
             variables.insert(name.to_owned(), value.to_owned());
-        } else if let Some((_, ids)) = line.strip_prefix("# the instances").and_then(|rest| rest.split_once(':')) {
-            let instances = ids.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-            return Ok(World { child, _output: output, variables, instances });
         }
     }
-    bail!("the pretend world did not say which instances it has")
+    bail!("the pretend world did not say who leaves it")
 }
 
 /// What is needed of a lifecycle event.
@@ -119,7 +106,8 @@ impl Event {
 }
 
 async fn depart(leave: u32) -> Result<()> {
-    let World { mut child, _output, variables, instances } = start_world(leave)?;
+    println!("{leave} instances terminate at once");
+    let World { mut child, _output, variables, events } = start_world(leave)?;
     let names: Vec<&str> = variables.keys().map(String::as_str).collect();
     let settings = Settings::read(&|name| variables.get(name).cloned(), &names)?;
     let keys = Keys { id: "sandbox".to_owned(), secret: "sandbox".to_owned() };
@@ -130,17 +118,6 @@ async fn depart(leave: u32) -> Result<()> {
     }
     let base = variables.get("AWS_ENDPOINT_URL").context("the world says where it listens")?;
     let client = reqwest::Client::builder().no_proxy().build()?;
-    println!("{leave} instances terminate at once; {} stay", instances.len() - leave as usize);
-    for instance in instances.iter().take(leave as usize) {
-        client.post(format!("{base}/sandbox/terminate?instance={instance}&wait=0")).send().await?;
-    }
-    let events = loop {
-        let events: Vec<Event> = client.get(format!("{base}/sandbox/events")).send().await?.json().await?;
-        if events.len() == leave as usize {
-            break events;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    };
     let departures: Vec<Departure> = events.iter().map(Event::departure).collect::<Result<_>>()?;
     drop(events);
     let began = Instant::now();

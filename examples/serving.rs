@@ -3,8 +3,8 @@
 //! It measures how many signed webhooks one core verifies, how soon `POST /v1/events` is answered at 2,000 requests a second, and what
 //! one replica needs to walk NUMBER instances out at once (1,000), with AWS's buckets on. The replica is the binary beside this example.
 
-use std::path::PathBuf;
-use std::process::Stdio;
+mod replica;
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -12,23 +12,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use decamp::serve::verify::hmacs::standard;
 use decamp::settings::Secret;
-use decamp::sim::sandbox::{self, ACCOUNT, Options, REGION, Sandbox};
+use decamp::sim::sandbox::{self, ACCOUNT, Options, REGION};
 use decamp::time::Time;
 use reqwest::Client;
 use ring::hmac;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use serde_json::json;
 use tokio::time::{sleep, sleep_until};
 
-const KEY: &str = "a-key-for-measuring";
+use self::replica::{KEY, Replica};
+
 /// Requests a second, and for how long.
 const RATE: u32 = 2_000;
 const LASTS: Duration = Duration::from_secs(10);
 /// Connections that they come on.
 const CONNECTIONS: usize = 64;
-/// Instances that stay and take up what the others ran.
-const STAY: u32 = 5;
 
 fn main() -> Result<()> {
     let leave = std::env::args().nth(1).map_or(Ok(1_000), |text| text.parse()).context("NUMBER is a number")?;
@@ -69,48 +66,10 @@ fn verified() -> Result<u32> {
     Ok(many)
 }
 
-/// A replica of the binary beside this example.
-struct Replica {
-    child: Child,
-    webhooks: String,
-    admin: String,
-}
-
-async fn replica(sandbox: &Sandbox, more: &[(&str, &str)]) -> Result<Replica> {
-    let here = std::env::current_exe()?;
-    let binary: PathBuf = here.parent().and_then(|folder| folder.parent()).context("it is in a folder")?.join("decamp");
-    let mut child = Command::new(&binary)
-        .env_clear()
-        .arg("serve")
-        .envs(sandbox.variables())
-        .envs(more.iter().copied())
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("DECAMP_WEBHOOKS_LISTEN", "127.0.0.1:0")
-        .env("DECAMP_ADMIN_LISTEN", "127.0.0.1:0")
-        .env("DECAMP_EVENTS_KEY", KEY)
-        .env("DECAMP_SOURCE_RATE", "1000000")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("start {}; `cargo build --release` makes it", binary.display()))?;
-    let mut lines = BufReader::new(child.stdout.take().context("its output is piped")?).lines();
-    while let Some(line) = lines.next_line().await? {
-        let addresses = line.strip_prefix("webhooks on ").and_then(|rest| rest.split_once(", admin on "));
-        if let Some((webhooks, admin)) = addresses {
-            let replica = Replica { child, webhooks: format!("http://{webhooks}"), admin: format!("http://{admin}") };
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok(replica);
-        }
-    }
-    bail!("the replica did not say where it listens")
-}
-
 /// How soon events are answered that come at a constant rate, each counted from when it was due.
 async fn events() -> Result<()> {
     let sandbox = sandbox::serve(&Options::default()).await?;
-    let replica = replica(&sandbox, &[]).await?;
+    let replica = Replica::start(&sandbox, &[], &[]).await?;
     let client = Client::builder().no_proxy().pool_max_idle_per_host(CONNECTIONS).build()?;
     // Something that is believed and asks for nothing: what is measured is the door.
     let event = json!({
@@ -156,33 +115,13 @@ async fn events() -> Result<()> {
 
 /// What one replica needs to walk many instances out at once.
 async fn fleet(leave: u32) -> Result<()> {
-    let options = Options {
-        nodes: leave + STAY,
-        services: leave,
-        delay: Duration::from_secs(30),
-        lag: Duration::from_secs(5),
-        heartbeat_timeout: Duration::from_secs(300),
-        rate: 100,
-        replacements: false,
-        throttled: true,
-        ..Options::default()
-    };
-    let sandbox = sandbox::serve(&options).await?;
-    let replica = replica(&sandbox, &[("DECAMP_SWEEP", "1m")]).await?;
-    let client = Client::builder().no_proxy().build()?;
-    let base = sandbox.variables().into_iter().find(|(name, _)| *name == "AWS_ENDPOINT_URL").context("where AWS is")?.1;
-    for instance in sandbox.instances.iter().take(leave as usize) {
-        client.post(format!("{base}/sandbox/terminate?instance={instance}&wait=0")).send().await?;
-    }
-    let events = loop {
-        let events: Vec<Value> = client.get(format!("{base}/sandbox/events")).send().await?.json().await?;
-        if events.len() == leave as usize {
-            break events;
-        }
-        sleep(Duration::from_secs(1)).await;
-    };
+    let sandbox = sandbox::serve(&Options::exodus(leave)).await?;
+    let replica = Replica::start(&sandbox, &[], &[("DECAMP_SWEEP", "1m")]).await?;
+    // No connection is kept: the service closes idle ones, and whoever writes into that very moment gets no answer.
+    let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
+    let events = sandbox.terminate(leave as usize).await?;
     let began = Instant::now();
-    let before = processor(&replica)?;
+    let before = replica.processor()?;
     for some in events.chunks(100) {
         let request = client.post(format!("{}/v1/events", replica.webhooks)).header("x-api-key", KEY).json(some);
         request.send().await?.error_for_status()?;
@@ -199,36 +138,18 @@ async fn fleet(leave: u32) -> Result<()> {
         sleep(Duration::from_millis(500)).await;
     };
     let took = began.elapsed();
-    let busy = processor(&replica)?.saturating_sub(before);
-    let state: Value = client.get(format!("{base}/sandbox/state")).send().await?.json().await?;
+    let busy = replica.processor()?.saturating_sub(before);
+    let requests = sandbox.shared.look(|stage| stage.more()).remove("requests").unwrap_or_default();
     let calls: u64 = metrics
         .lines()
         .filter(|line| line.starts_with("decamp_aws_calls_total"))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
         .sum();
+    println!("{leave} departures in one replica: {took:.1?}; requests sent {}, failed {}", requests["sent"], requests["failed"]);
     println!(
-        "{leave} departures in one replica: {took:.1?}; requests sent {}, failed {}",
-        state["requests"]["sent"], state["requests"]["failed"]
-    );
-    println!(
-        "  calls of AWS {calls}; {:.0} % of a core; most memory resident {}",
+        "  calls of AWS {calls}; {:.0} % of a core; most memory resident {} KiB",
         100.0 * busy.as_secs_f64() / took.as_secs_f64(),
-        resident(&replica)?
+        replica.status("VmHWM")?
     );
     Ok(())
-}
-
-/// The processor time that the replica has had.
-fn processor(replica: &Replica) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", replica.child.id().context("it runs")?))?;
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks: u64 = [11, 12].iter().filter_map(|place| fields.get(*place)?.parse::<u64>().ok()).sum();
-    // A hundred ticks a second on Linux.
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-/// The most that the replica ever had resident.
-fn resident(replica: &Replica) -> Result<String> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", replica.child.id().context("it runs")?))?;
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(|rest| rest.trim().to_owned()).context("Linux tells it")
 }

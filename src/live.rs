@@ -9,6 +9,7 @@ pub mod collector;
 pub mod consul;
 mod discovery;
 pub mod http;
+pub(crate) mod lately;
 mod load_balancers;
 pub mod nomad;
 mod queues;

@@ -27,9 +27,8 @@ use crate::ids::InstanceId;
 const INSTANCES_A_CALL: usize = 50;
 /// The most groups that one DescribeAutoScalingGroups is asked for.
 const GROUPS_A_CALL: usize = 50;
-/// Our share of the account's bucket for all of Auto Scaling, whose size AWS does not publish (100 and 20/s were seen).
-const BURST: u32 = 80;
-const PER_SECOND: u32 = 15;
+/// How many seconds' worth of calls may be made at once: a bucket of 100 that is refilled with 20 a second was seen.
+const BURST_SECONDS: u32 = 5;
 
 /// An instance as Auto Scaling lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +64,8 @@ pub struct AutoScaling {
 impl AutoScaling {
     pub(super) fn new(aws: &Aws, crowd: &Arc<Crowd>) -> Self {
         let looks = aws.auto_scaling(Use::Look);
-        let limiter = Arc::new(Limiter::new(BURST, PER_SECOND));
+        let rate = aws.settings.auto_scaling_rate;
+        let limiter = Arc::new(Limiter::new(rate * BURST_SECONDS, rate));
         let (client, bucket) = (looks.clone(), Arc::clone(&limiter));
         let instances = Gather::new(INSTANCES_A_CALL, &limiter, crowd, move |(), ids| {
             let (client, bucket) = (client.clone(), Arc::clone(&bucket));

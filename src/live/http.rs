@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures_util::FutureExt as _;
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Serialize;
@@ -134,7 +135,7 @@ impl Client {
         let mut tries = 0;
         loop {
             let place = self.good.load(Ordering::Relaxed) % self.addresses.len();
-            let answer = self.send(place, &Method::PUT, path, &[], Some(&body), token.as_ref(), self.timeout).await;
+            let answer = self.send(place, &Method::PUT, path, &[], Some(&body), token.as_ref(), self.timeout).boxed().await;
             let Err(failure) = answer else { return answer };
             tries += 1;
             if failure.is_denial() && !renewed {
@@ -169,7 +170,8 @@ impl Client {
         loop {
             let place = self.good.load(Ordering::Relaxed) % self.addresses.len();
             let left = end.saturating_duration_since(Instant::now());
-            let answer = self.send(place, &Method::GET, path, query, None, token.as_ref(), time.min(left)).await;
+            // Boxed, because a request under way is large, and a thousand departures that wait for their turn have none.
+            let answer = self.send(place, &Method::GET, path, query, None, token.as_ref(), time.min(left)).boxed().await;
             let Err(failure) = answer else { return answer };
             tries += 1;
             if failure.is_denial() && !renewed {

@@ -13,6 +13,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio::time::Instant;
 
 pub(super) use self::crowd::Crowd;
+use self::crowd::LONGEST_SPACING;
 pub(super) use self::limiter::Limiter;
 use crate::decide::{Refusal, Unseen};
 
@@ -62,6 +63,14 @@ struct Line<I, T: Clone, E: Clone> {
     open: Option<Open<I, T, E>>,
 }
 
+impl<I, T: Clone, E: Clone> Line<I, T, E> {
+    /// Whether somebody may still join its call, or has to wait because of the last one.
+    fn matters(&self) -> bool {
+        let is_open = self.open.as_ref().is_some_and(|open| open.answer.upgrade().is_some());
+        is_open || self.sent.is_some_and(|sent| sent.elapsed() < LONGEST_SPACING)
+    }
+}
+
 /// A call that is not sent yet.
 struct Open<I, T: Clone, E: Clone> {
     items: Items<I>,
@@ -98,8 +107,18 @@ where
         self.join(key, item).await
     }
 
+    /// How many things are remembered.
+    #[cfg(test)]
+    pub(super) fn lines(&self) -> usize {
+        lock(&self.shared.lines).len()
+    }
+
     fn join(&self, key: K, item: I) -> Shared<Answer<T, E>> {
         let mut lines = lock(&self.shared.lines);
+        if !lines.contains_key(&key) {
+            // Names that were asked about once, by a group that is deleted or an event that was wrong, would stay for ever.
+            lines.retain(|_, line| line.matters());
+        }
         let line = lines.entry(key.clone()).or_insert_with(|| Line { sent: None, open: None });
         if let Some(open) = &line.open
             && let Some(answer) = open.answer.upgrade()

@@ -10,6 +10,8 @@ use aws_sigv4::sign::v4;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::aws::{Aws, classify, date, unseen};
@@ -22,6 +24,12 @@ use crate::settings::{Secret, Stored, Tls};
 pub(super) const CALL: Duration = Duration::from_secs(5);
 /// Secrets have at most 64 KiB, ten messages at most 1 MiB before they are escaped.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+/// Calls at once, long polls aside. A thousand messages that are hidden again or deleted at the same moment are a thousand calls: each would have
+/// a connection of its own, and hold some 30 KiB here.
+const AT_ONCE: usize = 32;
+/// Idle connections that are kept, and for how long: enough for what comes steadily.
+const MOST_IDLE: usize = 16;
+const IDLE: Duration = Duration::from_secs(30);
 /// Credentials are fetched anew this long before they end.
 const CREDENTIALS_END: Duration = Duration::from_mins(5);
 
@@ -45,6 +53,8 @@ const GET_SECRET_VALUE: Operation =
 pub struct Signed {
     aws: Aws,
     credentials: Mutex<Option<Credentials>>,
+    /// Whoever calls waits here until few enough do.
+    turn: Semaphore,
     /// Made with the first call: most processes never make one.
     http: OnceLock<reqwest::Client>,
 }
@@ -53,7 +63,7 @@ impl Signed {
     /// A caller; nothing is sent yet.
     #[must_use]
     pub fn new(aws: &Aws) -> Self {
-        Self { aws: aws.clone(), credentials: Mutex::default(), http: OnceLock::new() }
+        Self { aws: aws.clone(), credentials: Mutex::default(), turn: Semaphore::new(AT_ONCE), http: OnceLock::new() }
     }
 
     async fn parameter(&self, name: &str) -> Result<Secret, Refusal> {
@@ -106,6 +116,7 @@ impl Signed {
         for (name, value) in signature {
             request = request.header(name, value);
         }
+        let _turn = if time <= CALL { Some(self.turn().await?) } else { None };
         self.aws.calls.count(operation.name);
         let sent = self.aws.clock.now();
         let mut answer = request.send().await.map_err(|why| away(&why))?;
@@ -129,6 +140,14 @@ impl Signed {
             return if is_json { Ok(read) } else { Err(Refusal::Away("an answer that is not JSON".into())) };
         }
         Err(refusal_of(status.as_u16(), &read, secret))
+    }
+
+    /// Waits until few enough others call.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        match timeout(CALL, self.turn.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(Refusal::Away("too many calls before it were not answered in time".into())),
+        }
     }
 
     async fn sign(
@@ -163,7 +182,7 @@ impl Signed {
             return Ok(held);
         }
         let provider = self.aws.config.credentials_provider().ok_or(Refusal::Away("there are no credentials".into()))?;
-        let fetched = tokio::time::timeout(CALL, provider.provide_credentials()).await;
+        let fetched = timeout(CALL, provider.provide_credentials()).await;
         let fetched = fetched.map_err(|_| Refusal::Away("no credentials in time".into()))?;
         let fetched = fetched.map_err(|why| Refusal::Away(format!("no credentials: {why}").into()))?;
         *self.credentials.lock().unwrap_or_else(PoisonError::into_inner) = Some(fetched.clone());
@@ -176,6 +195,7 @@ impl Signed {
         }
         let made = tls::config(&Tls::default(), true).and_then(|tls| {
             let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy();
+            let builder = builder.pool_max_idle_per_host(MOST_IDLE).pool_idle_timeout(IDLE);
             Ok(builder.redirect(reqwest::redirect::Policy::none()).build()?)
         });
         let made = made.map_err(|why| Refusal::Away(format!("{why:#}").into()))?;

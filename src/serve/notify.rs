@@ -122,7 +122,7 @@ impl Notifier {
 
     fn is_new(&self, note: &Note) -> bool {
         let mut told = lock(&self.told);
-        if MOST_TOLD <= told.len() {
+        if MOST_TOLD <= told.len() && !told.contains_key(&note.mark) {
             // What is told twice by this has the same id.
             told.clear();
         }
@@ -247,6 +247,19 @@ mod tests {
         let (notes, _worker_that_hangs) = mpsc::channel(MOST_WAITING);
         let queue = Queue { name: "team".into(), notes };
         assert_eq!((0..2 * MOST_WAITING).filter(|_| queue.offer(&note)).count(), MOST_WAITING);
+    }
+
+    #[test]
+    fn what_was_told_is_remembered_within_bounds() {
+        let notifier = Notifier { queues: Mutex::default(), told: Mutex::default(), hurry: watch::Sender::new(false) };
+        for number in 0..u64::try_from(MOST_TOLD).expect("it is small") + 10 {
+            let cause = Cause::Lifecycle(LifecycleAction::default());
+            let departure = Departure { instance: InstanceId::from_number(number), asg: "web".into(), cause };
+            let view = View::begin(&departure, "event", Time(0));
+            let note = Note::started(&departure, &view, "drain", Time(0));
+            assert!(notifier.is_new(&note) && !notifier.is_new(&note), "{number}");
+            assert!(lock(&notifier.told).len() <= MOST_TOLD);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What is counted, in Prometheus's conventions.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use prometheus::{
@@ -7,6 +9,7 @@ use prometheus::{
 };
 
 use super::Service;
+use super::departures::lock;
 use crate::decide::System;
 
 /// Seconds of a departure: from a calm one without load balancers to the longest hook.
@@ -18,9 +21,15 @@ const STEPS: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 50.
 /// Seconds of a request.
 const REQUEST_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
+/// Groups that are counted by name: names come from events, and each is a row for ever.
+const MOST_GROUPS: usize = 200;
+/// What the others are counted as.
+const OTHERS: &str = "(others)";
+
 /// All counters of one service.
 pub(super) struct Numbers {
     registry: Registry,
+    groups: Mutex<BTreeSet<String>>,
     departures: IntCounterVec,
     departure_seconds: Histogram,
     above_floor: Histogram,
@@ -146,13 +155,26 @@ impl Numbers {
                     .expect("the name is one of Prometheus's"),
             ),
             registry: registry.clone(),
+            groups: Mutex::default(),
         };
         numbers.started.set(began);
         numbers
     }
 
+    /// The label of a group: its name, as long as there are not too many.
+    fn counted_as<'a>(&self, group: &'a str) -> &'a str {
+        let mut groups = lock(&self.groups);
+        if !groups.contains(group) {
+            if MOST_GROUPS <= groups.len() {
+                return OTHERS;
+            }
+            groups.insert(group.to_owned());
+        }
+        group
+    }
+
     pub(super) fn departed(&self, group: &str, outcome: &str, steps: u32) {
-        self.departures.with_label_values(&[group, outcome]).inc();
+        self.departures.with_label_values(&[self.counted_as(group), outcome]).inc();
         self.steps.observe(f64::from(steps));
     }
 
@@ -190,11 +212,15 @@ impl Numbers {
     }
 
     pub(super) fn refreshed(&self, group: &str, result: &str) {
-        self.refreshes.with_label_values(&[group, result]).inc();
+        self.refreshes.with_label_values(&[self.counted_as(group), result]).inc();
     }
 
     pub(super) fn refresh_stands(&self, group: &str, percentage: u32) {
-        self.refreshed.with_label_values(&[group]).set(f64::from(percentage) / 100.0);
+        let group = self.counted_as(group);
+        // Of many groups together there is no such number.
+        if group != OTHERS {
+            self.refreshed.with_label_values(&[group]).set(f64::from(percentage) / 100.0);
+        }
     }
 
     pub(super) fn notified(&self, receiver: &str, kind: &str, result: &str) {

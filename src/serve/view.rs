@@ -211,3 +211,22 @@ fn evidence(seen: &Snapshot) -> Vec<Evidence> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{ActionRef, LifecycleAction};
+    use crate::ids::InstanceId;
+
+    #[test]
+    fn a_departure_that_is_kept_alive_for_ever_has_a_bounded_timeline() {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
+        let mut view = View::begin(&departure, "event", Time(0));
+        let beat = Effect::Heartbeat(ActionRef { hook: "ours".into(), token: None });
+        for time in 0..1_500 {
+            view.wrote(&beat, &Ok(()), Time(time));
+        }
+        assert_eq!((view.timeline.len(), view.timeline[0].at), (MOST_MOMENTS, Time(500)), "the latest are kept");
+    }
+}

@@ -3,8 +3,11 @@
 use super::Refused;
 use super::reader::Reader;
 
+/// Our share of the account's bucket for all of Auto Scaling, whose size AWS does not publish (100 and 20 a second were seen).
+const AUTO_SCALING_RATE: u32 = 15;
+
 /// How AWS is reached. Credentials are left to the AWS SDK's own chain.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aws {
     /// The Region. `AWS_REGION`, else `AWS_DEFAULT_REGION`; `None` leaves it to the SDK's own chain.
     pub region: Option<String>,
@@ -22,6 +25,24 @@ pub struct Aws {
     pub sqs_endpoint: Option<String>,
     /// Another endpoint for SNS. `AWS_ENDPOINT_URL_SNS`.
     pub sns_endpoint: Option<String>,
+    /// Calls of Auto Scaling a second that this process makes at most. `DECAMP_AUTO_SCALING_RATE`.
+    pub auto_scaling_rate: u32,
+}
+
+impl Default for Aws {
+    fn default() -> Self {
+        Self {
+            region: None,
+            endpoint: None,
+            auto_scaling_endpoint: None,
+            load_balancing_endpoint: None,
+            ssm_endpoint: None,
+            secrets_manager_endpoint: None,
+            sqs_endpoint: None,
+            sns_endpoint: None,
+            auto_scaling_rate: AUTO_SCALING_RATE,
+        }
+    }
 }
 
 pub(super) fn read(from: &Reader<'_>) -> Result<Aws, Refused> {
@@ -40,5 +61,13 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Aws, Refused> {
         secrets_manager_endpoint: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
         sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS")?,
         sns_endpoint: endpoint("AWS_ENDPOINT_URL_SNS")?,
+        auto_scaling_rate: auto_scaling_rate(from)?,
+    })
+}
+
+fn auto_scaling_rate(from: &Reader<'_>) -> Result<u32, Refused> {
+    let Some(text) = from.text("DECAMP_AUTO_SCALING_RATE") else { return Ok(AUTO_SCALING_RATE) };
+    text.parse().ok().filter(|rate| (1..=1_000).contains(rate)).ok_or_else(|| {
+        Refused(format!("DECAMP_AUTO_SCALING_RATE: {text:?} is no number of calls a second; write one from 1 to 1000"))
     })
 }

@@ -56,6 +56,7 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_CALL_TIMEOUT", "time", "5s", "How long one call of Nomad or Consul may take.";
     "DECAMP_CONNECT_TIMEOUT", "time", "2s", "How long a connection to Nomad or Consul may take to be made.";
     "DECAMP_PROXY", "URL", "", "A proxy for Nomad and Consul. The usual proxy variables are not read.";
+    "DECAMP_AUTO_SCALING_RATE", "number", "15", "How many calls of Auto Scaling a second one process makes at most, after a burst of five times as many. More is for accounts whose quota was raised.";
 
     "DECAMP_WEBHOOKS_LISTEN", "address:port", "127.0.0.1:8480", "Where decamp serve takes events in.";
     "DECAMP_WEBHOOKS_CERT", "path", "", "Its certificate with its chain; read again when it changes. Empty: plain HTTP.";

@@ -9,13 +9,17 @@ mod routing;
 mod state;
 mod world;
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 pub use self::requests::{Failure, Requests};
 pub use self::world::World;
+use super::api_error::ApiError;
 use super::bucket::Limit;
 use super::wire::{self, Clock, Server, Shared, Side, Tokens, aws};
 use super::{consul, nomad};
@@ -40,6 +44,8 @@ pub const CONSUL_TOKEN: &str = "0b0b0b0b-0000-4000-8000-00000000dec0";
 pub struct Options {
     /// Nodes at the start, each with its instance. At least two.
     pub nodes: u32,
+    /// The number of the first of them: worlds that follow one another behind the same ports share no instance.
+    pub first: u32,
     /// The address to listen on.
     pub listen: IpAddr,
     /// What the pretend systems draw their luck from.
@@ -87,6 +93,7 @@ impl Default for Options {
         let seconds = Duration::from_secs;
         Self {
             nodes: 3,
+            first: 1,
             listen: Ipv4Addr::LOCALHOST.into(),
             seed: 1,
             services: 3,
@@ -111,7 +118,25 @@ impl Default for Options {
     }
 }
 
+/// Instances that stay in an exodus, and take up what the others ran.
+const STAY: u32 = 5;
+
 impl Options {
+    /// A world that so many instances are to leave at once, behind AWS's buckets.
+    #[must_use]
+    pub fn exodus(leave: u32) -> Self {
+        Self {
+            nodes: leave + STAY,
+            services: leave,
+            delay: Duration::from_secs(30),
+            lag: Duration::from_secs(5),
+            rate: 100,
+            replacements: false,
+            throttled: true,
+            ..Self::default()
+        }
+    }
+
     fn limits(&self) -> [Limit; 3] {
         if self.throttled { [Limit::AUTO_SCALING, Limit::ELB_READS, Limit::ELB_WRITES] } else { [Limit::None; 3] }
     }
@@ -167,6 +192,37 @@ pub async fn serve(options: &Options) -> io::Result<Sandbox> {
 }
 
 impl Sandbox {
+    /// Puts another world behind the same ports, and answers which instances it has.
+    pub fn begin_again(&mut self, options: &Options) -> &[InstanceId] {
+        let world = World::new(options, self.shared.clock.now());
+        self.instances = world.instances().collect();
+        self.shared.replace(Box::new(world));
+        &self.instances
+    }
+
+    /// Terminates the first instances of those that were there at the start, all at once, and answers the events of their hooks, as EventBridge
+    /// sends them, when all have begun. At most a thousand: the world remembers no more events.
+    ///
+    /// # Errors
+    /// One of them is terminating already.
+    pub async fn terminate(&self, many: usize) -> Result<Vec<Value>, ApiError> {
+        let leave: HashSet<InstanceId> = self.instances.iter().take(many).copied().collect();
+        let mut changes = self.shared.watch();
+        self.shared.with(|stage| {
+            let (auto_scaling, balancers) = stage.aws();
+            leave.iter().try_for_each(|id| auto_scaling.terminate(*id, balancers))
+        })?;
+        loop {
+            changes.mark_unchanged();
+            let begun: Vec<_> = self.shared.events().into_iter().filter(|event| leave.contains(&event.instance)).collect();
+            if leave.len() <= begun.len() {
+                return Ok(begun.iter().map(|event| event.event_bridge(REGION, ACCOUNT)).collect());
+            }
+            // The attached load balancers are first left by AWS itself.
+            changes.changed().await.ok();
+        }
+    }
+
     /// The variables that point clients at it, in the names that decamp and the vendors' clients read.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {

@@ -151,6 +151,13 @@ impl Shared {
         seen
     }
 
+    /// Puts another stage in the place of this one, whose events are forgotten. It must have been built at the time of the same clock.
+    pub fn replace(&self, stage: Box<dyn Stage>) {
+        *lock(&self.stage) = stage;
+        lock(&self.events).clear();
+        self.version.send_modify(|version| *version += 1);
+    }
+
     fn keep(&self, new: Vec<LifecycleEvent>) {
         let mut events = lock(&self.events);
         events.extend(new);

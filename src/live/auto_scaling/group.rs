@@ -1,7 +1,7 @@
 //! What an Auto Scaling group is set to: hooks, attached target groups, tags, retention; and when its instances' activities began.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_autoscaling::Client;
@@ -13,6 +13,7 @@ use super::{noting_throttles, seconds};
 use crate::decide::{Group, Hook, Unseen};
 use crate::ids::{InstanceId, TargetGroupArn};
 use crate::live::aws::{refusal, unseen};
+use crate::live::lately::Lately;
 use crate::live::shared::{Crowd, Gather, Limiter};
 use crate::time::Time;
 
@@ -24,7 +25,7 @@ const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 const HOLD: &str = "decamp:hold";
 
 type Began = Arc<HashMap<InstanceId, Time>>;
-type Remembered = Arc<Mutex<HashMap<Arc<str>, (Instant, Group)>>>;
+type Remembered = Arc<Lately<Arc<str>, (Instant, Group)>>;
 
 /// The groups of this process's departures.
 pub(super) struct Groups {
@@ -35,7 +36,7 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn new(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Self {
-        let remembered = Remembered::default();
+        let remembered = Remembered::new(Lately::for_a(REMEMBERED));
         let groups = {
             let (client, bucket, remembered) = (client.clone(), Arc::clone(limiter), Arc::clone(&remembered));
             Gather::new(usize::MAX, limiter, crowd, move |asg: Arc<str>, _| {
@@ -43,7 +44,7 @@ impl Groups {
                 async move {
                     let asked = Instant::now();
                     let group = noting_throttles(&bucket, read_group(&client, &asg).await)?;
-                    remembered.lock().unwrap_or_else(PoisonError::into_inner).insert(asg, (asked, group.clone()));
+                    remembered.put(asg, (asked, group.clone()));
                     Ok(group)
                 }
             })
@@ -60,8 +61,7 @@ impl Groups {
 
     /// What a group is set to, at most a minute old.
     pub(super) async fn group(&self, asg: &Arc<str>) -> Result<Group, Unseen> {
-        let known = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(asg).cloned();
-        match known {
+        match self.remembered.get(asg) {
             Some((asked, group)) if asked.elapsed() < REMEMBERED => Ok(group),
             Some(_) | None => self.groups.ask(Arc::clone(asg), ()).await,
         }

@@ -119,6 +119,9 @@ fn read_health(state: Option<&State>, reason: Option<&Reason>) -> TargetHealth {
     }
 }
 
+/// Groups that are remembered. No account has so many; whoever makes and deletes them for years is asked about them anew.
+const MOST_REMEMBERED: usize = 1_000;
+
 /// A small memory shared by the looks.
 #[derive(Clone)]
 pub(super) struct Memory<V>(Arc<Mutex<HashMap<TargetGroupArn, V>>>);
@@ -133,13 +136,31 @@ impl<V: Clone> Memory<V> {
     }
 
     pub(super) fn put(&self, arn: TargetGroupArn, value: V) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(arn, value);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if MOST_REMEMBERED <= all.len() && !all.contains_key(&arn) {
+            all.clear();
+        }
+        all.insert(arn, value);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_of_groups_is_bounded() {
+        let memory = Memory::new();
+        let arn = |number: usize| {
+            let arn = format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/{number:016x}");
+            arn.parse::<TargetGroupArn>().expect("an ARN")
+        };
+        for number in 0..=MOST_REMEMBERED {
+            memory.put(arn(number), number);
+            assert_eq!(memory.get(&arn(number)), Some(number));
+        }
+        assert!(memory.0.lock().expect("nobody panicked").len() <= MOST_REMEMBERED);
+    }
 
     #[test]
     fn unused_is_gone_only_when_it_is_not_registered() {

@@ -1,45 +1,37 @@
 //! Whether an answer is at least as new as our own last write to that node (S7).
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::ids::NodeId;
+use crate::live::lately::Lately;
 
 /// A leader that has lost its followers steps down within seconds. An answer that is older than our write long after it means
 /// that the servers' state was restored from a snapshot: then the new, lower numbers are the truth.
 const OLD_LEADERS_ARE_GONE: Duration = Duration::from_secs(30);
 
 /// The index of our last write to each node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Freshness {
-    written: Mutex<HashMap<NodeId, (u64, Instant)>>,
+    written: Lately<NodeId, u64>,
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        Self { written: Lately::for_a(OLD_LEADERS_ARE_GONE) }
+    }
 }
 
 impl Freshness {
     /// A write was accepted with this index. Nomad answers 0 to a write that changed nothing: that one proves nothing.
     pub(super) fn wrote(&self, node: NodeId, index: u64) {
         if index != 0 {
-            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-            written.insert(node, (index, Instant::now()));
+            self.written.put(node, index);
         }
     }
 
     /// Whether a node that was read with this `ModifyIndex` has our last write in it.
     pub(super) fn is_fresh(&self, node: NodeId, index: u64) -> bool {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        match written.get(&node) {
-            Some((ours, at)) if index < *ours => {
-                let restored = OLD_LEADERS_ARE_GONE <= at.elapsed();
-                if restored {
-                    written.remove(&node);
-                }
-                restored
-            }
-            Some(_) | None => true,
-        }
+        self.written.get(&node).is_none_or(|ours| ours <= index)
     }
 }
 
@@ -59,5 +51,15 @@ mod tests {
         tokio::time::advance(OLD_LEADERS_ARE_GONE).await;
         assert!(freshness.is_fresh(node, 39), "the servers were restored from a snapshot");
         assert!(freshness.is_fresh(node, 38), "and stay so");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nodes_that_are_gone_are_forgotten() {
+        let freshness = Freshness::default();
+        for node in 0..10_000 {
+            freshness.wrote(NodeId(node), 40);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(freshness.written.held(), 30);
     }
 }

@@ -1,6 +1,5 @@
 //! Waits for news of a node's allocations by blocking queries, or by asking every few seconds where those are too many.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures_util::future::select_all;
@@ -65,9 +64,7 @@ impl Client {
 
     async fn newer_allocations(&self, known: &Node) -> Result<Vec<wire::Allocation>, Unseen> {
         let path = format!("/v1/node/{}/allocations", known.id);
-        let index =
-            self.allocations_index.lock().unwrap_or_else(PoisonError::into_inner).remove(&known.id).filter(|&index| index != 0);
-        let Some(index) = index else {
+        let Some(index) = self.allocations_index.take(&known.id).filter(|&index| index != 0) else {
             // Nothing to go on from: this answer is compared with what is known, and the next one goes on from it.
             let answer = self.http.get(&path, &[]).await.map_err(Failure::unseen)?;
             return self.allocations(known.id, &answer);

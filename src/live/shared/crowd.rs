@@ -14,7 +14,7 @@ const WINDOW: Duration = Duration::from_millis(25);
 /// What each departure adds to the time between two calls about the same thing.
 const EACH: Duration = Duration::from_millis(20);
 /// The longest time between two calls: what a departure may lose to the others.
-const LONGEST: Duration = Duration::from_secs(2);
+pub(super) const LONGEST_SPACING: Duration = Duration::from_secs(2);
 /// A departure that was not heard of for this long is over, or somebody else's.
 const FORGOTTEN: Duration = Duration::from_mins(10);
 
@@ -46,7 +46,7 @@ impl Crowd {
 
     /// The time between two calls about the same thing. None for one departure alone.
     pub(in crate::live) fn spacing(&self) -> Duration {
-        EACH.saturating_mul(self.others()).min(LONGEST)
+        EACH.saturating_mul(self.others()).min(LONGEST_SPACING)
     }
 
     fn others(&self) -> u32 {
@@ -69,7 +69,7 @@ mod tests {
         for n in 1..1000 {
             crowd.hear(InstanceId::from_number(n));
         }
-        assert_eq!((crowd.window(), crowd.spacing()), (WINDOW, LONGEST));
+        assert_eq!((crowd.window(), crowd.spacing()), (WINDOW, LONGEST_SPACING));
         for n in 1..1000 {
             crowd.leave(InstanceId::from_number(n));
         }

@@ -66,6 +66,17 @@ fn gather(sent: &Arc<AtomicU64>, crowd: &Arc<Crowd>, limiter: &Arc<Limiter>) -> 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_asked_about_once_is_not_remembered_for_ever() {
+    let sent = Arc::new(AtomicU64::new(0));
+    let gather = gather(&sent, &Arc::default(), &Arc::new(Limiter::new(1_000, 1_000)));
+    for key in 0..=u8::MAX {
+        gather.ask(key, ()).await.expect("it answers");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(gather.lines() <= 3, "{}", gather.lines());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_was_asked_for_before_a_question_is_no_answer_to_it() {
     let sent = Arc::new(AtomicU64::new(0));
     let gather = gather(&sent, &Arc::default(), &Arc::new(Limiter::new(100, 100)));

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
+use super::body;
 use super::door::Peer;
 use super::page::session;
 use super::problem::Problem;
@@ -123,13 +124,16 @@ pub(super) fn before(router: Router, service: &Arc<Service>, listener: &'static 
     router.layer(DefaultBodyLimit::max(MOST_BYTES)).layer(from_fn_with_state(guard, pass))
 }
 
-async fn pass(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
+async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = guard.id();
     let route = request.extensions().get::<MatchedPath>().map_or("none", |path| path.as_str()).to_owned();
     let method = request.method().clone();
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
     let from = address(peer, request.headers(), &guard.service.settings.serve.proxies);
+    let (parts, body) = request.into_parts();
+    let (body, whole) = body::watched(body);
+    let mut request = Request::from_parts(parts, body);
     let mut response = match guard.admit(request.headers(), request.uri(), from).await {
         Err(refusal) => *refusal,
         Ok(known) => match guard.at_once.try_acquire() {
@@ -145,6 +149,10 @@ async fn pass(State(guard): State<Arc<Guard>>, mut request: Request, next: Next)
     };
     let status = response.status().as_u16();
     harden(response.headers_mut(), &id);
+    if !whole.was_read() {
+        // Whoever sends another request on this connection would lose it: what is left of this one stands before it.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let took = began.elapsed();
     guard.service.numbers.requested(guard.listener, &route, status, took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

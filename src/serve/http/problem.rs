@@ -163,10 +163,6 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT | StatusCode::UNAUTHORIZED) {
-            // The body is not read, or not to its end: who sends another request on this connection would lose it.
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"decamp\", Bearer"));
         }

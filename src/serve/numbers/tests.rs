@@ -66,3 +66,26 @@ fn the_dashboard_asks_for_what_is_counted_and_leaves_nothing_out() {
     let left_out: Vec<&String> = counted.keys().filter(|family| !drawn.contains(*family)).collect();
     assert!(left_out.is_empty(), "the dashboard does not draw {left_out:?}");
 }
+
+#[test]
+fn groups_beyond_a_number_are_counted_together() {
+    let numbers = Numbers::new(1.0);
+    for number in 0..2 * MOST_GROUPS {
+        let group = format!("group-{number}");
+        numbers.departed(&group, "not-ours", 0);
+        numbers.refreshed(&group, "started");
+        numbers.refresh_stands(&group, 50);
+    }
+    let rows = |name: &str| {
+        let families = numbers.registry.gather();
+        let family = families.iter().find(|family| family.name() == name).expect("it is counted");
+        family.get_metric().len()
+    };
+    assert_eq!(rows("decamp_departures_total"), MOST_GROUPS + 1);
+    assert_eq!(rows("decamp_refreshes_total"), MOST_GROUPS + 1);
+    assert_eq!(rows("decamp_refresh_complete_ratio"), MOST_GROUPS);
+    let others = numbers.departures.with_label_values(&[OTHERS, "not-ours"]).get();
+    assert_eq!(others, u64::try_from(MOST_GROUPS).expect("it is small"));
+    numbers.departed("group-0", "not-ours", 0);
+    assert_eq!(numbers.departures.with_label_values(&["group-0", "not-ours"]).get(), 2, "who has a name keeps it");
+}

@@ -1,14 +1,15 @@
 //! Every refresh is followed, whoever started it: those under way often, all groups with every sweep.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 
 use crate::decide::Unseen;
+use crate::live::lately::Lately;
 use crate::refresh::{Refresh, Status, newest};
 use crate::serve::Service;
 use crate::settings::Settings;
@@ -25,7 +26,7 @@ pub(in crate::serve) async fn following(service: &Service) {
     let mut timer = interval(PACE.min(sweep));
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopping = service.stopping.subscribe();
-    let mut looked: HashMap<Arc<str>, Instant> = HashMap::new();
+    let looked: Lately<Arc<str>, ()> = Lately::for_a(sweep);
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
@@ -33,10 +34,10 @@ pub(in crate::serve) async fn following(service: &Service) {
             () = service.refreshes.look_now.notified() => {}
         }
         let under_way = service.refreshes.under_way();
-        let due = |group: &Arc<str>| under_way.contains(group) || looked.get(group).is_none_or(|at| sweep <= at.elapsed());
+        let due = |group: &Arc<str>| under_way.contains(group) || looked.get(group).is_none();
         let due: Vec<Arc<str>> = groups(service).into_iter().chain(under_way.iter().cloned()).filter(due).collect();
         let due: BTreeSet<Arc<str>> = due.into_iter().take(MOST_GROUPS).collect();
-        looked.extend(due.iter().map(|group| (Arc::clone(group), Instant::now())));
+        due.iter().for_each(|group| looked.put(Arc::clone(group), ()));
         let looks = due.iter().map(|group| look(service, group));
         let unseen: Vec<Unseen> = join_all(looks).await.into_iter().filter_map(Result::err).collect();
         // A group that does not exist yet is no illness; a role that may not look is one.

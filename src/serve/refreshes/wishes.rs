@@ -2,32 +2,36 @@
 
 use std::collections::HashMap;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::time::Time;
 
 /// Wishes that are remembered at once. More than these in ten minutes are nobody's deployments.
 const MOST: usize = 10_000;
 
-/// The ids of what was granted, and until when each is kept.
+/// The digests of the ids of what was granted, and until when each is kept: ids are as long as their senders like.
 #[derive(Debug, Default)]
-pub(super) struct Wishes(HashMap<String, Time>);
+pub(super) struct Wishes(HashMap<[u8; 32], Time>);
 
 impl Wishes {
     /// Whether this one was granted.
     pub(super) fn knows(&self, id: &str, now: Time) -> bool {
-        self.0.get(id).is_some_and(|until| now < *until)
+        self.0.get(&digest(id)).is_some_and(|until| now < *until)
     }
 
     /// Whether another one can be remembered; without that it must not be granted.
     pub(super) fn has_room(&mut self, now: Time) -> bool {
-        if MOST <= self.0.len() {
-            self.0.retain(|_, until| now < *until);
-        }
+        self.0.retain(|_, until| now < *until);
         self.0.len() < MOST
     }
 
     pub(super) fn remember(&mut self, id: &str, until: Time) {
-        self.0.insert(id.to_owned(), until);
+        self.0.insert(digest(id), until);
     }
+}
+
+fn digest(id: &str) -> [u8; 32] {
+    Sha256::digest(id).into()
 }
 
 #[cfg(test)]
@@ -45,5 +49,6 @@ mod tests {
         }
         assert!(!wishes.has_room(Time(99)) && wishes.knows("1", Time(99)));
         assert!(wishes.has_room(Time(100)), "the first one is forgotten");
+        assert!(wishes.has_room(Time(200)) && wishes.0.is_empty(), "and then all the others");
     }
 }

@@ -47,18 +47,18 @@ impl World {
         let mut balancers = LoadBalancers::new(now, luck.bits(), reads, writes);
         let mut auto_scaling = AutoScaling::new(now, luck.bits(), asg_limit);
         let hook = HookSetup::terminating(HOOK.into(), options.heartbeat_timeout).naming(named.clone());
-        let many = options.nodes.max(2);
+        let numbers = options.first..options.first + options.nodes.max(2);
         auto_scaling.add_group(AsgSetup {
             hooks: vec![hook],
             attached: attached.clone(),
             start_takes: options.starts_in,
-            next_instance: cluster::id_of(many + 1),
+            next_instance: cluster::id_of(numbers.end),
             ..AsgSetup::new(ASG.into())
         });
         let mut nomad = Nomad::new(options.nomad, now, Luck::new(luck.bits()));
         let mut consul = Consul::new(options.consul, now, Luck::new(luck.bits()));
-        let nodes: Vec<NodeNumber> = (1..=many).map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck)).collect();
-        for number in 1..=many {
+        let nodes: Vec<NodeNumber> = numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck)).collect();
+        for number in numbers.clone() {
             auto_scaling.put_instance(ASG, cluster::instance(number), zone(number), LifecycleState::InService);
         }
         let fronts: Vec<TargetGroupArn> = attached.iter().chain(&named).cloned().collect();
@@ -68,7 +68,7 @@ impl World {
             let health = HealthTimes { up: Duration::from_secs(2), ..HealthTimes::default() };
             let setup = GroupSetup::new(arn.clone(), Kind::Alb, cluster::PORT);
             balancers.add_group(GroupSetup { delay: options.delay, lag, health, ..setup });
-            let targets = (1..=many).map(|n| (TargetId::Instance(cluster::instance(n)), cluster::PORT, Some(zone(n))));
+            let targets = numbers.clone().map(|n| (TargetId::Instance(cluster::instance(n)), cluster::PORT, Some(zone(n))));
             balancers.put_targets(arn, targets);
         }
         let ingress = cluster::add_ingress(&mut nomad, &mut consul, &nodes, options);

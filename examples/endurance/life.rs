@@ -1,0 +1,152 @@
+//! What is measured of a replica's life: how far it is, what it needs, and what went wrong.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use reqwest::Client;
+use serde_json::Value;
+
+use crate::replica::Replica;
+
+/// What came twice may be over already when it comes.
+const HARMLESS: &[&str] = &["already-past", "gone"];
+
+/// A replica's life so far.
+pub(crate) struct Life {
+    began: Instant,
+    processor_before: Duration,
+    /// Departures by outcome.
+    pub(crate) outcomes: BTreeMap<String, u64>,
+    /// Those that ended as they should.
+    pub(crate) departed: u64,
+    /// Those under way.
+    pub(crate) in_hand: u64,
+    series: usize,
+    calls: u64,
+    sent: u64,
+    failed: u64,
+    samples: Vec<Sample>,
+}
+
+/// What the replica needs at one moment with nothing in hand.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    departed: u64,
+    lived: Duration,
+    /// KiB.
+    resident: u64,
+    most_resident: u64,
+    descriptors: usize,
+    threads: u64,
+    series: usize,
+    calls: u64,
+    processor: Duration,
+    sent: u64,
+    failed: u64,
+}
+
+impl Life {
+    pub(crate) fn begin(replica: &Replica) -> Result<Self> {
+        Ok(Self {
+            began: Instant::now(),
+            processor_before: replica.processor()?,
+            outcomes: BTreeMap::new(),
+            departed: 0,
+            in_hand: 0,
+            series: 0,
+            calls: 0,
+            sent: 0,
+            failed: 0,
+            samples: Vec::new(),
+        })
+    }
+
+    /// Reads its metrics.
+    pub(crate) async fn look(&mut self, client: &Client, replica: &Replica) -> Result<()> {
+        let text = client.get(format!("{}/metrics", replica.admin)).send().await?.error_for_status()?.text().await?;
+        let rows = || text.lines().filter(|line| !line.starts_with('#'));
+        let value = |line: &str| line.rsplit(' ').next().and_then(|number| number.parse::<f64>().ok()).unwrap_or_default() as u64;
+        self.series = rows().count();
+        self.calls = rows().filter(|line| line.starts_with("decamp_aws_calls_total")).map(value).sum();
+        self.in_hand =
+            rows().find(|line| line.starts_with("decamp_departures_in_hand ")).map(value).context("how many are in hand")?;
+        self.outcomes.clear();
+        for line in rows().filter(|line| line.starts_with("decamp_departures_total")) {
+            let outcome = line.split_once("outcome=\"").and_then(|(_, rest)| rest.split_once('"')).context("an outcome")?.0;
+            *self.outcomes.entry(outcome.to_owned()).or_default() += value(line);
+        }
+        self.departed = self.outcomes.get("departed").copied().unwrap_or(0);
+        Ok(())
+    }
+
+    /// Adds what the clients of one world saw.
+    pub(crate) fn requests(&mut self, of: &Value) {
+        self.sent += of["sent"].as_u64().unwrap_or(0);
+        self.failed += of["failed"].as_u64().unwrap_or(1);
+    }
+
+    /// Keeps how it is now.
+    pub(crate) fn sample(&mut self, replica: &Replica) -> Result<&Sample> {
+        self.samples.push(Sample {
+            departed: self.departed,
+            lived: self.began.elapsed(),
+            resident: replica.status("VmRSS")?,
+            most_resident: replica.status("VmHWM")?,
+            descriptors: std::fs::read_dir(replica.proc()?.join("fd"))?.count(),
+            threads: replica.status("Threads")?,
+            series: self.series,
+            calls: self.calls,
+            processor: replica.processor()?.saturating_sub(self.processor_before),
+            sent: self.sent,
+            failed: self.failed,
+        });
+        self.samples.last().context("it was just put there")
+    }
+
+    /// What was wrong, if anything was.
+    pub(crate) fn verdict(&self, unexpected: &[String]) -> Vec<String> {
+        let mut wrong = unexpected.to_vec();
+        println!("outcomes {:?}", self.outcomes);
+        let others = self.outcomes.keys().filter(|outcome| *outcome != "departed" && !HARMLESS.contains(&outcome.as_str()));
+        wrong.extend(others.map(|outcome| format!("{} departures ended {outcome}", self.outcomes[outcome])));
+        if self.failed != 0 {
+            wrong.push(format!("{} of {} requests failed", self.failed, self.sent));
+        }
+        if let (Some(tenth), Some(end)) = (self.samples.first(), self.samples.last()) {
+            let times = end.resident as f64 / tenth.resident as f64;
+            println!("resident at the end: {times:.3} times what it was after a tenth");
+            if tenth.resident * 105 < end.resident * 100 {
+                wrong.push(format!("memory grew from {} to {} KiB", tenth.resident, end.resident));
+            }
+        }
+        wrong
+    }
+}
+
+impl Sample {
+    pub(crate) const HEADER: &str =
+        "departed  seconds  a second  resident KiB  most KiB  files  threads  series  calls each  core %  requests  failed";
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.lived.as_secs_f64();
+        let each = self.calls as f64 / self.departed.max(1) as f64;
+        write!(
+            f,
+            "{:8}  {seconds:7.0}  {:8.1}  {:12}  {:8}  {:5}  {:7}  {:6}  {each:10.2}  {:6.0}  {:8}  {:6}",
+            self.departed,
+            self.departed as f64 / seconds,
+            self.resident,
+            self.most_resident,
+            self.descriptors,
+            self.threads,
+            self.series,
+            100.0 * self.processor.as_secs_f64() / seconds,
+            self.sent,
+            self.failed
+        )
+    }
+}

@@ -1,0 +1,136 @@
+//! Those who look at a replica while it works, those who send nonsense, and the one who is notified.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::http::StatusCode;
+use reqwest::{Client, Method};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::replica::{KEY, Replica};
+
+/// How often somebody looks at something.
+const LOOKS_EVERY: Duration = Duration::from_millis(500);
+/// What people and other programs look at.
+const SIGHTS: &[&str] = &[
+    "/",
+    "/v1/departures",
+    "/metrics",
+    "/v1/refreshes",
+    "/readyz",
+    "/healthz",
+    "/openapi.json",
+    "/v1/departures/i-0123456789abcdef0",
+    "/nothing",
+];
+/// What is sent to the other door that nobody can do anything with: method, path, key, body.
+const NONSENSE: &[(&str, &str, &str, &str)] = &[
+    ("POST", "/v1/webhooks/nobody", "", "{}"),
+    ("POST", "/v1/sns", "", r#"{"Type":"Notification","TopicArn":"arn:aws:sns:eu-west-1:123456789012:foreign"}"#),
+    ("POST", "/v1/terraform", "", r#"{"notifications":[{"trigger":"run:completed"}]}"#),
+    ("POST", "/v1/events", "a-key-that-is-wrong", "{}"),
+    ("POST", "/v1/events", KEY, "{ nonsense"),
+    (
+        "POST",
+        "/v1/events",
+        KEY,
+        r#"{"source":"aws.autoscaling","detail-type":"EC2 Instance-terminate Lifecycle Action","detail":{}}"#,
+    ),
+    ("DELETE", "/v1/events", KEY, ""),
+    ("GET", "/.env", "", ""),
+];
+
+/// Visitors that come until they are told to end.
+pub(crate) struct Visitors {
+    end: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    answers: Answers,
+}
+
+/// How often each kind of visit was answered with each status; 0: not at all.
+type Answers = Arc<Mutex<BTreeMap<(String, u16), u64>>>;
+
+impl Visitors {
+    pub(crate) fn begin(client: &Client, replica: &Arc<Replica>) -> Self {
+        let (end, answers) = (watch::Sender::new(false), Answers::default());
+        let visit = |kind: u8| {
+            let (client, replica, answers, mut ended) =
+                (client.clone(), Arc::clone(replica), Arc::clone(&answers), end.subscribe());
+            tokio::spawn(async move {
+                for turn in 0_usize.. {
+                    tokio::select! {
+                        _ = ended.wait_for(|end| *end) => return,
+                        () = sleep(LOOKS_EVERY) => {}
+                    }
+                    match kind {
+                        0 => look(&client, &replica, SIGHTS[turn % SIGHTS.len()], &answers).await,
+                        1 => disturb(&client, &replica, turn, &answers).await,
+                        _ => listen(&client, &replica, &answers).await,
+                    }
+                }
+            })
+        };
+        let tasks = (0..3).map(visit).collect();
+        Self { end, tasks, answers }
+    }
+
+    /// Ends them, and answers what should not have been.
+    pub(crate) async fn end(self) -> Vec<String> {
+        self.end.send_replace(true);
+        for task in self.tasks {
+            task.await.ok();
+        }
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let visits: u64 = answers.values().sum();
+        println!("visits {visits}: {answers:?}");
+        let wrong = answers.iter().filter(|((_, status), _)| *status == 0 || 500 <= *status);
+        wrong.map(|((what, status), many)| format!("{what} was answered {status} {many} times")).collect()
+    }
+}
+
+fn note(answers: &Answers, what: &str, answer: reqwest::Result<u16>) {
+    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    *answers.entry((what.to_owned(), answer.unwrap_or(0))).or_default() += 1;
+}
+
+async fn look(client: &Client, replica: &Replica, path: &str, answers: &Answers) {
+    let answer = async {
+        let answer = client.get(format!("{}{path}", replica.admin)).send().await?;
+        let status = answer.status().as_u16();
+        answer.bytes().await.map(|_| status)
+    };
+    note(answers, path, answer.await);
+}
+
+async fn disturb(client: &Client, replica: &Replica, turn: usize, answers: &Answers) {
+    let (method, path, key, body) = NONSENSE[turn % NONSENSE.len()];
+    let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
+    // A key of its own each time: whoever guesses is not remembered.
+    let key = if key == KEY { key.to_owned() } else { format!("{key}{turn}") };
+    let request = client.request(method, format!("{}{path}", replica.webhooks)).header("x-api-key", key).body(body);
+    note(answers, &format!("nonsense to {path}"), request.send().await.map(|answer| answer.status().as_u16()));
+}
+
+/// Opens the stream, hears something of it, and hangs up.
+async fn listen(client: &Client, replica: &Replica, answers: &Answers) {
+    let heard = async {
+        let mut answer = client.get(format!("{}/v1/stream", replica.admin)).send().await?;
+        let status = answer.status().as_u16();
+        timeout(Duration::from_secs(1), answer.chunk()).await.ok();
+        Ok(status)
+    };
+    note(answers, "/v1/stream", heard.await);
+}
+
+/// Somebody who takes every notification; where that is.
+pub(crate) async fn receiver() -> Result<String> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let router = axum::Router::new().fallback(|| async { StatusCode::NO_CONTENT });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(format!("http://{address}/"))
+}
