@@ -247,8 +247,10 @@ pub fn command(plan: &Plan, drivers: &[&str], lambda: Option<&Path>) -> String {
         Some(Chaos::ConsulForAll) => command.push_str(" --chaos=consul-for-all"),
         None => {}
     }
-    if let Some(binary) = &plan.consul {
-        command.push_str(&format!(" --consul {}", binary.display()));
+    for (option, real) in [("consul", &plan.consul), ("nomad", &plan.nomad), ("traefik", &plan.traefik)] {
+        if let Some(binary) = real {
+            command.push_str(&format!(" --{option} {}", binary.display()));
+        }
     }
     if plan.rounds != 1 {
         command.push_str(&format!(" --rounds {}", plan.rounds));
