@@ -243,7 +243,8 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
         (Scheduler::Pretended(_), Discovery::Real(consul)) => Some(consul.follow(&shared).boxed()),
         (Scheduler::Real(_), _) | (_, Discovery::Pretended(_)) => None,
     };
-    let _until_one_breaks: Vec<Task> = [Some(keeps), follows].into_iter().flatten().map(|lasts| telling(lasts, &broken)).collect();
+    let _until_one_breaks: Vec<Task> =
+        [Some(keeps), follows].into_iter().flatten().map(|lasts| telling(lasts, &broken)).collect();
     start::ready(plan, &names, &mut breaks).await?;
 
     let cuts = balancer::Cuts::default();
@@ -259,7 +260,9 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
 
     let queue = Arc::new(Queue::new(plan.seed, if plan.chaos.is_some() { Delivery::CHAOS } else { Delivery::USUAL }));
     let (stop_worker, worker_stops) = watch::channel(false);
-    let _chaos = plan.chaos.map(|_| spawn(chaos::reign(Arc::clone(&shared), cut, nomad.real().map(|_| path_to_nomad), plan.seed)));
+    let _chaos = plan
+        .chaos
+        .map(|_| spawn(chaos::reign(Arc::clone(&shared), cut, nomad.real().map(|_| Arc::clone(&path_to_nomad)), plan.seed)));
     let (kills, driver) = (plan.chaos.map(|_| plan.seed), drives.driver);
     let decamp = driver == Driver::Decamp;
     let mut worker = match (drives.shell.clone(), kills.filter(|_| decamp)) {

@@ -5,6 +5,8 @@
 mod browser;
 #[path = "rehearsal/real_consul.rs"]
 mod real_consul;
+#[path = "rehearsal/real_nomad.rs"]
+mod real_nomad;
 #[path = "rehearsal/service.rs"]
 mod service;
 #[path = "rehearsal/terminal.rs"]
@@ -98,6 +100,18 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(complaint(&output).contains(word), "{}", complaint(&output));
     }
+    for (arguments, words) in [
+        (["--nomad", "/bin/true", "--driver", "decamp"], "--nomad needs --consul as well"),
+        (["--traefik", "/bin/true", "--consul", "/bin/true"], "--traefik needs --nomad as well"),
+    ] {
+        let output = rehearse(18_102, &arguments).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(complaint(&output).contains(words), "{}", complaint(&output));
+    }
+    let arguments = ["--nomad", "/bin/true", "--consul", "/bin/true", "--driver", "serve"];
+    let output = rehearse(18_102, &arguments).output().expect("the binary starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(complaint(&output).contains("--driver serve runs on the pretended Nomad"), "{}", complaint(&output));
     let output = rehearse(18_102, &["--report", "/nowhere/at/all.html"]).output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(1));
     assert!(complaint(&output).contains("write the report to /nowhere/at/all.html"), "{}", complaint(&output));

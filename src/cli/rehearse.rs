@@ -24,7 +24,8 @@ use super::out::{complain, say, say_json, say_wrapped};
 const HELP: &str = "\
 It starts a small cluster of real servers on loopback addresses, sends real HTTP requests through it (load balancer, ingress, \
 service), replaces every instance, and counts the requests that failed: without a hook, with a script that drains, and with decamp. \
-AWS, Nomad and Consul are pretended, behind the same HTTP APIs; decamp is what you would deploy.
+AWS, Nomad and Consul are pretended, behind the same HTTP APIs; decamp is what you would deploy. With --nomad and --consul their agents are \
+real, one of each for a node, and every process is a task; with --traefik so is the ingress.
 
 Exit codes:
   0    decamp lost nothing that is decamp's
@@ -63,11 +64,11 @@ pub(crate) struct Arguments {
     /// Use a real Consul in place of the pretended one: its binary
     #[arg(long, value_name = "FILE")]
     consul: Option<PathBuf>,
-    /// Use a real Nomad in place of the pretended one: its binary, 1.4 or later. Needs --consul, and root: each node gets processes and mounts
-    /// of its own
+    /// Use a real Nomad in place of the pretended one: its binary, of 1.4 or later. Needs --consul, and root: each node
+    /// has processes and mounts of its own
     #[arg(long, value_name = "FILE")]
     nomad: Option<PathBuf>,
-    /// Use a real Traefik in place of the built-in ingress: its binary, 3 or later. Needs --nomad, which runs it
+    /// Use a real Traefik in place of the built-in ingress: its binary, of 3 or later. Needs --nomad, which runs it
     #[arg(long, value_name = "FILE")]
     traefik: Option<PathBuf>,
     /// The port of the ingress, on each of 127.0.0.11 and up

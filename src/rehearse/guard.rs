@@ -61,7 +61,8 @@ fn shell(script: &str) -> Command {
 /// Why no program can have a world of its own here; `None` if it can.
 pub(super) fn cannot_be_apart() -> Option<String> {
     let [unshare, arguments @ ..] = UNSHARE;
-    let tried = Command::new(unshare).args(arguments).args(["mount", "-t", "proc", "proc", "/proc"]).stdin(Stdio::null()).output();
+    let tried =
+        Command::new(unshare).args(arguments).args(["mount", "-t", "proc", "proc", "/proc"]).stdin(Stdio::null()).output();
     match tried {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),

@@ -124,32 +124,30 @@ pub(super) async fn observe(shared: Arc<Shared>, real: Option<watch::Receiver<Si
 /// What Auto Scaling and the load balancers show.
 fn of_aws(stage: &mut dyn Stage) -> Vec<Seen> {
     let groups = cluster::target_groups();
-        let (asg, elb) = stage.aws();
-        asg.instances()
-            .map(|instance| {
-                let mut phases = Vec::new();
-                let listed = groups.each_ref().map(|arn| elb.listed_until(arn, instance.id));
-                let starts = matches!(
-                    instance.state,
-                    LifecycleState::Pending | LifecycleState::PendingWait | LifecycleState::PendingProceed
-                );
-                let arrives = starts || {
-                    let routed = |arn| elb.routes(arn).iter().any(|r| r.id == crate::ids::TargetId::Instance(instance.id));
-                    instance.state == LifecycleState::InService && !groups.iter().all(routed)
-                };
-                if arrives {
-                    phases.push(Phase::Arriving);
-                }
-                let draining = listed.iter().any(|until| until.is_some_and(|until| until != Time::NEVER));
-                if draining {
-                    phases.push(Phase::Balancers);
-                }
-                if instance.state == LifecycleState::TerminatingWait {
-                    phases.push(Phase::Hook);
-                }
-                Seen { instance: instance.id, node: String::new(), phases, gone: !instance.runs }
-            })
-            .collect()
+    let (asg, elb) = stage.aws();
+    asg.instances()
+        .map(|instance| {
+            let mut phases = Vec::new();
+            let listed = groups.each_ref().map(|arn| elb.listed_until(arn, instance.id));
+            let starts =
+                matches!(instance.state, LifecycleState::Pending | LifecycleState::PendingWait | LifecycleState::PendingProceed);
+            let arrives = starts || {
+                let routed = |arn| elb.routes(arn).iter().any(|r| r.id == crate::ids::TargetId::Instance(instance.id));
+                instance.state == LifecycleState::InService && !groups.iter().all(routed)
+            };
+            if arrives {
+                phases.push(Phase::Arriving);
+            }
+            let draining = listed.iter().any(|until| until.is_some_and(|until| until != Time::NEVER));
+            if draining {
+                phases.push(Phase::Balancers);
+            }
+            if instance.state == LifecycleState::TerminatingWait {
+                phases.push(Phase::Hook);
+            }
+            Seen { instance: instance.id, node: String::new(), phases, gone: !instance.runs }
+        })
+        .collect()
 }
 
 /// What a real Nomad and a real Consul show.

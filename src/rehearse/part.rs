@@ -33,9 +33,11 @@ pub enum Part {
 pub async fn play(part: &Part, listen: SocketAddr, told_to_stop: impl Future<Output = ()>) -> Result<()> {
     let cannot = || format!("listen on {listen}");
     let (mut server, _ingress, exits_in) = match part {
-        Part::Service(nature) => {
-            (task::start(listen, *nature).await.with_context(cannot)?, None, Some(task::exits_in(*nature)).filter(|_| *nature != Nature::Deaf))
-        }
+        Part::Service(nature) => (
+            task::start(listen, *nature).await.with_context(cannot)?,
+            None,
+            Some(task::exits_in(*nature)).filter(|_| *nature != Nature::Deaf),
+        ),
         Part::Ingress { node, consul, poll } => {
             let ingress = Ingress::follow(&Discovery::new(&format!("http://{consul}"), *poll));
             (ingress.start(node, listen, &Names::default()).await.with_context(cannot)?, Some(ingress), Some(Duration::ZERO))

@@ -95,6 +95,8 @@ impl Inner {
         std::fs::write(&file, config.to_string()).with_context(|| format!("write {}", file.display()))?;
         let file = file.to_string_lossy();
         let arguments = &["agent", "-config", &file];
+        // Nomad's parts talk to one another by sockets in temporary folders, which it leaves behind where it is killed.
+        let variables = &[variables, &[("TMPDIR", folder.display().to_string())]].concat();
         self.programs.start(name, Program { binary: &self.binary, arguments, variables, place })
     }
 

@@ -23,7 +23,8 @@ pub(super) async fn serve(number: u32) -> io::Result<Server> {
     Server::start(free, move |request, _| async move { answer(number, &request) }).await
 }
 
-/// What tells Nomad's client where it is: the first was taken away in Nomad's later versions, whose AWS SDK reads the second.
+/// What tells Nomad's client where it is: up to Nomad 1.9 the first, which has the path in it; from 1.10 on the second, which its AWS SDK
+/// reads.
 pub(super) fn variables(address: SocketAddr) -> Vec<(&'static str, String)> {
     vec![
         ("AWS_ENV_URL", format!("http://{address}/latest/meta-data/")),

@@ -159,8 +159,10 @@ mod tests {
         name(&names, &allocations);
         let many = usize::from(client == "running");
         assert_eq!(names.lock().unwrap().len(), many);
-        assert_eq!(names.lock().unwrap().get(&"127.0.0.13:20001".parse().unwrap()).map(|name| &**name == "service-1.group[0]"),
-            (many == 1).then_some(true));
+        assert_eq!(
+            names.lock().unwrap().get(&"127.0.0.13:20001".parse().unwrap()).map(|name| &**name == "service-1.group[0]"),
+            (many == 1).then_some(true)
+        );
         let sights = see(&serde_json::from_value(nodes).unwrap(), &allocations, &serde_json::from_value(checks).unwrap());
         assert_eq!(sights.len(), 1);
         sights[&3]
