@@ -108,10 +108,15 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(complaint(&output).contains(words), "{}", complaint(&output));
     }
-    let arguments = ["--nomad", "/bin/true", "--consul", "/bin/true", "--driver", "serve"];
-    let output = rehearse(18_102, &arguments).output().expect("the binary starts");
-    assert_eq!(output.status.code(), Some(2));
-    assert!(complaint(&output).contains("--driver serve runs on the pretended Nomad"), "{}", complaint(&output));
+    let real = ["--nomad", "/bin/true", "--consul", "/bin/true"];
+    for (arguments, words) in [
+        (["--driver", "serve"], "--driver serve runs on the pretended Nomad alone"),
+        (["--traefik=/bin/true", "--chaos=consul-for-all"], "Traefik does not say when its catalog is old"),
+    ] {
+        let output = rehearse(18_102, &real).args(arguments).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(complaint(&output).contains(words), "{}", complaint(&output));
+    }
     let output = rehearse(18_102, &["--report", "/nowhere/at/all.html"]).output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(1));
     assert!(complaint(&output).contains("write the report to /nowhere/at/all.html"), "{}", complaint(&output));

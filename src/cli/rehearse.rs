@@ -172,12 +172,17 @@ pub(crate) fn rehearse(arguments: &Arguments) -> ExitCode {
 
 /// Why these arguments make no sense together, if they do not.
 fn cannot_be_together(arguments: &Arguments) -> Option<&'static str> {
-    let Arguments { consul, nomad, traefik, driver, .. } = arguments;
+    let Arguments { consul, nomad, traefik, driver, chaos, .. } = arguments;
     if nomad.is_some() && consul.is_none() {
         return Some("--nomad needs --consul as well: a real Nomad registers its services in a real Consul");
     }
     if traefik.is_some() && nomad.is_none() {
         return Some("--traefik needs --nomad as well: it runs as a job of a real Nomad");
+    }
+    if traefik.is_some() && matches!(chaos, Some(Trouble::ConsulForAll)) {
+        return Some(
+            "--chaos=consul-for-all needs the built-in ingress: Traefik does not say when its catalog is old; leave out --traefik",
+        );
     }
     if nomad.is_some() && driver.contains(&Name::Serve) {
         return Some("--driver serve runs on the pretended Nomad alone: leave out --nomad");

@@ -12,8 +12,8 @@ use tokio::time::{sleep, timeout};
 use super::consul::Consul;
 use super::nomad::Nomad;
 use super::plan::{self, Plan};
-use super::{processes, proxy, server, traefik};
-use crate::sim::wire::{self, Shared, Side};
+use super::{cluster, processes, proxy, server, traefik};
+use crate::sim::wire::{self, Shared, Side, listen};
 
 /// A cluster that is not whole within this will not be.
 const COMES_UP_IN: Duration = Duration::from_secs(20);
@@ -44,6 +44,7 @@ impl Real {
         if let Some(binary) = &plan.consul {
             let consul = Consul::start(binary).await.context("start a real Consul")?;
             if let Some(binary) = &plan.nomad {
+                ingress_can_listen(plan)?;
                 let nomad = Nomad::start(binary, &consul).await.context("start a real Nomad")?;
                 real.words.push(nomad.version.clone());
                 real.nomad = Some(nomad);
@@ -54,6 +55,18 @@ impl Real {
         real.words.reverse();
         Ok(real)
     }
+}
+
+/// Nomad would start an ingress again and again that finds its port in use, and nobody would say why.
+fn ingress_can_listen(plan: &Plan) -> Result<()> {
+    for number in 1..=plan.nodes {
+        let address = SocketAddr::from((Plan::address(number), plan.port));
+        if let Err(why) = listen(address) {
+            let said = format!("the ingress of {} cannot listen on {address}: {why}", cluster::name(number));
+            return Err(cannot_listen(io::Error::new(why.kind(), said)));
+        }
+    }
+    Ok(())
 }
 
 /// Nomad's API.
@@ -130,6 +143,7 @@ impl Discovery {
     }
 }
 
+/// What to do about a port that cannot be had.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the system has dozens of errors; two of them have advice of their own")]
 pub(super) fn cannot_listen(why: io::Error) -> anyhow::Error {
     let advice = match why.kind() {

@@ -76,6 +76,24 @@ fn with_a_real_nomad_decamp_loses_nothing_and_nothing_outlives_the_run() {
 }
 
 #[test]
+fn a_port_that_an_ingress_cannot_have_is_named_before_anything_waits_for_it() {
+    let _alone = alone();
+    let Some((nomad, consul)) = programs() else { return };
+    let _taken = std::net::TcpListener::bind("127.0.0.12:18123").expect("it is free");
+    let output = rehearse(18_123, &SHORT)
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .args(["--driver", "decamp", "--consul"])
+        .arg(&consul)
+        .arg("--nomad")
+        .arg(&nomad)
+        .output()
+        .expect("the binary starts");
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = complaint(&output);
+    assert!(complaint.contains("node-2 cannot listen on 127.0.0.12:18123") && complaint.contains("--port"), "{complaint}");
+}
+
+#[test]
 fn an_interrupted_and_a_killed_rehearsal_leave_no_process_no_mount_and_no_folder() {
     let _alone = alone();
     let Some((nomad, consul)) = programs() else { return };

@@ -132,3 +132,42 @@ fn ingress(plan: &Plan, runs: &Runs) -> Value {
         }),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs() -> Runs {
+        Runs { command: "/usr/bin/decamp".into(), consul: None }
+    }
+
+    #[test]
+    fn a_service_is_to_nomad_what_it_is_to_the_plan() {
+        let plan = Plan::default();
+        let jobs: Vec<Value> = plan.services().iter().map(|service| self::service(service, &runs())).collect();
+        let group = |place: usize| &jobs[place]["TaskGroups"][0];
+        assert_eq!((group(2)["Count"].as_u64(), group(2)["Migrate"]["MaxParallel"].as_u64()), (Some(4), Some(2)));
+        assert_eq!(group(2)["ShutdownDelay"], nanoseconds(Plan::SHUTDOWN_DELAY));
+        assert_eq!(group(2)["Tasks"][0]["KillTimeout"], nanoseconds(Plan::KILL_TIMEOUT));
+        // A task that is not named here gets a SIGINT.
+        assert_eq!(group(2)["Tasks"][0]["KillSignal"], "SIGTERM");
+        let arguments = &group(2)["Tasks"][0]["Config"]["args"];
+        assert_eq!(arguments.as_array().and_then(|all| all.last()), Some(&json!("deaf")));
+    }
+
+    #[test]
+    fn an_ingress_says_in_which_way_it_follows_discovery_and_asks_whom_it_is_told_to() {
+        let task = |plan: &Plan, runs: &Runs| ingress(plan, runs)["TaskGroups"][0]["Tasks"][0].clone();
+        let watches = task(&Plan::default(), &runs());
+        assert_eq!(watches["Env"]["TRAEFIK_PROVIDERS_CONSULCATALOG_WATCH"], "true");
+        assert!(watches["Config"]["args"].to_string().contains(CONSUL));
+        let polls = Plan { ingress_poll: Some(Duration::from_secs(15)), ..Plan::default() };
+        let one = Runs { consul: Some(SocketAddr::from(([127, 0, 0, 1], 8500))), ..runs() };
+        let task_polls = task(&polls, &one);
+        assert_eq!(task_polls["Env"]["TRAEFIK_PROVIDERS_CONSULCATALOG_REFRESHINTERVAL"], "15s");
+        assert!(task_polls["Config"]["args"].to_string().contains("127.0.0.1:8500"));
+        let real = Plan { traefik: Some("/usr/bin/traefik".into()), ..polls };
+        let arguments = task(&real, &runs())["Config"]["args"].to_string();
+        assert!(arguments.contains("--providers.consulcatalog.refreshInterval=15s"), "{arguments}");
+    }
+}

@@ -163,7 +163,9 @@ mod tests {
             names.lock().unwrap().get(&"127.0.0.13:20001".parse().unwrap()).map(|name| &**name == "service-1.group[0]"),
             (many == 1).then_some(true)
         );
-        let sights = see(&serde_json::from_value(nodes).unwrap(), &allocations, &serde_json::from_value(checks).unwrap());
+        let nodes: Vec<Node> = serde_json::from_value(nodes).unwrap();
+        let checks: Vec<Check> = serde_json::from_value(checks).unwrap();
+        let sights = see(&nodes, &allocations, &checks);
         assert_eq!(sights.len(), 1);
         sights[&3]
     }
