@@ -6,6 +6,7 @@ mod depart;
 mod exit;
 mod logging;
 mod out;
+mod part;
 mod plan;
 mod refresh;
 mod rehearse;
@@ -70,6 +71,9 @@ enum Command {
     Serve(serve::Arguments),
     /// Rehearse a whole instance refresh under live traffic on this machine, with and without decamp
     Rehearse(rehearse::Arguments),
+    /// Be one process of a rehearsal with a real Nomad, whose jobs call for it
+    #[command(hide = true)]
+    Part(part::Arguments),
     /// Play departures in a pretend world, with faults, and judge them
     Simulate(simulate::Arguments),
     /// Serve a small pretend cluster for decamp, the AWS CLI, nomad and consul
@@ -93,6 +97,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Refresh(arguments) => live(refresh::refresh(arguments)),
         Command::Serve(arguments) => live(serve::serve(arguments)),
         Command::Rehearse(arguments) => rehearse::rehearse(&arguments),
+        Command::Part(arguments) => live(part::part(arguments)),
         Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),
         Command::Settings(arguments) => settings::settings(&arguments),

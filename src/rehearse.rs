@@ -4,19 +4,23 @@
 //! process that they say runs, an ingress on every node that watches discovery, a load balancer that routes by the model's
 //! state, clients at a constant rate, and whoever walks the instances out, over HTTP. It ends in a [`Run`]: every request accounted for.
 
+mod api;
 mod balancer;
 mod chaos;
 mod clients;
 mod cluster;
 mod commands;
 mod consul;
+mod guard;
 mod hearing;
 mod ingress;
 mod judge;
 mod lambda;
 mod ledger;
+mod nomad;
 mod null;
 mod observer;
+mod part;
 mod path;
 mod plan;
 mod processes;
@@ -33,6 +37,7 @@ mod start;
 mod task;
 #[cfg(test)]
 mod tests;
+mod traefik;
 mod words;
 mod worker;
 
@@ -43,6 +48,8 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -51,15 +58,15 @@ use tokio::time::{sleep, timeout};
 use self::balancer::Balancer;
 use self::clients::Clients;
 use self::commands::Commands;
-use self::consul::Consul;
 use self::lambda::Function;
 use self::ledger::Ledger;
+use self::nomad::Nomad;
 use self::path::Path;
 use self::processes::Surroundings;
 use self::queue::{Delivery, Queue};
 use self::replica::Replicas;
 use self::stage::World;
-use self::start::Discovery;
+use self::start::{Discovery, Real, Scheduler};
 use self::worker::Worker;
 use crate::decide::Finding;
 use crate::sim::drivers::Driver;
@@ -69,6 +76,7 @@ pub use self::judge::Judged;
 pub use self::ledger::{Account, Class, Failed, Failure, Latency, Second};
 pub use self::null::{LASTS as NULL_LASTS, Null, null};
 pub use self::observer::{Phase, Strip};
+pub use self::part::{Part, play};
 pub use self::plan::{Chaos, MOST_NODES, Nature, Plan, ServicePlan};
 pub use self::worker::Story;
 
@@ -127,6 +135,16 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Task {
     Task(tokio::spawn(task))
 }
 
+/// Tells if what is to last breaks. Only the first matters.
+fn telling(lasts: BoxFuture<'static, Result<()>>, broken: &mpsc::Sender<anyhow::Error>) -> Task {
+    let broken = broken.clone();
+    spawn(async move {
+        if let Err(why) = lasts.await {
+            broken.try_send(why).ok();
+        }
+    })
+}
+
 /// The name of a driver.
 #[must_use]
 pub fn name_of(driver: Driver) -> &'static str {
@@ -180,10 +198,7 @@ pub const SERVE: &str = "serve";
 /// # Errors
 /// A port is in use, or the rehearsal itself broke. That requests fail is no error.
 pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress>) -> Result<Run> {
-    let real = match &plan.consul {
-        Some(binary) => Some(Consul::start(binary).await.context("start a real Consul")?),
-        None => None,
-    };
+    let real = Real::start(plan).await?;
     let clock = Clock::real();
     let (tell, fates) = mpsc::unbounded_channel();
     let world = World::new(plan, drives.shell == Shell::Serve, clock.now(), tell);
@@ -191,8 +206,9 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let shared = Shared::new(Box::new(world), clock, account);
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let aws = wire::serve(&shared, Side::Aws, aws::router(&shared), free).await.context("serve the pretend AWS")?;
-    let nomad = wire::serve(&shared, Side::Nomad, wire::nomad::router(&shared), free).await.context("serve the pretend Nomad")?;
-    let consul = Discovery::of(&shared, real).await?;
+    let nomad = Scheduler::of(&shared, real.nomad).await?;
+    let consul = Discovery::of(&shared, real.consul).await?;
+    let path_to_nomad = Arc::new(Path::to(nomad.address()).await.context("make a path to Nomad")?);
     // decamp has its own path to Consul, which can be cut without anybody else noticing.
     let path = Arc::new(Path::to(consul.address()).await.context("make a path to Consul")?);
     let for_all = Arc::new(Path::to(consul.address()).await.context("make a path to Consul")?);
@@ -202,7 +218,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let names = processes::Names::default();
     let discovery = ingress::Discovery::new(&for_all.url(), plan.ingress_poll);
     let ear = worker::Ear::default();
-    let variables = start::variables(plan, &aws.url(), &nomad.url(), &path.url());
+    let variables = start::variables(plan, &aws.url(), &path_to_nomad.url(), &path.url());
     let replicas = Arc::new(Replicas {
         binary: drives.command.clone(),
         variables: variables.clone(),
@@ -214,25 +230,21 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     shared.stores().queues.entry(plan::DECAMP.to_owned()).or_default();
     let around =
         Surroundings { shared: Arc::clone(&shared), names: Arc::clone(&names), discovery, replicas: Arc::clone(&replicas) };
-    let (broken, mut breaks) = mpsc::channel::<anyhow::Error>(1);
-    let breaks_too = broken.clone();
-    let _processes = spawn(async move {
-        if let Err(why) = processes::keep(&around, fates).await {
-            // Only the first matters.
-            broken.try_send(start::cannot_listen(why)).ok();
+    let (broken, mut breaks) = mpsc::channel::<anyhow::Error>(2);
+    let keeps = match &nomad {
+        Scheduler::Real(nomad) => {
+            let for_all = (plan.chaos == Some(Chaos::ConsulForAll)).then_some(for_all.address);
+            let runs = nomad::Runs { command: drives.command.clone(), consul: for_all };
+            nomad.follow(plan, runs, &names, fates).boxed()
         }
-    });
-    let follows = match &consul {
-        Discovery::Real(consul) => Some(consul.follow(&shared)),
-        Discovery::Pretended(_) => None,
+        Scheduler::Pretended(_) => async move { processes::keep(&around, fates).await.map_err(start::cannot_listen) }.boxed(),
     };
-    let _follows = follows.map(|follows| {
-        spawn(async move {
-            if let Err(why) = follows.await {
-                breaks_too.try_send(why).ok();
-            }
-        })
-    });
+    let follows = match (&nomad, &consul) {
+        (Scheduler::Pretended(_), Discovery::Real(consul)) => Some(consul.follow(&shared).boxed()),
+        (Scheduler::Real(_), _) | (_, Discovery::Pretended(_)) => None,
+    };
+    let _until_one_breaks: Vec<Task> =
+        [Some(keeps), follows].into_iter().flatten().map(|lasts| telling(lasts, &broken)).collect();
     start::ready(plan, &names, &mut breaks).await?;
 
     let cuts = balancer::Cuts::default();
@@ -240,7 +252,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let ledger = Ledger::begin(plan.services().into_iter().map(|service| Arc::from(service.name)));
     let began = *replicas.began.get_or_init(|| ledger.began());
     let strips = observer::Strips::default();
-    let _observer = spawn(observer::observe(Arc::clone(&shared), Arc::clone(&strips), began));
+    let _observer = spawn(observer::observe(Arc::clone(&shared), nomad.real().map(Nomad::sights), Arc::clone(&strips), began));
     let (stop_load, load_stops) = watch::channel(false);
     let clients = Clients::new(plan, balancer.addresses(), &ledger, &cuts);
     let mut load = tokio::spawn(clients.load(plan.rate, plan.seed, load_stops));
@@ -248,7 +260,9 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
 
     let queue = Arc::new(Queue::new(plan.seed, if plan.chaos.is_some() { Delivery::CHAOS } else { Delivery::USUAL }));
     let (stop_worker, worker_stops) = watch::channel(false);
-    let _chaos = plan.chaos.map(|_| spawn(chaos::reign(Arc::clone(&shared), cut, plan.seed)));
+    let _chaos = plan
+        .chaos
+        .map(|_| spawn(chaos::reign(Arc::clone(&shared), cut, nomad.real().map(|_| Arc::clone(&path_to_nomad)), plan.seed)));
     let (kills, driver) = (plan.chaos.map(|_| plan.seed), drives.driver);
     let decamp = driver == Driver::Decamp;
     let mut worker = match (drives.shell.clone(), kills.filter(|_| decamp)) {
@@ -307,7 +321,10 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     worker.await.context("the driver broke")??;
     let seconds = began.elapsed().as_secs_f64();
 
-    let account = ledger.account();
+    let mut account = ledger.account();
+    if nomad.real().is_some() {
+        account.name_processes(&names);
+    }
     let said = ear.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut strips: Vec<Strip> = strips.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
     strips.iter_mut().for_each(Strip::reckon);
@@ -326,7 +343,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
         stories,
         findings: said.findings,
         kills: said.kills,
-        real: consul.real(),
+        real: real.words,
     })
 }
 

@@ -5,6 +5,8 @@
 mod browser;
 #[path = "rehearsal/real_consul.rs"]
 mod real_consul;
+#[path = "rehearsal/real_nomad.rs"]
+mod real_nomad;
 #[path = "rehearsal/service.rs"]
 mod service;
 #[path = "rehearsal/terminal.rs"]
@@ -97,6 +99,23 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
         let output = rehearse(18_102, &arguments).output().expect("the binary starts");
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(complaint(&output).contains(word), "{}", complaint(&output));
+    }
+    for (arguments, words) in [
+        (["--nomad", "/bin/true", "--driver", "decamp"], "--nomad needs --consul as well"),
+        (["--traefik", "/bin/true", "--consul", "/bin/true"], "--traefik needs --nomad as well"),
+    ] {
+        let output = rehearse(18_102, &arguments).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(complaint(&output).contains(words), "{}", complaint(&output));
+    }
+    let real = ["--nomad", "/bin/true", "--consul", "/bin/true"];
+    for (arguments, words) in [
+        (["--driver", "serve"], "--driver serve runs on the pretended Nomad alone"),
+        (["--traefik=/bin/true", "--chaos=consul-for-all"], "Traefik does not say when its catalog is old"),
+    ] {
+        let output = rehearse(18_102, &real).args(arguments).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(complaint(&output).contains(words), "{}", complaint(&output));
     }
     let output = rehearse(18_102, &["--report", "/nowhere/at/all.html"]).output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(1));

@@ -5,6 +5,8 @@ use decamp::refresh::Status;
 
 /// Something could not be begun: settings, arguments that contradict the world, an API that does not answer.
 pub(crate) const ERROR: u8 = 1;
+/// The command line was understood word by word, and makes no sense as a whole: as where clap does not understand it.
+pub(crate) const USAGE: u8 = 2;
 /// `run` with `DECAMP_MODE=observe`: a write was next, and was not made.
 pub(crate) const OBSERVED: u8 = 3;
 /// Ended by SIGINT.

@@ -24,7 +24,8 @@ use super::out::{complain, say, say_json, say_wrapped};
 const HELP: &str = "\
 It starts a small cluster of real servers on loopback addresses, sends real HTTP requests through it (load balancer, ingress, \
 service), replaces every instance, and counts the requests that failed: without a hook, with a script that drains, and with decamp. \
-AWS, Nomad and Consul are pretended, behind the same HTTP APIs; decamp is what you would deploy.
+AWS, Nomad and Consul are pretended, behind the same HTTP APIs; decamp is what you would deploy. With --nomad and --consul their agents are \
+real, one of each for a node, and every process is a task; with --traefik so is the ingress.
 
 Exit codes:
   0    decamp lost nothing that is decamp's
@@ -63,6 +64,13 @@ pub(crate) struct Arguments {
     /// Use a real Consul in place of the pretended one: its binary
     #[arg(long, value_name = "FILE")]
     consul: Option<PathBuf>,
+    /// Use a real Nomad in place of the pretended one: its binary, of 1.4 or later. Needs --consul, and root: each node
+    /// has processes and mounts of its own
+    #[arg(long, value_name = "FILE")]
+    nomad: Option<PathBuf>,
+    /// Use a real Traefik in place of the built-in ingress: its binary, of 3 or later. Needs --nomad, which runs it
+    #[arg(long, value_name = "FILE")]
+    traefik: Option<PathBuf>,
     /// The port of the ingress, on each of 127.0.0.11 and up
     #[arg(long, value_name = "PORT", default_value_t = 8089, value_parser = clap::value_parser!(u16).range(1024..20000))]
     port: u16,
@@ -99,7 +107,7 @@ enum Trouble {
 }
 
 /// A driver's name.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Name {
     /// Completes the action at once, as a group without a hook does
     TerminateAtOnce,
@@ -142,6 +150,10 @@ impl Name {
 const USUAL: [Name; 3] = [Name::TerminateAtOnce, Name::DrainOnly, Name::Decamp];
 
 pub(crate) fn rehearse(arguments: &Arguments) -> ExitCode {
+    if let Some(why) = cannot_be_together(arguments) {
+        complain(why);
+        return ExitCode::from(exit::USAGE);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -156,6 +168,26 @@ pub(crate) fn rehearse(arguments: &Arguments) -> ExitCode {
     // A driver that is in the middle of a call must not hold us up.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+/// Why these arguments make no sense together, if they do not.
+fn cannot_be_together(arguments: &Arguments) -> Option<&'static str> {
+    let Arguments { consul, nomad, traefik, driver, chaos, .. } = arguments;
+    if nomad.is_some() && consul.is_none() {
+        return Some("--nomad needs --consul as well: a real Nomad registers its services in a real Consul");
+    }
+    if traefik.is_some() && nomad.is_none() {
+        return Some("--traefik needs --nomad as well: it runs as a job of a real Nomad");
+    }
+    if traefik.is_some() && matches!(chaos, Some(Trouble::ConsulForAll)) {
+        return Some(
+            "--chaos=consul-for-all needs the built-in ingress: Traefik does not say when its catalog is old; leave out --traefik",
+        );
+    }
+    if nomad.is_some() && driver.contains(&Name::Serve) {
+        return Some("--driver serve runs on the pretended Nomad alone: leave out --nomad");
+    }
+    None
 }
 
 async fn until_a_signal(arguments: &Arguments) -> Result<u8> {
@@ -250,6 +282,8 @@ fn plan(arguments: &Arguments) -> Plan {
             Trouble::ConsulForAll => Chaos::ConsulForAll,
         }),
         consul: arguments.consul.clone(),
+        nomad: arguments.nomad.clone(),
+        traefik: arguments.traefik.clone(),
         calm: arguments.calm,
         rounds: arguments.rounds,
     }

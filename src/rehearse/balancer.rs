@@ -15,11 +15,12 @@ use hyper::{Request, Response, StatusCode};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use self::targets::Targets;
+use self::targets::{Target, Targets};
 use super::cluster;
 use super::plan::Plan;
-use super::proxy::{self, NUMBER, Pool, Stopped, made_up};
+use super::proxy::{self, CAUSE, NUMBER, Pool, Stopped, made_up};
 use super::server::{Body, Hold, Server};
+use super::traefik;
 use crate::sim::wire::Shared;
 
 /// A target that takes no connection within this gives a 504.
@@ -55,6 +56,7 @@ impl Balancer {
                 targets: Targets::new(arn, plan.port),
                 pool: proxy::pool(CONNECT, false),
                 cuts: Arc::clone(cuts),
+                ingress_is_traefik: plan.traefik.is_some(),
             });
             let follow = Arc::clone(&front);
             let shared_too = Arc::clone(shared);
@@ -79,6 +81,8 @@ struct Front {
     targets: Targets,
     pool: Pool,
     cuts: Cuts,
+    /// It does not say on an answer that it made it up, nor why.
+    ingress_is_traefik: bool,
 }
 
 impl Front {
@@ -89,6 +93,7 @@ impl Front {
         for (name, value) in [("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", "http"), ("x-forwarded-port", "80")] {
             request.headers_mut().append(name, HeaderValue::from_static(value));
         }
+        let service = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
         let number = request.headers().get(NUMBER).and_then(|number| number.to_str().ok()?.parse().ok());
         let (cuts, cut) = (Arc::clone(&self.cuts), target.cut());
         let cut = Box::pin(async move {
@@ -100,12 +105,22 @@ impl Front {
         let who = format!("the load balancer sent it to the ingress of {}", target.instance);
         let sent = proxy::forward(&self.pool, target.address, request, hold.life.clone(), Some(cut));
         match timeout(IDLE, sent).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => self.with_its_cause(answer, &target, &service),
             Ok(Err(Stopped::Failed(error))) => made_up(StatusCode::BAD_GATEWAY, &format!("{who}: {}", proxy::why(&error))),
             Ok(Err(Stopped::Cut)) => {
                 made_up(StatusCode::BAD_GATEWAY, &format!("{who}, and cut it at the end of the deregistration delay"))
             }
             Err(_) => made_up(StatusCode::GATEWAY_TIMEOUT, &format!("{who}, which did not answer")),
         }
+    }
+
+    /// An answer of an ingress that made it up says so.
+    fn with_its_cause(&self, mut answer: Response<Body>, target: &Target, service: &str) -> Response<Body> {
+        let node = cluster::number(target.instance).filter(|_| self.ingress_is_traefik).map(cluster::name);
+        let cause = node.and_then(|node| traefik::meant(answer.status(), &node, service));
+        if let Some(cause) = cause.and_then(|cause| HeaderValue::try_from(cause).ok()) {
+            answer.headers_mut().insert(CAUSE, cause);
+        }
+        answer
     }
 }

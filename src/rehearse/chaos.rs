@@ -16,8 +16,9 @@ const TROUBLE: Duration = Duration::from_secs(10);
 /// How long Nomad is without a leader.
 const NO_LEADER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
 
-/// Makes trouble for ever. `consul`: the paths to Consul that are cut together, decamp's own alone or everybody's.
-pub(super) async fn reign(shared: Arc<Shared>, consul: Vec<Arc<Path>>, seed: u64) {
+/// Makes trouble for ever. `consul`: the paths to Consul that are cut together, decamp's own alone or everybody's. `nomad`: decamp's path
+/// to a real Nomad, whose only server keeps its lead: it is cut for as long as there would be none.
+pub(super) async fn reign(shared: Arc<Shared>, consul: Vec<Arc<Path>>, nomad: Option<Arc<Path>>, seed: u64) {
     let mut luck = Luck::new(seed ^ 0xc4a0);
     loop {
         sleep(luck.span(BETWEEN.0, BETWEEN.1)).await;
@@ -39,6 +40,12 @@ pub(super) async fn reign(shared: Arc<Shared>, consul: Vec<Arc<Path>>, seed: u64
             }
             _ => {
                 let span = luck.span(NO_LEADER.0, NO_LEADER.1);
+                if let Some(path) = &nomad {
+                    path.set_cut(true);
+                    sleep(span).await;
+                    path.set_cut(false);
+                    continue;
+                }
                 shared.with(|stage| {
                     if let Some(cluster) = stage.cluster() {
                         cluster.nomad.lose_leader(span);

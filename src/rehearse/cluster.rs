@@ -26,6 +26,16 @@ pub(super) fn number(instance: InstanceId) -> Option<u32> {
     u32::try_from(instance.number().checked_sub(u128::from(FIRST))?).ok()
 }
 
+/// The name of the node with this number.
+pub(super) fn name(number: u32) -> String {
+    format!("node-{number}")
+}
+
+/// The number of the node of this name; `None` if it is none of ours.
+pub(super) fn number_of(name: &str) -> Option<u32> {
+    name.strip_prefix("node-")?.parse().ok()
+}
+
 /// Its zone.
 pub(super) fn zone(number: u32) -> Arc<str> {
     ["eu-west-1a", "eu-west-1b", "eu-west-1c"][usize::try_from(number % 3).unwrap_or(0)].into()
@@ -52,8 +62,8 @@ pub(super) fn target_group(arn: TargetGroupArn, plan: &Plan) -> GroupSetup {
     GroupSetup { delay: Plan::DELAY, lag: Plan::LAG, health, ..GroupSetup::new(arn, Kind::Alb, plan.port) }
 }
 
-/// How the Auto Scaling group is set up, with so many instances at the start.
-pub(super) fn auto_scaling_group(nodes: u32) -> AsgSetup {
+/// How the Auto Scaling group is set up.
+pub(super) fn auto_scaling_group(plan: &Plan) -> AsgSetup {
     let [attached, named] = target_groups();
     let hook = HookSetup::terminating(HOOK.into(), Plan::HEARTBEAT_TIMEOUT).naming(vec![named]);
     let stop_after = Duration::from_millis(300);
@@ -61,8 +71,8 @@ pub(super) fn auto_scaling_group(nodes: u32) -> AsgSetup {
         stop_after,
         hooks: vec![hook],
         attached: vec![attached],
-        start_takes: Plan::STARTS_IN,
-        next_instance: FIRST + u64::from(nodes) + 1,
+        start_takes: plan.starts_in(),
+        next_instance: FIRST + u64::from(plan.nodes) + 1,
         ..AsgSetup::new(ASG.into())
     }
 }
@@ -70,7 +80,7 @@ pub(super) fn auto_scaling_group(nodes: u32) -> AsgSetup {
 /// Adds a node, and the Consul agent beside it.
 pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, luck: &mut Luck) -> NodeNumber {
     let address = Plan::address(number);
-    let name: Arc<str> = format!("node-{number}").into();
+    let name: Arc<str> = name(number).into();
     let agent = consul.add_node(Arc::clone(&name));
     consul.add_other(agent, "nomad-client".into());
     nomad.add_node(NodeSpec {

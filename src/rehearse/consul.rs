@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use self::agent::Agent;
-use super::programs::{Programs, version};
+use super::api::Api;
+use super::guard::Where;
+use super::programs::{Program, Programs, version};
 use crate::sim::wire::Shared;
 
 /// A server or agent that does not answer within this will not.
@@ -71,12 +73,50 @@ impl Consul {
         Ok(consul)
     }
 
+    /// What starts the agents beside nodes.
+    pub(super) fn agents(&self) -> Agents {
+        Agents(Arc::clone(&self.inner))
+    }
+
     /// Does what Nomad's clients do with their agents, for ever.
     ///
     /// # Errors
     /// An agent does not come up, or takes nothing any more.
     pub(super) fn follow(&self, shared: &Arc<Shared>) -> impl Future<Output = Result<()>> + Send + use<> {
         mirror::follow(Arc::clone(&self.inner), Arc::clone(shared))
+    }
+}
+
+/// Starts the agents beside nodes whose Nomad is real: its clients do the rest themselves.
+#[derive(Clone)]
+pub(super) struct Agents(Arc<Inner>);
+
+/// An agent beside a node.
+pub(super) struct Beside {
+    /// Where its API is.
+    pub(super) address: SocketAddr,
+    name: String,
+    agent: Agent,
+    inner: Arc<Inner>,
+}
+
+impl Agents {
+    /// Starts one, and waits until it has joined.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub(super) async fn beside(&self, node: &str, address: IpAddr) -> Result<Beside> {
+        let agent = self.0.beside(node, address).await?;
+        Ok(Beside { address: agent.0.address, name: node.to_owned(), agent, inner: Arc::clone(&self.0) })
+    }
+}
+
+impl Beside {
+    /// It leaves and ends, as on a machine that shuts down.
+    pub(super) async fn leave(self) {
+        // One that cannot say good-bye is taken for failed by the others, as on a real machine.
+        self.agent.leave().await.ok();
+        self.inner.programs.end(&self.name);
     }
 }
 
@@ -94,8 +134,9 @@ impl Inner {
         let file = folder.join(format!("{name}.json"));
         std::fs::write(&file, config.to_string()).with_context(|| format!("write {}", file.display()))?;
         let file = file.to_string_lossy();
-        self.programs.start(name, &self.binary, &["agent", "-config-file", &file], &[])?;
-        Ok(Agent::at(SocketAddr::new(address, http)))
+        let arguments = &["agent", "-config-file", &file];
+        self.programs.start(name, Program { binary: &self.binary, arguments, variables: &[], place: Where::Here })?;
+        Ok(Agent(Api::at(SocketAddr::new(address, http))))
     }
 
     /// Starts the agent beside a node, and waits until it has joined.
@@ -112,7 +153,7 @@ impl Inner {
 
     async fn comes_up(&self, name: &str, agent: &Agent) -> Result<()> {
         let began = Instant::now();
-        while !agent.knows_a_leader().await {
+        while !agent.0.knows_a_leader().await {
             if COMES_UP_IN < began.elapsed() {
                 bail!("the Consul agent {name} did not come up: {}", self.programs.last_words(name));
             }
@@ -123,7 +164,7 @@ impl Inner {
 }
 
 /// Ports on this address that are free right now. Gossip takes the same number for datagrams, where hardly anybody listens.
-fn free_ports<const N: usize>(address: IpAddr) -> Result<[u16; N]> {
+pub(super) fn free_ports<const N: usize>(address: IpAddr) -> Result<[u16; N]> {
     let taken: Vec<TcpListener> = (0..N)
         .map(|_| TcpListener::bind((address, 0)))
         .collect::<Result<_, _>>()

@@ -18,7 +18,6 @@ pub(super) use self::discovery::{Catalog, Discovery};
 use super::processes::{Names, name_at};
 use super::proxy::{self, Pool, Stopped, made_up};
 use super::server::{Body, Hold, Server, full};
-use super::stage::Process;
 
 /// Where load balancers ask whether it lives.
 pub(super) const PING: &str = "/ping";
@@ -47,19 +46,19 @@ impl Ingress {
         Self { catalog, follows }
     }
 
-    /// Begins to listen.
+    /// Begins to listen, on this node and address.
     ///
     /// # Errors
     /// The port is in use.
-    pub(super) async fn start(&self, process: &Process, names: &Names) -> io::Result<Server> {
+    pub(super) async fn start(&self, node: &str, address: SocketAddr, names: &Names) -> io::Result<Server> {
         let door = Arc::new(Door {
-            who: format!("the ingress on {}", process.node),
+            who: format!("the ingress on {node}"),
             catalog: Arc::clone(&self.catalog),
             turns: RwLock::default(),
             pool: proxy::pool(CONNECT, true),
             names: Arc::clone(names),
         });
-        Server::start(process.address, move |request, hold| Arc::clone(&door).answer(request, hold)).await
+        Server::start(address, move |request, hold| Arc::clone(&door).answer(request, hold)).await
     }
 }
 

@@ -8,6 +8,8 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::processes::Names;
+
 /// What kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -155,6 +157,20 @@ pub struct Account {
     pub late_p99: f64,
     /// The longest time that a service went without a success, in seconds.
     pub longest_gap: BTreeMap<String, f64>,
+}
+
+impl Account {
+    /// Puts the names of processes in the place of their addresses, which are all that an ingress of its own process knows of them.
+    pub(super) fn name_processes(&mut self, names: &Names) {
+        let names = names.lock().unwrap_or_else(PoisonError::into_inner);
+        for Failure { cause, .. } in &mut self.failures {
+            let named = |word: &str| names.get(&word.trim_end_matches(':').parse().ok()?).cloned();
+            let name = cause.split(' ').find_map(|word| Some((word.trim_end_matches(':').to_owned(), named(word)?)));
+            if let Some((address, name)) = name {
+                *cause = cause.replace(&address, &name);
+            }
+        }
+    }
 }
 
 /// Latencies, in milliseconds.

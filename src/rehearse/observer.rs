@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::cluster;
+use super::nomad::Sights;
 use super::plan::Plan;
 use crate::decide::JobKind;
 use crate::ids::InstanceId;
@@ -86,13 +88,17 @@ struct Seen {
     gone: bool,
 }
 
-/// Looks for ever.
-pub(super) async fn observe(shared: Arc<Shared>, strips: Strips, began: Instant) {
+/// Looks for ever: at the models, and at the nodes of a real Nomad where there is one.
+pub(super) async fn observe(shared: Arc<Shared>, real: Option<watch::Receiver<Sights>>, strips: Strips, began: Instant) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let seen = shared.look(look);
+        let mut seen = shared.look(of_aws);
+        match &real {
+            Some(sights) => of_real_nodes(&mut seen, &sights.borrow()),
+            None => shared.look(|stage| of_nodes(&mut seen, stage)),
+        }
         let now = began.elapsed().as_secs_f64();
         let mut strips = strips.lock().unwrap_or_else(PoisonError::into_inner);
         for Seen { instance, node, phases, gone } in seen {
@@ -115,38 +121,57 @@ pub(super) async fn observe(shared: Arc<Shared>, strips: Strips, began: Instant)
     }
 }
 
-fn look(stage: &mut dyn Stage) -> Vec<Seen> {
+/// What Auto Scaling and the load balancers show.
+fn of_aws(stage: &mut dyn Stage) -> Vec<Seen> {
     let groups = cluster::target_groups();
-    let mut all: Vec<Seen> = {
-        let (asg, elb) = stage.aws();
-        asg.instances()
-            .map(|instance| {
-                let mut phases = Vec::new();
-                let listed = groups.each_ref().map(|arn| elb.listed_until(arn, instance.id));
-                let starts = matches!(
-                    instance.state,
-                    LifecycleState::Pending | LifecycleState::PendingWait | LifecycleState::PendingProceed
-                );
-                let arrives = starts || {
-                    let routed = |arn| elb.routes(arn).iter().any(|r| r.id == crate::ids::TargetId::Instance(instance.id));
-                    instance.state == LifecycleState::InService && !groups.iter().all(routed)
-                };
-                if arrives {
-                    phases.push(Phase::Arriving);
-                }
-                let draining = listed.iter().any(|until| until.is_some_and(|until| until != Time::NEVER));
-                if draining {
-                    phases.push(Phase::Balancers);
-                }
-                if instance.state == LifecycleState::TerminatingWait {
-                    phases.push(Phase::Hook);
-                }
-                Seen { instance: instance.id, node: String::new(), phases, gone: !instance.runs }
-            })
-            .collect()
-    };
-    let Some(cluster) = stage.cluster() else { return all };
-    for seen in &mut all {
+    let (asg, elb) = stage.aws();
+    asg.instances()
+        .map(|instance| {
+            let mut phases = Vec::new();
+            let listed = groups.each_ref().map(|arn| elb.listed_until(arn, instance.id));
+            let starts =
+                matches!(instance.state, LifecycleState::Pending | LifecycleState::PendingWait | LifecycleState::PendingProceed);
+            let arrives = starts || {
+                let routed = |arn| elb.routes(arn).iter().any(|r| r.id == crate::ids::TargetId::Instance(instance.id));
+                instance.state == LifecycleState::InService && !groups.iter().all(routed)
+            };
+            if arrives {
+                phases.push(Phase::Arriving);
+            }
+            let draining = listed.iter().any(|until| until.is_some_and(|until| until != Time::NEVER));
+            if draining {
+                phases.push(Phase::Balancers);
+            }
+            if instance.state == LifecycleState::TerminatingWait {
+                phases.push(Phase::Hook);
+            }
+            Seen { instance: instance.id, node: String::new(), phases, gone: !instance.runs }
+        })
+        .collect()
+}
+
+/// What a real Nomad and a real Consul show.
+fn of_real_nodes(all: &mut [Seen], sights: &Sights) {
+    for seen in all {
+        let Some(number) = cluster::number(seen.instance) else { continue };
+        let Some(sight) = sights.get(&number) else { continue };
+        seen.node = cluster::name(number);
+        let phases = [
+            (sight.drains, Phase::Drain),
+            (sight.stops, Phase::Stopping),
+            (sight.moves, Phase::Moving),
+            (sight.leaves_discovery, Phase::Discovery),
+        ];
+        // Nobody tells a server that a machine is gone: what is known of it is old.
+        let phases = phases.into_iter().filter(|(is, _)| *is && !seen.gone);
+        seen.phases.extend(phases.map(|(_, phase)| phase));
+    }
+}
+
+/// What the models of Nomad and Consul show.
+fn of_nodes(all: &mut [Seen], stage: &mut dyn Stage) {
+    let Some(cluster) = stage.cluster() else { return };
+    for seen in all {
         let Some((_, node)) = cluster.nomad.nodes().find(|(_, node)| node.spec.instance == Some(seen.instance)) else { continue };
         seen.node = node.spec.name.to_string();
         if node.drain.is_some() {
@@ -171,7 +196,6 @@ fn look(stage: &mut dyn Stage) -> Vec<Seen> {
             seen.phases.push(Phase::Discovery);
         }
     }
-    all
 }
 
 impl Strip {

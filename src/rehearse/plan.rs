@@ -49,6 +49,10 @@ pub struct Plan {
     pub rounds: u32,
     /// A real Consul in place of the pretended one: its binary.
     pub consul: Option<PathBuf>,
+    /// A real Nomad in place of the pretended one: its binary. It needs a real Consul.
+    pub nomad: Option<PathBuf>,
+    /// A real Traefik in place of the built-in ingress: its binary. It needs a real Nomad, which runs it.
+    pub traefik: Option<PathBuf>,
 }
 
 /// What goes wrong all the while (D19).
@@ -74,6 +78,8 @@ impl Default for Plan {
             calm: Duration::from_secs(15),
             rounds: 1,
             consul: None,
+            nomad: None,
+            traefik: None,
         }
     }
 }
@@ -101,8 +107,6 @@ impl Plan {
     pub const DECAMP_KILL_TIMEOUT: Duration = Duration::from_secs(30);
     /// The warm-up of new instances.
     pub const WARM_UP: Duration = Duration::from_secs(2);
-    /// How long a machine takes to start.
-    pub const STARTS_IN: Duration = Duration::from_secs(1);
     /// The longest request that clients make.
     pub const LONGEST_REQUEST: Duration = Duration::from_secs(3);
     /// The hook's heartbeat time-out.
@@ -151,6 +155,12 @@ impl Plan {
         if chaos { Self::SWEEP_EVERY } else { Self::SWEEP_EVERY / 2 }
     }
 
+    /// How long a machine takes to start. Real agents must have found one another by then, and the ingress must be up.
+    #[must_use]
+    pub fn starts_in(&self) -> Duration {
+        Duration::from_secs(if self.nomad.is_some() { 6 } else { 1 })
+    }
+
     /// How long a new copy runs until Nomad takes it for healthy: a real agent makes its first check up to an interval later, and
     /// tells the catalog a moment after.
     #[must_use]
@@ -182,7 +192,7 @@ impl Plan {
     #[must_use]
     pub fn takes(&self, drains: bool) -> Duration {
         let batches = self.nodes.div_ceil(self.at_a_time()) * self.rounds;
-        let arrive = Self::STARTS_IN + Self::WARM_UP;
+        let arrive = self.starts_in() + Self::WARM_UP;
         // One move of a copy: told, stopped, started elsewhere, healthy there. Some services need two in a row.
         let moves = (Self::SHUTDOWN_DELAY + self.healthy_in() + Duration::from_secs(2)) * 2;
         let leave = Self::DELAY + if drains { moves } else { Duration::ZERO } + Duration::from_secs(2);
@@ -214,6 +224,21 @@ pub enum Nature {
     Deaf,
 }
 
+impl Nature {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Obedient, Self::Slow, Self::Deaf];
+
+    /// Its name on a command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Obedient => "obedient",
+            Self::Slow => "slow",
+            Self::Deaf => "deaf",
+        }
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { nodes, services, rate, seed, .. } = self;
@@ -226,8 +251,10 @@ impl fmt::Display for Plan {
             Some(every) => write!(f, "an ingress that polls Consul every {}, ", plain(every))?,
             None => f.write_str("an ingress that watches Consul, ")?,
         }
-        if self.consul.is_some() {
-            f.write_str("a real Consul, ")?;
+        for (name, real) in [("Nomad", &self.nomad), ("Consul", &self.consul), ("Traefik", &self.traefik)] {
+            if real.is_some() {
+                write!(f, "a real {name}, ")?;
+            }
         }
         match self.chaos {
             Some(Chaos::Usual) => f.write_str("chaos, ")?,

@@ -60,6 +60,8 @@ pub(super) async fn keep(around: &Surroundings, mut fates: UnboundedReceiver<Fat
                     kept.server.kill();
                 }
             }
+            // Told of where Nomad is real, and then not to us.
+            Fate::Joins(_) | Fate::Stops(_) => {}
         }
     }
     Ok(())
@@ -78,7 +80,7 @@ async fn start(around: &Surroundings, process: &Process) -> io::Result<Kept> {
         Runs::Service(nature) => (task::start(process.address, nature).await?, None),
         Runs::Ingress => {
             let ingress = Ingress::follow(&around.discovery);
-            (ingress.start(process, &around.names).await?, Some(ingress))
+            (ingress.start(&process.node, process.address, &around.names).await?, Some(ingress))
         }
         Runs::Decamp => (replica::start(&around.replicas, process.address), None),
     };

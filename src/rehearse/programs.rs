@@ -6,25 +6,37 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use tempfile::TempDir;
 
-/// A shell stands between us and a program: it kills what it started as soon as our end of its pipe is closed, which the system does
-/// even where we are killed ourselves. The group is its own, so that a terminal's Ctrl-C reaches us alone, and we end them in order.
-const GUARD: &str =
-    r#"exec 3<&0; "$@" </dev/null 3<&- & program=$!; read -r nothing <&3; kill -9 "$program" 2>/dev/null; wait "$program""#;
+use super::guard::{Where, guarded, sweeper};
+
+/// What would turn a program to an AWS, or to certificates, that are none of the rehearsal's.
+const NOT_FOR_THEM: [&str; 6] =
+    ["AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED", "AWS_REGION"];
+/// A folder is tried to be taken away so often: a killed program may still be in the middle of a write.
+const TRIES: u32 = 40;
 
 /// A program under its guard.
 #[derive(Debug)]
-struct Program(Child);
+struct Running(Child);
 
-impl Drop for Program {
+impl Drop for Running {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
         // It takes no longer than a kill does, and nothing is left once it has returned.
         self.0.wait().ok();
     }
+}
+
+/// A program that is to run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Program<'a> {
+    pub(super) binary: &'a Path,
+    pub(super) arguments: &'a [&'a str],
+    pub(super) variables: &'a [(&'static str, String)],
+    pub(super) place: Where,
 }
 
 /// Programs by name. All end when this is dropped, and the folder goes after them.
@@ -38,8 +50,34 @@ pub(super) struct Programs {
 /// In the order in which they go.
 #[derive(Debug)]
 struct Kept {
-    running: HashMap<String, Program>,
-    _folder: TempDir,
+    running: HashMap<String, Running>,
+    _folder: Folder,
+}
+
+/// A folder that goes with us, even where we are killed.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    _sweeper: Running,
+}
+
+impl Folder {
+    fn new() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("decamp-rehearsal-").tempdir().context("make a temporary folder")?;
+        let sweeper = sweeper(folder.path()).spawn().context("start a shell")?;
+        Ok(Self { path: folder.keep(), _sweeper: Running(sweeper) })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        for _ in 0..TRIES {
+            match std::fs::remove_dir_all(&self.path) {
+                Err(why) if why.kind() != io::ErrorKind::NotFound => std::thread::sleep(Duration::from_millis(25)),
+                Ok(()) | Err(_) => return,
+            }
+        }
+    }
 }
 
 impl Programs {
@@ -48,8 +86,8 @@ impl Programs {
     /// # Errors
     /// There is no room for a folder.
     pub(super) fn new() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("decamp-rehearsal-").tempdir().context("make a temporary folder")?;
-        let path = folder.path().to_owned();
+        let folder = Folder::new()?;
+        let path = folder.path.clone();
         Ok(Self { path, kept: Mutex::new(Some(Kept { running: HashMap::new(), _folder: folder })) })
     }
 
@@ -66,23 +104,21 @@ impl Programs {
     ///
     /// # Errors
     /// It cannot be started.
-    pub(super) fn start(&self, name: &str, binary: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Result<()> {
-        use std::os::unix::process::CommandExt as _;
+    pub(super) fn start(&self, name: &str, program: Program<'_>) -> Result<()> {
         let mut kept = self.lock();
         let kept = kept.as_mut().context("the rehearsal is over")?;
         let log = File::create(self.path.join(format!("{name}.log"))).context("write a log")?;
-        let child = Command::new("sh")
-            .args(["-c", GUARD, "sh"])
-            .arg(binary)
-            .args(arguments)
-            .envs(variables.iter().map(|(name, value)| (*name, value)))
-            .stdin(Stdio::piped())
+        let mut command = guarded(program.binary, program.place);
+        for name in NOT_FOR_THEM {
+            command.env_remove(name);
+        }
+        let child = command
+            .args(program.arguments)
+            .envs(program.variables.iter().map(|(name, value)| (*name, value)))
             .stdout(log)
-            .stderr(Stdio::null())
-            .process_group(0)
             .spawn()
-            .with_context(|| format!("start {}", binary.display()))?;
-        kept.running.insert(name.to_owned(), Program(child));
+            .with_context(|| format!("start {}", program.binary.display()))?;
+        kept.running.insert(name.to_owned(), Running(child));
         Ok(())
     }
 
@@ -144,10 +180,14 @@ mod tests {
         }
     }
 
+    fn program<'a>(binary: &'a str, arguments: &'a [&'a str]) -> Program<'a> {
+        Program { binary: Path::new(binary), arguments, variables: &[], place: Where::Here }
+    }
+
     fn sleeper(programs: &Programs, name: &str) -> String {
         let path = programs.folder().join(format!("{name}.pid"));
         let script = format!("echo $$ > {}; trap '' TERM INT; while :; do sleep 1; done", path.display());
-        programs.start(name, Path::new("sh"), &["-c", &script], &[]).unwrap();
+        programs.start(name, program("sh", &["-c", &script])).unwrap();
         written(&path)
     }
 
@@ -161,7 +201,7 @@ mod tests {
         let folder = programs.folder().to_owned();
         programs.end_all();
         assert!(!runs(&other) && !folder.exists());
-        assert!(programs.start("late", Path::new("true"), &[], &[]).is_err());
+        assert!(programs.start("late", program("true", &[])).is_err());
         let programs = Programs::new().unwrap();
         let (third, folder) = (sleeper(&programs, "third"), programs.folder().to_owned());
         drop(programs);

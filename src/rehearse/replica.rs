@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::select;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
+use super::guard::{Where, guarded};
 use super::hearing::hear;
 use super::plan::{ACCOUNT, DECAMP, Plan, REGION};
 use super::queue::Queue;
@@ -23,13 +23,6 @@ use super::worker::{DEAD, Ear, LIVES};
 use crate::sim::luck::Luck;
 use crate::sim::wire::Shared;
 
-/// A shell stands between us and a replica. It passes on the signals that we name, and kills the replica as soon as our end of its pipe
-/// is closed, which the system does even where we are killed ourselves.
-const GUARD: &str = r#"exec 3<&0
-"$@" </dev/null 3<&- 2>&1 & replica=$!
-(while read -r signal <&3; do kill -s "$signal" "$replica"; done; kill -s KILL "$replica") >/dev/null 2>&1 & listener=$!
-wait "$replica"; code=$?
-kill "$listener"; exit "$code""#;
 /// Without chaos one replica is killed once, so long after the refresh began.
 const KILLED_AFTER: Duration = Duration::from_secs(6);
 
@@ -106,10 +99,8 @@ impl Replicas {
 
     fn spawn(&self, address: SocketAddr) -> Result<Child> {
         let page = SocketAddr::new(address.ip(), self.page);
-        let mut command = Command::new("/bin/sh");
+        let mut command = Command::from(guarded(&self.binary, Where::Here));
         command
-            .args(["-c", GUARD, "sh"])
-            .arg(&self.binary)
             .arg("serve")
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (*name, value)))
@@ -120,10 +111,6 @@ impl Replicas {
             .env("DECAMP_QUEUES", format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{DECAMP}"))
             .env("DECAMP_SWEEP", format!("{}s", Plan::SWEEP_EVERY.as_secs()))
             .env("DECAMP_LOG_FORMAT", "json")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
             .kill_on_drop(true);
         command.spawn().context("start a shell")
     }

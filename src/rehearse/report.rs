@@ -214,17 +214,26 @@ the while, through a load balancer, an ingress on each node and services behind 
 /// What stood for what. A real program says itself what it is.
 fn pretended(page: &mut String, runs: &[Run]) {
     let real: Vec<&str> = runs.first().map(|run| run.real.iter().map(String::as_str).collect()).unwrap_or_default();
-    let consul = real.iter().any(|words| words.starts_with("Consul"));
-    let programs = if real.is_empty() { String::new() } else { format!("; {}, with an agent for each node", real.join(", ")) };
-    let models = if consul { "Elastic Load Balancing and Nomad" } else { "Elastic Load Balancing, Nomad and Consul" };
+    let is_real = |name: &str| real.iter().any(|words| words.starts_with(name));
+    let programs = match (real.is_empty(), is_real("Nomad")) {
+        (true, _) => String::new(),
+        (false, false) => format!("; {}, with an agent for each node", real.join(", ")),
+        (false, true) => format!("; {}, with agents for each node, which run every process as a task", real.join(", ")),
+    };
+    let models = match (is_real("Nomad"), is_real("Consul")) {
+        (true, _) => " and Elastic Load Balancing",
+        (false, true) => ", Elastic Load Balancing and Nomad",
+        (false, false) => ", Elastic Load Balancing, Nomad and Consul",
+    };
+    let held = if is_real("Nomad") { "" } else { " that are held to recordings of real agents" };
     put(
         page,
         format_args!(
             "<h2 id=\"again\">What was real, and what was pretended</h2><p>Real: every process is a server with a socket of its own \
              that takes connections, finishes what it holds when it is told to stop, and dies hard at its time-out; the load \
              balancer, the ingress, its health checks and its pools of connections; every request; decamp itself, its adapters and \
-             its loop, over HTTP{}. Pretended: the state of Auto Scaling, {models}, by models behind those HTTP APIs that are held \
-             to recordings of real agents; machines, which are loopback addresses, so that an instance that is gone refuses \
+             its loop, over HTTP{}. Pretended: the state of Auto Scaling{models}, by models behind those HTTP APIs{held}; machines, \
+             which are loopback addresses, so that an instance that is gone refuses \
              connections where a real one may be silent; and time is short: delays are of seconds, not minutes.</p>",
             escaped(&programs)
         ),
@@ -247,8 +256,10 @@ pub fn command(plan: &Plan, drivers: &[&str], lambda: Option<&Path>) -> String {
         Some(Chaos::ConsulForAll) => command.push_str(" --chaos=consul-for-all"),
         None => {}
     }
-    if let Some(binary) = &plan.consul {
-        command.push_str(&format!(" --consul {}", binary.display()));
+    for (option, real) in [("consul", &plan.consul), ("nomad", &plan.nomad), ("traefik", &plan.traefik)] {
+        if let Some(binary) = real {
+            command.push_str(&format!(" --{option} {}", binary.display()));
+        }
     }
     if plan.rounds != 1 {
         command.push_str(&format!(" --rounds {}", plan.rounds));

@@ -28,6 +28,10 @@ pub(super) enum Fate {
     Signalled(AllocationNumber),
     /// It is gone, if it was not already.
     Gone(AllocationNumber),
+    /// Where Nomad is real: the machine with this number starts, and its agents with it.
+    Joins(u32),
+    /// Where Nomad is real: it stops, and with it whatever runs on it.
+    Stops(u32),
 }
 
 /// A process to be: one allocation's server.
@@ -67,6 +71,8 @@ pub(super) struct World {
     groups: [TargetGroupArn; 2],
     port: u16,
     joined: HashSet<InstanceId>,
+    /// Nomad is real: the model keeps nothing of it but which nodes have joined.
+    real: bool,
     fates: UnboundedSender<Fate>,
 }
 
@@ -77,7 +83,7 @@ impl World {
         let mut luck = Luck::new(plan.seed);
         let mut balancers = LoadBalancers::new(now, luck.bits(), Limit::None, Limit::None);
         let mut auto_scaling = AutoScaling::new(now, luck.bits(), Limit::None);
-        auto_scaling.add_group(cluster::auto_scaling_group(plan.nodes));
+        auto_scaling.add_group(cluster::auto_scaling_group(plan));
         let mut nomad = Nomad::new(nomad::Version::V2_0_5, now, Luck::new(luck.bits()));
         let mut consul = Consul::new(consul::Version::V1_19_2, now, Luck::new(luck.bits()));
         let numbers = 1..=plan.nodes;
@@ -91,17 +97,23 @@ impl World {
             let target = |n| (TargetId::Instance(cluster::instance(n)), plan.port, Some(cluster::zone(n)));
             balancers.put_targets(arn, numbers.clone().map(target));
         }
+        let real = plan.nomad.is_some();
         let mut runs = HashMap::new();
-        runs.insert(cluster::add_ingress(&mut nomad, &mut consul, &nodes, plan), Runs::Ingress);
-        for (group, nature) in cluster::add_services(&mut nomad, &mut consul, &nodes, plan) {
-            runs.insert(group, Runs::Service(nature));
+        if !real {
+            runs.insert(cluster::add_ingress(&mut nomad, &mut consul, &nodes, plan), Runs::Ingress);
+            for (group, nature) in cluster::add_services(&mut nomad, &mut consul, &nodes, plan) {
+                runs.insert(group, Runs::Service(nature));
+            }
+            if serves {
+                runs.insert(cluster::add_decamp(&mut nomad, &mut consul, &nodes, plan), Runs::Decamp);
+            }
         }
-        if serves {
-            runs.insert(cluster::add_decamp(&mut nomad, &mut consul, &nodes, plan), Runs::Decamp);
-        }
-        let joined = numbers.map(cluster::instance).collect();
+        let joined = numbers.clone().map(cluster::instance).collect();
         let (log, port) = (Vec::new(), plan.port);
-        let world = Self { now, auto_scaling, balancers, nomad, consul, log, luck, runs, groups, port, joined, fates };
+        let world = Self { now, auto_scaling, balancers, nomad, consul, log, luck, runs, groups, port, joined, real, fates };
+        if real {
+            numbers.for_each(|number| world.tell(Fate::Joins(number)));
+        }
         for (number, _) in (0..).zip(world.nomad.allocations()) {
             world.starts(AllocationNumber(number));
         }
@@ -137,11 +149,11 @@ impl World {
             match happening {
                 Happening::MachineStopped(instance) => self.machine_stops(instance),
                 Happening::State { instance, state: LifecycleState::InService } => self.enter_service(instance),
+                Happening::Launched(instance) => self.machine_starts(instance),
                 Happening::State { .. }
                 | Happening::ActionBegan { .. }
                 | Happening::ActionEnded { .. }
                 | Happening::MachineStarted(_)
-                | Happening::Launched(_)
                 | Happening::Delisted(_) => {}
             }
         }
@@ -155,11 +167,21 @@ impl World {
         }
     }
 
+    /// Real agents start with the machine.
+    fn machine_starts(&self, instance: InstanceId) {
+        if let Some(number) = cluster::number(instance).filter(|_| self.real) {
+            self.tell(Fate::Joins(number));
+        }
+    }
+
     /// The system shuts down in order: its Consul agent leaves, its processes are killed.
     fn machine_stops(&mut self, instance: InstanceId) {
         let node = self.nomad.nodes_of(instance).next().and_then(|id| self.nomad.node_number(id));
         if let Some(node) = node {
             self.nomad.end_machine(node, true, &mut self.consul, &mut self.log);
+        }
+        if let Some(number) = cluster::number(instance).filter(|_| self.real) {
+            self.tell(Fate::Stops(number));
         }
         self.balancers.machine_stopped(instance);
     }

@@ -10,14 +10,105 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::consul::Consul;
+use super::nomad::Nomad;
 use super::plan::{self, Plan};
-use super::{processes, proxy, server};
-use crate::sim::wire::{self, Shared, Side};
+use super::{cluster, processes, proxy, server, traefik};
+use crate::sim::wire::{self, Shared, Side, listen};
 
 /// A cluster that is not whole within this will not be.
 const COMES_UP_IN: Duration = Duration::from_secs(20);
 /// With real agents, which find one another first.
 const COMES_UP_REALLY_IN: Duration = Duration::from_secs(60);
+/// With a real Nomad, which starts each copy as a process.
+const IS_PLACED_IN: Duration = Duration::from_secs(120);
+
+/// What takes the place of what is pretended.
+pub(super) struct Real {
+    pub(super) consul: Option<Consul>,
+    pub(super) nomad: Option<Nomad>,
+    /// Which real programs these are, and which others, by their own words.
+    pub(super) words: Vec<String>,
+}
+
+impl Real {
+    /// Starts the servers of what the plan names.
+    ///
+    /// # Errors
+    /// A binary is missing or another, or does not come up.
+    pub(super) async fn start(plan: &Plan) -> Result<Self> {
+        let words = match &plan.traefik {
+            Some(binary) => vec![traefik::identity(binary).context("start a real Traefik")?],
+            None => Vec::new(),
+        };
+        let mut real = Self { consul: None, nomad: None, words };
+        if let Some(binary) = &plan.consul {
+            let consul = Consul::start(binary).await.context("start a real Consul")?;
+            if let Some(binary) = &plan.nomad {
+                ingress_can_listen(plan)?;
+                let nomad = Nomad::start(binary, &consul).await.context("start a real Nomad")?;
+                real.words.push(nomad.version.clone());
+                real.nomad = Some(nomad);
+            }
+            real.words.push(consul.version.clone());
+            real.consul = Some(consul);
+        }
+        real.words.reverse();
+        Ok(real)
+    }
+}
+
+/// Nomad would start an ingress again and again that finds its port in use, and nobody would say why.
+fn ingress_can_listen(plan: &Plan) -> Result<()> {
+    for number in 1..=plan.nodes {
+        let address = SocketAddr::from((Plan::address(number), plan.port));
+        if let Err(why) = listen(address) {
+            let said = format!("the ingress of {} cannot listen on {address}: {why}", cluster::name(number));
+            return Err(cannot_listen(io::Error::new(why.kind(), said)));
+        }
+    }
+    Ok(())
+}
+
+/// Nomad's API.
+pub(super) enum Scheduler {
+    /// The model's.
+    Pretended(wire::Server),
+    /// A real server's.
+    Real(Nomad),
+}
+
+impl Scheduler {
+    /// The real one if there is one, else the model's.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub(super) async fn of(shared: &Arc<Shared>, real: Option<Nomad>) -> Result<Self> {
+        Ok(match real {
+            Some(nomad) => Self::Real(nomad),
+            None => {
+                let free = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
+                let server = wire::serve(shared, Side::Nomad, wire::nomad::router(shared), free).await;
+                Self::Pretended(server.context("serve the pretended Nomad")?)
+            }
+        })
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Pretended(server) => server.address,
+            Self::Real(nomad) => nomad.address,
+        }
+    }
+
+    /// The real one, if it is.
+    pub(super) fn real(&self) -> Option<&Nomad> {
+        match self {
+            Self::Pretended(_) => None,
+            Self::Real(nomad) => Some(nomad),
+        }
+    }
+}
 
 /// Consul's API.
 pub(super) enum Discovery {
@@ -50,16 +141,9 @@ impl Discovery {
             Self::Real(consul) => consul.address,
         }
     }
-
-    /// What real programs there are, by their own words.
-    pub(super) fn real(&self) -> Vec<String> {
-        match self {
-            Self::Pretended(_) => Vec::new(),
-            Self::Real(consul) => vec![consul.version.clone()],
-        }
-    }
 }
 
+/// What to do about a port that cannot be had.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the system has dozens of errors; two of them have advice of their own")]
 pub(super) fn cannot_listen(why: io::Error) -> anyhow::Error {
     let advice = match why.kind() {
@@ -74,7 +158,11 @@ pub(super) fn cannot_listen(why: io::Error) -> anyhow::Error {
 pub(super) async fn ready(plan: &Plan, names: &processes::Names, breaks: &mut mpsc::Receiver<anyhow::Error>) -> Result<()> {
     let services = plan.services();
     let many = usize::try_from(plan.nodes + services.iter().map(|s| s.copies).sum::<u32>()).unwrap_or(usize::MAX);
-    let patience = if plan.consul.is_some() { COMES_UP_REALLY_IN } else { COMES_UP_IN };
+    let patience = match (&plan.nomad, &plan.consul) {
+        (Some(_), _) => IS_PLACED_IN,
+        (None, Some(_)) => COMES_UP_REALLY_IN,
+        (None, None) => COMES_UP_IN,
+    };
     let pool = proxy::pool(Duration::from_secs(1), true);
     let everything = async {
         while names.lock().unwrap_or_else(PoisonError::into_inner).len() < many {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::judge::Judged;
 use super::ledger::{Class, Failed, Fared, Ledger};
 use super::plan::{Chaos, Nature};
+use super::processes::Names;
 use super::proxy::{self, Cut, Stopped};
 use super::rig;
 use super::server::{Ended, Server, full, plain};
@@ -190,4 +191,25 @@ async fn a_machine_that_does_not_keep_up_is_named_and_one_that_does_is_not() {
     let ledger = Ledger::begin(std::iter::empty());
     let why = rig::bottleneck(&ledger.account(), &Judged { rig: 3, ..judged }).unwrap();
     assert!(why.contains("3 did not even reach the load balancer"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_known_by_its_address_is_told_of_by_name() {
+    let ledger = Ledger::begin(std::iter::empty());
+    for address in ["127.0.0.12:20001", "127.0.0.12:2000"] {
+        let cause = format!("the ingress on node-1 sent it to {address}: it did not take the connection");
+        ledger.over(Class::Short, &"service-1".into(), Instant::now(), Fared::Failed(Failed::BadGateway, cause));
+    }
+    let names = Names::default();
+    names.lock().unwrap().insert("127.0.0.12:20001".parse().unwrap(), "service-1.group[0]".into());
+    let mut account = ledger.account();
+    account.name_processes(&names);
+    let causes: Vec<&str> = account.failures.iter().map(|failure| &*failure.cause).collect();
+    assert_eq!(
+        causes,
+        [
+            "the ingress on node-1 sent it to service-1.group[0]: it did not take the connection",
+            "the ingress on node-1 sent it to 127.0.0.12:2000: it did not take the connection",
+        ]
+    );
 }

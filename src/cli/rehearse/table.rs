@@ -108,6 +108,9 @@ pub(super) fn lines(plan: &Plan, runs: &[Run]) -> Vec<String> {
         lines.push(line);
     }
     lines.push(String::new());
+    if let Some(real) = runs.first().map(|run| run.real.join(", ")).filter(|real| !real.is_empty()) {
+        lines.push(format!("real beside decamp, requests and sockets: {real}"));
+    }
     lines.extend(verdict(plan, runs));
     lines
 }
