@@ -27,6 +27,11 @@ pub(crate) fn complain(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr().lock(), "decamp: {}", line.as_ref());
 }
 
+/// How far something is, on standard error: what a program reads from standard output is not disturbed.
+pub(crate) fn tell_progress(line: impl AsRef<str>) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
+}
+
 /// A value as one line of JSON on standard output.
 pub(crate) fn say_json(value: &impl serde::Serialize) {
     match serde_json::to_string(value) {

@@ -149,7 +149,7 @@ impl Plan {
         all
     }
 
-    /// How often that is for a worker: without chaos twice as often, as a single event that is lost would be all that the run waits for.
+    /// How often a worker sweeps up what waits: without chaos twice as often, as one lost event would be all that a run waits for.
     #[must_use]
     pub fn sweep_every(chaos: bool) -> Duration {
         if chaos { Self::SWEEP_EVERY } else { Self::SWEEP_EVERY / 2 }

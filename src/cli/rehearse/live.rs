@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use decamp::rehearse::report::grouped;
 use decamp::rehearse::{Phase, Progress};
 use tokio::sync::watch;
 
-use crate::cli::out::{complain, is_watched};
+use crate::cli::out::{is_watched, tell_progress};
 use crate::cli::screen::Screen;
 
 /// Where nobody watches, a line so often.
@@ -24,14 +25,14 @@ pub(super) async fn show(driver: &str, seen: watch::Receiver<Progress>, aloud: b
 async fn lines(driver: &str, seen: watch::Receiver<Progress>) -> Infallible {
     loop {
         tokio::time::sleep(SAYS_EVERY).await;
-        complain(head(driver, &seen.borrow()));
+        tell_progress(head(driver, &seen.borrow()));
     }
 }
 
 fn head(driver: &str, progress: &Progress) -> String {
     let (requests, failed) = progress.requests;
     let what = if progress.what.is_empty() { "the cluster starts" } else { progress.what };
-    format!("{driver}: {:.0} s, {what}; {requests} requests, {failed} failed", progress.seconds)
+    format!("{driver}: {:.0} s, {what}; {} requests, {failed} failed", progress.seconds, grouped(requests))
 }
 
 async fn moving(driver: &str, mut seen: watch::Receiver<Progress>) -> Infallible {
