@@ -146,11 +146,10 @@ impl Display for Escaped<'_> {
 fn drawn(service: &Service) -> String {
     let now = service.live.now();
     let (under_way, past) = service.departures.shown();
-    let mut ills = Health::not_ready(service);
-    ills.extend(service.health.unseen());
     let mut html = String::from("<h1>decamp</h1>");
-    for ill in ills {
-        html.push_str(&format!("<p class=\"ill\" role=\"alert\"><b>{}</b>: {}</p>", Escaped(ill.what), Escaped(&ill.why)));
+    let ills = Health::not_ready(service).into_iter().map(|ill| (ill, ""));
+    for (ill, is) in ills.chain(service.health.unseen().into_iter().map(|ill| (ill, " cannot be seen"))) {
+        html.push_str(&format!("<p class=\"ill\" role=\"alert\"><b>{}</b>{is}: {}</p>", Escaped(ill.what), Escaped(&ill.why)));
     }
     html.push_str(&refreshes::drawn(&service.refreshes.shown(), now));
     html.push_str(&format!("<h2>Leaving now ({})</h2>", under_way.len()));
@@ -225,7 +224,10 @@ fn card(view: &View, now: Time) -> String {
         Escaped(&view.because),
     );
     if blocked {
-        let by = view.wait.as_ref().map(|wait| format!("Blocked by {} {}. ", wait.blocker.kind, wait.blocker.name));
+        let by = view.wait.as_ref().map(|wait| match (wait.blocker.kind, &wait.blocker.name) {
+            ("system", name) => format!("Blocked: {name} cannot be seen. "),
+            (kind, name) => format!("Blocked by {kind} {name}. "),
+        });
         let by = by.unwrap_or_default();
         html.push_str(&format!("<p class=\"ill\">{}That has been so for {}.</p>", Escaped(&by), plain(waited)));
     }
