@@ -174,7 +174,7 @@ impl Departures {
         lock(&self.sets).here.keys().any(|key| key.instance == instance)
     }
 
-    /// Notes that a sweep makes its pass over this one, unless it is in hand already. Whoever takes it up meanwhile ends the pass.
+    /// Notes that a sweep makes its pass over this one, unless it is in hand. Whoever takes it up meanwhile ends the pass.
     pub(super) fn begin_pass(&self, entry: &Arc<Entry>) -> bool {
         let instance = entry.departure.instance;
         let mut sets = lock(&self.sets);
