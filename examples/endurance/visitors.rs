@@ -23,7 +23,7 @@ const SIGHTS: &[&str] = &[
     "/v1/refreshes",
     "/readyz",
     "/healthz",
-    "/openapi.json",
+    "/v1/openapi.json",
     "/v1/departures/i-0123456789abcdef0",
     "/nothing",
 ];

@@ -24,8 +24,8 @@ use crate::settings::{Secret, Stored, Tls};
 pub(super) const CALL: Duration = Duration::from_secs(5);
 /// Secrets have at most 64 KiB, ten messages at most 1 MiB before they are escaped.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
-/// Calls at once, long polls aside. A thousand messages that are hidden again or deleted at the same moment are a thousand calls: each would have
-/// a connection of its own, and hold some 30 KiB here.
+/// Calls at once, long polls aside. A thousand messages that are hidden again or deleted at the same moment are a thousand calls:
+/// each would have a connection of its own, and hold some 30 KiB here.
 const AT_ONCE: usize = 32;
 /// Idle connections that are kept, and for how long: enough for what comes steadily.
 const MOST_IDLE: usize = 16;

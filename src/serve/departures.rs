@@ -99,12 +99,20 @@ pub(super) struct Departures {
 #[derive(Debug, Default)]
 struct Sets {
     here: BTreeMap<Key, Arc<Entry>>,
+    /// What a sweep makes its pass over in this moment.
+    passing: BTreeMap<InstanceId, Arc<Entry>>,
     elsewhere: BTreeMap<InstanceId, View>,
     past: VecDeque<View>,
     stopping: bool,
 }
 
 impl Sets {
+    /// What is in hand of one instance's lifecycle actions.
+    fn hooks_of(&self, instance: InstanceId) -> Option<&Arc<Entry>> {
+        let of = |key: &&Key| key.instance == instance && matches!(key.kind, Kind::Hook(_));
+        self.here.keys().find(of).and_then(|key| self.here.get(key))
+    }
+
     fn remember(&mut self, view: View) {
         if self.past.len() == PAST_KEPT {
             self.past.pop_front();
@@ -130,8 +138,20 @@ impl Departures {
         if let Some(entry) = sets.here.get(&key) {
             return TakenUp::InHand(Arc::clone(entry));
         }
+        if key.kind == Kind::Hook(None)
+            && let Some(entry) = sets.hooks_of(key.instance)
+        {
+            // Whoever knows the hook needs nobody beside it who does not.
+            return TakenUp::InHand(Arc::clone(entry));
+        }
         if self.most <= sets.here.len() {
             return TakenUp::Full;
+        }
+        if let Kind::Hook(_) = key.kind
+            && let Some(passed) = sets.passing.get(&key.instance)
+        {
+            // Two at once lose nothing, but its end would be counted and told twice.
+            passed.stop.send_replace(true);
         }
         if let Kind::Hook(Some(_)) = key.kind
             && let Some(nameless) = sets.here.get(&Key { instance: key.instance, kind: Kind::Hook(None) })
@@ -152,6 +172,22 @@ impl Departures {
     /// Whether anything of this instance is in hand.
     pub(super) fn has(&self, instance: InstanceId) -> bool {
         lock(&self.sets).here.keys().any(|key| key.instance == instance)
+    }
+
+    /// Notes that a sweep makes its pass over this one, unless it is in hand. Whoever takes it up meanwhile ends the pass.
+    pub(super) fn begin_pass(&self, entry: &Arc<Entry>) -> bool {
+        let instance = entry.departure.instance;
+        let mut sets = lock(&self.sets);
+        let free = !sets.stopping && sets.here.keys().all(|key| key.instance != instance);
+        if free {
+            sets.passing.insert(instance, Arc::clone(entry));
+        }
+        free
+    }
+
+    /// The pass over this one is over.
+    pub(super) fn end_pass(&self, entry: &Entry) {
+        lock(&self.sets).passing.remove(&entry.departure.instance);
     }
 
     /// Lets an entry go from the set; it is kept among the past if it is over.
@@ -181,7 +217,7 @@ impl Departures {
     pub(super) fn stop(&self) {
         let mut sets = lock(&self.sets);
         sets.stopping = true;
-        for entry in sets.here.values() {
+        for entry in sets.here.values().chain(sets.passing.values()) {
             entry.stop.send_replace(true);
         }
     }
@@ -292,6 +328,27 @@ mod tests {
         let swept = in_hand(take_up(&set, departure(1, None)));
         in_hand(take_up(&set, departure(1, Some("ours"))));
         assert!(*swept.stop.borrow());
+    }
+
+    #[test]
+    fn what_comes_in_while_a_sweep_passes_over_it_ends_the_pass() {
+        let (set, _begun) = Departures::new(9);
+        let pass = |number: u64| {
+            let departure = departure(number, None);
+            let view = View::begin(&departure, "sweep", Time(0));
+            Entry::new(departure, view)
+        };
+        let (passed, other) = (pass(1), pass(2));
+        assert!(set.begin_pass(&passed) && set.begin_pass(&other));
+        let told = in_hand(take_up(&set, departure(1, Some("ours"))));
+        assert!(*passed.stop.borrow() && !*other.stop.borrow());
+        set.end_pass(&passed);
+        assert!(!set.begin_pass(&pass(1)), "it is in hand");
+        assert!(Arc::ptr_eq(&told, &in_hand(take_up(&set, departure(1, None)))), "nobody walks beside it");
+        set.finish(&told, Done::Over);
+        assert!(set.begin_pass(&pass(1)));
+        set.stop();
+        assert!(*other.stop.borrow() && !set.begin_pass(&pass(3)));
     }
 
     #[tokio::test]

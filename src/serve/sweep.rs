@@ -57,7 +57,7 @@ async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, u32>) {
     service.health.saw("Auto Scaling", Ok(()));
     let count = |wanted: &Lifecycle| leaving.iter().filter(|one| one.lifecycle == *wanted).count();
     let (waiting, retained) = (count(&Lifecycle::Waiting), count(&Lifecycle::Retained));
-    let ours = leaving.iter().filter(|one| one.lifecycle == Lifecycle::Waiting && !service.departures.has(one.instance));
+    let ours = leaving.iter().filter(|one| one.lifecycle == Lifecycle::Waiting);
     let entries: Vec<Arc<Entry>> = ours
         .map(|one| {
             let cause = Cause::Lifecycle(LifecycleAction::default());
@@ -65,8 +65,14 @@ async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, u32>) {
             let view = View { walked_here: false, ..View::begin(&departure, "sweep", service.live.now()) };
             Entry::new(departure, view)
         })
+        .filter(|entry| service.departures.begin_pass(entry))
         .collect();
-    let walked = join_all(entries.iter().map(|entry| walk(service, entry, Pace::OnePass))).await;
+    let walked = join_all(entries.iter().map(|entry| async {
+        let walked = walk(service, entry, Pace::OnePass).await;
+        service.departures.end_pass(entry);
+        walked
+    }))
+    .await;
     let mut elsewhere = Vec::new();
     let before = std::mem::take(idle);
     for (entry, Walked { done, wrote }) in entries.iter().zip(walked) {
@@ -74,6 +80,10 @@ async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, u32>) {
         let sweeps = before.get(&instance).copied().unwrap_or(0) + 1;
         if done == Done::Over {
             service.departures.remember(entry);
+            continue;
+        }
+        if service.departures.has(instance) {
+            // It came in meanwhile.
             continue;
         }
         if wrote || PATIENCE <= sweeps {

@@ -41,15 +41,11 @@ pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked
     let world = Gentle::new(&service.live);
     let observe = service.settings.mode == Mode::Observe;
     let manner = Manner { stop_at: None, observe, never_wait: pace == Pace::OnePass };
-    let stop = match pace {
-        Pace::Whole => entry.stop.subscribe(),
-        Pace::OnePass => service.stopping.subscribe(),
-    };
     let ending = tokio::select! {
         // First, so that what was just answered is still told.
         biased;
         ending = run(&world, departure, policy, manner, &mut watching) => Some(ending),
-        () = world.left(stop) => None,
+        () = world.left(entry.stop.subscribe()) => None,
     };
     let done = match ending {
         None => {

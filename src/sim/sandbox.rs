@@ -200,8 +200,8 @@ impl Sandbox {
         &self.instances
     }
 
-    /// Terminates the first instances of those that were there at the start, all at once, and answers the events of their hooks, as EventBridge
-    /// sends them, when all have begun. At most a thousand: the world remembers no more events.
+    /// Terminates the first instances of those that were there at the start, all at once, and answers the events of their hooks,
+    /// as EventBridge sends them, when all have begun. At most a thousand: the world remembers no more events.
     ///
     /// # Errors
     /// One of them is terminating already.
