@@ -30,6 +30,8 @@ const LOOK: Duration = Duration::from_secs(8);
 const WRITE: Duration = Duration::from_secs(12);
 /// The longest pause before the first retry; each is drawn between nothing and its bound, and every further bound is twice as long.
 const BACKOFF: Duration = Duration::from_millis(400);
+/// Idle connections that are kept for what comes next. A thousand departures may have called at once; each connection holds some 30 KiB.
+const MOST_IDLE: usize = 16;
 
 /// An access key and its secret, which is never printed. For tests and the pretend world: others leave keys to the standard chain.
 #[derive(Clone)]
@@ -95,7 +97,8 @@ impl Aws {
     /// Takes what the settings say, and the rest from the standard chain of variables, profiles and roles. Credentials are
     /// fetched with the first call, not here.
     pub async fn load(settings: &settings::Aws, keys: Option<Keys>) -> Self {
-        let http = HttpBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let http = HttpBuilder::new().pool_max_idle_per_host(MOST_IDLE);
+        let http = http.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http)
             .timeout_config(Use::Look.timeouts())
