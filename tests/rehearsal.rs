@@ -3,6 +3,8 @@
 
 #[path = "rehearsal/browser.rs"]
 mod browser;
+#[path = "rehearsal/devtools.rs"]
+mod devtools;
 #[path = "rehearsal/real_consul.rs"]
 mod real_consul;
 #[path = "rehearsal/real_nomad.rs"]

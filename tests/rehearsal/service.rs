@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{alone, complaint, rehearse, text};
+use super::devtools::Browser;
+use super::{alone, complaint, on_the_path, rehearse, text};
 
 /// The port of the ingress; the page has the next one.
 const PORT: u16 = 18_141;
@@ -32,11 +33,23 @@ fn the_service_replaces_the_nodes_that_it_runs_on_and_its_page_shows_each() {
     let instances: Vec<String> = (1..=4_u64).map(|number| format!("i-{:017x}", 0x0abc_0000_0000 + number)).collect();
     // Each instance that some page showed, and each node that had a replica.
     let (mut shown, mut hosts) = (BTreeSet::new(), BTreeSet::new());
+    // A page that was opened while nothing left, and is never loaded again.
+    let (mut browser, mut drawn, mut lost) = (None, BTreeSet::new(), false);
+    let chromium = on_the_path("chromium");
     while child.try_wait().expect("it can be waited for").is_none() {
         for node in 1..=8 {
             let Some(page) = ask(node, "/") else { continue };
             hosts.insert(node);
             shown.extend(instances.iter().filter(|id| page.contains(id.as_str())).cloned());
+            if let (2, None, Some(chromium)) = (node, &browser, &chromium) {
+                assert!(shown.is_empty(), "it is opened before anything leaves: {shown:?}");
+                browser = Some(Browser::open(chromium, &format!("http://127.0.0.12:{}/", PORT + 1)));
+            }
+        }
+        if let Some(browser) = &mut browser {
+            let text = browser.text();
+            lost |= text.contains("This replica cannot be reached");
+            drawn.extend(instances.iter().filter(|id| text.contains(id.as_str())).cloned());
         }
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -49,6 +62,13 @@ fn the_service_replaces_the_nodes_that_it_runs_on_and_its_page_shows_each() {
     assert_eq!(shown.len(), 4, "{shown:?}");
     assert!(hosts.contains(&1) && hosts.contains(&2), "it began on the first two nodes: {hosts:?}");
     assert!(hosts.iter().any(|node| 4 < *node), "and went on to new ones: {hosts:?}");
+
+    // What the browser shows came by the stream, which breaks when the replica that it was opened at is killed, or leaves.
+    if let Some(browser) = browser {
+        assert!(drawn.contains(&instances[0]) && drawn.contains(&instances[1]), "{drawn:?}");
+        assert!(lost, "its replica left with its node, and the page did not say so");
+        assert_eq!(browser.complaints, Vec::<String>::new());
+    }
 
     // The departures of its own two nodes overlapped.
     let strips = run["strips"].as_array().expect("a list");

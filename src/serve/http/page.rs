@@ -52,8 +52,13 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
 /// The page.
 #[utoipa::path(get, path = "/", tag = "admin", security(("token" = [])), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
 pub(super) async fn whole(State(page): State<Arc<Page>>) -> Html<String> {
-    let body =
-        format!("<main id=\"live\" aria-live=\"polite\">{}</main><script src=\"/page.js\" defer></script>", drawn(&page.service));
+    // Shown by the script when the service does not answer any more: what stands below it is old then.
+    let lost = "<p id=\"lost\" class=\"ill\" role=\"alert\" hidden><b>This replica cannot be reached</b> (<span></span>): what follows is \
+                what it said last. Another replica has the departures in hand.</p>";
+    let body = format!(
+        "{lost}<main id=\"live\" aria-live=\"polite\">{}</main><script src=\"/page.js\" defer></script>",
+        drawn(&page.service)
+    );
     Html(document("decamp", &body))
 }
 

@@ -1,0 +1,88 @@
+//! A browser that a test looks into while its page lives: Chromium, by as little of its DevTools protocol as that takes.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
+
+/// No answer takes longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An open page. It is closed when this is dropped.
+pub(super) struct Browser {
+    child: Child,
+    socket: WebSocket<TcpStream>,
+    session: Option<String>,
+    calls: u64,
+    /// Errors of the page's own scripts. That a server went away is none.
+    pub(super) complaints: Vec<String>,
+    _profile: TempDir,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Browser {
+    /// Opens the page at this address.
+    pub(super) fn open(chromium: &Path, address: &str) -> Self {
+        let profile = tempfile::tempdir().expect("there is room for one");
+        let mut child = Command::new(chromium)
+            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+        let url = lines.find_map(|line| line.strip_prefix("DevTools listening on ").map(ToOwned::to_owned));
+        let url = url.expect("it says where its tools are");
+        // What it complains of is not to fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let host = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()).expect("a WebSocket");
+        let stream = TcpStream::connect(host).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it has a clock");
+        let (socket, _) = client(url.as_str(), stream).expect("it is a WebSocket");
+        let mut browser = Self { child, socket, session: None, calls: 0, complaints: Vec::new(), _profile: profile };
+        let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
+        let attached = browser.call("Target.attachToTarget", &json!({ "targetId": target["targetId"], "flatten": true }));
+        browser.session = attached["sessionId"].as_str().map(ToOwned::to_owned);
+        browser.call("Runtime.enable", &json!({}));
+        browser.call("Page.navigate", &json!({ "url": address }));
+        browser
+    }
+
+    /// What stands on the page now.
+    pub(super) fn text(&mut self) -> String {
+        let answer = self.call("Runtime.evaluate", &json!({ "expression": "document.body ? document.body.innerText : ''" }));
+        answer["result"]["value"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn call(&mut self, method: &str, parameters: &Value) -> Value {
+        self.calls += 1;
+        let mut call = json!({ "id": self.calls, "method": method, "params": parameters });
+        if let Some(session) = &self.session {
+            call["sessionId"] = json!(session);
+        }
+        self.socket.send(Message::text(call.to_string())).expect("it listens");
+        loop {
+            let Message::Text(said) = self.socket.read().expect("it answers") else { continue };
+            let said: Value = serde_json::from_str(&said).expect("it speaks JSON");
+            if said["method"] == "Runtime.exceptionThrown" {
+                self.complaints.push(said["params"]["exceptionDetails"].to_string());
+            }
+            if said["id"] == self.calls {
+                assert!(said["error"].is_null(), "{method}: {}", said["error"]);
+                return said["result"].clone();
+            }
+        }
+    }
+}
