@@ -1,4 +1,4 @@
-//! A long life of one replica of `decamp serve`: `cargo build --release && cargo run --release --example endurance -- [DEPARTURES]`.
+//! A long life of one replica of `decamp serve`: `cargo build --release && cargo run --release --example endurance -- [DEPARTURES [WAVE]]`.
 //!
 //! Wave after wave of instances leaves a pretend world, each wave all at once, and a new world takes the place of the one that is
 //! empty. Events come in by a queue and by `POST /v1/events`, some of them twice; people look at the page; nonsense is sent. The
@@ -25,7 +25,7 @@ use self::life::{Life, Sample};
 use self::replica::{KEY, Replica};
 use self::visitors::Visitors;
 
-/// Instances that leave at once.
+/// Instances that leave at once, where nobody says otherwise.
 const WAVE: u32 = 500;
 /// The queue that half of the events come by.
 const QUEUE: &str = "departures";
@@ -34,11 +34,15 @@ const LONGEST_WAVE: Duration = Duration::from_mins(5);
 
 fn main() -> Result<ExitCode> {
     let departures: u32 = std::env::args().nth(1).map_or(Ok(100_000), |text| text.parse()).context("DEPARTURES is a number")?;
+    let size: u32 = std::env::args().nth(2).map_or(Ok(WAVE), |text| text.parse()).context("WAVE is a number")?;
+    if size == 0 {
+        bail!("WAVE is 1 or more");
+    }
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         bail!("somebody else chose how to encrypt");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let failed = runtime.block_on(live(departures))?;
+    let failed = runtime.block_on(live(departures, size))?;
     for why in &failed {
         println!("failed: {why}");
     }
@@ -47,16 +51,16 @@ fn main() -> Result<ExitCode> {
 
 /// The world of one wave: departures in it are short, and nothing that clients send gets lost by its settings. As many instances stay
 /// as leave, so that each service has a copy on either side, and the copies that move need not wait for one another.
-fn world(wave: u32) -> Options {
+fn world(wave: u32, size: u32) -> Options {
     let (delay, lag) = (Duration::from_secs(1), Duration::from_millis(900));
-    let short = Options { nodes: 2 * WAVE, delay, lag, throttled: false, ..Options::exodus(WAVE) };
+    let short = Options { nodes: 2 * size, delay, lag, throttled: false, ..Options::exodus(size) };
     Options { first: 1 + wave * short.nodes, seed: u64::from(wave) + 1, ..short }
 }
 
 /// Lets so many departures pass, and answers what was wrong.
-async fn live(departures: u32) -> Result<Vec<String>> {
-    let waves = departures.div_ceil(WAVE);
-    let mut sandbox = sandbox::serve(&world(0)).await?;
+async fn live(departures: u32, size: u32) -> Result<Vec<String>> {
+    let waves = departures.div_ceil(size);
+    let mut sandbox = sandbox::serve(&world(0, size)).await?;
     sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default();
     let receiver = visitors::receiver().await?;
     let mut settings = tempfile::NamedTempFile::new()?;
@@ -78,14 +82,14 @@ async fn live(departures: u32) -> Result<Vec<String>> {
     println!("{}", Sample::HEADER);
     for wave in 0..waves {
         if 0 < wave {
-            sandbox.begin_again(&world(wave));
+            sandbox.begin_again(&world(wave, size));
         }
         let before = life.departed;
-        walk_out(&sandbox, &client, &replica, &mut life, u64::from(wave + 1) * u64::from(WAVE)).await?;
+        walk_out(&sandbox, &client, &replica, &mut life, size, u64::from(wave + 1) * u64::from(size)).await?;
         let requests = sandbox.shared.look(|stage| stage.more()).remove("requests").unwrap_or_default();
         life.requests(&requests);
-        if life.departed != before + u64::from(WAVE) {
-            bail!("{} departures ended well in a wave of {WAVE}: {:?}", life.departed - before, life.outcomes);
+        if life.departed != before + u64::from(size) {
+            bail!("{} departures ended well in a wave of {size}: {:?}", life.departed - before, life.outcomes);
         }
         if wave + 1 == waves || (wave + 1) * 10 / waves != wave * 10 / waves {
             // What was in hand a moment ago is let go by then, connections too.
@@ -97,10 +101,17 @@ async fn live(departures: u32) -> Result<Vec<String>> {
     Ok(life.verdict(&unexpected))
 }
 
-/// Terminates all that are to leave, tells of it, and waits until they are out.
-async fn walk_out(sandbox: &Sandbox, client: &Client, replica: &Replica, life: &mut Life, departed: u64) -> Result<()> {
+/// Terminates so many, tells of it, and waits until as many have departed in all.
+async fn walk_out(
+    sandbox: &Sandbox,
+    client: &Client,
+    replica: &Replica,
+    life: &mut Life,
+    size: u32,
+    departed: u64,
+) -> Result<()> {
     let began = Instant::now();
-    let events = timeout(LONGEST_WAVE, sandbox.terminate(WAVE as usize)).await.context("the hooks do not begin")??;
+    let events = timeout(LONGEST_WAVE, sandbox.terminate(size as usize)).await.context("the hooks do not begin")??;
     tell(sandbox, client, replica, &events).await?;
     loop {
         sleep(Duration::from_millis(250)).await;
