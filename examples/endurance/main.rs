@@ -91,6 +91,7 @@ async fn live(departures: u32, size: u32) -> Result<Vec<String>> {
         if life.departed != before + u64::from(size) {
             bail!("{} departures ended well in a wave of {size}: {:?}", life.departed - before, life.outcomes);
         }
+        life.wave_ends(&replica)?;
         if wave + 1 == waves || (wave + 1) * 10 / waves != wave * 10 / waves {
             // What was in hand a moment ago is let go by then, connections too.
             sleep(Duration::from_secs(2)).await;
