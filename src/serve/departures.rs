@@ -109,8 +109,8 @@ struct Sets {
 impl Sets {
     /// What is in hand of one instance's lifecycle actions.
     fn hooks_of(&self, instance: InstanceId) -> Option<&Arc<Entry>> {
-        let of = |key: &&Key| key.instance == instance && matches!(key.kind, Kind::Hook(_));
-        self.here.keys().find(of).and_then(|key| self.here.get(key))
+        let of = |(key, _): &(&Key, &Arc<Entry>)| key.instance == instance && matches!(key.kind, Kind::Hook(_));
+        self.here.iter().find(of).map(|(_, entry)| entry)
     }
 
     fn remember(&mut self, view: View) {

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use sha2::{Digest as _, Sha256};
-
+use crate::ids::hash;
 use crate::time::Time;
 
 /// Wishes that are remembered at once. More than these in ten minutes are nobody's deployments.
@@ -16,7 +15,7 @@ pub(super) struct Wishes(HashMap<[u8; 32], Time>);
 impl Wishes {
     /// Whether this one was granted.
     pub(super) fn knows(&self, id: &str, now: Time) -> bool {
-        self.0.get(&digest(id)).is_some_and(|until| now < *until)
+        self.0.get(&hash(&[id])).is_some_and(|until| now < *until)
     }
 
     /// Whether another one can be remembered; without that it must not be granted.
@@ -26,12 +25,8 @@ impl Wishes {
     }
 
     pub(super) fn remember(&mut self, id: &str, until: Time) {
-        self.0.insert(digest(id), until);
+        self.0.insert(hash(&[id]), until);
     }
-}
-
-fn digest(id: &str) -> [u8; 32] {
-    Sha256::digest(id).into()
 }
 
 #[cfg(test)]
