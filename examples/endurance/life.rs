@@ -1,6 +1,6 @@
 //! What is measured of a replica's life: how far it is, what it needs, and what went wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,8 @@ use crate::replica::Replica;
 
 /// What came twice may be over already when it comes.
 const HARMLESS: &[&str] = &["already-past", "gone"];
+/// A sample is the median of so many ends of waves: a single look is off by a tenth, by what was freed a moment ago.
+const LOOKS: usize = 11;
 
 /// A replica's life so far.
 pub(crate) struct Life {
@@ -27,8 +29,8 @@ pub(crate) struct Life {
     calls: u64,
     sent: u64,
     failed: u64,
-    /// KiB resident at the ends of waves since the last sample.
-    resident: Vec<u64>,
+    /// KiB resident at the ends of the last waves.
+    resident: VecDeque<u64>,
     samples: Vec<Sample>,
 }
 
@@ -37,7 +39,7 @@ pub(crate) struct Life {
 pub(crate) struct Sample {
     departed: u64,
     lived: Duration,
-    /// KiB: the median of the ends of waves since the sample before. A single look is off by a tenth, by what was freed a moment ago.
+    /// KiB: the median of the last waves' ends.
     resident: u64,
     most_resident: u64,
     descriptors: usize,
@@ -61,7 +63,7 @@ impl Life {
             calls: 0,
             sent: 0,
             failed: 0,
-            resident: Vec::new(),
+            resident: VecDeque::new(),
             samples: Vec::new(),
         })
     }
@@ -92,13 +94,16 @@ impl Life {
 
     /// Keeps what it needs at the end of a wave.
     pub(crate) fn wave_ends(&mut self, replica: &Replica) -> Result<()> {
-        self.resident.push(replica.status("VmRSS")?);
+        if self.resident.len() == LOOKS {
+            self.resident.pop_front();
+        }
+        self.resident.push_back(replica.status("VmRSS")?);
         Ok(())
     }
 
     /// Keeps how it is now.
     pub(crate) fn sample(&mut self, replica: &Replica) -> Result<&Sample> {
-        let mut resident = std::mem::take(&mut self.resident);
+        let mut resident = Vec::from(self.resident.clone());
         resident.sort_unstable();
         self.samples.push(Sample {
             departed: self.departed,
