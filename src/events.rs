@@ -11,6 +11,8 @@ mod rejection;
 
 use std::sync::Arc;
 
+use strum::{IntoStaticStr, VariantNames};
+
 pub use self::delivery::{Message, ReceiptHandle};
 use self::json::{Fields, MOST_DEPTH, Object, depth, elements, shape};
 use self::rejection::Ours;
@@ -45,7 +47,8 @@ pub struct Record {
 }
 
 /// What an event says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Told {
     /// An instance waits in a terminating lifecycle hook.
     Departure(Departure),
@@ -82,7 +85,8 @@ pub enum Told {
 }
 
 /// Things that are told and need nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Informational {
     /// A launch, termination or detachment is over or has failed.
     GroupActivity,
@@ -103,20 +107,14 @@ impl Told {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Departure(_) => "departure",
-            Self::Arrival { .. } => "arrival",
-            Self::Interruption { .. } => "interruption",
-            Self::Rebalance { .. } => "rebalance",
-            Self::ScheduledChange { .. } => "scheduled-change",
-            Self::Sweep => "sweep",
-            Self::Test => "test",
-            Self::Informational(Informational::GroupActivity) => "group-activity",
-            Self::Informational(Informational::InstanceRefresh) => "instance-refresh",
-            Self::Informational(Informational::StateChange) => "state-change",
-            Self::Informational(Informational::Health) => "health",
-            Self::Informational(Informational::OtherTransition) => "other-transition",
-            Self::Informational(Informational::Other) => "other",
+            Self::Informational(of) => of.into(),
+            other => other.into(),
         }
+    }
+
+    /// All words that there are.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        Self::VARIANTS.iter().filter(|word| **word != "informational").chain(Informational::VARIANTS).copied()
     }
 }
 

@@ -109,6 +109,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
         settings,
         live,
     });
+    service.numbers.expect(&service.settings);
     let doors = http::Doors::open(&service, webhooks, admin)?;
     let local = LocalSet::new();
     local

@@ -11,6 +11,8 @@ mod doors;
 mod metrics;
 #[path = "serve/notifications.rs"]
 mod notifications;
+#[path = "serve/prometheus.rs"]
+mod prometheus;
 #[path = "serve/receiver.rs"]
 mod receiver;
 #[path = "serve/refreshes.rs"]

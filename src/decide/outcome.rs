@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantNames};
 
 /// How a departure ended. All but `Departed` name an exception, so that nobody takes it for success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, IntoStaticStr, VariantNames)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Outcome {
     /// Everything was seen to be gone, and the action was completed.
     Departed {
@@ -49,22 +51,7 @@ impl Outcome {
     /// The word for logs, metrics and exit codes.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Departed { .. } => "departed",
-            Self::Forced => "forced",
-            Self::Unconfirmed => "unconfirmed",
-            Self::TimedOut => "timed-out",
-            Self::Retained => "retained",
-            Self::AgentDead => "agent-dead",
-            Self::NoNode => "no-node",
-            Self::Gone => "gone",
-            Self::Expired => "expired",
-            Self::AlreadyPast => "already-past",
-            Self::NotLeaving => "not-leaving",
-            Self::NotOurs => "not-ours",
-            Self::Interrupted => "interrupted",
-            Self::Refused { .. } => "refused",
-        }
+        self.into()
     }
 
     /// What it means, in a sentence.

@@ -4,14 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantNames};
 
 use super::sight::System;
 use crate::ids::{AllocationId, TargetGroupArn};
 use crate::time::Time;
 
 /// Why a step is taken, or why it is waited.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, IntoStaticStr, VariantNames)]
 #[serde(rename_all = "kebab-case", tag = "reason", content = "detail")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Reason {
     // Looking.
     /// Nothing is known yet, or what was known may have changed.
@@ -111,38 +113,7 @@ impl Reason {
     /// The name alone, for metrics and searches.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::MustLook => "must-look",
-            Self::MustConfirm => "must-confirm",
-            Self::CannotSee(_) => "cannot-see",
-            Self::HeartbeatDue => "heartbeat-due",
-            Self::StillInService => "still-in-service",
-            Self::RegisteredAgain(_) => "registered-again",
-            Self::SafeBesideTheDelay => "safe-beside-the-delay",
-            Self::WorkLeft => "work-left",
-            Self::LandedAfterDrain => "landed-after-drain",
-            Self::DrainHangs => "drain-hangs",
-            Self::TimeIsShort => "time-is-short",
-            Self::NothingLeft => "nothing-left",
-            Self::TimeIsUp => "time-is-up",
-            Self::WriteFailed(_) => "write-failed",
-            Self::HookNotBegun => "hook-not-begun",
-            Self::Held => "held",
-            Self::NoSight(_) => "no-sight",
-            Self::NoNodeYet => "no-node-yet",
-            Self::LoadBalancerDelay { .. } => "load-balancer-delay",
-            Self::LastHealthyTarget(_) => "last-healthy-target",
-            Self::AllocationsLeft { .. } => "allocations-left",
-            Self::Vanished { .. } => "vanished",
-            Self::AgentDead { .. } => "agent-dead",
-            Self::DrainCancelled => "drain-cancelled",
-            Self::StillRegistered { .. } => "still-registered",
-            Self::NotListed => "not-listed",
-            Self::InState(_) => "in-state",
-            Self::PastItsHook => "past-its-hook",
-            Self::NoHookOfOurs => "no-hook-of-ours",
-            Self::ActionCompleted => "action-completed",
-        }
+        self.into()
     }
 }
 

@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantNames};
 
 use crate::time::Time;
 
 /// The systems that decamp looks at, and that can be away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, IntoStaticStr, VariantNames)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum System {
     /// EC2 Auto Scaling.
     AutoScaling,
@@ -19,6 +21,14 @@ pub enum System {
     Nomad,
     /// Consul's API.
     Consul,
+}
+
+impl System {
+    /// The word for metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.into()
+    }
 }
 
 impl fmt::Display for System {

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use strum::{IntoStaticStr, VariantNames};
+
 use crate::ids::BadName;
 use crate::settings::Allowed;
 
 /// Why nothing can be done about a record. No text of the record is in it: not in `Display`, not in `Debug`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Rejection {
     /// Larger than AWS lets an event be.
     #[error("{bytes} bytes, and an event has at most {most}")]
@@ -64,6 +67,7 @@ pub enum Rejection {
     },
     /// A field holds a text that does not fit its grammar.
     #[error("`{field}` is not {expected}")]
+    #[strum(serialize = "bad-name")]
     Bad {
         /// Which.
         field: &'static str,
@@ -79,7 +83,8 @@ pub enum Rejection {
 }
 
 /// Which allow-list an event is not in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, IntoStaticStr, VariantNames)]
+#[strum(prefix = "foreign-", serialize_all = "kebab-case")]
 pub enum Foreign {
     /// Of another AWS account.
     #[error("of another account")]
@@ -105,22 +110,14 @@ impl Rejection {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::TooLarge { .. } => "too-large",
-            Self::TooDeep { .. } => "too-deep",
-            Self::TooMany { .. } => "too-many",
-            Self::NotText => "not-text",
-            Self::NotJson => "not-json",
-            Self::Unknown { .. } => "unknown",
-            Self::Missing { .. } => "missing",
-            Self::Twice { .. } => "twice",
-            Self::WrongType { .. } => "wrong-type",
-            Self::Bad { .. } => "bad-name",
-            Self::Contradiction(_) => "contradiction",
-            Self::Foreign(Foreign::Account) => "foreign-account",
-            Self::Foreign(Foreign::Region) => "foreign-region",
-            Self::Foreign(Foreign::Group) => "foreign-group",
-            Self::Foreign(Foreign::Hook) => "foreign-hook",
+            Self::Foreign(of) => of.into(),
+            other => other.into(),
         }
+    }
+
+    /// All words that there are.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        Self::VARIANTS.iter().filter(|word| **word != "foreign").chain(Foreign::VARIANTS).copied()
     }
 
     /// Whether nobody needs to do anything about it: a hook of somebody else on a group of ours tells of itself by the same rule.

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 pub(super) use self::blocker::Blocker;
-pub(super) use self::note::{Ending, Note};
+pub(super) use self::note::{Ending, KINDS, Note};
 pub(super) use self::stalls::{Wait, watching};
 use super::Service;
 use super::departures::lock;
@@ -40,6 +40,13 @@ const OLDEST: Duration = Duration::from_hours(1);
 const TRIES_IF_REFUSED: u32 = 3;
 /// Departures of which it is known what was told.
 const MOST_TOLD: usize = 20_000;
+
+/// What becomes of a notification.
+const ACCEPTED: &str = "accepted";
+const GIVEN_UP: &str = "given-up";
+const DROPPED: &str = "dropped";
+/// All of that.
+pub(super) const RESULTS: [&str; 3] = [ACCEPTED, GIVEN_UP, DROPPED];
 
 /// Who is told.
 #[derive(Debug)]
@@ -109,7 +116,7 @@ impl Notifier {
         let note = Arc::new(note);
         for queue in lock(&self.queues).iter() {
             if !queue.offer(&note) {
-                service.numbers.notified(&queue.name, note.kind(), "dropped");
+                service.numbers.notified(&queue.name, note.kind(), DROPPED);
                 warn!(notify = &*queue.name, notification.id = &*note.id, "not sent: {MOST_WAITING} notifications wait already");
             }
         }
@@ -148,11 +155,11 @@ async fn deliver(service: Arc<Service>, Delivery { name, receiver, mut notes }: 
         let result = match deliver_one(&service, &name, &receiver, &waiting, &random).await {
             Ok(()) => {
                 info!(notify = &*name, notification.id = id, notification.kind = kind, "notified");
-                "accepted"
+                ACCEPTED
             }
             Err(why) => {
                 warn!(notify = &*name, notification.id = id, notification.kind = kind, why = %why, "given up: {why}");
-                "given-up"
+                GIVEN_UP
             }
         };
         service.numbers.notified(&name, kind, result);

@@ -1,5 +1,7 @@
 //! What is counted, in Prometheus's conventions.
 
+mod zeros;
+
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -190,13 +192,7 @@ impl Numbers {
     }
 
     pub(super) fn failed(&self, system: System) {
-        let word = match system {
-            System::AutoScaling => "auto-scaling",
-            System::LoadBalancers => "load-balancers",
-            System::Nomad => "nomad",
-            System::Consul => "consul",
-        };
-        self.failures.with_label_values(&[word]).inc();
+        self.failures.with_label_values(&[system.word()]).inc();
     }
 
     pub(super) fn told(&self, way: &str, kind: &str) {

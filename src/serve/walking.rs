@@ -35,6 +35,7 @@ pub(super) struct Walked {
 pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     let policy = &service.settings.policy;
     let departure = &entry.departure;
+    service.numbers.expect_group(&departure.asg);
     // A sweep's one look at what another has in hand is no part of that one's trace.
     let trace = if pace == Pace::Whole { service.traces.begin(departure) } else { None };
     let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, is_start: false, blind: None, trace };

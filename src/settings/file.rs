@@ -22,16 +22,14 @@ impl Settings {
         all.extend(environment());
         let names: Vec<&str> = all.keys().map(String::as_str).collect();
         let mut settings = Self::read(&|name| all.get(name).cloned(), &names)?;
-        for group in refreshes::groups(tables.terraform.as_ref(), &tables.signed) {
-            if !settings.allowed.group(group) {
-                return Err(Refused(format!(
-                    "DECAMP_GROUPS does not allow {group}, which {name} refreshes; add it there, or take it out here"
-                )));
-            }
-        }
         let Tables { signed, terraform, refresh, notify } = tables;
         (settings.serve.signed, settings.serve.notify) = (signed, notify);
         (settings.serve.terraform, settings.serve.refresh) = (terraform, refresh);
+        if let Some(group) = settings.serve.refreshed_groups().find(|group| !settings.allowed.group(group)) {
+            return Err(Refused(format!(
+                "DECAMP_GROUPS does not allow {group}, which {name} refreshes; add it there, or take it out here"
+            )));
+        }
         Ok(settings)
     }
 }

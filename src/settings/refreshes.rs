@@ -1,6 +1,5 @@
 //! Refreshes that the service starts: on which runs of HCP Terraform, of which groups, with which preferences. In the file alone (D24).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,15 +86,6 @@ fn groups_of(value: &Value) -> Result<Vec<Arc<str>>, Refused> {
 /// Whether this names one group: a star would name whatever comes.
 pub(super) fn group_is_named(group: &str) -> bool {
     !group.trim().is_empty() && !group.contains('*') && group.len() <= 255
-}
-
-/// Every group that may be refreshed from outside.
-pub(super) fn groups<'a>(
-    terraform: Option<&'a Terraform>,
-    webhooks: &'a BTreeMap<Arc<str>, super::Webhook>,
-) -> impl Iterator<Item = &'a Arc<str>> {
-    let by_runs = terraform.into_iter().flat_map(|terraform| terraform.workspaces.values().flatten());
-    by_runs.chain(webhooks.values().filter_map(|webhook| webhook.action.group()))
 }
 
 #[cfg(test)]

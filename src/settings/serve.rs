@@ -61,6 +61,14 @@ pub struct Serve {
     pub traces: Option<Traces>,
 }
 
+impl Serve {
+    /// Every group that may be refreshed from outside.
+    pub fn refreshed_groups(&self) -> impl Iterator<Item = &Arc<str>> {
+        let by_runs = self.terraform.iter().flat_map(|terraform| terraform.workspaces.values().flatten());
+        by_runs.chain(self.signed.values().filter_map(|webhook| webhook.action.group()))
+    }
+}
+
 /// A collector of traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traces {

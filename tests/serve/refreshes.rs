@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 use crate::replica::{Replica, quick, requests};
 
 const SECRET: &str = "canary-terraform-secret";
-/// 32 bytes, as the specification writes a secret.
-const WEBHOOK: &str = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5LXg9";
+/// Of the webhook that starts a refresh: 32 bytes, as the specification writes a secret.
+pub(crate) const WEBHOOK: &str = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5LXg9";
 
 /// A settings' file that allows one workspace and one webhook.
 fn settings() -> (TempDir, PathBuf) {
@@ -43,7 +43,7 @@ fn swift() -> Options {
     Options { starts_in: Duration::from_secs(1), ..quick() }
 }
 
-fn seconds() -> u64 {
+pub(crate) fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_secs()
 }
 
@@ -71,7 +71,7 @@ async fn notify(replica: &Replica, body: &Value) -> Response {
     post(replica, &body, Some(&sign(SECRET, &body))).await
 }
 
-async fn hook(replica: &Replica, id: &str, at: u64, body: &str) -> Response {
+pub(crate) async fn hook(replica: &Replica, id: &str, at: u64, body: &str) -> Response {
     let key = STANDARD.decode(WEBHOOK.trim_start_matches("whsec_")).expect("base64");
     let signed = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), format!("{id}.{at}.{body}").as_bytes());
     let request = replica.client.post(format!("{}/v1/webhooks/deploy", replica.webhooks)).header("webhook-id", id);

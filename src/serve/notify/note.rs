@@ -17,6 +17,13 @@ const LONGEST_LINE: usize = 300;
 /// Lines of it; the rest is in the log and in the signed form.
 const MOST_LINES: usize = 12;
 
+/// Kinds of notifications.
+const STARTED: &str = "departure.started";
+const STALLED: &str = "departure.stalled";
+const ENDED: &str = "departure.ended";
+/// All of them.
+pub(in crate::serve) const KINDS: [&str; 3] = [STARTED, STALLED, ENDED];
+
 /// What is told.
 #[derive(Debug)]
 pub(in crate::serve) struct Note {
@@ -50,7 +57,7 @@ impl Note {
         });
         let mut lines = vec![format!("{} of {} is leaving: {wrote}", view.instance, view.group)];
         lines.extend(view.budget.as_ref().map(|times| format!("It has until {}", times.end)));
-        Self::new("departure.started", "", departure, at, what, lines)
+        Self::new(STARTED, "", departure, at, what, lines)
     }
 
     /// A departure waits for longer than it should.
@@ -74,7 +81,7 @@ impl Note {
         ];
         lines.extend(view.budget.as_ref().map(|times| format!("It has until {}", times.end)));
         let of = format!("{} {} {}", wait.reason, wait.blocker.kind, wait.blocker.id.as_ref().unwrap_or(&wait.blocker.name));
-        Self::new("departure.stalled", &of, departure, at, what, lines)
+        Self::new(STALLED, &of, departure, at, what, lines)
     }
 
     /// A departure is over: the report.
@@ -90,7 +97,7 @@ impl Note {
         lines.push(format!("That is: {}", outcome.meaning()));
         lines.extend(foreseen.iter().map(|finding| format!("Foreseen: {finding}")));
         lines.extend(view.evidence.iter().map(|evidence| format!("Seen: {}", evidence.what)));
-        Self::new("departure.ended", "", departure, at, what, lines)
+        Self::new(ENDED, "", departure, at, what, lines)
     }
 
     fn new(kind: &'static str, of: &str, departure: &Departure, at: Time, what: Value, lines: Vec<String>) -> Self {

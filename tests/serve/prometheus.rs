@@ -1,0 +1,148 @@
+//! A real Prometheus that scrapes a replica, and what the dashboard has to show of it.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::Duration;
+
+use decamp::sim::sandbox::{ASG, Options, serve};
+use decamp::sim::wire::{FaultPlan, Rule, Side, WireFault};
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+use crate::receiver::{Manners, Receiver, SECRET};
+use crate::refreshes::{WEBHOOK, hook, seconds};
+use crate::replica::{Replica, machine_is_off, quick, terminate};
+
+/// A running Prometheus. It is killed when this is dropped.
+struct Prometheus {
+    url: String,
+    client: Client,
+    _folder: tempfile::TempDir,
+    _child: Child,
+}
+
+impl Prometheus {
+    /// Scrapes a replica, and has done so once. Nothing where it is not installed.
+    async fn start(replica: &Replica) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = folder.path().join("prometheus.yml");
+        let target = replica.admin.trim_start_matches("http://");
+        // JSON is YAML.
+        let text = json!({
+            "global": { "scrape_interval": "250ms", "scrape_timeout": "250ms" },
+            "scrape_configs": [{ "job_name": "decamp", "static_configs": [{ "targets": [target] }] }],
+        });
+        std::fs::write(&settings, text.to_string()).expect("it is ours");
+        let address = free_address();
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", settings.display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.path().join("tsdb").display()));
+        command.arg(format!("--web.listen-address={address}")).arg("--log.level=warn");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(why) => {
+                eprintln!("prometheus: skipped, it cannot be started: {why}");
+                return None;
+            }
+        };
+        let prometheus =
+            Self { url: format!("http://{address}"), client: replica.client.clone(), _folder: folder, _child: child };
+        let began = Instant::now();
+        while prometheus.values("up").await != [1.0] {
+            assert!(began.elapsed() < Duration::from_secs(30), "it does not scrape");
+            sleep(Duration::from_millis(100)).await;
+        }
+        Some(prometheus)
+    }
+
+    /// The values of an expression now, by row; none while it does not answer.
+    async fn values(&self, expression: &str) -> Vec<f64> {
+        let request = self.client.get(format!("{}/api/v1/query", self.url)).query(&[("query", expression)]);
+        let Ok(answer) = request.send().await else { return Vec::new() };
+        let Ok(answer) = answer.json::<Value>().await else { return Vec::new() };
+        assert_ne!(answer["status"], "error", "{expression}: {answer}");
+        let rows = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+        rows.iter().map(|row| row["value"][1].as_str().and_then(|text| text.parse().ok()).expect("a number")).collect()
+    }
+}
+
+/// The rows of an answer, without their values.
+fn rows(metrics: &str) -> BTreeSet<String> {
+    let rows = metrics.lines().filter(|line| !line.starts_with('#'));
+    rows.filter_map(|line| line.rsplit_once(' ')).map(|(row, _)| row.to_owned()).collect()
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+    listener.local_addr().expect("it is bound")
+}
+
+/// What happened once, and is drawn: without a row at 0 before it, Prometheus would see no increase.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_happens_for_the_first_time_is_drawn_by_the_dashboard() {
+    let sandbox = serve(&Options { delay: Duration::from_secs(5), ..quick() }).await.expect("loopback is there");
+    let (told, collector) = (Receiver::start(Manners::FailsFirst(1, 503)).await, Receiver::start(Manners::Well).await);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = format!(
+        "[notify.ops]\nkind = \"webhook\"\nurl = \"{}\"\nsecret = \"{SECRET}\"\n\
+         [webhooks.deploy]\nscheme = \"standard\"\naction = \"refresh\"\ngroup = \"{ASG}\"\nsecret = \"{WEBHOOK}\"\n",
+        told.url
+    );
+    std::fs::write(file.path(), text).expect("it is ours");
+    let more = [
+        ("DECAMP_TRACES", &*collector.url),
+        ("DECAMP_SWEEP", "1s"),
+        ("DECAMP_STALLED_AFTER", "1s"),
+        ("DECAMP_REPLACE", "rebalance"),
+    ];
+    let replica = Replica::start_with(&sandbox, &["--config", &file.path().display().to_string()], &more).await;
+    let prometheus = Prometheus::start(&replica).await;
+    let before = rows(&replica.text("/metrics").await);
+
+    // A refresh that finds everything as it should be, a warning, nonsense, and a departure that cannot see Nomad for a while.
+    assert_eq!(hook(&replica, "msg-1", seconds(), "{}").await.status(), 200);
+    sandbox
+        .shared
+        .set_faults(FaultPlan::new(vec![Rule { side: Some(Side::Nomad), ..Rule::next(u32::MAX, "", WireFault::Error500) }], 0));
+    let instance = sandbox.instances[0];
+    let event = terminate(&sandbox, instance).await;
+    assert_eq!(replica.send(&event).await.status(), 202);
+    assert_eq!(replica.send(&json!({ "nothing": 1 })).await.status(), 400);
+    let warning = json!({
+        "source": "aws.ec2", "detail-type": "EC2 Instance Rebalance Recommendation", "account": event["account"], "region": event["region"],
+        "time": event["time"], "detail": { "instance-id": sandbox.instances[1].to_string() },
+    });
+    assert_eq!(replica.send(&warning).await.status(), 202);
+    told.accepted("departure.stalled").await.unwrap_or_else(|| panic!("{}", replica.printed()));
+    sandbox.shared.set_faults(FaultPlan::default());
+    assert!(machine_is_off(&sandbox, instance).await, "{}", replica.printed());
+    told.accepted("departure.ended").await.unwrap_or_else(|| panic!("{}", replica.printed()));
+    replica.past().await;
+    let after = rows(&replica.text("/metrics").await);
+    // Which routes are asked with which status is nobody's to foresee.
+    let new: Vec<_> = after.difference(&before).filter(|row| !row.starts_with("decamp_http_requests_total")).collect();
+    // Of a group that no setting names the first departure tells, and of a refresh its first look.
+    assert!(new.iter().all(|row| row.contains("{group=\"web\"") && !row.contains("refreshes_total")), "{new:#?}");
+    assert!(before.len() < after.len() && after.iter().any(|row| row.contains("outcome=\"departed\"")), "{after:#?}");
+
+    let Some(prometheus) = prometheus else { return };
+    sleep(Duration::from_secs(2)).await;
+    let dashboard: Value = serde_json::from_str(include_str!("../../infra/serve/grafana.json")).expect("it is JSON");
+    let mut empty = Vec::new();
+    for panel in dashboard["panels"].as_array().expect("there are panels") {
+        for target in panel["targets"].as_array().expect("each asks for something") {
+            let expression = target["expr"].as_str().expect("an expression").replace("$__rate_interval", "1m");
+            let values = prometheus.values(&expression).await;
+            // What stands now may be none; what was counted was more than none.
+            let drawn = values.iter().any(|value| 0.0 < *value || panel["type"] == "stat" && *value == 0.0);
+            if !drawn {
+                empty.push(format!("{}: {expression} = {values:?}", panel["title"]));
+            }
+        }
+    }
+    assert!(empty.is_empty(), "the dashboard shows nothing for {empty:#?}\n{}", replica.text("/metrics").await);
+}
