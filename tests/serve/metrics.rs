@@ -48,6 +48,14 @@ async fn promtool(arguments: &[&str], input: &str) -> Option<(bool, String)> {
 }
 
 #[tokio::test]
+async fn every_alert_fires_when_it_should_and_is_silent_while_all_is_well() {
+    // It looks for the rules beside the tests, wherever it is started.
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/alerts.yaml");
+    let Some((passed, said)) = promtool(&["test", "rules", tests], "").await else { return };
+    assert!(passed && said.contains("SUCCESS"), "{said}");
+}
+
+#[tokio::test]
 async fn promtool_understands_every_expression_of_the_dashboard() {
     let dashboard: Value = serde_json::from_str(include_str!("../../infra/serve/grafana.json")).expect("it is JSON");
     let panels = dashboard["panels"].as_array().expect("there are panels");

@@ -33,6 +33,13 @@ fn counted() -> BTreeMap<String, BTreeSet<String>> {
     families.iter().map(|family| (family.name().to_owned(), labels(family))).collect()
 }
 
+const ALERTS: &str = include_str!("../../../infra/serve/alerts.yaml");
+
+/// Every expression of the alerts, each on a line of its own.
+fn alerts() -> Vec<String> {
+    ALERTS.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).map(str::to_owned).collect()
+}
+
 /// Every expression of the dashboard.
 fn expressions() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(include_str!("../../../infra/serve/grafana.json")).expect("it is JSON");
@@ -45,12 +52,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').filter(|word| !word.is_empty())
 }
 
-#[test]
-fn the_dashboard_asks_for_what_is_counted_and_leaves_nothing_out() {
-    let (counted, expressions) = (counted(), expressions());
-    assert!(15 < expressions.len() && 15 < counted.len(), "{expressions:#?} {counted:#?}");
-    let mut drawn = BTreeSet::new();
-    for expression in &expressions {
+/// The families that are asked for; all of them are counted, with the labels that are asked for.
+fn asked_for(expressions: &[String], counted: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+    let mut asked = BTreeSet::new();
+    for expression in expressions {
         let names: Vec<&str> = words(expression).filter(|word| word.starts_with("decamp_")).collect();
         assert!(!names.is_empty(), "{expression} asks for nothing of ours");
         for name in names {
@@ -60,11 +65,30 @@ fn the_dashboard_asks_for_what_is_counted_and_leaves_nothing_out() {
             for label in words(by).filter(|label| *label != "le") {
                 assert!(labels.contains(label), "{name} has no label {label}: {expression}");
             }
-            drawn.insert(family.to_owned());
+            asked.insert(family.to_owned());
         }
     }
+    asked
+}
+
+#[test]
+fn the_dashboard_asks_for_what_is_counted_and_leaves_nothing_out() {
+    let (counted, expressions) = (counted(), expressions());
+    assert!(15 < expressions.len() && 15 < counted.len(), "{expressions:#?} {counted:#?}");
+    let drawn = asked_for(&expressions, &counted);
     let left_out: Vec<&String> = counted.keys().filter(|family| !drawn.contains(*family)).collect();
     assert!(left_out.is_empty(), "the dashboard does not draw {left_out:?}");
+}
+
+#[test]
+fn the_alerts_ask_for_what_is_counted_and_for_the_outcomes_that_the_module_has_alarms_for() {
+    let alerts = alerts();
+    assert_eq!(asked_for(&alerts, &counted()).len(), alerts.len(), "each asks for a family of its own");
+    let outcomes = alerts[0].split_once("outcome=~\"").and_then(|(_, rest)| rest.split_once('"')).expect("outcomes").0;
+    let listed = format!("optional(list(string), [\"{}\"])", outcomes.replace('|', "\", \""));
+    assert!(include_str!("../../../infra/variables.tf").contains(&listed), "{listed}");
+    let known = |outcome: &str| <crate::decide::Outcome as strum::VariantNames>::VARIANTS.contains(&outcome);
+    assert!(outcomes.split('|').all(known), "{outcomes}");
 }
 
 #[test]
