@@ -113,9 +113,11 @@ async fn a_stall_names_the_allocation_that_blocks() {
     let replica = start(&sandbox, &file, &[("DECAMP_STALLED_AFTER", "2s")]).await;
     let both = [terminate(&sandbox, sandbox.instances[0]).await, terminate(&sandbox, sandbox.instances[1]).await];
     assert_eq!(replica.send(&Value::Array(both.to_vec())).await.status(), 202);
-    let told = receiver.accepted("departure.stalled").await.unwrap_or_else(|| panic!("{}", replica.printed()));
+    // Whoever sees two nodes leave at once may wait for something else before, on a machine that is busy.
+    let told = receiver.accepted_if("departure.stalled", |stall| stall["reason"] == "allocations-left").await;
+    let told = told.unwrap_or_else(|| panic!("{}", replica.printed()));
     let stall = &told.body["data"];
-    assert_eq!((stall["reason"].as_str(), stall["blocked_by"]["kind"].as_str()), (Some("allocations-left"), Some("allocation")));
+    assert_eq!(stall["blocked_by"]["kind"], "allocation");
     let (name, id) = (stall["blocked_by"]["name"].as_str(), stall["blocked_by"]["id"].as_str());
     assert!(name.is_some_and(|name| name.contains('/')) && id.is_some_and(|id| id.len() == 36), "{stall:#}");
     assert!(stall["because"].as_str().zip(id).is_some_and(|(because, id)| because.contains(id)), "{stall:#}");

@@ -91,9 +91,14 @@ impl Receiver {
 
     /// Waits until something of this kind was accepted.
     pub(crate) async fn accepted(&self, kind: &str) -> Option<Told> {
+        self.accepted_if(kind, |_| true).await
+    }
+
+    /// The same of something that tells this.
+    pub(crate) async fn accepted_if(&self, kind: &str, tells: impl Fn(&Value) -> bool) -> Option<Told> {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(30) {
-            if let Some(told) = self.of(kind).into_iter().find(|told| told.accepted) {
+            if let Some(told) = self.of(kind).into_iter().find(|told| told.accepted && tells(&told.body["data"])) {
                 return Some(told);
             }
             sleep(Duration::from_millis(50)).await;

@@ -24,12 +24,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 
+use super::sources::network;
 use super::tls::Certificate;
 use crate::serve::Service;
 
 /// Connections at once.
 const MOST_CONNECTIONS: usize = 1_024;
-/// Of them from one peer: a flood from one leaves room for others.
+/// Of them from one network: a flood from one leaves room for others.
 const MOST_FROM_ONE: usize = 256;
 /// A request's head has to be there by then, also the next one on an idle connection.
 const HEAD: Duration = Duration::from_secs(5);
@@ -57,7 +58,7 @@ pub(super) struct Door {
     name: &'static str,
 }
 
-/// Open connections by peer.
+/// Open connections by network.
 type Open = Rc<RefCell<HashMap<IpAddr, usize>>>;
 
 /// A place among the open connections, given back when it is dropped.
@@ -65,14 +66,14 @@ struct Place(Open, IpAddr);
 
 impl Place {
     fn take(open: &Open, peer: IpAddr) -> Option<Self> {
-        let mut counts = open.borrow_mut();
+        let (network, mut counts) = (network(peer), open.borrow_mut());
         let all: usize = counts.values().sum();
-        let ours = counts.entry(peer).or_default();
-        if MOST_CONNECTIONS <= all || MOST_FROM_ONE <= *ours {
+        // Nothing is kept of whoever is turned away: there may be any number of them.
+        if MOST_CONNECTIONS <= all || counts.get(&network).is_some_and(|ours| MOST_FROM_ONE <= *ours) {
             return None;
         }
-        *ours += 1;
-        Some(Self(Rc::clone(open), peer))
+        *counts.entry(network).or_default() += 1;
+        Some(Self(Rc::clone(open), network))
     }
 }
 
@@ -192,4 +193,31 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         std::io::Result::Ok(())
     };
     timeout(LINGERS, rest).await.ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    #[test]
+    fn one_network_has_a_quarter_of_all_connections_and_nothing_is_kept_of_whoever_is_turned_away() {
+        let open = Open::default();
+        let take = |peer: IpAddr, count: usize| -> Vec<Place> { (0..count).map_while(|_| Place::take(&open, peer)).collect() };
+        let v4 = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
+        let v6 = |number: u128| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | number));
+        let mut flood: Vec<Place> = (0..2_000).filter_map(|number| Place::take(&open, v6(number))).collect();
+        assert_eq!(flood.len(), MOST_FROM_ONE, "however many addresses it has");
+        let others = [v4(1), v4(2)].map(|peer| take(peer, 2_000));
+        assert_eq!(others.each_ref().map(Vec::len), [MOST_FROM_ONE; 2]);
+        let last = take(v4(3), 2_000);
+        assert_eq!(last.len(), MOST_FROM_ONE);
+        assert!((10..5_000).all(|number| Place::take(&open, v4(number)).is_none()), "all are taken");
+        assert_eq!(open.borrow().len(), 4);
+        flood.truncate(1);
+        assert!(Place::take(&open, v4(10)).is_some());
+        drop((flood, others, last));
+        assert!(open.borrow().is_empty(), "{open:?}");
+    }
 }

@@ -22,7 +22,7 @@ use super::body;
 use super::door::Peer;
 use super::page::session;
 use super::problem::Problem;
-use super::sources::{Source, Sources, address};
+use super::sources::{Source, Sources, address, network};
 use crate::events::MOST_BYTES;
 use crate::live::Live;
 use crate::live::secrets::Token;
@@ -199,7 +199,7 @@ impl Guard {
             (None, Some(given)) => self.events.place(&given).await,
             (Some(token), Some(given)) => token.place(&given).await,
         };
-        let source = key.map_or(Source::Address(from), Source::Key);
+        let source = key.map_or(Source::Address(network(from)), Source::Key);
         if !health && !self.sources.may_ask(source) {
             return Err(Box::new(Problem::too_many(1).into_response()));
         }

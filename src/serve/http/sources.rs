@@ -1,7 +1,7 @@
 //! How often each source may ask: a source is the credential that it showed, else the address that it came from (D26).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
 
 use axum::http::HeaderMap;
@@ -9,15 +9,16 @@ use tokio::time::Instant;
 
 use crate::serve::departures::lock;
 
-/// Sources that are remembered. Beyond that those that asked least lately are forgotten.
-const MOST_SOURCES: usize = 10_000;
+/// Addresses that are remembered. Beyond that no further one may ask, until some have all of it left again. Keys do not count: there
+/// are as many as the settings have, and no flood of addresses may lock them out.
+const MOST_ADDRESSES: usize = 10_000;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// Whoever showed the credential of this place.
     Key(usize),
-    /// Whoever is at this address.
+    /// Whoever is in this network ([`network`]).
     Address(IpAddr),
 }
 
@@ -37,10 +38,10 @@ impl Sources {
     pub(super) fn may_ask(&self, source: Source) -> bool {
         let now = Instant::now();
         let mut left = lock(&self.left);
-        if MOST_SOURCES <= left.len() && !left.contains_key(&source) {
+        if matches!(source, Source::Address(_)) && MOST_ADDRESSES <= left.len() && !left.contains_key(&source) {
             // Whoever has all of it left again has nothing to be remembered for.
             left.retain(|_, (tokens, at)| *tokens + now.duration_since(*at).as_secs_f64() * self.a_second < self.a_second);
-            if MOST_SOURCES <= left.len() {
+            if MOST_ADDRESSES <= left.len() {
                 return false;
             }
         }
@@ -52,6 +53,14 @@ impl Sources {
         }
         *tokens -= 1.0;
         true
+    }
+}
+
+/// Whose address it is: of IPv6 its first 64 bits, for whoever has one address there has all of them.
+pub(super) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -100,9 +109,21 @@ mod tests {
         for number in 0..20_000_u32 {
             sources.may_ask(Source::Address(IpAddr::V4(number.into())));
         }
-        assert!(lock(&sources.left).len() <= MOST_SOURCES);
+        assert_eq!(lock(&sources.left).len(), MOST_ADDRESSES);
+        let late = Source::Address(ip("192.0.2.1"));
+        assert!(!sources.may_ask(late), "it cannot be told from the flood");
+        assert!(sources.may_ask(Source::Key(0)) && sources.may_ask(Source::Key(1)), "whoever has a key can");
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(sources.may_ask(Source::Key(0)), "the flood is over");
+        assert!(sources.may_ask(late), "the flood is over");
+        assert!(lock(&sources.left).len() < 4);
+    }
+
+    #[test]
+    fn all_addresses_that_one_network_has_are_one_source() {
+        assert_eq!(network(ip("2001:db8:1:2:3:4:5:6")), network(ip("2001:db8:1:2:ffff::1")));
+        assert_ne!(network(ip("2001:db8:1:2::1")), network(ip("2001:db8:1:3::1")));
+        assert_ne!(network(ip("192.0.2.1")), network(ip("192.0.2.2")));
+        assert_eq!(network(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
     }
 
     #[test]
