@@ -135,6 +135,50 @@ async fn a_source_that_floods_waits_and_the_others_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_and_connections_have_bounds_and_whoever_leaves_makes_room() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let replica = Replica::start(&sandbox, &[("DECAMP_SOURCE_RATE", "10000")]).await;
+    let mut streams = Vec::new();
+    for _ in 0..64 {
+        let stream = replica.get("/v1/stream").await;
+        assert_eq!(stream.status(), 200);
+        streams.push(stream);
+    }
+    let refused = replica.get("/v1/stream").await;
+    assert!(refused.headers().contains_key("retry-after"));
+    problem(refused, 503, "busy").await;
+    assert_eq!(replica.get("/healthz").await.status(), 200, "all else is answered");
+    streams.pop();
+    let began = Instant::now();
+    while replica.get("/v1/stream").await.status() != 200 {
+        assert!(began.elapsed() < Duration::from_secs(10), "nobody was let in although one left");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(streams);
+
+    // Of one network 256 connections are held, on the other listener: whoever comes next is turned away, and nobody there is disturbed.
+    let address = replica.webhooks.trim_start_matches("http://");
+    let mut held = Vec::new();
+    for _ in 0..300 {
+        held.push(TcpStream::connect(address).await.expect("it listens"));
+    }
+    let mut turned_away = 0;
+    for stream in &mut held {
+        let mut byte = [0];
+        let read = timeout(Duration::from_millis(5), stream.read(&mut byte)).await;
+        turned_away += usize::from(matches!(read, Ok(Ok(0) | Err(_))));
+    }
+    assert_eq!(turned_away, 300 - 256);
+    assert_eq!(replica.get("/healthz").await.status(), 200, "the other listener has its own");
+    drop(held);
+    let began = Instant::now();
+    while replica.client.get(format!("{}/nothing", replica.webhooks)).send().await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(10), "nobody was let in although all left");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_admin_listener_opens_to_its_token_and_to_a_session() {
     const TOKEN: &str = "canary-admin-token-0123456789";
     let sandbox = serve(&quick()).await.expect("loopback is there");

@@ -107,11 +107,7 @@ impl Topics {
             Problem::cannot_verify()
         })?;
         verify(claim, &fetched, &self.anchors, now).map_err(doubt)?;
-        let mut kept = lock(&self.certificates);
-        if MOST_CERTIFICATES <= kept.len() {
-            kept.clear();
-        }
-        kept.insert(name, Arc::new(fetched));
+        keep(&mut lock(&self.certificates), name, fetched);
         Ok(())
     }
 
@@ -130,6 +126,30 @@ impl Topics {
                 warn!(topic = &*claim.topic, why = %refusal, "the subscription was not confirmed: {refusal}");
                 Err(Problem::cannot_verify())
             }
+        }
+    }
+}
+
+/// Keeps one more. When there are too many all are fetched anew, which costs one call each.
+fn keep(certificates: &mut Certificates, name: (Arc<str>, String), file: Vec<u8>) {
+    if MOST_CERTIFICATES <= certificates.len() {
+        certificates.clear();
+    }
+    certificates.insert(name, Arc::new(file));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_certificate_is_kept_and_never_more_than_a_few() {
+        let mut certificates = Certificates::default();
+        for number in 0..100_u8 {
+            let name = (Arc::from("topic"), number.to_string());
+            keep(&mut certificates, name.clone(), vec![number]);
+            assert_eq!(certificates.get(&name).map(|file| file[0]), Some(number));
+            assert!(certificates.len() <= MOST_CERTIFICATES, "{number}");
         }
     }
 }
