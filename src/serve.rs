@@ -3,6 +3,7 @@
 //! Everything runs on one thread: departures wait far more than they compute. Any number of replicas may run, and any of them may
 //! die: whoever is told again, or sweeps next, goes on from what is true.
 
+mod check;
 mod departures;
 mod errands;
 mod gentle;
@@ -33,6 +34,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
+pub use self::check::check;
 use self::departures::Departures;
 use self::errands::Errand;
 use self::health::Health;

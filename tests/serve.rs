@@ -7,6 +7,8 @@ mod canaries;
 mod departures;
 #[path = "serve/doors.rs"]
 mod doors;
+#[path = "serve/hostile.rs"]
+mod hostile;
 #[path = "serve/metrics.rs"]
 mod metrics;
 #[path = "serve/notifications.rs"]
@@ -19,6 +21,8 @@ mod receiver;
 mod refreshes;
 #[path = "serve/replica.rs"]
 mod replica;
+#[path = "serve/rotations.rs"]
+mod rotations;
 #[path = "serve/secure.rs"]
 mod secure;
 #[path = "serve/topics.rs"]

@@ -9,7 +9,7 @@ use reqwest::header::{HeaderValue, RETRY_AFTER};
 use super::secrets::{Fetch, Token};
 use super::tls;
 use crate::decide::Unseen;
-use crate::settings::{Notify, NotifyKind, Secret, Tls, keys};
+use crate::settings::{Notify, NotifyKind, Secret, Tls};
 
 /// A whole request. Receivers that work through a notification before they answer are told to be quicker.
 const CALL: Duration = Duration::from_secs(5);
@@ -78,7 +78,7 @@ impl Receiver {
     /// They could not be fetched.
     pub async fn secrets(&self) -> Result<Vec<Secret>, Unsent> {
         let held = self.secrets.get().await.map_err(unset)?;
-        Ok(held.iter().flat_map(|held| keys(held.expose()).map(Secret::new).collect::<Vec<_>>()).collect())
+        Ok(held.iter().flat_map(Secret::lines).collect())
     }
 
     /// Sends one body.

@@ -231,9 +231,14 @@ impl Serve {
                     .to_owned(),
             ));
         }
+        if let Some(host) = self.hosts.iter().find(|host| !is_a_name(host)) {
+            return Err(Refused(format!(
+                "DECAMP_HOSTS: {host:?} is no name alone; leave out scheme, port and path, as in decamp.example.org"
+            )));
+        }
         for (name, source) in [("DECAMP_ADMIN_TOKEN", &self.admin_token), ("DECAMP_EVENTS_KEY", &self.events_key)] {
-            if let TokenSource::Literal(secret) = source
-                && keys(secret.expose()).any(|key| key.len() < SHORTEST_KEY)
+            if let Some(text) = source.at_hand(name)?
+                && (keys(text.expose()).next().is_none() || every_key(text.expose()).any(|key| key.len() < SHORTEST_KEY))
             {
                 return Err(Refused(format!("{name}: it can be guessed; write at least {SHORTEST_KEY} characters")));
             }
@@ -263,9 +268,18 @@ impl Listen {
     }
 }
 
-/// The keys in a secret text: with commas, or one a line. Two of them are a rotation.
+/// The keys in a secret text: with commas, or one a line. Two of them are a rotation. One that can be guessed opens nothing.
 pub fn keys(text: &str) -> impl Iterator<Item = &str> {
+    every_key(text).filter(|key| SHORTEST_KEY <= key.len())
+}
+
+fn every_key(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty())
+}
+
+/// Whether a Host header can say this, once its port is off.
+fn is_a_name(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok() || host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }
 
 fn listen(from: &Reader<'_>, which: &str, usual: &str) -> Result<Listen, Refused> {
@@ -377,6 +391,8 @@ mod tests {
 
     #[test]
     fn two_keys_in_one_secret_are_a_rotation() {
-        assert_eq!(keys(" one, two\nthree\n").collect::<Vec<_>>(), ["one", "two", "three"]);
+        let text = " the-first-of-all-keys, the-second-of-all-keys\nthe-third-of-all-keys\n a";
+        let three = ["the-first-of-all-keys", "the-second-of-all-keys", "the-third-of-all-keys"];
+        assert_eq!(keys(text).collect::<Vec<_>>(), three, "what can be guessed is no key");
     }
 }

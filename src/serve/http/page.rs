@@ -14,7 +14,7 @@ use axum::routing::get;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::guard::Keys;
+use super::keys::Keys;
 use super::problem::Problem;
 use crate::serve::Service;
 use crate::serve::health::Health;
@@ -37,9 +37,8 @@ pub(super) struct Page {
 }
 
 /// The page, its parts, and the way in.
-pub(super) fn router(service: &Arc<Service>) -> Router {
-    let token = Keys::new(&service.settings.serve.admin_token, &service.live);
-    let page = Arc::new(Page { service: Arc::clone(service), token });
+pub(super) fn router(service: &Arc<Service>, token: &Arc<Keys>) -> Router {
+    let page = Arc::new(Page { service: Arc::clone(service), token: Arc::clone(token) });
     Router::new()
         .route("/", get(whole))
         .route("/live", get(live))
@@ -113,7 +112,7 @@ pub(super) async fn log_in(
 ) -> Result<Response, Problem> {
     let Form(Given { token }) = given.map_err(|_| Problem::unauthorized())?;
     let token = token.trim();
-    if page.token.place(token).await.is_none() {
+    if page.token.place(token).await?.is_none() {
         return Err(Problem::unauthorized());
     }
     let cookie = session::cookie(token, page.service.live.now());

@@ -90,7 +90,7 @@ impl Problem {
     }
 
     pub(super) fn cannot_verify() -> Self {
-        let detail = "What is needed to believe it could not be fetched. Send it again.";
+        let detail = "What is needed to believe it could not be fetched. Send it again; the log says what is missing.";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "cannot-verify", "It cannot be verified now", detail);
         Self { retry_after: Some(10), ..problem }
     }
@@ -122,6 +122,13 @@ impl Problem {
         let detail = "Too many requests are being answered. Send it again.";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
         Self { retry_after: Some(1), ..problem }
+    }
+
+    /// Whatever it was, it was not the sender's fault.
+    pub(super) fn late() -> Self {
+        let detail = "It was not answered in time; the log says what it waited for. Send it again.";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "late", "Not answered in time", detail);
+        Self { retry_after: Some(5), ..problem }
     }
 
     pub(super) fn full(most: usize) -> Self {
