@@ -77,6 +77,40 @@ async fn a_departure_is_one_trace_with_a_span_for_each_step() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_comes_again_adds_nothing_to_the_trace() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let instance = sandbox.instances[0];
+    let collector = Receiver::start(Manners::Well).await;
+    let mut replica = Replica::start(&sandbox, &[("DECAMP_TRACES", &*collector.url), ("DECAMP_SWEEP", "10m")]).await;
+    let event = terminate(&sandbox, instance).await;
+    assert_eq!(replica.send(&event).await.status(), 202);
+    assert!(machine_is_off(&sandbox, instance).await, "{}", replica.printed());
+    replica.past().await;
+    assert_eq!(replica.send(&event).await.status(), 202);
+    let began = Instant::now();
+    while replica.json("/v1/departures").await["past"].as_array().expect("a list").len() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", replica.printed());
+        sleep(Duration::from_millis(50)).await;
+    }
+    let past = replica.json("/v1/departures").await["past"].clone();
+    assert_ne!(past[0]["outcome"]["word"], "departed", "the second is seen to be late: {past:#}");
+    assert_eq!(replica.stop().await.code(), Some(0), "{}", replica.printed());
+
+    let spans = spans(&collector);
+    let (whole, steps): (Vec<&Value>, Vec<&Value>) = spans.iter().partition(|span| span["parentSpanId"].is_null());
+    assert_eq!(whole.len(), 1, "{whole:#?}");
+    assert_eq!(attribute(whole[0], "outcome"), Some("departed"));
+    let (from, to) = (nanoseconds(whole[0], "startTimeUnixNano"), nanoseconds(whole[0], "endTimeUnixNano"));
+    for step in &steps {
+        let (begins, ends) = (nanoseconds(step, "startTimeUnixNano"), nanoseconds(step, "endTimeUnixNano"));
+        assert!(from <= begins && begins < ends && ends <= to, "{step:#} in {:#}", whole[0]);
+    }
+    assert_eq!(steps.iter().filter(|step| step["name"] == "end").count(), 1, "{steps:#?}");
+    let ids: BTreeSet<&str> = spans.iter().filter_map(|span| span["spanId"].as_str()).collect();
+    assert_eq!(ids.len(), spans.len(), "each has an id of its own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_fails_harms_nothing() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let hangs = Receiver::start(Manners::Hangs).await;
