@@ -75,6 +75,11 @@ impl Traces {
         lock(&self.queue).is_some().then(|| Trace::of(departure))
     }
 
+    /// The id of the trace of a departure, if there are traces.
+    pub(super) fn id_of(&self, departure: &Departure) -> Option<String> {
+        self.begin(departure).map(|trace| trace.digits())
+    }
+
     /// Puts spans in line, if there is room. Never waits.
     pub(super) fn send(&self, service: &Service, spans: Vec<Span>) {
         let queue = lock(&self.queue);

@@ -1,6 +1,6 @@
 //! One departure walked by the same loop as everywhere, with what is shown of it and counted of it kept up to date.
 
-use tracing::info;
+use tracing::{Instrument as _, error_span, info};
 
 use super::Service;
 use super::departures::{Done, Entry, lock};
@@ -31,8 +31,17 @@ pub(super) struct Walked {
     pub(super) wrote: bool,
 }
 
-/// Walks a departure.
+/// Walks a departure. Whatever is logged on the way names its trace, if it has one.
 pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked {
+    let walked = walk_within(service, entry, pace);
+    match service.traces.id_of(&entry.departure) {
+        None => walked.await,
+        // Of the highest level, so that it is there wherever a line is.
+        Some(trace_id) => walked.instrument(error_span!("departure", trace_id)).await,
+    }
+}
+
+async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     let policy = &service.settings.policy;
     let departure = &entry.departure;
     service.numbers.expect_group(&departure.asg);

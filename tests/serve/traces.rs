@@ -40,7 +40,7 @@ async fn a_departure_is_one_trace_with_a_span_for_each_step() {
     let event = terminate(&sandbox, instance).await;
     assert_eq!(replica.send(&event).await.status(), 202);
     assert!(machine_is_off(&sandbox, instance).await, "{}", replica.printed());
-    replica.past().await;
+    let past = replica.past().await;
     assert_eq!(replica.stop().await.code(), Some(0), "{}", replica.printed());
 
     assert!(collector.all()[0].whole.contains("authorization"), "the header is sent");
@@ -49,6 +49,12 @@ async fn a_departure_is_one_trace_with_a_span_for_each_step() {
     let traces: BTreeSet<&str> = spans.iter().filter_map(|span| span["traceId"].as_str()).collect();
     assert_eq!(traces.len(), 1, "{traces:?}");
     assert!(traces.iter().all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())));
+    let id = *traces.first().expect("there is one");
+    assert_eq!(past["trace_id"], id, "a person gets from there to the trace");
+    let lines: Vec<Value> = replica.printed().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of_it: Vec<&Value> = lines.iter().filter(|line| line["asg.name"].is_string()).collect();
+    assert!(of_it.iter().any(|line| line["outcome"] == "departed"), "{of_it:#?}");
+    assert!(of_it.iter().all(|line| line["span"]["trace_id"] == id), "{of_it:#?}");
     let whole: Vec<&Value> = spans.iter().filter(|span| span["parentSpanId"].is_null()).collect();
     assert_eq!(whole.len(), 1, "{whole:#?}");
     let whole = whole[0];

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Event, Failure, Span};
 use crate::decide::{Action, Decision, Departure, Effect, Outcome, Refusal, Snapshot};
+use crate::ids::hex;
 use crate::serve::notify::Blocker;
 use crate::telling;
 use crate::time::Time;
@@ -51,6 +52,11 @@ impl Trace {
         id.copy_from_slice(&hash[..16]);
         whole.copy_from_slice(&hash[16..24]);
         Self { id, whole, random: SystemRandom::new(), began: None, step: None, held: Vec::new(), ready: Vec::new() }
+    }
+
+    /// Its id, as what shows traces looks for it.
+    pub(super) fn digits(&self) -> String {
+        hex(&self.id)
     }
 
     /// What may be sent by now, once.
