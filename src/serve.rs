@@ -11,6 +11,7 @@ mod health;
 mod http;
 mod notify;
 mod numbers;
+mod pauses;
 mod queue;
 mod record;
 mod refreshes;

@@ -48,6 +48,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All words that there are.
+    pub const WORDS: &'static [&'static str] = Self::VARIANTS;
+
     /// The word for logs, metrics and exit codes.
     #[must_use]
     pub fn word(&self) -> &'static str {

@@ -62,7 +62,8 @@ async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, u32>) {
         .map(|one| {
             let cause = Cause::Lifecycle(LifecycleAction::default());
             let departure = Departure { instance: one.instance, asg: Arc::clone(&one.asg), cause };
-            let view = View { walked_here: false, ..View::begin(&departure, "sweep", service.live.now()) };
+            let trace_id = service.traces.id_of(&departure);
+            let view = View { walked_here: false, trace_id, ..View::begin(&departure, "sweep", service.live.now()) };
             Entry::new(departure, view)
         })
         .filter(|entry| service.departures.begin_pass(entry))

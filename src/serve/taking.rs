@@ -105,7 +105,8 @@ fn send(service: &Service, errand: Errand, taken: &mut Taken) {
 
 /// Takes up one departure.
 pub(super) fn take_up(service: &Service, departure: Departure, told_by: &'static str) -> TakenUp {
-    let view = View::begin(&departure, told_by, service.live.now());
+    let trace_id = service.traces.id_of(&departure);
+    let view = View { trace_id, ..View::begin(&departure, told_by, service.live.now()) };
     service.departures.take_up(departure, || view)
 }
 

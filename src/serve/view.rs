@@ -49,6 +49,10 @@ pub(super) struct View {
     pub(super) evidence: Vec<Evidence>,
     /// How it ended.
     pub(super) outcome: Option<Ended>,
+    /// The id of its trace; only where traces are sent to a collector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    pub(super) trace_id: Option<String>,
     /// What it waits for, beside what is looked at and kept alive meanwhile.
     #[serde(skip)]
     pub(super) wait: Option<Wait>,
@@ -126,6 +130,7 @@ impl View {
             timeline: Vec::new(),
             evidence: Vec::new(),
             outcome: None,
+            trace_id: None,
             wait: None,
         }
     }
@@ -217,6 +222,16 @@ mod tests {
     use super::*;
     use crate::decide::{ActionRef, LifecycleAction};
     use crate::ids::InstanceId;
+
+    #[test]
+    fn a_trace_is_named_where_there_is_one() {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
+        let view = View::begin(&departure, "event", Time(0));
+        let shown = |view: &View| serde_json::to_value(view).expect("it is JSON");
+        assert!(shown(&view).get("trace_id").is_none());
+        assert_eq!(shown(&View { trace_id: Some("0f".to_owned()), ..view })["trace_id"], "0f");
+    }
 
     #[test]
     fn a_departure_that_is_kept_alive_for_ever_has_a_bounded_timeline() {

@@ -1,6 +1,6 @@
 //! One departure walked by the same loop as everywhere, with what is shown of it and counted of it kept up to date.
 
-use tracing::info;
+use tracing::{Instrument as _, error_span, info};
 
 use super::Service;
 use super::departures::{Done, Entry, lock};
@@ -31,8 +31,17 @@ pub(super) struct Walked {
     pub(super) wrote: bool,
 }
 
-/// Walks a departure.
+/// Walks a departure. Whatever is logged on the way names its trace, if it has one.
 pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked {
+    let walked = walk_within(service, entry, pace);
+    match service.traces.id_of(&entry.departure) {
+        None => walked.await,
+        // Of the highest level, so that it is there wherever a line is.
+        Some(trace_id) => walked.instrument(error_span!("departure", trace_id)).await,
+    }
+}
+
+async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     let policy = &service.settings.policy;
     let departure = &entry.departure;
     service.numbers.expect_group(&departure.asg);
@@ -63,9 +72,7 @@ pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked
             Done::Over
         }
     };
-    if let Some(trace) = &mut watching.trace {
-        trace.close(service, service.live.now());
-    }
+    watching.traced(|trace| trace.left(service.live.now()));
     if done == Done::Over {
         service.notify.forget(&departure.mark());
     }
@@ -74,7 +81,7 @@ pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked
 
 /// Says and counts how a departure ended.
 fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Snapshot) {
-    let Watching { service, entry, log, trace, wrote, .. } = watching;
+    let Watching { service, entry, log, wrote, .. } = watching;
     let (departure, policy) = (&entry.departure, &service.settings.policy);
     let now = service.live.now();
     let budget = Budget::of(departure, seen, policy);
@@ -90,13 +97,14 @@ fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: 
     }
     lock(&entry.view).ended(outcome, reason.to_string(), now);
     log.ended(departure, outcome, reason, took);
-    if let Some(trace) = trace {
-        trace.close(service, now);
-        trace.ended(service, departure, outcome.word(), budget.began, now);
-    }
-    if completed_here(outcome, *wrote) && service.notify.is_anybody() {
+    let completed = completed_here(outcome, *wrote);
+    if completed && service.notify.is_anybody() {
         let ending = notify::Ending { outcome, took, above_the_floor: above, steps: log.steps, foreseen: &log.foreseen };
         service.notify.tell(service, Note::ended(departure, &entry.shown(), &ending, now));
+    }
+    if completed || matches!(outcome, Outcome::Refused { .. }) {
+        let began = Some(budget.began).filter(|_| budget.began_is_known);
+        watching.traced(|trace| trace.ended(departure, outcome, began, now));
     }
 }
 
@@ -135,6 +143,14 @@ struct Watching<'a> {
 }
 
 impl Watching<'_> {
+    /// Goes on with the trace, if anybody wants one.
+    fn traced(&mut self, goes_on: impl FnOnce(&mut Trace)) {
+        if let Some(trace) = &mut self.trace {
+            goes_on(trace);
+            self.service.traces.send(self.service, trace.take());
+        }
+    }
+
     fn tell_start(&self, effect: &Effect, now: Time) {
         if self.service.notify.is_anybody() {
             let note = Note::started(&self.entry.departure, &self.entry.shown(), &effect_title(effect), now);
@@ -146,9 +162,7 @@ impl Watching<'_> {
 impl Tell for Watching<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         self.log.decided(departure, decision, seen, now);
-        if let Some(trace) = &mut self.trace {
-            trace.decided(self.service, departure, decision, seen, now);
-        }
+        self.traced(|trace| trace.decided(departure, decision, seen, now));
         let blind = if let Reason::CannotSee(system) = decision.reason { Some(system) } else { None };
         if let Some(system) = blind.filter(|system| self.blind != Some(*system)) {
             self.service.numbers.failed(system);
@@ -163,9 +177,7 @@ impl Tell for Watching<'_> {
 
     fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
         self.log.wrote(departure, effect, answer, now);
-        if let Some(trace) = &mut self.trace {
-            trace.wrote(effect, answer, now);
-        }
+        self.traced(|trace| trace.wrote(effect, answer, now));
         let system = match effect {
             Effect::Heartbeat(_) | Effect::Complete { .. } => System::AutoScaling,
             Effect::Deregister { .. } => System::LoadBalancers,

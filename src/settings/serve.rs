@@ -308,6 +308,11 @@ fn traces(from: &Reader<'_>) -> Result<Option<Traces>, Refused> {
             "DECAMP_TRACES: it is no address such as http://127.0.0.1:4318; a secret goes into DECAMP_TRACES_HEADER".to_owned(),
         ));
     }
+    if url.trim_end_matches('/').ends_with("/v1/traces") {
+        return Err(Refused(
+            "DECAMP_TRACES: leave /v1/traces away, which is added to it; write http://127.0.0.1:4318".to_owned(),
+        ));
+    }
     let nearby = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
     let nearby =
         nearby.iter().any(|host| url.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));
@@ -371,6 +376,7 @@ mod tests {
             (&[("DECAMP_SWEEP", "0")], "at least 1s"),
             (&[("DECAMP_TRACES", "collector:4318")], "such as http://127.0.0.1:4318"),
             (&[("DECAMP_TRACES", "https://me:canary@collector")], "goes into DECAMP_TRACES_HEADER"),
+            (&[("DECAMP_TRACES", "http://127.0.0.1:4318/v1/traces/")], "leave /v1/traces away"),
             (&[("DECAMP_TRACES", "http://127.0.0.1.example"), ("DECAMP_TRACES_HEADER", "a: canary")], "use https"),
             (&[("DECAMP_STALLED_AFTER", "0")], "at least 1s"),
             (&[("DECAMP_SOURCE_RATE", "many")], "not a whole number"),
