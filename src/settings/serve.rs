@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Refused;
+use super::keys::{SHORTEST_KEY, can_be_guessed};
 use super::reader::Reader;
 use super::secret::{TokenSource, source};
 use crate::refresh::Preferences;
 
 /// The most departures that one replica has in hand (D26).
 const MOST_DEPARTURES: u32 = 10_000;
-/// A key that is shorter can be guessed.
-const SHORTEST_KEY: usize = 16;
 
 /// What `decamp serve` needs beside what every departure needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,7 +237,7 @@ impl Serve {
         }
         for (name, source) in [("DECAMP_ADMIN_TOKEN", &self.admin_token), ("DECAMP_EVENTS_KEY", &self.events_key)] {
             if let Some(text) = source.at_hand(name)?
-                && (keys(text.expose()).next().is_none() || every_key(text.expose()).any(|key| key.len() < SHORTEST_KEY))
+                && can_be_guessed(text.expose())
             {
                 return Err(Refused(format!("{name}: it can be guessed; write at least {SHORTEST_KEY} characters")));
             }
@@ -266,15 +265,6 @@ impl Listen {
     pub fn is_loopback(&self) -> bool {
         self.address.ip().is_loopback()
     }
-}
-
-/// The keys in a secret text: with commas, or one a line. Two of them are a rotation. One that can be guessed opens nothing.
-pub fn keys(text: &str) -> impl Iterator<Item = &str> {
-    every_key(text).filter(|key| SHORTEST_KEY <= key.len())
-}
-
-fn every_key(text: &str) -> impl Iterator<Item = &str> {
-    text.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty())
 }
 
 /// Whether a Host header can say this, once its port is off.
@@ -393,12 +383,5 @@ mod tests {
     fn whoever_gets_no_events_at_all_is_told_so() {
         assert_eq!(read(&[]).map(|warnings| warnings.len()), Ok(1));
         assert_eq!(read(&[("DECAMP_EVENTS_KEY", "a-long-enough-key-for-all")]), Ok(Vec::new()));
-    }
-
-    #[test]
-    fn two_keys_in_one_secret_are_a_rotation() {
-        let text = " the-first-of-all-keys, the-second-of-all-keys\nthe-third-of-all-keys\n a";
-        let three = ["the-first-of-all-keys", "the-second-of-all-keys", "the-third-of-all-keys"];
-        assert_eq!(keys(text).collect::<Vec<_>>(), three, "what can be guessed is no key");
     }
 }
