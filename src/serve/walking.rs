@@ -122,6 +122,7 @@ fn completed_here(outcome: &Outcome, wrote: bool) -> bool {
         Outcome::Interrupted => wrote,
         Outcome::Gone
         | Outcome::Expired
+        | Outcome::Overtaken
         | Outcome::AlreadyPast
         | Outcome::NotLeaving
         | Outcome::NotOurs
