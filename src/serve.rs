@@ -28,13 +28,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use self::departures::Departures;
-use self::errands::Errand;
+use self::errands::Errands;
 use self::health::Health;
 use self::notify::Notifier;
 use self::numbers::Numbers;
@@ -48,8 +48,6 @@ use crate::world::World;
 
 /// From the word to stop to the end of the process, at most (D27: 10 s, less what the process itself needs).
 const FAREWELL: Duration = Duration::from_secs(8);
-/// Warnings that wait for Auto Scaling to be asked.
-const MOST_ERRANDS: usize = 1_000;
 /// What there is at least to tell what is still to be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -67,7 +65,7 @@ pub(crate) struct Service {
     /// True once this replica was told to stop.
     stopping: watch::Sender<bool>,
     sweep_now: Notify,
-    errands: mpsc::Sender<Errand>,
+    errands: Errands,
 }
 
 /// Where a service listens.
@@ -91,7 +89,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
     let admin = listen(settings.serve.admin.address).await?;
     let addresses = Addresses { webhooks: webhooks.local_addr()?, admin: admin.local_addr()? };
     let (departures, mut begun) = Departures::new(settings.serve.most_departures);
-    let (errands, mut to_ask) = mpsc::channel(MOST_ERRANDS);
+    let (errands, mut to_ask) = Errands::new();
     let (notify, deliveries) = Notifier::new(&settings.serve, &live);
     let (traces, spans) = Traces::new(&settings.serve, &live);
     let began = Duration::from_millis(live.now().0).as_secs_f64();
@@ -129,7 +127,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             spawn_local(async move {
                 while let Some(errand) = to_ask.recv().await {
                     let service = Arc::clone(&asking);
-                    spawn_local(async move { errands::run(&service, errand).await });
+                    spawn_local(async move { errands::run(&service, &errand).await });
                 }
             });
             let sweeps = Arc::clone(&service);
@@ -150,6 +148,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             service.departures.stop();
             let farewell = async {
                 service.departures.empty().await;
+                service.errands.empty().await;
                 for queue in queues {
                     queue.await.ok();
                 }

@@ -7,6 +7,8 @@ mod canaries;
 mod departures;
 #[path = "serve/doors.rs"]
 mod doors;
+#[path = "serve/interruptions.rs"]
+mod interruptions;
 #[path = "serve/metrics.rs"]
 mod metrics;
 #[path = "serve/notifications.rs"]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
@@ -22,7 +21,7 @@ const HIDDEN: Duration = Duration::from_secs(120);
 const HIDE_EVERY: Duration = Duration::from_secs(40);
 /// SQS hides no message longer than 12 h since it was received; then the sweep goes on (D26).
 const HELD_AT_MOST: Duration = Duration::from_hours(11);
-/// A message that comes when as many departures are in hand as may be is hidden for this long.
+/// A message that comes when as much is in hand as may be is hidden for this long.
 const WHEN_FULL: Duration = Duration::from_secs(30);
 /// The longest pause after calls that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -89,18 +88,18 @@ async fn hold(service: Arc<Service>, queue: Arc<str>, message: Received) {
     let batch = serde_json::json!({ "Records": [message.as_record(&queue)] }).to_string();
     let taken = take(&service, batch.as_bytes(), "queue");
     match taken.again {
-        Some(Again::Full) => return hide(&service, &queue, &message, WHEN_FULL).await,
+        Some(Again::Full | Again::TooManyWarnings) => return hide(&service, &queue, &message, WHEN_FULL).await,
         Some(Again::Stopping) => return hide(&service, &queue, &message, Duration::ZERO).await,
         None => {}
     }
-    let mut over = std::pin::pin!(join_all(taken.entries.iter().map(|entry| entry.done())));
+    let mut over = std::pin::pin!(taken.done());
     let received = Instant::now();
     let mut hidden = received;
     loop {
         tokio::select! {
             biased;
             done = over.as_mut() => {
-                if done.contains(&Done::LetGo) {
+                if done == Done::LetGo {
                     return hide(&service, &queue, &message, Duration::ZERO).await;
                 }
                 break;
