@@ -23,6 +23,8 @@ mod refreshes;
 mod replica;
 #[path = "serve/secure.rs"]
 mod secure;
+#[path = "serve/stopping.rs"]
+mod stopping;
 #[path = "serve/topics.rs"]
 mod topics;
 #[path = "serve/traces.rs"]

@@ -188,6 +188,7 @@ impl Departures {
     /// The pass over this one is over.
     pub(super) fn end_pass(&self, entry: &Entry) {
         lock(&self.sets).passing.remove(&entry.departure.instance);
+        self.tell();
     }
 
     /// Lets an entry go from the set; it is kept among the past if it is over.
@@ -222,14 +223,19 @@ impl Departures {
         }
     }
 
-    /// Waits until nothing is in hand.
+    /// Waits until nothing is in hand, and no sweep passes over anything.
     pub(super) async fn empty(&self) {
         let mut changed = self.changed.subscribe();
-        while 0 < self.count() {
+        while !self.is_empty() {
             if changed.changed().await.is_err() {
                 return;
             }
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        let sets = lock(&self.sets);
+        sets.here.is_empty() && sets.passing.is_empty()
     }
 
     /// How many are in hand.
@@ -349,6 +355,20 @@ mod tests {
         assert!(set.begin_pass(&pass(1)));
         set.stop();
         assert!(*other.stop.borrow() && !set.begin_pass(&pass(3)));
+    }
+
+    #[tokio::test]
+    async fn a_stopped_set_is_not_empty_while_a_sweep_passes_over_one() {
+        let (set, _begun) = Departures::new(9);
+        let departure = departure(1, None);
+        let view = View::begin(&departure, "sweep", Time(0));
+        let passed = Entry::new(departure, view);
+        assert!(set.begin_pass(&passed));
+        set.stop();
+        let mut empty = std::pin::pin!(set.empty());
+        assert!(futures_util::poll!(empty.as_mut()).is_pending(), "a write may be under way");
+        set.end_pass(&passed);
+        empty.await;
     }
 
     #[tokio::test]

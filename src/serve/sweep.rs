@@ -45,10 +45,11 @@ pub(super) async fn sweeping(service: &Service) {
 /// Where that found something to write, nobody was at it, and this replica takes it up. Where nothing was due, another replica
 /// may have it in hand: it is left to that one, and shown.
 async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, u32>) {
-    let (leaving, ()) = tokio::join!(leaving(service), see_nomad(service));
-    let leaving = match leaving {
-        Ok(leaving) => leaving,
-        Err(unseen) => {
+    let look = async { tokio::join!(leaving(service), see_nomad(service)) };
+    let leaving = match unless_stopped(service, look).await {
+        None => return,
+        Some((Ok(leaving), ())) => leaving,
+        Some((Err(unseen), ())) => {
             service.health.saw("Auto Scaling", Err(unseen.to_string()));
             warn!(event = "sweep", why = %unseen, "Auto Scaling cannot be seen: {unseen}");
             return;
@@ -96,9 +97,18 @@ async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, u32>) {
         elsewhere.push((instance, entry.shown()));
     }
     service.departures.see_elsewhere(elsewhere);
-    service.record.ask(service).await;
+    unless_stopped(service, service.record.ask(service)).await;
     service.numbers.swept(waiting, retained);
     info!(event = "sweep", waiting, retained, "swept: {waiting} waiting, {retained} retained");
+}
+
+/// What a look shows, unless the word to stop comes first: a look that is cut short costs nothing, a write would.
+async fn unless_stopped<T>(service: &Service, look: impl Future<Output = T>) -> Option<T> {
+    let mut stopping = service.stopping.subscribe();
+    tokio::select! {
+        _ = stopping.wait_for(|stop| *stop) => None,
+        seen = look => Some(seen),
+    }
 }
 
 /// Every instance of the allowed groups that is on its way out.
