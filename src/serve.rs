@@ -149,6 +149,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             let farewell = async {
                 service.departures.empty().await;
                 service.errands.empty().await;
+                service.refreshes.granted().await;
                 for queue in queues {
                     queue.await.ok();
                 }

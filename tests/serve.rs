@@ -29,3 +29,5 @@ mod stopping;
 mod topics;
 #[path = "serve/traces.rs"]
 mod traces;
+#[path = "serve/wishes.rs"]
+mod wishes;
