@@ -108,6 +108,15 @@ async fn the_one_under_way_is_adopted_and_one_that_just_ended_makes_room() {
     .await;
     let begun = begin(&auto_scaling(&busy).await, &"web".into(), &Preferences::default(), None).await.expect("it is adopted");
     assert!(matches!(&begun, Begun::Adopted(refresh) if &*refresh.id == "r-2"), "{begun:?}");
+    for status in [Status::Cancelling, Status::RollbackInProgress] {
+        let undone = Server::start(move |call: &Call| match call.action() {
+            "StartInstanceRefresh" => Answer::error(400, "InstanceRefreshInProgress", ""),
+            _ => described(&listed("r-2", status.name(), "")),
+        })
+        .await;
+        let begun = begin(&auto_scaling(&undone).await, &"web".into(), &Preferences::default(), None).await;
+        assert_eq!(begun, Err(NotDone::BeingUndone(status)));
+    }
     // It is in progress for the first call, and over for the look.
     let first = std::sync::atomic::AtomicBool::new(true);
     let ended = Server::start(move |call: &Call| match call.action() {
