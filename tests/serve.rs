@@ -25,6 +25,8 @@ mod replica;
 mod secure;
 #[path = "serve/stopping.rs"]
 mod stopping;
+#[path = "serve/sweeps.rs"]
+mod sweeps;
 #[path = "serve/topics.rs"]
 mod topics;
 #[path = "serve/traces.rs"]

@@ -16,6 +16,7 @@ use super::walking::{Pace, Walked, walk};
 use crate::decide::{Cause, Departure, Lifecycle, LifecycleAction, NomadSight, Unseen};
 use crate::ids::InstanceId;
 use crate::live::Leaving;
+use crate::settings::Mode;
 use crate::world::World;
 
 /// After so many sweeps that found nothing due, an instance is taken up all the same: nobody may be at it, and some waits need a
@@ -74,20 +75,24 @@ async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, u32>) {
         walked
     }))
     .await;
+    let acts = service.settings.mode == Mode::Act;
     let mut elsewhere = Vec::new();
     let before = std::mem::take(idle);
-    for (entry, Walked { done, wrote }) in entries.iter().zip(walked) {
+    for (entry, Walked { done, wrote, only_looked }) in entries.iter().zip(walked) {
         let instance = entry.departure.instance;
         let sweeps = before.get(&instance).copied().unwrap_or(0) + 1;
         if done == Done::Over {
-            service.departures.remember(entry);
+            if !only_looked {
+                service.departures.remember(entry);
+            }
             continue;
         }
         if service.departures.has(instance) {
             // It came in meanwhile.
             continue;
         }
-        if wrote || PATIENCE <= sweeps {
+        // Whoever only looks has nothing to take up: what is shown is all there is to it.
+        if !only_looked && acts && (wrote || PATIENCE <= sweeps) {
             match take_up(service, entry.departure.clone(), "sweep") {
                 TakenUp::InHand(_) => continue,
                 TakenUp::Full | TakenUp::Stopping => {}
