@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use decamp::sim::sandbox::serve;
+use decamp::sim::sandbox::{Options, serve};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -42,4 +42,34 @@ async fn what_a_sweep_only_looks_at_is_shown_as_leaving_and_is_not_counted_with_
         let counted = metrics.lines().filter(|line| line.starts_with("decamp_departures_total{") && !line.ends_with(" 0"));
         assert_eq!(counted.count(), 0, "{outcome}: {metrics}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sweeps_that_are_asked_for_are_some_seconds_apart_and_no_proof_that_nobody_is_at_it() {
+    let sandbox = serve(&Options { delay: Duration::from_secs(20), ..quick() }).await.expect("loopback is there");
+    let walker = Replica::start(&sandbox, &[("DECAMP_SWEEP", "10m")]).await;
+    let event = terminate(&sandbox, sandbox.instances[0]).await;
+    assert_eq!(walker.send(&event).await.status(), 202);
+    let path = format!("/v1/departures/{}", sandbox.instances[0]);
+    while walker.json(&path).await["timeline"].as_array().is_none_or(|moments| moments.len() < 2) {
+        sleep(Duration::from_millis(50)).await;
+    }
+    let replica = Replica::start(&sandbox, &[("DECAMP_SWEEP", "10m")]).await;
+    swept(&replica, 1).await;
+    let (first, sweep) = (Instant::now(), json!({ "decamp": "sweep" }));
+    while first.elapsed() < Duration::from_secs(4) {
+        assert_eq!(replica.send(&sweep).await.status(), 202);
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(number(&replica, "decamp_sweeps_total").await, 1, "a sweep followed another at once");
+    swept(&replica, 2).await;
+    assert!(Duration::from_secs(4) < first.elapsed(), "{:?}", first.elapsed());
+    sleep(Duration::from_secs(6)).await;
+    assert!(number(&replica, "decamp_sweeps_total").await <= 3, "forty words are one sweep, or two");
+    assert_eq!(number(&replica, "decamp_departures_in_hand").await, 0, "it is the other's: {}", replica.printed());
+    // The last one is long ago.
+    let (before, asked) = (number(&replica, "decamp_sweeps_total").await, Instant::now());
+    assert_eq!(replica.send(&sweep).await.status(), 202);
+    swept(&replica, before + 1).await;
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
 }
