@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, JoinSet, spawn_local};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::Service;
 use super::departures::Done;
+use super::loops::Loop;
 use super::taking::{Again, take};
 use crate::live::Received;
 use crate::settings::Mode;
@@ -21,13 +22,13 @@ const HIDDEN: Duration = Duration::from_secs(120);
 const HIDE_EVERY: Duration = Duration::from_secs(40);
 /// SQS hides no message longer than 12 h since it was received; then the sweep goes on (D26).
 const HELD_AT_MOST: Duration = Duration::from_hours(11);
-/// A message that comes when as much is in hand as may be is hidden for this long.
-const WHEN_FULL: Duration = Duration::from_secs(30);
+/// A message that cannot be gone on with here is hidden for this long: as much is in hand as may be, or its task ended by a defect.
+const NOT_NOW: Duration = Duration::from_secs(30);
 /// The longest pause after calls that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Consumes every queue that is set. An observer leaves them alone: to receive a message is to hide it from whoever acts.
-pub(super) fn consume_all(service: &Arc<Service>) -> Vec<JoinHandle<()>> {
+pub(super) fn consume_all(service: &Arc<Service>) -> Vec<Loop> {
     let queues = &service.settings.serve.queues;
     if service.settings.mode == Mode::Observe {
         if !queues.is_empty() {
@@ -35,7 +36,7 @@ pub(super) fn consume_all(service: &Arc<Service>) -> Vec<JoinHandle<()>> {
         }
         return Vec::new();
     }
-    queues.iter().map(|queue| spawn_local(consume(Arc::clone(service), Arc::clone(queue)))).collect()
+    queues.iter().map(|queue| Loop::begin("a queue", consume(Arc::clone(service), Arc::clone(queue)))).collect()
 }
 
 /// Consumes one queue until the service stops, and then hands back what it holds.
@@ -88,7 +89,7 @@ async fn hold(service: Arc<Service>, queue: Arc<str>, message: Received) {
     let batch = serde_json::json!({ "Records": [message.as_record(&queue)] }).to_string();
     let taken = take(&service, batch.as_bytes(), "queue");
     match taken.again {
-        Some(Again::Full | Again::TooManyWarnings) => return hide(&service, &queue, &message, WHEN_FULL).await,
+        Some(Again::Full | Again::TooManyWarnings) => return hide(&service, &queue, &message, NOT_NOW).await,
         Some(Again::Stopping) => return hide(&service, &queue, &message, Duration::ZERO).await,
         None => {}
     }
@@ -100,7 +101,8 @@ async fn hold(service: Arc<Service>, queue: Arc<str>, message: Received) {
             biased;
             done = over.as_mut() => {
                 if done == Done::LetGo {
-                    return hide(&service, &queue, &message, Duration::ZERO).await;
+                    let span = if *service.stopping.borrow() { Duration::ZERO } else { NOT_NOW };
+                    return hide(&service, &queue, &message, span).await;
                 }
                 break;
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
@@ -28,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 const SIGHT: Duration = Duration::from_secs(10);
 
 /// Sweeps until the service stops.
-pub(super) async fn sweeping(service: &Service) {
+pub(super) async fn sweeping(service: Arc<Service>) {
     let mut timer = interval(service.settings.serve.sweep_every);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let pause = PAUSE.min(service.settings.serve.sweep_every);
@@ -46,7 +47,7 @@ pub(super) async fn sweeping(service: &Service) {
             _ = timer.tick() => {}
             () = asked => {}
         }
-        sweep(service, &mut idle).await;
+        sweep(&service, &mut idle).await;
         last = Some(Instant::now());
     }
 }
@@ -60,7 +61,7 @@ fn is_neglected(since: Instant, now: Instant, sweep_every: Duration) -> bool {
 ///
 /// Where that found something to write, nobody was at it, and this replica takes it up. Where nothing was due, another replica
 /// may have it in hand: it is left to that one, and shown. `idle` is since when that is so of each.
-async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, Instant>) {
+async fn sweep(service: &Arc<Service>, idle: &mut HashMap<InstanceId, Instant>) {
     let now = Instant::now();
     let look = async { tokio::join!(leaving(service), see_nomad(service)) };
     let leaving = match unless_stopped(service, look).await {
@@ -85,12 +86,15 @@ async fn sweep(service: &Service, idle: &mut HashMap<InstanceId, Instant>) {
         })
         .filter(|entry| service.departures.begin_pass(entry))
         .collect();
-    let walked = join_all(entries.iter().map(|entry| async {
-        let walked = walk(service, entry, Pace::OnePass).await;
-        service.departures.end_pass(entry);
-        walked
-    }))
-    .await;
+    // A task for each: a defect that one of them shows ends that one's pass and no other's.
+    let passes = entries.iter().map(|entry| {
+        let (service, entry) = (Arc::clone(service), Arc::clone(entry));
+        spawn_local(async move {
+            let _passer = service.departures.passer(&entry);
+            walk(&service, &entry, Pace::OnePass).await
+        })
+    });
+    let walked = join_all(passes).await.into_iter().map(|walked| walked.unwrap_or(Walked::NOT));
     let acts = service.settings.mode == Mode::Act;
     let mut elsewhere = Vec::new();
     let before = std::mem::take(idle);

@@ -33,6 +33,11 @@ pub(super) struct Walked {
     pub(super) only_looked: bool,
 }
 
+impl Walked {
+    /// A walk that came to nothing.
+    pub(super) const NOT: Self = Self { done: Done::LetGo, wrote: false, only_looked: true };
+}
+
 /// Walks a departure.
 pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     let policy = &service.settings.policy;
