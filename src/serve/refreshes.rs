@@ -95,6 +95,11 @@ impl Refreshes {
         Some(status)
     }
 
+    /// Forgets a group that is not there any more. Whether anything was known of it.
+    fn forget(&self, group: &str) -> bool {
+        lock(&self.shown).remove(group).is_some()
+    }
+
     /// The groups of which a refresh is under way, as far as is known.
     fn under_way(&self) -> BTreeSet<Arc<str>> {
         let shown = lock(&self.shown);
@@ -124,6 +129,14 @@ mod tests {
         let groups: Vec<String> = refreshes.shown().iter().map(|one| one.refresh.group.to_string()).collect();
         assert_eq!(groups, ["b", "c", "a"]);
         assert_eq!(refreshes.under_way(), ["b".into()].into());
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_any_more_is_under_way_no_longer() {
+        let refreshes = Refreshes::default();
+        refreshes.see(refresh("a", "1", Status::InProgress, 1), Time(10));
+        assert!(refreshes.forget("a") && !refreshes.forget("a"));
+        assert!(refreshes.shown().is_empty() && refreshes.under_way().is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use decamp::sim::sandbox::{Options, serve};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::replica::{Replica, quick, terminate};
@@ -72,4 +72,22 @@ async fn sweeps_that_are_asked_for_are_some_seconds_apart_and_no_proof_that_nobo
     assert_eq!(replica.send(&sweep).await.status(), 202);
     swept(&replica, before + 1).await;
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_is_not_there_hides_nobody_elses_record_and_is_not_asked_for_with_every_sweep() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let instance = sandbox.instances[0];
+    let first = Replica::start(&sandbox, &[]).await;
+    let event = terminate(&sandbox, instance).await;
+    assert_eq!(first.send(&event).await.status(), 202);
+    first.past().await;
+    assert!(crate::replica::machine_is_off(&sandbox, instance).await, "{}", first.printed());
+    drop(first);
+    let replica = Replica::start(&sandbox, &[("DECAMP_GROUPS", "not-there,web"), ("DECAMP_SWEEP", "1s")]).await;
+    swept(&replica, 6).await;
+    let record = replica.json("/v1/departures").await["record"].clone();
+    assert!(record["at"].is_string() && record["unseen"] == Value::Null, "{record:#}");
+    assert_eq!(record["terminated"][0]["instance"].as_str(), Some(&*instance.to_string()), "{record:#}");
+    assert_eq!(number(&replica, "decamp_aws_calls_total{operation=\"DescribeScalingActivities\"}").await, 2);
 }

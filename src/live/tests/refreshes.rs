@@ -94,6 +94,12 @@ async fn each_error_of_aws_has_its_own_meaning() {
     }
     let server = Server::start(|_: &Call| Answer::error(403, "AccessDenied", "because")).await;
     assert!(matches!(auto_scaling(&server).await.refreshes(&"web".into()).await, Err(Unseen::Denied(_))));
+    let server = Server::start(|_: &Call| Answer::error(400, "ValidationError", "AutoScalingGroup name not found - web")).await;
+    let gone = auto_scaling(&server).await;
+    assert_eq!(gone.refreshes_if_there(&"web".into()).await, Ok(None));
+    assert!(matches!(gone.refreshes(&"web".into()).await, Err(Unseen::Away(_))), "whoever watches one hears of it");
+    let server = Server::start(|_: &Call| Answer::error(400, "ValidationError", "1 validation error detected")).await;
+    assert!(matches!(auto_scaling(&server).await.refreshes_if_there(&"web".into()).await, Err(Unseen::Away(_))));
     let server = Server::start(|call: &Call| Answer::result(call.action(), "")).await;
     let nameless = auto_scaling(&server).await.cancel_refresh("web").await;
     assert!(matches!(nameless, Err(NotDone::Refused(Refusal::Away(_)))), "{nameless:?}");
