@@ -9,6 +9,8 @@ mod departures;
 mod doors;
 #[path = "serve/interruptions.rs"]
 mod interruptions;
+#[path = "serve/messages.rs"]
+mod messages;
 #[path = "serve/metrics.rs"]
 mod metrics;
 #[path = "serve/notifications.rs"]

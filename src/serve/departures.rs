@@ -183,7 +183,12 @@ impl Departures {
             // Whoever knows the hook needs nobody beside it who does not.
             return TakenUp::InHand(Arc::clone(entry));
         }
-        if self.most <= sets.here.len() {
+        let nameless = match key.kind {
+            Kind::Hook(Some(_)) => sets.here.get(&Key { instance: key.instance, kind: Kind::Hook(None) }),
+            Kind::Hook(None) | Kind::Interruption => None,
+        };
+        // What takes another's place needs no place of its own.
+        if nameless.is_none() && self.most <= sets.here.len() {
             return TakenUp::Full;
         }
         if let Kind::Hook(_) = key.kind
@@ -192,9 +197,7 @@ impl Departures {
             // Two at once lose nothing, but its end would be counted and told twice.
             passed.stop.send_replace(true);
         }
-        if let Kind::Hook(Some(_)) = key.kind
-            && let Some(nameless) = sets.here.get(&Key { instance: key.instance, kind: Kind::Hook(None) })
-        {
+        if let Some(nameless) = nameless {
             // An event knows the hook, the token and the time; a sweep did not.
             nameless.stop.send_replace(true);
         }

@@ -57,6 +57,17 @@ fn an_event_takes_the_place_of_what_a_sweep_took_up() {
 }
 
 #[test]
+fn an_event_takes_that_place_in_a_full_set_too() {
+    let (set, _begun) = Departures::new(1);
+    let swept = in_hand(take_up(&set, departure(1, None)));
+    assert!(matches!(take_up(&set, departure(2, Some("ours"))), TakenUp::Full));
+    in_hand(take_up(&set, departure(1, Some("ours"))));
+    assert!(*swept.stop.borrow());
+    set.finish(&swept, Done::LetGo);
+    assert!(set.is_full());
+}
+
+#[test]
 fn what_comes_in_while_a_sweep_passes_over_it_ends_the_pass() {
     let (set, _begun) = Departures::new(9);
     let (passed, other) = (pass(1), pass(2));
