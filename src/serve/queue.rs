@@ -16,10 +16,8 @@ use crate::settings::Mode;
 
 /// How long one call waits for a message.
 const WAIT: Duration = Duration::from_secs(20);
-/// How long a message is hidden at a time: after this long another replica goes on with what a dead one had in hand.
-const HIDDEN: Duration = Duration::from_secs(120);
-/// It is hidden again this often, so that two calls may fail.
-const HIDE_EVERY: Duration = Duration::from_secs(40);
+/// A message that is held is hidden again this many times within the time that it is hidden for, so that two calls may fail.
+const TIMES: u32 = 3;
 /// SQS hides no message longer than 12 h since it was received; then the sweep goes on (D26).
 const HELD_AT_MOST: Duration = Duration::from_hours(11);
 /// A message that cannot be gone on with here is hidden for this long: as much is in hand as may be, or its task ended by a defect.
@@ -49,7 +47,7 @@ async fn consume(service: Arc<Service>, queue: Arc<str>) {
             while service.departures.is_full() {
                 sleep(Duration::from_secs(1)).await;
             }
-            service.live.signed().receive_messages(&queue, WAIT, HIDDEN).await
+            service.live.signed().receive_messages(&queue, WAIT, service.settings.serve.queue_hidden).await
         };
         let mut receiving = std::pin::pin!(room);
         let received = loop {
@@ -94,6 +92,7 @@ async fn hold(service: Arc<Service>, queue: Arc<str>, message: Received) {
         None => {}
     }
     let mut over = std::pin::pin!(taken.done());
+    let span = service.settings.serve.queue_hidden;
     let received = Instant::now();
     let mut hidden = received;
     loop {
@@ -106,14 +105,14 @@ async fn hold(service: Arc<Service>, queue: Arc<str>, message: Received) {
                 }
                 break;
             }
-            () = sleep_until(hidden + HIDE_EVERY) => {}
+            () = sleep_until(hidden + span / TIMES) => {}
         }
         hidden = Instant::now();
         if HELD_AT_MOST <= received.elapsed() {
             warn!(message.id = message.message_id, "held for 11 h and deleted; the departure goes on, and the sweep after it");
             break;
         }
-        hide(&service, &queue, &message, HIDDEN).await;
+        hide(&service, &queue, &message, span).await;
     }
     if let Err(refusal) = service.live.signed().delete_message(&queue, &message.receipt_handle).await {
         warn!(message.id = message.message_id, why = %refusal, "the message was not deleted and comes again: {refusal}");
