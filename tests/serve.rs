@@ -9,6 +9,10 @@ mod departures;
 mod doors;
 #[path = "serve/hostile.rs"]
 mod hostile;
+#[path = "serve/interruptions.rs"]
+mod interruptions;
+#[path = "serve/messages.rs"]
+mod messages;
 #[path = "serve/metrics.rs"]
 mod metrics;
 #[path = "serve/notifications.rs"]
@@ -25,7 +29,13 @@ mod replica;
 mod rotations;
 #[path = "serve/secure.rs"]
 mod secure;
+#[path = "serve/stopping.rs"]
+mod stopping;
+#[path = "serve/sweeps.rs"]
+mod sweeps;
 #[path = "serve/topics.rs"]
 mod topics;
 #[path = "serve/traces.rs"]
 mod traces;
+#[path = "serve/wishes.rs"]
+mod wishes;

@@ -1,7 +1,8 @@
 //! Notifications: told when a departure starts, stalls and ends, to whoever the settings name; never in a departure's way.
 //!
 //! Each receiver has a bounded queue and one worker, so that what it gets is in order, and one that hangs delays nobody else. A
-//! notification is sent at least once: its id is a hash of what it tells of, the same on every replica and with every try.
+//! notification is tried until it is accepted, for an hour, so that it may come more than once: its id is a hash of what it tells of, the
+//! same on every replica and with every try. What waits when a replica is killed is lost, as is what comes when a queue is full.
 
 mod blocker;
 mod note;

@@ -29,6 +29,13 @@ pub(super) struct Walked {
     pub(super) done: Done,
     /// Whether anything was written beside heartbeats: then nobody else was at it.
     pub(super) wrote: bool,
+    /// Whether a sweep only looked at it: the next one will find the same, so that it is neither counted nor remembered.
+    pub(super) only_looked: bool,
+}
+
+impl Walked {
+    /// A walk that came to nothing.
+    pub(super) const NOT: Self = Self { done: Done::LetGo, wrote: false, only_looked: true };
 }
 
 /// Walks a departure. Whatever is logged on the way names its trace, if it has one.
@@ -57,6 +64,7 @@ async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
         ending = run(&world, departure, policy, manner, &mut watching) => Some(ending),
         () = world.left(entry.stop.subscribe()) => None,
     };
+    let mut only_looked = false;
     let done = match ending {
         None => {
             info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "let go", "let go at a decision, for whoever goes on");
@@ -64,19 +72,27 @@ async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
         }
         Some(Ending { how: How::HandedBack, .. }) => Done::LetGo,
         Some(Ending { how: How::Observed(decision), .. }) => {
+            only_looked = pace == Pace::OnePass;
             watching.log.observed(departure, &decision);
-            Done::Over
+            if only_looked { Done::LetGo } else { Done::Over }
         }
         Some(Ending { how: How::Ended(outcome, reason), seen }) => {
-            ended(&mut watching, &outcome, &reason, &seen);
-            Done::Over
+            let looked = if pace == Pace::OnePass && !watching.wrote { only_looked_at(&outcome) } else { None };
+            only_looked = looked.is_some();
+            if only_looked {
+                let began = Budget::of(departure, &seen, policy).began;
+                watching.log.ended(departure, &outcome, &reason, service.live.now().since(began));
+            } else {
+                ended(&mut watching, &outcome, &reason, &seen);
+            }
+            looked.unwrap_or(Done::Over)
         }
     };
     watching.traced(|trace| trace.left(service.live.now()));
     if done == Done::Over {
         service.notify.forget(&departure.mark());
     }
-    Walked { done, wrote: watching.wrote }
+    Walked { done, wrote: watching.wrote, only_looked }
 }
 
 /// Says and counts how a departure ended.
@@ -127,6 +143,24 @@ fn completed_here(outcome: &Outcome, wrote: bool) -> bool {
         | Outcome::NotLeaving
         | Outcome::NotOurs
         | Outcome::Refused { .. } => false,
+    }
+}
+
+/// Of an end to which nobody did anything: whether the instance waits on, for whoever acts. `None` of any other.
+fn only_looked_at(outcome: &Outcome) -> Option<Done> {
+    match outcome {
+        Outcome::Gone | Outcome::AlreadyPast | Outcome::NotLeaving => Some(Done::Over),
+        Outcome::NotOurs | Outcome::Refused { .. } => Some(Done::LetGo),
+        Outcome::Departed { .. }
+        | Outcome::Forced
+        | Outcome::Unconfirmed
+        | Outcome::TimedOut
+        | Outcome::Retained
+        | Outcome::AgentDead
+        | Outcome::NoNode
+        | Outcome::Expired
+        | Outcome::Overtaken
+        | Outcome::Interrupted => None,
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Serve {
     pub events_header: String,
     /// Queues that are consumed, as ARNs. `DECAMP_QUEUES`.
     pub queues: Vec<Arc<str>>,
+    /// How long a message is hidden at a time while it is held: after this long another replica goes on with what a dead one had in
+    /// hand. `DECAMP_QUEUE_HIDDEN`.
+    pub queue_hidden: Duration,
     /// SNS topics that are believed, as ARNs. `DECAMP_SNS_TOPICS`.
     pub topics: Vec<Arc<str>>,
     /// Whether SNS's first signature version (SHA-1) is believed too. `DECAMP_SNS_SIGNATURE_1`.
@@ -164,6 +167,12 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Serve, Refused> {
     if sweep_every < Duration::from_secs(1) {
         return Err(Refused("DECAMP_SWEEP: each sweep asks for every group; set at least 1s".to_owned()));
     }
+    let queue_hidden = from.span("DECAMP_QUEUE_HIDDEN", Duration::from_mins(2))?;
+    if !(Duration::from_secs(6)..=Duration::from_hours(1)).contains(&queue_hidden) {
+        return Err(Refused(
+            "DECAMP_QUEUE_HIDDEN: messages would come twice, or too late to another replica; set 6s to 1h".to_owned(),
+        ));
+    }
     let stalled_after = from.span("DECAMP_STALLED_AFTER", Duration::from_mins(5))?;
     if stalled_after < Duration::from_secs(1) {
         return Err(Refused("DECAMP_STALLED_AFTER: everything would count as a stall; set at least 1s".to_owned()));
@@ -184,6 +193,7 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Serve, Refused> {
         events_key: source(from, "DECAMP_EVENTS_KEY", "DECAMP_EVENTS_KEY_FILE", "DECAMP_EVENTS_KEY_SECRET")?,
         events_header,
         queues: arns(from, "DECAMP_QUEUES", "sqs")?,
+        queue_hidden,
         topics: arns(from, "DECAMP_SNS_TOPICS", "sns")?,
         signature_1: from.flag("DECAMP_SNS_SIGNATURE_1", false)?,
         sns_ca: from.text("DECAMP_SNS_CACERT").map(PathBuf::from),
@@ -364,6 +374,8 @@ mod tests {
             (&[("DECAMP_SNS_TOPICS", "arn:aws:sqs:eu-west-1:123456789012:decamp")], "arn:aws:sns:eu-west-1"),
             (&[("DECAMP_MOST_DEPARTURES", "10001")], "between 1 and 10000"),
             (&[("DECAMP_SWEEP", "0")], "at least 1s"),
+            (&[("DECAMP_QUEUE_HIDDEN", "5s")], "6s to 1h"),
+            (&[("DECAMP_QUEUE_HIDDEN", "61m")], "6s to 1h"),
             (&[("DECAMP_TRACES", "collector:4318")], "such as http://127.0.0.1:4318"),
             (&[("DECAMP_TRACES", "https://me:canary@collector")], "goes into DECAMP_TRACES_HEADER"),
             (&[("DECAMP_TRACES", "http://127.0.0.1:4318/v1/traces/")], "leave /v1/traces away"),

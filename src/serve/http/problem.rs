@@ -138,6 +138,14 @@ impl Problem {
         Self { retry_after: Some(30), ..problem }
     }
 
+    pub(super) fn too_many_warnings(most: usize) -> Self {
+        let detail = format!(
+            "{most} warnings of instances wait here until Auto Scaling says whose those are. Send it again, or to another replica."
+        );
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-warnings", "Too many warnings", detail);
+        Self { retry_after: Some(30), ..problem }
+    }
+
     pub(super) fn stopping() -> Self {
         let detail = "This replica was told to stop. Send it again, to another one.";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "Stopping", detail);
