@@ -88,6 +88,7 @@ job "decamp" {
     }
 
     network {
+      port "webhooks" {}
       port "admin" {}
     }
 
@@ -113,7 +114,7 @@ job "decamp" {
         image        = var.image
         args         = ["serve"]
         network_mode = "host"
-        ports        = ["admin"]
+        ports        = ["webhooks", "admin"]
       }
 
       # The token that AWS takes for the role. It is renewed, and decamp reads it again.
@@ -132,6 +133,7 @@ job "decamp" {
         DECAMP_QUEUES               = var.queue_arn
         # As many as the memory below is enough for: 41 MiB a thousand.
         DECAMP_MOST_DEPARTURES = "3000"
+        DECAMP_WEBHOOKS_LISTEN = "127.0.0.1:${NOMAD_PORT_webhooks}"
         DECAMP_ADMIN_LISTEN    = "127.0.0.1:${NOMAD_PORT_admin}"
         DECAMP_LOG_FORMAT      = "json"
         NOMAD_ADDR             = var.nomad_addresses
@@ -139,6 +141,13 @@ job "decamp" {
         CONSUL_HTTP_ADDR       = var.consul_addresses
         CONSUL_HTTP_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/consul-token"
       }
+
+      # For a cluster with an authority of its own: put its certificate into the variable as ca, and take the marks away here and for
+      # NOMAD_CACERT and CONSUL_CACERT = "${NOMAD_TASK_DIR}/ca.pem" above.
+      # template {
+      #   destination = "local/ca.pem"
+      #   data        = "{{ with nomadVar \"nomad/jobs/decamp\" }}{{ .ca }}{{ end }}"
+      # }
 
       # decamp reads a token again when it is refused: a new one needs no restart. The image runs as this user (distroless' nonroot), and
       # what Nomad writes for nobody in particular is root's.

@@ -70,7 +70,11 @@ impl Refreshes {
                 to_update: None,
             },
         };
-        lock(&self.shown).insert(Arc::clone(group), Shown { refresh, asked_by: Some(way), seen: now });
+        let mut shown = lock(&self.shown);
+        // Whoever adopts it did not ask for it first.
+        let first = shown.get(group).filter(|before| before.refresh.id == refresh.id).and_then(|before| before.asked_by);
+        shown.insert(Arc::clone(group), Shown { refresh, asked_by: first.or(Some(way)), seen: now });
+        drop(shown);
         service.departures.tell();
     }
 

@@ -133,6 +133,7 @@ async fn an_applied_run_replaces_every_instance_without_a_failed_request() {
         let all = replica.json("/v1/refreshes").await;
         let one = &all["refreshes"][0];
         assert_eq!((one["group"].as_str(), one["id"].as_str()), (Some(ASG), Some(&*id)), "{all:#}");
+        assert_eq!(one["asked_by"], "terraform", "whoever adopted it did not ask first: {one}");
         if let Some(share) = one["percentage"].as_u64().filter(|share| shares.last() != Some(share)) {
             shares.push(share);
         }

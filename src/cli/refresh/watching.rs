@@ -31,19 +31,27 @@ pub(super) struct Followed {
 /// Follows it until it is over; a signal leaves it going.
 pub(super) async fn follow(at: &Connected, followed: &Followed) -> Result<u8> {
     let mut signals = Signals::new()?;
+    // What is drawn on a terminal is taken away at the end of this, and nothing that is said after it.
     let ended = {
         let looks = pin!(looks(at, followed));
         select! {
-            ended = looks => ended?,
-            signal = signals.next() => {
-                let go_on = format!("decamp refresh watch --asg {}", followed.asg);
-                if followed.json {
-                    say_json(&json!({ "kind": "stopped", "refresh.id": followed.id, "go_on": go_on }));
-                } else {
-                    say(format!("\nthe refresh goes on; watch it again with\n  {go_on}\nor stop it with\n  decamp refresh cancel --asg {}", followed.asg));
-                }
-                return Ok(signal.exit_code());
+            ended = looks => Ok(ended?),
+            signal = signals.next() => Err(signal),
+        }
+    };
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(signal) => {
+            let go_on = format!("decamp refresh watch --asg {}", followed.asg);
+            if followed.json {
+                say_json(&json!({ "kind": "stopped", "refresh.id": followed.id, "go_on": go_on }));
+            } else {
+                say(format!(
+                    "\nthe refresh goes on; watch it again with\n  {go_on}\nor stop it with\n  decamp refresh cancel --asg {}",
+                    followed.asg
+                ));
             }
+            return Ok(signal.exit_code());
         }
     };
     let Some(refresh) = ended else {
