@@ -10,7 +10,8 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
 
 /// The key of `POST /v1/events`.
 pub(crate) const KEY: &str = "canary-events-key-0123456789";
@@ -43,6 +44,7 @@ pub(crate) struct Replica {
     pub(crate) admin: String,
     pub(crate) client: Client,
     printed: Arc<Mutex<String>>,
+    gathering: Vec<JoinHandle<()>>,
 }
 
 impl Replica {
@@ -61,8 +63,10 @@ impl Replica {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the binary starts");
         let printed = Arc::new(Mutex::new(String::new()));
-        gather(child.stderr.take().expect("it is piped"), &printed);
-        gather(child.stdout.take().expect("it is piped"), &printed);
+        let gathering = vec![
+            gather(child.stderr.take().expect("it is piped"), &printed),
+            gather(child.stdout.take().expect("it is piped"), &printed),
+        ];
         let addresses = async {
             loop {
                 let said = printed.lock().expect("nobody panicked").clone();
@@ -79,7 +83,7 @@ impl Replica {
         // An error only says that another test was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new();
-        let replica = Self { child, webhooks, admin, client, printed };
+        let replica = Self { child, webhooks, admin, client, printed, gathering };
         let ready = async {
             while replica.get("/readyz").await.status() != 200 {
                 sleep(Duration::from_millis(20)).await;
@@ -129,7 +133,20 @@ impl Replica {
         let id = self.child.id().expect("it runs").to_string();
         let killed = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill is there");
         assert!(killed.success());
-        timeout(Duration::from_secs(10), self.child.wait()).await.expect("it is gone within 10 s").expect("it ended")
+        let ended = timeout(Duration::from_secs(10), self.child.wait()).await.expect("it is gone within 10 s").expect("it ended");
+        for gathered in self.gathering.drain(..) {
+            gathered.await.expect("it reads to the end");
+        }
+        ended
+    }
+
+    /// Waits until it has printed this: nobody who is answered waits for the log.
+    pub(crate) async fn says(&self, what: &str) {
+        let began = Instant::now();
+        while !self.printed().contains(what) {
+            assert!(began.elapsed() < Duration::from_secs(5), "it does not say {what}: {}", self.printed());
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// All that it printed so far.
@@ -138,14 +155,14 @@ impl Replica {
     }
 }
 
-fn gather(from: impl AsyncRead + Unpin + Send + 'static, into: &Arc<Mutex<String>>) {
+fn gather(from: impl AsyncRead + Unpin + Send + 'static, into: &Arc<Mutex<String>>) -> JoinHandle<()> {
     let into = Arc::clone(into);
     tokio::spawn(async move {
         let mut lines = BufReader::new(from).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             into.lock().expect("nobody panicked").push_str(&format!("{line}\n"));
         }
-    });
+    })
 }
 
 /// Begins a termination, waits until its hook has begun, and answers its event as EventBridge tells it.

@@ -30,9 +30,12 @@ async fn the_write_of_a_sweep_is_answered() {
     late(&sandbox, "DeregisterTargets", 3_000);
     terminate(&sandbox, sandbox.instances[0]).await;
     called(&replica, "DeregisterTargets").await;
+    let began = Instant::now();
     assert_eq!(replica.stop().await.code(), Some(0));
+    // The answer came three seconds after the call; what the pass then decides is nobody's to do here.
+    assert!(Duration::from_secs(2) < began.elapsed(), "it was not waited for: {:?}", began.elapsed());
     let printed = replica.printed();
-    assert!(printed.contains("let go at a decision") && !printed.contains("ended in the middle"), "{printed}");
+    assert!(!printed.contains("ended in the middle"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

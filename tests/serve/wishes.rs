@@ -66,7 +66,7 @@ async fn a_refresh_that_is_being_cancelled_is_not_adopted_and_the_repetition_sta
     assert_eq!(newest(&sandbox), Status::Cancelling);
     let refused = ask(&replica, "deploy", "msg-1").await;
     assert_eq!(refused.status(), 503, "{}", replica.printed());
-    assert!(replica.printed().contains("Cancelling"), "{}", replica.printed());
+    replica.says("Cancelling").await;
     while newest(&sandbox) == Status::Cancelling {
         assert!(began.elapsed() < Duration::from_secs(150), "{}", replica.printed());
         sleep(Duration::from_millis(200)).await;
