@@ -106,10 +106,7 @@ impl Told {
     /// The word for logs and metrics.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Informational(of) => of.into(),
-            other => other.into(),
-        }
+        if let Self::Informational(of) = self { of.into() } else { self.into() }
     }
 
     /// All words that there are.

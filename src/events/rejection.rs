@@ -109,10 +109,7 @@ impl Rejection {
     /// The word for metrics and logs.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Foreign(of) => of.into(),
-            other => other.into(),
-        }
+        if let Self::Foreign(of) = self { of.into() } else { self.into() }
     }
 
     /// All words that there are.

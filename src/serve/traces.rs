@@ -51,7 +51,9 @@ pub(super) struct Span {
 #[derive(Debug, Clone)]
 struct Event {
     at: Time,
-    name: String,
+    /// The word, of which there are few.
+    name: &'static str,
+    detail: String,
     failed: Option<Failure>,
 }
 

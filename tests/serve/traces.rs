@@ -58,25 +58,34 @@ async fn a_departure_is_one_trace_with_a_span_for_each_step() {
     let whole: Vec<&Value> = spans.iter().filter(|span| span["parentSpanId"].is_null()).collect();
     assert_eq!(whole.len(), 1, "{whole:#?}");
     let whole = whole[0];
-    assert_eq!((whole["name"].as_str(), attribute(whole, "outcome")), (Some("departure"), Some("departed")));
-    assert_eq!(attribute(whole, "instance.id"), Some(&*instance.to_string()));
+    assert_eq!((whole["name"].as_str(), attribute(whole, "decamp.outcome")), (Some("departure"), Some("departed")));
+    assert_eq!(attribute(whole, "host.id"), Some(&*instance.to_string()));
     let took = nanoseconds(whole, "endTimeUnixNano") - nanoseconds(whole, "startTimeUnixNano");
     assert!((3_000_000_000..60_000_000_000).contains(&took), "{took}");
 
     let steps: Vec<&Value> = spans.iter().filter(|span| !span["parentSpanId"].is_null()).collect();
     assert!(steps.iter().all(|step| step["parentSpanId"] == whole["spanId"]), "{steps:#?}");
-    let reasons: BTreeSet<&str> = steps.iter().filter_map(|step| attribute(step, "reason")).collect();
+    let reasons: BTreeSet<&str> = steps.iter().filter_map(|step| attribute(step, "decamp.reason")).collect();
     for reason in ["must-look", "still-in-service", "load-balancer-delay", "allocations-left", "nothing-left"] {
         assert!(reasons.contains(reason), "{reason} is not in {reasons:?}");
     }
-    let delay = steps.iter().filter(|step| attribute(step, "reason") == Some("load-balancer-delay") && step["name"] == "wait");
+    let delay =
+        steps.iter().filter(|step| attribute(step, "decamp.reason") == Some("load-balancer-delay") && step["name"] == "wait");
     let waited: u128 =
         delay.clone().map(|step| nanoseconds(step, "endTimeUnixNano") - nanoseconds(step, "startTimeUnixNano")).sum();
     assert!(1_000_000_000 < waited, "{waited}");
-    assert!(delay.clone().all(|step| attribute(step, "blocked_by.name") == Some("named-1")), "{:#?}", delay.collect::<Vec<_>>());
-    let events: Vec<&str> =
-        steps.iter().filter_map(|step| step["events"].as_array()).flatten().filter_map(|event| event["name"].as_str()).collect();
-    for call in ["look at the instance", "deregister 1 of named-1", "complete: continue"] {
+    assert!(
+        delay.clone().all(|step| attribute(step, "decamp.blocked_by.name") == Some("named-1")),
+        "{:#?}",
+        delay.collect::<Vec<_>>()
+    );
+    let events: Vec<&str> = steps
+        .iter()
+        .filter_map(|step| step["events"].as_array())
+        .flatten()
+        .filter_map(|event| attribute(event, "decamp.detail"))
+        .collect();
+    for call in ["the instance", "deregister 1 of named-1", "complete: continue"] {
         assert!(events.contains(&call), "{call} is not in {events:?}");
     }
     assert!(!replica.printed().contains("canary"), "{}", replica.printed());
@@ -105,7 +114,7 @@ async fn an_event_that_comes_again_adds_nothing_to_the_trace() {
     let spans = spans(&collector);
     let (whole, steps): (Vec<&Value>, Vec<&Value>) = spans.iter().partition(|span| span["parentSpanId"].is_null());
     assert_eq!(whole.len(), 1, "{whole:#?}");
-    assert_eq!(attribute(whole[0], "outcome"), Some("departed"));
+    assert_eq!(attribute(whole[0], "decamp.outcome"), Some("departed"));
     let (from, to) = (nanoseconds(whole[0], "startTimeUnixNano"), nanoseconds(whole[0], "endTimeUnixNano"));
     for step in &steps {
         let (begins, ends) = (nanoseconds(step, "startTimeUnixNano"), nanoseconds(step, "endTimeUnixNano"));

@@ -47,22 +47,20 @@ pub(in crate::serve) fn export(service: &Arc<Service>, export: Option<Export>) -
     Some(spawn_local(async move {
         let mut stopping = service.stopping.subscribe();
         let mut batch = Vec::new();
-        // Whether nobody is to be waited for any more.
-        let mut away = false;
+        // Why the collector is not waited for any more.
+        let mut away: Option<Unsent> = None;
         while 0 < spans.recv_many(&mut batch, MOST_AT_ONCE).await {
             let until = Instant::now() + GATHER;
             // The queue is closed or the time is up: what was gathered is sent.
             while batch.len() < MOST_AT_ONCE
                 && matches!(timeout_at(until, spans.recv_many(&mut batch, MOST_AT_ONCE)).await, Ok(1..))
             {}
-            if away {
-                service.numbers.spans("dropped", batch.len());
-            } else {
-                let body = otlp::request(&replica, &batch).into_bytes();
-                let sent = send(&collector, &body, &mut stopping).await;
-                tell(&service, batch.len(), &sent);
-                away = *stopping.borrow() && sent.is_err_and(|why| may_be_sent_again(&why));
-            }
+            let sent = match &away {
+                Some(why) => Err(why.clone()),
+                None => send(&collector, &otlp::request(&replica, &batch).into_bytes(), &mut stopping).await,
+            };
+            tell(&service, batch.len(), &sent);
+            away = sent.err().filter(|why| *stopping.borrow() && may_be_sent_again(why));
             batch.clear();
         }
     }))

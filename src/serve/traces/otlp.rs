@@ -72,9 +72,9 @@ fn span(span: &Span) -> Value {
 }
 
 fn event(event: &Event) -> Value {
-    let refused = event.failed.iter().flat_map(|failed| [attribute("refused", &failed.why), error_type(failed)]);
-    let attributes: Vec<Value> = refused.collect();
-    json!({ "timeUnixNano": nanoseconds(event.at).to_string(), "name": cut(&event.name), "attributes": attributes })
+    let mut attributes = vec![attribute("decamp.detail", &event.detail)];
+    attributes.extend(event.failed.iter().flat_map(|failed| [attribute("decamp.refused", &failed.why), error_type(failed)]));
+    json!({ "timeUnixNano": nanoseconds(event.at).to_string(), "name": event.name, "attributes": attributes })
 }
 
 fn error_type(failed: &Failure) -> Value {
@@ -105,7 +105,7 @@ mod tests {
             name: "departure",
             from: Time(5),
             to: Time(5),
-            attributes: vec![("reason", "must-look".to_owned())],
+            attributes: vec![("decamp.reason", "must-look".to_owned())],
             events: Vec::new(),
             dropped_events: 0,
             failed: None,
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn no_span_takes_no_time_and_what_fails_says_how() {
         let failed = Failure { word: "denied", why: "denied: x".to_owned() };
-        let event = Event { at: Time(5), name: "drain".to_owned(), failed: Some(failed.clone()) };
+        let event = Event { at: Time(5), name: "drain", detail: "drain node n".to_owned(), failed: Some(failed.clone()) };
         let failing = Span { failed: Some(failed), dropped_events: 3, events: vec![event], ..one() };
         let body: Value = serde_json::from_str(&request("here", &[one(), failing])).expect("it is JSON");
         let scope = &body["resourceSpans"][0]["scopeSpans"][0];
@@ -125,10 +125,10 @@ mod tests {
         assert!(well["status"].is_null() && well["droppedEventsCount"].is_null(), "{well:#}");
         assert_eq!(failing["status"], json!({ "code": 2, "message": "denied: x" }));
         assert_eq!((&failing["droppedEventsCount"], &failing["attributes"][1]), (&json!(3), &attribute("error.type", "denied")));
-        assert_eq!(
-            failing["events"][0]["attributes"],
-            json!([attribute("refused", "denied: x"), attribute("error.type", "denied")])
-        );
+        let details = [("decamp.detail", "drain node n"), ("decamp.refused", "denied: x"), ("error.type", "denied")];
+        assert_eq!(failing["events"][0]["name"], "drain");
+        let details = details.map(|(name, value)| attribute(name, value));
+        assert_eq!(failing["events"][0]["attributes"], Value::from(details.to_vec()));
     }
 
     #[test]

@@ -69,21 +69,21 @@ impl Trace {
         self.close(now);
         self.began.get_or_insert(now);
         let mut attributes = vec![
-            ("instance.id", departure.instance.to_string()),
-            ("asg.name", departure.asg.to_string()),
-            ("action", telling::title(&decision.action, now)),
-            ("reason", decision.reason.word().to_owned()),
-            ("because", telling::because(decision, seen)),
+            ("host.id", departure.instance.to_string()),
+            ("decamp.group", departure.asg.to_string()),
+            ("decamp.action", telling::title(&decision.action, now)),
+            ("decamp.reason", decision.reason.word().to_owned()),
+            ("decamp.because", telling::because(decision, seen)),
         ];
         let mut events = Vec::new();
         match &decision.action {
             Action::Wait { .. } => {
                 let Blocker { kind, name, id } = Blocker::of(&decision.reason, departure, seen);
-                attributes.extend([("blocked_by.kind", kind.to_owned()), ("blocked_by.name", name)]);
-                attributes.extend(id.map(|id| ("blocked_by.id", id)));
+                attributes.extend([("decamp.blocked_by.kind", kind.to_owned()), ("decamp.blocked_by.name", name)]);
+                attributes.extend(id.map(|id| ("decamp.blocked_by.id", id)));
             }
             Action::Look(parts) => {
-                let look = |part| Event { at: now, name: format!("look at {}", telling::part(part)), failed: None };
+                let look = |part| Event { at: now, name: "look", detail: telling::part(part).to_owned(), failed: None };
                 events = parts.iter().map(look).collect();
             }
             Action::Do(_) | Action::End(_) => {}
@@ -112,7 +112,8 @@ impl Trace {
             span.failed.clone_from(&failed);
         }
         if span.events.len() < MOST_EVENTS {
-            span.events.push(Event { at: now, name: telling::effect_title(effect), failed });
+            let (name, detail) = (telling::step(effect), telling::effect_title(effect));
+            span.events.push(Event { at: now, name, detail, failed });
         } else {
             span.dropped_events += 1;
         }
@@ -150,9 +151,9 @@ impl Trace {
             from: began.map_or(first, |began| began.min(first)),
             to: now.max(first),
             attributes: vec![
-                ("instance.id", departure.instance.to_string()),
-                ("asg.name", departure.asg.to_string()),
-                ("outcome", word.to_owned()),
+                ("host.id", departure.instance.to_string()),
+                ("decamp.group", departure.asg.to_string()),
+                ("decamp.outcome", word.to_owned()),
             ],
             events: Vec::new(),
             dropped_events: 0,
