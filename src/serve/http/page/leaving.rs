@@ -1,0 +1,141 @@
+//! What is leaving now: a card for each departure, with what it waits for, what blocks it, and how much of its time is used.
+
+use std::time::Duration;
+
+use super::Escaped;
+use crate::serve::view::{Times, View};
+use crate::time::{Time, plain};
+
+/// A reason that lasts longer than this is shown as a block.
+const LONG: Duration = Duration::from_secs(120);
+
+/// All that is leaving.
+pub(super) fn drawn(under_way: &[View], now: Time) -> String {
+    let mut html = format!("<h2>Leaving now ({})</h2>", under_way.len());
+    if under_way.is_empty() {
+        html.push_str("<p class=\"empty\">No instance is on its way out.</p>");
+    }
+    under_way.iter().for_each(|view| html.push_str(&card(view, now)));
+    html
+}
+
+/// Reasons that waiting alone does not end: somebody has to look.
+const BLOCKS: [&str; 7] = ["agent-dead", "cannot-see", "drain-cancelled", "drain-hangs", "held", "no-sight", "write-failed"];
+
+/// One departure under way.
+fn card(view: &View, now: Time) -> String {
+    let waited = now.since(view.since);
+    let blocked = BLOCKS.contains(&view.reason) || view.action == "wait" && LONG <= waited;
+    let mut html = format!(
+        "<article class=\"{}\"><h3>{} <small>{}</small></h3><p><b>{}</b>: {}, because {}</p>",
+        if blocked { "blocked" } else { "moving" },
+        Escaped(&view.instance),
+        Escaped(&view.group),
+        view.phase,
+        Escaped(&view.title),
+        Escaped(&view.because),
+    );
+    if blocked {
+        let by = view.wait.as_ref().map(|wait| match (wait.blocker.kind, &wait.blocker.name) {
+            ("system", name) => format!("Blocked: {name} cannot be seen. "),
+            (kind, name) => format!("Blocked by {kind} {name}. "),
+        });
+        let by = by.unwrap_or_default();
+        html.push_str(&format!("<p class=\"ill\">{}That has been so for {}.</p>", Escaped(&by), plain(waited)));
+    }
+    if !view.walked_here {
+        html.push_str("<p class=\"note\">Another replica seems to walk it; this one saw it in its last sweep.</p>");
+    }
+    if let Some(times) = &view.budget {
+        html.push_str(&time_left(times, now));
+    }
+    if !view.timeline.is_empty() {
+        html.push_str("<details><summary>Written</summary><ol>");
+        for moment in &view.timeline {
+            let refused = moment.refused.as_ref().map(|why| format!(" did not succeed: {why}")).unwrap_or_default();
+            html.push_str(&format!("<li><time>{}</time> {}{}</li>", moment.at, Escaped(&moment.what), Escaped(&refused)));
+        }
+        html.push_str("</ol></details>");
+    }
+    if !view.evidence.is_empty() {
+        html.push_str("<details><summary>Seen</summary><ul>");
+        for evidence in &view.evidence {
+            let at = evidence.at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+            html.push_str(&format!("<li><time>{at}</time> {}</li>", Escaped(&evidence.what)));
+        }
+        html.push_str("</ul></details>");
+    }
+    html.push_str("</article>");
+    html
+}
+
+/// How much of its time is used.
+fn time_left(times: &Times, now: Time) -> String {
+    let (whole, used) = (times.end.since(times.began), now.since(times.began));
+    let assumed = if times.began_is_known { "" } else { " (assumed)" };
+    format!(
+        "<p><progress max=\"{}\" value=\"{}\"></progress> {} since it entered its hook{assumed}, {} left</p>",
+        whole.as_secs().max(1),
+        used.as_secs().min(whole.as_secs()),
+        plain(used),
+        plain(times.end.since(now)),
+    )
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::decide::{Cause, Departure, LifecycleAction, Reason, System};
+    use crate::ids::InstanceId;
+    use crate::serve::view::{Evidence, Moment};
+
+    pub(in super::super) const EVIL: &str = "<script>alert('1')</script>&\"";
+
+    pub(in super::super) fn evil() -> View {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: EVIL.into(), cause };
+        let mut view = View::begin(&departure, "event", Time(0));
+        view.title = EVIL.to_owned();
+        view.because = EVIL.to_owned();
+        view.timeline = vec![Moment { at: Time(0), what: EVIL.to_owned(), refused: Some(EVIL.to_owned()) }];
+        view.evidence = vec![Evidence { at: None, what: EVIL.to_owned() }];
+        view
+    }
+
+    #[test]
+    fn nothing_from_the_cluster_becomes_markup() {
+        let drawn = card(&evil(), Time(0));
+        assert_eq!(drawn.matches("&lt;script&gt;").count(), 6, "{drawn}");
+        assert!(!drawn.contains("<script") && !drawn.contains("alert('"), "{drawn}");
+    }
+
+    #[test]
+    fn a_wait_that_lasts_is_shown_as_a_block() {
+        let mut view = evil();
+        view.action = "wait";
+        assert!(!card(&view, Time(119_000)).contains("class=\"blocked\""));
+        assert!(card(&view, Time(120_000)).contains("class=\"blocked\""));
+    }
+
+    #[test]
+    fn what_waiting_alone_does_not_end_is_a_block_at_once() {
+        let mut view = evil();
+        for reason in BLOCKS {
+            view.reason = reason;
+            assert!(card(&view, Time(1)).contains("class=\"blocked\""), "{reason}");
+        }
+        view.reason = "load-balancer-delay";
+        assert!(!card(&view, Time(1)).contains("class=\"blocked\""));
+        // Each is a word that reasons have.
+        let known = [
+            Reason::AgentDead { until: Time(0) },
+            Reason::CannotSee(System::Nomad),
+            Reason::DrainCancelled,
+            Reason::DrainHangs,
+            Reason::Held,
+            Reason::NoSight("why".into()),
+            Reason::WriteFailed("why".into()),
+        ];
+        assert_eq!(known.map(|reason| reason.word()), BLOCKS);
+    }
+}
