@@ -1,5 +1,6 @@
 //! The page: what is leaving now and what it waits for, what is over, drawn on the server; a small script draws it again when told.
 
+mod gantt;
 mod leaving;
 pub(super) mod login;
 mod past;
@@ -20,7 +21,8 @@ use crate::serve::Service;
 use crate::serve::health::Health;
 use crate::world::World;
 
-const STYLE: &str = include_str!("page/style.css");
+/// The colours are those of the rehearsal's report.
+const STYLE: &str = concat!(include_str!("../../colours.css"), include_str!("page/style.css"));
 const SCRIPT: &str = include_str!("page/page.js");
 
 /// What the page needs.

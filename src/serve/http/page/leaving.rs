@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Escaped;
+use super::{Escaped, gantt};
 use crate::serve::view::{Times, View};
 use crate::time::{Time, plain};
 
@@ -15,17 +15,26 @@ pub(super) fn drawn(under_way: &[View], now: Time) -> String {
     if under_way.is_empty() {
         html.push_str("<p class=\"empty\">No instance is on its way out.</p>");
     }
+    if under_way.iter().any(|view| !view.steps.all().is_empty()) {
+        html.push_str(gantt::LEGEND);
+    }
     under_way.iter().for_each(|view| html.push_str(&card(view, now)));
     html
 }
 
 /// Reasons that waiting alone does not end: somebody has to look.
-const BLOCKS: [&str; 7] = ["agent-dead", "cannot-see", "drain-cancelled", "drain-hangs", "held", "no-sight", "write-failed"];
+pub(super) const BLOCKS: [&str; 7] =
+    ["agent-dead", "cannot-see", "drain-cancelled", "drain-hangs", "held", "no-sight", "write-failed"];
+
+/// Whether a person should look at it.
+fn is_blocked(view: &View, now: Time) -> bool {
+    BLOCKS.contains(&view.reason) || view.action == "wait" && LONG <= now.since(view.since)
+}
 
 /// One departure under way.
 fn card(view: &View, now: Time) -> String {
     let waited = now.since(view.since);
-    let blocked = BLOCKS.contains(&view.reason) || view.action == "wait" && LONG <= waited;
+    let blocked = is_blocked(view, now);
     let mut html = format!(
         "<article class=\"{}\"><h3>{} <small>{}</small></h3><p><b>{}</b>: {}, because {}</p>",
         if blocked { "blocked" } else { "moving" },
@@ -49,14 +58,11 @@ fn card(view: &View, now: Time) -> String {
     if let Some(times) = &view.budget {
         html.push_str(&time_left(times, now));
     }
-    if !view.timeline.is_empty() {
-        html.push_str("<details><summary>Written</summary><ol>");
-        for moment in &view.timeline {
-            let refused = moment.refused.as_ref().map(|why| format!(" did not succeed: {why}")).unwrap_or_default();
-            html.push_str(&format!("<li><time>{}</time> {}{}</li>", moment.at, Escaped(&moment.what), Escaped(&refused)));
-        }
-        html.push_str("</ol></details>");
+    // What another replica walks is seen here for a moment now and then, which makes no picture.
+    if view.walked_here {
+        html.push_str(&gantt::drawn(view, now).unwrap_or_default());
     }
+    html.push_str(&written(view));
     if !view.evidence.is_empty() {
         html.push_str("<details><summary>Seen</summary><ul>");
         for evidence in &view.evidence {
@@ -69,17 +75,44 @@ fn card(view: &View, now: Time) -> String {
     html
 }
 
-/// How much of its time is used.
+/// What was written, in words.
+pub(super) fn written(view: &View) -> String {
+    if view.timeline.is_empty() {
+        return String::new();
+    }
+    let mut html = String::from("<details><summary>Written</summary><ol>");
+    for moment in &view.timeline {
+        let refused = moment.refused.as_ref().map(|why| format!(" did not succeed: {why}")).unwrap_or_default();
+        html.push_str(&format!("<li><time>{}</time> {}{}</li>", moment.at, Escaped(&moment.what), Escaped(&refused)));
+    }
+    html + "</ol></details>"
+}
+
+/// How much of its time is used, and what happens at which of its points.
 fn time_left(times: &Times, now: Time) -> String {
-    let (whole, used) = (times.end.since(times.began), now.since(times.began));
+    let whole = times.end.since(times.began).as_secs_f64().max(1.0);
+    let percent = |at: Time| (at.since(times.began).as_secs_f64() / whole * 100.0).min(100.0);
+    let (used, left) = (plain(now.since(times.began)), plain(times.end.since(now)));
     let assumed = if times.began_is_known { "" } else { " (assumed)" };
-    format!(
-        "<p><progress max=\"{}\" value=\"{}\"></progress> {} since it entered its hook{assumed}, {} left</p>",
-        whole.as_secs().max(1),
-        used.as_secs().min(whole.as_secs()),
-        plain(used),
-        plain(times.end.since(now)),
-    )
+    let mut html = format!(
+        "<svg class=\"budget\" role=\"img\" aria-label=\"{used} of its {} are used\" width=\"100%\" height=\"16\">\
+         <rect class=\"whole\" y=\"3\" width=\"100%\" height=\"10\"/><rect class=\"used\" y=\"3\" width=\"{:.2}%\" height=\"10\"/>",
+        plain(times.end.since(times.began)),
+        percent(now),
+    );
+    let points = [
+        (times.drain_until, "what is left is told to stop"),
+        (times.force_at, "a drain is forced"),
+        (times.end, "decamp ends it"),
+    ];
+    for (at, what) in points {
+        let (at, after) = (percent(at), plain(at.since(times.began)));
+        html.push_str(&format!(
+            "<line x1=\"{at:.2}%\" x2=\"{at:.2}%\" y1=\"0\" y2=\"16\"><title>after {after} {what}</title></line>"
+        ));
+    }
+    let told = points.map(|(at, what)| format!("after {} {what}", plain(at.since(times.began)))).join(", ");
+    html + &format!("</svg><p>{used} since it entered its hook{assumed}, {left} left; <small>{told}.</small></p>")
 }
 
 #[cfg(test)]
@@ -97,7 +130,7 @@ pub(super) mod tests {
         let mut view = View::begin(&departure, "event", Time(0));
         view.title = EVIL.to_owned();
         view.because = EVIL.to_owned();
-        view.timeline = vec![Moment { at: Time(0), what: EVIL.to_owned(), refused: Some(EVIL.to_owned()) }];
+        view.timeline = vec![Moment { at: Time(0), what: EVIL.to_owned(), heartbeat: false, refused: Some(EVIL.to_owned()) }];
         view.evidence = vec![Evidence { at: None, what: EVIL.to_owned() }];
         view
     }

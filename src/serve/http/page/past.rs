@@ -1,9 +1,13 @@
 //! What is over: the departures that this replica saw end, and the terminations that Auto Scaling's own record tells of.
 
+use std::time::Duration;
+
 use super::Escaped;
+use super::gantt::{self, Seconds};
+use super::leaving::written;
 use crate::serve::record::Told;
 use crate::serve::view::View;
-use crate::time::plain;
+use crate::time::{Time, plain};
 
 /// How many rows are shown of each; the API has all that are kept.
 pub(super) const SHOWN: usize = 50;
@@ -20,23 +24,50 @@ pub(super) fn drawn(past: &[View]) -> String {
     );
     past.iter().take(SHOWN).for_each(|view| html.push_str(&row(view)));
     html.push_str("</tbody></table>");
+    let figures: String = past.iter().take(SHOWN).filter_map(figure).collect();
+    if !figures.is_empty() {
+        html.push_str(&format!("<h3>Second by second</h3>{}<div class=\"figures\">{figures}</div>", gantt::LEGEND));
+    }
     html
+}
+
+/// The Gantt of a departure that is over, with what was written in it.
+fn figure(view: &View) -> Option<String> {
+    let svg = gantt::drawn(view, ended(view))?;
+    let above = view.outcome.as_ref().and_then(|ended| ended.seconds_above_floor);
+    let above = above.and_then(|above| Duration::try_from_secs_f64(above).ok());
+    let own = above.map_or_else(String::new, |above| format!(", {} of it decamp's own", Seconds(above)));
+    Some(format!(
+        "<figure><figcaption><b>{}</b> {}: {} in {}{own}</figcaption>{svg}{}</figure>",
+        Escaped(&view.instance),
+        Escaped(&view.group),
+        word(view),
+        plain(ended(view).since(view.began())),
+        written(view),
+    ))
+}
+
+fn word(view: &View) -> &'static str {
+    view.outcome.as_ref().map_or("observed", |ended| ended.word)
+}
+
+/// When it was over: what was only observed is over where its last step began.
+fn ended(view: &View) -> Time {
+    let last = view.steps.all().last().map_or(view.taken_up, |step| step.to.unwrap_or(step.from));
+    view.outcome.as_ref().map_or(last, |ended| ended.at)
 }
 
 /// One departure that is over.
 fn row(view: &View) -> String {
-    let (word, meaning, at) = match &view.outcome {
-        Some(ended) => (ended.word, ended.meaning.as_str(), Some(ended.at)),
-        None => ("observed", "nothing was written", None),
-    };
-    let began = view.budget.as_ref().map_or(view.taken_up, |times| times.began);
+    let meaning = view.outcome.as_ref().map_or("nothing was written", |ended| &*ended.meaning);
     format!(
-        "<tr class=\"{word}\"><td>{}</td><td>{}</td><td title=\"{}\">{word}</td><td>{}</td><td>{}</td></tr>",
+        "<tr><td>{}</td><td>{}</td><td title=\"{}\">{}</td><td>{}</td><td>{}</td></tr>",
         Escaped(&view.instance),
         Escaped(&view.group),
         Escaped(meaning),
-        at.map_or_else(String::new, |at| plain(at.since(began))),
-        at.map_or_else(String::new, |at| at.to_string()),
+        word(view),
+        plain(ended(view).since(view.began())),
+        ended(view),
     )
 }
 
@@ -81,14 +112,28 @@ mod tests {
     use super::*;
     use crate::serve::record::Row;
     use crate::serve::view::Ended;
-    use crate::time::Time;
 
     #[test]
     fn nothing_of_what_is_over_becomes_markup() {
         let mut view = evil();
-        view.outcome = Some(Ended { at: Time(0), word: "departed", meaning: EVIL.to_owned() });
+        view.outcome = Some(Ended { at: Time(0), word: "departed", meaning: EVIL.to_owned(), seconds_above_floor: Some(3.25) });
+        view.steps.next("wait", "allocations-left", Time(0));
         let html = drawn(&[view]);
         assert!(html.contains("&lt;script&gt;") && !html.contains("<script") && !html.contains("alert('"), "{html}");
+    }
+
+    #[test]
+    fn what_is_over_has_its_gantt_with_decamps_own_seconds_where_they_are_known() {
+        let mut view = evil();
+        let ended =
+            |seconds_above_floor| Ended { at: Time(9_000), word: "departed", meaning: String::new(), seconds_above_floor };
+        view.outcome = Some(ended(None));
+        assert!(!drawn(&[view.clone()]).contains("<svg"), "nothing was seen of it");
+        view.steps.next("wait", "allocations-left", Time(0));
+        let html = drawn(&[view.clone()]);
+        assert!(html.contains("<svg") && html.contains("departed in 9s<"), "{html}");
+        view.outcome = Some(ended(Some(3.25)));
+        assert!(drawn(&[view]).contains("departed in 9s, 3.2 s of it decamp's own"));
     }
 
     #[test]
