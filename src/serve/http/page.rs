@@ -18,12 +18,18 @@ use axum::routing::get;
 
 use super::guard::Keys;
 use crate::serve::Service;
-use crate::serve::health::Health;
+use crate::serve::health::{Health, Ill};
 use crate::world::World;
 
 /// The colours are those of the rehearsal's report.
 const STYLE: &str = concat!(include_str!("../../colours.css"), include_str!("page/style.css"));
 const SCRIPT: &str = include_str!("page/page.js");
+
+/// Shown by the script when the service does not answer any more, or not this browser: what stands below it is old then.
+const LOST: &str = "<p id=\"lost\" class=\"ill\" role=\"alert\" hidden><b>This replica cannot be reached</b> (<span></span>): what follows \
+                    is what it said last. Whether another replica goes on with its departures, only that one's page can tell.</p>\
+                    <p id=\"over\" class=\"ill\" role=\"alert\" hidden><b>Your session is over</b>: what follows is old. \
+                    <a href=\"/login\">Log in again</a>.</p>";
 
 /// What the page needs.
 pub(super) struct Page {
@@ -47,13 +53,7 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
 /// The page.
 #[utoipa::path(get, path = "/", tag = "admin", security(("token" = [])), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
 pub(super) async fn whole(State(page): State<Arc<Page>>) -> Html<String> {
-    // Shown by the script when the service does not answer any more: what stands below it is old then.
-    let lost = "<p id=\"lost\" class=\"ill\" role=\"alert\" hidden><b>This replica cannot be reached</b> (<span></span>): what follows is \
-                what it said last. Another replica has the departures in hand.</p>";
-    let body = format!(
-        "{lost}<main id=\"live\" aria-live=\"polite\">{}</main><script src=\"/page.js\" defer></script>",
-        drawn(&page.service)
-    );
+    let body = format!("<h1>decamp</h1>{LOST}<main>{}</main><script src=\"/page.js\" defer></script>", drawn(&page.service));
     Html(document("decamp", &body))
 }
 
@@ -108,19 +108,65 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// What changes.
+/// The parts of the page: the script draws each again that changed, and no other.
 fn drawn(service: &Service) -> String {
     let now = service.live.now();
     let (under_way, past) = service.departures.shown();
-    let mut html = String::from("<h1>decamp</h1>");
-    let ills = Health::not_ready(service).into_iter().map(|ill| (ill, ""));
-    for (ill, is) in ills.chain(service.health.unseen().into_iter().map(|ill| (ill, " cannot be seen"))) {
-        html.push_str(&format!("<p class=\"ill\" role=\"alert\"><b>{}</b>{is}: {}</p>", Escaped(ill.what), Escaped(&ill.why)));
+    let not_ready = Health::not_ready(service).into_iter().map(|ill| (ill, ""));
+    let ills: Vec<_> = not_ready.chain(service.health.unseen().into_iter().map(|ill| (ill, " cannot be seen"))).collect();
+    let blocked = under_way.iter().filter(|view| leaving::is_blocked(view, now)).count();
+    format!(
+        "<p data-part=\"status\" role=\"status\">{}</p><p data-part=\"as-of\" class=\"note\">As of <time>{now}</time>.</p>\
+         <div data-part=\"ills\">{}</div><section data-part=\"refreshes\">{}</section><section data-part=\"leaving\">{}</section>\
+         <section data-part=\"over\">{}</section><section data-part=\"record\">{}</section>",
+        status(under_way.len(), blocked, past.len(), &ills),
+        ills.iter().map(trouble).collect::<String>(),
+        refreshes::drawn(&service.refreshes.shown(), now),
+        leaving::drawn(&under_way, now),
+        past::drawn(&past),
+        past::recorded(&service.record.told()),
+    )
+}
+
+/// All of it in a sentence, which is read out when it changes.
+fn status(leaving: usize, blocked: usize, over: usize, ills: &[(Ill, &str)]) -> String {
+    let leaving = match leaving {
+        0 => "No instance is leaving".to_owned(),
+        1 => "1 instance is leaving".to_owned(),
+        many => format!("{many} instances are leaving"),
+    };
+    let blocked = if blocked == 0 { String::new() } else { format!(", <b class=\"ill\">{blocked} blocked</b>") };
+    let ills: String = ills.iter().map(|(ill, _)| format!(" <b class=\"ill\">Look at {}.</b>", Escaped(ill.what))).collect();
+    format!("{leaving}{blocked}; {over} over.{ills}")
+}
+
+/// Something that is not as it should be.
+fn trouble((ill, is): &(Ill, &str)) -> String {
+    format!("<p class=\"ill\"><b>{}</b>{is}: {}</p>", Escaped(ill.what), Escaped(&ill.why))
+}
+
+/// A table that scrolls within itself where the window is narrow, by the keyboard as well.
+fn table(name: &str, heads: [&str; 5], rows: &str) -> String {
+    let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    format!(
+        "<div class=\"wide\" data-name=\"{name}\" tabindex=\"0\" role=\"region\" aria-label=\"{name}\"><table><thead><tr>{heads}</tr></thead>\
+         <tbody>{rows}</tbody></table></div>"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_tells_how_many_leave_and_are_blocked_and_where_to_look() {
+        assert_eq!(status(0, 0, 0, &[]), "No instance is leaving; 0 over.");
+        assert!(status(1, 0, 7, &[]).starts_with("1 instance is leaving; 7 over"));
+        let ill = (Ill { what: "Nomad", why: "no answer in time".to_owned() }, " cannot be seen");
+        let told = status(3, 2, 0, &[ill]);
+        assert!(
+            told.starts_with("3 instances are leaving, ") && told.contains(">2 blocked<") && told.contains("Look at Nomad."),
+            "{told}"
+        );
     }
-    html.push_str(&refreshes::drawn(&service.refreshes.shown(), now));
-    html.push_str(&leaving::drawn(&under_way, now));
-    html.push_str(&past::drawn(&past));
-    html.push_str(&past::recorded(&service.record.told()));
-    html.push_str(&format!("<p class=\"note\">As of {now}.</p>"));
-    html
 }

@@ -27,7 +27,7 @@ pub(super) const BLOCKS: [&str; 7] =
     ["agent-dead", "cannot-see", "drain-cancelled", "drain-hangs", "held", "no-sight", "write-failed"];
 
 /// Whether a person should look at it.
-fn is_blocked(view: &View, now: Time) -> bool {
+pub(super) fn is_blocked(view: &View, now: Time) -> bool {
     BLOCKS.contains(&view.reason) || view.action == "wait" && LONG <= now.since(view.since)
 }
 
@@ -64,7 +64,8 @@ fn card(view: &View, now: Time) -> String {
     }
     html.push_str(&written(view));
     if !view.evidence.is_empty() {
-        html.push_str("<details><summary>Seen</summary><ul>");
+        html.push_str(&opened(view, "Seen"));
+        html.push_str("<ul>");
         for evidence in &view.evidence {
             let at = evidence.at.map_or_else(|| "never".to_owned(), |at| at.to_string());
             html.push_str(&format!("<li><time>{at}</time> {}</li>", Escaped(&evidence.what)));
@@ -80,12 +81,20 @@ pub(super) fn written(view: &View) -> String {
     if view.timeline.is_empty() {
         return String::new();
     }
-    let mut html = String::from("<details><summary>Written</summary><ol>");
+    let mut html = format!("{}<ol>", opened(view, "Written"));
     for moment in &view.timeline {
         let refused = moment.refused.as_ref().map(|why| format!(" did not succeed: {why}")).unwrap_or_default();
         html.push_str(&format!("<li><time>{}</time> {}{}</li>", moment.at, Escaped(&moment.what), Escaped(&refused)));
     }
     html + "</ol></details>"
+}
+
+/// The begin of what can be opened. It has a name, by which it stays open when the page is drawn again.
+fn opened(view: &View, what: &str) -> String {
+    let (instance, began) = (Escaped(&view.instance), view.taken_up.0);
+    format!(
+        "<details data-name=\"{what} {instance} {began}\"><summary>{what}<span class=\"unseen\"> of {instance}</span></summary>"
+    )
 }
 
 /// How much of its time is used, and what happens at which of its points.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Escaped;
 use super::gantt::{self, Seconds};
 use super::leaving::written;
-use crate::serve::record::Told;
+use super::{Escaped, table};
+use crate::serve::record::{Row, Told};
 use crate::serve::view::View;
 use crate::time::{Time, plain};
 
@@ -19,11 +19,8 @@ pub(super) fn drawn(past: &[View]) -> String {
         html.push_str("<p class=\"empty\">None yet.</p>");
         return html;
     }
-    html.push_str(
-        "<table><thead><tr><th>instance</th><th>group</th><th>outcome</th><th>took</th><th>ended</th></tr></thead><tbody>",
-    );
-    past.iter().take(SHOWN).for_each(|view| html.push_str(&row(view)));
-    html.push_str("</tbody></table>");
+    let rows: String = past.iter().take(SHOWN).map(row).collect();
+    html.push_str(&table("Departures that are over", ["instance", "group", "outcome", "took", "ended"], &rows));
     let figures: String = past.iter().take(SHOWN).filter_map(figure).collect();
     if !figures.is_empty() {
         html.push_str(&format!("<h3>Second by second</h3>{}<div class=\"figures\">{figures}</div>", gantt::LEGEND));
@@ -88,29 +85,27 @@ pub(super) fn recorded(told: &Told) -> String {
         html.push_str("<p class=\"empty\">None.</p>");
         return html;
     }
-    html.push_str(
-        "<table><thead><tr><th>instance</th><th>group</th><th>result</th><th>took</th><th>ended</th></tr></thead><tbody>",
-    );
-    for row in told.terminated.iter().take(SHOWN) {
-        html.push_str(&format!(
-            "<tr><td>{}</td><td>{}</td><td title=\"{}\">{}</td><td>{}</td><td>{}</td></tr>",
-            Escaped(&row.instance),
-            Escaped(&row.group),
-            Escaped(&row.cause),
-            if row.successful { "terminated" } else { "not terminated" },
-            row.ended.map_or_else(String::new, |ended| plain(ended.since(row.began))),
-            row.ended.map_or_else(String::new, |ended| ended.to_string()),
-        ));
-    }
-    html.push_str("</tbody></table>");
-    html
+    let rows: String = told.terminated.iter().take(SHOWN).map(terminated).collect();
+    html + &table("Terminations as Auto Scaling tells", ["instance", "group", "result", "took", "ended"], &rows)
+}
+
+/// One termination.
+fn terminated(row: &Row) -> String {
+    format!(
+        "<tr><td>{}</td><td>{}</td><td title=\"{}\">{}</td><td>{}</td><td>{}</td></tr>",
+        Escaped(&row.instance),
+        Escaped(&row.group),
+        Escaped(&row.cause),
+        if row.successful { "terminated" } else { "not terminated" },
+        row.ended.map_or_else(String::new, |ended| plain(ended.since(row.began))),
+        row.ended.map_or_else(String::new, |ended| ended.to_string()),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::leaving::tests::{EVIL, evil};
     use super::*;
-    use crate::serve::record::Row;
     use crate::serve::view::Ended;
 
     #[test]
