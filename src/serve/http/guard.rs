@@ -212,7 +212,7 @@ impl Guard {
         if page && path == "/" {
             return Err(Box::new(Redirect::to("/login").into_response()));
         }
-        Err(Box::new(Problem::unauthorized().into_response()))
+        Err(Box::new(Problem::closed().into_response()))
     }
 
     /// Whether a request is addressed to us: another name that resolves to our address is a page that means no good.

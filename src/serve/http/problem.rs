@@ -5,6 +5,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+/// What opens the webhooks listener: API destinations send a key in a header, or Basic.
+const KEYS: &str = "Basic realm=\"decamp\", Bearer realm=\"decamp\"";
+/// What opens the admin listener. Were Basic named, a browser would ask for a password in a box of its own.
+const TOKEN: &str = "Bearer realm=\"decamp\"";
+
 /// A refusal. Nothing that was sent is repeated in it.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
@@ -14,6 +19,8 @@ pub(super) struct Problem {
     detail: String,
     /// Seconds after which the same may work.
     retry_after: Option<u32>,
+    /// What is to be shown, where nothing was, or nothing that is known.
+    challenge: Option<&'static str>,
     more: Map<String, Value>,
 }
 
@@ -36,7 +43,7 @@ pub(super) struct Document {
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), retry_after: None, more: Map::new() }
+        Self { status, kind, title, detail: detail.into(), retry_after: None, challenge: None, more: Map::new() }
     }
 
     pub(super) fn not_found() -> Self {
@@ -80,7 +87,15 @@ impl Problem {
     /// The same for an unknown and a wrong credential, and where there is none to be had.
     pub(super) fn unauthorized() -> Self {
         let detail = "Send a key that this service knows.";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No key, or an unknown one", detail)
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No key, or an unknown one", detail);
+        Self { challenge: Some(KEYS), ..problem }
+    }
+
+    /// The same of the admin listener.
+    pub(super) fn closed() -> Self {
+        let detail = "Send the admin token as a bearer token, or log in at /login.";
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No token, or an unknown one", detail);
+        Self { challenge: Some(TOKEN), ..problem }
     }
 
     /// The same whatever the doubt: who forges learns nothing.
@@ -163,8 +178,8 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"decamp\", Bearer"));
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

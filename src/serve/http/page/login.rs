@@ -2,25 +2,37 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{Page, document, session};
-use crate::serve::http::problem::Problem;
+use crate::serve::http::problem::{Document, Problem};
 use crate::world::World;
 
-const FORM: &str = "<main><h1>decamp</h1><form method=\"post\" action=\"/login\"><label for=\"token\">Admin token</label> \
-                    <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required autofocus> \
-                    <button>Open</button></form></main>";
+/// Said of whatever was given that is not the token.
+const WRONG: &str = "<p id=\"wrong\" class=\"ill\" role=\"alert\">That is not the admin token, or not any more. It is what DECAMP_ADMIN_TOKEN \
+                     names.</p>";
+
+/// The form, and what is to be said above it.
+fn form(said: &str) -> String {
+    let described = if said.is_empty() { "" } else { " aria-invalid=\"true\" aria-describedby=\"wrong\"" };
+    let body = format!(
+        "<main><h1>decamp</h1>{said}<form method=\"post\" action=\"/login\"><label for=\"token\">Admin token</label> \
+         <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required autofocus{described}> \
+         <button>Open</button></form></main>"
+    );
+    document("decamp: log in", &body)
+}
 
 /// Asks for the admin token.
 #[utoipa::path(get, path = "/login", tag = "admin", security(()), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
 pub(in crate::serve::http) async fn login() -> Html<String> {
-    Html(document("decamp: log in", FORM))
+    Html(form(""))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -33,17 +45,37 @@ pub(in crate::serve::http) struct Given {
 #[utoipa::path(
     post, path = "/login", tag = "admin", security(()),
     request_body(content = Given, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 303, description = "It is open; the page is at `/`."))
+    responses(
+        (status = 303, description = "It is open; the page is at `/`."),
+        (
+            status = 401, description = "That is not the token: the form again for who takes HTML, else a problem document.",
+            content((String = "text/html"), (Document = "application/problem+json")),
+        ),
+    )
 )]
 pub(in crate::serve::http) async fn log_in(
     State(page): State<Arc<Page>>,
+    headers: HeaderMap,
     given: Result<Form<Given>, FormRejection>,
-) -> Result<Response, Problem> {
-    let Form(Given { token }) = given.map_err(|_| Problem::unauthorized())?;
+) -> Response {
+    let Ok(Form(Given { token })) = given else { return refused(&headers) };
     let token = token.trim();
     if page.token.place(token).await.is_none() {
-        return Err(Problem::unauthorized());
+        return refused(&headers);
     }
     let cookie = session::cookie(token, page.service.live.now());
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
+    ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+}
+
+/// The same refusal for everybody; a person gets the form with it.
+fn refused(headers: &HeaderMap) -> Response {
+    let problem = Problem::closed().into_response();
+    let takes_html =
+        headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).is_some_and(|kinds| kinds.contains("text/html"));
+    if !takes_html {
+        return problem;
+    }
+    let (mut parts, _) = problem.into_parts();
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    Response::from_parts(parts, Body::from(form(WRONG)))
 }
