@@ -1,5 +1,7 @@
 //! The set of departures that this replica has in hand, bounded; those that others seem to have; and the last ones that are over.
 
+mod shown;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -19,6 +19,7 @@ use axum::routing::get;
 use super::guard::Keys;
 use crate::serve::Service;
 use crate::serve::health::{Health, Ill};
+use crate::serve::view::View;
 use crate::world::World;
 
 /// The colours are those of the rehearsal's report.
@@ -111,7 +112,7 @@ impl Display for Escaped<'_> {
 /// The parts of the page: the script draws each again that changed, and no other.
 fn drawn(service: &Service) -> String {
     let now = service.live.now();
-    let (under_way, past) = service.departures.shown();
+    let (under_way, over) = service.departures.told(View::clone);
     let not_ready = Health::not_ready(service).into_iter().map(|ill| (ill, ""));
     let ills: Vec<_> = not_ready.chain(service.health.unseen().into_iter().map(|ill| (ill, " cannot be seen"))).collect();
     let blocked = under_way.iter().filter(|view| leaving::is_blocked(view, now)).count();
@@ -119,11 +120,11 @@ fn drawn(service: &Service) -> String {
         "<p data-part=\"status\" role=\"status\">{}</p><p data-part=\"as-of\" class=\"note\">As of <time>{now}</time>.</p>\
          <div data-part=\"ills\">{}</div><section data-part=\"refreshes\">{}</section><section data-part=\"leaving\">{}</section>\
          <section data-part=\"over\">{}</section><section data-part=\"record\">{}</section>",
-        status(under_way.len(), blocked, past.len(), &ills),
+        status(under_way.len(), blocked, over, &ills),
         ills.iter().map(trouble).collect::<String>(),
         refreshes::drawn(&service.refreshes.shown(), now),
         leaving::drawn(&under_way, now),
-        past::drawn(&past),
+        past::drawn(&service.departures.last(past::SHOWN)),
         past::recorded(&service.record.told()),
     )
 }

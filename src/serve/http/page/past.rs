@@ -19,9 +19,9 @@ pub(super) fn drawn(past: &[View]) -> String {
         html.push_str("<p class=\"empty\">None yet.</p>");
         return html;
     }
-    let rows: String = past.iter().take(SHOWN).map(row).collect();
+    let rows: String = past.iter().map(row).collect();
     html.push_str(&table("Departures that are over", ["instance", "group", "outcome", "took", "ended"], &rows));
-    let figures: String = past.iter().take(SHOWN).filter_map(figure).collect();
+    let figures: String = past.iter().filter_map(figure).collect();
     if !figures.is_empty() {
         html.push_str(&format!("<h3>Second by second</h3>{}<div class=\"figures\">{figures}</div>", gantt::LEGEND));
     }
