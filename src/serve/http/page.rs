@@ -20,6 +20,7 @@ use super::guard::Keys;
 use crate::serve::Service;
 use crate::serve::health::{Health, Ill};
 use crate::serve::view::View;
+use crate::settings::Mode;
 use crate::world::World;
 
 /// The colours are those of the rehearsal's report.
@@ -31,6 +32,10 @@ const LOST: &str = "<p id=\"lost\" class=\"ill\" role=\"alert\" hidden><b>This r
                     is what it said last. Whether another replica goes on with its departures, only that one's page can tell.</p>\
                     <p id=\"over\" class=\"ill\" role=\"alert\" hidden><b>Your session is over</b>: what follows is old. \
                     <a href=\"/login\">Log in again</a>.</p>";
+
+/// Said in observe mode, in which nothing leaves by this replica.
+const OBSERVES: &str = "<p class=\"observes\"><b>This replica only observes</b> (DECAMP_MODE=observe): it looks at what waits, says in its log \
+                        what it would do, and writes nothing.</p>";
 
 /// What the page needs.
 pub(super) struct Page {
@@ -118,9 +123,10 @@ fn drawn(service: &Service) -> String {
     let blocked = under_way.iter().filter(|view| leaving::is_blocked(view, now)).count();
     format!(
         "<p data-part=\"status\" role=\"status\">{}</p><p data-part=\"as-of\" class=\"note\">As of <time>{now}</time>.</p>\
-         <div data-part=\"ills\">{}</div><section data-part=\"refreshes\">{}</section><section data-part=\"leaving\">{}</section>\
+         <div data-part=\"ills\">{}{}</div><section data-part=\"refreshes\">{}</section><section data-part=\"leaving\">{}</section>\
          <section data-part=\"over\">{}</section><section data-part=\"record\">{}</section>",
         status(under_way.len(), blocked, over, &ills),
+        if service.settings.mode == Mode::Observe { OBSERVES } else { "" },
         ills.iter().map(trouble).collect::<String>(),
         refreshes::drawn(&service.refreshes.shown(), now),
         leaving::drawn(&under_way, now),
