@@ -17,6 +17,11 @@ use crate::time::Time;
 /// The most moments that are kept of one departure: heartbeats of 48 hours stay below it.
 const MOST_MOMENTS: usize = 1_000;
 
+/// The load balancers' part of the floor.
+pub(super) const DELAY: &str = "deregistration-delay";
+/// The allocations' part of the floor.
+pub(super) const STOPPING: &str = "stopping";
+
 /// One departure as it is shown.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct View {
@@ -197,11 +202,22 @@ impl View {
         self.floor = floor(Floor::of(&budget, seen));
         self.evidence = evidence(seen);
         if matches!(decision.action, Action::End(_)) {
-            let told = can_tell_how_long(departure, seen);
+            let told = can_tell_how_long(departure, seen) && self.saw_the_floor_begin();
             self.own = if told { above_the_floor(departure, seen, policy, now) } else { None };
         } else {
             self.steps.next(self.action, self.reason, now);
         }
+    }
+
+    /// Whether each wait of the floor began before our eyes. What another had deregistered or drained before began earlier than we can
+    /// tell, and would count as decamp's own.
+    fn saw_the_floor_begin(&self) -> bool {
+        let began = |what: &str, step: &Step| self.floor.iter().any(|wait| wait.what == what && wait.from <= step.from);
+        self.steps.all().iter().filter(|step| step.action == "wait").all(|step| match step.reason {
+            "load-balancer-delay" => began(DELAY, step),
+            "allocations-left" => began(STOPPING, step),
+            _ => true,
+        })
     }
 
     /// When it began: as the hook has it where that is known, else when it was taken up here.
@@ -235,7 +251,7 @@ impl View {
 /// The waits of the floor, as they are shown.
 fn floor(floor: Floor) -> Vec<Stretch> {
     let stretch = |what, wait: Option<(Time, Time)>| wait.map(|(from, to)| Stretch { what, from, to });
-    [stretch("deregistration-delay", floor.delay), stretch("stopping", floor.stops)].into_iter().flatten().collect()
+    [stretch(DELAY, floor.delay), stretch(STOPPING, floor.stops)].into_iter().flatten().collect()
 }
 
 /// What the looks of this run showed last, a line a part.
@@ -276,6 +292,22 @@ mod tests {
     use super::*;
     use crate::decide::{ActionRef, LifecycleAction};
     use crate::ids::InstanceId;
+
+    #[test]
+    fn a_wait_that_another_began_is_not_reckoned_as_ours() {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
+        let mut view = View::begin(&departure, "sweep", Time(0));
+        assert!(view.saw_the_floor_begin());
+        for (reason, what) in [("load-balancer-delay", DELAY), ("allocations-left", STOPPING)] {
+            view.steps.next("wait", reason, Time(5_000));
+            assert!(!view.saw_the_floor_begin(), "nobody knows when it began");
+            view.floor.push(Stretch { what, from: Time(6_000), to: Time(9_000) });
+            assert!(!view.saw_the_floor_begin(), "we waited before what we know of");
+            view.floor.push(Stretch { what, from: Time(5_000), to: Time(9_000) });
+            assert!(view.saw_the_floor_begin());
+        }
+    }
 
     #[test]
     fn a_departure_that_is_kept_alive_for_ever_has_a_bounded_timeline() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Escaped;
 use super::leaving::BLOCKS;
-use crate::serve::view::{Step, View};
+use crate::serve::view::{STOPPING, Step, View};
 use crate::time::{Time, plain};
 
 /// A row: its words, and its bar below them.
@@ -29,7 +29,7 @@ const MOST_TOLD: usize = 12;
 pub(super) const LEGEND: &str = "<p class=\"legend\"><span><i class=\"delay\"></i>load balancers' delay</span> \
      <span><i class=\"stopping\"></i>allocations stop</span> <span><i class=\"own\"></i>decamp itself</span> \
      <span><i class=\"discovery\"></i>service discovery</span> <span><i class=\"block\"></i>blocked</span> \
-     <span><i class=\"write\"></i>a write</span></p>";
+     <span><i class=\"before\"></i>before it was taken up here</span> <span><i class=\"write\"></i>a write</span></p>";
 
 /// The picture of a departure up to this time; none where nothing was seen of it.
 pub(super) fn drawn(view: &View, until: Time) -> Option<String> {
@@ -71,7 +71,7 @@ fn told(view: &View, lanes: &[Lane], until: Time) -> String {
 fn floor(view: &View, until: Time) -> impl Iterator<Item = Lane> {
     view.floor.iter().filter(move |wait| wait.from < until).map(move |wait| {
         let (name, class) = match wait.what {
-            "stopping" => ("allocations stop", "stopping"),
+            STOPPING => ("allocations stop", "stopping"),
             _ => ("load balancers' delay", "delay"),
         };
         let bar = Bar { class, words: name.to_owned(), from: wait.from, to: wait.to.min(until) };
@@ -90,7 +90,13 @@ fn own(view: &View, until: Time) -> Lane {
         let refused = moment.refused.as_ref().map(|why| format!(" did not succeed: {why}")).unwrap_or_default();
         (moment.at, format!("{}{refused}", moment.what), moment.refused.is_some())
     });
-    Lane { name: "decamp", bars: bars.collect(), writes: writes.collect() }
+    Lane { name: "decamp", bars: before(view).into_iter().chain(bars).collect(), writes: writes.collect() }
+}
+
+/// The time before this replica saw anything of it.
+fn before(view: &View) -> Option<Bar> {
+    let (from, first) = (view.began(), view.steps.all().first()?);
+    (from < first.from).then(|| Bar { class: "before", words: "before it was taken up here".to_owned(), from, to: first.from })
 }
 
 /// Which colour a step has. Waiting for one of the two waits of the floor has theirs.
@@ -265,6 +271,7 @@ mod tests {
             (8, 2),
             "heartbeats are no steps: {svg}"
         );
+        assert!(!svg.contains("class=\"before\""), "it was seen from its begin on");
         for second in ["0 s", "10 s", "20 s", "30 s", "40 s"] {
             assert!(svg.contains(&format!(">{second}</text>")), "{second}: {svg}");
         }
@@ -279,6 +286,14 @@ mod tests {
         for forbidden in ["style=", "<script", "<style", "alert('", "onload"] {
             assert!(!svg.contains(forbidden), "{forbidden}: {svg}");
         }
+    }
+
+    #[test]
+    fn what_was_before_it_was_taken_up_here_is_nobodys() {
+        let mut view = evil();
+        view.steps.next("wait", "allocations-left", Time(10_000));
+        let svg = drawn(&view, Time(40_000)).expect("it was seen");
+        assert!(svg.contains("<rect class=\"before\" x=\"0.00%\"") && svg.contains("width=\"25.00%\""), "{svg}");
     }
 
     #[test]

@@ -152,6 +152,20 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn its_budget_is_drawn_with_the_points_at_which_something_happens() {
+        let at = |seconds: u64| Time(seconds * 1_000);
+        let (began, began_is_known, drain_until, force_at, end, hook_ends) =
+            (at(0), true, at(500), at(750), at(1_000), at(1_100));
+        let html = time_left(&Times { began, began_is_known, drain_until, force_at, end, hook_ends }, at(250));
+        assert!(html.contains("class=\"used\" y=\"3\" width=\"25.00%\""), "{html}");
+        for place in ["50.00%", "75.00%", "100.00%"] {
+            assert!(html.contains(&format!("<line x1=\"{place}\"")), "{place}: {html}");
+        }
+        assert!(html.contains("4m 10s since it entered its hook, 12m 30s left") && !html.contains("style"), "{html}");
+        assert!(html.contains("after 8m 20s what is left is told to stop"), "{html}");
+    }
+
+    #[test]
     fn a_wait_that_lasts_is_shown_as_a_block() {
         let mut view = evil();
         view.action = "wait";

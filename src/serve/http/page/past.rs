@@ -7,7 +7,7 @@ use super::leaving::written;
 use super::{Escaped, table};
 use crate::serve::record::{Row, Told};
 use crate::serve::view::View;
-use crate::time::{Time, plain};
+use crate::time::plain;
 
 /// How many rows are shown of each; the API has all that are kept.
 pub(super) const SHOWN: usize = 50;
@@ -28,43 +28,35 @@ pub(super) fn drawn(past: &[View]) -> String {
     html
 }
 
-/// The Gantt of a departure that is over, with what was written in it.
+/// The Gantt of a departure that is over, with what was written in it. What was only observed has none.
 fn figure(view: &View) -> Option<String> {
-    let svg = gantt::drawn(view, ended(view))?;
-    let above = view.outcome.as_ref().and_then(|ended| ended.seconds_above_floor);
-    let above = above.and_then(|above| Duration::try_from_secs_f64(above).ok());
+    let ended = view.outcome.as_ref()?;
+    let svg = gantt::drawn(view, ended.at)?;
+    let above = ended.seconds_above_floor.and_then(|above| Duration::try_from_secs_f64(above).ok());
     let own = above.map_or_else(String::new, |above| format!(", {} of it decamp's own", Seconds(above)));
     Some(format!(
         "<figure><figcaption><b>{}</b> {}: {} in {}{own}</figcaption>{svg}{}</figure>",
         Escaped(&view.instance),
         Escaped(&view.group),
-        word(view),
-        plain(ended(view).since(view.began())),
+        ended.word,
+        plain(ended.at.since(view.began())),
         written(view),
     ))
 }
 
-fn word(view: &View) -> &'static str {
-    view.outcome.as_ref().map_or("observed", |ended| ended.word)
-}
-
-/// When it was over: what was only observed is over where its last step began.
-fn ended(view: &View) -> Time {
-    let last = view.steps.all().last().map_or(view.taken_up, |step| step.to.unwrap_or(step.from));
-    view.outcome.as_ref().map_or(last, |ended| ended.at)
-}
-
 /// One departure that is over.
 fn row(view: &View) -> String {
-    let meaning = view.outcome.as_ref().map_or("nothing was written", |ended| &*ended.meaning);
+    let (word, meaning, at) = match &view.outcome {
+        Some(ended) => (ended.word, ended.meaning.as_str(), Some(ended.at)),
+        None => ("observed", "nothing was written", None),
+    };
     format!(
-        "<tr><td>{}</td><td>{}</td><td title=\"{}\">{}</td><td>{}</td><td>{}</td></tr>",
+        "<tr><td>{}</td><td>{}</td><td title=\"{}\">{word}</td><td>{}</td><td>{}</td></tr>",
         Escaped(&view.instance),
         Escaped(&view.group),
         Escaped(meaning),
-        word(view),
-        plain(ended(view).since(view.began())),
-        ended(view),
+        at.map_or_else(String::new, |at| plain(at.since(view.began()))),
+        at.map_or_else(String::new, |at| at.to_string()),
     )
 }
 
@@ -107,6 +99,7 @@ mod tests {
     use super::super::leaving::tests::{EVIL, evil};
     use super::*;
     use crate::serve::view::Ended;
+    use crate::time::Time;
 
     #[test]
     fn nothing_of_what_is_over_becomes_markup() {
