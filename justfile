@@ -106,7 +106,7 @@ seeds *arguments:
 soak:
     cargo run --release -- rehearse --driver decamp --chaos --nodes 8 --rounds 25 --rate 900 --report target/soak.html
 
-# One replica of the service walks 100,000 departures out, and must need no more memory at the end than after a tenth: an hour and a quarter.
+# One replica of the service walks 100,000 departures out, and must need no more memory at the end than after a tenth: an hour and five minutes.
 endure departures="100000":
     cargo build --release
     cargo run --release --example endurance -- {{departures}}

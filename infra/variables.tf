@@ -578,7 +578,7 @@ variable "alarms" {
   }
 
   validation {
-    condition     = 1 <= length(var.alarms.outcomes) && length(var.alarms.outcomes) <= 9 && length(setsubtract(var.alarms.outcomes, ["departed", "forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "gone", "expired", "already-past", "not-leaving", "not-ours", "interrupted", "refused"])) == 0
+    condition     = 1 <= length(var.alarms.outcomes) && length(var.alarms.outcomes) <= 9 && length(setsubtract(var.alarms.outcomes, ["departed", "forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "gone", "expired", "already-past", "not-leaving", "not-ours", "interrupted", "refused", "overtaken"])) == 0
     error_message = "alarms.outcomes must be 1 to 9 of decamp's outcomes, which its README lists."
   }
 }

@@ -154,6 +154,22 @@ impl Status {
         }
     }
 
+    /// Whether it will still replace what is not as it should be. What is not known is not relied on.
+    #[must_use]
+    pub fn goes_forward(self) -> bool {
+        match self {
+            Self::Pending | Self::InProgress | Self::Baking => true,
+            Self::Successful
+            | Self::Failed
+            | Self::Cancelling
+            | Self::Cancelled
+            | Self::RollbackInProgress
+            | Self::RollbackFailed
+            | Self::RollbackSuccessful
+            | Self::Unknown => false,
+        }
+    }
+
     /// What it means, in words.
     #[must_use]
     pub fn meaning(self) -> &'static str {
@@ -207,6 +223,12 @@ pub enum NotDone {
     /// `InstanceRefreshInProgress`: one refresh of a group at a time.
     #[error("a refresh of the group is under way")]
     UnderWay,
+    /// The one that is under way is being cancelled or taken back: it replaces nothing more, and leaves no room for another yet.
+    #[error("a refresh of the group is under way and {name}: {meaning}", name = .0.name(), meaning = .0.meaning())]
+    BeingUndone(
+        /// How it stands.
+        Status,
+    ),
     /// `ActiveInstanceRefreshNotFound`.
     #[error("no refresh of the group is under way")]
     NoneUnderWay,
@@ -230,6 +252,8 @@ mod tests {
         assert_eq!(Status::named("Dreaming"), Status::Unknown);
         assert!(!Status::Unknown.is_over());
         assert_eq!(Status::ALL.iter().filter(|status| status.is_over()).count(), 5);
+        let forward: Vec<&str> = Status::ALL.iter().filter(|status| status.goes_forward()).map(|status| status.name()).collect();
+        assert_eq!(forward, ["Pending", "InProgress", "Baking"]);
     }
 
     #[test]

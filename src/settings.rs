@@ -5,6 +5,7 @@ mod connection;
 pub mod duration;
 #[cfg(feature = "serve")]
 mod file;
+mod keys;
 mod logging;
 #[cfg(feature = "serve")]
 mod notify;
@@ -23,9 +24,10 @@ use std::sync::Arc;
 
 pub use self::aws::Aws;
 pub use self::connection::{Connection, Tls};
+pub use self::keys::keys;
 pub use self::logging::{LogFormat, Logging};
 pub use self::secret::{Secret, Stored, TokenSource};
-pub use self::serve::{Listen, Notify, NotifyKind, Serve, Terraform, Traces, Webhook, WebhookAction, WebhookScheme, keys};
+pub use self::serve::{Listen, Notify, NotifyKind, Serve, Terraform, Traces, Webhook, WebhookAction, WebhookScheme};
 pub use self::table::{Setting, TABLE, setting};
 use crate::decide::Policy;
 use reader::Reader;

@@ -309,12 +309,23 @@ fn the_job_of_the_service_is_as_it_must_be_and_sets_what_is_a_setting() {
         assert!(flat.contains(line), "infra/serve/decamp.nomad.hcl has no {line}");
     }
     let block = job.split("      env {\n").nth(1).and_then(|rest| rest.split("\n      }").next()).expect("a block of variables");
-    let names: Vec<&str> = block.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let names: Vec<&str> = block.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| *word != "#").collect();
     assert!(10 < names.len(), "{names:?}");
     // The SDK's own, for which decamp has no setting.
     let known =
         |name: &&str| decamp::settings::setting(name).is_some() || ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"].contains(name);
     none(names.iter().filter(|name| !known(name)).map(|name| (*name).to_owned()).collect(), "these are no settings");
+    // The image's user reads what Nomad writes for it: all of a template, and nothing of another user.
+    let templates: Vec<&str> = flat.split("template {").skip(1).collect();
+    none(
+        templates
+            .iter()
+            .filter(|text| !text.contains("perms = \"0400\" uid = 65532 gid = 65532"))
+            .map(|text| (*text).to_owned())
+            .collect(),
+        "templates that the image's user cannot read",
+    );
+    assert_eq!(templates.len(), 2);
     // No secret stands in it: tokens come from Nomad's variables and from AWS.
     none(names.iter().filter(|name| name.ends_with("TOKEN")).map(|name| (*name).to_owned()).collect(), "a token in the job");
 }

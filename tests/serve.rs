@@ -9,6 +9,12 @@ mod departures;
 mod devtools;
 #[path = "serve/doors.rs"]
 mod doors;
+#[path = "serve/hostile.rs"]
+mod hostile;
+#[path = "serve/interruptions.rs"]
+mod interruptions;
+#[path = "serve/messages.rs"]
+mod messages;
 #[path = "serve/metrics.rs"]
 mod metrics;
 #[path = "serve/notifications.rs"]
@@ -23,9 +29,17 @@ mod receiver;
 mod refreshes;
 #[path = "serve/replica.rs"]
 mod replica;
+#[path = "serve/rotations.rs"]
+mod rotations;
 #[path = "serve/secure.rs"]
 mod secure;
+#[path = "serve/stopping.rs"]
+mod stopping;
+#[path = "serve/sweeps.rs"]
+mod sweeps;
 #[path = "serve/topics.rs"]
 mod topics;
 #[path = "serve/traces.rs"]
 mod traces;
+#[path = "serve/wishes.rs"]
+mod wishes;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use decamp::decide::{Outcome, Reason};
+
 /// A file of more lines is about two things.
 const LONGEST: usize = 400;
 
@@ -151,36 +153,26 @@ fn no_text_names_a_place_on_somebodys_machine() {
     none(found, "a path of one machine is wrong on every other");
 }
 
-/// `Self::Variant … => "word"` of a function `word`.
-fn words_of(source: &str) -> Vec<(String, String)> {
-    let from = source.find("fn word(self").or_else(|| source.find("fn word(&self")).expect("there is a function word");
-    let rows = source[from..].lines().take_while(|line| *line != "    }").filter_map(|line| {
-        let (variant, word) = line.trim().strip_prefix("Self::")?.split_once(" => \"")?;
-        let variant = variant.split(|c: char| !c.is_alphanumeric()).next()?;
-        Some((variant.to_owned(), word.trim_end_matches(['"', ',']).to_owned()))
-    });
-    rows.collect()
+/// The variant that has this word: `must-look` is `MustLook`.
+fn variant(word: &str) -> String {
+    word.split('-').map(|part| part[..1].to_uppercase() + &part[1..]).collect()
+}
+
+/// Those of some words, or their variants of this type, that no row of tests/decisions has.
+fn rowless(kind: &str, words: &[&str]) -> Vec<String> {
+    let rows: String = texts(&["tests/decisions"], &[".rs"]).into_iter().map(|file| file.text).collect();
+    let expected = |word: &str| rows.contains(&format!("{kind}::{}", variant(word))) || rows.contains(&format!("\"{word}\""));
+    words.iter().filter(|word| !expected(word)).map(|word| (*word).to_owned()).collect()
 }
 
 #[test]
 fn every_reason_has_a_row() {
-    let reasons = words_of(&file("src/decide/reason.rs"));
-    assert!(25 < reasons.len(), "the reasons are found: {reasons:?}");
-    let rows: String = texts(&["tests/decisions"], &[".rs"]).into_iter().map(|file| file.text).collect();
-    let rowless = reasons.into_iter().filter(|(variant, word)| {
-        let used = |name: &str| rows.contains(&format!("Reason::{name}")) && !variant.is_empty();
-        !used(variant) && !rows.contains(&format!("\"{word}\""))
-    });
-    none(rowless.map(|(variant, _)| variant).collect(), "a reason that no row of tests/decisions expects");
+    none(rowless("Reason", Reason::WORDS), "a reason that no row of tests/decisions expects");
 }
 
 #[test]
 fn every_outcome_has_a_row() {
-    let rows: String = texts(&["tests/decisions"], &[".rs"]).into_iter().map(|file| file.text).collect();
-    let rowless = words_of(&file("src/decide/outcome.rs"))
-        .into_iter()
-        .filter(|(variant, word)| !rows.contains(&format!("Outcome::{variant}")) && !rows.contains(&format!("\"{word}\"")));
-    none(rowless.map(|(variant, _)| variant).collect(), "an outcome that no row of tests/decisions expects");
+    none(rowless("Outcome", Outcome::WORDS), "an outcome that no row of tests/decisions expects");
 }
 
 #[test]
@@ -234,10 +226,8 @@ fn the_readme_lists_every_setting_as_it_is() {
 #[test]
 fn the_readme_lists_every_outcome_as_it_is() {
     let readme = file("README.md");
-    let words = words_of(&file("src/decide/outcome.rs"));
-    assert_eq!(words.len(), 14, "{words:?}");
-    let missing = words.iter().filter(|(_, word)| !readme.contains(&format!("| `{word}` |")));
-    none(missing.map(|(_, word)| word.clone()).collect(), "README.md, Outcomes, wants a row");
+    let missing = Outcome::WORDS.iter().filter(|word| !readme.contains(&format!("| `{word}` |")));
+    none(missing.map(|word| (*word).to_owned()).collect(), "README.md, Outcomes, wants a row");
 }
 
 #[test]

@@ -67,14 +67,14 @@ job "decamp" {
     # Both of its nodes may leave at once. The second replica waits until the first is up elsewhere.
     migrate {
       max_parallel     = 1
-      health_check     = "task_states"
+      health_check     = "checks"
       min_healthy_time = "10s"
       healthy_deadline = "2m"
     }
 
     update {
       max_parallel     = 1
-      health_check     = "task_states"
+      health_check     = "checks"
       min_healthy_time = "10s"
       healthy_deadline = "2m"
       auto_revert      = true
@@ -89,6 +89,21 @@ job "decamp" {
 
     network {
       port "admin" {}
+    }
+
+    # Loopback of its host, where nothing but that host's Nomad agent asks. A system that is away takes no replica out of service.
+    service {
+      name     = "decamp-admin"
+      provider = "nomad"
+      port     = "admin"
+      address  = "127.0.0.1"
+
+      check {
+        type     = "http"
+        path     = "/readyz"
+        interval = "10s"
+        timeout  = "5s"
+      }
     }
 
     task "decamp" {
@@ -115,19 +130,24 @@ job "decamp" {
         AWS_WEB_IDENTITY_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/nomad_aws.jwt"
         DECAMP_GROUPS               = var.groups
         DECAMP_QUEUES               = var.queue_arn
-        DECAMP_ADMIN_LISTEN         = "127.0.0.1:${NOMAD_PORT_admin}"
-        DECAMP_LOG_FORMAT           = "json"
-        NOMAD_ADDR                  = var.nomad_addresses
-        NOMAD_TOKEN_FILE            = "${NOMAD_SECRETS_DIR}/nomad-token"
-        CONSUL_HTTP_ADDR            = var.consul_addresses
-        CONSUL_HTTP_TOKEN_FILE      = "${NOMAD_SECRETS_DIR}/consul-token"
+        # As many as the memory below is enough for: 41 MiB a thousand.
+        DECAMP_MOST_DEPARTURES = "3000"
+        DECAMP_ADMIN_LISTEN    = "127.0.0.1:${NOMAD_PORT_admin}"
+        DECAMP_LOG_FORMAT      = "json"
+        NOMAD_ADDR             = var.nomad_addresses
+        NOMAD_TOKEN_FILE       = "${NOMAD_SECRETS_DIR}/nomad-token"
+        CONSUL_HTTP_ADDR       = var.consul_addresses
+        CONSUL_HTTP_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/consul-token"
       }
 
-      # decamp reads a token again when it is refused: a new one needs no restart.
+      # decamp reads a token again when it is refused: a new one needs no restart. The image runs as this user (distroless' nonroot), and
+      # what Nomad writes for nobody in particular is root's.
       template {
         destination = "secrets/nomad-token"
         change_mode = "noop"
         perms       = "0400"
+        uid         = 65532
+        gid         = 65532
         data        = "{{ with nomadVar \"nomad/jobs/decamp\" }}{{ .nomad_token }}{{ end }}"
       }
 
@@ -135,6 +155,8 @@ job "decamp" {
         destination = "secrets/consul-token"
         change_mode = "noop"
         perms       = "0400"
+        uid         = 65532
+        gid         = 65532
         data        = "{{ with nomadVar \"nomad/jobs/decamp\" }}{{ .consul_token }}{{ end }}"
       }
 
@@ -143,7 +165,7 @@ job "decamp" {
 
       resources {
         cpu    = 200
-        memory = 128
+        memory = 256
       }
     }
   }

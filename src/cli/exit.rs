@@ -35,6 +35,7 @@ pub(crate) const HELP: &str = "Exit codes:
   20   not-ours: it waits in no hook of ours; nothing was touched
   21   interrupted: EC2 takes it back; what could be done in time was done
   22   refused: the Nomad token cannot see enough; nothing was written
+  23   overtaken: somebody else completed its action while decamp worked
   130  SIGINT, 143 SIGTERM: what stands and how to go on was said";
 
 /// `refresh`: none of the group is under way, or there never was one.
@@ -109,6 +110,7 @@ pub(crate) fn of(outcome: &Outcome) -> u8 {
         Outcome::NotOurs => 20,
         Outcome::Interrupted => 21,
         Outcome::Refused { .. } => 22,
+        Outcome::Overtaken => 23,
     }
 }
 
@@ -144,6 +146,7 @@ mod tests {
             Outcome::NotOurs,
             Outcome::Interrupted,
             Outcome::Refused { why: "".into() },
+            Outcome::Overtaken,
         ];
         for (place, outcome) in outcomes.iter().enumerate() {
             let row = format!("  {:<4} {}:", of(outcome), outcome.word());

@@ -243,6 +243,9 @@ fn not_done(at: &Connected, asg: &str, what: &str, why: &NotDone) -> anyhow::Err
     let watch = format!("`decamp refresh watch --asg {asg}` says how the last one ended");
     let what_to_do = match why {
         NotDone::UnderWay => "try again: another one began at the same moment".to_owned(),
+        NotDone::BeingUndone(_) => {
+            format!("wait until it is over (`decamp refresh watch --asg {asg}` does), and start this one again")
+        }
         NotDone::NoneUnderWay => watch,
         NotDone::Irreversible => {
             "only one that was started with --launch-template-version can be; stop it with `decamp refresh cancel`, set the group back \

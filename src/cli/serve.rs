@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use decamp::live::{Aws, Live};
-use decamp::serve::{Addresses, serve as serve_until};
+use decamp::serve::{Addresses, check, serve as serve_until};
 use decamp::settings::{LogLevel, Settings};
 use tracing::warn;
 
@@ -34,8 +34,9 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<u8> {
         Some(file) => Settings::from_file_and_environment(file)?,
         None => Settings::from_environment()?,
     };
-    logging::begin(&settings.logging, LogLevel::Info);
+    let _last_lines = logging::begin_unhurried(&settings.logging, LogLevel::Info);
     let doubts = settings.serve.check()?;
+    check(&settings)?;
     for warning in settings.warnings.iter().chain(&doubts) {
         warn!("{warning}");
     }

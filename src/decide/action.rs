@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use strum::IntoStaticStr;
 
 use super::outcome::Outcome;
 use super::reason::Reason;
@@ -153,8 +154,9 @@ impl WholeSeconds {
 }
 
 /// Why a write did not succeed. Any of them but `NoActiveAction`, `Missing` and `Denied` may have worked all the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, IntoStaticStr, thiserror::Error)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "detail")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Refusal {
     /// `ValidationError: No active Lifecycle Action found …`.
     #[error("no active lifecycle action")]
@@ -174,4 +176,12 @@ pub enum Refusal {
     /// Refused for another reason, in the system's words.
     #[error("refused: {0}")]
     Rejected(Arc<str>),
+}
+
+impl Refusal {
+    /// The word, to search by.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        self.into()
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::budget::{self, Budget};
 use super::scope::Scope;
-use super::snapshot::{Lifecycle, Snapshot};
+use super::snapshot::Lifecycle;
 use super::step::{Step, look_again, must_see, write};
 use super::{Action, ActionRef, Cause, Decision, Effect, EffectKind, LifecycleResult, Outcome, Part, Reason, System};
 use crate::time::Time;
@@ -35,7 +35,7 @@ pub(super) fn ended(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Dec
     }
     match seen.lifecycle.now()? {
         Lifecycle::Gone => end(verdict_landed(scope, budget).unwrap_or(Outcome::Gone), Reason::NotListed),
-        Lifecycle::Past => end(verdict_landed(scope, budget).unwrap_or(past(seen)), Reason::PastItsHook),
+        Lifecycle::Past => end(verdict_landed(scope, budget).unwrap_or(past(scope, budget)), Reason::PastItsHook),
         Lifecycle::Retained => end(Outcome::Retained, Reason::PastItsHook),
         Lifecycle::Staying(_) if interrupted => None,
         Lifecycle::Staying(state) | Lifecycle::Unknown(state) => end(Outcome::NotLeaving, Reason::InState(state.clone())),
@@ -56,7 +56,7 @@ fn held_by_another(scope: &Scope<'_>, budget: &Budget) -> Option<Decision> {
     let outcome = match verdict_landed(scope, budget) {
         Some(Outcome::Departed { .. }) => Outcome::Departed { waiting_for: Some(Arc::clone(&other.name)) },
         Some(verdict) => verdict,
-        None => past(seen),
+        None => past(scope, budget),
     };
     Some(Decision { action: Action::End(outcome), reason: Reason::PastItsHook })
 }
@@ -64,19 +64,29 @@ fn held_by_another(scope: &Scope<'_>, budget: &Budget) -> Option<Decision> {
 /// What a completion said that was not answered, if it was surely ours that let the instance go: it was seen past its hook before
 /// the hook could have run out by itself. Later than that, nobody knows which of the two it was.
 fn verdict_landed(scope: &Scope<'_>, budget: &Budget) -> Option<Outcome> {
+    scope.seen.history.verdict.clone().filter(|_| was_completed(scope, budget))
+}
+
+/// Whether it was seen to be over before its hook could have run out by itself.
+fn was_completed(scope: &Scope<'_>, budget: &Budget) -> bool {
     let history = &scope.seen.history;
     let alive = history.heartbeat.max(Some(budget.began).filter(|_| budget.began_is_known));
     let runs_out = (alive.unwrap_or(Time(0)) + budget.heartbeat_timeout).min(budget.hook_ends);
-    let over_by = scope.seen.lifecycle.at().into_iter().chain(history.no_active_action).min()?;
-    history.verdict.clone().filter(|_| over_by < runs_out)
+    let over_by = scope.seen.lifecycle.at().into_iter().chain(history.no_active_action).min();
+    over_by.is_some_and(|over_by| over_by < runs_out)
 }
 
 /// It is past its hook without us: before we came, or while we worked.
-fn past(seen: &Snapshot) -> Outcome {
+fn past(scope: &Scope<'_>, budget: &Budget) -> Outcome {
+    let seen = scope.seen;
     let worked = seen.history.heartbeat.is_some()
         || !seen.history.drains.is_empty()
         || seen.balancers.iter().any(|b| b.deregistered.is_some());
-    if worked { Outcome::Expired } else { Outcome::AlreadyPast }
+    match (worked, was_completed(scope, budget)) {
+        (false, _) => Outcome::AlreadyPast,
+        (true, true) => Outcome::Overtaken,
+        (true, false) => Outcome::Expired,
+    }
 }
 
 /// Confirms that it is leaving by a hook of ours; nothing is written before.

@@ -30,8 +30,10 @@ pub enum Outcome {
     NoNode,
     /// Auto Scaling no longer lists the instance.
     Gone,
-    /// The hook ran out, or somebody else completed it, before we did.
+    /// The hook ran out before we completed it, as far as anybody can tell.
     Expired,
+    /// Another worker, or somebody else, completed it while we worked: it ended before the hook could have run out by itself.
+    Overtaken,
     /// It was past its hook before we first looked.
     AlreadyPast,
     /// It is not leaving, says the live look. Nothing was touched.
@@ -48,6 +50,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All words that there are.
+    pub const WORDS: &'static [&'static str] = Self::VARIANTS;
+
     /// The word for logs, metrics and exit codes.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -68,6 +73,7 @@ impl Outcome {
             Self::NoNode => "no Nomad node is this instance; it left its load balancers",
             Self::Gone => "Auto Scaling no longer lists the instance",
             Self::Expired => "its hook ended without us",
+            Self::Overtaken => "somebody else completed its action while we worked",
             Self::AlreadyPast => "it was past its hook before we looked",
             Self::NotLeaving => "it is not leaving; nothing was touched",
             Self::NotOurs => "it waits in no hook of ours; nothing was touched",

@@ -110,6 +110,9 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All words that there are.
+    pub const WORDS: &'static [&'static str] = Self::VARIANTS;
+
     /// The name alone, for metrics and searches.
     #[must_use]
     pub fn word(&self) -> &'static str {

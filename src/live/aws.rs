@@ -17,7 +17,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use self::answers::Answers;
 pub(super) use self::answers::date;
-pub(super) use self::refusals::{classify, refusal, unseen};
+pub(super) use self::refusals::{classify, is_no_such_group, refusal, unseen};
 use super::calls::Calls;
 use super::clock::Clock;
 use crate::settings;

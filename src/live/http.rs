@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::answer::Answer;
 pub(in crate::live) use self::answer::read_json;
 pub use self::failure::Failure;
+pub(in crate::live) use self::failure::plain_text;
 use super::secrets::{Fetch, Token};
 use super::tls;
 use crate::settings::{Connection, Secret};

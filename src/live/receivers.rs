@@ -4,12 +4,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use reqwest::Response;
 use reqwest::header::{HeaderValue, RETRY_AFTER};
 
 use super::secrets::{Fetch, Token};
 use super::tls;
 use crate::decide::Unseen;
-use crate::settings::{Notify, NotifyKind, Secret, Tls, keys};
+use crate::settings::{Notify, NotifyKind, Secret, Tls};
 
 /// A whole request. Receivers that work through a notification before they answer are told to be quicker.
 const CALL: Duration = Duration::from_secs(5);
@@ -43,12 +44,14 @@ pub enum Unsent {
     #[error("{0}")]
     Away(Arc<str>),
     /// It answered that it will not have it, now.
-    #[error("answered {status}")]
+    #[error("answered {status}{}", .says.as_ref().map(|says| format!(": {says}")).unwrap_or_default())]
     Refused {
         /// The HTTP status.
         status: u16,
         /// When to come again, if it said so.
         retry_after: Option<Duration>,
+        /// Why, in its words, where they may be shown.
+        says: Option<Arc<str>>,
     },
 }
 
@@ -78,7 +81,7 @@ impl Receiver {
     /// They could not be fetched.
     pub async fn secrets(&self) -> Result<Vec<Secret>, Unsent> {
         let held = self.secrets.get().await.map_err(unset)?;
-        Ok(held.iter().flat_map(|held| keys(held.expose()).map(Secret::new).collect::<Vec<_>>()).collect())
+        Ok(held.iter().flat_map(Secret::lines).collect())
     }
 
     /// Sends one body.
@@ -105,7 +108,22 @@ impl Receiver {
 
 impl Post {
     /// Sends JSON to an address, which is repeated in nothing that is said of it.
-    pub(super) async fn send(&self, url: &str, headers: impl Iterator<Item = (&str, &str)>, body: Vec<u8>) -> Result<(), Unsent> {
+    async fn send(&self, url: &str, headers: impl Iterator<Item = (&str, &str)>, body: Vec<u8>) -> Result<(), Unsent> {
+        let answer = self.post(url, headers, body).await?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(Unsent::Refused { status: status.as_u16(), retry_after: retry_after(&answer), says: None })
+    }
+
+    /// The same, with the answer as it came.
+    pub(super) async fn post(
+        &self,
+        url: &str,
+        headers: impl Iterator<Item = (&str, &str)>,
+        body: Vec<u8>,
+    ) -> Result<Response, Unsent> {
         let http = self.client().map_err(|why| Unsent::NotSet(format!("{why:#}").into()))?;
         let mut request = http.post(url).header("content-type", "application/json").body(body);
         for (name, value) in headers {
@@ -113,13 +131,7 @@ impl Post {
             value.set_sensitive(true);
             request = request.header(name, value);
         }
-        let answer = request.send().await.map_err(|why| away(why, url))?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(());
-        }
-        let told = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        Err(Unsent::Refused { status: status.as_u16(), retry_after: told.map(Duration::from_secs) })
+        request.send().await.map_err(|why| away(why, url))
     }
 
     fn client(&self) -> Result<&reqwest::Client> {
@@ -138,6 +150,11 @@ impl Post {
             .context("make an HTTP client")?;
         Ok(self.http.get_or_init(|| made))
     }
+}
+
+/// When to come again, if the answer says so in seconds.
+pub(super) fn retry_after(answer: &Response) -> Option<Duration> {
+    answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn unset(why: Unseen) -> Unsent {

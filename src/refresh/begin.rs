@@ -38,7 +38,8 @@ impl Begun {
     }
 }
 
-/// Starts a refresh of a group, or adopts the one that is under way.
+/// Starts a refresh of a group, or adopts the one that is under way. One that is being cancelled or taken back is not adopted: what was
+/// wanted would never come of it.
 ///
 /// # Errors
 ///
@@ -56,7 +57,8 @@ pub async fn begin(
     }
     let listed = auto_scaling.refreshes(asg).await.map_err(|why| NotDone::Refused(as_refusal(why)))?;
     match newest(listed).filter(|refresh| !refresh.status.is_over()) {
-        Some(refresh) => Ok(Begun::Adopted(refresh)),
+        Some(refresh) if refresh.status.goes_forward() => Ok(Begun::Adopted(refresh)),
+        Some(refresh) => Err(NotDone::BeingUndone(refresh.status)),
         // It ended between the two calls: now there is room.
         None => auto_scaling.start_refresh(asg, preferences, to).await.map(Begun::Started),
     }

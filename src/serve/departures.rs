@@ -1,11 +1,14 @@
 //! The set of departures that this replica has in hand, bounded; those that others seem to have; and the last ones that are over.
 
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, watch};
+use tracing::error;
 
 use super::view::View;
 use crate::decide::{Cause, Departure};
@@ -73,8 +76,43 @@ impl Entry {
     pub(super) async fn done(&self) -> Done {
         let mut done = self.done.subscribe();
         let done = done.wait_for(Option::is_some).await;
-        // Whoever held it is gone without a word: somebody else has to go on.
+        // It cannot fail, as the sender is in here; it would have to be gone on with.
         done.ok().and_then(|done| *done).unwrap_or(Done::LetGo)
+    }
+}
+
+/// An entry while it is walked. However the walk ends, also by a panic, the entry is out of the set then, and whoever waits for it is told.
+pub(super) struct Walker<'a> {
+    set: &'a Departures,
+    entry: &'a Entry,
+    /// How it ended; let go, as long as nothing else is said.
+    pub(super) done: Done,
+}
+
+impl Drop for Walker<'_> {
+    fn drop(&mut self) {
+        say_if_by_a_defect(&self.entry.departure);
+        self.set.finish(self.entry, self.done);
+    }
+}
+
+/// An entry while a sweep passes over it. However that ends, the pass is over then.
+pub(super) struct Passer<'a> {
+    set: &'a Departures,
+    entry: &'a Entry,
+}
+
+impl Drop for Passer<'_> {
+    fn drop(&mut self) {
+        say_if_by_a_defect(&self.entry.departure);
+        lock(&self.set.sets).passing.remove(&self.entry.departure.instance);
+        self.set.tell();
+    }
+}
+
+fn say_if_by_a_defect(departure: &Departure) {
+    if std::thread::panicking() {
+        error!(instance.id = %departure.instance, asg.name = &*departure.asg, "its walk ended by a defect, and is let go for whoever goes on");
     }
 }
 
@@ -146,7 +184,12 @@ impl Departures {
             // Whoever knows the hook needs nobody beside it who does not.
             return TakenUp::InHand(Arc::clone(entry));
         }
-        if self.most <= sets.here.len() {
+        let nameless = match key.kind {
+            Kind::Hook(Some(_)) => sets.here.get(&Key { instance: key.instance, kind: Kind::Hook(None) }),
+            Kind::Hook(None) | Kind::Interruption => None,
+        };
+        // What takes another's place needs no place of its own.
+        if nameless.is_none() && self.most <= sets.here.len() {
             return TakenUp::Full;
         }
         if let Kind::Hook(_) = key.kind
@@ -155,9 +198,7 @@ impl Departures {
             // Two at once lose nothing, but its end would be counted and told twice.
             passed.stop.send_replace(true);
         }
-        if let Kind::Hook(Some(_)) = key.kind
-            && let Some(nameless) = sets.here.get(&Key { instance: key.instance, kind: Kind::Hook(None) })
-        {
+        if let Some(nameless) = nameless {
             // An event knows the hook, the token and the time; a sweep did not.
             nameless.stop.send_replace(true);
         }
@@ -187,9 +228,14 @@ impl Departures {
         free
     }
 
-    /// The pass over this one is over.
-    pub(super) fn end_pass(&self, entry: &Entry) {
-        lock(&self.sets).passing.remove(&entry.departure.instance);
+    /// Whoever passes over this one.
+    pub(super) fn passer<'a>(&'a self, entry: &'a Entry) -> Passer<'a> {
+        Passer { set: self, entry }
+    }
+
+    /// Whoever walks this one.
+    pub(super) fn walker<'a>(&'a self, entry: &'a Entry) -> Walker<'a> {
+        Walker { set: self, entry, done: Done::LetGo }
     }
 
     /// Lets an entry go from the set; it is kept among the past if it is over.
@@ -224,14 +270,19 @@ impl Departures {
         }
     }
 
-    /// Waits until nothing is in hand.
+    /// Waits until nothing is in hand, and no sweep passes over anything.
     pub(super) async fn empty(&self) {
         let mut changed = self.changed.subscribe();
-        while 0 < self.count() {
+        while !self.is_empty() {
             if changed.changed().await.is_err() {
                 return;
             }
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        let sets = lock(&self.sets);
+        sets.here.is_empty() && sets.passing.is_empty()
     }
 
     /// How many are in hand.
@@ -279,103 +330,4 @@ impl Departures {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::decide::LifecycleAction;
-    use crate::time::Time;
-
-    fn departure(number: u64, hook: Option<&str>) -> Departure {
-        let action = LifecycleAction { hook: hook.map(Arc::from), ..LifecycleAction::default() };
-        Departure { instance: InstanceId::from_number(number), asg: "web".into(), cause: Cause::Lifecycle(action) }
-    }
-
-    fn take_up(set: &Departures, departure: Departure) -> TakenUp {
-        let view = View::begin(&departure, "event", Time(0));
-        set.take_up(departure, || view)
-    }
-
-    fn in_hand(taken: TakenUp) -> Arc<Entry> {
-        match taken {
-            TakenUp::InHand(entry) => entry,
-            TakenUp::Full | TakenUp::Stopping => panic!("{taken:?}"),
-        }
-    }
-
-    #[test]
-    fn what_is_told_twice_is_walked_once() {
-        let (set, mut begun) = Departures::new(9);
-        let first = in_hand(take_up(&set, departure(1, Some("ours"))));
-        let again = in_hand(take_up(&set, departure(1, Some("ours"))));
-        assert!(Arc::ptr_eq(&first, &again));
-        assert!(begun.try_recv().is_ok() && begun.try_recv().is_err());
-    }
-
-    #[test]
-    fn the_set_is_bounded_and_has_room_again_when_one_is_over() {
-        let (set, _begun) = Departures::new(2);
-        let first = in_hand(take_up(&set, departure(1, None)));
-        in_hand(take_up(&set, departure(2, None)));
-        assert!(matches!(take_up(&set, departure(3, None)), TakenUp::Full));
-        assert!(set.is_full());
-        set.finish(&first, Done::Over);
-        in_hand(take_up(&set, departure(3, None)));
-    }
-
-    #[test]
-    fn an_event_takes_the_place_of_what_a_sweep_took_up() {
-        let (set, _begun) = Departures::new(9);
-        let swept = in_hand(take_up(&set, departure(1, None)));
-        in_hand(take_up(&set, departure(1, Some("ours"))));
-        assert!(*swept.stop.borrow());
-    }
-
-    #[test]
-    fn what_comes_in_while_a_sweep_passes_over_it_ends_the_pass() {
-        let (set, _begun) = Departures::new(9);
-        let pass = |number: u64| {
-            let departure = departure(number, None);
-            let view = View::begin(&departure, "sweep", Time(0));
-            Entry::new(departure, view)
-        };
-        let (passed, other) = (pass(1), pass(2));
-        assert!(set.begin_pass(&passed) && set.begin_pass(&other));
-        let told = in_hand(take_up(&set, departure(1, Some("ours"))));
-        assert!(*passed.stop.borrow() && !*other.stop.borrow());
-        set.end_pass(&passed);
-        assert!(!set.begin_pass(&pass(1)), "it is in hand");
-        assert!(Arc::ptr_eq(&told, &in_hand(take_up(&set, departure(1, None)))), "nobody walks beside it");
-        set.finish(&told, Done::Over);
-        assert!(set.begin_pass(&pass(1)));
-        set.stop();
-        assert!(*other.stop.borrow() && !set.begin_pass(&pass(3)));
-    }
-
-    #[tokio::test]
-    async fn a_stopped_set_takes_nothing_up_and_lets_everything_go() {
-        let (set, _begun) = Departures::new(9);
-        let entry = in_hand(take_up(&set, departure(1, None)));
-        set.stop();
-        assert!(*entry.stop.borrow());
-        assert!(matches!(take_up(&set, departure(2, None)), TakenUp::Stopping));
-        set.finish(&entry, Done::LetGo);
-        set.empty().await;
-        assert_eq!(entry.done().await, Done::LetGo);
-        assert_eq!(set.shown().1.len(), 0, "what was let go is not over");
-    }
-
-    #[test]
-    fn the_past_is_bounded() {
-        let (set, _begun) = Departures::new(9);
-        for number in 0..1_005 {
-            let entry = in_hand(take_up(&set, departure(number, None)));
-            set.finish(&entry, Done::Over);
-        }
-        let (here, past) = set.shown();
-        assert_eq!((here.len(), past.len()), (0, PAST_KEPT));
-        assert_eq!(past[0].instance, InstanceId::from_number(1_004).to_string());
-        assert!(set.of(InstanceId::from_number(2)).is_none() && set.of(InstanceId::from_number(900)).is_some());
-    }
 }

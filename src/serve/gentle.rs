@@ -1,11 +1,14 @@
 //! A world that can be left at a decision: no new write begins after the word to stop, and the writes under way are answered.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::decide::{Departure, Effect, Part, Refusal, Showing, Snapshot};
+use crate::decide::{Departure, Effect, Part, Refusal, Showing, Snapshot, Unseen};
+use crate::ids::InstanceId;
+use crate::replacing::Replaces;
 use crate::time::Time;
 use crate::world::World;
 
@@ -35,6 +38,18 @@ impl<'a, W: World> Gentle<'a, W> {
             self.answered.notified().await;
         }
     }
+
+    /// Makes a write, if one may still begin.
+    async fn write<T>(&self, write: impl Future<Output = T>) -> T {
+        if self.closed.get() {
+            return std::future::pending().await;
+        }
+        self.writes.set(self.writes.get() + 1);
+        let answer = write.await;
+        self.writes.set(self.writes.get() - 1);
+        self.answered.notify_one();
+        answer
+    }
 }
 
 impl<W: World> World for Gentle<'_, W> {
@@ -55,14 +70,17 @@ impl<W: World> World for Gentle<'_, W> {
     }
 
     async fn act(&self, departure: &Departure, effect: &Effect) -> Result<(), Refusal> {
-        if self.closed.get() {
-            return std::future::pending().await;
-        }
-        self.writes.set(self.writes.get() + 1);
-        let answer = self.world.act(departure, effect).await;
-        self.writes.set(self.writes.get() - 1);
-        self.answered.notify_one();
-        answer
+        self.write(self.world.act(departure, effect)).await
+    }
+}
+
+impl<W: Replaces> Replaces for Gentle<'_, W> {
+    async fn group_of(&self, instance: InstanceId) -> Result<Option<Arc<str>>, Unseen> {
+        self.world.group_of(instance).await
+    }
+
+    async fn ask_to_replace(&self, instance: InstanceId) -> Result<(), Refusal> {
+        self.write(self.world.ask_to_replace(instance)).await
     }
 }
 
@@ -70,7 +88,6 @@ impl<W: World> World for Gentle<'_, W> {
 mod tests {
     use super::*;
     use crate::decide::{ActionRef, Cause, LifecycleAction};
-    use crate::ids::InstanceId;
 
     /// A world whose writes take a second and are counted when they are answered.
     #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Whether this replica can take work, and what it last could not see.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,8 +12,11 @@ use super::departures::lock;
 /// What was seen of the systems, by name, at the last sweep.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    seen: Mutex<BTreeMap<&'static str, Seen>>,
+    seen: Mutex<BTreeMap<System, Seen>>,
 }
+
+/// A system's name, and which one of those is meant where there are several.
+type System = (&'static str, Option<Arc<str>>);
 
 #[derive(Debug)]
 struct Seen {
@@ -34,8 +37,17 @@ pub(super) struct Ill {
 impl Health {
     /// Notes how a system was seen.
     pub(super) fn saw(&self, system: &'static str, how: Result<(), String>) {
+        self.note((system, None), how);
+    }
+
+    /// Notes how one of several was seen: that one is well hides no other that is not.
+    pub(super) fn saw_one_of(&self, system: &'static str, which: &Arc<str>, how: Result<(), String>) {
+        self.note((system, Some(Arc::clone(which))), how);
+    }
+
+    fn note(&self, system: System, how: Result<(), String>) {
         let mut seen = lock(&self.seen);
-        let ever = how.is_ok() || seen.get(system).is_some_and(|seen| seen.ever);
+        let ever = how.is_ok() || seen.get(&system).is_some_and(|seen| seen.ever);
         seen.insert(system, Seen { ever, now: how });
     }
 
@@ -50,7 +62,7 @@ impl Health {
             ills.push(Ill { what: "departures", why: "as many are in hand as may be".to_owned() });
         }
         let system = "Auto Scaling";
-        match lock(&service.health.seen).get(system) {
+        match lock(&service.health.seen).get(&(system, None)) {
             Some(Seen { ever: true, .. }) => {}
             Some(Seen { now: Err(why), .. }) => ills.push(Ill { what: system, why: why.clone() }),
             Some(_) | None => ills.push(Ill { what: system, why: "it has not been seen yet".to_owned() }),
@@ -61,7 +73,11 @@ impl Health {
     /// What could not be seen at the last sweep.
     pub(super) fn unseen(&self) -> Vec<Ill> {
         let seen = lock(&self.seen);
-        let ills = seen.iter().filter_map(|(what, how)| Some(Ill { what, why: how.now.as_ref().err()?.clone() }));
-        ills.collect()
+        let ill = |((what, which), seen): (&System, &Seen)| {
+            let why = seen.now.as_ref().err()?;
+            let why = which.as_ref().map_or_else(|| why.clone(), |which| format!("{which}: {why}"));
+            Some(Ill { what, why })
+        };
+        seen.iter().filter_map(ill).collect()
     }
 }

@@ -5,8 +5,10 @@ mod body;
 mod door;
 mod events;
 mod guard;
+mod keys;
 mod openapi;
 mod page;
+mod places;
 mod problem;
 mod refreshes;
 mod sns;
@@ -23,7 +25,21 @@ use futures_util::future::join;
 use tokio::net::TcpListener;
 
 use self::door::Door;
+use self::keys::Keys;
 use super::Service;
+use crate::settings::Serve;
+
+/// Checks the files that both listeners need: certificates, and who is believed for SNS's.
+///
+/// # Errors
+///
+/// One of them cannot be used.
+pub(super) fn check_files(serve: &Serve) -> Result<()> {
+    for (certificate, key) in [&serve.webhooks, &serve.admin].into_iter().filter_map(|listen| listen.tls.as_ref()) {
+        tls::Certificate::read(certificate, key)?;
+    }
+    sns::anchors(serve).map(drop)
+}
 
 /// The two listeners of a service.
 pub(super) struct Doors {
@@ -39,7 +55,8 @@ impl Doors {
     /// A certificate or key cannot be used.
     pub(super) fn open(service: &Arc<Service>, webhooks: TcpListener, admin: TcpListener) -> Result<Self> {
         let serve = &service.settings.serve;
-        let token = guard::Keys::new(&serve.admin_token, &service.live);
+        // One for the guard and for the page: a session is sealed with what the other believes.
+        let token = Keys::new(&serve.admin_token, &service.live);
         let events = guard::before(
             events::router(service)
                 .merge(sns::router(service)?)
@@ -49,7 +66,7 @@ impl Doors {
             "webhooks",
             None,
         );
-        let shows = guard::before(admin::router(service), service, "admin", Some(token));
+        let shows = guard::before(admin::router(service, &token), service, "admin", Some(token));
         Ok(Self {
             webhooks: Door::new("webhooks", webhooks, events, serve.webhooks.tls.as_ref(), service)?,
             admin: Door::new("admin", admin, shows, serve.admin.tls.as_ref(), service)?,

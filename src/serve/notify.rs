@@ -1,7 +1,8 @@
 //! Notifications: told when a departure starts, stalls and ends, to whoever the settings name; never in a departure's way.
 //!
 //! Each receiver has a bounded queue and one worker, so that what it gets is in order, and one that hangs delays nobody else. A
-//! notification is sent at least once: its id is a hash of what it tells of, the same on every replica and with every try.
+//! notification is tried until it is accepted, for an hour, so that it may come more than once: its id is a hash of what it tells of, the
+//! same on every replica and with every try. What waits when a replica is killed is lost, as is what comes when a queue is full.
 
 mod blocker;
 mod note;
@@ -11,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
@@ -22,6 +23,7 @@ pub(super) use self::note::{Ending, KINDS, Note};
 pub(super) use self::stalls::{Wait, watching};
 use super::Service;
 use super::departures::lock;
+use super::pauses::Pauses;
 use super::verify::hmacs::standard_signature;
 use crate::live::Live;
 use crate::live::receivers::{Post, Receiver, Unsent};
@@ -30,10 +32,9 @@ use crate::world::World;
 
 /// What waits for one receiver at most; beyond that it is counted, logged, and not sent.
 const MOST_WAITING: usize = 1_000;
-/// The pause after the first try that failed; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// Between two tries.
+const PAUSES: Pauses =
+    Pauses { first: Duration::from_millis(500), longest: Duration::from_mins(1), longest_asked: Duration::from_mins(1) };
 /// After this long it is given up: a departure that was over an hour ago is for the log.
 const OLDEST: Duration = Duration::from_hours(1);
 /// Tries of what was refused for good: a person may be changing the secret.
@@ -188,23 +189,11 @@ async fn deliver_one(
             warn!(notify = name, notification.id = &*waiting.note.id, why = %why, "not accepted yet: {why}");
         }
         tokio::select! {
-            () = sleep(pause(tries, &why, random)) => {}
+            () = sleep(PAUSES.after(tries, &why, random)) => {}
             // One last try, at once.
             _ = hurry.wait_for(|hurry| *hurry) => {}
         }
     }
-}
-
-/// How long is waited before the next try: what the receiver asked for, else twice as long as before, less a part that is drawn.
-fn pause(tries: u32, why: &Unsent, random: &SystemRandom) -> Duration {
-    if let Unsent::Refused { retry_after: Some(asked), .. } = why {
-        return (*asked).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-    }
-    let whole = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(tries.saturating_sub(1).min(10)));
-    let mut drawn = [0_u8; 1];
-    // Without randomness all replicas pause alike, which is no harm.
-    random.fill(&mut drawn).ok();
-    whole - whole / 2 * u32::from(drawn[0]) / 256
 }
 
 async fn send(service: &Service, receiver: &Receiver, note: &Note) -> Result<(), Unsent> {
@@ -234,18 +223,6 @@ mod tests {
     use crate::time::Time;
 
     #[test]
-    fn pauses_grow_to_a_minute_and_are_never_all_alike() {
-        let random = SystemRandom::new();
-        let away = Unsent::Away("no answer in time".into());
-        for (tries, most) in [(1, 500), (2, 1_000), (5, 8_000), (8, 60_000), (99, 60_000)] {
-            let most = Duration::from_millis(most);
-            let drawn: BTreeSet<Duration> = (0..50).map(|_| pause(tries, &away, &random)).collect();
-            assert!(drawn.iter().all(|pause| most / 2 <= *pause && *pause <= most), "{tries}: {drawn:?}");
-            assert!(3 < drawn.len(), "{tries}: {drawn:?}");
-        }
-    }
-
-    #[test]
     fn a_full_queue_takes_nothing_more_and_holds_nobody_up() {
         let cause = Cause::Lifecycle(LifecycleAction::default());
         let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
@@ -266,15 +243,6 @@ mod tests {
             let note = Note::started(&departure, &view, "drain", Time(0));
             assert!(notifier.is_new(&note) && !notifier.is_new(&note), "{number}");
             assert!(lock(&notifier.told).len() <= MOST_TOLD);
-        }
-    }
-
-    #[test]
-    fn a_receiver_may_ask_for_its_own_pause_within_bounds() {
-        let random = SystemRandom::new();
-        for (asked, expected) in [(0, FIRST_PAUSE), (7, Duration::from_secs(7)), (86_400, LONGEST_PAUSE)] {
-            let refused = Unsent::Refused { status: 429, retry_after: Some(Duration::from_secs(asked)) };
-            assert_eq!(pause(3, &refused, &random), expected);
         }
     }
 }

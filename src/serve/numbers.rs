@@ -219,6 +219,12 @@ impl Numbers {
         }
     }
 
+    /// A group whose refresh is not shown any more.
+    pub(super) fn refresh_is_forgotten(&self, group: &str) {
+        // An error says that there was no such row.
+        self.refreshed.remove_label_values(&[group]).ok();
+    }
+
     pub(super) fn notified(&self, receiver: &str, kind: &str, result: &str) {
         self.notifications.with_label_values(&[receiver, kind, result]).inc();
     }

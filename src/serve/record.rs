@@ -20,7 +20,11 @@ const MOST: usize = 1_000;
 
 /// The record as it was last told.
 #[derive(Debug, Default)]
-pub(super) struct Record(Mutex<Told>);
+pub(super) struct Record {
+    told: Mutex<Told>,
+    /// When it was last asked for, whatever was answered.
+    asked: Mutex<Option<Time>>,
+}
 
 /// What was told, and when.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
@@ -57,24 +61,28 @@ pub(super) struct Row {
 impl Record {
     /// The record as it was last told.
     pub(super) fn told(&self) -> Told {
-        lock(&self.0).clone()
+        lock(&self.told).clone()
     }
 
     /// Asks for it again, if that was long ago.
     pub(super) async fn ask(&self, service: &Service) {
         let now = service.live.now();
-        if lock(&self.0).at.is_some_and(|at| now.since(at) < EVERY) {
-            return;
+        {
+            let mut asked = lock(&self.asked);
+            if asked.is_some_and(|asked| now.since(asked) < EVERY) {
+                return;
+            }
+            *asked = Some(now);
         }
         let answer = service.live.auto_scaling().terminated(service.settings.allowed.named_groups()).await;
-        let mut told = lock(&self.0);
+        let mut told = lock(&self.told);
         match answer {
             Ok(rows) => {
                 let rows = rows.into_iter().filter(|row| service.settings.allowed.group(&row.asg)).take(MOST);
                 *told = Told { at: Some(now), unseen: None, terminated: rows.map(Row::from).collect() };
             }
             Err(unseen) => {
-                // It is only for people: the next sweep asks again.
+                // It is only for people: there is no hurry to ask again.
                 warn!(event = "sweep", why = %unseen, "Auto Scaling's record of activities cannot be seen: {unseen}");
                 told.unseen = Some(unseen.to_string());
             }

@@ -1,35 +1,32 @@
 //! Instance refreshes: started or adopted for whoever may ask, once for each wish; and how all of them stand.
 
 mod following;
+mod granting;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::sync::Notify;
-use tokio::time::timeout;
-use tracing::{error, info};
+use tokio::task::JoinSet;
 
 pub(super) use self::following::following;
+pub(super) use self::granting::{Granted, NotGranted, Wish, grant};
 use self::wishes::Wishes;
 use super::Service;
 use super::departures::lock;
-use crate::refresh::{Begun, NotDone, Refresh, Status, begin};
-use crate::settings::Mode;
+use crate::refresh::{Begun, Refresh, Status};
 use crate::time::Time;
 use crate::world::World;
-
-/// What may pass until a wish is answered: senders give up after ten seconds.
-const LONGEST: Duration = Duration::from_secs(8);
 
 /// The refreshes of a service.
 #[derive(Debug, Default)]
 pub(super) struct Refreshes {
     shown: Mutex<BTreeMap<Arc<str>, Shown>>,
-    wishes: tokio::sync::Mutex<Wishes>,
+    wishes: Mutex<Wishes>,
+    /// Wishes that are being granted.
+    granting: Mutex<JoinSet<()>>,
     look_now: Notify,
 }
 
@@ -44,104 +41,19 @@ pub(super) struct Shown {
     pub(super) seen: Time,
 }
 
-/// Somebody who may do so wants groups to be refreshed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wish<'a> {
-    /// Who: `terraform`, `webhook`.
-    pub(super) way: &'static str,
-    /// What tells a wish from its repetitions.
-    pub(super) id: &'a str,
-    /// How long it is known for one.
-    pub(super) kept: Duration,
-    pub(super) groups: &'a [Arc<str>],
-}
-
-/// What became of a wish.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Granted {
-    /// Each group is being refreshed.
-    Begun(Vec<(Arc<str>, Begun)>),
-    /// It was granted before.
-    Before,
-    /// This service only observes.
-    Observed,
-}
-
-/// Why a wish was not granted. Whoever sends it again finds what was begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotGranted {
-    /// Auto Scaling did not do it, or not in time.
-    Refused,
-    /// More wishes came than are remembered.
-    TooMany,
-    /// This replica was told to stop.
-    Stopping,
-}
-
-/// Starts or adopts a refresh of every group, before it answers (D24).
-pub(super) async fn grant(service: &Service, wish: Wish<'_>) -> Result<Granted, NotGranted> {
-    if *service.stopping.borrow() {
-        return Err(NotGranted::Stopping);
-    }
-    match timeout(LONGEST, grant_in_turn(service, wish)).await {
-        Ok(granted) => granted,
-        Err(_) => {
-            error!(event = wish.way, groups = ?wish.groups, "a refresh was not started in time; it may have begun all the same");
-            wish.groups.iter().for_each(|group| service.numbers.refreshed(group, "failed"));
-            Err(NotGranted::Refused)
-        }
-    }
-}
-
-/// One wish after the other: the same one twice at the same moment is still one.
-async fn grant_in_turn(service: &Service, wish: Wish<'_>) -> Result<Granted, NotGranted> {
-    let mut wishes = service.refreshes.wishes.lock().await;
-    let now = service.live.now();
-    if wishes.knows(wish.id, now) {
-        info!(event = wish.way, "a refresh was asked for again, and is begun already");
-        return Ok(Granted::Before);
-    }
-    if service.settings.mode == Mode::Observe {
-        info!(event = wish.way, groups = ?wish.groups, "observed: a refresh would be started now");
-        return Ok(Granted::Observed);
-    }
-    if !wishes.has_room(now) {
-        return Err(NotGranted::TooMany);
-    }
-    let asked = wish.groups.iter().map(|group| async move { (group, one(service, group, wish.way).await) });
-    let mut begun = Vec::new();
-    let mut whole = true;
-    for (group, became) in join_all(asked).await {
-        match became {
-            Ok(became) => begun.push((Arc::clone(group), became)),
-            Err(_) => whole = false,
-        }
-    }
-    if !whole {
-        return Err(NotGranted::Refused);
-    }
-    wishes.remember(wish.id, now + wish.kept);
-    service.refreshes.look_now.notify_one();
-    Ok(Granted::Begun(begun))
-}
-
-async fn one(service: &Service, group: &Arc<str>, way: &'static str) -> Result<Begun, NotDone> {
-    let begun = begin(service.live.auto_scaling(), group, &service.settings.serve.refresh, None).await;
-    match &begun {
-        Ok(begun) => {
-            service.numbers.refreshed(group, begun.word());
-            info!(event = way, asg.name = %group, refresh.id = %begun.id(), "a refresh of {group} was {}", begun.word());
-            service.refreshes.begun(service, group, begun, way);
-        }
-        Err(why) => {
-            service.numbers.refreshed(group, "failed");
-            error!(event = way, asg.name = %group, %why, "a refresh of {group} was not started: {why}");
-        }
-    }
-    begun
-}
-
 impl Refreshes {
+    fn begin_granting(&self, asking: impl Future<Output = ()> + Send + 'static) {
+        let mut granting = lock(&self.granting);
+        while granting.try_join_next().is_some() {}
+        granting.spawn(asking);
+    }
+
+    /// Waits until Auto Scaling has answered all that it was asked for others.
+    pub(super) async fn granted(&self) {
+        let mut granting = std::mem::take(&mut *lock(&self.granting));
+        while granting.join_next().await.is_some() {}
+    }
+
     /// Shows what was just begun, before the next look shows more.
     fn begun(&self, service: &Service, group: &Arc<str>, begun: &Begun, way: &'static str) {
         let now = service.live.now();
@@ -183,6 +95,11 @@ impl Refreshes {
         Some(status)
     }
 
+    /// Forgets a group that is not there any more. Whether anything was known of it.
+    fn forget(&self, group: &str) -> bool {
+        lock(&self.shown).remove(group).is_some()
+    }
+
     /// The groups of which a refresh is under way, as far as is known.
     fn under_way(&self) -> BTreeSet<Arc<str>> {
         let shown = lock(&self.shown);
@@ -212,6 +129,14 @@ mod tests {
         let groups: Vec<String> = refreshes.shown().iter().map(|one| one.refresh.group.to_string()).collect();
         assert_eq!(groups, ["b", "c", "a"]);
         assert_eq!(refreshes.under_way(), ["b".into()].into());
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_any_more_is_under_way_no_longer() {
+        let refreshes = Refreshes::default();
+        refreshes.see(refresh("a", "1", Status::InProgress, 1), Time(10));
+        assert!(refreshes.forget("a") && !refreshes.forget("a"));
+        assert!(refreshes.shown().is_empty() && refreshes.under_way().is_empty());
     }
 
     #[test]

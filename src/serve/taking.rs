@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tracing::{error, info, warn};
 
 use super::Service;
-use super::departures::{Entry, TakenUp};
-use super::errands::Errand;
+use super::departures::{Done, Entry, TakenUp};
+use super::errands::{self, Errand};
 use super::view::View;
 use crate::decide::Departure;
 use crate::events::{Record, Rejection, Told, read};
@@ -17,6 +18,8 @@ use crate::world::World;
 pub(super) struct Taken {
     /// The departures that it told of, in hand.
     pub(super) entries: Vec<Arc<Entry>>,
+    /// What Auto Scaling has to be asked about first, in hand.
+    pub(super) errands: Vec<Arc<errands::InHand>>,
     /// How many things it told that were taken in.
     pub(super) accepted: u32,
     /// How many things there was nothing to do about.
@@ -32,6 +35,8 @@ pub(super) struct Taken {
 pub(super) enum Again {
     /// As many departures are in hand as may be.
     Full,
+    /// As many warnings wait for Auto Scaling's word as may.
+    TooManyWarnings,
     /// This replica was told to stop.
     Stopping,
 }
@@ -97,15 +102,34 @@ fn take_one(service: &Service, told: Told, told_by: &'static str, message: Optio
 }
 
 fn send(service: &Service, errand: Errand, taken: &mut Taken) {
-    match service.errands.try_send(errand) {
-        Ok(()) => taken.accepted += 1,
-        Err(_) => taken.again = Some(Again::Full),
+    if *service.stopping.borrow() {
+        taken.again = Some(Again::Stopping);
+        return;
+    }
+    match service.errands.take_up(errand) {
+        Some(errand) => {
+            taken.accepted += 1;
+            taken.errands.push(errand);
+        }
+        None => taken.again = Some(Again::TooManyWarnings),
+    }
+}
+
+impl Taken {
+    /// Waits until this replica is done with all of it. Whether any of it is to be done by somebody else.
+    pub(super) async fn done(&self) -> Done {
+        let entries = join_all(self.entries.iter().map(|entry| entry.done()));
+        let errands = join_all(self.errands.iter().map(|errand| errand.done()));
+        let (entries, errands) = tokio::join!(entries, errands);
+        let let_go = entries.into_iter().chain(errands).any(|done| done == Done::LetGo);
+        if let_go { Done::LetGo } else { Done::Over }
     }
 }
 
 /// Takes up one departure.
 pub(super) fn take_up(service: &Service, departure: Departure, told_by: &'static str) -> TakenUp {
-    let view = View::begin(&departure, told_by, service.live.now());
+    let trace_id = service.traces.id_of(&departure);
+    let view = View { trace_id, ..View::begin(&departure, told_by, service.live.now()) };
     service.departures.take_up(departure, || view)
 }
 

@@ -66,6 +66,10 @@ pub(super) struct View {
     /// What of its time was above the floor, known once its last decision is made.
     #[serde(skip)]
     pub(super) own: Option<Duration>,
+    /// The id of its trace; only where traces are sent to a collector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    pub(super) trace_id: Option<String>,
     /// What it waits for, beside what is looked at and kept alive meanwhile.
     #[serde(skip)]
     pub(super) wait: Option<Wait>,
@@ -168,6 +172,7 @@ impl View {
             evidence: Vec::new(),
             outcome: None,
             own: None,
+            trace_id: None,
             wait: None,
         }
     }
@@ -307,6 +312,16 @@ mod tests {
             view.floor.push(Stretch { what, from: Time(5_000), to: Time(9_000) });
             assert!(view.saw_the_floor_begin());
         }
+    }
+
+    #[test]
+    fn a_trace_is_named_where_there_is_one() {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
+        let view = View::begin(&departure, "event", Time(0));
+        let shown = |view: &View| serde_json::to_value(view).expect("it is JSON");
+        assert!(shown(&view).get("trace_id").is_none());
+        assert_eq!(shown(&View { trace_id: Some("0f".to_owned()), ..view })["trace_id"], "0f");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One departure walked by the same loop as everywhere, with what is shown of it and counted of it kept up to date.
 
-use tracing::info;
+use tracing::{Instrument as _, error_span, info};
 
 use super::Service;
 use super::departures::{Done, Entry, lock};
@@ -29,10 +29,26 @@ pub(super) struct Walked {
     pub(super) done: Done,
     /// Whether anything was written beside heartbeats: then nobody else was at it.
     pub(super) wrote: bool,
+    /// Whether a sweep only looked at it: the next one will find the same, so that it is neither counted nor remembered.
+    pub(super) only_looked: bool,
 }
 
-/// Walks a departure.
+impl Walked {
+    /// A walk that came to nothing.
+    pub(super) const NOT: Self = Self { done: Done::LetGo, wrote: false, only_looked: true };
+}
+
+/// Walks a departure. Whatever is logged on the way names its trace, if it has one.
 pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked {
+    let walked = walk_within(service, entry, pace);
+    match service.traces.id_of(&entry.departure) {
+        None => walked.await,
+        // Of the highest level, so that it is there wherever a line is.
+        Some(trace_id) => walked.instrument(error_span!("departure", trace_id)).await,
+    }
+}
+
+async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     let policy = &service.settings.policy;
     let departure = &entry.departure;
     service.numbers.expect_group(&departure.asg);
@@ -48,6 +64,7 @@ pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked
         ending = run(&world, departure, policy, manner, &mut watching) => Some(ending),
         () = world.left(entry.stop.subscribe()) => None,
     };
+    let mut only_looked = false;
     let done = match ending {
         None => {
             info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "let go", "let go at a decision, for whoever goes on");
@@ -55,26 +72,32 @@ pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked
         }
         Some(Ending { how: How::HandedBack, .. }) => Done::LetGo,
         Some(Ending { how: How::Observed(decision), .. }) => {
+            only_looked = pace == Pace::OnePass;
             watching.log.observed(departure, &decision);
-            Done::Over
+            if only_looked { Done::LetGo } else { Done::Over }
         }
         Some(Ending { how: How::Ended(outcome, reason), seen }) => {
-            ended(&mut watching, &outcome, &reason, &seen);
-            Done::Over
+            let looked = if pace == Pace::OnePass && !watching.wrote { only_looked_at(&outcome) } else { None };
+            only_looked = looked.is_some();
+            if only_looked {
+                let began = Budget::of(departure, &seen, policy).began;
+                watching.log.ended(departure, &outcome, &reason, service.live.now().since(began));
+            } else {
+                ended(&mut watching, &outcome, &reason, &seen);
+            }
+            looked.unwrap_or(Done::Over)
         }
     };
-    if let Some(trace) = &mut watching.trace {
-        trace.close(service, service.live.now());
-    }
+    watching.traced(|trace| trace.left(service.live.now()));
     if done == Done::Over {
         service.notify.forget(&departure.mark());
     }
-    Walked { done, wrote: watching.wrote }
+    Walked { done, wrote: watching.wrote, only_looked }
 }
 
 /// Says and counts how a departure ended.
 fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Snapshot) {
-    let Watching { service, entry, log, trace, wrote, .. } = watching;
+    let Watching { service, entry, log, wrote, .. } = watching;
     let (departure, policy) = (&entry.departure, &service.settings.policy);
     let now = service.live.now();
     let budget = Budget::of(departure, seen, policy);
@@ -90,13 +113,14 @@ fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: 
     }
     lock(&entry.view).ended(outcome, reason.to_string(), now);
     log.ended(departure, outcome, reason, took);
-    if let Some(trace) = trace {
-        trace.close(service, now);
-        trace.ended(service, departure, outcome.word(), budget.began, now);
-    }
-    if completed_here(outcome, *wrote) && service.notify.is_anybody() {
+    let completed = completed_here(outcome, *wrote);
+    if completed && service.notify.is_anybody() {
         let ending = notify::Ending { outcome, took, above_the_floor: above, steps: log.steps, foreseen: &log.foreseen };
         service.notify.tell(service, Note::ended(departure, &entry.shown(), &ending, now));
+    }
+    if completed || matches!(outcome, Outcome::Refused { .. }) {
+        let began = Some(budget.began).filter(|_| budget.began_is_known);
+        watching.traced(|trace| trace.ended(departure, outcome, began, now));
     }
 }
 
@@ -114,10 +138,29 @@ fn completed_here(outcome: &Outcome, wrote: bool) -> bool {
         Outcome::Interrupted => wrote,
         Outcome::Gone
         | Outcome::Expired
+        | Outcome::Overtaken
         | Outcome::AlreadyPast
         | Outcome::NotLeaving
         | Outcome::NotOurs
         | Outcome::Refused { .. } => false,
+    }
+}
+
+/// Of an end to which nobody did anything: whether the instance waits on, for whoever acts. `None` of any other.
+fn only_looked_at(outcome: &Outcome) -> Option<Done> {
+    match outcome {
+        Outcome::Gone | Outcome::AlreadyPast | Outcome::NotLeaving => Some(Done::Over),
+        Outcome::NotOurs | Outcome::Refused { .. } => Some(Done::LetGo),
+        Outcome::Departed { .. }
+        | Outcome::Forced
+        | Outcome::Unconfirmed
+        | Outcome::TimedOut
+        | Outcome::Retained
+        | Outcome::AgentDead
+        | Outcome::NoNode
+        | Outcome::Expired
+        | Outcome::Overtaken
+        | Outcome::Interrupted => None,
     }
 }
 
@@ -135,6 +178,14 @@ struct Watching<'a> {
 }
 
 impl Watching<'_> {
+    /// Goes on with the trace, if anybody wants one.
+    fn traced(&mut self, goes_on: impl FnOnce(&mut Trace)) {
+        if let Some(trace) = &mut self.trace {
+            goes_on(trace);
+            self.service.traces.send(self.service, trace.take());
+        }
+    }
+
     fn tell_start(&self, effect: &Effect, now: Time) {
         if self.service.notify.is_anybody() {
             let note = Note::started(&self.entry.departure, &self.entry.shown(), &effect_title(effect), now);
@@ -146,9 +197,7 @@ impl Watching<'_> {
 impl Tell for Watching<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         self.log.decided(departure, decision, seen, now);
-        if let Some(trace) = &mut self.trace {
-            trace.decided(self.service, departure, decision, seen, now);
-        }
+        self.traced(|trace| trace.decided(departure, decision, seen, now));
         let blind = if let Reason::CannotSee(system) = decision.reason { Some(system) } else { None };
         if let Some(system) = blind.filter(|system| self.blind != Some(*system)) {
             self.service.numbers.failed(system);
@@ -163,9 +212,7 @@ impl Tell for Watching<'_> {
 
     fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
         self.log.wrote(departure, effect, answer, now);
-        if let Some(trace) = &mut self.trace {
-            trace.wrote(effect, answer, now);
-        }
+        self.traced(|trace| trace.wrote(effect, answer, now));
         let system = match effect {
             Effect::Heartbeat(_) | Effect::Complete { .. } => System::AutoScaling,
             Effect::Deregister { .. } => System::LoadBalancers,

@@ -55,7 +55,7 @@ fn one(name: &str, value: Value) -> Result<Notify, Refused> {
     }
     match (table.get("kind").and_then(Value::as_str), &secrets) {
         (Some("webhook"), TokenSource::None) => refuse("a webhook is signed; set one of secret, secret_file and secret_stored"),
-        (Some("webhook"), TokenSource::Literal(secret)) if super::keys(secret.expose()).any(|key| !is_key(key)) => {
+        (Some("webhook"), TokenSource::Literal(secret)) if secret.lines().any(|line| !is_key(&line)) => {
             refuse("its secret is no whsec_ with the base64 of 24 to 64 bytes; `openssl rand -base64 32` makes one")
         }
         (Some("webhook"), _) => Ok(Notify { kind: NotifyKind::Webhook, url, secrets }),
@@ -77,8 +77,8 @@ fn source(name: &str, table: &Table, keys: [&str; 3]) -> Result<TokenSource, Ref
     }
 }
 
-fn is_key(text: &str) -> bool {
-    crate::serve::verify::hmacs::standard_key(&Secret::new(text)).is_some()
+fn is_key(secret: &Secret) -> bool {
+    crate::serve::verify::hmacs::standard_key(secret).is_some()
 }
 
 #[cfg(test)]

@@ -26,6 +26,11 @@ impl Secret {
         &self.0
     }
 
+    /// The secrets in it that sign: one a line, for they may have any character in them.
+    pub fn lines(&self) -> impl Iterator<Item = Self> {
+        self.expose().lines().map(str::trim).filter(|line| !line.is_empty()).map(Self::new)
+    }
+
     /// Whether there is nothing in it.
     #[must_use]
     pub fn is_blank(&self) -> bool {
@@ -51,6 +56,30 @@ pub enum TokenSource {
     File(PathBuf),
     /// A parameter or secret in AWS, fetched when it is first needed.
     Stored(Stored),
+}
+
+impl TokenSource {
+    /// What is set, as far as it is on this machine: a secret that is kept in AWS is not fetched.
+    ///
+    /// # Errors
+    ///
+    /// Its file cannot be read, or has nothing in it.
+    pub fn at_hand(&self, name: &str) -> Result<Option<Secret>, Refused> {
+        match self {
+            Self::None | Self::Stored(_) => Ok(None),
+            Self::Literal(secret) => Ok(Some(secret.clone())),
+            Self::File(path) => match std::fs::read_to_string(path) {
+                Ok(text) if text.trim().is_empty() => {
+                    Err(Refused(format!("{name}: there is nothing in its file {}; write the secret into it", path.display())))
+                }
+                Ok(text) => Ok(Some(Secret::new(text))),
+                Err(why) => Err(Refused(format!(
+                    "{name}: its file {} cannot be read ({why}); see that it is there, and that this user may read it",
+                    path.display()
+                ))),
+            },
+        }
+    }
 }
 
 /// A secret kept in AWS.

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Refused;
+use super::keys::{SHORTEST_KEY, can_be_guessed};
 use super::reader::Reader;
 use super::secret::{TokenSource, source};
 use crate::refresh::Preferences;
 
 /// The most departures that one replica has in hand (D26).
 const MOST_DEPARTURES: u32 = 10_000;
-/// A key that is shorter can be guessed.
-const SHORTEST_KEY: usize = 16;
 
 /// What `decamp serve` needs beside what every departure needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +32,9 @@ pub struct Serve {
     pub events_header: String,
     /// Queues that are consumed, as ARNs. `DECAMP_QUEUES`.
     pub queues: Vec<Arc<str>>,
+    /// How long a message is hidden at a time while it is held: after this long another replica goes on with what a dead one had in
+    /// hand. `DECAMP_QUEUE_HIDDEN`.
+    pub queue_hidden: Duration,
     /// SNS topics that are believed, as ARNs. `DECAMP_SNS_TOPICS`.
     pub topics: Vec<Arc<str>>,
     /// Whether SNS's first signature version (SHA-1) is believed too. `DECAMP_SNS_SIGNATURE_1`.
@@ -165,6 +167,12 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Serve, Refused> {
     if sweep_every < Duration::from_secs(1) {
         return Err(Refused("DECAMP_SWEEP: each sweep asks for every group; set at least 1s".to_owned()));
     }
+    let queue_hidden = from.span("DECAMP_QUEUE_HIDDEN", Duration::from_mins(2))?;
+    if !(Duration::from_secs(6)..=Duration::from_hours(1)).contains(&queue_hidden) {
+        return Err(Refused(
+            "DECAMP_QUEUE_HIDDEN: messages would come twice, or too late to another replica; set 6s to 1h".to_owned(),
+        ));
+    }
     let stalled_after = from.span("DECAMP_STALLED_AFTER", Duration::from_mins(5))?;
     if stalled_after < Duration::from_secs(1) {
         return Err(Refused("DECAMP_STALLED_AFTER: everything would count as a stall; set at least 1s".to_owned()));
@@ -185,6 +193,7 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Serve, Refused> {
         events_key: source(from, "DECAMP_EVENTS_KEY", "DECAMP_EVENTS_KEY_FILE", "DECAMP_EVENTS_KEY_SECRET")?,
         events_header,
         queues: arns(from, "DECAMP_QUEUES", "sqs")?,
+        queue_hidden,
         topics: arns(from, "DECAMP_SNS_TOPICS", "sns")?,
         signature_1: from.flag("DECAMP_SNS_SIGNATURE_1", false)?,
         sns_ca: from.text("DECAMP_SNS_CACERT").map(PathBuf::from),
@@ -231,9 +240,14 @@ impl Serve {
                     .to_owned(),
             ));
         }
+        if let Some(host) = self.hosts.iter().find(|host| !is_a_name(host)) {
+            return Err(Refused(format!(
+                "DECAMP_HOSTS: {host:?} is no name alone; leave out scheme, port and path, as in decamp.example.org"
+            )));
+        }
         for (name, source) in [("DECAMP_ADMIN_TOKEN", &self.admin_token), ("DECAMP_EVENTS_KEY", &self.events_key)] {
-            if let TokenSource::Literal(secret) = source
-                && keys(secret.expose()).any(|key| key.len() < SHORTEST_KEY)
+            if let Some(text) = source.at_hand(name)?
+                && can_be_guessed(text.expose())
             {
                 return Err(Refused(format!("{name}: it can be guessed; write at least {SHORTEST_KEY} characters")));
             }
@@ -263,9 +277,9 @@ impl Listen {
     }
 }
 
-/// The keys in a secret text: with commas, or one a line. Two of them are a rotation.
-pub fn keys(text: &str) -> impl Iterator<Item = &str> {
-    text.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty())
+/// Whether a Host header can say this, once its port is off.
+fn is_a_name(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok() || host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }
 
 fn listen(from: &Reader<'_>, which: &str, usual: &str) -> Result<Listen, Refused> {
@@ -292,6 +306,11 @@ fn traces(from: &Reader<'_>) -> Result<Option<Traces>, Refused> {
     if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['@', '?', '#', ' '])) {
         return Err(Refused(
             "DECAMP_TRACES: it is no address such as http://127.0.0.1:4318; a secret goes into DECAMP_TRACES_HEADER".to_owned(),
+        ));
+    }
+    if url.trim_end_matches('/').ends_with("/v1/traces") {
+        return Err(Refused(
+            "DECAMP_TRACES: leave /v1/traces away, which is added to it; write http://127.0.0.1:4318".to_owned(),
         ));
     }
     let nearby = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
@@ -355,8 +374,11 @@ mod tests {
             (&[("DECAMP_SNS_TOPICS", "arn:aws:sqs:eu-west-1:123456789012:decamp")], "arn:aws:sns:eu-west-1"),
             (&[("DECAMP_MOST_DEPARTURES", "10001")], "between 1 and 10000"),
             (&[("DECAMP_SWEEP", "0")], "at least 1s"),
+            (&[("DECAMP_QUEUE_HIDDEN", "5s")], "6s to 1h"),
+            (&[("DECAMP_QUEUE_HIDDEN", "61m")], "6s to 1h"),
             (&[("DECAMP_TRACES", "collector:4318")], "such as http://127.0.0.1:4318"),
             (&[("DECAMP_TRACES", "https://me:canary@collector")], "goes into DECAMP_TRACES_HEADER"),
+            (&[("DECAMP_TRACES", "http://127.0.0.1:4318/v1/traces/")], "leave /v1/traces away"),
             (&[("DECAMP_TRACES", "http://127.0.0.1.example"), ("DECAMP_TRACES_HEADER", "a: canary")], "use https"),
             (&[("DECAMP_STALLED_AFTER", "0")], "at least 1s"),
             (&[("DECAMP_SOURCE_RATE", "many")], "not a whole number"),
@@ -373,10 +395,5 @@ mod tests {
     fn whoever_gets_no_events_at_all_is_told_so() {
         assert_eq!(read(&[]).map(|warnings| warnings.len()), Ok(1));
         assert_eq!(read(&[("DECAMP_EVENTS_KEY", "a-long-enough-key-for-all")]), Ok(Vec::new()));
-    }
-
-    #[test]
-    fn two_keys_in_one_secret_are_a_rotation() {
-        assert_eq!(keys(" one, two\nthree\n").collect::<Vec<_>>(), ["one", "two", "three"]);
     }
 }

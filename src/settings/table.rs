@@ -73,6 +73,7 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_EVENTS_KEY_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where in AWS those keys are kept.";
     "DECAMP_EVENTS_HEADER", "name", "x-api-key", "The header that carries the key.";
     "DECAMP_QUEUES", "ARNs, with commas", "", "SQS queues that decamp serve consumes.";
+    "DECAMP_QUEUE_HIDDEN", "time", "2m", "How long a message is hidden at a time while it is held: after this long another replica has what a dead one had in hand. It is hidden again three times as often.";
     "DECAMP_SNS_TOPICS", "ARNs, with commas", "", "SNS topics whose messages POST /v1/sns believes. Empty: it is closed.";
     "DECAMP_SNS_SIGNATURE_1", "true, false", "false", "Believe SNS's first signature version (SHA-1) as well.";
     "DECAMP_SNS_CACERT", "path", "", "The only authorities believed for SNS's signing certificate. Empty: the system's.";

@@ -87,6 +87,13 @@ fn past_its_hook_before_we_came_is_not_the_same_as_past_it_while_we_worked() {
     let mut scene = deregistered(|_| ());
     scene.lifecycle = Lifecycle::Past;
     scene.look(&Part::Lifecycle);
+    ends(&scene.decide(), &Outcome::Overtaken, &Reason::PastItsHook);
+
+    // Later than that the hook may have run out by itself.
+    let mut scene = deregistered(|_| ());
+    scene.lifecycle = Lifecycle::Past;
+    scene.now = scene.now + scene.budget().heartbeat_timeout;
+    scene.look(&Part::Lifecycle);
     ends(&scene.decide(), &Outcome::Expired, &Reason::PastItsHook);
 }
 

@@ -68,7 +68,7 @@ async fn an_event_comes_in_and_the_instance_goes_without_a_failed_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_replica_lets_go_the_other_takes_up_from_the_queue() {
-    // Four seconds of delay: the first replica is told to stop in the middle of it.
+    // Five seconds of delay: the first replica is told to stop in the middle of it.
     let sandbox = serve(&Options { delay: Duration::from_secs(5), ..quick() }).await.expect("loopback is there");
     sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default();
     let instance = sandbox.instances[0];

@@ -72,9 +72,13 @@ async fn notify(replica: &Replica, body: &Value) -> Response {
 }
 
 pub(crate) async fn hook(replica: &Replica, id: &str, at: u64, body: &str) -> Response {
+    hook_of(replica, "deploy", id, at, body).await
+}
+
+pub(crate) async fn hook_of(replica: &Replica, name: &str, id: &str, at: u64, body: &str) -> Response {
     let key = STANDARD.decode(WEBHOOK.trim_start_matches("whsec_")).expect("base64");
     let signed = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), format!("{id}.{at}.{body}").as_bytes());
-    let request = replica.client.post(format!("{}/v1/webhooks/deploy", replica.webhooks)).header("webhook-id", id);
+    let request = replica.client.post(format!("{}/v1/webhooks/{name}", replica.webhooks)).header("webhook-id", id);
     let request = request.header("webhook-timestamp", at.to_string());
     let request = request.header("webhook-signature", format!("v1,{}", STANDARD.encode(signed.as_ref())));
     request.body(body.to_owned()).send().await.expect("it answers")

@@ -8,7 +8,7 @@ use super::group::{is_over, terminated_instance};
 use super::{AutoScaling, noting_throttles};
 use crate::decide::Unseen;
 use crate::ids::InstanceId;
-use crate::live::aws::{refusal, unseen};
+use crate::live::aws::{is_no_such_group, refusal, unseen};
 use crate::time::Time;
 
 /// The activities that one call answers at most, and all that are asked for of one group.
@@ -46,8 +46,12 @@ impl AutoScaling {
             self.limiter.look().await?;
             let call = self.looks.describe_scaling_activities().max_records(ACTIVITIES_A_CALL);
             let answer = call.set_auto_scaling_group_name(asg.map(ToString::to_string)).send().await;
-            let answer = noting_throttles(&self.limiter, answer.map_err(|e| unseen(refusal(&e, None))))?;
-            all.extend(answer.activities().iter().filter_map(terminated));
+            match answer.map_err(|e| refusal(&e, None)) {
+                Ok(answer) => all.extend(answer.activities().iter().filter_map(terminated)),
+                // Whoever names a group that is not there yet, or no more, still wants to know of the others.
+                Err(refusal) if is_no_such_group(&refusal) => {}
+                Err(refusal) => return noting_throttles(&self.limiter, Err(unseen(refusal))),
+            }
         }
         all.sort_by_key(|one| std::cmp::Reverse(one.ended.unwrap_or(one.began)));
         Ok(all)

@@ -11,7 +11,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{AutoScaling, noting_throttles};
 use crate::decide::{Refusal, Unseen};
-use crate::live::aws::{refusal, unseen};
+use crate::live::aws::{is_no_such_group, refusal, unseen};
 use crate::refresh::{NotDone, Preferences, Refresh, Status};
 use crate::time::Time;
 
@@ -35,10 +35,18 @@ impl AutoScaling {
 
     /// The refreshes of a group, under way and over, as many as AWS tells at once.
     pub async fn refreshes(&self, asg: &Arc<str>) -> Result<Vec<Refresh>, Unseen> {
+        self.refreshes_if_there(asg).await?.ok_or_else(|| Unseen::Away(format!("there is no group {asg}").into()))
+    }
+
+    /// The same; `None`: Auto Scaling says that there is no such group.
+    pub async fn refreshes_if_there(&self, asg: &Arc<str>) -> Result<Option<Vec<Refresh>>, Unseen> {
         self.limiter.look().await?;
         let answer = self.looks.describe_instance_refreshes().auto_scaling_group_name(&**asg).send().await;
-        let answer = noting_throttles(&self.limiter, answer.map_err(|e| unseen(refusal(&e, None))))?;
-        Ok(answer.instance_refreshes().iter().filter_map(|listed| seen(asg, listed)).collect())
+        match answer.map_err(|e| refusal(&e, None)) {
+            Ok(answer) => Ok(Some(answer.instance_refreshes().iter().filter_map(|listed| seen(asg, listed)).collect())),
+            Err(refusal) if is_no_such_group(&refusal) => Ok(None),
+            Err(refusal) => noting_throttles(&self.limiter, Err(unseen(refusal))),
+        }
     }
 
     /// Cancels the refresh that is under way. AWS waits for what it has begun, and so for our hooks.

@@ -57,6 +57,11 @@ where
     classify(status, answer.err().code(), message, secret)
 }
 
+/// Whether Auto Scaling says that there is no group of this name: it has no code of its own for that.
+pub(in crate::live) fn is_no_such_group(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Rejected(why) if why.starts_with("ValidationError: ") && why.contains("name not found"))
+}
+
 /// The same question asked of what every AWS protocol tells: a status, a code, a message.
 pub(in crate::live) fn classify(status: u16, code: Option<&str>, message: &str, secret: Option<&str>) -> Refusal {
     let Some(code) = code else {

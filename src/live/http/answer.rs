@@ -33,7 +33,7 @@ impl Answer {
                 Err(why) => return Err(Failure::of(why)),
             }
         }
-        let text = || plain_text(&body, token);
+        let text = || plain_text(&body, token.map(Secret::expose));
         if !status.is_success() {
             return Err(Failure::Status { status: status.as_u16(), text: text() });
         }

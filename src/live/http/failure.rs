@@ -6,7 +6,6 @@ use std::sync::Arc;
 use reqwest::Method;
 
 use crate::decide::{Refusal, Unseen};
-use crate::settings::Secret;
 
 /// How much of a server's text is repeated: enough for a sentence.
 const LONGEST_TEXT: usize = 200;
@@ -120,14 +119,14 @@ impl Failure {
     }
 }
 
-/// A server's text as it may be shown: short, on one line, without control characters, and without the token if it is repeated.
-pub(super) fn plain_text(body: &[u8], token: Option<&Secret>) -> Arc<str> {
+/// A server's text as it may be shown: short, on one line, without control characters, and without the secrets if it repeats them.
+pub(in crate::live) fn plain_text<'a>(body: &[u8], secrets: impl IntoIterator<Item = &'a str>) -> Arc<str> {
     // A token may straddle the end of what is kept: it is taken out before the text is cut.
     let far = &body[..body.len().min(LONGEST_TEXT * 8)];
     let mut text = String::from_utf8_lossy(far).into_owned();
     // What is shorter is no token, and might stand in any word.
-    if let Some(token) = token.filter(|t| SHORTEST_TOKEN <= t.expose().len()) {
-        text = text.replace(token.expose(), "***");
+    for secret in secrets.into_iter().filter(|secret| SHORTEST_TOKEN <= secret.len()) {
+        text = text.replace(secret, "***");
     }
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_TEXT).collect();
     clean.trim().into()
@@ -177,11 +176,10 @@ mod tests {
 
     #[test]
     fn a_servers_text_is_short_and_clean_and_without_the_token() {
-        let token = Secret::new("8f3c-canary");
-        let text = plain_text("no\r\n\u{1b}[31mtoken 8f3c-canary here".as_bytes(), Some(&token));
+        let text = plain_text("no\r\n\u{1b}[31mtoken 8f3c-canary here".as_bytes(), Some("8f3c-canary"));
         assert_eq!(&*text, "no   [31mtoken *** here");
         let long = format!("{}8f3c-canary", "x".repeat(LONGEST_TEXT - 4));
-        let text = plain_text(long.as_bytes(), Some(&token));
+        let text = plain_text(long.as_bytes(), Some("8f3c-canary"));
         assert!(text.chars().count() <= LONGEST_TEXT && !text.contains("8f3c"), "{text}");
     }
 }

@@ -94,6 +94,12 @@ async fn each_error_of_aws_has_its_own_meaning() {
     }
     let server = Server::start(|_: &Call| Answer::error(403, "AccessDenied", "because")).await;
     assert!(matches!(auto_scaling(&server).await.refreshes(&"web".into()).await, Err(Unseen::Denied(_))));
+    let server = Server::start(|_: &Call| Answer::error(400, "ValidationError", "AutoScalingGroup name not found - web")).await;
+    let gone = auto_scaling(&server).await;
+    assert_eq!(gone.refreshes_if_there(&"web".into()).await, Ok(None));
+    assert!(matches!(gone.refreshes(&"web".into()).await, Err(Unseen::Away(_))), "whoever watches one hears of it");
+    let server = Server::start(|_: &Call| Answer::error(400, "ValidationError", "1 validation error detected")).await;
+    assert!(matches!(auto_scaling(&server).await.refreshes_if_there(&"web".into()).await, Err(Unseen::Away(_))));
     let server = Server::start(|call: &Call| Answer::result(call.action(), "")).await;
     let nameless = auto_scaling(&server).await.cancel_refresh("web").await;
     assert!(matches!(nameless, Err(NotDone::Refused(Refusal::Away(_)))), "{nameless:?}");
@@ -108,6 +114,15 @@ async fn the_one_under_way_is_adopted_and_one_that_just_ended_makes_room() {
     .await;
     let begun = begin(&auto_scaling(&busy).await, &"web".into(), &Preferences::default(), None).await.expect("it is adopted");
     assert!(matches!(&begun, Begun::Adopted(refresh) if &*refresh.id == "r-2"), "{begun:?}");
+    for status in [Status::Cancelling, Status::RollbackInProgress] {
+        let undone = Server::start(move |call: &Call| match call.action() {
+            "StartInstanceRefresh" => Answer::error(400, "InstanceRefreshInProgress", ""),
+            _ => described(&listed("r-2", status.name(), "")),
+        })
+        .await;
+        let begun = begin(&auto_scaling(&undone).await, &"web".into(), &Preferences::default(), None).await;
+        assert_eq!(begun, Err(NotDone::BeingUndone(status)));
+    }
     // It is in progress for the first call, and over for the look.
     let first = std::sync::atomic::AtomicBool::new(true);
     let ended = Server::start(move |call: &Call| match call.action() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::guard::Known;
+use super::keys::Keys;
 use super::problem::Problem;
 use super::{openapi, page, refreshes, stream};
 use crate::ids::InstanceId;
@@ -23,7 +25,7 @@ use crate::time::Time;
 use crate::world::World;
 
 /// The routes of the admin listener.
-pub(super) fn router(service: &Arc<Service>) -> Router {
+pub(super) fn router(service: &Arc<Service>, token: &Arc<Keys>) -> Router {
     Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
@@ -34,7 +36,7 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
         .merge(refreshes::router(service))
         .merge(openapi::router())
         .merge(stream::router(service))
-        .merge(page::router(service))
+        .merge(page::router(service, token))
 }
 
 /// How it is.
@@ -107,7 +109,11 @@ pub(super) async fn departures(State(service): State<Arc<Service>>) -> Json<List
     params(("instance" = String, Path, description = "An EC2 instance id.", pattern = "^i-([0-9a-f]{8}|[0-9a-f]{17})$")),
     responses((status = 200, description = "How far it is, what it waits for and why, what was written and seen.", body = View))
 )]
-pub(super) async fn departure(State(service): State<Arc<Service>>, Path(instance): Path<String>) -> Result<Json<View>, Problem> {
+pub(super) async fn departure(
+    State(service): State<Arc<Service>>,
+    instance: Result<Path<String>, PathRejection>,
+) -> Result<Json<View>, Problem> {
+    let Path(instance) = instance.map_err(|_| Problem::bad_instance())?;
     let instance: InstanceId = instance.parse().map_err(|_| Problem::bad_instance())?;
     service.departures.of(instance).map(Json).ok_or_else(Problem::no_such_departure)
 }

@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 use super::sources::network;
@@ -32,6 +33,8 @@ use crate::serve::Service;
 const MOST_CONNECTIONS: usize = 1_024;
 /// Of them from one network: a flood from one leaves room for others.
 const MOST_FROM_ONE: usize = 256;
+/// Of them from one proxy that is listed: whoever floods behind it is bounded by what it forwards ([`super::places`]).
+const MOST_FROM_A_PROXY: usize = 768;
 /// A request's head has to be there by then, also the next one on an idle connection.
 const HEAD: Duration = Duration::from_secs(5);
 /// A TLS handshake has to be done by then.
@@ -40,6 +43,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const LARGEST_HEAD: usize = 32 * 1024;
 /// The most headers of a request.
 const MOST_HEADERS: usize = 64;
+/// A client has to take some of its answer within this.
+const TAKES: Duration = Duration::from_secs(10);
 /// What a client still sends is read for so long after the last answer.
 const LINGERS: Duration = Duration::from_secs(1);
 /// When the service stops, what is being answered has so long.
@@ -65,11 +70,11 @@ type Open = Rc<RefCell<HashMap<IpAddr, usize>>>;
 struct Place(Open, IpAddr);
 
 impl Place {
-    fn take(open: &Open, peer: IpAddr) -> Option<Self> {
+    fn take(open: &Open, peer: IpAddr, most: usize) -> Option<Self> {
         let (network, mut counts) = (network(peer), open.borrow_mut());
         let all: usize = counts.values().sum();
         // Nothing is kept of whoever is turned away: there may be any number of them.
-        if MOST_CONNECTIONS <= all || counts.get(&network).is_some_and(|ours| MOST_FROM_ONE <= *ours) {
+        if MOST_CONNECTIONS <= all || counts.get(&network).is_some_and(|ours| most <= *ours) {
             return None;
         }
         *counts.entry(network).or_default() += 1;
@@ -131,11 +136,15 @@ impl Door {
     }
 
     fn take(&self, stream: TcpStream, peer: IpAddr, open: &Open, connections: &mut JoinSet<()>) {
-        let Some(place) = Place::take(open, peer) else {
+        let is_proxy = self.service.settings.serve.proxies.contains(&peer);
+        let Some(place) = Place::take(open, peer, if is_proxy { MOST_FROM_A_PROXY } else { MOST_FROM_ONE }) else {
             tracing::debug!(listener = self.name, %peer, "a connection was closed: too many are open");
             return;
         };
         stream.set_nodelay(true).ok();
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(TAKES));
+        let stream = Box::pin(stream);
         let router = self.router.clone();
         let stopping = self.service.stopping.clone();
         let certificate = self.certificate.clone();
@@ -204,19 +213,21 @@ mod tests {
     #[test]
     fn one_network_has_a_quarter_of_all_connections_and_nothing_is_kept_of_whoever_is_turned_away() {
         let open = Open::default();
-        let take = |peer: IpAddr, count: usize| -> Vec<Place> { (0..count).map_while(|_| Place::take(&open, peer)).collect() };
+        let take = |peer: IpAddr, count: usize| -> Vec<Place> {
+            (0..count).map_while(|_| Place::take(&open, peer, MOST_FROM_ONE)).collect()
+        };
         let v4 = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
         let v6 = |number: u128| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | number));
-        let mut flood: Vec<Place> = (0..2_000).filter_map(|number| Place::take(&open, v6(number))).collect();
+        let mut flood: Vec<Place> = (0..2_000).filter_map(|number| Place::take(&open, v6(number), MOST_FROM_ONE)).collect();
         assert_eq!(flood.len(), MOST_FROM_ONE, "however many addresses it has");
         let others = [v4(1), v4(2)].map(|peer| take(peer, 2_000));
         assert_eq!(others.each_ref().map(Vec::len), [MOST_FROM_ONE; 2]);
         let last = take(v4(3), 2_000);
         assert_eq!(last.len(), MOST_FROM_ONE);
-        assert!((10..5_000).all(|number| Place::take(&open, v4(number)).is_none()), "all are taken");
+        assert!((10..5_000).all(|number| Place::take(&open, v4(number), MOST_FROM_ONE).is_none()), "all are taken");
         assert_eq!(open.borrow().len(), 4);
         flood.truncate(1);
-        assert!(Place::take(&open, v4(10)).is_some());
+        assert!(Place::take(&open, v4(10), MOST_FROM_ONE).is_some());
         drop((flood, others, last));
         assert!(open.borrow().is_empty(), "{open:?}");
     }

@@ -15,8 +15,8 @@ use super::body;
 use super::guard::Known;
 use super::problem::Problem;
 use crate::events::Rejection;
-use crate::serve::Service;
 use crate::serve::taking::{Again, Taken, take};
+use crate::serve::{Service, errands};
 
 /// The route.
 pub(super) fn router(service: &Arc<Service>) -> Router {
@@ -58,6 +58,7 @@ pub(super) async fn events(
 pub(super) fn answer(service: &Service, taken: &Taken) -> Result<Response, Problem> {
     match taken.again {
         Some(Again::Full) => return Err(Problem::full(service.settings.serve.most_departures)),
+        Some(Again::TooManyWarnings) => return Err(Problem::too_many_warnings(errands::MOST)),
         Some(Again::Stopping) => return Err(Problem::stopping()),
         None => {}
     }

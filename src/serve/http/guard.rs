@@ -12,78 +12,23 @@ use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq as _;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info};
+use tracing::{Instrument as _, debug, info, info_span};
 
 use super::body;
 use super::door::Peer;
+use super::keys::Keys;
 use super::page::session;
+use super::places::{Place, Places};
 use super::problem::Problem;
 use super::sources::{Source, Sources, address, network};
 use crate::events::MOST_BYTES;
-use crate::live::Live;
-use crate::live::secrets::Token;
 use crate::serve::Service;
-use crate::settings::{Secret, TokenSource, keys};
 
-/// Requests of one listener that are answered at once.
-const MOST_AT_ONCE: usize = 512;
 /// A request has to be answered by then; a stream only has to begin.
 const WHOLE: Duration = Duration::from_secs(10);
 /// Paths of the admin listener that anybody may ask for: they name nothing, or ask for the token.
 const OPEN: &[&str] = &["/healthz", "/readyz", "/login", "/style.css"];
-
-/// The keys that open something.
-pub(super) struct Keys {
-    /// `None`: there is none, so that nothing fits.
-    token: Option<Token>,
-}
-
-impl Keys {
-    pub(super) fn new(source: &TokenSource, live: &Live) -> Arc<Self> {
-        let token = (*source != TokenSource::None).then(|| Token::new(source.clone(), live.store()));
-        Arc::new(Self { token })
-    }
-
-    /// Whether there are any.
-    pub(super) fn are_set(&self) -> bool {
-        self.token.is_some()
-    }
-
-    /// The place of a key among those that are known. Each is compared in the same time, whatever it is.
-    pub(super) async fn place(&self, given: &str) -> Option<usize> {
-        let token = self.token.as_ref()?;
-        let held = token.get().await.ok()?;
-        let found = held.as_ref().and_then(|held| place(held, given));
-        if found.is_some() {
-            return found;
-        }
-        // They may have been rotated: they are read again, but not for every guess.
-        token.instead_of(held.as_ref()).await.and_then(|other| place(&other, given))
-    }
-
-    /// All that are known now.
-    pub(super) async fn all(&self) -> Vec<Secret> {
-        let Some(token) = &self.token else { return Vec::new() };
-        let held = token.get().await.ok().flatten();
-        held.iter().flat_map(|held| keys(held.expose()).map(Secret::new).collect::<Vec<_>>()).collect()
-    }
-}
-
-fn place(held: &Secret, given: &str) -> Option<usize> {
-    let given = Sha256::digest(given.as_bytes());
-    let mut found = None;
-    for (place, key) in keys(held.expose()).enumerate() {
-        // Their digests, so that not even their lengths show.
-        if bool::from(Sha256::digest(key.as_bytes()).ct_eq(&given)) {
-            found = Some(place);
-        }
-    }
-    found
-}
 
 /// What a request was found to be.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +47,7 @@ struct Guard {
     token: Option<Arc<Keys>>,
     events: Arc<Keys>,
     sources: Sources,
-    at_once: Semaphore,
+    places: Places,
     random: SystemRandom,
 }
 
@@ -112,7 +57,7 @@ pub(super) fn before(router: Router, service: &Arc<Service>, listener: &'static 
     let guard = Arc::new(Guard {
         events: Keys::new(&serve.events_key, &service.live),
         sources: Sources::new(serve.source_rate),
-        at_once: Semaphore::new(MOST_AT_ONCE),
+        places: Places::new(),
         random: SystemRandom::new(),
         service: Arc::clone(service),
         listener,
@@ -134,19 +79,17 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> 
     let (parts, body) = request.into_parts();
     let (body, whole) = body::watched(body);
     let mut request = Request::from_parts(parts, body);
-    let mut response = match guard.admit(request.headers(), request.uri(), from).await {
-        Err(refusal) => *refusal,
-        Ok(known) => match guard.at_once.try_acquire() {
-            Err(_) => Problem::busy().into_response(),
-            Ok(_place) => {
+    let answering = async {
+        match guard.admit(request.headers(), request.uri(), from).await {
+            Err(refusal) => *refusal,
+            Ok((known, _place)) => {
                 request.extensions_mut().insert(known);
-                match timeout(WHOLE, next.run(request)).await {
-                    Ok(response) => response,
-                    Err(_) => Problem::too_slow().into_response(),
-                }
+                next.run(request).await
             }
-        },
+        }
     };
+    let answered = timeout(WHOLE, answering).instrument(info_span!("request", request.id = id)).await;
+    let mut response = answered.unwrap_or_else(|_| Problem::late().into_response());
     let status = response.status().as_u16();
     harden(response.headers_mut(), &id);
     if !whole.was_read() {
@@ -156,7 +99,8 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> 
     let took = began.elapsed();
     guard.service.numbers.requested(guard.listener, &route, status, took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    if status < 400 && guard.token.is_some() {
+    // A flood is counted, and fills no log.
+    if status == 429 || (status < 400 && guard.token.is_some()) {
         debug!(request.id = id, listener = guard.listener, %method, route, status, peer = %from, milliseconds, "answered");
     } else {
         info!(request.id = id, listener = guard.listener, %method, route, status, peer = %from, milliseconds, "answered");
@@ -188,37 +132,51 @@ impl Guard {
         format!("{:016x}", u64::from_be_bytes(bytes))
     }
 
-    async fn admit(&self, headers: &HeaderMap, uri: &Uri, from: IpAddr) -> Result<Known, Box<Response>> {
+    /// Who asks, and a place for the request.
+    async fn admit(&self, headers: &HeaderMap, uri: &Uri, from: IpAddr) -> Result<(Known, Place), Box<Response>> {
         let path = uri.path();
         let health = matches!(path, "/healthz" | "/readyz");
-        if !health && !self.is_ours(headers, uri) {
-            return Err(Box::new(Problem::wrong_host().into_response()));
+        let is_ours = self.is_ours(headers, uri);
+        if !health && !is_ours {
+            return Err(refused(Problem::wrong_host()));
         }
+        let place = |known: bool| {
+            let place = if known { self.places.for_known() } else { self.places.for_stranger(network(from)) };
+            place.ok_or_else(|| refused(Problem::busy()))
+        };
         let key = match (&self.token, presented(headers, &self.service.settings.serve.events_header)) {
             (_, None) => None,
-            (None, Some(given)) => self.events.place(&given).await,
-            (Some(token), Some(given)) => token.place(&given).await,
+            (None, Some(given)) => self.events.place(&given).await.map_err(refused)?,
+            (Some(token), Some(given)) => token.place(&given).await.map_err(refused)?,
         };
         let source = key.map_or(Source::Address(network(from)), Source::Key);
         if !health && !self.sources.may_ask(source) {
-            return Err(Box::new(Problem::too_many(1).into_response()));
+            return Err(refused(Problem::too_many(1)));
         }
-        let Some(token) = &self.token else { return Ok(Known { key, trusted: false }) };
-        let trusted = !token.are_set() || key.is_some() || session::is_open(token, headers, &self.service).await;
+        let Some(token) = &self.token else { return Ok((Known { key, trusted: false }, place(key.is_some())?)) };
+        // Another name that resolves to our address is told as little as a stranger.
+        let trusted = is_ours
+            && (!token.are_set() || key.is_some() || session::is_open(token, headers, &self.service).await.map_err(refused)?);
         if trusted || OPEN.contains(&path) {
-            return Ok(Known { key, trusted });
+            return Ok((Known { key, trusted }, place(trusted)?));
         }
         let page = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).is_some_and(|k| k.contains("text/html"));
         if page && path == "/" {
             return Err(Box::new(Redirect::to("/login").into_response()));
         }
-        Err(Box::new(Problem::closed().into_response()))
+        Err(refused(Problem::closed()))
     }
 
     /// Whether a request is addressed to us: another name that resolves to our address is a page that means no good.
     fn is_ours(&self, headers: &HeaderMap, uri: &Uri) -> bool {
-        let said = headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(|host| host.as_str()));
-        let Some(said) = said else { return false };
+        // Of two names nobody can say which one was meant (RFC 9112, 3.2).
+        let mut hosts = headers.get_all(header::HOST).iter().map(|host| host.to_str().ok());
+        let named = match (hosts.next(), hosts.next()) {
+            (Some(named), None) => named,
+            (None, _) => uri.authority().map(|host| host.as_str()),
+            (Some(_), Some(_)) => None,
+        };
+        let Some(said) = named else { return false };
         let host = match said.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, _)) => host,
             None => said.rsplit_once(':').map_or(said, |(host, _)| host),
@@ -229,6 +187,10 @@ impl Guard {
         let listen = if self.token.is_some() { &serve.admin } else { &serve.webhooks };
         (loopback && listen.is_loopback()) || serve.hosts.iter().any(|ours| **ours == *host)
     }
+}
+
+fn refused(problem: Problem) -> Box<Response> {
+    Box::new(problem.into_response())
 }
 
 /// The key that a request shows: in its own header, as a bearer token, or as the password of Basic.
@@ -265,15 +227,5 @@ mod tests {
         for nonsense in ["Basic", "Basic !!", "Basic dXNlcg==", "Digest x", "two"] {
             assert_eq!(of("authorization", nonsense), None, "{nonsense}");
         }
-    }
-
-    #[test]
-    fn each_of_several_keys_is_known_by_its_place_and_nothing_else_is() {
-        let held = Secret::new("first-key-of-two,second-key-of-two");
-        assert_eq!((place(&held, "first-key-of-two"), place(&held, "second-key-of-two")), (Some(0), Some(1)));
-        for other in ["", "first-key-of-tw", "first-key-of-two,second-key-of-two", "FIRST-KEY-OF-TWO"] {
-            assert_eq!(place(&held, other), None, "{other}");
-        }
-        assert_eq!(place(&Secret::new(""), ""), None, "an empty secret opens nothing");
     }
 }

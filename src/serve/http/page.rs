@@ -16,7 +16,7 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 
-use super::guard::Keys;
+use super::keys::Keys;
 use crate::serve::Service;
 use crate::serve::health::{Health, Ill};
 use crate::serve::view::View;
@@ -44,9 +44,8 @@ pub(super) struct Page {
 }
 
 /// The page, its parts, and the way in.
-pub(super) fn router(service: &Arc<Service>) -> Router {
-    let token = Keys::new(&service.settings.serve.admin_token, &service.live);
-    let page = Arc::new(Page { service: Arc::clone(service), token });
+pub(super) fn router(service: &Arc<Service>, token: &Arc<Keys>) -> Router {
+    let page = Arc::new(Page { service: Arc::clone(service), token: Arc::clone(token) });
     Router::new()
         .route("/", get(whole))
         .route("/live", get(live))

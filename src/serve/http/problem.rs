@@ -105,7 +105,7 @@ impl Problem {
     }
 
     pub(super) fn cannot_verify() -> Self {
-        let detail = "What is needed to believe it could not be fetched. Send it again.";
+        let detail = "What is needed to believe it could not be fetched. Send it again; the log says what is missing.";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "cannot-verify", "It cannot be verified now", detail);
         Self { retry_after: Some(10), ..problem }
     }
@@ -139,10 +139,25 @@ impl Problem {
         Self { retry_after: Some(1), ..problem }
     }
 
+    /// Whatever it was, it was not the sender's fault.
+    pub(super) fn late() -> Self {
+        let detail = "It was not answered in time; the log says what it waited for. Send it again.";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "late", "Not answered in time", detail);
+        Self { retry_after: Some(5), ..problem }
+    }
+
     pub(super) fn full(most: usize) -> Self {
         let detail =
             format!("This replica has {most} departures in hand, which is all it takes on. Send it again, or to another.");
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "full", "Too many departures", detail);
+        Self { retry_after: Some(30), ..problem }
+    }
+
+    pub(super) fn too_many_warnings(most: usize) -> Self {
+        let detail = format!(
+            "{most} warnings of instances wait here until Auto Scaling says whose those are. Send it again, or to another replica."
+        );
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-warnings", "Too many warnings", detail);
         Self { retry_after: Some(30), ..problem }
     }
 

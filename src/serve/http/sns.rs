@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -12,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use rustls::pki_types::TrustAnchor;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::problem::Problem;
@@ -21,13 +23,17 @@ use crate::serve::Service;
 use crate::serve::departures::lock;
 use crate::serve::taking::take;
 use crate::serve::verify::sns::{Claim, Doubt, Kind, LARGEST_CERTIFICATE, read, verify};
-use crate::settings::{Mode, Tls};
+use crate::settings::{Mode, Serve, Tls};
 use crate::world::World;
 
 /// Certificates that are kept: SNS has a few a Region at a time.
 const MOST_CERTIFICATES: usize = 16;
 /// Certificates that are fetched at once: a flood of forged messages fetches no faster.
 const MOST_FETCHES: usize = 2;
+/// A message waits so long for its turn to have one fetched; SNS sends it again (three times at once, then ever more slowly).
+const TURN: Duration = Duration::from_secs(1);
+/// A fetch takes at most this.
+const FETCH: Duration = Duration::from_secs(3);
 
 /// Files that verified a message, by topic and name.
 type Certificates = HashMap<(Arc<str>, String), Arc<Vec<u8>>>;
@@ -46,16 +52,23 @@ pub(super) struct Topics {
 ///
 /// The authorities that are to be believed cannot be read.
 pub(super) fn router(service: &Arc<Service>) -> Result<Router> {
-    let serve = &service.settings.serve;
-    let anchors = if serve.topics.is_empty() {
-        Vec::new()
-    } else {
-        let believed = Tls { ca: serve.sns_ca.clone(), ..Tls::default() };
-        tls::roots(&believed).context("read who signs SNS's certificate (DECAMP_SNS_CACERT)")?.roots
-    };
+    let anchors = anchors(&service.settings.serve)?;
     let (certificates, fetches) = (Mutex::default(), Semaphore::new(MOST_FETCHES));
     let topics = Topics { service: Arc::clone(service), anchors, certificates, fetches };
     Ok(Router::new().route("/v1/sns", post(sns)).with_state(Arc::new(topics)))
+}
+
+/// Who is believed for SNS's certificate, where there are topics.
+///
+/// # Errors
+///
+/// The authorities cannot be read.
+pub(super) fn anchors(serve: &Serve) -> Result<Vec<TrustAnchor<'static>>> {
+    if serve.topics.is_empty() {
+        return Ok(Vec::new());
+    }
+    let believed = Tls { ca: serve.sns_ca.clone(), ..Tls::default() };
+    Ok(tls::roots(&believed).context("read who signs SNS's certificate (DECAMP_SNS_CACERT)")?.roots)
 }
 
 /// Takes in a message of SNS, believed by its signature alone.
@@ -70,6 +83,9 @@ pub(super) fn router(service: &Arc<Service>) -> Result<Router> {
 pub(super) async fn sns(State(topics): State<Arc<Topics>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let service = &topics.service;
     let serve = &service.settings.serve;
+    if serve.topics.is_empty() {
+        return Err(Problem::not_believed());
+    }
     let body = body::read(&headers, body).await?;
     let header = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let now = service.live.now();
@@ -100,8 +116,12 @@ impl Topics {
         if let Some(kept) = kept {
             return verify(claim, &kept, &self.anchors, now).map_err(doubt);
         }
-        let Ok(_turn) = self.fetches.acquire().await else { return Err(Problem::cannot_verify()) };
-        let fetched = self.service.live.signed().fetch_certificate(&claim.topic, &claim.certificate, LARGEST_CERTIFICATE).await;
+        let Ok(Ok(_turn)) = timeout(TURN, self.fetches.acquire()).await else { return Err(Problem::cannot_verify()) };
+        let fetching = self.service.live.signed().fetch_certificate(&claim.topic, &claim.certificate, LARGEST_CERTIFICATE);
+        let Ok(fetched) = timeout(FETCH, fetching).await else {
+            warn!(event = "sns", "SNS's certificate was not fetched in {} s", FETCH.as_secs());
+            return Err(Problem::cannot_verify());
+        };
         let fetched = fetched.map_err(|refusal| {
             warn!(event = "sns", why = %refusal, "SNS's certificate was not fetched: {refusal}");
             Problem::cannot_verify()

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
-use super::guard::Keys;
+use super::keys::Keys;
 use super::problem::Problem;
 use super::{body, refreshes};
 use crate::serve::Service;
@@ -63,13 +63,14 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
 )]
 pub(super) async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let service = &runs.service;
-    let body = body::read(&headers, body).await?;
     let Some(terraform) = &service.settings.serve.terraform else { return Err(Problem::unauthorized()) };
+    let body = body::read(&headers, body).await?;
     let signature = headers.get("x-tfe-notification-signature").and_then(|value| value.to_str().ok());
-    verify(signature, &body, &runs.secrets.all().await).map_err(|doubt| {
+    let refused = |doubt| {
         warn!(event = "terraform", "a notification was not believed: {doubt}");
         Problem::unauthorized()
-    })?;
+    };
+    runs.secrets.believe(|secrets| verify(signature, &body, secrets), refused).await?;
     let run = match read(&body, service.live.now()) {
         Ok(Told::Applied(run)) => run,
         Ok(Told::Verification) => return Ok(ignored(service, "verification")),

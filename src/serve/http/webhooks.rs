@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,13 +15,13 @@ use serde::Serialize;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
-use super::guard::Keys;
+use super::keys::Keys;
 use super::problem::Problem;
 use super::{body, refreshes};
 use crate::serve::Service;
 use crate::serve::refreshes::{Wish, grant};
 use crate::serve::verify::hmacs::{Doubt, TOLERANCE, github, standard};
-use crate::settings::{Webhook, WebhookAction, WebhookScheme};
+use crate::settings::{Secret, Webhook, WebhookAction, WebhookScheme};
 use crate::world::World;
 
 /// An id is known for as long as its signature may be believed: from five minutes before to five after.
@@ -65,27 +66,32 @@ pub(super) struct Accepted {
 )]
 pub(super) async fn webhook(
     State(webhooks): State<Arc<Webhooks>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    if webhooks.secrets.is_empty() {
+        return Err(Problem::unauthorized());
+    }
+    // Read for any name: whether there is one of it is not told by that either.
     let body = body::read(&headers, body).await?;
     let service = &webhooks.service;
+    let Ok(Path(name)) = name else { return Err(Problem::unauthorized()) };
     let set = service.settings.serve.signed.get_key_value(name.as_str());
     let Some(((name, Webhook { scheme, action, .. }), keys)) = set.zip(webhooks.secrets.get(name.as_str())) else {
         return Err(Problem::unauthorized());
     };
-    let secrets = keys.all().await;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let believed = match scheme {
-        WebhookScheme::Standard => standard(&text, &body, &secrets, service.live.now()).map(Some),
-        WebhookScheme::GitHub => github(text("x-hub-signature-256").as_deref(), &body, &secrets).map(|()| None),
+    let verify = |secrets: &[Secret]| match scheme {
+        WebhookScheme::Standard => standard(&text, &body, secrets, service.live.now()).map(Some),
+        WebhookScheme::GitHub => github(text("x-hub-signature-256").as_deref(), &body, secrets).map(|()| None),
     };
     // The same answer as for an unknown name: who forges learns nothing.
-    let id = believed.map_err(|doubt: Doubt| {
+    let refused = |doubt: Doubt| {
         warn!(webhook = &**name, "a webhook was not believed: {doubt}");
         Problem::unauthorized()
-    })?;
+    };
+    let id = keys.believe(verify, refused).await?;
     match (action, id) {
         (WebhookAction::Look, _) => {
             info!(webhook = &**name, "a webhook asks to look sooner");

@@ -87,7 +87,7 @@ fn the_alerts_ask_for_what_is_counted_and_for_the_outcomes_that_the_module_has_a
     let outcomes = alerts[0].split_once("outcome=~\"").and_then(|(_, rest)| rest.split_once('"')).expect("outcomes").0;
     let listed = format!("optional(list(string), [\"{}\"])", outcomes.replace('|', "\", \""));
     assert!(include_str!("../../../infra/variables.tf").contains(&listed), "{listed}");
-    let known = |outcome: &str| <crate::decide::Outcome as strum::VariantNames>::VARIANTS.contains(&outcome);
+    let known = |outcome: &str| crate::decide::Outcome::WORDS.contains(&outcome);
     assert!(outcomes.split('|').all(known), "{outcomes}");
 }
 

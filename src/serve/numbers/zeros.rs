@@ -17,7 +17,7 @@ impl Numbers {
             words.for_each(|word| drop(rows.with_label_values(&[word])));
         };
         each(&self.failures, &mut System::VARIANTS.iter().copied());
-        each(&self.stalls, &mut Reason::VARIANTS.iter().copied());
+        each(&self.stalls, &mut Reason::WORDS.iter().copied());
         each(&self.rejected, &mut Rejection::words().chain(["replacement"]));
         let called = OPERATIONS.iter().filter(|operation| operation.callers.contains(&Caller::Serve));
         each(&self.calls, &mut called.map(|operation| operation.name));
@@ -38,7 +38,7 @@ impl Numbers {
     /// Makes the rows of a group that may end in many ways: when its first departure begins, if it was not known before.
     pub(in crate::serve) fn expect_group(&self, group: &str) {
         let group = self.counted_as(group);
-        for outcome in Outcome::VARIANTS {
+        for outcome in Outcome::WORDS {
             self.departures.with_label_values(&[group, outcome]);
         }
     }

@@ -17,7 +17,7 @@ use crate::world::World;
 
 /// How often a refresh under way is looked at: all of Auto Scaling shares one bucket (facts/aws.md 2.6).
 const PACE: Duration = Duration::from_secs(15);
-/// What is not named anywhere is found among what leaves; of more groups than these only the first are looked at.
+/// What is not named anywhere is found among what leaves; of more groups than these the others are looked at the next time.
 const MOST_GROUPS: usize = 200;
 
 /// Follows refreshes until the service stops.
@@ -57,9 +57,17 @@ fn groups(service: &Service) -> BTreeSet<Arc<str>> {
 }
 
 async fn look(service: &Service, group: &Arc<str>) -> Result<(), Unseen> {
-    let listed = service.live.auto_scaling().refreshes(group).await.inspect_err(|why| {
+    let listed = service.live.auto_scaling().refreshes_if_there(group).await.inspect_err(|why| {
         debug!(asg.name = %group, %why, "its refreshes cannot be seen: {why}");
     })?;
+    let Some(listed) = listed else {
+        if service.refreshes.forget(group) {
+            info!(asg.name = %group, "there is no group {group} any more, and its refresh is not shown any longer");
+            service.numbers.refresh_is_forgotten(group);
+            service.departures.tell();
+        }
+        return Ok(());
+    };
     let Some(refresh) = newest(listed) else { return Ok(()) };
     if let Some(before) = service.refreshes.see(refresh.clone(), service.live.now()) {
         say(&refresh, before);

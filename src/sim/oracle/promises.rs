@@ -126,6 +126,7 @@ impl Oracle {
             Outcome::Retained
             | Outcome::Gone
             | Outcome::Expired
+            | Outcome::Overtaken
             | Outcome::AlreadyPast
             | Outcome::NotLeaving
             | Outcome::NotOurs

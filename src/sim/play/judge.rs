@@ -148,8 +148,10 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     {
         return true;
     }
-    let cut =
-        matches!(outcome, Some(Outcome::Forced | Outcome::TimedOut | Outcome::Expired | Outcome::Interrupted | Outcome::Gone));
+    let cut = matches!(
+        outcome,
+        Some(Outcome::Forced | Outcome::TimedOut | Outcome::Expired | Outcome::Overtaken | Outcome::Interrupted | Outcome::Gone)
+    );
     let deadline = oracle.deadline.filter(|_| cut);
     if oracle.forced.into_iter().chain(deadline).min().is_some_and(|at| at <= failure.at) {
         return true;
@@ -163,6 +165,7 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
             | Outcome::NoNode
             | Outcome::Gone
             | Outcome::Expired
+            | Outcome::Overtaken
             | Outcome::Interrupted
             | Outcome::NotLeaving
             | Outcome::AlreadyPast,

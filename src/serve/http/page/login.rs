@@ -17,6 +17,9 @@ use crate::world::World;
 /// Said of whatever was given that is not the token.
 const WRONG: &str = "<p id=\"wrong\" class=\"ill\" role=\"alert\">That is not the admin token, or not any more. It is what DECAMP_ADMIN_TOKEN \
                      names.</p>";
+/// Said where it could not be compared.
+const UNKNOWN: &str = "<p id=\"wrong\" class=\"ill\" role=\"alert\">The admin token cannot be read now, so that nobody can be let in; the log \
+                       says why. Try again in a minute.</p>";
 
 /// The form, and what is to be said above it.
 fn form(said: &str) -> String {
@@ -58,18 +61,21 @@ pub(in crate::serve::http) async fn log_in(
     headers: HeaderMap,
     given: Result<Form<Given>, FormRejection>,
 ) -> Response {
-    let Ok(Form(Given { token })) = given else { return refused(&headers) };
+    let Ok(Form(Given { token })) = given else { return refused(Problem::closed(), WRONG, &headers) };
     let token = token.trim();
-    if page.token.place(token).await.is_none() {
-        return refused(&headers);
+    match page.token.place(token).await {
+        Ok(Some(_)) => {
+            let cookie = session::cookie(token, page.service.live.now());
+            ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+        }
+        Ok(None) => refused(Problem::closed(), WRONG, &headers),
+        Err(problem) => refused(problem, UNKNOWN, &headers),
     }
-    let cookie = session::cookie(token, page.service.live.now());
-    ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
 }
 
-/// The same refusal for everybody; a person gets the form with it.
-fn refused(headers: &HeaderMap) -> Response {
-    let problem = Problem::closed().into_response();
+/// A refusal. A person gets the form again, with a sentence.
+fn refused(problem: Problem, said: &str, headers: &HeaderMap) -> Response {
+    let problem = problem.into_response();
     let takes_html =
         headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).is_some_and(|kinds| kinds.contains("text/html"));
     if !takes_html {
@@ -77,5 +83,5 @@ fn refused(headers: &HeaderMap) -> Response {
     }
     let (mut parts, _) = problem.into_parts();
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    Response::from_parts(parts, Body::from(form(WRONG)))
+    Response::from_parts(parts, Body::from(form(said)))
 }

@@ -1,6 +1,5 @@
 //! The page's session: a cookie that says until when it is good, sealed with the admin token, so that no replica has to remember it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
@@ -8,7 +7,8 @@ use ring::hmac;
 
 use crate::ids::hex;
 use crate::serve::Service;
-use crate::serve::http::guard::Keys;
+use crate::serve::http::keys::Keys;
+use crate::serve::http::problem::Problem;
 use crate::settings::Secret;
 use crate::time::Time;
 use crate::world::World;
@@ -26,11 +26,14 @@ pub(super) fn cookie(token: &str, now: Time) -> String {
 }
 
 /// Whether a request carries such a cookie.
-pub(in crate::serve::http) async fn is_open(keys: &Arc<Keys>, headers: &HeaderMap, service: &Service) -> bool {
+///
+/// # Errors
+///
+/// The token that it would be sealed with cannot be had.
+pub(in crate::serve::http) async fn is_open(keys: &Keys, headers: &HeaderMap, service: &Service) -> Result<bool, Problem> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
-    let Some(cookie) = cookies.filter_map(|cookie| cookie.trim().strip_prefix("decamp=")).next() else { return false };
-    let keys = keys.all().await;
-    is_good(cookie, &keys, service.live.now())
+    let Some(cookie) = cookies.filter_map(|cookie| cookie.trim().strip_prefix("decamp=")).next() else { return Ok(false) };
+    keys.opens(|tokens| is_good(cookie, tokens, service.live.now())).await
 }
 
 fn is_good(cookie: &str, keys: &[Secret], now: Time) -> bool {

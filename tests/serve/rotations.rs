@@ -1,0 +1,81 @@
+//! Secrets that change while a replica runs: the new one is believed soon, the old one not for long, and nothing is started again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use decamp::sim::sandbox::serve;
+use reqwest::StatusCode;
+use reqwest::redirect::Policy;
+use tokio::time::{Instant, sleep};
+
+use crate::replica::{Replica, quick};
+
+const OLD: &str = "canary-old-secret-0123456789";
+const NEW: &str = "canary-new-secret-0123456789";
+
+/// Waits until something is answered with this.
+async fn becomes(status: u16, what: &str, answer: impl AsyncFn() -> StatusCode) {
+    let began = Instant::now();
+    loop {
+        let now = answer().await;
+        if now == status {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(12), "{what} is still answered {now}");
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn sign(secret: &str, body: &str) -> String {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = ring::hmac::sign(&key, body.as_bytes());
+    format!("sha256={}", tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// Writes as careless writers do: the file is empty for a moment.
+fn write(file: &Path, secret: &str) {
+    std::fs::write(file, format!("{secret}\n")).expect("it is ours");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_secret_in_a_file_is_read_again_and_the_old_one_is_believed_no_more() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let folder = tempfile::tempdir().expect("a folder");
+    let [events, admin, hook] = ["events", "admin", "hook"].map(|name| folder.path().join(name));
+    [&events, &admin, &hook].into_iter().for_each(|file| write(file, OLD));
+    let settings = folder.path().join("decamp.toml");
+    let text = format!("[webhooks.deploy]\nscheme = \"github\"\naction = \"look\"\nsecret_file = \"{}\"\n", hook.display());
+    std::fs::write(&settings, text).expect("it is ours");
+    let (events_file, admin_file) = (events.display().to_string(), admin.display().to_string());
+    let more = [("DECAMP_EVENTS_KEY", ""), ("DECAMP_EVENTS_KEY_FILE", &*events_file), ("DECAMP_ADMIN_TOKEN_FILE", &*admin_file)];
+    let replica = Replica::start_with(&sandbox, &["--config", &settings.display().to_string()], &more).await;
+    let client = reqwest::Client::builder().redirect(Policy::none()).build().expect("it can be made");
+    let event = async |key: &str| {
+        let request = client.post(format!("{}/v1/events", replica.webhooks)).header("x-api-key", key);
+        request.body("{\"decamp\":\"sweep\"}").send().await.expect("an answer").status()
+    };
+    let page = async |key: &str| {
+        client.get(format!("{}/metrics", replica.admin)).bearer_auth(key).send().await.expect("an answer").status()
+    };
+    let webhook = async |key: &str| {
+        let request = client.post(format!("{}/v1/webhooks/deploy", replica.webhooks));
+        request.header("x-hub-signature-256", sign(key, "{}")).body("{}").send().await.expect("an answer").status()
+    };
+    assert_eq!((event(OLD).await.as_u16(), page(OLD).await.as_u16(), webhook(OLD).await.as_u16()), (202, 200, 202));
+    assert_eq!((event(NEW).await.as_u16(), page(NEW).await.as_u16(), webhook(NEW).await.as_u16()), (401, 401, 401));
+
+    [&events, &admin, &hook].into_iter().for_each(|file| write(file, NEW));
+    becomes(202, "an event with the new key", async || event(NEW).await).await;
+    becomes(200, "the new admin token", async || page(NEW).await).await;
+    becomes(202, "a webhook with the new secret", async || webhook(NEW).await).await;
+    assert_eq!((event(OLD).await.as_u16(), page(OLD).await.as_u16(), webhook(OLD).await.as_u16()), (401, 401, 401));
+
+    // Whoever logs in with the new token is in: page and guard hold the same.
+    let login = client.post(format!("{}/login", replica.admin)).header("content-type", "application/x-www-form-urlencoded");
+    let login = login.body(format!("token={NEW}")).send().await.expect("an answer");
+    assert_eq!(login.status(), 303);
+    let cookie = login.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a cookie").to_owned();
+    let page = client.get(format!("{}/", replica.admin)).header("cookie", cookie).send().await.expect("an answer");
+    assert_eq!(page.status(), 200);
+    assert!(!replica.printed().contains("canary"), "{}", replica.printed());
+}

@@ -1,0 +1,53 @@
+//! The word to stop: the call in hand is finished, wherever it was made, and the process is gone within ten seconds (D27).
+
+use std::time::Duration;
+
+use decamp::sim::sandbox::{ACCOUNT, REGION, Sandbox, serve};
+use decamp::sim::wire::{FaultPlan, Rule, WireFault};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::replica::{Replica, quick, terminate};
+
+/// The answer of this operation comes late; the call is carried out at once.
+fn late(sandbox: &Sandbox, operation: &str, milliseconds: u64) {
+    sandbox.shared.set_faults(FaultPlan::new(vec![Rule::next(u32::MAX, operation, WireFault::Late(milliseconds))], 0));
+}
+
+/// Waits until this operation was called.
+async fn called(replica: &Replica, operation: &str) {
+    let (row, began) = (format!("decamp_aws_calls_total{{operation=\"{operation}\"}} "), Instant::now());
+    while replica.text("/metrics").await.lines().find_map(|line| line.strip_prefix(&*row)).is_none_or(|count| count == "0") {
+        assert!(began.elapsed() < Duration::from_secs(20), "{operation} was never called: {}", replica.printed());
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_of_a_sweep_is_answered() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let mut replica = Replica::start(&sandbox, &[("DECAMP_SWEEP", "1s")]).await;
+    late(&sandbox, "DeregisterTargets", 3_000);
+    terminate(&sandbox, sandbox.instances[0]).await;
+    called(&replica, "DeregisterTargets").await;
+    assert_eq!(replica.stop().await.code(), Some(0));
+    let printed = replica.printed();
+    assert!(printed.contains("let go at a decision") && !printed.contains("ended in the middle"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replacement_that_was_asked_for_is_answered() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let settings = [("DECAMP_REPLACE", "rebalance"), ("DECAMP_SWEEP", "10m")];
+    let mut replica = Replica::start(&sandbox, &settings).await;
+    late(&sandbox, "SetInstanceHealth", 3_000);
+    let warning = json!({
+        "version": "0", "id": "7bf73129-1428-4cd3-a780-95db273d1602", "detail-type": "EC2 Instance Rebalance Recommendation",
+        "source": "aws.ec2", "account": ACCOUNT, "region": REGION, "time": "2026-03-04T05:06:47Z", "resources": [],
+        "detail": { "instance-id": sandbox.instances[0].to_string() },
+    });
+    assert_eq!(replica.send(&warning).await.status(), 202);
+    called(&replica, "SetInstanceHealth").await;
+    assert_eq!(replica.stop().await.code(), Some(0));
+    assert!(replica.printed().contains("Auto Scaling is to replace it"), "{}", replica.printed());
+}
