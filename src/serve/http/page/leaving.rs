@@ -53,7 +53,7 @@ fn card(view: &View, now: Time) -> String {
         html.push_str(&format!("<p class=\"ill\">{}That has been so for {}.</p>", Escaped(&by), plain(waited)));
     }
     if !view.walked_here {
-        html.push_str("<p class=\"note\">Another replica seems to walk it; this one saw it in its last sweep.</p>");
+        html.push_str("<p class=\"note\">This replica does not walk it, and saw it in its last sweep.</p>");
     }
     if let Some(times) = &view.budget {
         html.push_str(&time_left(times, now));
