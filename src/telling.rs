@@ -207,26 +207,45 @@ pub fn can_tell_how_long(departure: &Departure, seen: &Snapshot) -> bool {
     matches!(departure.cause, Cause::Lifecycle(_)) && was_ours
 }
 
+/// The two waits that no departure can be without, whoever walks it: each from when to when, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Floor {
+    /// The load balancers' delay, from the last deregistration on.
+    pub delay: Option<(Time, Time)>,
+    /// The stopping of its allocations, from the first drain to the last change that Nomad told of.
+    pub stops: Option<(Time, Time)>,
+}
+
+impl Floor {
+    /// What is known of them.
+    #[must_use]
+    pub fn of(budget: &Budget, seen: &Snapshot) -> Self {
+        let released = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).max();
+        let delay = released.map(|at| (at, at + budget.balancers));
+        let stops = seen.history.drains.first().and_then(|drain| Some((drain.at, seen.history.nomad_changed?)));
+        Self { delay, stops }
+    }
+
+    /// How long the two took together, up to this time.
+    fn span(&self, ended: Time) -> Duration {
+        let span = |(from, to): (Time, Time)| to.min(ended).since(from);
+        match (self.delay, self.stops) {
+            (Some(delay), Some(stops)) if stops.0 < delay.1 && delay.0 < stops.1 => {
+                span((delay.0.min(stops.0), delay.1.max(stops.1)))
+            }
+            (delay, stops) => delay.map(span).unwrap_or_default() + stops.map(span).unwrap_or_default(),
+        }
+    }
+}
+
 /// What of a departure was neither the load balancers' delay nor the stopping of its allocations: the whole, less the time that
 /// either of the two took. Only where this run saw all of it, or nobody can say.
 #[must_use]
 pub fn above_the_floor(departure: &Departure, seen: &Snapshot, policy: &Policy, ended: Time) -> Option<Duration> {
     let budget = Budget::of(departure, seen, policy);
     let saw_it_whole = budget.began_is_known && seen.history.began.since(budget.began) <= WHOLE;
-    if !saw_it_whole {
-        return None;
-    }
-    let released = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).max();
-    let delay = released.map(|at| (at, at + budget.balancers));
-    let stops = seen.history.drains.first().and_then(|drain| Some((drain.at, seen.history.nomad_changed?)));
-    let span = |(from, to): (Time, Time)| to.min(ended).since(from);
-    let floor = match (delay, stops) {
-        (Some(delay), Some(stops)) if stops.0 < delay.1 && delay.0 < stops.1 => {
-            span((delay.0.min(stops.0), delay.1.max(stops.1)))
-        }
-        (delay, stops) => delay.map(span).unwrap_or_default() + stops.map(span).unwrap_or_default(),
-    };
-    Some(ended.since(budget.began).saturating_sub(floor))
+    let floor = Floor::of(&budget, seen);
+    saw_it_whole.then(|| ended.since(budget.began).saturating_sub(floor.span(ended)))
 }
 
 /// A pass that began this soon after the departure saw all of it: the time that an event may take to arrive.

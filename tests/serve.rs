@@ -5,6 +5,8 @@
 mod canaries;
 #[path = "serve/departures.rs"]
 mod departures;
+#[path = "rehearsal/devtools.rs"]
+mod devtools;
 #[path = "serve/doors.rs"]
 mod doors;
 #[path = "serve/hostile.rs"]
@@ -17,6 +19,8 @@ mod messages;
 mod metrics;
 #[path = "serve/notifications.rs"]
 mod notifications;
+#[path = "serve/page.rs"]
+mod page;
 #[path = "serve/prometheus.rs"]
 mod prometheus;
 #[path = "serve/receiver.rs"]

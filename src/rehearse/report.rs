@@ -10,7 +10,8 @@ pub use self::file::Pending;
 use super::{Chaos, Phase, Plan, Run, is_decamp};
 use crate::time::plain;
 
-const STYLE: &str = include_str!("report/page.css");
+/// The colours are those of the service's page.
+const STYLE: &str = concat!(include_str!("../colours.css"), include_str!("report/page.css"));
 
 /// Text that may stand anywhere in a page.
 fn escaped(text: &str) -> String {

@@ -1,5 +1,6 @@
 //! The set of departures that this replica has in hand, bounded; those that others seem to have; and the last ones that are over.
 
+mod shown;
 #[cfg(test)]
 mod tests;
 

@@ -1,17 +1,26 @@
 //! What is shown of a departure: how far it is, what it waits for and why, the time it has, what was written and what was seen.
 
+mod steps;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(super) use self::steps::{Step, Steps};
 use super::notify::Wait;
 use crate::decide::{Action, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Refusal, Snapshot};
-use crate::telling;
+use crate::telling::{self, Floor, above_the_floor, can_tell_how_long};
 use crate::time::Time;
 
 /// The most moments that are kept of one departure: heartbeats of 48 hours stay below it.
 const MOST_MOMENTS: usize = 1_000;
+
+/// The load balancers' part of the floor.
+pub(super) const DELAY: &str = "deregistration-delay";
+/// The allocations' part of the floor.
+pub(super) const STOPPING: &str = "stopping";
 
 /// One departure as it is shown.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -45,10 +54,18 @@ pub(super) struct View {
     pub(super) budget: Option<Times>,
     /// What was written, in order.
     pub(super) timeline: Vec<Moment>,
+    /// What was waited for and done, step after step.
+    #[schema(value_type = Vec<Step>)]
+    pub(super) steps: Steps,
+    /// The waits that are not decamp's own, beside its steps.
+    pub(super) floor: Vec<Stretch>,
     /// What the last looks showed.
     pub(super) evidence: Vec<Evidence>,
     /// How it ended.
     pub(super) outcome: Option<Ended>,
+    /// What of its time was above the floor, known once its last decision is made.
+    #[serde(skip)]
+    pub(super) own: Option<Duration>,
     /// The id of its trace; only where traces are sent to a collector.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[0-9a-f]{32}$")]
@@ -69,12 +86,28 @@ pub(super) struct Times {
     /// When a drain's deadline tells everything to stop.
     #[schema(value_type = String, format = DateTime)]
     pub(super) drain_until: Time,
+    /// When a drain that did not tell them is forced.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) force_at: Time,
     /// When decamp ends it by itself.
     #[schema(value_type = String, format = DateTime)]
     pub(super) end: Time,
     /// When its hook ends.
     #[schema(value_type = String, format = DateTime)]
     pub(super) hook_ends: Time,
+}
+
+/// A wait that no departure can be without.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Stretch {
+    /// Which: `deregistration-delay` of the load balancers, or `stopping` of the allocations.
+    pub(super) what: &'static str,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) from: Time,
+    /// When it was over, or will be.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) to: Time,
 }
 
 /// One write.
@@ -85,6 +118,9 @@ pub(super) struct Moment {
     pub(super) at: Time,
     /// What it was.
     pub(super) what: String,
+    /// Whether it only kept the hook alive.
+    #[serde(skip)]
+    pub(super) heartbeat: bool,
     /// Why it did not succeed.
     pub(super) refused: Option<String>,
 }
@@ -109,6 +145,9 @@ pub(super) struct Ended {
     pub(super) word: &'static str,
     /// What it means.
     pub(super) meaning: String,
+    /// The seconds that were decamp's own, above the load balancers' delay and the stopping of allocations; nothing where this
+    /// replica did not see all of it.
+    pub(super) seconds_above_floor: Option<f64>,
 }
 
 impl View {
@@ -128,8 +167,11 @@ impl View {
             since: now,
             budget: None,
             timeline: Vec::new(),
+            steps: Steps::default(),
+            floor: Vec::new(),
             evidence: Vec::new(),
             outcome: None,
+            own: None,
             trace_id: None,
             wait: None,
         }
@@ -155,13 +197,37 @@ impl View {
             began: budget.began,
             began_is_known: budget.began_is_known,
             drain_until: budget.until,
+            force_at: budget.force_at,
             end: budget.end,
             hook_ends: match departure.cause {
                 Cause::Lifecycle(_) => budget.hook_ends,
                 Cause::Interruption { at } => at,
             },
         });
+        self.floor = floor(Floor::of(&budget, seen));
         self.evidence = evidence(seen);
+        if matches!(decision.action, Action::End(_)) {
+            let told = can_tell_how_long(departure, seen) && self.saw_the_floor_begin();
+            self.own = if told { above_the_floor(departure, seen, policy, now) } else { None };
+        } else {
+            self.steps.next(self.action, self.reason, now);
+        }
+    }
+
+    /// Whether each wait of the floor began before our eyes. What another had deregistered or drained before began earlier than we can
+    /// tell, and would count as decamp's own.
+    fn saw_the_floor_begin(&self) -> bool {
+        let began = |what: &str, step: &Step| self.floor.iter().any(|wait| wait.what == what && wait.from <= step.from);
+        self.steps.all().iter().filter(|step| step.action == "wait").all(|step| match step.reason {
+            "load-balancer-delay" => began(DELAY, step),
+            "allocations-left" => began(STOPPING, step),
+            _ => true,
+        })
+    }
+
+    /// When it began: as the hook has it where that is known, else when it was taken up here.
+    pub(super) fn began(&self) -> Time {
+        self.budget.as_ref().map_or(self.taken_up, |times| times.began)
     }
 
     /// A write was answered.
@@ -170,18 +236,27 @@ impl View {
             self.timeline.remove(0);
         }
         let refused = answer.as_ref().err().map(ToString::to_string);
-        self.timeline.push(Moment { at: now, what: telling::effect_title(effect), refused });
+        let heartbeat = matches!(effect, Effect::Heartbeat(_));
+        self.timeline.push(Moment { at: now, what: telling::effect_title(effect), heartbeat, refused });
     }
 
     /// It is over.
     pub(super) fn ended(&mut self, outcome: &Outcome, because: String, now: Time) {
         self.phase = "over";
         self.wait = None;
+        self.steps.end(now);
         self.because = because;
         let why = if let Outcome::Refused { why } = outcome { format!(": {why}") } else { String::new() };
         let meaning = format!("{}{why}", outcome.meaning());
-        self.outcome = Some(Ended { at: now, word: outcome.word(), meaning });
+        let seconds_above_floor = self.own.map(|own| own.as_secs_f64());
+        self.outcome = Some(Ended { at: now, word: outcome.word(), meaning, seconds_above_floor });
     }
+}
+
+/// The waits of the floor, as they are shown.
+fn floor(floor: Floor) -> Vec<Stretch> {
+    let stretch = |what, wait: Option<(Time, Time)>| wait.map(|(from, to)| Stretch { what, from, to });
+    [stretch(DELAY, floor.delay), stretch(STOPPING, floor.stops)].into_iter().flatten().collect()
 }
 
 /// What the looks of this run showed last, a line a part.
@@ -222,6 +297,22 @@ mod tests {
     use super::*;
     use crate::decide::{ActionRef, LifecycleAction};
     use crate::ids::InstanceId;
+
+    #[test]
+    fn a_wait_that_another_began_is_not_reckoned_as_ours() {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
+        let mut view = View::begin(&departure, "sweep", Time(0));
+        assert!(view.saw_the_floor_begin());
+        for (reason, what) in [("load-balancer-delay", DELAY), ("allocations-left", STOPPING)] {
+            view.steps.next("wait", reason, Time(5_000));
+            assert!(!view.saw_the_floor_begin(), "nobody knows when it began");
+            view.floor.push(Stretch { what, from: Time(6_000), to: Time(9_000) });
+            assert!(!view.saw_the_floor_begin(), "we waited before what we know of");
+            view.floor.push(Stretch { what, from: Time(5_000), to: Time(9_000) });
+            assert!(view.saw_the_floor_begin());
+        }
+    }
 
     #[test]
     fn a_trace_is_named_where_there_is_one() {

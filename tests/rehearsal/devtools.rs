@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,6 +12,17 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
 /// No answer takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The browser on the PATH; without one the test says that it is skipped.
+pub(super) fn chromium() -> Option<PathBuf> {
+    let output = Command::new("sh").args(["-c", "command -v chromium"]).output().ok()?;
+    let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    if path.is_empty() {
+        println!("skipped: no chromium on the path");
+        return None;
+    }
+    Some(path.into())
+}
 
 /// An open page. It is closed when this is dropped.
 pub(super) struct Browser {
@@ -62,8 +73,15 @@ impl Browser {
 
     /// What stands on the page now.
     pub(super) fn text(&mut self) -> String {
-        let answer = self.call("Runtime.evaluate", &json!({ "expression": "document.body ? document.body.innerText : ''" }));
-        answer["result"]["value"].as_str().unwrap_or_default().to_owned()
+        self.evaluate("document.body ? document.body.innerText : ''").as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What an expression of the page's own comes to, once it is settled.
+    pub(super) fn evaluate(&mut self, expression: &str) -> Value {
+        let wanted = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let answer = self.call("Runtime.evaluate", &wanted);
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
+        answer["result"]["value"].clone()
     }
 
     fn call(&mut self, method: &str, parameters: &Value) -> Value {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::devtools::Browser;
-use super::{alone, complaint, on_the_path, rehearse, text};
+use super::devtools::{Browser, chromium};
+use super::{alone, complaint, rehearse, text};
 
 /// The port of the ingress; the page has the next one.
 const PORT: u16 = 18_141;
@@ -33,14 +33,19 @@ fn the_service_replaces_the_nodes_that_it_runs_on_and_its_page_shows_each() {
     let instances: Vec<String> = (1..=4_u64).map(|number| format!("i-{:017x}", 0x0abc_0000_0000 + number)).collect();
     // Each instance that some page showed, and each node that had a replica.
     let (mut shown, mut hosts) = (BTreeSet::new(), BTreeSet::new());
+    // Each instance whose departure some page drew once it was over.
+    let mut pictured = BTreeSet::new();
     // A page that was opened while nothing left, and is never loaded again.
     let (mut browser, mut drawn, mut lost) = (None, BTreeSet::new(), false);
-    let chromium = on_the_path("chromium");
+    let chromium = chromium();
     while child.try_wait().expect("it can be waited for").is_none() {
         for node in 1..=8 {
             let Some(page) = ask(node, "/") else { continue };
             hosts.insert(node);
             shown.extend(instances.iter().filter(|id| page.contains(id.as_str())).cloned());
+            let pictures: Vec<&str> =
+                page.split("<figure>").skip(1).filter(|figure| figure.contains("<rect class=\"own\"")).collect();
+            pictured.extend(instances.iter().filter(|id| pictures.iter().any(|figure| figure.contains(id.as_str()))).cloned());
             if let (2, None, Some(chromium)) = (node, &browser, &chromium) {
                 assert!(shown.is_empty(), "it is opened before anything leaves: {shown:?}");
                 browser = Some(Browser::open(chromium, &format!("http://127.0.0.12:{}/", PORT + 1)));
@@ -60,6 +65,7 @@ fn the_service_replaces_the_nodes_that_it_runs_on_and_its_page_shows_each() {
     assert!(1_000 < run["account"]["requests"].as_u64().expect("a number"), "{}", run["account"]["requests"]);
     assert_eq!(run["kills"], 1, "one replica was killed on the way");
     assert_eq!(shown.len(), 4, "{shown:?}");
+    assert!(!pictured.is_empty(), "no page drew a departure that was over");
     assert!(hosts.contains(&1) && hosts.contains(&2), "it began on the first two nodes: {hosts:?}");
     assert!(hosts.iter().any(|node| 4 < *node), "and went on to new ones: {hosts:?}");
 

@@ -173,6 +173,7 @@ async fn an_observer_decides_and_writes_nothing() {
     for write in ["CompleteLifecycleAction", "DeregisterTargets", "RecordLifecycleActionHeartbeat"] {
         assert!(metrics.contains(&format!("{{operation=\"{write}\"}} 0\n")), "{write} was called: {metrics}");
     }
+    assert!(replica.text("/").await.contains("This replica only observes"), "the page says so");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -202,7 +202,13 @@ async fn the_admin_listener_opens_to_its_token_and_to_a_session() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[("DECAMP_ADMIN_TOKEN", TOKEN)]).await;
     for path in ["/v1/departures", "/metrics", "/v1/stream", "/live", "/page.js", "/"] {
-        problem(replica.get(path).await, 401, "unauthorized").await;
+        let refused = replica.get(path).await;
+        assert_eq!(
+            refused.headers()["www-authenticate"],
+            "Bearer realm=\"decamp\"",
+            "Basic would open a box of the browser's own"
+        );
+        problem(refused, 401, "unauthorized").await;
     }
     let health = replica.text("/healthz").await + &replica.text("/readyz").await;
     assert_eq!(health, "{\"status\":\"alive\"}{\"status\":\"ready\"}", "they name nothing");
@@ -220,6 +226,17 @@ async fn the_admin_listener_opens_to_its_token_and_to_a_session() {
         request.body(format!("token={token}")).send()
     };
     problem(form("another-token-0123456789").await.expect("an answer"), 401, "unauthorized").await;
+    for wrong in ["token=another-token-0123456789", "token=", "nonsense"] {
+        let request = replica.client.post(&login).header("content-type", "application/x-www-form-urlencoded");
+        let again = request.header("accept", "text/html,*/*;q=0.8").body(wrong).send().await.expect("an answer");
+        assert_eq!((again.status().as_u16(), &again.headers()["content-type"].to_str().expect("text")[..9]), (401, "text/html"));
+        assert_eq!(again.headers()["www-authenticate"], "Bearer realm=\"decamp\"");
+        let html = again.text().await.expect("it is text");
+        assert!(
+            html.contains("That is not the admin token") && html.contains("action=\"/login\"") && !html.contains("another"),
+            "{html}"
+        );
+    }
     // The client follows the redirection to the page, and without the cookie that is closed.
     let answer = raw(
         &replica.admin,

@@ -164,7 +164,7 @@ impl Guard {
         if page && path == "/" {
             return Err(Box::new(Redirect::to("/login").into_response()));
         }
-        Err(refused(Problem::unauthorized()))
+        Err(refused(Problem::closed()))
     }
 
     /// Whether a request is addressed to us: another name that resolves to our address is a page that means no good.

@@ -5,6 +5,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+/// What opens the webhooks listener: API destinations send a key in a header, or Basic.
+const KEYS: &str = "Basic realm=\"decamp\", Bearer realm=\"decamp\"";
+/// What opens the admin listener. Were Basic named, a browser would ask for a password in a box of its own.
+const TOKEN: &str = "Bearer realm=\"decamp\"";
+
 /// A refusal. Nothing that was sent is repeated in it.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
@@ -14,6 +19,8 @@ pub(super) struct Problem {
     detail: String,
     /// Seconds after which the same may work.
     retry_after: Option<u32>,
+    /// What is to be shown, where nothing was, or nothing that is known.
+    challenge: Option<&'static str>,
     more: Map<String, Value>,
 }
 
@@ -36,7 +43,7 @@ pub(super) struct Document {
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), retry_after: None, more: Map::new() }
+        Self { status, kind, title, detail: detail.into(), retry_after: None, challenge: None, more: Map::new() }
     }
 
     pub(super) fn not_found() -> Self {
@@ -68,7 +75,9 @@ impl Problem {
     }
 
     pub(super) fn bad_event(why: String) -> Self {
-        let detail = format!("Nothing in the body can be acted on: {why}.");
+        let detail = format!(
+            "Nothing in the body can be acted on: {why}. Send an event as AWS writes it, or what the OpenAPI document shows."
+        );
         Self::new(StatusCode::BAD_REQUEST, "bad-event", "No event that decamp knows", detail)
     }
 
@@ -80,7 +89,21 @@ impl Problem {
     /// The same for an unknown and a wrong credential, and where there is none to be had.
     pub(super) fn unauthorized() -> Self {
         let detail = "Send a key that this service knows.";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No key, or an unknown one", detail)
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No key, or an unknown one", detail);
+        Self { challenge: Some(KEYS), ..problem }
+    }
+
+    /// The same for an unknown name, a wrong signature and none: who forges learns nothing.
+    pub(super) fn unsigned() -> Self {
+        let detail = "Sign it with a secret that is set here under this name, and send it within five minutes of its timestamp.";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not signed, or with an unknown secret", detail)
+    }
+
+    /// The same of the admin listener.
+    pub(super) fn closed() -> Self {
+        let detail = "Send the admin token as a bearer token, or log in at /login.";
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No token, or an unknown one", detail);
+        Self { challenge: Some(TOKEN), ..problem }
     }
 
     /// The same whatever the doubt: who forges learns nothing.
@@ -153,7 +176,7 @@ impl Problem {
     }
 
     pub(super) fn not_ready(why: Option<Value>) -> Self {
-        let detail = "This replica cannot take work now.";
+        let detail = "This replica cannot take work now. Send it to another one; with the admin token this says what is missing.";
         let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail);
         problem.retry_after = Some(5);
         problem.more.extend(why.map(|why| ("not_ready".to_owned(), why)));
@@ -178,8 +201,8 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"decamp\", Bearer"));
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -63,12 +63,12 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
 )]
 pub(super) async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let service = &runs.service;
-    let Some(terraform) = &service.settings.serve.terraform else { return Err(Problem::unauthorized()) };
+    let Some(terraform) = &service.settings.serve.terraform else { return Err(Problem::unsigned()) };
     let body = body::read(&headers, body).await?;
     let signature = headers.get("x-tfe-notification-signature").and_then(|value| value.to_str().ok());
     let refused = |doubt| {
         warn!(event = "terraform", "a notification was not believed: {doubt}");
-        Problem::unauthorized()
+        Problem::unsigned()
     };
     runs.secrets.believe(|secrets| verify(signature, &body, secrets), refused).await?;
     let run = match read(&body, service.live.now()) {

@@ -71,15 +71,15 @@ pub(super) async fn webhook(
     body: Body,
 ) -> Result<Response, Problem> {
     if webhooks.secrets.is_empty() {
-        return Err(Problem::unauthorized());
+        return Err(Problem::unsigned());
     }
     // Read for any name: whether there is one of it is not told by that either.
     let body = body::read(&headers, body).await?;
     let service = &webhooks.service;
-    let Ok(Path(name)) = name else { return Err(Problem::unauthorized()) };
+    let Ok(Path(name)) = name else { return Err(Problem::unsigned()) };
     let set = service.settings.serve.signed.get_key_value(name.as_str());
     let Some(((name, Webhook { scheme, action, .. }), keys)) = set.zip(webhooks.secrets.get(name.as_str())) else {
-        return Err(Problem::unauthorized());
+        return Err(Problem::unsigned());
     };
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let verify = |secrets: &[Secret]| match scheme {
@@ -89,7 +89,7 @@ pub(super) async fn webhook(
     // The same answer as for an unknown name: who forges learns nothing.
     let refused = |doubt: Doubt| {
         warn!(webhook = &**name, "a webhook was not believed: {doubt}");
-        Problem::unauthorized()
+        Problem::unsigned()
     };
     let id = keys.believe(verify, refused).await?;
     match (action, id) {
@@ -100,7 +100,7 @@ pub(super) async fn webhook(
             Ok((StatusCode::ACCEPTED, Json(Accepted { accepted: 1 })).into_response())
         }
         // The settings refuse a scheme without ids.
-        (WebhookAction::Refresh(_), None) => Err(Problem::unauthorized()),
+        (WebhookAction::Refresh(_), None) => Err(Problem::unsigned()),
         (WebhookAction::Refresh(group), Some(id)) => {
             info!(webhook = &**name, asg.name = %group, "a webhook asks for a refresh");
             service.numbers.told("webhook", "refresh");

@@ -1,22 +1,62 @@
-// Draws the page again whenever the service says that something changed; what is open stays open. A service that does not answer is said.
-const live = document.getElementById("live");
+// Draws the parts of the page again that changed, whenever the service says so; what is open stays open, and what has the focus keeps it.
 const lost = document.getElementById("lost");
+const over = document.getElementById("over");
+const shown = new Map([...document.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part.innerHTML]));
+let asked = 0;
+let answered = 0;
+let stream;
+
 async function draw() {
+  const turn = (asked += 1);
+  let text, trouble;
   try {
     const answer = await fetch("/live");
-    if (!answer.ok) throw new Error(answer.status === 401 ? "you are not logged in any more" : `it answered ${answer.status}`);
-    const text = await answer.text();
-    const open = new Set([...live.querySelectorAll("details[open]")].map(name));
-    live.innerHTML = text;
-    for (const details of live.querySelectorAll("details")) details.open = open.has(name(details));
-    lost.hidden = true;
+    if (answer.ok) text = await answer.text();
+    else trouble = { status: answer.status, message: `it answered ${answer.status}` };
   } catch (why) {
-    lost.querySelector("span").textContent = why.message;
-    lost.hidden = false;
+    trouble = why;
+  }
+  // Whoever asked later was answered before: this is older than what is shown.
+  if (turn < answered) return;
+  answered = turn;
+  if (trouble) say(trouble);
+  else show(text);
+}
+
+function show(text) {
+  const fresh = document.createElement("template");
+  fresh.innerHTML = text;
+  for (const part of fresh.content.querySelectorAll("[data-part]")) {
+    const name = part.dataset.part;
+    if (shown.get(name) === part.innerHTML) continue;
+    shown.set(name, part.innerHTML);
+    put(document.querySelector(`[data-part="${name}"]`), part);
+  }
+  lost.hidden = over.hidden = true;
+  if (stream.readyState === EventSource.CLOSED) listen();
+}
+
+function put(part, fresh) {
+  const open = new Set([...part.querySelectorAll("details[open]")].map((details) => details.dataset.name));
+  const focused = part.contains(document.activeElement) && document.activeElement.closest("[data-name]");
+  part.replaceChildren(...fresh.childNodes);
+  for (const named of part.querySelectorAll("[data-name]")) {
+    if (named.localName === "details") named.open = open.has(named.dataset.name);
+    if (focused && focused.dataset.name === named.dataset.name) (named.querySelector("summary") ?? named).focus({ preventScroll: true });
   }
 }
-function name(details) {
-  return details.closest("article").querySelector("h3").textContent + details.querySelector("summary").textContent;
+
+function say(trouble) {
+  over.hidden = trouble.status !== 401;
+  lost.hidden = !over.hidden;
+  const why = lost.querySelector("span");
+  if (why.textContent !== trouble.message) why.textContent = trouble.message;
 }
-new EventSource("/v1/stream").addEventListener("departures", draw);
+
+function listen() {
+  stream = new EventSource("/v1/stream");
+  stream.addEventListener("departures", draw);
+}
+
+listen();
 setInterval(draw, 10000);

@@ -1,0 +1,109 @@
+//! The page in a real browser: what is over has its picture, what does not change keeps its focus, and what is old is not shown.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use decamp::sim::sandbox::serve;
+use serde_json::json;
+
+use crate::devtools::{Browser, chromium};
+use crate::replica::{Replica, quick, terminate};
+
+/// What the pictures of what is over show: their words, their bars' classes, and whether the style sheet coloured them all.
+const PICTURES: &str = "(() => {
+  const all = [...document.querySelectorAll('figure svg[role=img]')];
+  const bars = all.flatMap((svg) => [...svg.querySelectorAll('rect')]);
+  return {
+    words: all.map((svg) => svg.getAttribute('aria-label')),
+    classes: [...new Set(bars.map((bar) => bar.getAttribute('class')))],
+    drawn: bars.every((bar) => 0 < bar.getBoundingClientRect().width && getComputedStyle(bar).fill !== 'rgb(0, 0, 0)'),
+  };
+})()";
+
+/// Puts the focus on what can be opened in the first picture, opens it, and marks it.
+const FOCUS: &str = "(() => {
+  const summary = document.querySelector('figure summary');
+  summary.click();
+  summary.focus();
+  summary.mark = 1;
+})()";
+
+/// Where the focus is now, and whether that is the same element as before.
+const FOCUSED: &str = "({
+  summary: document.activeElement.localName === 'summary' && document.activeElement.closest('figure') !== null,
+  same: document.activeElement.mark === 1,
+  open: document.activeElement.closest('details')?.open,
+})";
+
+/// Asks twice; the first answer comes last, and is old.
+const OVERTAKEN: &str = "(async () => {
+  const real = window.fetch;
+  let first = true;
+  window.fetch = async (...what) => {
+    if (!first) return real(...what);
+    first = false;
+    await new Promise((done) => setTimeout(done, 700));
+    return new Response('<p data-part=\"status\">old news</p>');
+  };
+  await Promise.all([draw(), draw()]);
+  window.fetch = real;
+  return document.querySelector('[data-part=status]').textContent;
+})()";
+
+/// What the page says once its session is over, and once it has one again.
+const OVER: &str = "(async () => {
+  const real = window.fetch;
+  const said = () => [...document.querySelectorAll('[role=alert]')].filter((one) => !one.hidden);
+  window.fetch = async () => new Response('{}', { status: 401 });
+  await draw();
+  const [over] = said();
+  window.fetch = real;
+  const told = [over.textContent, over.querySelector('a').getAttribute('href'), said().length];
+  await draw();
+  return [...told, said().length];
+})()";
+
+fn look(chromium: &Path, address: &str, instance: &str) {
+    let mut browser = Browser::open(chromium, address);
+    let began = Instant::now();
+    while !browser.text().contains(instance) {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", browser.text());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let pictures = browser.evaluate(PICTURES);
+    let words = pictures["words"][0].as_str().expect("it has words");
+    assert!(words.starts_with(&format!("{instance} took ")) && words.contains("allocations stop: "), "{words}");
+    let classes = pictures["classes"].as_array().expect("a list");
+    assert!(["delay", "stopping", "own"].iter().all(|class| classes.contains(&json!(class))), "{pictures:#}");
+    assert_eq!(pictures["drawn"], true, "{pictures:#}");
+
+    browser.evaluate(FOCUS);
+    browser.evaluate("draw()");
+    let focused = browser.evaluate(FOCUSED);
+    assert_eq!(focused, json!({ "summary": true, "same": true, "open": true }), "nothing changed there, and it was left alone");
+    browser.evaluate("shown.set('over', 'something else'), draw()");
+    let focused = browser.evaluate(FOCUSED);
+    assert_eq!(focused, json!({ "summary": true, "same": false, "open": true }), "it was drawn again, and found again");
+
+    let status = browser.evaluate(OVERTAKEN);
+    assert_eq!(status, "No instance is leaving; 1 over.");
+    let said = browser.evaluate(OVER);
+    assert!(said[0].as_str().is_some_and(|told| told.contains("Your session is over")), "{said}");
+    assert_eq!((&said[1], &said[2], &said[3]), (&json!("/login"), &json!(1), &json!(0)), "{said}");
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_over_has_its_picture_and_a_page_that_does_not_change_is_left_alone() {
+    let Some(chromium) = chromium() else { return };
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let replica = Replica::start(&sandbox, &[]).await;
+    let event = terminate(&sandbox, sandbox.instances[0]).await;
+    assert_eq!(replica.send(&event).await.status(), 202);
+    let past = replica.past().await;
+    assert!(past["steps"].as_array().is_some_and(|steps| 3 <= steps.len()), "{past:#}");
+    assert!(past["outcome"]["seconds_above_floor"].as_f64().is_some_and(|own| 0.0 < own && own < 20.0), "{past:#}");
+    let (address, instance) = (format!("{}/", replica.admin), sandbox.instances[0].to_string());
+    let looked = tokio::task::spawn_blocking(move || look(&chromium, &address, &instance)).await;
+    looked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+}
