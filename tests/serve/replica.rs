@@ -10,6 +10,7 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// The key of `POST /v1/events`.
@@ -43,6 +44,8 @@ pub(crate) struct Replica {
     pub(crate) admin: String,
     pub(crate) client: Client,
     printed: Arc<Mutex<String>>,
+    /// What gathers that, until the process has closed its outputs.
+    gathering: Vec<JoinHandle<()>>,
 }
 
 impl Replica {
@@ -61,8 +64,10 @@ impl Replica {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the binary starts");
         let printed = Arc::new(Mutex::new(String::new()));
-        gather(child.stderr.take().expect("it is piped"), &printed);
-        gather(child.stdout.take().expect("it is piped"), &printed);
+        let gathering = vec![
+            gather(child.stderr.take().expect("it is piped"), &printed),
+            gather(child.stdout.take().expect("it is piped"), &printed),
+        ];
         let addresses = async {
             loop {
                 let said = printed.lock().expect("nobody panicked").clone();
@@ -79,7 +84,7 @@ impl Replica {
         // An error only says that another test was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new();
-        let replica = Self { child, webhooks, admin, client, printed };
+        let replica = Self { child, webhooks, admin, client, printed, gathering };
         let ready = async {
             while replica.get("/readyz").await.status() != 200 {
                 sleep(Duration::from_millis(20)).await;
@@ -129,7 +134,12 @@ impl Replica {
         let id = self.child.id().expect("it runs").to_string();
         let killed = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill is there");
         assert!(killed.success());
-        timeout(Duration::from_secs(10), self.child.wait()).await.expect("it is gone within 10 s").expect("it ended")
+        let status =
+            timeout(Duration::from_secs(10), self.child.wait()).await.expect("it is gone within 10 s").expect("it ended");
+        for gathering in self.gathering.drain(..) {
+            gathering.await.expect("it gathers to the end");
+        }
+        status
     }
 
     /// All that it printed so far.
@@ -138,14 +148,14 @@ impl Replica {
     }
 }
 
-fn gather(from: impl AsyncRead + Unpin + Send + 'static, into: &Arc<Mutex<String>>) {
+fn gather(from: impl AsyncRead + Unpin + Send + 'static, into: &Arc<Mutex<String>>) -> JoinHandle<()> {
     let into = Arc::clone(into);
     tokio::spawn(async move {
         let mut lines = BufReader::new(from).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             into.lock().expect("nobody panicked").push_str(&format!("{line}\n"));
         }
-    });
+    })
 }
 
 /// Begins a termination, waits until its hook has begun, and answers its event as EventBridge tells it.
