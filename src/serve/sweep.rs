@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -47,6 +48,8 @@ pub(super) async fn sweeping(service: Arc<Service>) {
             _ = timer.tick() => {}
             () = asked => {}
         }
+        // Whoever asked until now asked for this one.
+        service.sweep_now.notified().now_or_never();
         sweep(&service, &mut idle).await;
         last = Some(Instant::now());
     }

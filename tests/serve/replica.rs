@@ -44,6 +44,7 @@ pub(crate) struct Replica {
     pub(crate) admin: String,
     pub(crate) client: Client,
     printed: Arc<Mutex<String>>,
+    /// What gathers that, until the process has closed its outputs.
     gathering: Vec<JoinHandle<()>>,
 }
 

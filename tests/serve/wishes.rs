@@ -80,6 +80,8 @@ async fn a_wish_that_hangs_keeps_no_other_waiting_and_is_answered_before_its_sen
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let (_folder, file) = settings();
     let replica = replica(&sandbox, &file).await;
+    // Something is to be replaced, so that the first one does not end at once.
+    sandbox.shared.with(|stage| stage.aws().0.change_group(ASG, |setup| setup.version += 1));
     let hangs = Rule::next(1, "StartInstanceRefresh", WireFault::Late(20_000));
     sandbox.shared.set_faults(FaultPlan::new(vec![hangs], 0));
     let began = Instant::now();
