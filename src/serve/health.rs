@@ -8,8 +8,9 @@ use utoipa::ToSchema;
 
 use super::Service;
 use super::departures::lock;
+use crate::decide;
 
-/// What was seen of the systems, by name, at the last sweep.
+/// What was seen of the systems, by name, at the last sweep or by a departure.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     seen: Mutex<BTreeMap<System, Seen>>,
@@ -45,6 +46,15 @@ impl Health {
         self.note((system, Some(Arc::clone(which))), how);
     }
 
+    /// Notes how a departure saw a system that no sweep looks at.
+    pub(super) fn saw_for_a_departure(&self, system: decide::System, how: Result<(), String>) {
+        match system {
+            decide::System::LoadBalancers => self.saw("Elastic Load Balancing", how),
+            decide::System::Consul => self.saw("Consul", how),
+            decide::System::AutoScaling | decide::System::Nomad => {}
+        }
+    }
+
     fn note(&self, system: System, how: Result<(), String>) {
         let mut seen = lock(&self.seen);
         let ever = how.is_ok() || seen.get(&system).is_some_and(|seen| seen.ever);
@@ -70,7 +80,7 @@ impl Health {
         ills
     }
 
-    /// What could not be seen at the last sweep.
+    /// What could not be seen at last.
     pub(super) fn unseen(&self) -> Vec<Ill> {
         let seen = lock(&self.seen);
         let ill = |((what, which), seen): (&System, &Seen)| {

@@ -10,7 +10,7 @@ use super::traces::Trace;
 use crate::decide::{Action, Budget, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
 use crate::run::{Ending, How, Manner, Tell, run};
 use crate::settings::Mode;
-use crate::telling::{Telling, above_the_floor, can_tell_how_long, effect_title, phase};
+use crate::telling::{Telling, above_the_floor, because, can_tell_how_long, effect_title, phase};
 use crate::time::Time;
 use crate::world::World;
 
@@ -64,6 +64,7 @@ async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
         ending = run(&world, departure, policy, manner, &mut watching) => Some(ending),
         () = world.left(entry.stop.subscribe()) => None,
     };
+    watching.sees_again(None);
     let mut only_looked = false;
     let done = match ending {
         None => {
@@ -186,6 +187,13 @@ impl Watching<'_> {
         }
     }
 
+    /// What it could not see a moment ago is seen, or nobody looks any more.
+    fn sees_again(&self, blind: Option<System>) {
+        if let Some(before) = self.blind.filter(|before| blind != Some(*before)) {
+            self.service.health.saw_for_a_departure(before, Ok(()));
+        }
+    }
+
     fn tell_start(&self, effect: &Effect, now: Time) {
         if self.service.notify.is_anybody() {
             let note = Note::started(&self.entry.departure, &self.entry.shown(), &effect_title(effect), now);
@@ -201,6 +209,10 @@ impl Tell for Watching<'_> {
         let blind = if let Reason::CannotSee(system) = decision.reason { Some(system) } else { None };
         if let Some(system) = blind.filter(|system| self.blind != Some(*system)) {
             self.service.numbers.failed(system);
+        }
+        self.sees_again(blind);
+        if let Some(system) = blind {
+            self.service.health.saw_for_a_departure(system, Err(because(decision, seen)));
         }
         self.blind = blind;
         if matches!(decision.action, Action::Do(_)) {

@@ -177,6 +177,25 @@ async fn an_observer_decides_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_system_that_only_departures_look_at_is_named_while_it_cannot_be_seen() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let mut replica = Replica::start(&sandbox, &[("CONSUL_HTTP_ADDR", "http://127.0.0.1:9")]).await;
+    assert_eq!(replica.json("/readyz").await["unseen"], json!([]));
+    let event = terminate(&sandbox, sandbox.instances[0]).await;
+    assert_eq!(replica.send(&event).await.status(), 202);
+    let began = tokio::time::Instant::now();
+    let is_named = |unseen: &Value| {
+        unseen[0]["what"] == "Consul" && unseen[0]["why"].as_str().is_some_and(|why| why.contains("127.0.0.1:9"))
+    };
+    while !is_named(&replica.json("/readyz").await["unseen"]) {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", replica.printed());
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(replica.text("/").await.contains("Consul"), "the page says so too");
+    assert_eq!(replica.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_warned_instance_is_replaced_by_policy_and_leaves_through_its_hook() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
