@@ -9,16 +9,26 @@ use crate::time::{Time, plain};
 /// A reason that lasts longer than this is shown as a block.
 const LONG: Duration = Duration::from_secs(120);
 
+/// Pictures of what leaves: of a thousand departures the page would be drawn for longer than it is looked at.
+const MOST_PICTURES: usize = 50;
+
 /// All that is leaving.
 pub(super) fn drawn(under_way: &[View], now: Time) -> String {
     let mut html = format!("<h2>Leaving now ({})</h2>", under_way.len());
     if under_way.is_empty() {
         html.push_str("<p class=\"empty\">No instance is on its way out.</p>");
     }
-    if under_way.iter().any(|view| !view.steps.all().is_empty()) {
+    // What this replica does not walk is seen for a moment now and then, which makes no picture.
+    let is_seen = |view: &View| view.walked_here && !view.steps.all().is_empty();
+    if under_way.iter().any(is_seen) {
         html.push_str(gantt::LEGEND);
     }
-    under_way.iter().for_each(|view| html.push_str(&card(view, now)));
+    let mut pictures = 0;
+    for view in under_way {
+        let picture = if is_seen(view) && pictures < MOST_PICTURES { gantt::drawn(view, now) } else { None };
+        pictures += usize::from(picture.is_some());
+        html.push_str(&card(view, &picture.unwrap_or_default(), now));
+    }
     html
 }
 
@@ -37,7 +47,7 @@ pub(super) fn is_blocked(view: &View, now: Time) -> bool {
 }
 
 /// One departure under way.
-fn card(view: &View, now: Time) -> String {
+fn card(view: &View, picture: &str, now: Time) -> String {
     let waited = now.since(view.since);
     let blocked = is_blocked(view, now);
     let mut html = format!(
@@ -63,10 +73,7 @@ fn card(view: &View, now: Time) -> String {
     if let Some(times) = &view.budget {
         html.push_str(&time_left(times, now));
     }
-    // What another replica walks is seen here for a moment now and then, which makes no picture.
-    if view.walked_here {
-        html.push_str(&gantt::drawn(view, now).unwrap_or_default());
-    }
+    html.push_str(picture);
     html.push_str(&written(view));
     if !view.evidence.is_empty() {
         html.push_str(&opened(view, "Seen"));
@@ -152,9 +159,20 @@ pub(super) mod tests {
 
     #[test]
     fn nothing_from_the_cluster_becomes_markup() {
-        let drawn = card(&evil(), Time(0));
+        let drawn = card(&evil(), "", Time(0));
         assert_eq!(drawn.matches("&lt;script&gt;").count(), 6, "{drawn}");
         assert!(!drawn.contains("<script") && !drawn.contains("alert('"), "{drawn}");
+    }
+
+    #[test]
+    fn what_is_walked_here_has_a_picture_and_a_thousand_have_no_thousand() {
+        let mut view = evil();
+        view.steps.next("wait", "allocations-left", Time(0));
+        let pictures = |views: &[View]| drawn(views, Time(9_000)).matches("class=\"gantt\"").count();
+        assert_eq!((pictures(&[view.clone()]), pictures(&vec![view.clone(); 1_000])), (1, MOST_PICTURES));
+        view.walked_here = false;
+        assert_eq!(pictures(&[view.clone()]), 0);
+        assert!(!drawn(&[view], Time(9_000)).contains("class=\"legend\""), "there is nothing to explain");
     }
 
     #[test]
@@ -175,14 +193,14 @@ pub(super) mod tests {
     fn a_wait_that_lasts_is_shown_as_a_block() {
         let mut view = evil();
         view.action = "wait";
-        assert!(!card(&view, Time(119_000)).contains("class=\"blocked\""));
-        assert!(card(&view, Time(120_000)).contains("class=\"blocked\""));
+        assert!(!card(&view, "", Time(119_000)).contains("class=\"blocked\""));
+        assert!(card(&view, "", Time(120_000)).contains("class=\"blocked\""));
         // As long as its own settings say that it may take it is none, such as the five minutes of a load balancer.
         let blocker = Blocker { kind: "target-group", name: "web".to_owned(), id: None };
         let (reason, because) = ("load-balancer-delay", String::new());
         view.wait = Some(Wait { reason, blocker, because, since: Time(0), due: Time(300_000), told: false });
-        assert!(!card(&view, Time(299_000)).contains("class=\"blocked\""));
-        assert!(card(&view, Time(300_000)).contains("class=\"blocked\""));
+        assert!(!card(&view, "", Time(299_000)).contains("class=\"blocked\""));
+        assert!(card(&view, "", Time(300_000)).contains("class=\"blocked\""));
     }
 
     #[test]
@@ -190,10 +208,10 @@ pub(super) mod tests {
         let mut view = evil();
         for reason in BLOCKS {
             view.reason = reason;
-            assert!(card(&view, Time(1)).contains("class=\"blocked\""), "{reason}");
+            assert!(card(&view, "", Time(1)).contains("class=\"blocked\""), "{reason}");
         }
         view.reason = "load-balancer-delay";
-        assert!(!card(&view, Time(1)).contains("class=\"blocked\""));
+        assert!(!card(&view, "", Time(1)).contains("class=\"blocked\""));
         // Each is a word that reasons have.
         let known = [
             Reason::AgentDead { until: Time(0) },
