@@ -11,6 +11,8 @@ mod devtools;
 mod doors;
 #[path = "serve/hostile.rs"]
 mod hostile;
+#[path = "serve/identity.rs"]
+mod identity;
 #[path = "serve/interruptions.rs"]
 mod interruptions;
 #[path = "serve/messages.rs"]
