@@ -80,7 +80,10 @@ impl Life {
         self.outcomes.clear();
         for line in rows().filter(|line| line.starts_with("decamp_departures_total")) {
             let outcome = line.split_once("outcome=\"").and_then(|(_, rest)| rest.split_once('"')).context("an outcome")?.0;
-            *self.outcomes.entry(outcome.to_owned()).or_default() += value(line);
+            // Rows are there at 0 for whatever could be.
+            if 0 < value(line) {
+                *self.outcomes.entry(outcome.to_owned()).or_default() += value(line);
+            }
         }
         self.departed = self.outcomes.get("departed").copied().unwrap_or(0);
         Ok(())

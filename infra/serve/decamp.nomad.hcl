@@ -131,7 +131,7 @@ job "decamp" {
         AWS_WEB_IDENTITY_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/nomad_aws.jwt"
         DECAMP_GROUPS               = var.groups
         DECAMP_QUEUES               = var.queue_arn
-        # As many as the memory below is enough for: 41 MiB a thousand.
+        # As many as the memory below is enough for: 43 MiB a thousand.
         DECAMP_MOST_DEPARTURES = "3000"
         DECAMP_WEBHOOKS_LISTEN = "127.0.0.1:${NOMAD_PORT_webhooks}"
         DECAMP_ADMIN_LISTEN    = "127.0.0.1:${NOMAD_PORT_admin}"
