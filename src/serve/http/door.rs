@@ -1,12 +1,9 @@
 //! One listener: connections are bounded in number, in time and by peer, and each ends in order when the service stops.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +22,7 @@ use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
+use super::places::Crowd;
 use super::sources::network;
 use super::tls::Certificate;
 use crate::serve::Service;
@@ -63,37 +61,6 @@ pub(super) struct Door {
     name: &'static str,
 }
 
-/// Open connections by network.
-type Open = Rc<RefCell<HashMap<IpAddr, usize>>>;
-
-/// A place among the open connections, given back when it is dropped.
-struct Place(Open, IpAddr);
-
-impl Place {
-    fn take(open: &Open, peer: IpAddr, most: usize) -> Option<Self> {
-        let (network, mut counts) = (network(peer), open.borrow_mut());
-        let all: usize = counts.values().sum();
-        // Nothing is kept of whoever is turned away: there may be any number of them.
-        if MOST_CONNECTIONS <= all || counts.get(&network).is_some_and(|ours| most <= *ours) {
-            return None;
-        }
-        *counts.entry(network).or_default() += 1;
-        Some(Self(Rc::clone(open), network))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.0.borrow_mut();
-        if let Some(count) = counts.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.1);
-            }
-        }
-    }
-}
-
 impl Door {
     /// Makes a listener; nothing is accepted yet.
     ///
@@ -114,7 +81,7 @@ impl Door {
     /// Serves until the service stops.
     pub(super) async fn serve(self) {
         let mut stopping = self.service.stopping.subscribe();
-        let open: Open = Rc::default();
+        let open = Crowd::new(MOST_CONNECTIONS);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -135,9 +102,9 @@ impl Door {
         timeout(LAST_ANSWERS, rest).await.ok();
     }
 
-    fn take(&self, stream: TcpStream, peer: IpAddr, open: &Open, connections: &mut JoinSet<()>) {
+    fn take(&self, stream: TcpStream, peer: IpAddr, open: &Crowd, connections: &mut JoinSet<()>) {
         let is_proxy = self.service.settings.serve.proxies.contains(&peer);
-        let Some(place) = Place::take(open, peer, if is_proxy { MOST_FROM_A_PROXY } else { MOST_FROM_ONE }) else {
+        let Some(place) = open.take(network(peer), if is_proxy { MOST_FROM_A_PROXY } else { MOST_FROM_ONE }) else {
             tracing::debug!(listener = self.name, %peer, "a connection was closed: too many are open");
             return;
         };
@@ -208,27 +175,28 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
+    use super::super::places::Spot;
     use super::*;
 
     #[test]
     fn one_network_has_a_quarter_of_all_connections_and_nothing_is_kept_of_whoever_is_turned_away() {
-        let open = Open::default();
-        let take = |peer: IpAddr, count: usize| -> Vec<Place> {
-            (0..count).map_while(|_| Place::take(&open, peer, MOST_FROM_ONE)).collect()
+        let open = Crowd::new(MOST_CONNECTIONS);
+        let take = |peer: IpAddr, count: usize| -> Vec<Spot> {
+            (0..count).map_while(|_| open.take(network(peer), MOST_FROM_ONE)).collect()
         };
         let v4 = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
         let v6 = |number: u128| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | number));
-        let mut flood: Vec<Place> = (0..2_000).filter_map(|number| Place::take(&open, v6(number), MOST_FROM_ONE)).collect();
+        let mut flood: Vec<Spot> = (0..2_000).filter_map(|number| open.take(network(v6(number)), MOST_FROM_ONE)).collect();
         assert_eq!(flood.len(), MOST_FROM_ONE, "however many addresses it has");
         let others = [v4(1), v4(2)].map(|peer| take(peer, 2_000));
         assert_eq!(others.each_ref().map(Vec::len), [MOST_FROM_ONE; 2]);
         let last = take(v4(3), 2_000);
         assert_eq!(last.len(), MOST_FROM_ONE);
-        assert!((10..5_000).all(|number| Place::take(&open, v4(number), MOST_FROM_ONE).is_none()), "all are taken");
-        assert_eq!(open.borrow().len(), 4);
+        assert!((10..5_000).all(|number| open.take(network(v4(number)), MOST_FROM_ONE).is_none()), "all are taken");
+        assert_eq!(open.networks(), 4);
         flood.truncate(1);
-        assert!(Place::take(&open, v4(10), MOST_FROM_ONE).is_some());
+        assert!(open.take(network(v4(10)), MOST_FROM_ONE).is_some());
         drop((flood, others, last));
-        assert!(open.borrow().is_empty(), "{open:?}");
+        assert_eq!(open.networks(), 0, "{open:?}");
     }
 }

@@ -20,7 +20,7 @@ const MOST_FROM_ONE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Places {
     known: Arc<Semaphore>,
-    strangers: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    strangers: Crowd,
 }
 
 /// A place, given back when it is dropped.
@@ -30,16 +30,12 @@ pub(super) enum Place {
     /// Of somebody who is known.
     Known(OwnedSemaphorePermit),
     /// Of a stranger.
-    Stranger(Stranger),
+    Stranger(Spot),
 }
-
-/// A stranger's place.
-#[derive(Debug)]
-pub(super) struct Stranger(Arc<Mutex<HashMap<IpAddr, usize>>>, IpAddr);
 
 impl Places {
     pub(super) fn new() -> Self {
-        Self { known: Arc::new(Semaphore::new(MOST_KNOWN)), strangers: Arc::default() }
+        Self { known: Arc::new(Semaphore::new(MOST_KNOWN)), strangers: Crowd::new(MOST_STRANGERS) }
     }
 
     /// A place for a request of somebody who is known; `None` if there is none left.
@@ -49,17 +45,49 @@ impl Places {
 
     /// A place for a request of whoever else is in this network.
     pub(super) fn for_stranger(&self, network: IpAddr) -> Option<Place> {
-        let mut counts = lock(&self.strangers);
-        let all: usize = counts.values().sum();
-        if MOST_STRANGERS <= all || counts.get(&network).is_some_and(|ours| MOST_FROM_ONE <= *ours) {
-            return None;
-        }
-        *counts.entry(network).or_default() += 1;
-        Some(Place::Stranger(Stranger(Arc::clone(&self.strangers), network)))
+        self.strangers.take(network, MOST_FROM_ONE).map(Place::Stranger)
     }
 }
 
-impl Drop for Stranger {
+/// So many of a kind at once, requests or connections, and no more than a part of them of one network.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    most: usize,
+    counts: Counts,
+}
+
+/// How many there are, by network.
+type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// A spot in a crowd, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Spot(Counts, IpAddr);
+
+impl Crowd {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, counts: Counts::default() }
+    }
+
+    /// A spot for somebody of this network, which has so many at most; `None` if there is none left.
+    pub(super) fn take(&self, network: IpAddr, most_from_it: usize) -> Option<Spot> {
+        let mut counts = lock(&self.counts);
+        let all: usize = counts.values().sum();
+        // Nothing is kept of whoever is turned away: there may be any number of them.
+        if self.most <= all || counts.get(&network).is_some_and(|ours| most_from_it <= *ours) {
+            return None;
+        }
+        *counts.entry(network).or_default() += 1;
+        Some(Spot(Arc::clone(&self.counts), network))
+    }
+
+    /// How many networks somebody is there of.
+    #[cfg(test)]
+    pub(super) fn networks(&self) -> usize {
+        lock(&self.counts).len()
+    }
+}
+
+impl Drop for Spot {
     fn drop(&mut self) {
         let mut counts = lock(&self.0);
         if let Some(count) = counts.get_mut(&self.1) {
@@ -92,6 +120,6 @@ mod tests {
         held.pop();
         assert!(places.for_stranger(ip(2_000)).is_some() && places.for_known().is_none());
         drop((held, known));
-        assert!(lock(&places.strangers).is_empty() && places.for_known().is_some());
+        assert!(places.strangers.networks() == 0 && places.for_known().is_some());
     }
 }
