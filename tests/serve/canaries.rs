@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use decamp::sim::sandbox::{ACCOUNT, CONSUL_TOKEN, NOMAD_TOKEN, REGION, Sandbox, serve};
+use decamp::sim::sandbox::{ACCOUNT, ASG, CONSUL_TOKEN, NOMAD_TOKEN, REGION, Sandbox, serve};
 use decamp::sim::wire::{FaultPlan, Rule, Side, WireFault};
 use reqwest::{RequestBuilder, Response};
 use serde_json::json;
@@ -18,6 +18,10 @@ use crate::replica::{KEY, Replica, machine_is_off, quick, terminate};
 const ADMIN: &str = "canary-admin-token-0123456789";
 const WEBHOOK: &str = "whsec_Y2FuYXJ5LXdlYmhvb2stc2VjcmV0LTAxMjM0NTY3ODk=";
 const GITHUB: &str = "canary-github-secret-0123456789";
+const TERRAFORM: &str = "canary-terraform-secret-0123456789";
+/// Of a webhook, kept in Parameter Store under this name.
+const STORED: &str = "canary-stored-secret-0123456789";
+const PARAMETER: &str = "decamp-webhook";
 const AWS_KEY: &str = "canary-aws-secret-access-key-0123456789";
 const AWS_SESSION: &str = "canary-aws-session-token-0123456789";
 const COLLECTOR: &str = "canary-collector-token-0123456789";
@@ -54,7 +58,7 @@ impl Output {
     }
 }
 
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 13] = [
     "/",
     "/live",
     "/login",
@@ -64,6 +68,7 @@ const PATHS: [&str; 12] = [
     "/healthz",
     "/readyz",
     "/v1/departures",
+    "/v1/refreshes",
     "/v1/openapi.json",
     "/v1/stream",
     "/v1/departures/i-0123456789abcdef0",
@@ -79,7 +84,7 @@ async fn ask_everything(replica: &Replica, instance: &str, output: &mut Output) 
         output.ask(&format!("GET {path} with a wrong session"), get().header("cookie", format!("decamp=1.{STRANGERS}"))).await;
         output.ask(&format!("GET {path} of nobody"), get()).await;
     }
-    assert!(11 <= answered, "only {answered} paths were open to the token");
+    assert!(12 <= answered, "only {answered} paths were open to the token");
     let form = |token: &str| {
         let request = replica.client.post(format!("{}/login", replica.admin));
         request.header("content-type", "application/x-www-form-urlencoded").body(format!("token={token}"))
@@ -91,13 +96,16 @@ async fn ask_everything(replica: &Replica, instance: &str, output: &mut Output) 
 async fn send_everything(replica: &Replica, output: &mut Output) {
     let post = |path: &str| replica.client.post(format!("{}{path}", replica.webhooks));
     for body in ["{\"decamp\":\"sweep\"}".to_owned(), format!("{{\"{STRANGERS}\":\"{STRANGERS}\"}}"), STRANGERS.to_owned()] {
-        for path in ["/v1/events", "/v1/sns", "/v1/webhooks/deploy", "/v1/webhooks/hub", &format!("/v1/webhooks/{STRANGERS}")] {
+        let strange = format!("/v1/webhooks/{STRANGERS}");
+        let named = ["/v1/webhooks/deploy", "/v1/webhooks/hub", "/v1/webhooks/stored", &*strange];
+        for path in ["/v1/events", "/v1/sns", "/v1/terraform"].into_iter().chain(named) {
             output.ask(path, post(path).header("x-api-key", KEY).body(body.clone())).await;
             output.ask(path, post(path).header("x-api-key", STRANGERS).body(body.clone())).await;
             output.ask(path, post(path).basic_auth(STRANGERS, Some(KEY)).body(body.clone())).await;
             let signed =
                 post(path).header("webhook-id", "msg_1").header("webhook-timestamp", "1").header("webhook-signature", STRANGERS);
-            output.ask(path, signed.header("x-hub-signature-256", STRANGERS).body(body.clone())).await;
+            let signed = signed.header("x-hub-signature-256", STRANGERS).header("x-tfe-notification-signature", STRANGERS);
+            output.ask(path, signed.body(body.clone())).await;
         }
     }
     let forged = json!({
@@ -117,6 +125,8 @@ fn file(receiver: &Receiver) -> tempfile::NamedTempFile {
     let text = format!(
         "[webhooks.deploy]\nscheme = \"standard\"\naction = \"look\"\nsecret = \"{WEBHOOK}\"\n\
          [webhooks.hub]\nscheme = \"github\"\naction = \"look\"\nsecret = \"{GITHUB}\"\n\
+         [webhooks.stored]\nscheme = \"github\"\naction = \"look\"\nsecret_stored = \"ssm:{PARAMETER}\"\n\
+         [terraform]\nsecret = \"{TERRAFORM}\"\n[terraform.workspaces]\n\"acme/web\" = [\"{ASG}\"]\n\
          [notify.well]\nkind = \"webhook\"\nurl = \"{}\"\nsecret = \"{SECRET}\"\n\
          [notify.slack]\nkind = \"slack\"\nurl = \"{}\"\n\
          [notify.gone]\nkind = \"slack\"\nurl = \"http://127.0.0.1:9/canary-path-of-a-receiver\"\n\
@@ -182,6 +192,7 @@ async fn a_replica_that_fails(sandbox: &Sandbox, file: &tempfile::NamedTempFile,
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_in_anything_that_comes_out() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
+    sandbox.shared.stores().parameters.insert(PARAMETER.to_owned(), STORED.to_owned());
     let receiver = Receiver::start(Manners::FailsFirst(2, 401)).await;
     let collector = Receiver::start(Manners::FailsFirst(1, 500)).await;
     let file = file(&receiver);
@@ -205,6 +216,10 @@ async fn no_secret_is_in_anything_that_comes_out() {
     spans.for_each(|spans| output.add("spans", spans));
     assert!(output.0.iter().any(|(place, text)| place == "spans" && text.contains("traceId")), "no span was sent");
 
+    let fetched =
+        |text: &str| text.contains("{operation=\"GetParameter\"}") && !text.contains("{operation=\"GetParameter\"} 0\n");
+    assert!(output.0.iter().any(|(place, text)| place == "GET /metrics" && fetched(text)), "no secret was fetched from a store");
+
     let action = event["detail"]["LifecycleActionToken"].as_str().expect("a token");
     let pem = TLS_KEY.lines().nth(2).expect("a line of its key");
     let secrets = [
@@ -212,6 +227,8 @@ async fn no_secret_is_in_anything_that_comes_out() {
         ADMIN,
         WEBHOOK,
         GITHUB,
+        TERRAFORM,
+        STORED,
         SECRET,
         AWS_KEY,
         AWS_SESSION,
