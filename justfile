@@ -33,15 +33,12 @@ check:
 fmt:
     cargo fmt --all --check
 
-# Every lint is an error, with every set of features.
+# Every lint is an error.
 lint:
     cargo clippy --workspace --all-targets -- -D warnings
-    cargo clippy -p decamp --lib --no-default-features --features sim -- -D warnings
-    cargo clippy -p decamp --lib --no-default-features --features serve -- -D warnings
-    cargo clippy -p decamp --lib --no-default-features -- -D warnings
 
-# Cargo joins the features of what it is asked to build. Everything below asks for the whole workspace with what tests need, so that the
-# dependencies are built once; `cargo test -p` and `cargo run` of one package build them again.
+# Cargo joins the features of what it is asked to build. Everything below asks for the whole workspace, so that the dependencies are built
+# once; `cargo test -p` of one package may build some of them again.
 
 # All tests, those in the documentation too, and every wrong driver, which the simulator must catch.
 test:
@@ -56,15 +53,15 @@ api *arguments:
 mutants:
     cargo test --workspace --test mutants -- --nocapture
 
-# The documentation, private items included. The examples are named for the sake of the features.
+# The documentation, private items included.
 doc:
-    cargo doc --workspace --no-deps --document-private-items --lib --bin bootstrap --examples
+    cargo doc --workspace --no-deps --document-private-items
 
-# The Lambda as it is shipped: no server, no pretend world and no wrong driver in it. `decamp` has the first two.
+# The Lambda as it is shipped. Every crate that it links is in lambda/crates.txt: a new one is seen in review.
 lambda:
     @if command -v cargo-zigbuild >/dev/null; then {{just_executable()}} package x86_64; else cargo build --profile lambda -p decamp-lambda; fi
-    @features=$(cargo tree -p decamp-lambda -e normal,features --prefix none) && for unwanted in axum 'decamp feature "serve"' 'decamp feature "sim"' 'decamp feature "cli"' 'decamp feature "mutants"'; do if grep -qF "$unwanted" <<<"$features"; then echo "the Lambda links $unwanted" >&2; exit 1; fi; done
-    @features=$(cargo tree -p decamp -e normal,features --prefix none) && if grep -qF 'decamp feature "mutants"' <<<"$features"; then echo "decamp has the wrong drivers" >&2; exit 1; fi
+    @diff lambda/crates.txt <(cargo tree -p decamp-lambda -e normal --prefix none --format '{lib}' | sed 's/ (\*)$//' | sort -u) || { echo "the Lambda links other crates than lambda/crates.txt lists" >&2; exit 1; }
+    @if cargo tree -p decamp -e normal,features --prefix none | grep -F 'decamp-sim feature "mutants"'; then echo "decamp has the wrong drivers" >&2; exit 1; fi
 
 # Licences, bans, sources and unused dependencies, where the tools are installed.
 supply:
@@ -121,7 +118,7 @@ picture:
 bench:
     cargo run --release -- simulate --departures 1000000 --seed {{seed}} --faults all
     cargo run --release -- simulate --departures 200000 --seed {{seed}} --faults none
-    cargo run --release --example alarms -- 1000 1000
+    cargo run --release -p decamp-sim --example alarms -- 1000 1000
     cargo run --release --example fleet -- 1000
     cargo build --release
     cargo run --release --example serving -- 1000
@@ -138,13 +135,13 @@ fuzz-shortly:
 fuzz:
     cargo run --release --example hammer -- --inputs 10000000
 
-# Writes the stories of tests/stories again, after a rule has changed. Read the difference.
+# Writes the stories of crates/sim/tests/stories again, after a rule has changed. Read the difference.
 stories:
-    cargo run --example stories
-    git diff --stat -- tests/stories
+    cargo run -p decamp-sim --example stories
+    git diff --stat -- crates/sim/tests/stories
 
 # How to try it on real agents: Nomad and Consul on the path, then the tests that wait for them.
 lab:
-    @command -v nomad >/dev/null || echo "nomad is not on the path: tests/live/real_nomad.rs will say skipped"
-    @command -v consul >/dev/null || echo "consul is not on the path: tests/live/real_consul.rs will say skipped"
-    cargo test -p decamp --test live -- --nocapture
+    @command -v nomad >/dev/null || echo "nomad is not on the path: crates/hashicorp/tests/agents/real_nomad.rs will say skipped"
+    @command -v consul >/dev/null || echo "consul is not on the path: crates/hashicorp/tests/agents/real_consul.rs will say skipped"
+    cargo test -p decamp-hashicorp --test agents -- --nocapture

@@ -10,13 +10,13 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use decamp::decide::{Cause, Departure, LifecycleAction};
-use decamp::live::Live;
-use decamp::live::aws::{Aws, Keys};
-use decamp::run::{How, Manner, Quiet, run};
-use decamp::settings::Settings;
-use decamp::sim::sandbox::{self, ASG, HOOK, Options};
-use decamp::time::Time;
+use decamp_aws::aws::{Aws, Keys};
+use decamp_config::Settings;
+use decamp_core::decide::{Cause, Departure, LifecycleAction};
+use decamp_core::run::{How, Manner, Quiet, run};
+use decamp_core::time::Time;
+use decamp_live::Live;
+use decamp_sandbox::{ASG, HOOK, Options};
 use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
 
 /// Serves a sandbox until its input ends. So many instances of it leave, and their events are told in a line.
 async fn serve(leave: usize) -> Result<()> {
-    let sandbox = sandbox::serve(&Options::exodus(u32::try_from(leave)?)).await?;
+    let sandbox = decamp_sandbox::serve(&Options::exodus(u32::try_from(leave)?)).await?;
     for (name, value) in sandbox.variables() {
         println!("{name}={value}");
     }

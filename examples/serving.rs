@@ -10,10 +10,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use decamp::serve::verify::hmacs::standard;
-use decamp::settings::Secret;
-use decamp::sim::sandbox::{self, ACCOUNT, Options, REGION};
-use decamp::time::Time;
+use decamp_config::Secret;
+use decamp_core::time::Time;
+use decamp_sandbox::{ACCOUNT, Options, REGION};
+use decamp_service::verify::hmacs::standard;
 use reqwest::Client;
 use ring::hmac;
 use serde_json::json;
@@ -68,7 +68,7 @@ fn verified() -> Result<u32> {
 
 /// How soon events are answered that come at a constant rate, each counted from when it was due.
 async fn events() -> Result<()> {
-    let sandbox = sandbox::serve(&Options::default()).await?;
+    let sandbox = decamp_sandbox::serve(&Options::default()).await?;
     let replica = Replica::start(&sandbox, &[], &[]).await?;
     let client = Client::builder().no_proxy().pool_max_idle_per_host(CONNECTIONS).build()?;
     // Something that is believed and asks for nothing: what is measured is the door.
@@ -115,7 +115,7 @@ async fn events() -> Result<()> {
 
 /// What one replica needs to walk many instances out at once.
 async fn fleet(leave: u32) -> Result<()> {
-    let sandbox = sandbox::serve(&Options::exodus(leave)).await?;
+    let sandbox = decamp_sandbox::serve(&Options::exodus(leave)).await?;
     let replica = Replica::start(&sandbox, &[], &[("DECAMP_SWEEP", "1m")]).await?;
     // No connection is kept: the service closes idle ones, and whoever writes into that very moment gets no answer.
     let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;

@@ -1,7 +1,7 @@
 //! What the program says of itself, as JSON: its calls of AWS and who makes them, its metrics, its settings. For tests in other languages.
 
-use decamp::live::{Caller, OPERATIONS};
-use decamp::{metrics, settings};
+use decamp_aws::{Caller, OPERATIONS};
+use decamp_core::metrics;
 use serde_json::json;
 
 fn word(caller: &Caller) -> &'static str {
@@ -23,6 +23,6 @@ fn main() {
         })
         .collect();
     let metrics: Vec<_> = metrics::ALL.iter().map(|metric| metric.name).collect();
-    let settings: Vec<_> = settings::TABLE.iter().map(|setting| setting.name).collect();
+    let settings: Vec<_> = decamp_config::TABLE.iter().map(|setting| setting.name).collect();
     println!("{}", json!({"calls": calls, "namespace": metrics::NAMESPACE, "metrics": metrics, "settings": settings}));
 }

@@ -1,7 +1,7 @@
 # Alarms that say what to do, and a dashboard for whoever is called by one.
 
 locals {
-  # The names that the program gives its metrics (src/metrics.rs), each once.
+  # The names that the program gives its metrics (crates/core/src/metrics.rs), each once.
   namespace = "decamp"
   metrics = {
     departures          = "Departures"

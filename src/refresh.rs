@@ -1,302 +1,270 @@
-//! An instance refresh in our words: what it is asked for, and how it stands.
+//! `decamp refresh`: an instance refresh from a command line: start, watch, cancel, roll back. Exit code by result.
 
-#[cfg(feature = "live")]
-mod begin;
+mod showing;
+mod watching;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use anyhow::{Result, anyhow, bail};
+use clap::{Args, Subcommand};
+use decamp_aws::Template;
+use decamp_aws::refresh::{Begun, begin};
+use decamp_config::{Mode, duration};
+use decamp_core::decide::Refusal;
+use decamp_core::refresh::{NotDone, Preferences, newest};
+use serde_json::json;
 
-#[cfg(feature = "live")]
-pub use self::begin::{Begun, begin};
-use crate::decide::Refusal;
-use crate::time::Time;
+use self::watching::{Followed, follow};
+use super::connect::{Connected, connect};
+use super::exit::{self, Wish};
+use super::out::{complain, say, say_json};
 
-/// The longest pause that AWS takes at a checkpoint, and the longest that it bakes.
-const LONGEST_PAUSE: Duration = Duration::from_hours(48);
+const EXAMPLES: &str = "Examples:
+  decamp refresh start --asg web                                  replace what is not as it should be, and wait for the result
+  decamp refresh start --asg web --min-healthy 100 --max-healthy 110 --warm-up 2m
+  decamp refresh start --asg web --launch-template-version 7      to this version, which can be taken back
+  decamp refresh watch --asg web --json                           follow whatever refresh there is, a JSON object a look
+  decamp refresh cancel --asg web
 
-/// What a refresh is asked for. What is `None` is left to AWS, or to the group's maintenance policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Preferences {
-    /// `MinHealthyPercentage`: healthy instances never go below this share of what is desired.
-    pub min_healthy: Option<u32>,
-    /// `MaxHealthyPercentage`: nor all of them above this one.
-    pub max_healthy: Option<u32>,
-    /// `InstanceWarmup`: how long a new instance serves until it counts.
-    pub warm_up: Option<Duration>,
-    /// `CheckpointPercentages`, ascending: it pauses when this share is replaced.
-    pub checkpoints: Vec<u32>,
-    /// `CheckpointDelay`: how long it pauses there.
-    pub checkpoint_delay: Option<Duration>,
-    /// `BakeTime`: how long it waits at the end.
-    pub bake: Option<Duration>,
-    /// `SkipMatching`: instances that are as they should be already are left alone.
-    pub skip_matching: bool,
-    /// `AutoRollback`: a refresh that fails is taken back.
-    pub auto_rollback: bool,
+decamp walks the instances out as their hooks tell: by its Lambda, by decamp serve, or by decamp run. This command only orders the \
+refresh and follows it; ended by a signal it leaves the refresh going.";
+
+/// Replace the instances of a group by an instance refresh.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", exit::REFRESH_HELP))]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
 }
 
-impl Default for Preferences {
-    fn default() -> Self {
-        Self {
-            min_healthy: None,
-            max_healthy: None,
-            warm_up: None,
-            checkpoints: Vec::new(),
-            checkpoint_delay: None,
-            bake: None,
-            // Whoever is told twice that something changed must not replace what is new already.
-            skip_matching: true,
-            auto_rollback: false,
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Start a refresh, or adopt the one that is under way, and follow it
+    #[command(after_help = exit::REFRESH_HELP)]
+    Start(Start),
+    /// Follow the refresh that is under way, else say how the last one ended
+    #[command(after_help = exit::REFRESH_HELP)]
+    Watch(Of),
+    /// Stop the refresh that is under way: what was replaced stays so, and hooks are waited for
+    #[command(after_help = exit::REFRESH_HELP)]
+    Cancel(Order),
+    /// Take back the refresh that is under way; it must have been started with a launch template's version
+    #[command(after_help = exit::REFRESH_HELP)]
+    Rollback(Order),
+}
+
+/// Which group, and how it is told.
+#[derive(Debug, Args)]
+struct Of {
+    /// The Auto Scaling group
+    #[arg(long, value_name = "NAME")]
+    asg: String,
+    /// How often to look
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = pace)]
+    every: Duration,
+    /// One JSON object a line instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Order {
+    #[command(flatten)]
+    of: Of,
+    /// Order it, and do not wait for the result
+    #[arg(long)]
+    no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+struct Start {
+    #[command(flatten)]
+    order: Order,
+    /// The least share of instances that are healthy all the while; else the group's maintenance policy, else 90
+    #[arg(long, value_name = "PERCENT")]
+    min_healthy: Option<u32>,
+    /// The most instances there may be, of what is desired; above 100, new ones come before old ones go
+    #[arg(long, value_name = "PERCENT")]
+    max_healthy: Option<u32>,
+    /// How long a new instance serves until it counts; else the group's default
+    #[arg(long, value_name = "TIME", value_parser = duration::read)]
+    warm_up: Option<Duration>,
+    /// Pause when this share is replaced; several with commas
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',')]
+    checkpoint: Vec<u32>,
+    /// How long to pause there (1h)
+    #[arg(long, value_name = "TIME", value_parser = duration::read)]
+    checkpoint_delay: Option<Duration>,
+    /// How long to wait at the end, whether all goes well
+    #[arg(long, value_name = "TIME", value_parser = duration::read)]
+    bake: Option<Duration>,
+    /// Replace instances too that are as they should be already
+    #[arg(long)]
+    replace_all: bool,
+    /// Take it back if it fails; needs --launch-template-version
+    #[arg(long, requires = "launch_template_version")]
+    auto_rollback: bool,
+    /// Go to this version of the group's launch template; on success the group is set to it
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    launch_template_version: Option<u32>,
+}
+
+/// AWS throttles all of Auto Scaling together.
+fn pace(text: &str) -> Result<Duration, String> {
+    let pace = duration::read(text)?;
+    if pace < Duration::from_secs(1) { Err("look once a second at most".to_owned()) } else { Ok(pace) }
+}
+
+impl Start {
+    fn preferences(&self) -> Preferences {
+        Preferences {
+            min_healthy: self.min_healthy,
+            max_healthy: self.max_healthy,
+            warm_up: self.warm_up,
+            checkpoints: self.checkpoint.clone(),
+            checkpoint_delay: self.checkpoint_delay,
+            bake: self.bake,
+            skip_matching: !self.replace_all,
+            auto_rollback: self.auto_rollback,
         }
     }
 }
 
-impl Preferences {
-    /// Whether AWS takes them.
-    ///
-    /// # Errors
-    ///
-    /// What to change, in a sentence.
-    pub fn check(&self) -> Result<(), String> {
-        let (least, most) = (self.min_healthy.unwrap_or(90), self.max_healthy.unwrap_or(100));
-        if 100 < least {
-            return Err(format!("at least {least} % cannot be healthy; write 0 to 100"));
-        }
-        if !(100..=200).contains(&most) {
-            return Err(format!("at most {most} % makes no sense; write 100 to 200"));
-        }
-        if self.max_healthy.is_some() && self.min_healthy.is_none() {
-            return Err("the most healthy is only taken together with the least; write both".to_owned());
-        }
-        if 100 < most.saturating_sub(least) {
-            return Err(format!("from {least} to {most} % is too wide; let them differ by 100 at most"));
-        }
-        if !self.checkpoints.is_sorted_by(|one, next| one < next) || self.checkpoints.iter().any(|c| !(1..=100).contains(c)) {
-            return Err("checkpoints ascend, from 1 to 100".to_owned());
-        }
-        if self.checkpoints.is_empty() && self.checkpoint_delay.is_some() {
-            return Err("a delay at checkpoints needs checkpoints".to_owned());
-        }
-        for (what, span) in [("a checkpoint", self.checkpoint_delay), ("baking", self.bake)] {
-            if span.is_some_and(|span| LONGEST_PAUSE < span) {
-                return Err(format!("{what} takes 48h at most"));
-            }
-        }
-        Ok(())
+pub(crate) async fn refresh(arguments: Arguments) -> Result<u8> {
+    match arguments.what {
+        What::Start(start) => begin_one(start).await,
+        What::Watch(of) => watch(of).await,
+        What::Cancel(order) => stop(order, Wish::Cancelled).await,
+        What::Rollback(order) => stop(order, Wish::TakenBack).await,
     }
 }
 
-macro_rules! statuses {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// How a refresh stands, as AWS names it.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-        pub enum Status {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl Status {
-            /// Every status.
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
-
-            /// AWS's name for it.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self {
-                    $(Self::$name => stringify!($name),)*
-                }
+async fn begin_one(start: Start) -> Result<u8> {
+    let preferences = start.preferences();
+    preferences.check().map_err(|why| anyhow!("AWS would refuse these preferences: {why}"))?;
+    let Order { of, no_wait } = &start.order;
+    let at = connect().await?;
+    let asg = group(&at, of)?;
+    if at.settings.mode == Mode::Observe {
+        return Ok(observed(of, "started"));
+    }
+    let to = match start.launch_template_version {
+        Some(version) => Some(template(&at, &asg, version).await?),
+        None => None,
+    };
+    let begun = begin(at.live.auto_scaling(), &asg, &preferences, to.as_ref()).await;
+    let begun = begun.map_err(|why| not_done(&at, &asg, "started", &why))?;
+    if of.json {
+        say_json(&json!({ "kind": begun.word(), "asg.name": asg, "refresh.id": begun.id() }));
+    } else {
+        say(match &begun {
+            Begun::Started(id) => format!("refresh {id} of {asg} was started"),
+            Begun::Adopted(refresh) => {
+                format!("refresh {} of {asg} is under way, with preferences of its own, and is followed", refresh.id)
             }
+        });
+    }
+    if *no_wait {
+        return Ok(0);
+    }
+    follow(&at, &Followed { asg, id: Arc::clone(begun.id()), every: of.every, json: of.json, wish: Wish::Replaced }).await
+}
+
+async fn watch(of: Of) -> Result<u8> {
+    let at = connect().await?;
+    let asg = group(&at, &of)?;
+    let listed = at.live.auto_scaling().refreshes(&asg).await.map_err(|why| at.cannot_ask(&why))?;
+    let Some(refresh) = newest(listed) else {
+        complain(format!("{asg} was not refreshed in the last six weeks; `decamp refresh start --asg {asg}` does it"));
+        return Ok(exit::NO_REFRESH);
+    };
+    follow(&at, &Followed { asg, id: refresh.id, every: of.every, json: of.json, wish: Wish::Replaced }).await
+}
+
+async fn stop(order: Order, wish: Wish) -> Result<u8> {
+    let Order { of, no_wait } = order;
+    let at = connect().await?;
+    let asg = group(&at, &of)?;
+    let what = if wish == Wish::Cancelled { "cancelled" } else { "rolled back" };
+    if at.settings.mode == Mode::Observe {
+        return Ok(observed(&of, what));
+    }
+    let ordered = match wish {
+        Wish::Cancelled | Wish::Replaced => at.live.auto_scaling().cancel_refresh(&asg).await,
+        Wish::TakenBack => at.live.auto_scaling().roll_back_refresh(&asg).await,
+    };
+    let id = match ordered {
+        Ok(id) => id,
+        Err(why @ (NotDone::NoneUnderWay | NotDone::Irreversible)) => {
+            complain(format!("{:#}", not_done(&at, &asg, what, &why)));
+            return Ok(if why == NotDone::NoneUnderWay { exit::NO_REFRESH } else { exit::IRREVERSIBLE });
+        }
+        Err(why) => return Err(not_done(&at, &asg, what, &why)),
+    };
+    if of.json {
+        say_json(&json!({ "kind": "ordered", "asg.name": asg, "refresh.id": id, "order": what }));
+    } else {
+        say(format!("refresh {id} of {asg} is being {what}; instances that wait in a hook are walked out all the same"));
+    }
+    if no_wait {
+        return Ok(0);
+    }
+    follow(&at, &Followed { asg, id, every: of.every, json: of.json, wish }).await
+}
+
+fn group(at: &Connected, of: &Of) -> Result<Arc<str>> {
+    at.may_touch(&of.asg)?;
+    Ok(of.asg.as_str().into())
+}
+
+fn observed(of: &Of, what: &str) -> u8 {
+    if of.json {
+        say_json(&json!({ "kind": "observed", "asg.name": of.asg }));
+    } else {
+        say(format!("DECAMP_MODE=observe: a refresh of {} would be {what} now, and was not", of.asg));
+    }
+    exit::OBSERVED
+}
+
+async fn template(at: &Connected, asg: &str, version: u32) -> Result<Template> {
+    match at.live.auto_scaling().template(asg, version).await {
+        Ok(Some(template)) => Ok(template),
+        Ok(None) => bail!(
+            "{asg} is no group in {} with a launch template of its own; check the name and AWS_REGION, or, where it has a mixed \
+             instances policy, change that and start without --launch-template-version",
+            at.region
+        ),
+        Err(why) => Err(at.cannot_ask(&why)),
+    }
+}
+
+/// What AWS did not do, why, and what to do about it.
+fn not_done(at: &Connected, asg: &str, what: &str, why: &NotDone) -> anyhow::Error {
+    let watch = format!("`decamp refresh watch --asg {asg}` says how the last one ended");
+    let what_to_do = match why {
+        NotDone::UnderWay => "try again: another one began at the same moment".to_owned(),
+        NotDone::BeingUndone(_) => {
+            format!("wait until it is over (`decamp refresh watch --asg {asg}` does), and start this one again")
+        }
+        NotDone::NoneUnderWay => watch,
+        NotDone::Irreversible => {
+            "only one that was started with --launch-template-version can be; stop it with `decamp refresh cancel`, set the group back \
+             and start another"
+                .to_owned()
+        }
+        NotDone::Refused(Refusal::Denied(_)) => {
+            "let the role of whoever runs this do autoscaling:StartInstanceRefresh, CancelInstanceRefresh and RollbackInstanceRefresh on \
+             the group"
+                .to_owned()
+        }
+        NotDone::Refused(Refusal::Throttled) => "try again in a minute".to_owned(),
+        NotDone::Refused(Refusal::Rejected(_) | Refusal::Missing | Refusal::NoActiveAction) => {
+            format!("check the group's name, its launch template and the preferences, in {}", at.region)
+        }
+        NotDone::Refused(Refusal::Away(_)) => {
+            format!("check the network, the credentials and AWS_REGION; it may have worked: {watch}")
         }
     };
-}
-
-statuses! {
-    /// It was asked for, and has not begun.
-    Pending,
-    /// It replaces instances.
-    InProgress,
-    /// All are replaced; it waits whether that was well.
-    Baking,
-    /// It is over, and everything is new.
-    Successful,
-    /// It gave up.
-    Failed,
-    /// It was told to stop, and waits for what is under way.
-    Cancelling,
-    /// It was stopped. What was replaced stays so.
-    Cancelled,
-    /// It takes back what it did.
-    RollbackInProgress,
-    /// It could not take it back.
-    RollbackFailed,
-    /// It took it back.
-    RollbackSuccessful,
-    /// A status that this version does not know.
-    Unknown,
-}
-
-impl Status {
-    /// The status of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Self {
-        Self::ALL.iter().copied().find(|status| status.name() == name).unwrap_or(Self::Unknown)
-    }
-
-    /// Whether nothing more comes of it. What is not known may still be under way.
-    #[must_use]
-    pub fn is_over(self) -> bool {
-        match self {
-            Self::Successful | Self::Failed | Self::Cancelled | Self::RollbackFailed | Self::RollbackSuccessful => true,
-            Self::Pending | Self::InProgress | Self::Baking | Self::Cancelling | Self::RollbackInProgress | Self::Unknown => {
-                false
-            }
-        }
-    }
-
-    /// Whether it will still replace what is not as it should be. What is not known is not relied on.
-    #[must_use]
-    pub fn goes_forward(self) -> bool {
-        match self {
-            Self::Pending | Self::InProgress | Self::Baking => true,
-            Self::Successful
-            | Self::Failed
-            | Self::Cancelling
-            | Self::Cancelled
-            | Self::RollbackInProgress
-            | Self::RollbackFailed
-            | Self::RollbackSuccessful
-            | Self::Unknown => false,
-        }
-    }
-
-    /// What it means, in words.
-    #[must_use]
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Pending => "it has not begun",
-            Self::InProgress => "it replaces instances",
-            Self::Baking => "all are replaced, and it waits whether that was well",
-            Self::Successful => "every instance is as it should be",
-            Self::Failed => "it gave up",
-            Self::Cancelling => "it was told to stop, and waits for what is under way",
-            Self::Cancelled => "it was stopped, and what was replaced stays so",
-            Self::RollbackInProgress => "it takes back what it did",
-            Self::RollbackFailed => "it could not take back what it did",
-            Self::RollbackSuccessful => "it took back what it did",
-            Self::Unknown => "it is in a status that this version does not know",
-        }
-    }
-}
-
-/// A refresh as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Refresh {
-    /// Its id.
-    pub id: Arc<str>,
-    /// Its Auto Scaling group.
-    pub group: Arc<str>,
-    /// How it stands.
-    pub status: Status,
-    /// Why, in AWS's words.
-    pub why: Option<Arc<str>>,
-    /// When it began.
-    pub began: Option<Time>,
-    /// When it was over.
-    pub ended: Option<Time>,
-    /// How much of it is done.
-    pub percentage: Option<u32>,
-    /// Instances that are still to be replaced.
-    pub to_update: Option<u32>,
-}
-
-/// The one that is under way, else the one that began last. AWS lists the newest first, and tells the second that each began.
-#[must_use]
-pub fn newest(all: Vec<Refresh>) -> Option<Refresh> {
-    // Of two that began in the same second, the first that is listed.
-    all.into_iter().rev().max_by_key(|refresh| (!refresh.status.is_over(), refresh.began))
-}
-
-/// Why a refresh was not started, cancelled or rolled back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotDone {
-    /// `InstanceRefreshInProgress`: one refresh of a group at a time.
-    #[error("a refresh of the group is under way")]
-    UnderWay,
-    /// The one that is under way is being cancelled or taken back: it replaces nothing more, and leaves no room for another yet.
-    #[error("a refresh of the group is under way and {name}: {meaning}", name = .0.name(), meaning = .0.meaning())]
-    BeingUndone(
-        /// How it stands.
-        Status,
-    ),
-    /// `ActiveInstanceRefreshNotFound`.
-    #[error("no refresh of the group is under way")]
-    NoneUnderWay,
-    /// `IrreversibleInstanceRefresh`: it was not started with a version to go back from.
-    #[error("the refresh cannot be taken back")]
-    Irreversible,
-    /// Anything else.
-    #[error("{0}")]
-    Refused(Refusal),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_status_is_found_by_its_name_and_what_is_unknown_is_not_over() {
-        for &status in Status::ALL {
-            assert_eq!(Status::named(status.name()), status);
-        }
-        assert_eq!(Status::named("Dreaming"), Status::Unknown);
-        assert!(!Status::Unknown.is_over());
-        assert_eq!(Status::ALL.iter().filter(|status| status.is_over()).count(), 5);
-        let forward: Vec<&str> = Status::ALL.iter().filter(|status| status.goes_forward()).map(|status| status.name()).collect();
-        assert_eq!(forward, ["Pending", "InProgress", "Baking"]);
-    }
-
-    #[test]
-    fn the_newest_is_the_one_under_way_and_else_the_one_that_began_last() {
-        let of = |id: &str, status, began: u64| Refresh {
-            id: id.into(),
-            group: "web".into(),
-            status,
-            why: None,
-            began: Some(Time(began)),
-            ended: None,
-            percentage: None,
-            to_update: None,
-        };
-        let over = [of("a", Status::Failed, 3), of("b", Status::Successful, 9), of("c", Status::Cancelled, 5)];
-        let id = |all: &[Refresh]| newest(all.to_vec()).map(|refresh| refresh.id.to_string());
-        assert_eq!(id(&over).as_deref(), Some("b"));
-        assert_eq!(id(&[&over[..], &[of("d", Status::Baking, 1)]].concat()).as_deref(), Some("d"));
-        assert_eq!(id(&[of("later", Status::Failed, 9), of("before", Status::Cancelled, 9)]).as_deref(), Some("later"));
-        assert_eq!(id(&[]), None);
-    }
-
-    #[test]
-    fn preferences_that_aws_would_refuse_are_refused_with_what_to_change() {
-        let usual = Preferences::default();
-        let cases = [
-            (Preferences { min_healthy: Some(101), ..usual.clone() }, "0 to 100"),
-            (Preferences { min_healthy: Some(90), max_healthy: Some(99), ..usual.clone() }, "100 to 200"),
-            (Preferences { min_healthy: Some(100), max_healthy: Some(201), ..usual.clone() }, "100 to 200"),
-            (Preferences { max_healthy: Some(110), ..usual.clone() }, "write both"),
-            (Preferences { min_healthy: Some(50), max_healthy: Some(151), ..usual.clone() }, "100 at most"),
-            (Preferences { checkpoints: vec![50, 50], ..usual.clone() }, "ascend"),
-            (Preferences { checkpoints: vec![0], ..usual.clone() }, "ascend"),
-            (Preferences { checkpoints: vec![50, 101], ..usual.clone() }, "ascend"),
-            (Preferences { checkpoint_delay: Some(Duration::from_secs(1)), ..usual.clone() }, "needs checkpoints"),
-            (Preferences { bake: Some(LONGEST_PAUSE * 2), ..usual.clone() }, "48h"),
-        ];
-        for (preferences, sentence) in cases {
-            let why = preferences.check().expect_err(sentence);
-            assert!(why.contains(sentence), "{preferences:?}: {why}");
-        }
-        assert_eq!(usual.check(), Ok(()));
-        let wide = Preferences { min_healthy: Some(100), max_healthy: Some(200), checkpoints: vec![1, 50, 100], ..usual };
-        assert_eq!(wide.check(), Ok(()));
-    }
+    anyhow!("the refresh of {asg} was not {what}: {why}; {what_to_do}")
 }

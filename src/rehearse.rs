@@ -1,369 +1,290 @@
-//! The rehearsal: a whole instance refresh under live traffic on one machine, with real servers, real sockets and real requests.
-//!
-//! [`run`] plays one driver on one [`Plan`]: the models of AWS, Nomad and Consul behind HTTP (`sim::wire`), a real server for every
-//! process that they say runs, an ingress on every node that watches discovery, a load balancer that routes by the model's
-//! state, clients at a constant rate, and whoever walks the instances out, over HTTP. It ends in a [`Run`]: every request accounted for.
+//! `decamp rehearse`: a whole instance refresh under live traffic on this machine, with and without decamp.
 
-mod api;
-mod balancer;
-mod chaos;
-mod clients;
-mod cluster;
-mod commands;
-mod consul;
-mod guard;
-mod hearing;
-mod ingress;
-mod judge;
-mod lambda;
-mod ledger;
-mod nomad;
-mod null;
-mod observer;
-mod part;
-mod path;
-mod plan;
-mod processes;
-mod programs;
-mod proxy;
-mod queue;
-mod refreshing;
-mod replica;
-pub mod report;
-mod rig;
-mod server;
-mod stage;
-mod start;
-mod task;
-#[cfg(test)]
-mod tests;
-mod traefik;
-mod words;
-mod worker;
+mod live;
+mod table;
 
-use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
-use serde::Serialize;
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use decamp_config::duration;
+use decamp_core::time::plain;
+use decamp_rehearse::report::{Pending, command, page};
+use decamp_rehearse::{Chaos, Drives, MOST_NODES, NULL_LASTS, Plan, Run, Shell, is_decamp, null, run};
+use decamp_sim::drivers::Driver;
+use tokio::select;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
-use self::balancer::Balancer;
-use self::clients::Clients;
-use self::commands::Commands;
-use self::lambda::Function;
-use self::ledger::Ledger;
-use self::nomad::Nomad;
-use self::path::Path;
-use self::processes::Surroundings;
-use self::queue::{Delivery, Queue};
-use self::replica::Replicas;
-use self::stage::World;
-use self::start::{Discovery, Real, Scheduler};
-use self::worker::Worker;
-use crate::decide::Finding;
-use crate::sim::drivers::Driver;
-use crate::sim::wire::{self, Clock, Shared, Side, aws};
+use super::exit;
+use super::out::{complain, say, say_json, say_wrapped};
 
-pub use self::judge::Judged;
-pub use self::ledger::{Account, Class, Failed, Failure, Latency, Second};
-pub use self::null::{LASTS as NULL_LASTS, Null, null};
-pub use self::observer::{Phase, Strip};
-pub use self::part::{Part, play};
-pub use self::plan::{Chaos, MOST_NODES, Nature, Plan, ServicePlan};
-pub use self::worker::Story;
+const HELP: &str = "\
+It starts a small cluster of real servers on loopback addresses, sends real HTTP requests through it (load balancer, ingress, \
+service), replaces every instance, and counts the requests that failed: without a hook, with a script that drains, and with decamp. \
+AWS, Nomad and Consul are pretended, behind the same HTTP APIs; decamp is what you would deploy. With --nomad and --consul their agents are \
+real, one of each for a node, and every process is a task; with --traefik so is the ingress.
 
-/// How one driver fared.
-#[derive(Debug, Clone, Serialize)]
-pub struct Run {
-    /// Its name.
-    pub driver: &'static str,
-    /// Seconds that it took, the calm included.
-    pub seconds: f64,
-    /// When the refresh began: seconds since the load began.
-    pub refresh_began: f64,
-    /// When the last old instance was gone; `None` if it never was.
-    pub refresh_ended: Option<f64>,
-    /// Every request.
-    pub account: Account,
-    /// Who is to blame for those that failed.
-    pub judged: Judged,
-    /// Every instance, in the order of their nodes.
-    pub strips: Vec<Strip>,
-    /// What was decided about each that left.
-    pub stories: Vec<(String, Story)>,
-    /// What was foreseen before the first write.
-    pub findings: Vec<Finding>,
-    /// How often the driver was killed (chaos).
-    pub kills: u32,
-    /// Why what failed may be this machine's fault and not the driver's, if it may be.
-    pub bottleneck: Option<String>,
-    /// Which real programs took the place of pretended ones, by their own words.
-    pub real: Vec<String>,
+Exit codes:
+  0    decamp lost nothing that is decamp's
+  1    decamp lost a request, or a driver did not finish
+  2    the command line was not understood
+  130  SIGINT, 143 SIGTERM, 129 SIGHUP: nothing is left behind";
+
+/// Rehearse a whole instance refresh under live traffic on this machine, with and without decamp.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// Nodes, all of which are replaced
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=i64::from(MOST_NODES)))]
+    nodes: u32,
+    /// Services behind the ingress, of two to six copies
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=20))]
+    services: u32,
+    /// Requests a second
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    rate: u32,
+    /// Who walks the instances out; may be given several times. Without it: terminate-at-once, drain-only, decamp
+    #[arg(long, value_name = "NAME")]
+    driver: Vec<Name>,
+    /// What everything draws its luck from
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Add a service with a single copy, which decamp names and cannot keep up
+    #[arg(long)]
+    single: bool,
+    /// Let the ingress poll Consul this often, such as 15s, and not watch it
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    ingress_poll: Option<Duration>,
+    /// Kill decamp every few seconds and hinder it all the while; consul-for-all takes Consul from the ingress as well
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "usual")]
+    chaos: Option<Trouble>,
+    /// Use a real Consul in place of the pretended one: its binary
+    #[arg(long, value_name = "FILE")]
+    consul: Option<PathBuf>,
+    /// Use a real Nomad in place of the pretended one: its binary, of 1.4 or later. Needs --consul, and root: each node
+    /// has processes and mounts of its own
+    #[arg(long, value_name = "FILE")]
+    nomad: Option<PathBuf>,
+    /// Use a real Traefik in place of the built-in ingress: its binary, of 3 or later. Needs --nomad, which runs it
+    #[arg(long, value_name = "FILE")]
+    traefik: Option<PathBuf>,
+    /// The port of the ingress, on each of 127.0.0.11 and up
+    #[arg(long, value_name = "PORT", default_value_t = 8089, value_parser = clap::value_parser!(u16).range(1024..20000))]
+    port: u16,
+    /// Write a report as one HTML file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Run decamp as its real Lambda binary, such as target/lambda/bootstrap
+    #[arg(long, value_name = "FILE")]
+    lambda: Option<PathBuf>,
+    /// Refresh this often, one after another
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Calm load before the refresh begins
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
+    calm: Duration,
+    /// One JSON object a driver instead of text
+    #[arg(long)]
+    json: bool,
 }
 
-/// How a run stands, for whoever watches.
-#[derive(Debug, Clone, Default)]
-pub struct Progress {
-    /// Seconds since the load began.
-    pub seconds: f64,
-    /// What is happening.
-    pub what: &'static str,
-    /// Requests so far, and those that failed.
-    pub requests: (u64, usize),
-    /// Every node that is there, and its phases.
-    pub nodes: Vec<(String, Vec<Phase>)>,
+fn time(text: &str) -> Result<Duration, String> {
+    let span = duration::read(text).map_err(|why| why.to_string())?;
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(60);
+    if allowed.contains(&span) { Ok(span) } else { Err("between 1s and 60s".to_owned()) }
 }
 
-/// Ends a task with whoever holds it.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Trouble {
+    /// decamp is killed, and its path to Consul cut; AWS throttles it, Nomad has no leader, events are lost
+    Usual,
+    /// The same, and while Consul is away it is away for the ingress as well
+    ConsulForAll,
 }
 
-fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Task {
-    Task(tokio::spawn(task))
-}
-
-/// Tells if what is to last breaks. Only the first matters.
-fn telling(lasts: BoxFuture<'static, Result<()>>, broken: &mpsc::Sender<anyhow::Error>) -> Task {
-    let broken = broken.clone();
-    spawn(async move {
-        if let Err(why) = lasts.await {
-            broken.try_send(why).ok();
-        }
-    })
-}
-
-/// The name of a driver.
-#[must_use]
-pub fn name_of(driver: Driver) -> &'static str {
-    Driver::NAMED.into_iter().find(|(_, named)| *named == driver).map_or("a wrong driver", |(name, _)| name)
-}
-
-/// Who drives, and as what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drives {
-    /// By whose rules.
-    pub driver: Driver,
-    /// What decamp runs as.
-    pub shell: Shell,
-    /// The command line: a process that can be killed.
-    pub command: PathBuf,
-}
-
-/// What decamp runs as.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shell {
-    /// The loop, in this process; under chaos the command line.
-    Loop,
-    /// A Lambda function: its binary.
-    Lambda(PathBuf),
-    /// `decamp serve`: two replicas, a job of the cluster whose nodes leave.
+/// A driver's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// Completes the action at once, as a group without a hook does
+    TerminateAtOnce,
+    /// Drains, and completes when Nomad says "complete", as most scripts do
+    DrainOnly,
+    /// Drains first, then deregisters and waits
+    DrainThenDeregister,
+    /// Deregisters and drains at the same time, whatever serves the targets
+    NaiveOverlap,
+    /// decamp
+    Decamp,
+    /// decamp as its HTTP service: two replicas, which run as a job on the nodes that are replaced; one is killed on the way
     Serve,
 }
 
-impl Drives {
-    /// What a run with it is called.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self.shell {
-            Shell::Serve => SERVE,
-            Shell::Loop | Shell::Lambda(_) => name_of(self.driver),
+impl Name {
+    fn drives(self, arguments: &Arguments, command: &Path) -> Drives {
+        let shell = match (self, &arguments.lambda) {
+            (Self::Serve, _) => Shell::Serve,
+            (Self::Decamp, Some(binary)) => Shell::Lambda(binary.clone()),
+            (Self::Decamp | Self::TerminateAtOnce | Self::DrainOnly | Self::DrainThenDeregister | Self::NaiveOverlap, _) => {
+                Shell::Loop
+            }
+        };
+        Drives { driver: self.driver(), shell, command: command.to_owned() }
+    }
+
+    fn driver(self) -> Driver {
+        match self {
+            Self::TerminateAtOnce => Driver::TerminateAtOnce,
+            Self::DrainOnly => Driver::DrainOnly,
+            Self::DrainThenDeregister => Driver::DrainThenDeregister,
+            Self::NaiveOverlap => Driver::NaiveOverlap,
+            Self::Decamp | Self::Serve => Driver::Decamp,
         }
     }
 }
 
-/// Whether a run by this name is decamp's.
-#[must_use]
-pub fn is_decamp(name: &str) -> bool {
-    name == SERVE || name == name_of(Driver::Decamp)
-}
+/// One after another, if none is named.
+const USUAL: [Name; 3] = [Name::TerminateAtOnce, Name::DrainOnly, Name::Decamp];
 
-/// The name of decamp as a service.
-pub const SERVE: &str = "serve";
-
-/// Plays one driver on the plan. Dropped, it ends at once and leaves nothing behind.
-///
-/// # Errors
-/// A port is in use, or the rehearsal itself broke. That requests fail is no error.
-pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress>) -> Result<Run> {
-    let real = Real::start(plan).await?;
-    let clock = Clock::real();
-    let (tell, fates) = mpsc::unbounded_channel();
-    let world = World::new(plan, drives.shell == Shell::Serve, clock.now(), tell);
-    let account = aws::Account { id: plan::ACCOUNT.to_owned(), region: plan::REGION.to_owned() };
-    let shared = Shared::new(Box::new(world), clock, account);
-    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let aws = wire::serve(&shared, Side::Aws, aws::router(&shared), free).await.context("serve the pretend AWS")?;
-    let nomad = Scheduler::of(&shared, real.nomad).await?;
-    let consul = Discovery::of(&shared, real.consul).await?;
-    let path_to_nomad = Arc::new(Path::to(nomad.address()).await.context("make a path to Nomad")?);
-    // decamp has its own path to Consul, which can be cut without anybody else noticing.
-    let path = Arc::new(Path::to(consul.address()).await.context("make a path to Consul")?);
-    let for_all = Arc::new(Path::to(consul.address()).await.context("make a path to Consul")?);
-    let mut cut = vec![Arc::clone(&path)];
-    cut.extend((plan.chaos == Some(Chaos::ConsulForAll)).then(|| Arc::clone(&for_all)));
-
-    let names = processes::Names::default();
-    let discovery = ingress::Discovery::new(&for_all.url(), plan.ingress_poll);
-    let ear = worker::Ear::default();
-    let variables = start::variables(plan, &aws.url(), &path_to_nomad.url(), &path.url());
-    let replicas = Arc::new(Replicas {
-        binary: drives.command.clone(),
-        variables: variables.clone(),
-        page: plan.page(),
-        ear: Arc::clone(&ear),
-        began: OnceLock::new(),
-        kill: Notify::new(),
+pub(crate) fn rehearse(arguments: &Arguments) -> ExitCode {
+    if let Some(why) = cannot_be_together(arguments) {
+        complain(why);
+        return ExitCode::from(exit::USAGE);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(format!("cannot start: {error}"));
+            return ExitCode::from(exit::ERROR);
+        }
+    };
+    let code = runtime.block_on(until_a_signal(arguments)).unwrap_or_else(|error| {
+        complain(format!("{error:#}"));
+        exit::ERROR
     });
-    shared.stores().queues.entry(plan::DECAMP.to_owned()).or_default();
-    let around =
-        Surroundings { shared: Arc::clone(&shared), names: Arc::clone(&names), discovery, replicas: Arc::clone(&replicas) };
-    let (broken, mut breaks) = mpsc::channel::<anyhow::Error>(2);
-    let keeps = match &nomad {
-        Scheduler::Real(nomad) => {
-            let for_all = (plan.chaos == Some(Chaos::ConsulForAll)).then_some(for_all.address);
-            let runs = nomad::Runs { command: drives.command.clone(), consul: for_all };
-            nomad.follow(plan, runs, &names, fates).boxed()
-        }
-        Scheduler::Pretended(_) => async move { processes::keep(&around, fates).await.map_err(start::cannot_listen) }.boxed(),
-    };
-    let follows = match (&nomad, &consul) {
-        (Scheduler::Pretended(_), Discovery::Real(consul)) => Some(consul.follow(&shared).boxed()),
-        (Scheduler::Real(_), _) | (_, Discovery::Pretended(_)) => None,
-    };
-    let _until_one_breaks: Vec<Task> =
-        [Some(keeps), follows].into_iter().flatten().map(|lasts| telling(lasts, &broken)).collect();
-    start::ready(plan, &names, &mut breaks).await?;
-
-    let cuts = balancer::Cuts::default();
-    let balancer = Balancer::start(&shared, plan, &cuts).await.context("start the load balancer")?;
-    let ledger = Ledger::begin(plan.services().into_iter().map(|service| Arc::from(service.name)));
-    let began = *replicas.began.get_or_init(|| ledger.began());
-    let strips = observer::Strips::default();
-    let _observer = spawn(observer::observe(Arc::clone(&shared), nomad.real().map(Nomad::sights), Arc::clone(&strips), began));
-    let (stop_load, load_stops) = watch::channel(false);
-    let clients = Clients::new(plan, balancer.addresses(), &ledger, &cuts);
-    let mut load = tokio::spawn(clients.load(plan.rate, plan.seed, load_stops));
-    let _load = Abort(load.abort_handle());
-
-    let queue = Arc::new(Queue::new(plan.seed, if plan.chaos.is_some() { Delivery::CHAOS } else { Delivery::USUAL }));
-    let (stop_worker, worker_stops) = watch::channel(false);
-    let _chaos = plan
-        .chaos
-        .map(|_| spawn(chaos::reign(Arc::clone(&shared), cut, nomad.real().map(|_| Arc::clone(&path_to_nomad)), plan.seed)));
-    let (kills, driver) = (plan.chaos.map(|_| plan.seed), drives.driver);
-    let decamp = driver == Driver::Decamp;
-    let mut worker = match (drives.shell.clone(), kills.filter(|_| decamp)) {
-        (Shell::Serve, _) => {
-            let (shared, queue) = (Arc::clone(&shared), Arc::clone(&queue));
-            tokio::spawn(replica::serve(replicas, shared, queue, kills, plan.calm, worker_stops))
-        }
-        (Shell::Lambda(binary), _) if decamp => {
-            let (queue, shared, ear) = (Arc::clone(&queue), Arc::clone(&shared), Arc::clone(&ear));
-            let function = Function { binary, variables, queue, shared, ear, began, chaos: kills };
-            tokio::spawn(function.serve(worker_stops))
-        }
-        (Shell::Loop | Shell::Lambda(_), Some(seed)) => {
-            let (binary, queue, ear) = (drives.command.clone(), Arc::clone(&queue), Arc::clone(&ear));
-            let commands = Commands { binary, variables, queue, ear, began, seed };
-            tokio::spawn(commands.serve(worker_stops))
-        }
-        (Shell::Loop | Shell::Lambda(_), None) => {
-            let (queue, ear) = (Arc::clone(&queue), Arc::clone(&ear));
-            let worker = Worker { driver, variables, queue, ear, began, chaos: kills, stop: worker_stops };
-            tokio::task::spawn_blocking(move || worker.work())
-        }
-    };
-    let _worker = Abort(worker.abort_handle());
-    let show = |what| {
-        let strips = strips.lock().unwrap_or_else(PoisonError::into_inner);
-        let seconds = began.elapsed().as_secs_f64();
-        let there = strips.values().filter(|strip| strip.gone.is_none());
-        let nodes = there.map(|strip| (strip.node.clone(), strip.phases_at(seconds))).collect();
-        progress.send_replace(Progress { seconds, what, requests: ledger.so_far(), nodes });
-    };
-    let refreshing = async {
-        tell_while("calm", &show, sleep(plan.calm)).await;
-        ledger.refresh_begins();
-        let refresh_began = began.elapsed().as_secs_f64();
-        let mut whole = true;
-        for _ in 0..plan.rounds {
-            let round = timeout(Plan::LONGEST, refreshing::refresh(&shared, &queue));
-            whole &= tell_while("refresh", &show, round).await.is_ok();
-        }
-        let refresh_ended = whole.then(|| began.elapsed().as_secs_f64());
-        tell_while("afterwards", &show, sleep(Plan::AFTERWARDS)).await;
-        (refresh_began, refresh_ended)
-    };
-    let (refresh_began, refresh_ended) = tokio::select! {
-        times = refreshing => times,
-        Some(why) = breaks.recv() => return Err(why),
-        ended = &mut worker => {
-            ended.context("the driver broke")??;
-            bail!("the driver ended before the refresh did");
-        }
-    };
-    stop_load.send_replace(true);
-    tell_while("last requests", &show, &mut load).await.context("the clients broke")?;
-    stop_worker.send_replace(true);
-    worker.await.context("the driver broke")??;
-    let seconds = began.elapsed().as_secs_f64();
-
-    let mut account = ledger.account();
-    if nomad.real().is_some() {
-        account.name_processes(&names);
-    }
-    let said = ear.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut strips: Vec<Strip> = strips.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-    strips.iter_mut().for_each(Strip::reckon);
-    let node_of: HashMap<_, _> = strips.iter().map(|strip| (strip.instance, strip.node.clone())).collect();
-    let stories = said.stories.into_iter().map(|(id, story)| (node_of.get(&id).cloned().unwrap_or_default(), story)).collect();
-    let judged = Judged::of(&account, &said.findings, plan.chaos);
-    Ok(Run {
-        driver: drives.name(),
-        seconds,
-        refresh_began,
-        refresh_ended,
-        bottleneck: rig::bottleneck(&account, &judged),
-        judged,
-        account,
-        strips,
-        stories,
-        findings: said.findings,
-        kills: said.kills,
-        real: real.words,
-    })
+    // A driver that is in the middle of a call must not hold us up.
+    runtime.shutdown_background();
+    ExitCode::from(code)
 }
 
-/// Aborts what is still awaited elsewhere.
-struct Abort(tokio::task::AbortHandle);
+/// Why these arguments make no sense together, if they do not.
+fn cannot_be_together(arguments: &Arguments) -> Option<&'static str> {
+    let Arguments { consul, nomad, traefik, driver, chaos, .. } = arguments;
+    if nomad.is_some() && consul.is_none() {
+        return Some("--nomad needs --consul as well: a real Nomad registers its services in a real Consul");
+    }
+    if traefik.is_some() && nomad.is_none() {
+        return Some("--traefik needs --nomad as well: it runs as a job of a real Nomad");
+    }
+    if traefik.is_some() && matches!(chaos, Some(Trouble::ConsulForAll)) {
+        return Some(
+            "--chaos=consul-for-all needs the built-in ingress: Traefik does not say when its catalog is old; leave out --traefik",
+        );
+    }
+    if nomad.is_some() && driver.contains(&Name::Serve) {
+        return Some("--driver serve runs on the pretended Nomad alone: leave out --nomad");
+    }
+    None
+}
 
-impl Drop for Abort {
-    fn drop(&mut self) {
-        self.0.abort();
+async fn until_a_signal(arguments: &Arguments) -> Result<u8> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("listen for signals")?;
+    select! {
+        code = all(arguments) => code,
+        _ = interrupt.recv() => Ok(exit::INTERRUPTED),
+        _ = terminate.recv() => Ok(exit::TERMINATED),
+        _ = hangup.recv() => Ok(exit::HUNG_UP),
     }
 }
 
-/// Shows how it stands four times a second while something lasts.
-async fn tell_while<T>(what: &'static str, show: &impl Fn(&'static str), lasts: impl Future<Output = T>) -> T {
-    let mut lasts = std::pin::pin!(lasts);
-    loop {
-        show(what);
-        tokio::select! {
-            done = &mut lasts => return done,
-            () = sleep(Duration::from_millis(250)) => {}
+async fn all(arguments: &Arguments) -> Result<u8> {
+    let plan = plan(arguments);
+    let binary = std::env::current_exe().context("find out where decamp itself is")?;
+    let drives = |names: &[Name]| -> Vec<Drives> { names.iter().map(|name| name.drives(arguments, &binary)).collect() };
+    let named = drives(&arguments.driver);
+    let drivers = if named.is_empty() { drives(&USUAL) } else { named.clone() };
+    if !arguments.json {
+        let drivers_take: Duration = drivers.iter().map(|drives| plan.takes(drives.driver != Driver::TerminateAtOnce)).sum();
+        let takes = drivers_take + NULL_LASTS;
+        say_wrapped(&plan.to_string());
+        say_wrapped(&format!("about {} for {}", plain(takes), drivers.iter().map(Drives::name).collect::<Vec<_>>().join(", ")));
+    }
+    let pending = arguments.report.as_deref().map(|path| {
+        let cannot = || format!("write the report to {}", path.display());
+        Pending::begin(path).with_context(cannot)
+    });
+    let pending = pending.transpose()?;
+    let names: Vec<&str> = named.iter().map(Drives::name).collect();
+    let command = command(&plan, &names, arguments.lambda.as_deref());
+    let carries = null(&plan).await?;
+    if arguments.json {
+        say_json(&serde_json::json!({ "null": carries }));
+    } else {
+        say_wrapped(&table::carries(&carries));
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    for drives in drivers {
+        let name = drives.name();
+        if drives.shell == Shell::Serve && !arguments.json {
+            let [first, second] = [1, 2].map(|number| format!("http://{}:{}/", Plan::address(number), plan.page()));
+            say_wrapped(&format!("decamp's page while {name} runs: {first} and {second}, until these nodes leave"));
         }
+        let (progress, seen) = watch::channel(decamp_rehearse::Progress::default());
+        let played = run(&plan, &drives, &progress);
+        let shown = live::show(name, seen, !arguments.json);
+        let one = select! {
+            one = played => one.with_context(|| format!("rehearse {name}"))?,
+            never = shown => match never {},
+        };
+        if arguments.json {
+            say_json(&one);
+        } else {
+            say(table::line(&one));
+        }
+        runs.push(one);
+    }
+    if !arguments.json {
+        table::lines(&plan, &runs).iter().for_each(say);
+    }
+    if let (Some(pending), Some(path)) = (pending, &arguments.report) {
+        let text = page(&plan, &runs, &table::cells(&runs), &command);
+        pending.finish(&text).with_context(|| format!("write the report to {}", path.display()))?;
+        if !arguments.json {
+            say(format!("report: {}", path.display()));
+        }
+    }
+    Ok(if runs.iter().all(|run| is_as_it_should_be(&plan, run)) { 0 } else { exit::ERROR })
+}
+
+/// decamp loses nothing in the default plan, and nothing that is its own in any other (D17); every driver comes to an end.
+fn is_as_it_should_be(plan: &Plan, run: &Run) -> bool {
+    let may_be_foreseen = plan.single || plan.ingress_poll.is_some() || plan.chaos.is_some();
+    let lost = if may_be_foreseen { run.judged.attributable } else { run.account.failed };
+    run.refresh_ended.is_some() && (!is_decamp(run.driver) || lost == 0)
+}
+
+fn plan(arguments: &Arguments) -> Plan {
+    Plan {
+        nodes: arguments.nodes,
+        services: arguments.services,
+        rate: arguments.rate,
+        seed: arguments.seed,
+        port: arguments.port,
+        single: arguments.single,
+        ingress_poll: arguments.ingress_poll,
+        chaos: arguments.chaos.map(|trouble| match trouble {
+            Trouble::Usual => Chaos::Usual,
+            Trouble::ConsulForAll => Chaos::ConsulForAll,
+        }),
+        consul: arguments.consul.clone(),
+        nomad: arguments.nomad.clone(),
+        traefik: arguments.traefik.clone(),
+        calm: arguments.calm,
+        rounds: arguments.rounds,
     }
 }

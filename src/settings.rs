@@ -1,238 +1,34 @@
-//! What an operator sets: read once from the environment, checked, and passed down whole or in parts.
+//! `decamp settings`: every variable that decamp reads.
 
-mod aws;
-mod connection;
-pub mod duration;
-#[cfg(feature = "serve")]
-mod file;
-mod keys;
-mod logging;
-#[cfg(feature = "serve")]
-mod notify;
-mod policy;
-mod reader;
-#[cfg(feature = "serve")]
-mod refreshes;
-mod secret;
-mod serve;
-mod table;
-#[cfg(feature = "serve")]
-mod webhooks;
+use std::process::ExitCode;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use clap::Args;
+use decamp_config::TABLE;
+use serde_json::json;
 
-pub use self::aws::Aws;
-pub use self::connection::{Connection, Tls};
-pub use self::keys::keys;
-pub use self::logging::{LogFormat, Logging};
-pub use self::secret::{Secret, Stored, TokenSource};
-pub use self::serve::{Listen, Notify, NotifyKind, Serve, Terraform, Traces, Webhook, WebhookAction, WebhookScheme};
-pub use self::table::{Setting, TABLE, setting};
-use crate::decide::Policy;
-use reader::Reader;
+use super::out::{say, say_json};
 
-/// Everything that an operator sets. `TABLE` has each variable with its unit, default and meaning.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Whether anything is written.
-    pub mode: Mode,
-    /// Which early warnings have Auto Scaling replace the instance.
-    pub replace: Replace,
-    /// The rules' settings.
-    pub policy: Policy,
-    /// What may be touched at all.
-    pub allowed: Allowed,
-    /// How Nomad is reached.
-    pub nomad: Connection,
-    /// How Consul is reached; `None` if services are not registered there (`DECAMP_CONSUL=false`).
-    pub consul: Option<Connection>,
-    /// How AWS is reached.
-    pub aws: Aws,
-    /// How `decamp serve` serves.
-    pub serve: Serve,
-    /// How the command line logs.
-    pub logging: Logging,
-    /// How much the Lambda logs. `AWS_LAMBDA_LOG_LEVEL`, which Lambda itself sets.
-    pub log_level: LogLevel,
-    /// What is worth a warning although it was accepted.
-    pub warnings: Vec<String>,
+/// List every environment variable that decamp reads.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// One JSON array
+    #[arg(long)]
+    json: bool,
 }
 
-/// Whether anything is written. `DECAMP_MODE`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Look, decide and act.
-    Act,
-    /// Look, decide and log; write nothing (D13).
-    Observe,
-}
-
-/// Which early warnings have Auto Scaling replace an instance that is in service (D12). `DECAMP_REPLACE`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replace {
-    /// None: they are logged and counted.
-    Never,
-    /// EC2's rebalance recommendations for spot instances.
-    Rebalance,
-    /// AWS's scheduled changes.
-    Scheduled,
-    /// Both.
-    Both,
-}
-
-impl Replace {
-    /// Whether a rebalance recommendation does.
-    #[must_use]
-    pub fn on_rebalance(self) -> bool {
-        matches!(self, Self::Rebalance | Self::Both)
+pub(crate) fn settings(arguments: &Arguments) -> ExitCode {
+    if arguments.json {
+        let rows: Vec<_> = TABLE
+            .iter()
+            .map(|row| json!({ "name": row.name, "unit": row.unit, "default": row.default, "meaning": row.meaning }))
+            .collect();
+        say_json(&rows);
+        return ExitCode::SUCCESS;
     }
-
-    /// Whether a scheduled change does.
-    #[must_use]
-    pub fn on_scheduled_change(self) -> bool {
-        matches!(self, Self::Scheduled | Self::Both)
+    for row in TABLE {
+        let default = if row.default.is_empty() { String::new() } else { format!(", default {}", row.default) };
+        say(format!("{}\n    {}{default}\n    {}", row.name, row.unit, row.meaning));
     }
+    say("\nTimes are written as 90s, 15m or 2h. Credentials of AWS are found as the AWS CLI finds them.");
+    ExitCode::SUCCESS
 }
-
-/// How much is logged: a level and all that are worse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Everything.
-    Trace,
-    /// What is only of use to who mends decamp.
-    Debug,
-    /// Decisions and outcomes.
-    Info,
-    /// What was carried on with all the same.
-    Warn,
-    /// What a person should act on.
-    Error,
-}
-
-/// As Lambda writes them.
-const LOG_LEVELS: &[(&str, LogLevel)] = &[
-    ("trace", LogLevel::Trace),
-    ("debug", LogLevel::Debug),
-    ("info", LogLevel::Info),
-    ("warn", LogLevel::Warn),
-    ("error", LogLevel::Error),
-    ("fatal", LogLevel::Error),
-];
-
-/// The allow-lists. An empty list allows all, except of groups: which ones are ours has to be said by somebody.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Allowed {
-    /// Auto Scaling groups, by name; a `*` at the end stands for any rest. `DECAMP_GROUPS`.
-    pub groups: Vec<Arc<str>>,
-    /// AWS accounts, twelve digits each. `DECAMP_ACCOUNTS`.
-    pub accounts: Vec<Arc<str>>,
-    /// AWS Regions. `DECAMP_REGIONS`.
-    pub regions: Vec<Arc<str>>,
-}
-
-/// A setting that makes no sense, in a sentence that says what to change.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(pub(crate) String);
-
-impl Allowed {
-    /// Whether a group of this name may be touched.
-    #[must_use]
-    pub fn group(&self, name: &str) -> bool {
-        self.groups.is_empty()
-            || self.groups.iter().any(|allowed| match allowed.strip_suffix('*') {
-                Some(start) => name.starts_with(start),
-                None => **allowed == *name,
-            })
-    }
-
-    /// The groups by name; none, if all are allowed or a name has a star: then all groups have to be asked for.
-    #[must_use]
-    pub fn named_groups(&self) -> &[Arc<str>] {
-        if self.groups.iter().all(|group| !group.ends_with('*')) { &self.groups } else { &[] }
-    }
-
-    /// Whether things of this account may be touched.
-    #[must_use]
-    pub fn account(&self, account: &str) -> bool {
-        self.accounts.is_empty() || self.accounts.iter().any(|allowed| **allowed == *account)
-    }
-
-    /// Whether things in this Region may be touched.
-    #[must_use]
-    pub fn region(&self, region: &str) -> bool {
-        self.regions.is_empty() || self.regions.iter().any(|allowed| **allowed == *region)
-    }
-}
-
-impl Settings {
-    /// Reads the process's environment.
-    ///
-    /// # Errors
-    ///
-    /// The first setting that makes no sense.
-    pub fn from_environment() -> Result<Self, Refused> {
-        let all = environment();
-        let names: Vec<&str> = all.keys().map(String::as_str).collect();
-        Self::read(&|name| all.get(name).cloned(), &names)
-    }
-
-    /// Reads settings from wherever `get` finds them; `names` are all that are set, so that a misspelt one is noticed.
-    ///
-    /// # Errors
-    ///
-    /// The first setting that makes no sense.
-    pub fn read(get: &dyn Fn(&str) -> Option<String>, names: &[&str]) -> Result<Self, Refused> {
-        table::refuse_unknown(names)?;
-        let reader = Reader::new(get);
-        let mode = reader.choice("DECAMP_MODE", &[("act", Mode::Act), ("observe", Mode::Observe)])?.unwrap_or(Mode::Act);
-        let replaces = [
-            ("never", Replace::Never),
-            ("rebalance", Replace::Rebalance),
-            ("scheduled", Replace::Scheduled),
-            ("both", Replace::Both),
-        ];
-        let replace = reader.choice("DECAMP_REPLACE", &replaces)?.unwrap_or(Replace::Never);
-        let allowed = Allowed {
-            groups: reader.list("DECAMP_GROUPS"),
-            accounts: reader.list("DECAMP_ACCOUNTS"),
-            regions: reader.list("DECAMP_REGIONS"),
-        };
-        for account in &allowed.accounts {
-            if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(Refused(format!("DECAMP_ACCOUNTS: {account:?} is not an AWS account; write its twelve digits")));
-            }
-        }
-        let policy = policy::read(&reader)?;
-        for group in &policy.target_groups {
-            if !allowed.account(group.account()) || !allowed.region(group.region()) {
-                return Err(Refused(format!(
-                    "DECAMP_TARGET_GROUPS: {group} is of an account or Region that DECAMP_ACCOUNTS and DECAMP_REGIONS do not allow; \
-                     take it out, or add them"
-                )));
-            }
-        }
-        let log_level = reader.choice("AWS_LAMBDA_LOG_LEVEL", LOG_LEVELS)?.unwrap_or(LogLevel::Info);
-        let mut warnings = Vec::new();
-        if allowed.groups.is_empty() {
-            warnings.push(
-                "DECAMP_GROUPS is not set: every Auto Scaling group whose terminating hook is seen counts as ours".to_owned(),
-            );
-        }
-        let nomad = connection::nomad(&reader, &mut warnings)?;
-        let consul = if policy.consul { Some(connection::consul(&reader, &mut warnings)?) } else { None };
-        policy::fits(&reader, &policy, nomad.timeout)?;
-        let serve = serve::read(&reader)?;
-        let logging = logging::read(&reader)?;
-        Ok(Self { mode, replace, policy, allowed, nomad, consul, aws: aws::read(&reader)?, serve, logging, log_level, warnings })
-    }
-}
-
-/// The process's environment, as far as it is text.
-fn environment() -> HashMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
-}
-
-#[cfg(test)]
-mod tests;

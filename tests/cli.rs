@@ -1,6 +1,4 @@
 //! The command line as a person or a script meets it: help, refusals, exit codes, and what can be read by machines.
-#![cfg(feature = "cli")]
-
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 

@@ -1,16 +1,14 @@
 //! The binary against a whole pretend cluster: what it reads, writes, prints and exits with.
-#![cfg(feature = "cli")]
-
 #[path = "cli_live/refresh.rs"]
 mod refresh;
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use decamp::ids::InstanceId;
-use decamp::sim::sandbox::{ASG, CONSUL_TOKEN, NOMAD_TOKEN, Options, Sandbox, serve};
-use decamp::sim::wire::Tokens;
-use decamp::sim::{consul, nomad};
+use decamp_core::ids::InstanceId;
+use decamp_sandbox::wire::Tokens;
+use decamp_sandbox::{ASG, CONSUL_TOKEN, NOMAD_TOKEN, Options, Sandbox, serve};
+use decamp_sim::{consul, nomad};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;

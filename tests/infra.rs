@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use decamp::fit::{Numbers, Rule};
-use decamp::live::{Caller, OPERATIONS, Operation};
-use decamp::metrics;
+use decamp_aws::{Caller, OPERATIONS, Operation};
+use decamp_core::fit::{Numbers, Rule};
+use decamp_core::metrics;
 use serde_json::Value;
 
 fn file(name: &str) -> String {
@@ -102,7 +102,7 @@ fn the_defaults_of_the_module_are_those_of_the_program() {
     assert_eq!(optional("reserve"), usual.reserve.as_secs());
     assert_eq!(optional("deregistration_delay"), usual.deregistration_delay.as_secs());
     assert_eq!(optional("longest_stop"), usual.longest_stop.as_secs());
-    let policy = decamp::decide::Policy::default();
+    let policy = decamp_core::decide::Policy::default();
     assert_eq!((usual.max_departure, usual.reserve), (policy.max_departure, policy.reserve));
 }
 
@@ -199,7 +199,7 @@ fn every_variable_that_the_module_sets_is_a_setting() {
     });
     let set: Vec<&str> = set.collect();
     assert!(15 < set.len(), "{set:?}");
-    let unknown = set.into_iter().filter(|name| decamp::settings::setting(name).is_none());
+    let unknown = set.into_iter().filter(|name| decamp_config::setting(name).is_none());
     none(unknown.map(str::to_owned).collect(), "infra/main.tf sets what is no setting of decamp");
 }
 
@@ -287,7 +287,7 @@ fn every_outcome_that_an_alarm_may_watch_is_one() {
 fn what_may_be_replaced_is_the_same_for_the_module_and_the_program() {
     let variables = file("infra/variables.tf");
     let words = variables.split("], var.replace)").next().and_then(|rest| rest.rsplit("contains([").next()).expect("a list");
-    let setting = decamp::settings::setting("DECAMP_REPLACE").expect("it is a setting");
+    let setting = decamp_config::setting("DECAMP_REPLACE").expect("it is a setting");
     assert_eq!(words.replace('"', ""), setting.unit);
     assert!(variables.contains(&format!("default     = \"{}\"", setting.default)));
 }
@@ -313,7 +313,7 @@ fn the_job_of_the_service_is_as_it_must_be_and_sets_what_is_a_setting() {
     assert!(10 < names.len(), "{names:?}");
     // The SDK's own, for which decamp has no setting.
     let known =
-        |name: &&str| decamp::settings::setting(name).is_some() || ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"].contains(name);
+        |name: &&str| decamp_config::setting(name).is_some() || ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"].contains(name);
     none(names.iter().filter(|name| !known(name)).map(|name| (*name).to_owned()).collect(), "these are no settings");
     // The image's user reads what Nomad writes for it: all of a template, and nothing of another user.
     let templates: Vec<&str> =

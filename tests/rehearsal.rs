@@ -1,6 +1,4 @@
 //! The rehearsal as a newcomer meets it: real servers and requests, a baseline that fails, decamp that does not, and bad input.
-#![cfg(feature = "cli")]
-
 #[path = "rehearsal/browser.rs"]
 mod browser;
 #[path = "rehearsal/devtools.rs"]

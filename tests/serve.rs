@@ -1,6 +1,4 @@
 //! `decamp serve` as the world meets it: the binary, over HTTP, before a whole pretend cluster with traffic.
-#![cfg(feature = "cli")]
-
 #[path = "serve/canaries.rs"]
 mod canaries;
 #[path = "serve/departures.rs"]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use decamp::decide::{Outcome, Reason};
+use decamp_core::decide::{Outcome, Reason};
 
 /// A file of more lines is about two things.
 const LONGEST: usize = 400;
@@ -18,10 +18,7 @@ const NOT_IN_DECIDE: &[&str] = &[
     "aws_sdk",
     "tracing",
     "futures",
-    "crate::live",
-    "crate::sim",
     "crate::world",
-    "crate::settings",
     "Instant",
     "SystemTime",
     "std::fs",
@@ -29,6 +26,24 @@ const NOT_IN_DECIDE: &[&str] = &[
     "std::thread",
     "rand",
 ];
+
+/// Which of our crates each crate may use, from the bottom up. The compiler enforces what the manifests say; this says what they may.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("core", &[]),
+    ("config", &["core"]),
+    ("events", &["config", "core"]),
+    ("net", &["config", "core"]),
+    ("aws", &["config", "core", "net"]),
+    ("hashicorp", &["config", "core", "net"]),
+    ("live", &["aws", "config", "core", "hashicorp", "net"]),
+    ("sim", &["core"]),
+    ("sandbox", &["config", "core", "sim"]),
+    ("rehearse", &["aws", "config", "core", "events", "live", "sandbox", "sim"]),
+    ("service", &["aws", "config", "core", "events", "live", "net"]),
+];
+
+/// The rules stay small to build and to review: this many crates of others.
+const MOST_DEPENDENCIES_OF_CORE: usize = 8;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -65,7 +80,7 @@ fn texts(folders: &[&str], endings: &[&str]) -> Vec<Text> {
 }
 
 fn sources() -> Vec<Text> {
-    let all = texts(&["src", "lambda", "tests", "examples"], &[".rs"]);
+    let all = texts(&["src", "crates", "lambda", "tests", "examples"], &[".rs"]);
     assert!(100 < all.len(), "the sources are found: {}", all.len());
     all
 }
@@ -109,17 +124,52 @@ fn no_file_is_about_two_things() {
 
 #[test]
 fn thinking_knows_no_clock_no_system_and_waits_for_nothing() {
-    let mut thinking = texts(&["src/decide"], &[".rs"]);
-    thinking.push(Text { name: "src/decide.rs".to_owned(), text: file("src/decide.rs") });
+    let mut thinking = texts(&["crates/core/src/decide"], &[".rs"]);
+    thinking.push(Text { name: "decide.rs".to_owned(), text: file("crates/core/src/decide.rs") });
     assert!(10 < thinking.len());
     none(lines_with(&thinking, NOT_IN_DECIDE), "decide is pure");
 }
 
+/// The names in a manifest's `[dependencies]`.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let text = file(manifest);
+    let section = text.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    lines
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| !name.is_empty() && !name.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn no_crate_knows_one_above_it() {
+    let mut crates: Vec<String> = fs::read_dir(root().join("crates"))
+        .expect("the crates are there")
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    crates.sort();
+    let mut listed: Vec<&str> = LAYERS.iter().map(|(name, _)| *name).collect();
+    listed.sort_unstable();
+    assert_eq!(crates, listed, "LAYERS names every crate");
+    for (name, may_use) in LAYERS {
+        let used = dependencies(&format!("crates/{name}/Cargo.toml"));
+        let ours: Vec<&str> = used.iter().filter_map(|used| used.strip_prefix("decamp-")).collect();
+        assert_eq!(ours, *may_use, "crates/{name}/Cargo.toml against LAYERS");
+    }
+    let of_core = dependencies("crates/core/Cargo.toml");
+    assert!(of_core.len() <= MOST_DEPENDENCIES_OF_CORE, "decamp-core depends on {}: {of_core:?}", of_core.len());
+}
+
 #[test]
 fn the_environment_is_read_in_the_settings_only() {
-    let elsewhere: Vec<_> =
-        texts(&["src", "lambda/src"], &[".rs"]).into_iter().filter(|file| !file.name.starts_with("src/settings")).collect();
-    none(lines_with(&elsewhere, &["env::var", "env::vars"]), "settings are read once, in settings.rs");
+    let elsewhere: Vec<_> = texts(&["src", "crates", "lambda/src"], &[".rs"])
+        .into_iter()
+        .filter(|file| !file.name.starts_with("crates/config"))
+        .collect();
+    none(lines_with(&elsewhere, &["env::var", "env::vars"]), "settings are read once, in crates/config");
 }
 
 #[test]
@@ -139,7 +189,7 @@ fn nothing_is_left_to_be_done_and_no_lint_is_silenced_for_good() {
 fn no_text_names_a_place_on_somebodys_machine() {
     let places = [concat!("/wo", "rk/"), concat!("/scr", "atch/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
     let mut all = texts(
-        &["src", "lambda", "tests", "examples", ".ci", "infra"],
+        &["src", "crates", "lambda", "tests", "examples", ".ci", "infra"],
         &[".rs", ".py", ".toml", ".tf", ".hcl", ".json", "run", ".md"],
     );
     for name in ["README.md", "ARCHITECTURE.md", "Cargo.toml", "justfile", "deny.toml", "clippy.toml"] {
@@ -158,28 +208,28 @@ fn variant(word: &str) -> String {
     word.split('-').map(|part| part[..1].to_uppercase() + &part[1..]).collect()
 }
 
-/// Those of some words, or their variants of this type, that no row of tests/decisions has.
+/// Those of some words, or their variants of this type, that no row of crates/core/tests/rows has.
 fn rowless(kind: &str, words: &[&str]) -> Vec<String> {
-    let rows: String = texts(&["tests/decisions"], &[".rs"]).into_iter().map(|file| file.text).collect();
+    let rows: String = texts(&["crates/core/tests/rows"], &[".rs"]).into_iter().map(|file| file.text).collect();
     let expected = |word: &str| rows.contains(&format!("{kind}::{}", variant(word))) || rows.contains(&format!("\"{word}\""));
     words.iter().filter(|word| !expected(word)).map(|word| (*word).to_owned()).collect()
 }
 
 #[test]
 fn every_reason_has_a_row() {
-    none(rowless("Reason", Reason::WORDS), "a reason that no row of tests/decisions expects");
+    none(rowless("Reason", Reason::WORDS), "a reason that no row of crates/core/tests/rows expects");
 }
 
 #[test]
 fn every_outcome_has_a_row() {
-    none(rowless("Outcome", Outcome::WORDS), "an outcome that no row of tests/decisions expects");
+    none(rowless("Outcome", Outcome::WORDS), "an outcome that no row of crates/core/tests/rows expects");
 }
 
 #[test]
 fn every_call_of_aws_is_in_the_table() {
-    let table = file("src/live/calls.rs");
+    let table = file("crates/aws/src/calls.rs");
     let mut missing = Vec::new();
-    for Text { name, text } in texts(&["src/live"], &[".rs"]).iter().filter(|file| !file.name.contains("/tests")) {
+    for Text { name, text } in texts(&["crates/aws/src"], &[".rs"]).iter().filter(|file| !file.name.contains("/tests")) {
         for call in text.split("client.").chain(text.split("client\n")).skip(1) {
             let method: String =
                 call.trim_start_matches([' ', '.', '\n']).chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
@@ -198,24 +248,24 @@ fn every_call_of_aws_is_in_the_table() {
             }
         }
     }
-    none(missing, "add it to OPERATIONS in src/live/calls.rs, and to the permissions");
+    none(missing, "add it to OPERATIONS in crates/aws/src/calls.rs, and to the permissions");
 }
 
 #[test]
 fn every_operation_in_the_table_is_in_the_readmes_permissions() {
     let readme = file("README.md");
-    let missing = decamp::live::OPERATIONS.iter().map(|operation| format!("{}:{}", operation.service, operation.name));
+    let missing = decamp_aws::OPERATIONS.iter().map(|operation| format!("{}:{}", operation.service, operation.name));
     none(missing.filter(|action| !readme.contains(action.as_str())).collect(), "README.md, Permissions");
 }
 
 #[test]
 fn the_readme_lists_every_setting_as_it_is() {
     let readme = file("README.md");
-    let row = |s: &decamp::settings::Setting| {
+    let row = |s: &decamp_config::Setting| {
         let default = if s.default.is_empty() { String::new() } else { format!("`{}`", s.default) };
         format!("| `{}` | {} | {default} | {} |", s.name, s.unit, s.meaning)
     };
-    let rows: Vec<String> = decamp::settings::TABLE.iter().map(row).collect();
+    let rows: Vec<String> = decamp_config::TABLE.iter().map(row).collect();
     none(rows.iter().filter(|row| !readme.contains(row.as_str())).cloned().collect(), "README.md, Settings, wants these rows");
     let variable =
         |line: &&str| line.starts_with("| `DECAMP_") || line.starts_with("| `NOMAD_") || line.starts_with("| `CONSUL_");

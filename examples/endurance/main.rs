@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use decamp::sim::sandbox::{self, ACCOUNT, Options, REGION, Sandbox};
+use decamp_sandbox::{ACCOUNT, Options, REGION, Sandbox};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
@@ -64,7 +64,7 @@ fn world(wave: u32, size: u32) -> Options {
 /// Lets so many departures pass, and answers what was wrong.
 async fn live(departures: u32, size: u32) -> Result<Vec<String>> {
     let waves = departures.div_ceil(size);
-    let mut sandbox = sandbox::serve(&world(0, size)).await?;
+    let mut sandbox = decamp_sandbox::serve(&world(0, size)).await?;
     sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default();
     let receiver = visitors::receiver().await?;
     let mut settings = tempfile::NamedTempFile::new()?;

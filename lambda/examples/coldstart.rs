@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use decamp::sim::sandbox::{self, ACCOUNT, ASG, HOOK, REGION};
+use decamp_sandbox::{ACCOUNT, ASG, HOOK, REGION};
 use runtime::{Answer, Function, Ruin};
 use serde_json::json;
 use tokio::process::Command;
@@ -64,7 +64,7 @@ async fn test_notification(binary: &Path, runs: usize) -> anyhow::Result<()> {
 
 /// A lifecycle event of an instance that a live look shows in service: AWS and Nomad are asked, and it is answered.
 async fn first_event(binary: &Path, runs: usize) -> anyhow::Result<()> {
-    let sandbox = sandbox::serve(&walk::options()).await?;
+    let sandbox = decamp_sandbox::serve(&walk::options()).await?;
     let event = json!({
         "version": "0", "id": "e-1", "detail-type": "EC2 Instance-terminate Lifecycle Action", "source": "aws.autoscaling",
         "account": ACCOUNT, "region": REGION, "time": "2027-01-15T08:00:00Z", "resources": [],

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use decamp::decide::{ActionRef, Budget, Departure, Effect, Refusal, Snapshot, our_hook};
-use decamp::metrics;
-use decamp::run::{Ending, How, Manner, Tell, run};
-use decamp::telling::{Telling, above_the_floor, can_tell_how_long};
-use decamp::time::plain;
+use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Refusal, Snapshot, our_hook};
+use decamp_core::metrics;
+use decamp_core::run::{Ending, How, Manner, Tell, run};
+use decamp_core::telling::{Telling, above_the_floor, can_tell_how_long};
+use decamp_core::time::plain;
 use tracing::{info, warn};
 
 use crate::fleet::Fleet;

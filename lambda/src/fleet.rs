@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use decamp::decide::{Refusal, Unseen};
-use decamp::events::Message;
-use decamp::live::Leaving;
-use decamp::replacing::Replaces;
-use decamp::settings::Allowed;
+use decamp_aws::Leaving;
+use decamp_config::Allowed;
+use decamp_core::decide::{Refusal, Unseen};
+use decamp_core::replacing::Replaces;
+use decamp_events::Message;
 
 /// The real one is `Live`; tests have their own.
 pub(crate) trait Fleet: Replaces {

@@ -1,6 +1,6 @@
 //! Log lines as JSON on standard output, each readable alone and searchable by field.
 
-use decamp::settings::LogLevel;
+use decamp_config::LogLevel;
 use tracing::level_filters::LevelFilter;
 
 /// Begins to log.

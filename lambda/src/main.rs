@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use aws_lambda_events::sqs::SqsBatchResponse;
-use decamp::live::Live;
-use decamp::settings::{LogLevel, Settings};
+use decamp_config::{LogLevel, Settings};
+use decamp_live::Live;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use tracing::{Instrument, error, info_span, warn};

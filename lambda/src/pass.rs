@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsBatchResponse;
-use decamp::decide::{Cause, Departure, Lifecycle, LifecycleAction};
-use decamp::events::{Message, Record, Rejection, Told, read};
-use decamp::ids::InstanceId;
-use decamp::metrics;
-use decamp::replacing::{Asked, replace};
-use decamp::settings::{Mode, Settings};
-use decamp::time::Time;
+use decamp_config::{Mode, Settings};
+use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction};
+use decamp_core::ids::InstanceId;
+use decamp_core::metrics;
+use decamp_core::replacing::{Asked, replace};
+use decamp_core::time::Time;
+use decamp_events::{Message, Record, Rejection, Told, read};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -186,7 +186,8 @@ async fn take_up<F: Fleet>(at: &Invocation<'_, F>, what: &What) -> Became {
 
 /// Has Auto Scaling replace an instance that AWS warned of.
 async fn replaced<F: Fleet>(at: &Invocation<'_, F>, instance: InstanceId) -> Became {
-    match at.in_time(replace(at.fleet, at.settings, instance)).await {
+    let asked = replace(at.fleet, |asg| at.settings.allowed.group(asg), at.settings.mode == Mode::Observe, instance);
+    match at.in_time(asked).await {
         Some(Asked::Replaced) => {
             at.count(metrics::WARNINGS, "replaced");
             Became::Over

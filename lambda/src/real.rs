@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use decamp::decide::{Refusal, Unseen};
-use decamp::events::Message;
-use decamp::live::{Leaving, Live};
-use decamp::settings::Allowed;
+use decamp_aws::Leaving;
+use decamp_config::Allowed;
+use decamp_core::decide::{Refusal, Unseen};
+use decamp_events::Message;
+use decamp_live::Live;
 
 use crate::fleet::Fleet;
 

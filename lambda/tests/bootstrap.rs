@@ -7,7 +7,7 @@ mod wired;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use decamp::time::Time;
+use decamp_core::time::Time;
 use runtime::{Answer, Function, Ruin};
 use serde_json::{Value, json};
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use decamp::decide::LifecycleResult;
-use decamp::refresh::Status;
-use decamp::sim::auto_scaling::LifecycleState;
-use decamp::sim::sandbox::HOOK;
-use decamp::sim::wire::{FaultPlan, Shared};
+use decamp_core::decide::LifecycleResult;
+use decamp_core::refresh::Status;
+use decamp_sandbox::HOOK;
+use decamp_sandbox::wire::{FaultPlan, Shared};
+use decamp_sim::auto_scaling::LifecycleState;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -46,7 +46,7 @@ fn walk_out(sandbox: &Sandbox) -> Walking {
         loop {
             shared.with(|stage| {
                 let asg = stage.aws().0;
-                let waits = |i: &&decamp::sim::auto_scaling::Instance| i.state == LifecycleState::TerminatingWait;
+                let waits = |i: &&decamp_sim::auto_scaling::Instance| i.state == LifecycleState::TerminatingWait;
                 let waiting: Vec<InstanceId> = asg.instances().filter(waits).map(|i| i.id).collect();
                 for id in waiting {
                     asg.complete(ASG, HOOK, None, Some(id), LifecycleResult::Continue).expect("it waits");
@@ -155,7 +155,7 @@ async fn a_refresh_to_a_version_can_be_taken_back_and_no_other() {
     let (code, said, _) = order(&sandbox, "rollback", &["--every", "1s"]).await;
     assert!(code == Some(0) && said.contains("RollbackSuccessful"), "{code:?} {said}");
     assert_eq!(order(&sandbox, "watch", &[]).await.0, Some(32));
-    let serves = |i: &&decamp::sim::auto_scaling::Instance| i.state == LifecycleState::InService;
+    let serves = |i: &&decamp_sim::auto_scaling::Instance| i.state == LifecycleState::InService;
     let versions = sandbox.shared.look(|stage| stage.aws().0.instances().filter(serves).map(|i| i.version).collect::<Vec<_>>());
     assert!(versions.len() == 3 && !versions.contains(&7), "{versions:?}");
 }

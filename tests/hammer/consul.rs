@@ -1,7 +1,7 @@
 //! What Consul answers under the hammer: nothing is whole that names no node, and no registration comes from nowhere.
 
-use decamp::decide::Unseen;
-use decamp::live::consul::read_registrations;
+use decamp_core::decide::Unseen;
+use decamp_hashicorp::consul::read_registrations;
 
 use super::{Target, count, halves};
 

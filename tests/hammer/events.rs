@@ -1,13 +1,13 @@
 //! The event parser under the hammer, watched by a second, slower opinion: nothing departs of which no text says that it terminates.
 
-use decamp::decide::{Cause, Departure};
-use decamp::events::{Record, Told, read};
-use decamp::settings::Allowed;
+use decamp_config::Allowed;
+use decamp_core::decide::{Cause, Departure};
+use decamp_events::{Record, Told, read};
 
 use super::{Target, samples};
 
 /// The event parser.
-pub(super) const TARGET: Target = Target { name: "events", good: || samples("events"), parse, check };
+pub(super) const TARGET: Target = Target { name: "events", good: || samples("crates/events/tests/events"), parse, check };
 
 fn records(input: &[u8]) -> Vec<Record> {
     let allowed =

@@ -108,7 +108,7 @@ pub(crate) fn count(input: &[u8], text: &str) -> usize {
     input.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
 }
 
-/// The files of a folder below `tests`, its own folders included.
+/// The files of a folder of the repository, its own folders included.
 pub(crate) fn samples(folder: &str) -> Vec<Vec<u8>> {
     fn gather(folder: &Path, all: &mut Vec<(std::path::PathBuf, Vec<u8>)>) {
         for entry in std::fs::read_dir(folder).expect("the samples are there").flatten() {
@@ -120,7 +120,7 @@ pub(crate) fn samples(folder: &str) -> Vec<Vec<u8>> {
         }
     }
     let mut all = Vec::new();
-    gather(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder), &mut all);
+    gather(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut all);
     // The order of a folder is not the same everywhere.
     all.sort();
     all.into_iter().map(|(_, sample)| sample).collect()

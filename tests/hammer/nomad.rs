@@ -1,8 +1,8 @@
 //! What Nomad answers under the hammer: nothing is over of which no answer says so, and no token sees without words for it.
 
-use decamp::decide::{NomadSight, Unseen};
-use decamp::ids::NodeId;
-use decamp::live::nomad::{read_node, read_policy};
+use decamp_core::decide::{NomadSight, Unseen};
+use decamp_core::ids::NodeId;
+use decamp_hashicorp::nomad::{read_node, read_policy};
 
 use super::{Target, count, halves};
 

@@ -1,7 +1,7 @@
 //! Notifications of Terraform's runs under the hammer: whatever comes, only an applied run of a plain name is acted on.
 
-use decamp::serve::runs::{Bad, Told, read};
-use decamp::time::Time;
+use decamp_core::time::Time;
+use decamp_service::runs::{Bad, Told, read};
 use serde_json::Value;
 
 use super::Target;

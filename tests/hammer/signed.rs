@@ -1,7 +1,7 @@
 //! What AWS answers in JSON under the hammer: a token is one that was in the answer, and a refusal repeats no secret.
 
-use decamp::decide::Refusal;
-use decamp::live::signed::{parameter_of, refusal_of, secret_of};
+use decamp_aws::signed::{parameter_of, refusal_of, secret_of};
+use decamp_core::decide::Refusal;
 
 use super::Target;
 

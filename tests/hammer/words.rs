@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use decamp::live::target_groups;
-use decamp::settings::duration;
+use decamp_aws::target_groups;
+use decamp_config::duration;
 
 use super::{Target, count};
 

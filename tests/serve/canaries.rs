@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use decamp::sim::sandbox::{ACCOUNT, ASG, CONSUL_TOKEN, NOMAD_TOKEN, REGION, Sandbox, serve};
-use decamp::sim::wire::{FaultPlan, Rule, Side, WireFault};
+use decamp_sandbox::wire::{FaultPlan, Rule, Side, WireFault};
+use decamp_sandbox::{ACCOUNT, ASG, CONSUL_TOKEN, NOMAD_TOKEN, REGION, Sandbox, serve};
 use reqwest::{RequestBuilder, Response};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use decamp::sim::sandbox::{ACCOUNT, CONSUL_TOKEN, NOMAD_TOKEN, Options, REGION, serve};
+use decamp_sandbox::{ACCOUNT, CONSUL_TOKEN, NOMAD_TOKEN, Options, REGION, serve};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use decamp::sim::sandbox::serve;
+use decamp_sandbox::serve;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

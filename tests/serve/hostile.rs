@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use decamp::sim::sandbox::serve;
+use decamp_sandbox::serve;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};

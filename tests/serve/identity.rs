@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
-use decamp::sim::sandbox::serve;
-use decamp::time::Time;
+use decamp_core::time::Time;
+use decamp_sandbox::serve;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use decamp::ids::InstanceId;
-use decamp::sim::sandbox::{ACCOUNT, Options, REGION, Sandbox, serve};
-use decamp::sim::wire::{FaultPlan, Rule, WireFault};
-use decamp::time::Time;
+use decamp_core::ids::InstanceId;
+use decamp_core::time::Time;
+use decamp_sandbox::wire::{FaultPlan, Rule, WireFault};
+use decamp_sandbox::{ACCOUNT, Options, REGION, Sandbox, serve};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 

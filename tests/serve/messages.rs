@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use decamp::sim::sandbox::{ACCOUNT, Options, REGION, serve};
+use decamp_sandbox::{ACCOUNT, Options, REGION, serve};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 

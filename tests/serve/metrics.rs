@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use decamp::sim::sandbox::serve;
+use decamp_sandbox::serve;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;

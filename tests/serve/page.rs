@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use decamp::sim::sandbox::serve;
+use decamp_sandbox::serve;
 use serde_json::json;
 
 use crate::devtools::{Browser, chromium};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::Duration;
 
-use decamp::sim::sandbox::{ASG, Options, serve};
-use decamp::sim::wire::{FaultPlan, Rule, Side, WireFault};
+use decamp_sandbox::wire::{FaultPlan, Rule, Side, WireFault};
+use decamp_sandbox::{ASG, Options, serve};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};

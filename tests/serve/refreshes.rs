@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use decamp::refresh::Status;
-use decamp::sim::sandbox::{ASG, Options, Sandbox, serve};
-use decamp::sim::wire::FaultPlan;
-use decamp::time::Time;
+use decamp_core::refresh::Status;
+use decamp_core::time::Time;
+use decamp_sandbox::wire::FaultPlan;
+use decamp_sandbox::{ASG, Options, Sandbox, serve};
 use reqwest::Response;
 use ring::hmac;
 use serde_json::{Value, json};
@@ -289,7 +289,7 @@ async fn an_observer_starts_nothing_and_shows_what_others_started() {
     release(&sandbox);
     let answer: Value = notify(&replica, &applied("run-one")).await.json().await.expect("JSON");
     assert_eq!((answer["observed"].as_bool(), started(&sandbox)), (Some(true), 0));
-    let wanted = decamp::refresh::Preferences::default();
+    let wanted = decamp_core::refresh::Preferences::default();
     let id = sandbox.shared.with(|stage| stage.aws().0.start_refresh(ASG, wanted, None)).expect("it starts");
     let began = Instant::now();
     loop {

@@ -4,8 +4,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use decamp::ids::InstanceId;
-use decamp::sim::sandbox::{ACCOUNT, Options, REGION, Sandbox};
+use decamp_core::ids::InstanceId;
+use decamp_sandbox::{ACCOUNT, Options, REGION, Sandbox};
 use reqwest::{Client, Response};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use decamp::sim::sandbox::serve;
+use decamp_sandbox::serve;
 use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use tokio::time::{Instant, sleep};

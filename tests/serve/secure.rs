@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use decamp::sim::sandbox::serve;
+use decamp_sandbox::serve;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use decamp::sim::sandbox::{ACCOUNT, REGION, Sandbox, serve};
-use decamp::sim::wire::{FaultPlan, Rule, WireFault};
+use decamp_sandbox::wire::{FaultPlan, Rule, WireFault};
+use decamp_sandbox::{ACCOUNT, REGION, Sandbox, serve};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 

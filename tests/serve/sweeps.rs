@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use decamp::sim::sandbox::{Options, serve};
+use decamp_sandbox::{Options, serve};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 

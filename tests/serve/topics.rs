@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use decamp::sim::sandbox::{ACCOUNT, REGION, serve};
-use decamp::time::Time;
+use decamp_core::time::Time;
+use decamp_sandbox::{ACCOUNT, REGION, serve};
 use reqwest::Response;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use decamp::sim::sandbox::serve;
+use decamp_sandbox::serve;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use decamp::refresh::{Preferences, Status};
-use decamp::sim::sandbox::{ASG, Options, Sandbox, serve};
-use decamp::sim::wire::{FaultPlan, Rule, WireFault};
+use decamp_core::refresh::{Preferences, Status};
+use decamp_sandbox::wire::{FaultPlan, Rule, WireFault};
+use decamp_sandbox::{ASG, Options, Sandbox, serve};
 use reqwest::Response;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use decamp::decide::{Effect, Group, Hook, Lifecycle, Part, Refusal, Showing, Snapshot, Unseen};
-use decamp::live::Leaving;
-use decamp::replacing::Replaces;
-use decamp::settings::Allowed;
-use decamp::world::World;
+use decamp_aws::Leaving;
+use decamp_config::Allowed;
+use decamp_core::decide::{Effect, Group, Hook, Lifecycle, Part, Refusal, Showing, Snapshot, Unseen};
+use decamp_core::replacing::Replaces;
+use decamp_core::world::World;
 use serde_json::json;
 
 use super::*;
@@ -90,7 +90,7 @@ impl World for Scripted {
     }
 
     async fn act(&self, _: &Departure, effect: &Effect) -> Result<(), Refusal> {
-        self.acts.borrow_mut().push(decamp::telling::step(effect));
+        self.acts.borrow_mut().push(decamp_core::telling::step(effect));
         if self.hangs {
             std::future::pending::<()>().await;
         }

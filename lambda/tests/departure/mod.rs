@@ -4,7 +4,7 @@ mod walk;
 
 use std::path::{Path, PathBuf};
 
-use decamp::sim::sandbox::{CONSUL_TOKEN, NOMAD_TOKEN};
+use decamp_sandbox::{CONSUL_TOKEN, NOMAD_TOKEN};
 use serde_json::Value;
 use tokio::process::Command;
 

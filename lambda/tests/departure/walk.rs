@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use decamp::sim::sandbox::{self, ACCOUNT, Options, REGION, Sandbox};
+use decamp_sandbox::{ACCOUNT, Options, REGION, Sandbox};
 
 use serde_json::json;
 use tokio::process::Command;
@@ -75,7 +75,7 @@ pub(crate) struct Walked {
 
 /// A lifecycle event takes an instance out; it ends when the instance's machine is off.
 pub(crate) async fn walk_out(command: Command) -> Walked {
-    let sandbox = sandbox::serve(&options()).await.expect("loopback is there");
+    let sandbox = decamp_sandbox::serve(&options()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
     let mut function = start(&sandbox, command).await;
     sandbox

@@ -12,8 +12,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use decamp::sim::sandbox::{self, ACCOUNT, ASG, CONSUL_TOKEN, HOOK, NOMAD_TOKEN, Options, REGION, Sandbox};
-use decamp::sim::wire::aws;
+use decamp_sandbox::wire::aws;
+use decamp_sandbox::{ACCOUNT, ASG, CONSUL_TOKEN, HOOK, NOMAD_TOKEN, Options, REGION, Sandbox};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -165,12 +165,12 @@ async fn what_terraform_wires_walks_an_instance_out_without_a_failed_request() {
         println!("skipped: no example was applied here; `just infra` does it where terraform and its provider are");
         return;
     };
-    let sandbox = sandbox::serve(&options(&example)).await.expect("loopback is there");
+    let sandbox = decamp_sandbox::serve(&options(&example)).await.expect("loopback is there");
     // The example and the world speak of the same group, hook and target groups.
     assert_eq!(example.one("aws_autoscaling_group.this")["name"], ASG);
     assert_eq!(example.hook()["name"], HOOK);
     let metadata = example.hook()["notification_metadata"].as_str().expect("it names target groups");
-    let named = decamp::live::target_groups(HOOK, metadata);
+    let named = decamp_aws::target_groups(HOOK, metadata);
     assert_eq!(named, sandbox_groups(&options(&example)));
 
     let (gate, aws) = guarded(&sandbox, &example).await;
@@ -217,8 +217,8 @@ async fn what_terraform_wires_walks_an_instance_out_without_a_failed_request() {
     let refused: Vec<&String> = asked.iter().filter(|action| !gate.allowed.contains(action)).collect();
     assert!(refused.is_empty(), "the role lacks {refused:?}");
     let tagged = |action: &String| {
-        decamp::live::OPERATIONS.iter().any(|call| {
-            format!("{}:{}", call.service, call.name) == *action && call.callers.contains(&decamp::live::Caller::Lambda)
+        decamp_aws::OPERATIONS.iter().any(|call| {
+            format!("{}:{}", call.service, call.name) == *action && call.callers.contains(&decamp_aws::Caller::Lambda)
         })
     };
     assert!(asked.iter().all(tagged), "a call that is not said to be the Lambda's: {asked:?}");
@@ -228,6 +228,6 @@ async fn what_terraform_wires_walks_an_instance_out_without_a_failed_request() {
 }
 
 /// All target groups of the sandbox, the attached ones first.
-fn sandbox_groups(options: &Options) -> Vec<decamp::ids::TargetGroupArn> {
+fn sandbox_groups(options: &Options) -> Vec<decamp_core::ids::TargetGroupArn> {
     options.target_groups().concat()
 }

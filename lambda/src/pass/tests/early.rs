@@ -1,6 +1,6 @@
 //! Early warnings: counted and logged, and by policy answered by asking Auto Scaling for a replacement.
 
-use decamp::decide::{Lifecycle, Refusal, Unseen};
+use decamp_core::decide::{Lifecycle, Refusal, Unseen};
 use serde_json::json;
 
 use super::{INSTANCE, Scripted, batch, invoke, settings};

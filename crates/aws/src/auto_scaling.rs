@@ -1,0 +1,198 @@
+//! EC2 Auto Scaling: where instances stand, what their groups are set to, and the lifecycle actions they wait in.
+
+mod group;
+mod lifecycle;
+mod past;
+mod refreshes;
+mod roster;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_autoscaling::Client;
+
+use self::group::Groups;
+pub use self::group::target_groups;
+use self::lifecycle::lifecycle;
+pub use self::past::Terminated;
+pub use self::refreshes::Template;
+pub use self::roster::Roster;
+use super::aws::{Aws, Use, refusal, unseen};
+use super::shared::{Crowd, Gather, Limiter, PATIENCE};
+use decamp_core::decide::{ActionRef, Departure, Group, Lifecycle, LifecycleResult, Refusal, Unseen};
+use decamp_core::ids::InstanceId;
+
+/// The most instances that one DescribeAutoScalingInstances takes.
+const INSTANCES_A_CALL: usize = 50;
+/// The most groups that one DescribeAutoScalingGroups is asked for.
+const GROUPS_A_CALL: usize = 50;
+/// How many seconds' worth of calls may be made at once: a bucket of 100 that is refilled with 20 a second was seen.
+const BURST_SECONDS: u32 = 5;
+
+/// An instance as Auto Scaling lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its group.
+    pub asg: Arc<str>,
+    /// Where it stands.
+    pub lifecycle: Lifecycle,
+}
+
+/// An instance of a group that is not staying: a sweep takes it up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaving {
+    /// Its group.
+    pub asg: Arc<str>,
+    /// Which.
+    pub instance: InstanceId,
+    /// Where it stands.
+    pub lifecycle: Lifecycle,
+}
+
+type Instances = Arc<HashMap<InstanceId, Listed>>;
+
+/// Auto Scaling, as all departures of this process share it.
+pub struct AutoScaling {
+    looks: Client,
+    writes: Client,
+    limiter: Arc<Limiter>,
+    instances: Gather<(), InstanceId, Instances, Unseen>,
+    groups: Groups,
+}
+
+impl AutoScaling {
+    /// A client that shares its looks with all departures of `crowd`. Nothing is sent yet.
+    pub fn new(aws: &Aws, crowd: &Arc<Crowd>) -> Self {
+        let looks = aws.auto_scaling(Use::Look);
+        let rate = aws.settings.auto_scaling_rate;
+        let limiter = Arc::new(Limiter::new(rate * BURST_SECONDS, rate));
+        let (client, bucket) = (looks.clone(), Arc::clone(&limiter));
+        let instances = Gather::new(INSTANCES_A_CALL, &limiter, crowd, move |(), ids| {
+            let (client, bucket) = (client.clone(), Arc::clone(&bucket));
+            async move { noting_throttles(&bucket, describe_instances(&client, ids).await) }
+        });
+        let groups = Groups::new(&looks, &limiter, crowd);
+        Self { looks, writes: aws.auto_scaling(Use::Write), limiter, instances, groups }
+    }
+
+    /// Where an instance stands, and in which group; `None`: in none.
+    pub async fn instance(&self, instance: InstanceId) -> Result<Option<Listed>, Unseen> {
+        Ok(self.instances.ask((), instance).await?.get(&instance).cloned())
+    }
+
+    /// Where the instance of a departure stands in the group that it is said to leave.
+    pub async fn lifecycle(&self, departure: &Departure) -> Result<Lifecycle, Unseen> {
+        Ok(match self.instance(departure.instance).await? {
+            None => Lifecycle::Gone,
+            Some(listed) if listed.asg == departure.asg => listed.lifecycle,
+            // Whoever said so was wrong; what it does in its own group is another departure.
+            Some(listed) => Lifecycle::Staying(format!("in another group, {}", listed.asg).into()),
+        })
+    }
+
+    /// What a group is set to; with the time when the instance's unfinished activity began, if that is asked for.
+    pub async fn group(&self, departure: &Departure, with_activity: bool) -> Result<Group, Unseen> {
+        if !with_activity {
+            return self.groups.group(&departure.asg).await;
+        }
+        let (group, began) =
+            tokio::join!(self.groups.group(&departure.asg), self.groups.activity_began(&departure.asg, departure.instance));
+        Ok(Group { activity_began: began, ..group? })
+    }
+
+    /// Every instance of these groups that is on its way out; of every group there is, if none is named.
+    pub async fn leaving(&self, asgs: &[Arc<str>]) -> Result<Vec<Leaving>, Unseen> {
+        let mut leaving = Vec::new();
+        let chunks: Vec<&[Arc<str>]> = if asgs.is_empty() { vec![&[]] } else { asgs.chunks(GROUPS_A_CALL).collect() };
+        for chunk in chunks {
+            self.limiter.look().await?;
+            let names = (!chunk.is_empty()).then(|| chunk.iter().map(ToString::to_string).collect());
+            let pages = self.looks.describe_auto_scaling_groups().set_auto_scaling_group_names(names).into_paginator();
+            let groups = pages.items().send().collect::<Result<Vec<_>, _>>().await.map_err(|e| unseen(refusal(&e, None)));
+            for group in noting_throttles(&self.limiter, groups)? {
+                let asg: Arc<str> = group.auto_scaling_group_name().unwrap_or_default().into();
+                leaving.extend(group.instances().iter().filter_map(|listed| {
+                    let instance = listed.instance_id()?.parse().ok()?;
+                    let lifecycle = lifecycle(listed.lifecycle_state()?.as_str());
+                    let stays = matches!(lifecycle, Lifecycle::Staying(_) | Lifecycle::Unknown(_));
+                    (!stays).then(|| Leaving { asg: Arc::clone(&asg), instance, lifecycle })
+                }));
+            }
+        }
+        Ok(leaving)
+    }
+
+    /// Restarts the heartbeat time-out of a lifecycle action.
+    pub async fn heartbeat(&self, asg: &str, instance: InstanceId, of: &ActionRef) -> Result<(), Refusal> {
+        self.enter().await?;
+        let call = self.writes.record_lifecycle_action_heartbeat();
+        let call = call.auto_scaling_group_name(asg).lifecycle_hook_name(&*of.hook).instance_id(instance.to_string());
+        let token = of.token.as_ref().map(|token| token.expose().to_owned());
+        let answer = call.set_lifecycle_action_token(token.clone()).send().await;
+        noting_refusals(&self.limiter, answer.map(drop).map_err(|e| refusal(&e, token.as_deref())))
+    }
+
+    /// Completes a lifecycle action.
+    pub async fn complete(
+        &self,
+        asg: &str,
+        instance: InstanceId,
+        of: &ActionRef,
+        result: LifecycleResult,
+    ) -> Result<(), Refusal> {
+        self.enter().await?;
+        let call = self.writes.complete_lifecycle_action().lifecycle_action_result(match result {
+            LifecycleResult::Continue => "CONTINUE",
+            LifecycleResult::Abandon => "ABANDON",
+        });
+        let call = call.auto_scaling_group_name(asg).lifecycle_hook_name(&*of.hook).instance_id(instance.to_string());
+        let token = of.token.as_ref().map(|token| token.expose().to_owned());
+        let answer = call.set_lifecycle_action_token(token.clone()).send().await;
+        noting_refusals(&self.limiter, answer.map(drop).map_err(|e| refusal(&e, token.as_deref())))
+    }
+
+    /// Asks Auto Scaling to replace an instance, through its hook (D12).
+    pub async fn set_unhealthy(&self, instance: InstanceId) -> Result<(), Refusal> {
+        self.enter().await?;
+        let call = self.writes.set_instance_health().instance_id(instance.to_string());
+        let answer = call.health_status("Unhealthy").should_respect_grace_period(false).send().await;
+        noting_refusals(&self.limiter, answer.map(drop).map_err(|e| refusal(&e, None)))
+    }
+
+    async fn enter(&self) -> Result<(), Refusal> {
+        if self.limiter.enter(PATIENCE).await { Ok(()) } else { Err(Refusal::Throttled) }
+    }
+}
+
+/// One call, for at most 50 instances. Those that Auto Scaling does not know are not in the answer.
+async fn describe_instances(client: &Client, ids: Vec<InstanceId>) -> Result<Instances, Unseen> {
+    let ids = ids.iter().map(ToString::to_string).collect();
+    let pages = client.describe_auto_scaling_instances().set_instance_ids(Some(ids)).into_paginator().items().send();
+    let listed = pages.collect::<Result<Vec<_>, _>>().await.map_err(|e| unseen(refusal(&e, None)))?;
+    let listed = listed.iter().filter_map(|row| {
+        let state = lifecycle(row.lifecycle_state()?);
+        let asg = row.auto_scaling_group_name()?.into();
+        Some((row.instance_id()?.parse().ok()?, Listed { asg, lifecycle: state }))
+    });
+    Ok(Arc::new(listed.collect()))
+}
+
+fn noting_throttles<T>(limiter: &Limiter, answer: Result<T, Unseen>) -> Result<T, Unseen> {
+    if matches!(answer, Err(Unseen::Throttled)) {
+        limiter.throttled();
+    }
+    answer
+}
+
+fn noting_refusals(limiter: &Limiter, answer: Result<(), Refusal>) -> Result<(), Refusal> {
+    if matches!(answer, Err(Refusal::Throttled)) {
+        limiter.throttled();
+    }
+    answer
+}
+
+/// A span in whole seconds, as AWS's numbers give it.
+fn seconds(number: Option<i32>) -> Option<Duration> {
+    number.and_then(|n| u64::try_from(n).ok()).map(Duration::from_secs)
+}

@@ -1,0 +1,221 @@
+//! What an Auto Scaling group is set to: hooks, attached target groups, tags, retention; and when its instances' activities began.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_autoscaling::Client;
+use aws_sdk_autoscaling::types::{AutoScalingGroup, LifecycleHook, RetentionAction, ScalingActivityStatusCode};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::{noting_throttles, seconds};
+use crate::aws::{refusal, unseen};
+use crate::shared::{Crowd, Gather, Limiter};
+use decamp_core::decide::{Group, Hook, Unseen};
+use decamp_core::ids::{InstanceId, TargetGroupArn};
+use decamp_core::time::Time;
+use decamp_net::lately::Lately;
+
+/// How long a warm worker believes what it read of a group: `decamp:hold` should hold within a minute.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// The most pages of activities that are read; unfinished ones come first.
+const ACTIVITY_PAGES: usize = 20;
+const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
+const HOLD: &str = "decamp:hold";
+
+type Began = Arc<HashMap<InstanceId, Time>>;
+type Remembered = Arc<Lately<Arc<str>, (Instant, Group)>>;
+
+/// The groups of this process's departures.
+pub(super) struct Groups {
+    groups: Gather<Arc<str>, (), Group, Unseen>,
+    activities: Gather<Arc<str>, (), Began, Unseen>,
+    remembered: Remembered,
+}
+
+impl Groups {
+    pub(super) fn new(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Self {
+        let remembered = Remembered::new(Lately::for_a(REMEMBERED));
+        let groups = {
+            let (client, bucket, remembered) = (client.clone(), Arc::clone(limiter), Arc::clone(&remembered));
+            Gather::new(usize::MAX, limiter, crowd, move |asg: Arc<str>, _| {
+                let (client, bucket, remembered) = (client.clone(), Arc::clone(&bucket), Arc::clone(&remembered));
+                async move {
+                    let asked = Instant::now();
+                    let group = noting_throttles(&bucket, read_group(&client, &asg).await)?;
+                    remembered.put(asg, (asked, group.clone()));
+                    Ok(group)
+                }
+            })
+        };
+        let activities = {
+            let (client, bucket) = (client.clone(), Arc::clone(limiter));
+            Gather::new(usize::MAX, limiter, crowd, move |asg: Arc<str>, _| {
+                let (client, bucket) = (client.clone(), Arc::clone(&bucket));
+                async move { noting_throttles(&bucket, unfinished_activities(&client, &asg).await) }
+            })
+        };
+        Self { groups, activities, remembered }
+    }
+
+    /// What a group is set to, at most a minute old.
+    pub(super) async fn group(&self, asg: &Arc<str>) -> Result<Group, Unseen> {
+        match self.remembered.get(asg) {
+            Some((asked, group)) if asked.elapsed() < REMEMBERED => Ok(group),
+            Some(_) | None => self.groups.ask(Arc::clone(asg), ()).await,
+        }
+    }
+
+    /// When the instance's unfinished activity began. It only dates the entry into the hook, so not seeing it hides nothing else.
+    pub(super) async fn activity_began(&self, asg: &Arc<str>, instance: InstanceId) -> Option<Time> {
+        match self.activities.ask(Arc::clone(asg), ()).await {
+            Ok(began) => began.get(&instance).copied(),
+            Err(why) => {
+                tracing::warn!(asg.name = %asg, instance.id = %instance, "cannot see when the instance began to leave: {why}");
+                None
+            }
+        }
+    }
+}
+
+/// Three calls at the same time: hooks, traffic sources, and the group without its instances.
+async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
+    let hooks = client.describe_lifecycle_hooks().auto_scaling_group_name(asg).send();
+    let sources = client.describe_traffic_sources().auto_scaling_group_name(asg).traffic_source_type("elbv2");
+    let sources = sources.into_paginator().send().collect::<Result<Vec<_>, _>>();
+    let group = client.describe_auto_scaling_groups().auto_scaling_group_names(asg).include_instances(false).send();
+    let (hooks, sources, group) = tokio::join!(hooks, sources, group);
+    let group = group.map_err(|e| unseen(refusal(&e, None)))?;
+    let Some(group) = group.auto_scaling_groups().iter().find(|g| g.auto_scaling_group_name() == Some(asg)) else {
+        // The group is deleted: it has no hooks, and nothing attached.
+        return Ok(Group { hooks: Vec::new(), attached: Vec::new(), held: false, retains: false, activity_began: None });
+    };
+    let hooks = hooks.map_err(|e| unseen(refusal(&e, None)))?;
+    let sources = sources.map_err(|e| unseen(refusal(&e, None)))?;
+    let attached = sources.iter().flat_map(|page| page.traffic_sources()).filter_map(|source| {
+        let named = source.identifier()?;
+        named.parse().inspect_err(|e| tracing::debug!(asg.name = asg, "a traffic source is {e}")).ok()
+    });
+    Ok(Group {
+        hooks: hooks.lifecycle_hooks().iter().filter_map(hook).collect(),
+        attached: attached.collect(),
+        held: group.tags().iter().any(|tag| tag.key() == Some(HOLD)),
+        retains: retains(group),
+        activity_began: None,
+    })
+}
+
+fn retains(group: &AutoScalingGroup) -> bool {
+    let triggers = group.instance_lifecycle_policy().and_then(|policy| policy.retention_triggers());
+    triggers.and_then(|triggers| triggers.terminate_hook_abandon()) == Some(&RetentionAction::Retain)
+}
+
+/// A terminating hook; `None` for one of another transition.
+fn hook(hook: &LifecycleHook) -> Option<Hook> {
+    let name: Arc<str> = hook.lifecycle_hook_name().filter(|_| hook.lifecycle_transition() == Some(TERMINATING))?.into();
+    let heartbeat_timeout = seconds(hook.heartbeat_timeout()).unwrap_or(Duration::from_hours(1));
+    let bound = (heartbeat_timeout * 100).min(Duration::from_hours(48));
+    let target_groups = hook.notification_metadata().map(|text| target_groups(&name, text)).unwrap_or_default();
+    Some(Hook { name, heartbeat_timeout, global_timeout: seconds(hook.global_timeout()).unwrap_or(bound), target_groups })
+}
+
+/// The part of a hook's NotificationMetadata that is for us. It is free text, and may be meant for somebody else.
+#[derive(Deserialize)]
+struct Metadata {
+    target_groups: Vec<String>,
+}
+
+/// The target groups that a hook's metadata names: those that can be read, or none.
+#[must_use]
+pub fn target_groups(hook: &str, text: &str) -> Vec<TargetGroupArn> {
+    let Ok(Metadata { target_groups }) = serde_json::from_str(text) else {
+        tracing::debug!(hook, "the hook's metadata names no target groups");
+        return Vec::new();
+    };
+    let read = target_groups.iter().map(|arn| arn.parse());
+    read.filter_map(|arn| arn.inspect_err(|e| tracing::debug!(hook, "an entry of target_groups is {e}")).ok()).collect()
+}
+
+/// Who is under way out of the group, and since when.
+async fn unfinished_activities(client: &Client, asg: &str) -> Result<Began, Unseen> {
+    let mut began = HashMap::new();
+    let pages = client.describe_scaling_activities().auto_scaling_group_name(asg).into_paginator().page_size(100);
+    let mut pages = pages.send();
+    for _ in 0..ACTIVITY_PAGES {
+        let Some(page) = pages.next().await else { break };
+        let page = page.map_err(|e| unseen(refusal(&e, None)))?;
+        let mut all_over = true;
+        for activity in page.activities() {
+            if is_over(activity.status_code()) {
+                continue;
+            }
+            all_over = false;
+            let instance = activity.description().and_then(terminated_instance);
+            let start = activity.start_time().and_then(|at| u64::try_from(at.to_millis().ok()?).ok());
+            if let (Some(instance), Some(start)) = (instance, start) {
+                began.entry(instance).or_insert(Time(start));
+            }
+        }
+        if all_over {
+            break;
+        }
+    }
+    Ok(Arc::new(began))
+}
+
+/// The instance of `Terminating EC2 instance: i-… - Waiting For …`.
+pub(super) fn terminated_instance(description: &str) -> Option<InstanceId> {
+    let (_, rest) = description.split_once("Terminating EC2 instance: ")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// AWS adds states; every one that is not an end is under way.
+pub(super) fn is_over(status: Option<&ScalingActivityStatusCode>) -> bool {
+    use ScalingActivityStatusCode::{Cancelled, Failed, Successful};
+    status.is_none_or(|status| matches!(status, Cancelled | Failed | Successful))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef";
+
+    #[test]
+    fn a_hooks_metadata_names_target_groups_or_nothing() {
+        assert_eq!(target_groups("h", &format!(r#"{{"target_groups":["{ARN}"],"more":1}}"#)), [ARN.parse().expect("an ARN")]);
+        assert_eq!(target_groups("h", &format!(r#"{{"target_groups":["nonsense","{ARN}"]}}"#)).len(), 1);
+        for text in ["", "free text", "{}", "[]", r#"{"target_groups":"x"}"#, r#"{"target_groups":[1]}"#] {
+            assert_eq!(target_groups("h", text), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_launching_hook_is_not_one_of_ours() {
+        let launching =
+            LifecycleHook::builder().lifecycle_hook_name("h").lifecycle_transition("autoscaling:EC2_INSTANCE_LAUNCHING");
+        assert_eq!(hook(&launching.build()), None);
+    }
+
+    #[test]
+    fn a_hook_without_a_global_timeout_ends_after_a_hundred_heartbeats_or_two_days() {
+        for (heartbeat, hours) in [(36, 1), (7200, 48)] {
+            let given =
+                LifecycleHook::builder().lifecycle_hook_name("h").lifecycle_transition(TERMINATING).heartbeat_timeout(heartbeat);
+            let read = hook(&given.build()).map(|hook| hook.global_timeout);
+            assert_eq!(read, Some(Duration::from_hours(hours)));
+        }
+    }
+
+    #[test]
+    fn an_activity_says_which_instance_it_terminates() {
+        let id = "i-0123456789abcdef0".parse().ok();
+        assert_eq!(terminated_instance("Terminating EC2 instance: i-0123456789abcdef0"), id);
+        assert_eq!(
+            terminated_instance("Terminating EC2 instance: i-0123456789abcdef0 - Waiting For ELB connection draining."),
+            id
+        );
+        assert_eq!(terminated_instance("Launching a new EC2 instance: i-0123456789abcdef0"), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! Instance refreshes: started, seen, cancelled and rolled back, by one call each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_autoscaling::types::{DesiredConfiguration, InstanceRefresh, LaunchTemplateSpecification, RefreshPreferences};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::{AutoScaling, noting_throttles};
+use crate::aws::{is_no_such_group, refusal, unseen};
+use decamp_core::decide::{Refusal, Unseen};
+use decamp_core::refresh::{NotDone, Preferences, Refresh, Status};
+use decamp_core::time::Time;
+
+/// A launch template in one of its versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// Its id.
+    pub id: String,
+    /// The version's number.
+    pub version: u32,
+}
+
+impl AutoScaling {
+    /// Starts a refresh: to what the group is set to, or to another version of its launch template. Answers its id.
+    pub async fn start_refresh(&self, asg: &str, preferences: &Preferences, to: Option<&Template>) -> Result<Arc<str>, NotDone> {
+        self.enter().await.map_err(NotDone::Refused)?;
+        let call = self.writes.start_instance_refresh().auto_scaling_group_name(asg).preferences(asked(preferences));
+        let answer = call.set_desired_configuration(to.map(desired)).send().await.map_err(|e| self.not_done(&e))?;
+        id(answer.instance_refresh_id())
+    }
+
+    /// The refreshes of a group, under way and over, as many as AWS tells at once.
+    pub async fn refreshes(&self, asg: &Arc<str>) -> Result<Vec<Refresh>, Unseen> {
+        self.refreshes_if_there(asg).await?.ok_or_else(|| Unseen::Away(format!("there is no group {asg}").into()))
+    }
+
+    /// The same; `None`: Auto Scaling says that there is no such group.
+    pub async fn refreshes_if_there(&self, asg: &Arc<str>) -> Result<Option<Vec<Refresh>>, Unseen> {
+        self.limiter.look().await?;
+        let answer = self.looks.describe_instance_refreshes().auto_scaling_group_name(&**asg).send().await;
+        match answer.map_err(|e| refusal(&e, None)) {
+            Ok(answer) => Ok(Some(answer.instance_refreshes().iter().filter_map(|listed| seen(asg, listed)).collect())),
+            Err(refusal) if is_no_such_group(&refusal) => Ok(None),
+            Err(refusal) => noting_throttles(&self.limiter, Err(unseen(refusal))),
+        }
+    }
+
+    /// Cancels the refresh that is under way. AWS waits for what it has begun, and so for our hooks.
+    pub async fn cancel_refresh(&self, asg: &str) -> Result<Arc<str>, NotDone> {
+        self.enter().await.map_err(NotDone::Refused)?;
+        let answer = self.writes.cancel_instance_refresh().auto_scaling_group_name(asg).send().await;
+        id(answer.map_err(|e| self.not_done(&e))?.instance_refresh_id())
+    }
+
+    /// Rolls back the refresh that is under way.
+    pub async fn roll_back_refresh(&self, asg: &str) -> Result<Arc<str>, NotDone> {
+        self.enter().await.map_err(NotDone::Refused)?;
+        let answer = self.writes.rollback_instance_refresh().auto_scaling_group_name(asg).send().await;
+        id(answer.map_err(|e| self.not_done(&e))?.instance_refresh_id())
+    }
+
+    /// A group's own launch template, in this version. `None`: there is no such group, or it has none of its own.
+    pub async fn template(&self, asg: &str, version: u32) -> Result<Option<Template>, Unseen> {
+        self.limiter.look().await?;
+        let call = self.looks.describe_auto_scaling_groups().auto_scaling_group_names(asg).include_instances(false);
+        let answer = noting_throttles(&self.limiter, call.send().await.map_err(|e| unseen(refusal(&e, None))))?;
+        let group = answer.auto_scaling_groups().iter().find(|group| group.auto_scaling_group_name() == Some(asg));
+        let id = group.and_then(|group| group.launch_template()?.launch_template_id());
+        Ok(id.map(|id| Template { id: id.to_owned(), version }))
+    }
+
+    fn not_done<E>(&self, error: &SdkError<E, HttpResponse>) -> NotDone
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
+        match code.trim_end_matches("Fault") {
+            "InstanceRefreshInProgress" => NotDone::UnderWay,
+            "ActiveInstanceRefreshNotFound" => NotDone::NoneUnderWay,
+            "IrreversibleInstanceRefresh" => NotDone::Irreversible,
+            _ => {
+                let refusal = refusal(error, None);
+                if refusal == Refusal::Throttled {
+                    self.limiter.throttled();
+                }
+                NotDone::Refused(refusal)
+            }
+        }
+    }
+}
+
+/// The id in an answer. One without an id is no answer of Auto Scaling's.
+fn id(given: Option<&str>) -> Result<Arc<str>, NotDone> {
+    given.map(Arc::from).ok_or_else(|| NotDone::Refused(Refusal::Away("an answer without a refresh's id".into())))
+}
+
+fn asked(preferences: &Preferences) -> RefreshPreferences {
+    let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    let seconds = |span: Duration| i32::try_from(span.as_secs()).unwrap_or(i32::MAX);
+    let checkpoints: Vec<i32> = preferences.checkpoints.iter().copied().map(number).collect();
+    RefreshPreferences::builder()
+        .set_min_healthy_percentage(preferences.min_healthy.map(number))
+        .set_max_healthy_percentage(preferences.max_healthy.map(number))
+        .set_instance_warmup(preferences.warm_up.map(seconds))
+        // An empty list leaves a refresh pending for ever.
+        .set_checkpoint_percentages((!checkpoints.is_empty()).then_some(checkpoints))
+        .set_checkpoint_delay(preferences.checkpoint_delay.map(seconds))
+        .set_bake_time(preferences.bake.map(seconds))
+        .skip_matching(preferences.skip_matching)
+        .auto_rollback(preferences.auto_rollback)
+        .build()
+}
+
+fn desired(to: &Template) -> DesiredConfiguration {
+    let template = LaunchTemplateSpecification::builder().launch_template_id(&to.id).version(to.version.to_string());
+    DesiredConfiguration::builder().launch_template(template.build()).build()
+}
+
+fn seen(asg: &Arc<str>, listed: &InstanceRefresh) -> Option<Refresh> {
+    let time = |at: &DateTime| u64::try_from(at.secs()).ok().map(|seconds| Time(seconds.saturating_mul(1000)));
+    let number = |number: i32| u32::try_from(number).ok();
+    Some(Refresh {
+        id: listed.instance_refresh_id()?.into(),
+        group: Arc::clone(asg),
+        status: Status::named(listed.status()?.as_str()),
+        why: listed.status_reason().map(Arc::from),
+        began: listed.start_time().and_then(time),
+        ended: listed.end_time().and_then(time),
+        percentage: listed.percentage_complete().and_then(number).map(|share| share.min(100)),
+        to_update: listed.instances_to_update().and_then(number),
+    })
+}

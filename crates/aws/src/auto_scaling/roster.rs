@@ -1,0 +1,40 @@
+//! Who is in an Auto Scaling group, staying or not, and what the group does with whom it replaces. For `decamp check`.
+
+use super::{AutoScaling, lifecycle, noting_throttles};
+use crate::aws::{refusal, unseen};
+use decamp_core::decide::{Lifecycle, Unseen};
+use decamp_core::ids::InstanceId;
+
+/// A group with everybody in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roster {
+    /// Its instances, and where each stands.
+    pub instances: Vec<(InstanceId, Lifecycle)>,
+    /// Whether instances that are scaled in go back to its warm pool (`ReuseOnScaleIn`).
+    pub reuses: bool,
+    /// `MinHealthyPercentage` and `MaxHealthyPercentage` of its maintenance policy, where it has one.
+    pub healthy_percentages: Option<(i32, i32)>,
+}
+
+impl AutoScaling {
+    /// Who is in a group; `None`: there is no such group.
+    pub async fn roster(&self, asg: &str) -> Result<Option<Roster>, Unseen> {
+        self.limiter.look().await?;
+        let answer = self.looks.describe_auto_scaling_groups().auto_scaling_group_names(asg).send().await;
+        let answer = noting_throttles(&self.limiter, answer.map_err(|e| unseen(refusal(&e, None))))?;
+        let Some(group) = answer.auto_scaling_groups().iter().find(|g| g.auto_scaling_group_name() == Some(asg)) else {
+            return Ok(None);
+        };
+        let instances = group
+            .instances()
+            .iter()
+            .filter_map(|listed| Some((listed.instance_id()?.parse().ok()?, lifecycle(listed.lifecycle_state()?.as_str()))));
+        let reuse = group.warm_pool_configuration().and_then(|pool| pool.instance_reuse_policy());
+        let maintenance = group.instance_maintenance_policy();
+        Ok(Some(Roster {
+            instances: instances.collect(),
+            reuses: reuse.and_then(|policy| policy.reuse_on_scale_in()).unwrap_or(false),
+            healthy_percentages: maintenance.and_then(|p| Some((p.min_healthy_percentage()?, p.max_healthy_percentage()?))),
+        }))
+    }
+}

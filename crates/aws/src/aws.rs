@@ -1,0 +1,181 @@
+//! How AWS is called: one configuration for all clients, with one retry behaviour for looks and one for writes.
+
+mod answers;
+mod refusals;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_smithy_http_client::Builder as HttpBuilder;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use self::answers::Answers;
+pub(super) use self::answers::date;
+pub(super) use self::refusals::{classify, is_no_such_group, refusal, unseen};
+use super::calls::Calls;
+use decamp_config as settings;
+use decamp_net::clock::Clock;
+
+/// One attempt of a call: these bodies are small, so a slower answer is no answer.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// A whole look, its retries included: the next one comes anyway.
+const LOOK: Duration = Duration::from_secs(8);
+/// A whole write, its retries included.
+const WRITE: Duration = Duration::from_secs(12);
+/// The longest pause before the first retry; each is drawn between nothing and its bound, and every further bound is twice as long.
+const BACKOFF: Duration = Duration::from_millis(400);
+/// Idle connections that are kept for what comes next. A thousand departures may have called at once; each connection holds some 30 KiB.
+const MOST_IDLE: usize = 16;
+
+/// An access key and its secret, which is never printed. For tests and the pretend world: others leave keys to the standard chain.
+#[derive(Clone)]
+pub struct Keys {
+    /// The access key's id.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys")
+    }
+}
+
+/// The configuration that all calls of AWS share.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    pub(super) config: SdkConfig,
+    pub(super) settings: settings::Aws,
+    /// The SDK's first pause between two attempts.
+    pub backoff: Duration,
+    pub(super) clock: Arc<Clock>,
+    pub(super) calls: Arc<Calls>,
+}
+
+/// What a client is for: looks may fail, since the next look comes; a write should land.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// `Describe…`.
+    Look,
+    /// Heartbeat, complete, deregister.
+    Write,
+}
+
+impl Use {
+    fn retries(self, backoff: Duration) -> RetryConfig {
+        let attempts = match self {
+            Self::Look => 3,
+            Self::Write => 6,
+        };
+        RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(backoff).with_max_backoff(backoff * 8)
+    }
+
+    fn timeouts(self) -> TimeoutConfig {
+        let whole = match self {
+            Self::Look => LOOK,
+            Self::Write => WRITE,
+        };
+        TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(whole).build()
+    }
+
+    /// Each use has its own quota of retries: failing looks must not use up those of a heartbeat.
+    fn partition(self, service: &str) -> String {
+        match self {
+            Self::Look => format!("{service}-look"),
+            Self::Write => format!("{service}-write"),
+        }
+    }
+}
+
+impl Aws {
+    /// Takes what the settings say, and the rest from the standard chain of variables, profiles and roles. Credentials are
+    /// fetched with the first call, not here.
+    pub async fn load(settings: &settings::Aws, keys: Option<Keys>) -> Self {
+        let http = HttpBuilder::new().pool_max_idle_per_host(MOST_IDLE);
+        let http = http.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(http)
+            .timeout_config(Use::Look.timeouts())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(region) = &settings.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(keys) = keys {
+            loader = loader.credentials_provider(Credentials::new(keys.id, keys.secret, None, None, "given"));
+        }
+        let config = loader.load().await;
+        Self { config, settings: settings.clone(), backoff: BACKOFF, clock: Arc::default(), calls: Arc::default() }
+    }
+
+    /// The Region that calls go to.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        self.config.region().map(Region::as_ref)
+    }
+
+    /// The servers' clock, as far as it was heard.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+
+    /// How often each operation was called, every attempt counted.
+    #[must_use]
+    pub fn calls(&self) -> &Arc<Calls> {
+        &self.calls
+    }
+
+    /// A client of Auto Scaling.
+    pub(super) fn auto_scaling(&self, used_for: Use) -> aws_sdk_autoscaling::Client {
+        use aws_sdk_autoscaling::config::{Builder, retry};
+        let partition = retry::RetryPartition::custom(used_for.partition("autoscaling"));
+        let partition = match used_for {
+            Use::Look => partition,
+            Use::Write => partition.token_bucket(retry::TokenBucket::unlimited()),
+        };
+        let config = Builder::from(&self.config)
+            .timeout_config(used_for.timeouts())
+            .retry_config(used_for.retries(self.backoff))
+            .retry_partition(partition.build());
+        let config = match self.endpoint(&self.settings.auto_scaling_endpoint) {
+            Some(endpoint) => config.endpoint_url(endpoint),
+            None => config,
+        };
+        aws_sdk_autoscaling::Client::from_conf(config.interceptor(self.answers()).build())
+    }
+
+    /// A client of Elastic Load Balancing.
+    pub(super) fn load_balancers(&self, used_for: Use) -> aws_sdk_elasticloadbalancingv2::Client {
+        use aws_sdk_elasticloadbalancingv2::config::{Builder, retry};
+        let partition = retry::RetryPartition::custom(used_for.partition("elasticloadbalancing"));
+        let partition = match used_for {
+            Use::Look => partition,
+            Use::Write => partition.token_bucket(retry::TokenBucket::unlimited()),
+        };
+        let config = Builder::from(&self.config)
+            .timeout_config(used_for.timeouts())
+            .retry_config(used_for.retries(self.backoff))
+            .retry_partition(partition.build());
+        let config = match self.endpoint(&self.settings.load_balancing_endpoint) {
+            Some(endpoint) => config.endpoint_url(endpoint),
+            None => config,
+        };
+        aws_sdk_elasticloadbalancingv2::Client::from_conf(config.interceptor(self.answers()).build())
+    }
+
+    /// A service's own endpoint, else the one for all; `None`: AWS's.
+    pub(super) fn endpoint<'a>(&'a self, own: &'a Option<String>) -> Option<&'a str> {
+        own.as_deref().or(self.settings.endpoint.as_deref())
+    }
+
+    fn answers(&self) -> Answers {
+        Answers { clock: Arc::clone(&self.clock), calls: Arc::clone(&self.calls) }
+    }
+}

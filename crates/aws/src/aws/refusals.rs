@@ -1,0 +1,171 @@
+//! What an error of AWS means for us (facts on the error codes: `ValidationError` alone never means that something is over).
+
+use std::error::Error;
+use std::sync::Arc;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use decamp_core::decide::{Refusal, Unseen};
+
+/// Codes by which AWS says "too many requests".
+const THROTTLED: [&str; 9] = [
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "TooManyRequestsException",
+    "PriorRequestNotComplete",
+    "SlowDown",
+];
+
+/// Codes by which AWS says "you may not", for whatever reason: a policy, a key, an expired token, a clock.
+const DENIED: [&str; 15] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationToken",
+    "OptInRequired",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnauthorizedOperation",
+    "UnrecognizedClientException",
+    "NotAuthorized",
+];
+
+/// The longest text of AWS's that is passed on.
+const LONGEST: usize = 300;
+
+/// What a failed write means. `secret` is the lifecycle action's token, which AWS repeats in its messages.
+pub(crate) fn refusal<E>(error: &SdkError<E, HttpResponse>, secret: Option<&str>) -> Refusal
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let SdkError::ServiceError(answer) = error else {
+        return Refusal::Away(no_answer(error));
+    };
+    let status = answer.raw().status().as_u16();
+    let message = answer.err().message().unwrap_or_default();
+    classify(status, answer.err().code(), message, secret)
+}
+
+/// Whether Auto Scaling says that there is no group of this name: it has no code of its own for that.
+pub(crate) fn is_no_such_group(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Rejected(why) if why.starts_with("ValidationError: ") && why.contains("name not found"))
+}
+
+/// The same question asked of what every AWS protocol tells: a status, a code, a message.
+pub(crate) fn classify(status: u16, code: Option<&str>, message: &str, secret: Option<&str>) -> Refusal {
+    let Some(code) = code else {
+        // Something in between answered. Even its 403 does not say that AWS did not do it.
+        return if status == 429 {
+            Refusal::Throttled
+        } else {
+            Refusal::Away(format!("status {status}, not in AWS's words").into())
+        };
+    };
+    let text = || plain(&format!("{code}: {message}"), secret);
+    if code == "ValidationError" && message.contains("No active Lifecycle Action") {
+        return Refusal::NoActiveAction;
+    }
+    if THROTTLED.contains(&code) || status == 429 {
+        return Refusal::Throttled;
+    }
+    if DENIED.contains(&code) || matches!(status, 401 | 403) {
+        return Refusal::Denied(text());
+    }
+    if matches!(code, "TargetGroupNotFound" | "TargetGroupNotFoundException") {
+        return Refusal::Missing;
+    }
+    if status >= 500 { Refusal::Away(text()) } else { Refusal::Rejected(text()) }
+}
+
+/// What a failed look means. Nothing in it is ever an answer about the world; a caller that knows what "missing" means asks before.
+pub(crate) fn unseen(refusal: Refusal) -> Unseen {
+    match refusal {
+        Refusal::Throttled => Unseen::Throttled,
+        Refusal::Denied(why) => Unseen::Denied(why),
+        Refusal::Away(why) | Refusal::Rejected(why) => Unseen::Away(why),
+        Refusal::NoActiveAction | Refusal::Missing => Unseen::Away(refusal.to_string().into()),
+    }
+}
+
+/// The chain of causes of a call that AWS did not answer.
+fn no_answer(error: &(dyn Error + 'static)) -> Arc<str> {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    plain(&text, None)
+}
+
+/// One line of bounded length, without the secret.
+fn plain(text: &str, secret: Option<&str>) -> Arc<str> {
+    let text = match secret {
+        Some(secret) if !secret.is_empty() => text.replace(secret, "(token)"),
+        Some(_) | None => text.to_owned(),
+    };
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "87654321-4321-4321-4321-210987654321";
+
+    fn said(status: u16, code: &str, message: &str) -> Refusal {
+        classify(status, Some(code), message, Some(TOKEN))
+    }
+
+    #[test]
+    fn only_the_code_with_its_message_says_that_no_action_is_active() {
+        let by_token = format!("No active Lifecycle Action found with token {TOKEN}");
+        assert_eq!(said(400, "ValidationError", &by_token), Refusal::NoActiveAction);
+        assert_eq!(
+            said(400, "ValidationError", "No active Lifecycle Action found with instance ID i-0abc1234"),
+            Refusal::NoActiveAction
+        );
+        assert!(matches!(said(400, "ValidationError", "AutoScalingGroup name not found"), Refusal::Rejected(_)));
+        assert!(matches!(said(400, "InternalFailure", &by_token), Refusal::Rejected(_)));
+    }
+
+    #[test]
+    fn each_kind_of_answer_has_its_own_meaning() {
+        assert_eq!(said(400, "Throttling", "Rate exceeded"), Refusal::Throttled);
+        assert_eq!(said(400, "ThrottlingException", "Rate exceeded"), Refusal::Throttled);
+        assert_eq!(said(400, "TargetGroupNotFound", ""), Refusal::Missing);
+        assert!(matches!(said(403, "AccessDenied", "User: x is not authorized"), Refusal::Denied(_)));
+        assert!(matches!(said(403, "ExpiredToken", ""), Refusal::Denied(_)));
+        assert!(matches!(said(500, "ResourceContention", ""), Refusal::Away(_)));
+        assert!(matches!(said(400, "InvalidTarget", ""), Refusal::Rejected(_)));
+    }
+
+    #[test]
+    fn a_stranger_that_answers_in_between_denies_nothing() {
+        assert!(matches!(classify(403, None, "", None), Refusal::Away(_)));
+        assert!(matches!(classify(502, None, "", None), Refusal::Away(_)));
+        assert_eq!(classify(429, None, "", None), Refusal::Throttled);
+    }
+
+    #[test]
+    fn the_token_is_not_passed_on_in_the_words_of_aws() {
+        let Refusal::Rejected(text) = said(400, "ValidationError", &format!("bad token {TOKEN}\nsecond line")) else {
+            panic!("it is a rejection")
+        };
+        assert!(!text.contains(TOKEN) && !text.contains('\n'), "{text}");
+    }
+}

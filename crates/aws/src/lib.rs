@@ -1,0 +1,20 @@
+//! AWS: Auto Scaling, Elastic Load Balancing, SQS, SNS and the stores of secrets, one file a system.
+
+pub mod auto_scaling;
+pub mod aws;
+mod calls;
+pub mod load_balancers;
+mod queues;
+pub mod refresh;
+pub mod shared;
+pub mod signed;
+mod topics;
+
+pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Roster, Template, Terminated, target_groups};
+pub use self::aws::Aws;
+pub use self::calls::{Caller, Calls, OPERATIONS, Operation};
+pub use self::load_balancers::LoadBalancers;
+pub use self::queues::Received;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Every target group of the account and Region, one after the other: who lists the instance? Opt-in, and one at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_elasticloadbalancingv2::Client;
+use aws_sdk_elasticloadbalancingv2::types::TargetTypeEnum;
+use futures_util::future::join_all;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::targets::Listing;
+use crate::aws::{refusal, unseen};
+use crate::shared::{Gather, Limiter};
+use decamp_core::decide::{Target, Unseen};
+use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
+
+/// How long one look may work at it.
+const A_LOOK: Duration = Duration::from_secs(8);
+/// How long a finished scan is believed.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// How many groups are looked at side by side.
+const ABREAST: usize = 5;
+
+pub(super) struct Scan {
+    client: Client,
+    limiter: Arc<Limiter>,
+    health: Arc<Gather<TargetGroupArn, (), Listing, Unseen>>,
+    progress: Mutex<Progress>,
+}
+
+/// How far the scan under way is, or how the last one ended.
+#[derive(Default)]
+struct Progress {
+    /// Groups to be looked at yet; `None`: not even listed.
+    left: Option<Vec<TargetGroupArn>>,
+    seen: usize,
+    found: HashMap<InstanceId, Vec<TargetGroupArn>>,
+    finished: Option<Instant>,
+}
+
+impl Scan {
+    pub(super) fn new(
+        client: &Client,
+        limiter: &Arc<Limiter>,
+        health: &Arc<Gather<TargetGroupArn, (), Listing, Unseen>>,
+    ) -> Self {
+        let (limiter, health) = (Arc::clone(limiter), Arc::clone(health));
+        Self { client: client.clone(), limiter, health, progress: Mutex::default() }
+    }
+
+    /// The groups that list the instance, at most a minute old. Until all were looked at, it is unseen.
+    pub(super) async fn groups_of(&self, instance: InstanceId) -> Result<Vec<TargetGroupArn>, Unseen> {
+        let until = Instant::now() + A_LOOK;
+        let under_way = || Unseen::Away("the scan of all target groups is under way".into());
+        let mut progress = tokio::time::timeout_at(until, self.progress.lock()).await.map_err(|_| under_way())?;
+        if progress.finished.is_some_and(|finished| REMEMBERED <= finished.elapsed()) {
+            *progress = Progress::default();
+        }
+        // What was taken in stays when the time is up; the next look goes on from there.
+        tokio::time::timeout_at(until, self.go_on(&mut progress)).await.map_err(|_| {
+            let left = progress.left.as_ref().map_or(0, Vec::len);
+            Unseen::Away(format!("the scan has seen {} target groups, {left} are left", progress.seen).into())
+        })??;
+        Ok(progress.found.get(&instance).cloned().unwrap_or_default())
+    }
+
+    async fn go_on(&self, progress: &mut Progress) -> Result<(), Unseen> {
+        if progress.finished.is_some() {
+            return Ok(());
+        }
+        if progress.left.is_none() {
+            progress.left = Some(self.list().await?);
+        }
+        while let Some(next) = progress.left.as_ref().filter(|left| !left.is_empty()) {
+            let next: Vec<TargetGroupArn> = next.iter().rev().take(ABREAST).cloned().collect();
+            let looks = join_all(next.iter().map(|arn| self.health.ask(arn.clone(), ()))).await;
+            for (arn, look) in next.into_iter().zip(looks) {
+                progress.take(arn, look?.as_deref().unwrap_or_default());
+            }
+        }
+        progress.finished = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Every target group that may hold instances.
+    async fn list(&self) -> Result<Vec<TargetGroupArn>, Unseen> {
+        self.limiter.look().await?;
+        let pages = self.client.describe_target_groups().page_size(400).into_paginator().items().send();
+        let groups = pages.collect::<Result<Vec<_>, _>>().await.map_err(|e| unseen(refusal(&e, None)))?;
+        let ours = groups.iter().filter(|g| g.target_type() == Some(&TargetTypeEnum::Instance));
+        Ok(ours.filter_map(|group| group.target_group_arn()?.parse().ok()).collect())
+    }
+}
+
+impl Progress {
+    fn take(&mut self, arn: TargetGroupArn, targets: &[Target]) {
+        for target in targets {
+            if let TargetId::Instance(instance) = target.id {
+                let groups = self.found.entry(instance).or_default();
+                if !groups.contains(&arn) {
+                    groups.push(arn.clone());
+                }
+            }
+        }
+        self.seen += 1;
+        if let Some(left) = &mut self.left {
+            left.retain(|other| *other != arn);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The targets of one group: listed whole, and deregistered as they were listed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_elasticloadbalancingv2::Client;
+use aws_sdk_elasticloadbalancingv2::types::{
+    TargetDescription, TargetHealthDescription, TargetHealthReasonEnum as Reason, TargetHealthStateEnum as State,
+};
+
+use crate::aws::{refusal, unseen};
+use crate::shared::{Crowd, Gather, Limiter};
+use decamp_core::decide::{Refusal, Target, TargetHealth, Unseen};
+use decamp_core::ids::{TargetGroupArn, TargetId};
+
+/// The most targets of one deregistration; AWS states no bound.
+const TARGETS_A_CALL: usize = 100;
+
+/// Every target of a group; `None`: the group does not exist.
+pub(super) type Listing = Option<Arc<[Target]>>;
+
+/// How the deregistration of each target went.
+pub(super) type Deregistered = Arc<[(TargetId, u16, Result<(), Refusal>)]>;
+
+/// One DescribeTargetHealth a group, for all who ask: without naming targets, so that it lists the draining ones too.
+pub(super) fn health(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Gather<TargetGroupArn, (), Listing, Unseen> {
+    let (client, bucket) = (client.clone(), Arc::clone(limiter));
+    Gather::new(usize::MAX, limiter, crowd, move |arn: TargetGroupArn, _| {
+        let (client, bucket) = (client.clone(), Arc::clone(&bucket));
+        async move {
+            let answer = client.describe_target_health().target_group_arn(arn.as_str()).send().await;
+            match answer.map_err(|e| refusal(&e, None)) {
+                Ok(answer) => Ok(Some(answer.target_health_descriptions().iter().filter_map(target).collect())),
+                Err(Refusal::Missing) => Ok(None),
+                Err(why) => {
+                    if why == Refusal::Throttled {
+                        bucket.throttled();
+                    }
+                    Err(unseen(why))
+                }
+            }
+        }
+    })
+}
+
+/// One DeregisterTargets a group and 100 targets, for all who write at the same time.
+pub(super) fn deregister(
+    client: &Client,
+    limiter: &Arc<Limiter>,
+    crowd: &Arc<Crowd>,
+) -> Gather<TargetGroupArn, Vec<Target>, Deregistered, Refusal> {
+    let (client, bucket) = (client.clone(), Arc::clone(limiter));
+    Gather::new(usize::MAX, limiter, crowd, move |arn: TargetGroupArn, asked: Vec<Vec<Target>>| {
+        let (client, bucket) = (client.clone(), Arc::clone(&bucket));
+        async move {
+            let mut targets: Vec<Target> = Vec::new();
+            for target in asked.into_iter().flatten() {
+                if !targets.iter().any(|t| t.id == target.id && t.port == target.port) {
+                    targets.push(target);
+                }
+            }
+            let mut answers = Vec::with_capacity(targets.len());
+            for chunk in targets.chunks(TARGETS_A_CALL) {
+                let answer = deregister_once(&client, &arn, chunk).await;
+                if answer == Err(Refusal::Throttled) {
+                    bucket.throttled();
+                }
+                // One target that AWS objects to must not keep the others in service.
+                if matches!(answer, Err(Refusal::Rejected(_))) && chunk.len() > 1 {
+                    for target in chunk {
+                        let alone = deregister_once(&client, &arn, std::slice::from_ref(target)).await;
+                        answers.push((target.id.clone(), target.port, alone));
+                    }
+                } else {
+                    answers.extend(chunk.iter().map(|t| (t.id.clone(), t.port, answer.clone())));
+                }
+            }
+            Ok(answers.into())
+        }
+    })
+}
+
+async fn deregister_once(client: &Client, arn: &TargetGroupArn, targets: &[Target]) -> Result<(), Refusal> {
+    let named = targets.iter().map(|target| {
+        TargetDescription::builder()
+            .id(target.id.to_string())
+            .port(i32::from(target.port))
+            .set_availability_zone(target.zone.as_deref().map(str::to_owned))
+            .build()
+    });
+    let call = client.deregister_targets().target_group_arn(arn.as_str()).set_targets(Some(named.collect()));
+    call.send().await.map(drop).map_err(|e| refusal(&e, None))
+}
+
+/// A target as it is listed; `None` for a row without an id.
+fn target(row: &TargetHealthDescription) -> Option<Target> {
+    let named = row.target()?;
+    let health = row.target_health();
+    Some(Target {
+        id: TargetId::read(named.id()?),
+        // Targets without a port are Lambda functions, which are nobody's instance.
+        port: named.port().and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
+        zone: named.availability_zone().map(Into::into),
+        health: read_health(health.and_then(|h| h.state()), health.and_then(|h| h.reason())),
+    })
+}
+
+/// The state and its reason. `unused` has two meanings; whatever is not known here still counts as registered.
+fn read_health(state: Option<&State>, reason: Option<&Reason>) -> TargetHealth {
+    match state {
+        Some(State::Healthy) => TargetHealth::Healthy,
+        Some(State::Draining) => TargetHealth::Draining,
+        Some(State::Unused) => match reason {
+            Some(Reason::NotRegistered) => TargetHealth::NotRegistered,
+            Some(Reason::NotInUse | Reason::InvalidState | Reason::IpUnusable) => TargetHealth::RegisteredUnused,
+            _ => TargetHealth::Registered,
+        },
+        _ => TargetHealth::Registered,
+    }
+}
+
+/// Groups that are remembered. No account has so many; whoever makes and deletes them for years is asked about them anew.
+const MOST_REMEMBERED: usize = 1_000;
+
+/// A small memory shared by the looks.
+#[derive(Clone)]
+pub(super) struct Memory<V>(Arc<Mutex<HashMap<TargetGroupArn, V>>>);
+
+impl<V: Clone> Memory<V> {
+    pub(super) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    pub(super) fn get(&self, arn: &TargetGroupArn) -> Option<V> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(arn).cloned()
+    }
+
+    pub(super) fn put(&self, arn: TargetGroupArn, value: V) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if MOST_REMEMBERED <= all.len() && !all.contains_key(&arn) {
+            all.clear();
+        }
+        all.insert(arn, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_groups_is_bounded() {
+        let memory = Memory::new();
+        let arn = |number: usize| {
+            let arn = format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/{number:016x}");
+            arn.parse::<TargetGroupArn>().expect("an ARN")
+        };
+        for number in 0..=MOST_REMEMBERED {
+            memory.put(arn(number), number);
+            assert_eq!(memory.get(&arn(number)), Some(number));
+        }
+        assert!(memory.0.lock().expect("nobody panicked").len() <= MOST_REMEMBERED);
+    }
+
+    #[test]
+    fn unused_is_gone_only_when_it_is_not_registered() {
+        let read = |state: &str, reason: Option<&str>| read_health(Some(&state.into()), reason.map(Reason::from).as_ref());
+        let table = [
+            ("initial", Some("Elb.RegistrationInProgress"), TargetHealth::Registered),
+            ("healthy", None, TargetHealth::Healthy),
+            ("unhealthy", Some("Target.Timeout"), TargetHealth::Registered),
+            ("unhealthy.draining", None, TargetHealth::Registered),
+            ("draining", Some("Target.DeregistrationInProgress"), TargetHealth::Draining),
+            ("unused", Some("Target.NotRegistered"), TargetHealth::NotRegistered),
+            ("unused", Some("Target.NotInUse"), TargetHealth::RegisteredUnused),
+            ("unused", Some("Target.InvalidState"), TargetHealth::RegisteredUnused),
+            ("unused", Some("Target.IpUnusable"), TargetHealth::RegisteredUnused),
+            ("unused", Some("Target.ReasonOfTomorrow"), TargetHealth::Registered),
+            ("unused", None, TargetHealth::Registered),
+            ("unavailable", Some("Target.HealthCheckDisabled"), TargetHealth::Registered),
+            ("state-of-tomorrow", None, TargetHealth::Registered),
+        ];
+        for (state, reason, expected) in table {
+            assert_eq!(read(state, reason), expected, "{state} {reason:?}");
+        }
+        assert_eq!(read_health(None, None), TargetHealth::Registered);
+    }
+}

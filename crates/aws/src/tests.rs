@@ -1,0 +1,10 @@
+//! The AWS adapters against a small server that speaks the query protocol, well and badly.
+
+mod auto_scaling;
+mod calls;
+mod hostile;
+mod load_balancers;
+mod refreshes;
+mod sharing;
+mod signed;
+mod wire;

@@ -1,0 +1,146 @@
+//! What is asked of instance refreshes, and what their answers and errors become.
+
+use std::time::Duration;
+
+use super::auto_scaling::auto_scaling;
+use super::wire::{Answer, Call, Server};
+use crate::Template;
+use crate::refresh::{Begun, begin};
+use decamp_core::decide::{Refusal, Unseen};
+use decamp_core::refresh::{NotDone, Preferences, Status};
+use decamp_core::time::Time;
+
+fn listed(id: &str, status: &str, more: &str) -> String {
+    format!("<member><InstanceRefreshId>{id}</InstanceRefreshId><Status>{status}</Status>{more}</member>")
+}
+
+fn described(rows: &str) -> Answer {
+    Answer::result("DescribeInstanceRefreshes", &format!("<InstanceRefreshes>{rows}</InstanceRefreshes>"))
+}
+
+#[tokio::test]
+async fn a_refresh_is_asked_for_with_its_preferences_and_nothing_that_was_not_said() {
+    let server = Server::start(|call: &Call| Answer::result(call.action(), "<InstanceRefreshId>r-1</InstanceRefreshId>")).await;
+    let auto_scaling = auto_scaling(&server).await;
+    let all = Preferences {
+        min_healthy: Some(100),
+        max_healthy: Some(110),
+        warm_up: Some(Duration::from_secs(90)),
+        checkpoints: vec![20, 100],
+        checkpoint_delay: Some(Duration::from_secs(60)),
+        bake: Some(Duration::from_secs(30)),
+        skip_matching: true,
+        auto_rollback: true,
+    };
+    let to = Template { id: "lt-1".to_owned(), version: 7 };
+    assert_eq!(auto_scaling.start_refresh("web", &all, Some(&to)).await.as_deref(), Ok("r-1"));
+    assert_eq!(auto_scaling.start_refresh("web", &Preferences::default(), None).await.as_deref(), Ok("r-1"));
+    let [full, bare] = &server.asked("StartInstanceRefresh")[..] else { panic!("two calls") };
+    let expected = [
+        ("AutoScalingGroupName", "web"),
+        ("Preferences.MinHealthyPercentage", "100"),
+        ("Preferences.MaxHealthyPercentage", "110"),
+        ("Preferences.InstanceWarmup", "90"),
+        ("Preferences.CheckpointPercentages.member.1", "20"),
+        ("Preferences.CheckpointPercentages.member.2", "100"),
+        ("Preferences.CheckpointDelay", "60"),
+        ("Preferences.BakeTime", "30"),
+        ("Preferences.SkipMatching", "true"),
+        ("Preferences.AutoRollback", "true"),
+        ("DesiredConfiguration.LaunchTemplate.LaunchTemplateId", "lt-1"),
+        ("DesiredConfiguration.LaunchTemplate.Version", "7"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(full.field(name), value, "{name}");
+    }
+    let mut sent: Vec<&str> = bare.0.keys().map(String::as_str).collect();
+    sent.sort_unstable();
+    assert_eq!(sent, ["Action", "AutoScalingGroupName", "Preferences.AutoRollback", "Preferences.SkipMatching", "Version"]);
+    assert_eq!(bare.field("Preferences.SkipMatching"), "true", "unless it is told otherwise");
+}
+
+#[tokio::test]
+async fn a_listed_refresh_is_read_and_a_status_that_is_new_is_not_over() {
+    let server = Server::start(|_: &Call| {
+        let more = "<StartTime>2026-01-02T03:04:05Z</StartTime><PercentageComplete>40</PercentageComplete>\
+                    <InstancesToUpdate>3</InstancesToUpdate><StatusReason>slow</StatusReason>";
+        let row = listed("r-1", "InProgress", more);
+        described(&format!("{row}{}<member><Status>Failed</Status></member>", listed("r-2", "Dreaming", "")))
+    })
+    .await;
+    let all = auto_scaling(&server).await.refreshes(&"web".into()).await.expect("it answers");
+    assert_eq!(all.len(), 2, "one without an id is none");
+    let one = &all[0];
+    assert_eq!((one.status, one.percentage, one.to_update), (Status::InProgress, Some(40), Some(3)));
+    assert_eq!((one.began, one.ended, one.why.as_deref()), (Time::read("2026-01-02T03:04:05Z"), None, Some("slow")));
+    assert_eq!((all[1].status, all[1].status.is_over()), (Status::Unknown, false));
+}
+
+#[tokio::test]
+async fn each_error_of_aws_has_its_own_meaning() {
+    let cases: [(u16, &str, NotDone); 6] = [
+        (400, "InstanceRefreshInProgress", NotDone::UnderWay),
+        (400, "InstanceRefreshInProgressFault", NotDone::UnderWay),
+        (400, "ActiveInstanceRefreshNotFound", NotDone::NoneUnderWay),
+        (400, "IrreversibleInstanceRefresh", NotDone::Irreversible),
+        (400, "ValidationError", NotDone::Refused(Refusal::Rejected("ValidationError: because".into()))),
+        (403, "AccessDenied", NotDone::Refused(Refusal::Denied("AccessDenied: because".into()))),
+    ];
+    for (status, code, expected) in cases {
+        let server = Server::start(move |_: &Call| Answer::error(status, code, "because")).await;
+        let auto_scaling = auto_scaling(&server).await;
+        assert_eq!(auto_scaling.start_refresh("web", &Preferences::default(), None).await, Err(expected.clone()));
+        assert_eq!(auto_scaling.cancel_refresh("web").await, Err(expected.clone()));
+        assert_eq!(auto_scaling.roll_back_refresh("web").await, Err(expected));
+    }
+    let server = Server::start(|_: &Call| Answer::error(403, "AccessDenied", "because")).await;
+    assert!(matches!(auto_scaling(&server).await.refreshes(&"web".into()).await, Err(Unseen::Denied(_))));
+    let server = Server::start(|_: &Call| Answer::error(400, "ValidationError", "AutoScalingGroup name not found - web")).await;
+    let gone = auto_scaling(&server).await;
+    assert_eq!(gone.refreshes_if_there(&"web".into()).await, Ok(None));
+    assert!(matches!(gone.refreshes(&"web".into()).await, Err(Unseen::Away(_))), "whoever watches one hears of it");
+    let server = Server::start(|_: &Call| Answer::error(400, "ValidationError", "1 validation error detected")).await;
+    assert!(matches!(auto_scaling(&server).await.refreshes_if_there(&"web".into()).await, Err(Unseen::Away(_))));
+    let server = Server::start(|call: &Call| Answer::result(call.action(), "")).await;
+    let nameless = auto_scaling(&server).await.cancel_refresh("web").await;
+    assert!(matches!(nameless, Err(NotDone::Refused(Refusal::Away(_)))), "{nameless:?}");
+}
+
+#[tokio::test]
+async fn the_one_under_way_is_adopted_and_one_that_just_ended_makes_room() {
+    let busy = Server::start(|call: &Call| match call.action() {
+        "StartInstanceRefresh" => Answer::error(400, "InstanceRefreshInProgress", ""),
+        _ => described(&format!("{}{}", listed("r-1", "Failed", ""), listed("r-2", "Baking", ""))),
+    })
+    .await;
+    let begun = begin(&auto_scaling(&busy).await, &"web".into(), &Preferences::default(), None).await.expect("it is adopted");
+    assert!(matches!(&begun, Begun::Adopted(refresh) if &*refresh.id == "r-2"), "{begun:?}");
+    for status in [Status::Cancelling, Status::RollbackInProgress] {
+        let undone = Server::start(move |call: &Call| match call.action() {
+            "StartInstanceRefresh" => Answer::error(400, "InstanceRefreshInProgress", ""),
+            _ => described(&listed("r-2", status.name(), "")),
+        })
+        .await;
+        let begun = begin(&auto_scaling(&undone).await, &"web".into(), &Preferences::default(), None).await;
+        assert_eq!(begun, Err(NotDone::BeingUndone(status)));
+    }
+    // It is in progress for the first call, and over for the look.
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let ended = Server::start(move |call: &Call| match call.action() {
+        "StartInstanceRefresh" if first.swap(false, std::sync::atomic::Ordering::Relaxed) => {
+            Answer::error(400, "InstanceRefreshInProgress", "")
+        }
+        "StartInstanceRefresh" => Answer::result(call.action(), "<InstanceRefreshId>r-3</InstanceRefreshId>"),
+        _ => described(&listed("r-2", "Successful", "")),
+    })
+    .await;
+    let begun = begin(&auto_scaling(&ended).await, &"web".into(), &Preferences::default(), None).await;
+    assert_eq!(begun, Ok(Begun::Started("r-3".into())));
+    let blind = Server::start(|call: &Call| match call.action() {
+        "StartInstanceRefresh" => Answer::error(400, "InstanceRefreshInProgress", ""),
+        _ => Answer::error(403, "AccessDenied", ""),
+    })
+    .await;
+    let begun = begin(&auto_scaling(&blind).await, &"web".into(), &Preferences::default(), None).await;
+    assert!(matches!(begun, Err(NotDone::Refused(Refusal::Denied(_)))), "{begun:?}");
+}

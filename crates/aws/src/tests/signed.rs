@@ -1,0 +1,105 @@
+//! The calls that are signed by hand: secrets arrive and show nowhere, messages are hidden, errors are told apart.
+
+use std::time::Duration;
+
+use super::wire::{Answer, Server};
+use crate::signed::Signed;
+use decamp_config::{Secret, Stored};
+use decamp_core::decide::{Refusal, Unseen};
+use decamp_net::secrets::Fetch;
+
+async fn answering(status: u16, body: &'static str) -> (Server, Signed) {
+    let server = Server::start(move |_| Answer::with(status, "application/x-amz-json-1.1", body)).await;
+    let signed = Signed::new(&server.aws().await);
+    (server, signed)
+}
+
+#[tokio::test]
+async fn a_parameter_is_fetched_decrypted_and_signed() {
+    let (server, signed) = answering(200, r#"{"Parameter":{"Name":"n","Value":"canary\n"}}"#).await;
+    assert_eq!(signed.fetch(&Stored::Ssm("/nomad/token".into())).await, Ok(Secret::new("canary")));
+    let asked = &server.heads()[0];
+    assert!(asked.starts_with("POST / HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.contains("x-amz-target: AmazonSSM.GetParameter\r\n"), "{asked}");
+    assert!(asked.contains("/eu-west-1/ssm/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-target, "), "{asked}");
+    assert!(!asked.contains("secret-canary"), "{asked}");
+    assert!(asked.ends_with(r#"{"Name":"/nomad/token","WithDecryption":true}"#), "{asked}");
+}
+
+#[tokio::test]
+async fn a_secret_of_another_region_is_asked_for_there() {
+    let (server, signed) = answering(200, r#"{"SecretString":"canary"}"#).await;
+    let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:nomad";
+    assert_eq!(signed.fetch(&Stored::SecretsManager(arn.into())).await, Ok(Secret::new("canary")));
+    assert!(server.heads()[0].contains("/eu-north-1/secretsmanager/aws4_request"));
+}
+
+#[tokio::test]
+async fn a_message_is_hidden_by_its_queues_own_address() {
+    let (server, signed) = answering(200, "").await;
+    let span = Duration::from_secs(5);
+    assert_eq!(signed.hide_message("arn:aws:sqs:eu-west-1:123456789012:departures", "receipt", span).await, Ok(()));
+    let asked = &server.heads()[0];
+    assert!(asked.contains("x-amz-target: AmazonSQS.ChangeMessageVisibility\r\n"), "{asked}");
+    assert!(asked.contains("content-type: application/x-amz-json-1.0\r\n"), "{asked}");
+    assert!(asked.contains(r#"/123456789012/departures""#) && asked.contains(r#""VisibilityTimeout":5"#), "{asked}");
+    let refused = signed.hide_message("departures", "receipt", span).await;
+    assert!(matches!(refused, Err(Refusal::Rejected(_))));
+    assert_eq!(server.count(), 1);
+}
+
+#[tokio::test]
+async fn an_error_is_told_apart_and_repeats_no_secret() {
+    let denied = r#"{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"User: x is not authorized"}"#;
+    type Expected = fn(&Unseen) -> bool;
+    let cases: [(u16, &str, Expected); 6] = [
+        (400, denied, |why| matches!(why, Unseen::Denied(_))),
+        (400, r#"{"__type":"ThrottlingException"}"#, |why| *why == Unseen::Throttled),
+        (400, r#"{"__type":"ParameterNotFound"}"#, |why| matches!(why, Unseen::Away(text) if text.contains("ParameterNotFound"))),
+        (502, "<html>canary</html>", |why| matches!(why, Unseen::Away(_))),
+        (200, "<html>canary</html>", |why| matches!(why, Unseen::Away(_))),
+        (200, r#"{"Parameter":{"Value":["canary"]}}"#, |why| matches!(why, Unseen::Away(_))),
+    ];
+    for (status, body, expected) in cases {
+        let (_server, signed) = answering(status, body).await;
+        let why = signed.fetch(&Stored::Ssm("n".into())).await.expect_err("it is an error");
+        assert!(expected(&why), "{status} {body}: {why:?}");
+        assert!(!format!("{why:?}").contains("canary"), "{why:?}");
+    }
+}
+
+#[tokio::test]
+async fn messages_are_received_and_deleted_by_their_receipts_which_are_never_shown() {
+    let body = r#"{"Messages":[{"MessageId":"m-1","ReceiptHandle":"canary","Body":"hello","MD5OfBody":"x","Attributes":{"ApproximateReceiveCount":"3"}}]}"#;
+    let (server, signed) = answering(200, body).await;
+    let (queue, wait) = ("arn:aws:sqs:eu-west-1:123456789012:departures", Duration::from_secs(20));
+    let received = signed.receive_messages(queue, wait, Duration::from_secs(120)).await.expect("there is one");
+    assert!(!format!("{received:?}").contains("canary"));
+    let record = received[0].as_record(queue);
+    assert_eq!(
+        (&record["messageId"], &record["receiptHandle"], &record["body"]),
+        (&"m-1".into(), &"canary".into(), &"hello".into())
+    );
+    assert_eq!((&record["attributes"]["ApproximateReceiveCount"], &record["eventSourceARN"]), (&"3".into(), &queue.into()));
+    let asked = &server.heads()[0];
+    assert!(asked.contains("x-amz-target: AmazonSQS.ReceiveMessage\r\n") && asked.contains("\"WaitTimeSeconds\":20"), "{asked}");
+    assert_eq!(signed.delete_message(queue, "canary").await, Ok(()));
+    assert!(server.heads()[1].contains("\"ReceiptHandle\":\"canary\""));
+    let (_server, signed) = answering(200, "{}").await;
+    assert_eq!(signed.receive_messages(queue, Duration::ZERO, wait).await.map(|all| all.len()), Ok(0));
+    let (_server, signed) = answering(400, r#"{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"no"}"#).await;
+    assert!(signed.receive_messages(queue, Duration::ZERO, wait).await.is_err());
+}
+
+#[tokio::test]
+async fn a_subscription_is_confirmed_with_a_signed_form() {
+    let (server, signed) = answering(200, "<ConfirmSubscriptionResponse/>").await;
+    let topic = "arn:aws:sns:eu-west-1:123456789012:decamp";
+    assert_eq!(signed.confirm_subscription(topic, "a&b").await, Ok(()));
+    let asked = &server.heads()[0];
+    assert!(asked.contains("/eu-west-1/sns/aws4_request") && !asked.contains("x-amz-target"), "{asked}");
+    assert!(asked.ends_with("TopicArn=arn%3Aaws%3Asns%3Aeu-west-1%3A123456789012%3Adecamp&Token=a%26b"), "{asked}");
+    let (_server, signed) = answering(403, "<ErrorResponse><Error>canary</Error></ErrorResponse>").await;
+    let refused = signed.confirm_subscription(topic, "canary").await.expect_err("it is refused");
+    assert!(!refused.to_string().contains("canary"), "{refused}");
+}

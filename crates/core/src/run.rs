@@ -1,0 +1,143 @@
+//! The loop: look, decide one step, take it, look again, until the instance may go.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::decide::{Action, Decision, Departure, Effect, Outcome, Policy, Reason, Snapshot, decide};
+use crate::time::Time;
+use crate::world::World;
+
+/// How a run is to behave.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner {
+    /// When to stop and hand the departure back, for whoever goes on with it. `None`: when it is over.
+    pub stop_at: Option<Time>,
+    /// Look, decide and tell, but write nothing (`DECAMP_MODE=observe`, `decamp plan`): ends at the first write.
+    pub observe: bool,
+    /// Hand the departure back instead of waiting (a sweep, which makes one pass over all that wait).
+    pub never_wait: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// What came of it.
+    pub how: How,
+    /// What was known at the end.
+    pub seen: Snapshot,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    /// The departure is over.
+    Ended(Outcome, Reason),
+    /// `stop_at` came first. Nothing of ours is under way.
+    HandedBack,
+    /// This write was next, and was not made.
+    Observed(Decision),
+}
+
+/// Who is told of every decision and every write, as they happen.
+pub trait Tell {
+    /// A decision was made. It is not yet taken.
+    fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time);
+    /// A write was answered.
+    fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), crate::decide::Refusal>, now: Time);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy)]
+pub struct Quiet;
+
+impl Tell for Quiet {
+    fn decided(&mut self, _: &Departure, _: &Decision, _: &Snapshot, _: Time) {}
+    fn wrote(&mut self, _: &Departure, _: &Effect, _: &Result<(), crate::decide::Refusal>, _: Time) {}
+}
+
+/// Walks one departure out of `world` by the rules.
+///
+/// May be cancelled at any await point and begun again by anybody: no progress is stored here.
+pub async fn run<W: World>(world: &W, departure: &Departure, policy: &Policy, manner: Manner, tell: &mut dyn Tell) -> Ending {
+    run_by(decide, world, departure, policy, manner, tell).await
+}
+
+/// The same loop by other rules: for the baselines and the wrong drivers that the simulator must catch.
+pub async fn run_by<W: World>(
+    rules: impl Fn(&Departure, &Snapshot, &Policy, Time) -> Decision,
+    world: &W,
+    departure: &Departure,
+    policy: &Policy,
+    manner: Manner,
+    tell: &mut dyn Tell,
+) -> Ending {
+    let mut seen = Snapshot::begin(departure.instance, world.now());
+    loop {
+        let now = world.now();
+        if manner.stop_at.is_some_and(|stop| stop <= now) {
+            return Ending { how: How::HandedBack, seen };
+        }
+        let decision = rules(departure, &seen, policy, now);
+        tell.decided(departure, &decision, &seen, now);
+        match decision.action {
+            Action::Look(parts) => {
+                let (asked, blank) = (world.steady(), seen.is_blank());
+                let steady_before = asked;
+                let showings = world.look(departure, &seen, &parts).await;
+                // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
+                let asked = world.now().before(world.steady().saturating_sub(asked));
+                if !blank && jumped(now, steady_before, world) {
+                    seen = Snapshot::begin(departure.instance, asked);
+                }
+                seen.history.began_by(asked);
+                for showing in showings {
+                    seen.take(asked, showing);
+                }
+            }
+            Action::Wait { .. } if manner.never_wait => return Ending { how: How::HandedBack, seen },
+            Action::Wait { until, watch } => {
+                let until = manner.stop_at.map_or(until, |stop| stop.min(until));
+                let news = world.pause(departure, &seen, until, &watch).await;
+                // A watch answers with what is so when it answers.
+                let woken = world.now();
+                for showing in news {
+                    seen.take(woken, showing);
+                }
+            }
+            // A heartbeat comes before the first look; an observer goes on as if it had been accepted.
+            Action::Do(effects) if manner.observe && effects.iter().all(|effect| matches!(effect, Effect::Heartbeat(_))) => {
+                for effect in &effects {
+                    seen.did(now, now, effect, &Ok(()));
+                }
+            }
+            Action::Do(_) if manner.observe => {
+                return Ending { how: How::Observed(decision), seen };
+            }
+            Action::Do(effects) => {
+                let steady = world.steady();
+                let answers = join_all(effects.iter().map(|effect| world.act(departure, effect))).await;
+                let answered = world.now();
+                // As for looks: the answer may have set the clock.
+                let sent = answered.before(world.steady().saturating_sub(steady));
+                if jumped(now, steady, world) {
+                    seen = Snapshot::begin(departure.instance, sent);
+                }
+                for (effect, answer) in effects.iter().zip(answers) {
+                    tell.wrote(departure, effect, &answer, answered);
+                    seen.did(sent, answered, effect, &answer);
+                }
+            }
+            Action::End(outcome) => {
+                return Ending { how: How::Ended(outcome, decision.reason), seen };
+            }
+        }
+    }
+}
+
+/// Whether the first server that was heard has set the clock: what is remembered by the old one is forgotten then, as in a crash.
+fn jumped<W: World>(before: Time, steady_before: Duration, world: &W) -> bool {
+    let expected = before + world.steady().saturating_sub(steady_before);
+    let now = world.now();
+    Duration::from_secs(2) < now.since(expected).max(expected.since(now))
+}

@@ -1,0 +1,98 @@
+//! The time there is: one end, and what must have happened before it. (D1, D2.)
+
+use decamp_core::decide::{Cause, LifecycleAction, Part};
+
+use crate::facts::{API, ENTRY, attached, secs};
+use crate::scene::{Scene, calm, calm_and_seen};
+
+fn seen(change: impl FnOnce(&mut Scene)) -> Scene {
+    let mut scene = calm();
+    change(&mut scene);
+    let first = scene.next();
+    scene.obey(&first);
+    scene.next();
+    scene
+}
+
+#[test]
+fn the_end_is_the_longest_departure_or_the_hook_whichever_is_earlier_less_the_reserve() {
+    assert_eq!(calm_and_seen().budget().end, ENTRY + secs(7200 - 30));
+    let short = seen(|scene| scene.group.hooks[0].global_timeout = secs(600));
+    assert_eq!(short.budget().end, ENTRY + secs(600 - 30));
+}
+
+#[test]
+fn an_entry_that_nobody_tells_is_the_activitys_or_else_a_heartbeat_time_out_ago() {
+    let swept = |began| {
+        seen(|scene| {
+            *scene.action() = LifecycleAction::default();
+            scene.group.activity_began = began;
+        })
+    };
+    let told = swept(Some(ENTRY + secs(1))).budget();
+    assert_eq!((told.began, told.began_is_known), (ENTRY + secs(1), true));
+    let assumed = swept(None).budget();
+    assert_eq!((assumed.began, assumed.began_is_known), (ENTRY + secs(2) - secs(900), false));
+}
+
+#[test]
+fn an_outage_never_moves_the_end() {
+    let mut scene = calm_and_seen();
+    let end = scene.budget().end;
+    for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::Nomad, Part::Consul] {
+        scene.look_in_vain(&part);
+    }
+    scene.pass(600);
+    assert_eq!(scene.budget().end, end);
+}
+
+#[test]
+fn a_forced_stop_still_finishes_before_the_end() {
+    let budget = calm_and_seen().budget();
+    assert_eq!(budget.longest_stop, secs(30), "the group's delay and the task's kill_timeout");
+    assert!(budget.force_at + budget.longest_stop + secs(10) <= budget.end, "{budget:?}");
+    assert!(budget.until < budget.force_at, "a drain's own deadline comes first: {budget:?}");
+}
+
+#[test]
+fn the_longest_stop_counts_what_was_seen_once_even_if_it_is_gone() {
+    let mut scene = calm_and_seen();
+    scene.purge(API);
+    scene.news_from_nomad();
+    assert_eq!(scene.budget().longest_stop, secs(30));
+}
+
+#[test]
+fn a_delay_that_cannot_be_read_counts_as_the_default_of_aws() {
+    let scene = seen(|scene| scene.front(&attached()).delay = None);
+    assert_eq!(scene.budget().balancers, secs(300));
+}
+
+#[test]
+fn a_short_delay_counts_as_long_as_routing_may_lag() {
+    let scene = seen(|scene| scene.fronts.iter_mut().for_each(|front| front.delay = Some(secs(0))));
+    assert_eq!(scene.budget().balancers, secs(10));
+    let scene = seen(|scene| scene.front(&attached()).kind = decamp_core::decide::BalancerKind::Nlb);
+    assert_eq!(scene.budget().balancers, secs(120));
+}
+
+#[test]
+fn heartbeats_are_a_third_of_the_time_out_apart() {
+    assert_eq!(calm_and_seen().budget().heartbeat_every(), secs(300));
+    assert_eq!(calm().budget().heartbeat_every(), secs(10), "the shortest that AWS allows, while the hook is not known");
+}
+
+#[test]
+fn an_interruption_leaves_two_minutes() {
+    let mut scene = calm();
+    scene.departure.cause = Cause::Interruption { at: ENTRY + secs(120) };
+    let budget = scene.budget();
+    assert_eq!((budget.began, budget.end), (ENTRY, ENTRY + secs(115)));
+}
+
+#[test]
+fn what_does_not_fit_is_said_with_what_to_change() {
+    assert!(calm_and_seen().budget().misfits().is_empty());
+    let misfits = seen(|scene| scene.group.hooks[0].global_timeout = secs(90)).budget().misfits();
+    assert!(misfits.len() == 1 && misfits[0].contains("heartbeat_timeout"), "{misfits:?}");
+}

@@ -1,0 +1,142 @@
+//! One end: what is completed, when, and by which name. (Design, step 8; D1.)
+
+use decamp_core::decide::{Action, ClientStatus, EffectKind, LifecycleResult, NomadSight, Outcome, Part, Reason, Refusal};
+
+use crate::asked::{completion, ended, ends, ours, why, writes};
+use crate::facts::{API, secs};
+use crate::scene::{Scene, calm, deregistered, draining, over};
+
+#[test]
+fn a_calm_departure_is_completed_when_nothing_is_left() {
+    let mut scene = over(|_| ());
+    let decision = scene.next();
+    assert_eq!(completion(&decision), (LifecycleResult::Continue, Outcome::Departed { waiting_for: None }));
+    assert_eq!(decision.reason, Reason::NothingLeft);
+}
+
+#[test]
+fn the_completion_comes_after_looks_younger_than_our_last_write() {
+    let mut scene = over(|_| ());
+    scene.pass(6);
+    let decision = scene.decide();
+    let Action::Look(parts) = &decision.action else { panic!("work that landed late would show: {decision:?}") };
+    assert!(parts.contains(&Part::Nomad), "{parts:?}");
+    assert_eq!(why(&decision), "must-confirm");
+}
+
+/// The time is up, and an allocation runs on.
+fn late(change: impl FnOnce(&mut Scene)) -> Scene {
+    let mut scene = draining(change);
+    scene.now = scene.budget().end;
+    scene
+}
+
+#[test]
+fn at_the_end_decamp_completes_by_what_the_settings_say() {
+    let decision = late(|_| ()).until_no_heartbeat();
+    assert_eq!(completion(&decision), (LifecycleResult::Continue, Outcome::TimedOut));
+    assert_eq!(decision.reason, Reason::TimeIsUp);
+
+    let decision = late(|scene| scene.policy.on_timeout = LifecycleResult::Abandon).until_no_heartbeat();
+    assert_eq!(completion(&decision), (LifecycleResult::Abandon, Outcome::TimedOut));
+}
+
+#[test]
+fn an_abandoned_instance_of_a_group_that_retains_is_retained() {
+    let decision = late(|scene| {
+        scene.policy.on_timeout = LifecycleResult::Abandon;
+        scene.group.retains = true;
+    })
+    .until_no_heartbeat();
+    assert_eq!(completion(&decision), (LifecycleResult::Abandon, Outcome::Retained));
+
+    let mut continued = late(|scene| scene.group.retains = true);
+    assert_eq!(completion(&continued.until_no_heartbeat()).1, Outcome::TimedOut, "CONTINUE retains nothing");
+}
+
+#[test]
+fn a_moment_before_the_end_it_is_still_waited() {
+    let mut scene = late(|_| ());
+    scene.now = scene.now - secs(1);
+    let decision = scene.until_no_heartbeat();
+    assert!(!writes(&decision, EffectKind::Complete), "{decision:?}");
+}
+
+#[test]
+fn a_completion_that_nobody_saw_land_is_expired_and_claims_nothing() {
+    let mut scene = late(|_| ());
+    let decision = scene.until_no_heartbeat();
+    scene.refuse(&decision, &Refusal::Away("timeout".into()));
+    assert_eq!(ended(&scene.next()), None, "it is tried again: {:?}", scene.decide());
+    scene.pass(1);
+    assert!(writes(&scene.next(), EffectKind::Complete));
+    scene.pass(30 + 900 + 60);
+    assert_eq!(ended(&scene.next()).map(|outcome| outcome.word()), Some("expired"), "{:?}", scene.decide());
+}
+
+#[test]
+fn a_hook_that_ran_out_unseen_is_expired() {
+    let mut scene = calm();
+    scene.look_in_vain(&Part::Lifecycle);
+    scene.look(&Part::Group { with_activity: false });
+    scene.now = scene.budget().end + secs(30 + 900 + 60);
+    ends(&scene.decide(), &Outcome::Expired, &Reason::TimeIsUp);
+}
+
+#[test]
+fn forced_allocations_are_named_although_everything_is_over() {
+    let mut scene = draining(|_| ());
+    scene.allocation(API, |a| a.wanted = true);
+    scene.now = scene.budget().force_at;
+    let decision = scene.until_it_writes(EffectKind::Drain);
+    scene.obey(&decision);
+    scene.pass(5);
+    scene.stopped_are_over();
+    scene.drain_completes();
+    scene.unregister_what_is_over();
+    scene.news_from_nomad();
+    assert_eq!(completion(&scene.until_it_writes(EffectKind::Complete)).1, Outcome::Forced);
+}
+
+#[test]
+fn what_a_deadline_cut_is_forced_too() {
+    let mut scene = draining(|_| ());
+    scene.allocation(API, |a| a.wanted = true);
+    scene.news_from_nomad();
+    scene.now = scene.budget().until + secs(1);
+    scene.allocation(API, |a| a.wanted = false);
+    scene.news_from_nomad();
+    scene.stopped_are_over();
+    scene.drain_completes();
+    scene.unregister_what_is_over();
+    scene.pass(2);
+    scene.news_from_nomad();
+    assert_eq!(completion(&scene.until_it_writes(EffectKind::Complete)).1, Outcome::Forced);
+}
+
+#[test]
+fn a_blind_token_ends_by_the_settings_and_not_before_the_end() {
+    let mut scene = deregistered(|scene| scene.sight = NomadSight::Short("add read-job".into()));
+    scene.targets_leave();
+    scene.now = scene.budget().end - secs(1);
+    let decision = scene.until_no_heartbeat();
+    assert!(!writes(&decision, EffectKind::Complete), "{decision:?}");
+    scene.pass(1);
+    let (result, outcome) = completion(&scene.until_no_heartbeat());
+    assert_eq!((result, outcome), (LifecycleResult::Continue, Outcome::TimedOut));
+}
+
+#[test]
+fn a_deregistration_that_never_worked_is_no_reason_to_let_it_go_early() {
+    let mut scene = draining(|_| ());
+    scene.allocations(|a| a.client = ClientStatus::Complete);
+    scene.unregister_what_is_over();
+    scene.add_target(&crate::facts::named(), ours(8080));
+    scene.pass(20);
+    scene.news_from_nomad();
+    let decision = scene.next();
+    assert!(writes(&decision, EffectKind::Deregister) && !writes(&decision, EffectKind::Complete), "{decision:?}");
+    scene.refuse(&decision, &Refusal::Denied("no".into()));
+    scene.pass(3600);
+    assert!(!writes(&scene.until_no_heartbeat(), EffectKind::Complete));
+}

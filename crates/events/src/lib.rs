@@ -1,0 +1,235 @@
+//! What AWS tells, in every shape it comes in: EventBridge, Auto Scaling's own notifications, SNS and SQS around either, batches.
+//!
+//! An event is a hint. Reading one decides nothing but whether it is about something of ours; the live look does the rest.
+
+mod delivery;
+mod envelope;
+mod json;
+mod lifecycle;
+mod notification;
+mod rejection;
+
+use std::sync::Arc;
+
+use strum::{IntoStaticStr, VariantNames};
+
+pub use self::delivery::{Message, ReceiptHandle};
+use self::json::{Fields, MOST_DEPTH, Object, depth, elements, shape};
+use self::rejection::Ours;
+pub use self::rejection::{Foreign, Rejection};
+use decamp_config::Allowed;
+use decamp_core::decide::Departure;
+use decamp_core::ids::InstanceId;
+use decamp_core::time::Time;
+
+/// The largest event of one thing: what SQS, SNS and EventBridge carry of Auto Scaling's is far smaller.
+pub const MOST_BYTES: usize = 256 * 1024;
+
+/// The largest batch: what Lambda takes in one invocation, and room for its escapes.
+pub const MOST_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// The most records that a batch can hold (SQS with a batching window).
+const MOST_RECORDS: usize = 10_000;
+
+/// The most events that one array holds.
+const MOST_EVENTS: usize = 100;
+
+/// How many wrappings are opened: a batch, a message of SNS in it, an array in that, and one to spare.
+const MOST_WRAPPINGS: u8 = 4;
+
+/// One thing that was told, and the message that told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The SQS message that it came in. Several records may share one.
+    pub message: Option<Arc<Message>>,
+    /// What it says, or what is wrong with it.
+    pub told: Result<Told, Rejection>,
+}
+
+/// What an event says.
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Told {
+    /// An instance waits in a terminating lifecycle hook.
+    Departure(Departure),
+    /// An instance waits in a launching lifecycle hook.
+    Arrival {
+        /// The instance.
+        instance: InstanceId,
+        /// Its group.
+        asg: Arc<str>,
+    },
+    /// EC2 takes a spot instance back. Its group is not told; only a live look says whether it is one of ours.
+    Interruption {
+        /// The instance.
+        instance: InstanceId,
+        /// When it is gone.
+        at: Time,
+    },
+    /// EC2 may soon take a spot instance back.
+    Rebalance {
+        /// The instance.
+        instance: InstanceId,
+    },
+    /// AWS means to retire or restart the machines under these instances.
+    ScheduledChange {
+        /// The instances.
+        instances: Vec<InstanceId>,
+    },
+    /// Time to look after everything that waits.
+    Sweep,
+    /// Auto Scaling tries whether its notifications arrive.
+    Test,
+    /// Something that happened, about which nothing is to be done.
+    Informational(Informational),
+}
+
+/// Things that are told and need nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Informational {
+    /// A launch, termination or detachment is over or has failed.
+    GroupActivity,
+    /// An instance refresh moved on.
+    InstanceRefresh,
+    /// An instance changed its state.
+    StateChange,
+    /// A health event that is not a change to come for an EC2 instance.
+    Health,
+    /// A lifecycle transition that this version does not know.
+    OtherTransition,
+    /// Another event of a service that tells us of some.
+    Other,
+}
+
+impl Told {
+    /// The word for logs and metrics.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        if let Self::Informational(of) = self { of.into() } else { self.into() }
+    }
+
+    /// All words that there are.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        Self::VARIANTS.iter().filter(|word| **word != "informational").chain(Informational::VARIANTS).copied()
+    }
+}
+
+/// Reads whatever AWS invoked us with. At least one record comes out; a bad one says so and leaves its neighbours alone.
+///
+/// `hooks` are the terminating lifecycle hooks that are ours; an empty list is all of them, like every list of `allowed`.
+#[must_use]
+pub fn read(event: &[u8], allowed: &Allowed, hooks: &[Arc<str>]) -> Vec<Record> {
+    let mut reader = Reader { ours: Ours { allowed, hooks }, records: Vec::new(), message: None };
+    let result = match str::from_utf8(event) {
+        Ok(_) if MOST_BATCH_BYTES < event.len() => Err(Rejection::TooLarge { bytes: event.len(), most: MOST_BATCH_BYTES }),
+        Ok(text) => reader.whole(text),
+        Err(_) => Err(Rejection::NotText),
+    };
+    reader.keep(result);
+    reader.records
+}
+
+/// Walks through the wrappings and keeps what it finds.
+struct Reader<'a> {
+    ours: Ours<'a>,
+    records: Vec<Record>,
+    /// The message that is being read.
+    message: Option<Arc<Message>>,
+}
+
+impl Reader<'_> {
+    fn whole(&mut self, text: &str) -> Result<(), Rejection> {
+        serde_json::from_str::<&serde_json::value::RawValue>(text).map_err(|_| Rejection::NotJson)?;
+        self.event(text, MOST_WRAPPINGS)
+    }
+
+    /// Reads one event, or the wrapping that it is.
+    fn event(&mut self, text: &str, wrappings: u8) -> Result<(), Rejection> {
+        let Some(inner) = wrappings.checked_sub(1) else {
+            return Err(Rejection::TooMany { what: "wrappings around an event", most: MOST_WRAPPINGS.into() });
+        };
+        if text.trim_start().starts_with('[') {
+            let all = elements(text, MOST_EVENTS)?;
+            if all.is_empty() {
+                return Err(Rejection::Unknown { shape: "an empty array".to_owned() });
+            }
+            for one in all {
+                let result = self.event(one, inner);
+                self.keep(result);
+            }
+            return Ok(());
+        }
+        let object = Object::read(text)?;
+        if object.has("Records") {
+            only(&object, "Records", "a batch and another event at once")?;
+            return self.batch(&object, inner);
+        }
+        let too_large = MOST_BYTES < text.len();
+        if too_large {
+            return Err(Rejection::TooLarge { bytes: text.len(), most: MOST_BYTES });
+        }
+        if MOST_DEPTH < depth(text) {
+            return Err(Rejection::TooDeep { most: MOST_DEPTH });
+        }
+        if object.has("TopicArn") {
+            return self.topic(&object, inner);
+        }
+        let told = self.told(&object)?;
+        self.records.push(Record { message: self.message.clone(), told: Ok(told) });
+        Ok(())
+    }
+
+    /// One event without wrappings.
+    fn told(&self, object: &Object<'_>) -> Result<Told, Rejection> {
+        if object.has("detail-type") {
+            if object.has("LifecycleTransition") || object.has("Event") {
+                return Err(Rejection::Contradiction("an EventBridge event and a notification at once"));
+            }
+            return envelope::read(object, self.ours);
+        }
+        if object.has("LifecycleTransition") || object.has("Event") {
+            return notification::read(object, self.ours);
+        }
+        match object.text("decamp")?.as_deref() {
+            Some("sweep") => Ok(Told::Sweep),
+            Some(_) => Err(Rejection::Bad { field: "decamp", expected: "\"sweep\"" }),
+            None => Err(Rejection::Unknown { shape: object.shape() }),
+        }
+    }
+
+    /// What a queue or topic carried: JSON, or the lines of an e-mail.
+    fn body(&mut self, body: &str, wrappings: u8) -> Result<(), Rejection> {
+        if MOST_BYTES < body.len() {
+            return Err(Rejection::TooLarge { bytes: body.len(), most: MOST_BYTES });
+        }
+        if body.trim_start().starts_with(['{', '[']) {
+            serde_json::from_str::<&serde_json::value::RawValue>(body).map_err(|_| Rejection::NotJson)?;
+            return self.event(body, wrappings);
+        }
+        match notification::Lines::read(body) {
+            Some(lines) => {
+                let told = notification::read(&lines, self.ours)?;
+                self.records.push(Record { message: self.message.clone(), told: Ok(told) });
+                Ok(())
+            }
+            None => Err(Rejection::Unknown { shape: shape(body) }),
+        }
+    }
+
+    /// Keeps what was wrong with the part that was just read.
+    fn keep(&mut self, result: Result<(), Rejection>) {
+        if let Err(rejection) = result {
+            self.records.push(Record { message: self.message.clone(), told: Err(rejection) });
+        }
+    }
+}
+
+/// Refuses an object that is two kinds of event.
+fn only(object: &Object<'_>, kind: &str, why: &'static str) -> Result<(), Rejection> {
+    let kinds = ["Records", "TopicArn", "detail-type", "LifecycleTransition", "Event"];
+    if kinds.iter().any(|other| *other != kind && object.has(other)) {
+        return Err(Rejection::Contradiction(why));
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! Every shape that AWS tells of something in, and every way that one can be wrong, read as samples.
+
+use std::path::Path;
+
+use decamp_config::Allowed;
+use decamp_core::decide::{Cause, Departure};
+use decamp_events::{Record, Told, read};
+
+fn ours() -> Allowed {
+    Allowed { accounts: vec!["123456789012".into()], regions: vec!["eu-west-1".into()], groups: vec!["workers".into()] }
+}
+
+fn sample(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/events").join(name).with_extension("json");
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// What was read, a line a record.
+fn told(name: &str) -> Vec<String> {
+    read(&sample(name), &ours(), &["decamp".into()]).iter().map(line).collect()
+}
+
+fn line(record: &Record) -> String {
+    let message = record.message.as_ref().map(|m| format!("[{} x{}] ", m.id, m.receives)).unwrap_or_default();
+    let told = match &record.told {
+        Ok(Told::Departure(departure)) => format!("departure: {}", departure_line(departure)),
+        Ok(Told::Arrival { instance, asg }) => format!("arrival: {instance} of {asg}"),
+        Ok(Told::Interruption { instance, at }) => format!("interruption: {instance} at {at}"),
+        Ok(Told::Rebalance { instance }) => format!("rebalance: {instance}"),
+        Ok(Told::ScheduledChange { instances }) => format!("scheduled change: {instances:?}"),
+        Ok(told @ (Told::Sweep | Told::Test | Told::Informational(_))) => told.word().to_owned(),
+        Err(rejection) => format!("{}: {rejection}", rejection.word()),
+    };
+    message + &told
+}
+
+fn departure_line(departure: &Departure) -> String {
+    let Cause::Lifecycle(action) = &departure.cause else { panic!("no event tells of a departure without a lifecycle action") };
+    let hook = action.hook.as_deref().unwrap_or("any hook");
+    let token = action.token.as_ref().map_or("no token", |token| &token.expose()[..8]);
+    let began = action.began.map_or("unknown".to_owned(), |time| time.to_string());
+    let to = if action.to_warm_pool { ", to the warm pool" } else { "" };
+    format!("{} of {}, {hook}, {token}, since {began}{to}", departure.instance, departure.asg)
+}
+
+const WHOLE: &str = "departure: i-0123456789abcdef0 of workers, decamp, 11112222, since 2026-03-04T05:06:07Z";
+
+#[test]
+fn the_same_departure_is_read_from_every_shape_that_carries_it() {
+    for name in ["eventbridge-terminate", "raw-terminate", "sns-records", "sns-records-lines"] {
+        assert_eq!(told(name), [WHOLE], "{name}");
+    }
+    for name in ["sqs-eventbridge", "sqs-raw", "sqs-sns", "sqs-sns-eventbridge", "sqs-sns-lines"] {
+        assert_eq!(told(name), [format!("[00000000-0000-0000-0000-000000000001 x1] {WHOLE}")], "{name}");
+    }
+}
+
+#[test]
+fn everything_else_that_aws_tells_is_known_for_what_it_is() {
+    let instance = "i-0123456789abcdef0";
+    let cases = [
+        (
+            "eventbridge-terminate-bare",
+            format!("departure: {instance} of workers, any hook, no token, since 2026-03-04T05:06:07Z"),
+        ),
+        ("eventbridge-terminate-warm-pool", format!("{WHOLE}, to the warm pool")),
+        ("eventbridge-launch", format!("arrival: {instance} of workers")),
+        ("eventbridge-terminate-successful", "group-activity".to_owned()),
+        ("eventbridge-refresh-started", "instance-refresh".to_owned()),
+        ("raw-launch", format!("arrival: {instance} of workers")),
+        ("raw-other-transition", "other-transition".to_owned()),
+        ("test-notification", "test".to_owned()),
+        ("test-notification-as-transition", "test".to_owned()),
+        ("notification-configuration", "group-activity".to_owned()),
+        ("spot-interruption", format!("interruption: {instance} at 2026-03-04T05:08:07Z")),
+        ("rebalance", format!("rebalance: {instance}")),
+        ("state-change", "state-change".to_owned()),
+        ("health-scheduled-change", format!("scheduled change: [{instance}, i-0abc1234]")),
+        ("health-issue", "health".to_owned()),
+        ("schedule", "sweep".to_owned()),
+        ("scheduler", "sweep".to_owned()),
+        ("sweep-by-hand", "sweep".to_owned()),
+    ];
+    for (name, expected) in cases {
+        assert_eq!(told(name), [expected], "{name}");
+    }
+    assert_eq!(told("eventbridge-array"), [WHOLE, "group-activity"]);
+}
+
+#[test]
+fn a_poisoned_record_leaves_its_neighbours_alone() {
+    let all = told("sqs-batch");
+    let expected = [WHOLE, "not-json: not valid JSON", "test", "group-activity", WHOLE];
+    assert_eq!(all.len(), expected.len());
+    for (number, (line, expected)) in all.iter().zip(expected).enumerate() {
+        assert_eq!(line, &format!("[00000000-0000-0000-0000-{0:012} x{0}] {expected}", number + 1));
+    }
+}
+
+#[test]
+fn what_is_foreign_malformed_or_contradictory_is_refused_by_name() {
+    let cases = [
+        ("other-account", "foreign-account: not ours: of another account"),
+        ("other-region", "foreign-region: not ours: of another Region"),
+        ("other-group", "foreign-group: not ours: of an Auto Scaling group that is not in the list"),
+        ("other-hook", "foreign-hook: not ours: of a lifecycle hook that is not in the list"),
+        ("raw-other-account", "foreign-account: not ours: of another account"),
+        ("sns-other-region", "[00000000-0000-0000-0000-000000000001 x1] foreign-region: not ours: of another Region"),
+        ("launching-in-terminate", "contradiction: it contradicts itself: its detail-type and its transition"),
+        ("other-group-in-resources", "contradiction: it contradicts itself: the group in its resources and in its detail"),
+        (
+            "other-account-in-resources",
+            "contradiction: it contradicts itself: its own account and Region, and those of its resources",
+        ),
+        ("terminate-into-the-group", "contradiction: it contradicts itself: a termination that ends in the group"),
+        ("custom-source", "contradiction: it contradicts itself: a lifecycle action that Auto Scaling did not send"),
+        ("envelope-and-notification", "contradiction: it contradicts itself: an EventBridge event and a notification at once"),
+        ("test-and-transition", "contradiction: it contradicts itself: a notification of a group and of a hook at once"),
+        ("filter-in-the-instance", "bad-name: `EC2InstanceId` is not an EC2 instance id such as i-0123456789abcdef0"),
+        ("instance-is-a-number", "wrong-type: `EC2InstanceId` is not a string"),
+        ("no-instance", "missing: `EC2InstanceId` is missing"),
+        ("short-token", "bad-name: `LifecycleActionToken` is not a lifecycle action token (36 characters)"),
+        ("two-tokens", "twice: `LifecycleActionToken` is given twice"),
+        ("no-account", "missing: `account` is missing"),
+        ("time-in-words", "bad-name: `time` is not a time such as 2026-01-31T12:00:00Z"),
+        ("line-break-in-the-group", "bad-name: `AutoScalingGroupName` is not the name of an Auto Scaling group"),
+        ("other-instance-in-resources", "contradiction: it contradicts itself: the instance in its resources and in its detail"),
+        ("health-of-another-account", "foreign-account: not ours: of another account"),
+        ("bucket-notification", "unknown: not an event that decamp knows: a batch of a service other than SQS and SNS"),
+        (
+            "subscription-confirmation",
+            "[00000000-0000-0000-0000-000000000001 x1] unknown: not an event that decamp knows: a message of SNS that is not a notification",
+        ),
+        ("canary", "unknown: not an event that decamp knows: an object with 1 other field"),
+    ];
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/events/bad");
+    assert_eq!(std::fs::read_dir(samples).unwrap().count(), cases.len(), "every bad sample has its line");
+    for (name, expected) in cases {
+        assert_eq!(told(&format!("bad/{name}")), [expected], "{name}");
+    }
+}
+
+#[test]
+fn no_rejection_repeats_a_word_of_the_event() {
+    for name in ["canary", "short-token", "subscription-confirmation", "bucket-notification", "filter-in-the-instance"] {
+        let records = read(&sample(&format!("bad/{name}")), &ours(), &["decamp".into()]);
+        let printed: Vec<_> = records.iter().map(|r| format!("{:?} {}", r.told, line(r))).collect();
+        assert!(!printed.concat().contains("canary") && !printed.concat().contains("Status=="), "{printed:?}");
+    }
+}
+
+#[test]
+fn a_queue_that_would_lead_a_signed_call_elsewhere_is_refused() {
+    let good = "arn:aws:sqs:eu-west-1:123456789012:decamp";
+    let batch = String::from_utf8(sample("sqs-raw")).unwrap();
+    for bad in
+        ["arn:aws:sqs:evil.example#:1:q", "arn:aws:sqs:eu-west-1:1:../q", "arn:aws:sqs:us-east-1:123456789012:decamp", "q", ""]
+    {
+        let records = read(batch.replace(good, bad).as_bytes(), &ours(), &[]);
+        assert!(records.iter().all(|record| record.told.is_err() && record.message.is_none()), "{bad}: {records:?}");
+    }
+}
+
+#[test]
+fn neither_a_token_nor_a_receipt_handle_is_ever_shown() {
+    let printed = format!("{:?}", read(&sample("sqs-eventbridge"), &ours(), &["decamp".into()]));
+    assert!(!printed.contains("3333-4444") && !printed.contains("handle-1"), "{printed}");
+}
+
+#[test]
+fn what_is_too_large_too_deep_or_too_many_is_refused() {
+    let of = |text: String| -> Vec<_> { read(text.as_bytes(), &ours(), &["decamp".into()]).iter().map(line).collect() };
+    let padding = " ".repeat(256 * 1024);
+    assert_eq!(of(format!("{{\"decamp\":\"sweep\"{padding}}}")), ["too-large: 262162 bytes, and an event has at most 262144"]);
+    let deep = format!("{{\"decamp\":\"sweep\",\"x\":{}{}}}", "[".repeat(40), "]".repeat(40));
+    assert_eq!(of(deep), ["too-deep: nested deeper than 32 levels"]);
+    let endless = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(of(endless), ["too-many: more than 4 wrappings around an event"]);
+    let many = format!("[{}{{}}]", "{},".repeat(100));
+    assert_eq!(of(many), ["too-many: more than 100 elements in an array"]);
+    assert_eq!(of("{\"Records\":[]}".into()), ["unknown: not an event that decamp knows: an empty batch"]);
+    assert_eq!(read(b"\xff\xfe", &ours(), &["decamp".into()]).iter().map(line).collect::<Vec<_>>(), ["not-text: not UTF-8 text"]);
+    assert_eq!(of(String::new()), ["not-json: not valid JSON"]);
+}
+
+#[test]
+fn without_lists_every_group_is_heard() {
+    let records = read(&sample("bad/other-group"), &Allowed::default(), &[]);
+    assert!(matches!(&records[..], [Record { told: Ok(Told::Departure(d)), .. }] if &*d.asg == "payroll"), "{records:?}");
+}
+
+#[test]
+fn a_star_at_the_end_of_a_group_stands_for_any_rest_and_nowhere_else() {
+    for (pattern, heard) in [("pay*", true), ("payroll*", true), ("*", true), ("p*l", false), ("roll*", false), ("pay", false)] {
+        let allowed = Allowed { groups: vec![pattern.into()], ..Allowed::default() };
+        assert_eq!(read(&sample("bad/other-group"), &allowed, &[])[0].told.is_ok(), heard, "{pattern}");
+    }
+}

@@ -1,0 +1,91 @@
+//! What Consul lists for an instance: that of its one node, or of all the nodes that it has been.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tokio::time::{Instant, sleep_until};
+
+use super::consul::Client;
+use decamp_core::decide::{Nomad, Registration, Registrations, Unseen};
+
+/// How often an instance of several nodes is looked at, since its nodes cannot be watched one by one.
+const PACE: Duration = Duration::from_secs(2);
+
+/// The names in Consul of the instance's nodes. A client that never met its Consul agent usually has the same name there.
+fn names(nomad: &Nomad) -> Vec<&str> {
+    nomad.nodes.iter().map(|node| node.consul_name.as_deref().unwrap_or(&node.name)).collect()
+}
+
+/// Looks at the registrations of all nodes of an instance.
+pub async fn look(consul: &Client, nomad: Option<&Nomad>) -> Result<Registrations, Unseen> {
+    let names = nomad.map(names).unwrap_or_default();
+    if names.is_empty() {
+        return Err(Unseen::Away("no Nomad node tells the instance's name in Consul".into()));
+    }
+    let looks = try_join_all(names.into_iter().map(|name| consul.look(name))).await?;
+    Ok(together(looks))
+}
+
+/// Waits until something else is registered than `seen`; `None` when the time is up.
+pub async fn watch(
+    consul: &Client,
+    nomad: Option<&Nomad>,
+    seen: Option<&Registrations>,
+    until: Instant,
+) -> Option<Registrations> {
+    let names = nomad.map(names).unwrap_or_default();
+    match (names.as_slice(), seen) {
+        ([name], Some(seen)) => consul.watch(name, seen, until).await,
+        ([] | [_], _) => {
+            sleep_until(until).await;
+            None
+        }
+        (_, seen) => loop {
+            let next = Instant::now() + PACE;
+            sleep_until(next.min(until)).await;
+            if until <= next {
+                return None;
+            }
+            if let Ok(news) = look(consul, nomad).await
+                && seen != Some(&news)
+            {
+                return Some(news);
+            }
+        },
+    }
+}
+
+/// Several nodes as one: whole if all are; and where only some agents are dead, what those registered is not routable.
+fn together(mut looks: Vec<Registrations>) -> Registrations {
+    if looks.len() == 1
+        && let Some(one) = looks.pop()
+    {
+        return one;
+    }
+    let whole = looks.iter().all(|look| look.whole);
+    let agent_dead = looks.iter().all(|look| look.agent_dead);
+    let services = looks.iter().flat_map(|look| {
+        look.services.iter().map(|service| Registration { critical: service.critical || look.agent_dead, ..service.clone() })
+    });
+    Registrations { whole, agent_dead, services: services.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decamp_core::ids::AllocationId;
+
+    #[test]
+    fn what_a_dead_agent_of_two_registered_is_not_routable() {
+        let look = |allocation, agent_dead, whole| Registrations {
+            whole,
+            agent_dead,
+            services: [Registration { allocation: AllocationId(allocation), service: "web".into(), critical: false }].into(),
+        };
+        let both = together(vec![look(1, true, true), look(2, false, true)]);
+        assert!(both.whole && !both.agent_dead);
+        assert_eq!(both.services.iter().map(|s| s.critical).collect::<Vec<_>>(), [true, false]);
+        assert!(!together(vec![look(1, false, true), look(2, false, false)]).whole);
+        assert_eq!(together(vec![look(1, true, true)]), look(1, true, true));
+    }
+}

@@ -1,0 +1,287 @@
+//! Nomad's API: the instance's nodes and allocations, our token's sight, Nomad's own discovery, eligibility and drains.
+
+mod before;
+mod find;
+mod freshness;
+mod hcl;
+mod ingress;
+mod jobs;
+mod listing;
+mod marks;
+mod rules;
+mod sight;
+mod translate;
+mod watch;
+mod wire;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
+
+pub use self::listing::{Listed, Server};
+use decamp_config::Connection;
+use decamp_core::decide::{
+    DrainMeta, Node, Nomad, NomadSight, Provider, Refusal, Registration, Registrations, Unseen, WholeSeconds,
+};
+use decamp_core::ids::{InstanceId, NodeId};
+use decamp_core::time::Time;
+use decamp_net::http;
+use decamp_net::http::{Answer, Failure};
+use decamp_net::lately::Lately;
+use decamp_net::secrets::Fetch;
+
+/// Requests of one look that are under way at the same time.
+const AT_ONCE: usize = 8;
+
+/// How long the index of a node's allocations is of use. Without it a blocking query goes on from one answer more.
+const INDEX_KEPT: Duration = Duration::from_mins(1);
+
+/// What tells our time.
+pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
+
+/// A client of Nomad's API.
+pub struct Client {
+    http: http::Client,
+    clock: Clock,
+    freshness: freshness::Freshness,
+    /// How far our clock is ahead of the servers', in milliseconds; 0 as long as they about agree.
+    ahead: AtomicI64,
+    /// The index of each node's allocations when they were last read: where a blocking query goes on from.
+    allocations_index: Lately<NodeId, u64>,
+    /// Nodes that were read on a cluster whose servers cannot filter.
+    before: before::Before,
+}
+
+impl Client {
+    /// A client; nothing is sent yet. `clock` tells our time, which Nomad's times are corrected into.
+    ///
+    /// # Errors
+    ///
+    /// If a certificate or key cannot be used.
+    pub fn new(connection: &Connection, store: Arc<dyn Fetch>, clock: Clock) -> Result<Self> {
+        Ok(Self {
+            http: http::Client::new(connection, "x-nomad-token", store)?,
+            clock,
+            freshness: freshness::Freshness::default(),
+            ahead: AtomicI64::new(0),
+            allocations_index: Lately::for_a(INDEX_KEPT),
+            before: before::Before::default(),
+        })
+    }
+
+    /// Looks at the instance's nodes and their allocations. With an earlier look its nodes are read without looking for them
+    /// again, as long as all of them are there and heard from.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be seen. No node at all is not an error: it is an answer without nodes.
+    pub async fn look(&self, instance: InstanceId, known: Option<&Nomad>) -> Result<Nomad, Unseen> {
+        self.look_at(instance, None, known).await
+    }
+
+    /// As `look`; `address` is the instance's private address, if somebody knows it: the first way to guess its node.
+    ///
+    /// # Errors
+    ///
+    /// As `look`.
+    pub async fn look_at(&self, instance: InstanceId, address: Option<IpAddr>, known: Option<&Nomad>) -> Result<Nomad, Unseen> {
+        if let Some(known) = known.filter(|k| !k.nodes.is_empty() && k.set_aside.is_empty()) {
+            let ids: Vec<NodeId> = known.nodes.iter().map(|node| node.id).collect();
+            let nodes = self.nodes(&ids).await?;
+            // A node that went away or quiet may have been replaced by another one of the same instance.
+            if nodes.len() == ids.len() && nodes.iter().all(|node| !node.status.is_lost()) {
+                return Ok(Nomad { nodes, set_aside: Vec::new() });
+            }
+        }
+        let mut found = self.find(instance, address).await?;
+        // What an earlier look of this run listed stays in sight although its agent dies: its processes may still run.
+        let listed = |id: &NodeId| known.is_some_and(|known| known.nodes.iter().any(|node| node.id == *id));
+        let (still, set_aside): (Vec<NodeId>, Vec<NodeId>) = found.set_aside.into_iter().partition(listed);
+        found.set_aside = set_aside;
+        found.nodes.extend(still);
+        let nodes = self.nodes(&found.nodes).await?;
+        if nodes.len() != found.nodes.len() {
+            return Err(Unseen::Away("a node was purged while it was looked at".into()));
+        }
+        Ok(Nomad { nodes, set_aside: found.set_aside })
+    }
+
+    /// Looks for the instance's nodes, and confirms each by reading it: a server before 1.3 ignores the filter and lists all.
+    async fn find(&self, instance: InstanceId, address: Option<IpAddr>) -> Result<find::Found, Unseen> {
+        let candidates = self.candidates(&find::by_instance_id(&[instance])).await?;
+        let found = find::that_know(instance, &candidates);
+        if !found.nodes.is_empty() {
+            return Ok(found);
+        }
+        let candidates = self.candidates(&find::by_other_means(instance, address)).await?;
+        let guess = find::by_guess(instance, address, &candidates)?;
+        Ok(find::Found { nodes: guess.into_iter().collect(), set_aside: Vec::new() })
+    }
+
+    /// All nodes that the servers list for a filter, read whole. What was read before and has not changed is not read again.
+    async fn candidates(&self, filter: &str) -> Result<Vec<(NodeId, wire::Node)>, Unseen> {
+        let answer = self.http.get("/v1/nodes", &[("filter", filter)]).await.map_err(Failure::unseen)?;
+        let stubs: Vec<wire::Stub> = answer.json().map_err(Failure::unseen)?;
+        // No instance has so many nodes: the filter was ignored, and all will be listed again next time.
+        let ignored = AT_ONCE < stubs.len();
+        if ignored {
+            self.before.forget_all_but(&stubs);
+        }
+        let read = stubs.iter().map(|stub| async {
+            let id: NodeId =
+                stub.id.parse().map_err(|why| Unseen::Away(format!("Nomad lists a node whose id is {why}").into()))?;
+            if let Some(node) = self.before.node(id, stub.modify_index) {
+                return Ok(Some((id, node)));
+            }
+            let node = self.node(id).await?.map(|(node, _)| node);
+            if let Some(node) = node.as_ref().filter(|_| ignored) {
+                self.before.keep(id, node);
+            }
+            Ok(node.map(|node| (id, node)))
+        });
+        let read: Vec<Option<_>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+        // Purged since it was listed: it is no candidate any more.
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    /// Reads one node; `None` if Nomad says that there is none of this id.
+    async fn node(&self, id: NodeId) -> Result<Option<(wire::Node, Answer)>, Unseen> {
+        let answer = match self.http.get(&format!("/v1/node/{id}"), &[]).await {
+            Ok(answer) => answer,
+            Err(failure) if failure.is_missing() => return Ok(None),
+            Err(failure) => return Err(failure.unseen()),
+        };
+        let node: wire::Node = answer.json().map_err(Failure::unseen)?;
+        if node.id != id.to_string() {
+            return Err(Unseen::Away(format!("asked for node {id}, Nomad answered with another").into()));
+        }
+        if answer.header("x-nomad-knownleader") == Some("false") || !self.freshness.is_fresh(id, node.modify_index) {
+            return Err(Unseen::Stale);
+        }
+        Ok(Some((node, answer)))
+    }
+
+    /// Reads nodes with their allocations, leaving out those that are not there.
+    async fn nodes(&self, ids: &[NodeId]) -> Result<Vec<Node>, Unseen> {
+        let read = ids.iter().map(|&id| self.node_with_allocations(id));
+        let read: Vec<Option<Node>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    /// The node first, then its allocations: an unknown node has an empty list of allocations, and 200 (facts, section 4).
+    async fn node_with_allocations(&self, id: NodeId) -> Result<Option<Node>, Unseen> {
+        let Some((node, answer)) = self.node(id).await? else { return Ok(None) };
+        let ahead = self.ahead(&answer);
+        let answer = self.http.get(&format!("/v1/node/{id}/allocations"), &[]).await.map_err(Failure::unseen)?;
+        let allocations = self.allocations(id, &answer)?;
+        translate::node(id, &node, &allocations, ahead).map(Some).map_err(Failure::unseen)
+    }
+
+    fn allocations(&self, id: NodeId, answer: &Answer) -> Result<Vec<wire::Allocation>, Unseen> {
+        let allocations = answer.json().map_err(Failure::unseen)?;
+        if answer.header("x-nomad-knownleader") == Some("false") {
+            return Err(Unseen::Stale);
+        }
+        if let Some(index) = answer.number("x-nomad-index") {
+            self.allocations_index.put(id, index);
+        }
+        Ok(allocations)
+    }
+
+    fn ahead(&self, answer: &Answer) -> i64 {
+        let ahead = translate::ahead(answer.date(), (self.clock)(), self.ahead.load(Ordering::Relaxed));
+        self.ahead.store(ahead, Ordering::Relaxed);
+        ahead
+    }
+
+    /// What Nomad's own discovery lists for the allocations of an earlier look that declare services there. There is no way to
+    /// ask by node, and lists over all namespaces hide things behind a 200 (facts, section 5), so each allocation is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be seen.
+    pub async fn services(&self, known: &Nomad) -> Result<Registrations, Unseen> {
+        let allocations = known.nodes.iter().flat_map(|node| node.allocations.iter());
+        let declaring = allocations.filter(|a| a.group.services.iter().any(|s| s.provider == Provider::Nomad));
+        let asked = declaring.map(|allocation| async move {
+            let path = format!("/v1/allocation/{}/services", allocation.id);
+            let listed: Vec<wire::Registration> = match self.http.get(&path, &[("namespace", &allocation.group.namespace)]).await
+            {
+                Ok(answer) => answer.json().map_err(Failure::unseen)?,
+                // Collected since: nothing of it is left.
+                Err(Failure::Status { status: 404, text }) if text.contains("not found") => Vec::new(),
+                Err(failure) => return Err(failure.unseen()),
+            };
+            let registration =
+                |r: wire::Registration| Registration { allocation: allocation.id, service: r.service.into(), critical: false };
+            Ok(listed.into_iter().map(registration).collect::<Vec<_>>())
+        });
+        let listed: Vec<Vec<Registration>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        Ok(Registrations { whole: true, agent_dead: false, services: listed.into_iter().flatten().collect() })
+    }
+
+    /// Keeps new work off a node.
+    ///
+    /// # Errors
+    ///
+    /// Why it did not succeed; it may have worked all the same.
+    pub async fn make_ineligible(&self, node: NodeId) -> Result<(), Refusal> {
+        // No `NodeID` in the body: it would win over the path.
+        self.write(node, "eligibility", &json!({ "Eligibility": "ineligible" })).await
+    }
+
+    /// Starts a drain, or sends it again: every call moves the deadline to that many seconds from now.
+    ///
+    /// # Errors
+    ///
+    /// Why it did not succeed; it may have worked all the same.
+    pub async fn drain(
+        &self,
+        node: NodeId,
+        deadline: WholeSeconds,
+        ignore_system_jobs: bool,
+        meta: &DrainMeta,
+    ) -> Result<(), Refusal> {
+        self.write(node, "drain", &drain_body(deadline, ignore_system_jobs, meta)).await
+    }
+
+    async fn write(&self, node: NodeId, what: &str, body: &serde_json::Value) -> Result<(), Refusal> {
+        let answer = self.http.put(&format!("/v1/node/{node}/{what}"), body).await.map_err(Failure::refusal)?;
+        // Whoever answers with something else than Nomad would may not have passed it on.
+        let written: wire::Written = answer.json().map_err(Failure::refusal)?;
+        let header = answer.number("x-nomad-index").unwrap_or(0);
+        self.freshness.wrote(node, written.index.max(written.node_modify_index).max(header));
+        Ok(())
+    }
+}
+
+/// Reads what `GET /v1/node/:id` and `GET /v1/node/:id/allocations` answer.
+///
+/// # Errors
+///
+/// If they are not a node and a list of allocations.
+pub fn read_node(id: NodeId, node: &[u8], allocations: &[u8]) -> Result<Node, Unseen> {
+    let node: wire::Node = http::read_json(node).map_err(Failure::unseen)?;
+    let allocations: Vec<wire::Allocation> = http::read_json(allocations).map_err(Failure::unseen)?;
+    translate::node(id, &node, &allocations, 0).map_err(Failure::unseen)
+}
+
+/// What a token with one policy of this text may see; `None` if the text is not understood, which proves nothing.
+#[must_use]
+pub fn read_policy(text: &str) -> Option<NomadSight> {
+    Some(rules::sight(&[("policy".to_owned(), hcl::read(text)?)]))
+}
+
+/// Without `DrainSpec` Nomad cancels the drain, without `Deadline` it never ends, and a fraction is refused (facts, section 2).
+fn drain_body(deadline: WholeSeconds, ignore_system_jobs: bool, meta: &DrainMeta) -> serde_json::Value {
+    json!({
+        "DrainSpec": { "Deadline": deadline.nanoseconds(), "IgnoreSystemJobs": ignore_system_jobs },
+        "MarkEligible": false,
+        "Meta": marks::write(meta),
+    })
+}

@@ -1,0 +1,207 @@
+//! Recognises Traefik in a job, and how long it goes on routing to a service that has left discovery.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::wire;
+use decamp_config::duration;
+use decamp_core::decide::Ingress;
+use decamp_core::time::plain;
+
+/// How often Traefik asks Consul or Nomad, unless it is set.
+const REFRESH: Duration = Duration::from_secs(15);
+
+/// How long Traefik collects changes before it applies them, unless it is set.
+const THROTTLE: Duration = Duration::from_secs(2);
+
+/// With `watch` a change was in force after 0.1 to 2 s (facts, 0.1).
+const WATCHED: Duration = Duration::from_secs(3);
+
+/// What the task says of itself as an ingress that follows discovery; `None` if it is none that is known here.
+pub(super) fn of(task: &wire::Task) -> Option<Ingress> {
+    let mut said = Said::default();
+    for text in strings(task.config.get("args")) {
+        said.argument(text);
+    }
+    for (name, value) in &task.env {
+        if let Some(key) = name.to_ascii_lowercase().strip_prefix("traefik_") {
+            said.take(&key.replace('_', "."), value);
+        }
+    }
+    for template in &task.templates {
+        said.file(&template.embedded);
+    }
+    said.ingress()
+}
+
+fn strings(value: Option<&Value>) -> Vec<&str> {
+    match value {
+        Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).collect(),
+        // Some drivers take all arguments as one text.
+        Some(Value::String(text)) => text.split_whitespace().collect(),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => Vec::new(),
+    }
+}
+
+/// What was said about the providers, so far.
+#[derive(Default)]
+struct Said {
+    consul: Option<Follows>,
+    nomad: Option<Follows>,
+    throttle: Option<Duration>,
+}
+
+/// How one provider follows discovery.
+#[derive(Default, Clone, Copy)]
+struct Follows {
+    watch: bool,
+    refresh: Option<Duration>,
+}
+
+impl Said {
+    /// One argument, such as `--providers.consulCatalog.watch=true`.
+    fn argument(&mut self, text: &str) {
+        let Some(text) = text.strip_prefix("--") else { return };
+        let (key, value) = text.split_once('=').unwrap_or((text, "true"));
+        self.take(&key.to_ascii_lowercase(), value);
+    }
+
+    /// One setting, its key in lower case and with dots.
+    fn take(&mut self, key: &str, value: &str) {
+        let value = value.trim().trim_matches(['"', '\'']);
+        let Some(rest) = key.strip_prefix("providers.") else { return };
+        if rest == "providersthrottleduration" {
+            self.throttle = duration::read(value).ok();
+            return;
+        }
+        let (provider, rest) = rest.split_once('.').unwrap_or((rest, ""));
+        let follows = match provider {
+            "consulcatalog" => &mut self.consul,
+            "nomad" => &mut self.nomad,
+            _ => return,
+        };
+        if rest.is_empty() && value == "false" {
+            return;
+        }
+        let follows = follows.get_or_insert_default();
+        match rest {
+            "watch" => follows.watch = value == "true",
+            "refreshinterval" => follows.refresh = duration::read(value).ok(),
+            _ => {}
+        }
+    }
+
+    /// A configuration file in TOML or YAML, read line by line: sections by their headers, or by their indentation.
+    fn file(&mut self, text: &str) {
+        let mut path: Vec<(usize, String)> = Vec::new();
+        for line in text.lines() {
+            let indent = line.len() - line.trim_start().len();
+            let line = line.split(" #").next().unwrap_or_default().trim();
+            if let Some(header) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+                let header = header.trim_matches(['[', ']']).trim().to_ascii_lowercase();
+                self.take(&header, "true");
+                path = vec![(0, header)];
+                continue;
+            }
+            let toml = line.split_once('=').filter(|(key, _)| !key.contains(':'));
+            let Some((key, value)) = toml.or_else(|| line.split_once(':')) else { continue };
+            let key = key.trim().trim_matches('"').to_ascii_lowercase();
+            if toml.is_none() {
+                path.retain(|(depth, _)| *depth < indent);
+            }
+            let whole: Vec<&str> = path.iter().map(|(_, part)| part.as_str()).chain([key.as_str()]).collect();
+            let value = value.trim();
+            if value.is_empty() || value == "{}" {
+                self.take(&whole.join("."), "true");
+                path.push((indent, key));
+            } else {
+                self.take(&whole.join("."), value);
+            }
+        }
+    }
+
+    fn ingress(&self) -> Option<Ingress> {
+        let one = |follows: Option<Follows>, system: &str| {
+            let follows = follows?;
+            let throttle = self.throttle.unwrap_or(THROTTLE);
+            let (forgets_after, how) = if follows.watch {
+                (WATCHED.max(throttle + (WATCHED - THROTTLE)), format!("Traefik watches {system}"))
+            } else {
+                let refresh = follows.refresh.unwrap_or(REFRESH);
+                (refresh + throttle, format!("Traefik polls {system} every {}", plain(refresh)))
+            };
+            Some(Ingress { forgets_after, how: Arc::from(how) })
+        };
+        let both = [one(self.consul, "Consul"), one(self.nomad, "Nomad")];
+        both.into_iter().flatten().max_by_key(|ingress| ingress.forgets_after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_arguments(arguments: &[&str]) -> Option<Ingress> {
+        let json = serde_json::json!({ "Config": { "args": arguments } });
+        of(&serde_json::from_value(json).expect("a task"))
+    }
+
+    fn with_file(text: &str) -> Option<Ingress> {
+        let json = serde_json::json!({ "Templates": [{ "EmbeddedTmpl": text }] });
+        of(&serde_json::from_value(json).expect("a task"))
+    }
+
+    fn seconds(ingress: Option<Ingress>) -> Option<u64> {
+        ingress.map(|i| i.forgets_after.as_secs())
+    }
+
+    #[test]
+    fn traefik_says_by_its_arguments_how_it_follows_discovery() {
+        let cases: &[(&[&str], Option<u64>)] = &[
+            (&["--providers.consulcatalog.endpoint.address=127.0.0.1:8500", "--providers.consulcatalog.watch=true"], Some(3)),
+            (&["--providers.consulCatalog=true"], Some(17)),
+            (&["--providers.consulcatalog.watch=false"], Some(17)),
+            (&["--providers.consulcatalog.watch"], Some(3)),
+            (&["--providers.consulcatalog.refreshInterval=30s"], Some(32)),
+            (&["--providers.consulcatalog.refreshInterval=5"], Some(7)),
+            (&["--providers.nomad=true"], Some(17)),
+            (&["--providers.nomad.refreshInterval=5s", "--providers.providersThrottleDuration=0s"], Some(5)),
+            (&["--providers.nomad.watch=true", "--providers.consulcatalog=true"], Some(17)),
+            (&["--providers.consulcatalog=false"], None),
+            (&["--providers.file.watch=true"], None),
+            (&["--port", "8080"], None),
+        ];
+        for (arguments, forgets) in cases {
+            assert_eq!(seconds(with_arguments(arguments)), *forgets, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn traefik_says_it_by_its_environment_as_well() {
+        let json = serde_json::json!({ "Env": { "TRAEFIK_PROVIDERS_CONSULCATALOG_WATCH": "true", "PATH": "/bin" } });
+        let task: wire::Task = serde_json::from_value(json).expect("a task");
+        assert_eq!(of(&task).map(|i| i.how), Some("Traefik watches Consul".into()));
+    }
+
+    #[test]
+    fn traefik_says_it_by_a_file_in_a_template() {
+        let toml = "[entryPoints]\n[providers.consulCatalog]\n  prefix = \"traefik\"\n  refreshInterval = \"20s\" # slow\n\
+                    [providers.consulCatalog.endpoint]\n  address = \"127.0.0.1:8500\"\n";
+        assert_eq!(seconds(with_file(toml)), Some(22));
+        let yaml =
+            "entryPoints:\n  web:\n    address: :80\nproviders:\n  file:\n    watch: true\n  nomad:\n    refreshInterval: 10s\n";
+        assert_eq!(seconds(with_file(yaml)), Some(12));
+        let yaml = "providers:\n  consulCatalog:\n    watch: true\n    endpoint:\n      address: x\n";
+        assert_eq!(seconds(with_file(yaml)), Some(3));
+        assert_eq!(seconds(with_file("watch: true\nlevel = INFO\n")), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(?s).{0,200}", argument in ".{0,40}") {
+            let _ = (with_file(&text), with_arguments(&[&argument]));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! From the job that Nomad embeds in each allocation to what the rules need of it: how it stops and what it registers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ingress, wire};
+use decamp_core::decide::{JobKind, Provider, Service, Task, TaskGroup, TaskRole};
+
+/// Nomad's own default of `kill_timeout`.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For an allocation whose job is not known: what a client allows a task at most, unless it is set otherwise.
+const UNKNOWN_KILL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The groups of one answer: allocations of the same version of a group share one.
+#[derive(Default)]
+pub(super) struct Groups {
+    known: HashMap<(String, String, u64, u64, String), Arc<TaskGroup>>,
+}
+
+impl Groups {
+    /// What the allocation is an instance of.
+    pub(super) fn of(&mut self, allocation: &wire::Allocation) -> Arc<TaskGroup> {
+        let (version, index) = allocation.job.as_ref().map_or((u64::MAX, 0), |job| (job.version, job.modify_index));
+        let key = (allocation.namespace.clone(), allocation.job_id.clone(), version, index, allocation.task_group.clone());
+        Arc::clone(self.known.entry(key).or_insert_with(|| Arc::new(group(allocation))))
+    }
+}
+
+fn group(allocation: &wire::Allocation) -> TaskGroup {
+    let job = allocation.job.as_ref();
+    let found = job.and_then(|job| job.groups.iter().find(|group| group.name == allocation.task_group));
+    let kind = kind(job.map_or("", |job| &job.kind));
+    let (namespace, job, name) =
+        (allocation.namespace.as_str().into(), allocation.job_id.as_str().into(), allocation.task_group.as_str().into());
+    let Some(found) = found else {
+        // Nomad has lost its job. It still has to be waited for, for as long as any task may take.
+        let name_of_task: Arc<str> = "unknown".into();
+        let (shutdown_delay, kill_timeout) = (Duration::ZERO, UNKNOWN_KILL_TIMEOUT);
+        return TaskGroup {
+            namespace,
+            job,
+            name,
+            kind,
+            csi_plugin: false,
+            count: 0,
+            max_parallel: None,
+            shutdown_delay,
+            tasks: vec![Task { name: name_of_task, shutdown_delay, kill_timeout, role: TaskRole::Main }],
+            services: Vec::new(),
+            ingress: None,
+        };
+    };
+    let services = found.services.iter().chain(found.tasks.iter().flat_map(|task| &task.services));
+    TaskGroup {
+        namespace,
+        job,
+        name,
+        kind,
+        csi_plugin: found.tasks.iter().any(|task| task.csi_plugin.is_some()),
+        count: found.count,
+        max_parallel: found.migrate.as_ref().map(|migrate| migrate.max_parallel),
+        shutdown_delay: Duration::from_nanos(found.shutdown_delay),
+        tasks: found.tasks.iter().map(task).collect(),
+        services: services.map(service).collect(),
+        ingress: found.tasks.iter().find_map(ingress::of),
+    }
+}
+
+/// An unknown type counts as a service: the one kind that nothing is taken for granted of.
+fn kind(text: &str) -> JobKind {
+    match text {
+        "batch" => JobKind::Batch,
+        "system" => JobKind::System,
+        "sysbatch" => JobKind::SysBatch,
+        _ => JobKind::Service,
+    }
+}
+
+fn task(task: &wire::Task) -> Task {
+    let kill_timeout = match task.kill_timeout {
+        0 => KILL_TIMEOUT,
+        nanoseconds => Duration::from_nanos(nanoseconds),
+    };
+    let shutdown_delay = Duration::from_nanos(task.shutdown_delay);
+    Task { name: task.name.as_str().into(), shutdown_delay, kill_timeout, role: role(task) }
+}
+
+fn role(task: &wire::Task) -> TaskRole {
+    match &task.lifecycle {
+        _ if task.leader => TaskRole::Leader,
+        None => TaskRole::Main,
+        Some(lifecycle) => match (lifecycle.hook.as_str(), lifecycle.sidecar) {
+            ("poststop", _) => TaskRole::Poststop,
+            (_, true) => TaskRole::Sidecar,
+            ("prestart" | "poststart", false) => TaskRole::Finished,
+            _ => TaskRole::Main,
+        },
+    }
+}
+
+fn service(service: &wire::Service) -> Service {
+    // Before 1.3 there was no choice and no word for it.
+    let provider = if service.provider == "nomad" { Provider::Nomad } else { Provider::Consul };
+    Service { name: service.name.as_str().into(), provider }
+}

@@ -1,0 +1,86 @@
+//! What `decamp check` asks of Nomad: which nodes a group's instances are, and which versions the servers run.
+
+use std::sync::Arc;
+
+use super::{AT_ONCE, Client, find, translate, wire};
+use decamp_core::decide::{NodeStatus, Unseen};
+use decamp_core::ids::{InstanceId, NodeId};
+use decamp_net::http::Failure;
+
+/// Instances in one filter: the address of a request has its limits.
+const IN_ONE_FILTER: usize = 25;
+
+/// One instance's node, without its allocations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its node.
+    pub node: NodeId,
+    /// The node's name.
+    pub name: Arc<str>,
+    /// Whether Nomad hears from it.
+    pub status: NodeStatus,
+    /// Whether new work may be placed on it.
+    pub eligible: bool,
+    /// Its Nomad version.
+    pub version: Arc<str>,
+    /// Its name in Consul.
+    pub consul_name: Option<Arc<str>>,
+}
+
+/// One server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its version.
+    pub version: Arc<str>,
+    /// Whether the others hear from it.
+    pub alive: bool,
+}
+
+impl Client {
+    /// Which nodes these instances are, by the id that each node found out itself. An instance without a node is not in it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be seen.
+    pub async fn nodes_of(&self, instances: &[InstanceId]) -> Result<Vec<Listed>, Unseen> {
+        let mut listed = Vec::new();
+        for some in instances.chunks(IN_ONE_FILTER.max(AT_ONCE)) {
+            let candidates = self.candidates(&find::by_instance_id(some)).await?;
+            for &instance in some {
+                let id = instance.to_string();
+                let ours = candidates.iter().filter(|(_, n)| n.attribute(find::INSTANCE_ID) == Some(&id));
+                listed.extend(ours.map(|(node, n)| Listed {
+                    instance,
+                    node: *node,
+                    name: n.name.as_str().into(),
+                    status: translate::status(&n.status),
+                    eligible: n.eligibility != "ineligible",
+                    version: n.attribute("nomad.version").unwrap_or_default().into(),
+                    consul_name: n.attribute("unique.consul.name").map(Arc::from),
+                }));
+            }
+        }
+        Ok(listed)
+    }
+
+    /// The servers of the region with their versions.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be seen.
+    pub async fn servers(&self) -> Result<Vec<Server>, Unseen> {
+        let answer = self.http.get("/v1/agent/members", &[]).await.map_err(Failure::unseen)?;
+        let members: wire::Members = answer.json().map_err(Failure::unseen)?;
+        let servers = members.members.into_iter().filter(|m| m.tags.get("role").is_none_or(|role| role == "nomad"));
+        let server = |m: wire::Member| Server {
+            version: m.tags.get("build").map(String::as_str).unwrap_or_default().into(),
+            alive: m.status == "alive",
+            name: m.name.into(),
+        };
+        Ok(servers.map(server).collect())
+    }
+}

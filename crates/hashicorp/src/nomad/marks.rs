@@ -1,0 +1,102 @@
+//! What a drain of ours says about itself, as Nomad keeps it: a map of texts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use decamp_core::decide::{DrainMeta, Phase};
+use decamp_core::time::Time;
+
+/// Who sent the drain. Any other text under `tool`, or none, is somebody else's drain.
+const TOOL: &str = "decamp";
+
+/// As it is written.
+pub(super) fn write(meta: &DrainMeta) -> BTreeMap<&'static str, String> {
+    let seconds = meta.longest_stop.as_millis().div_ceil(1000);
+    BTreeMap::from([
+        ("tool", TOOL.to_owned()),
+        ("action", meta.action.to_string()),
+        ("phase", meta.phase.word().to_owned()),
+        ("until", stamp(meta.until)),
+        // Rounded up: what it is for is to be waited for.
+        ("longest_stop", seconds.to_string()),
+        ("allocations", meta.allocations.to_string()),
+        ("warm", meta.warm.to_string()),
+    ])
+}
+
+/// As it is read back. A mark of ours that cannot be understood whole counts as somebody else's.
+pub(super) fn read(map: &HashMap<String, String>) -> Option<DrainMeta> {
+    let get = |key: &str| map.get(key).map(String::as_str);
+    if get("tool") != Some(TOOL) {
+        return None;
+    }
+    Some(DrainMeta {
+        action: get("action")?.into(),
+        phase: Phase::read(get("phase")?)?,
+        until: Time::read(get("until")?)?,
+        longest_stop: Duration::from_secs(get("longest_stop")?.parse().ok()?),
+        allocations: get("allocations")?.parse().ok()?,
+        warm: get("warm").and_then(|text| text.parse().ok()).unwrap_or(false),
+    })
+}
+
+/// RFC 3339 with milliseconds.
+fn stamp(time: Time) -> String {
+    match i64::try_from(time.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
+        Some(stamp) => format!("{stamp:.3}"),
+        None => "9999-12-30T00:00:00.000Z".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta() -> DrainMeta {
+        DrainMeta {
+            action: "0123456789ab".into(),
+            phase: Phase::Resent,
+            until: Time(1_795_375_337_137),
+            longest_stop: Duration::from_secs(35),
+            allocations: 12,
+            warm: true,
+        }
+    }
+
+    fn as_nomad_keeps_it(meta: &DrainMeta) -> HashMap<String, String> {
+        write(meta).into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    #[test]
+    fn a_mark_reads_back_as_it_was_written() {
+        for phase in [Phase::Services, Phase::All, Phase::Again, Phase::Resent, Phase::Forced] {
+            let meta = DrainMeta { phase, ..meta() };
+            assert_eq!(read(&as_nomad_keeps_it(&meta)), Some(meta));
+        }
+        assert_eq!(as_nomad_keeps_it(&meta())["until"], "2026-11-22T19:22:17.137Z");
+    }
+
+    #[test]
+    fn a_longest_stop_is_never_shortened_on_the_way() {
+        let meta = DrainMeta { longest_stop: Duration::from_millis(1_001), ..meta() };
+        assert_eq!(read(&as_nomad_keeps_it(&meta)).map(|m| m.longest_stop), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn anything_but_a_whole_mark_of_ours_is_somebody_elses() {
+        for (key, value) in
+            [("tool", "nomad"), ("phase", "some"), ("until", "soon"), ("longest_stop", "-1"), ("allocations", "many")]
+        {
+            let mut map = as_nomad_keeps_it(&meta());
+            map.insert(key.to_owned(), value.to_owned());
+            assert_eq!(read(&map), None, "{key}={value}");
+        }
+        assert_eq!(read(&HashMap::new()), None);
+    }
+
+    #[test]
+    fn the_end_of_time_can_be_written() {
+        let meta = DrainMeta { until: Time::NEVER, ..meta() };
+        assert!(read(&as_nomad_keeps_it(&meta)).is_some());
+    }
+}

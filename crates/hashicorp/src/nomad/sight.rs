@@ -1,0 +1,68 @@
+//! Asks Nomad what our own token may do: without that proof an empty list means nothing, because both answers are 200 (D9).
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::rules::{self, Rules};
+use super::{AT_ONCE, Client, hcl, wire};
+use decamp_core::decide::{NomadSight, Unseen};
+use decamp_net::http::Failure;
+
+impl Client {
+    /// Whether our token sees every allocation and may drain.
+    ///
+    /// # Errors
+    ///
+    /// If Nomad cannot be asked, or says that the token is no token (any more).
+    pub async fn sight(&self) -> Result<NomadSight, Unseen> {
+        match self.http.get("/v1/acl/token/self", &[]).await {
+            Ok(answer) => {
+                let token: wire::OwnToken = answer.json().map_err(Failure::unseen)?;
+                if token.kind == "management" {
+                    return Ok(NomadSight::Full);
+                }
+            }
+            Err(failure) if acls_are_off(&failure) => return Ok(NomadSight::Full),
+            // A workload identity is no token that could be looked up; its policies are listed all the same.
+            Err(Failure::Status { status: 404, .. }) => {}
+            Err(failure) => return Err(failure.unseen()),
+        }
+        let names: Vec<wire::PolicyStub> = match self.http.get("/v1/acl/policies", &[]).await {
+            // `null` is what a token without any policy gets.
+            Ok(answer) => answer.json::<Option<_>>().map_err(Failure::unseen)?.unwrap_or_default(),
+            Err(failure) if acls_are_off(&failure) => return Ok(NomadSight::Full),
+            Err(failure) => return Err(failure.unseen()),
+        };
+        let read = names.iter().map(|stub| self.rules(&stub.name));
+        let read: Vec<Result<(String, Rules), String>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+        match read.into_iter().collect::<Result<Vec<_>, _>>() {
+            Ok(policies) => Ok(rules::sight(&policies)),
+            Err(unreadable) => Ok(NomadSight::Short(unreadable.into())),
+        }
+    }
+
+    /// One policy by name, or why it proves nothing.
+    async fn rules(&self, name: &str) -> Result<Result<(String, Rules), String>, Unseen> {
+        // Policy names are letters, digits, `-` and `_` (Nomad's own rule); anything else would be another path.
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+            return Ok(Err("a policy has a name that is none".to_owned()));
+        }
+        let policy: wire::Policy = match self.http.get(&format!("/v1/acl/policy/{name}"), &[]).await {
+            Ok(answer) => answer.json().map_err(Failure::unseen)?,
+            Err(failure) if failure.is_denial() => {
+                return Ok(Err(format!("policy {name} may not be read, so it proves nothing")));
+            }
+            Err(failure) => return Err(failure.unseen()),
+        };
+        let rules = match policy.parsed {
+            Some(parsed) => Some(parsed.into()),
+            None => hcl::read(&policy.rules),
+        };
+        let rules =
+            rules.ok_or_else(|| format!("policy {name} is written in a way that is not understood here, so it proves nothing"));
+        Ok(rules.map(|rules| (name.to_owned(), rules)))
+    }
+}
+
+fn acls_are_off(failure: &Failure) -> bool {
+    matches!(failure, Failure::Status { status: 400, text } if text.contains("ACL support disabled"))
+}

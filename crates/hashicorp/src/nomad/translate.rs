@@ -1,0 +1,128 @@
+//! From Nomad's words for a node and its allocations to ours. A word that is not known never means "over".
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::jobs::Groups;
+use super::{marks, wire};
+use decamp_core::decide::{Allocation, ClientStatus, Drain, DrainStatus, LastDrain, Node, NodeStatus};
+use decamp_core::ids::NodeId;
+use decamp_core::time::Time;
+use decamp_net::http::Failure;
+
+/// By how much the server's clock must differ before its times are corrected: its `Date` header knows whole seconds only.
+const CLOCKS_AGREE: u64 = 2_000;
+
+/// How far our clock is ahead of the server's that answered just now, in milliseconds. `held` is what was last found: it is kept
+/// as long as it is about right, so that a deadline does not seem to move from one answer to the next.
+pub(super) fn ahead(date: Option<Time>, now: Time, held: i64) -> i64 {
+    let Some(date) = date else { return held };
+    let signed = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
+    // The header leaves out half a second on average.
+    let found = signed(now).saturating_sub(signed(date)).saturating_sub(500);
+    if found.abs_diff(held) <= CLOCKS_AGREE { held } else { found }
+}
+
+/// A node with its allocations. `ahead` is by how much our clock is ahead of the server's.
+///
+/// # Errors
+///
+/// If an allocation has no id: then the answer is no list of allocations.
+pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocation], ahead: i64) -> Result<Node, Failure> {
+    let mut groups = Groups::default();
+    let allocations: Arc<[Allocation]> = allocations.iter().map(|a| allocation(a, &mut groups)).collect::<Result<_, _>>()?;
+    let ours = |text: &str| Time::read(text).map(|time| Time(time.0.saturating_add_signed(ahead)));
+    let drain = node.strategy.as_ref().map(|strategy| Drain {
+        // A deadline of zero is never; a negative one has passed, and Nomad writes no time for it.
+        force_deadline: match strategy.deadline {
+            ..0 => Some(Time(0)),
+            0 => None,
+            1.. => ours(&strategy.force_deadline),
+        },
+        ignore_system_jobs: strategy.ignore_system_jobs,
+    });
+    Ok(Node {
+        id,
+        name: node.name.as_str().into(),
+        status: status(&node.status),
+        eligible: node.eligibility != "ineligible",
+        drain,
+        last_drain: node
+            .last_drain
+            .as_ref()
+            .map(|last| LastDrain { status: drain_status(&last.status), meta: marks::read(&last.meta) }),
+        addresses: addresses(node),
+        consul_name: node.attribute("unique.consul.name").map(Arc::from),
+        version: node.attribute("nomad.version").unwrap_or_default().into(),
+        allocations,
+    })
+}
+
+pub(super) fn status(text: &str) -> NodeStatus {
+    match text {
+        "ready" => NodeStatus::Ready,
+        "down" => NodeStatus::Down,
+        "disconnected" => NodeStatus::Disconnected,
+        _ => NodeStatus::Other,
+    }
+}
+
+fn drain_status(text: &str) -> DrainStatus {
+    match text {
+        "draining" => DrainStatus::Draining,
+        "complete" => DrainStatus::Complete,
+        "canceled" => DrainStatus::Canceled,
+        _ => DrainStatus::Other,
+    }
+}
+
+/// What the node advertises, and its private addresses.
+pub(super) fn addresses(node: &wire::Node) -> Vec<IpAddr> {
+    let advertised = node.http_address.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let names = ["unique.platform.aws.local-ipv4", "unique.network.ip-address"];
+    let attributes = names.iter().filter_map(|name| node.attribute(name)?.parse().ok());
+    let mut found: Vec<IpAddr> = Vec::new();
+    for address in advertised.into_iter().chain(attributes) {
+        if !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    found
+}
+
+fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation, Failure> {
+    let id = from.id.parse().map_err(|why| Failure::Nonsense(format!("listed an allocation whose id is {why}").into()))?;
+    Ok(Allocation {
+        id,
+        group: groups.of(from),
+        wanted: !matches!(from.desired.as_str(), "stop" | "evict"),
+        client: client_status(&from.client),
+        ports: ports(&from.resources),
+        address: from.network.address.parse().ok(),
+    })
+}
+
+fn client_status(text: &str) -> ClientStatus {
+    match text {
+        "pending" => ClientStatus::Pending,
+        "running" => ClientStatus::Running,
+        "complete" => ClientStatus::Complete,
+        "failed" => ClientStatus::Failed,
+        "lost" => ClientStatus::Lost,
+        _ => ClientStatus::Unknown,
+    }
+}
+
+/// All host ports: of the group, and of tasks as older jobs have them.
+fn ports(from: &wire::AllocatedResources) -> Arc<[u16]> {
+    let resources = std::iter::once(&from.shared).chain(from.tasks.values());
+    let ports = resources.flat_map(|r| {
+        let networks = r.networks.iter().flat_map(|n| n.reserved.iter().chain(&n.dynamic));
+        r.ports.iter().chain(networks)
+    });
+    ports.map(|port| port.value).filter(|&port| port != 0).collect::<BTreeSet<u16>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;

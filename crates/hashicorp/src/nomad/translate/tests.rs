@@ -1,0 +1,150 @@
+//! Nomad's words become ours: checked against what real agents answered, and against what none has answered yet.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use decamp_core::decide::{JobKind, Provider, TaskRole};
+
+fn translated(node_body: &Value, allocations: &Value) -> Node {
+    let node: wire::Node = serde_json::from_value(node_body.clone()).expect("a node");
+    let allocations: Vec<wire::Allocation> = serde_json::from_value(allocations.clone()).expect("a list");
+    super::node(NodeId(1), &node, &allocations, 0).expect("it can be translated")
+}
+
+const ID: &str = "15e52398-8b67-143d-4ae7-7107d64e0001";
+
+#[test]
+fn an_empty_allocation_is_tolerated_and_never_over() {
+    let seen = translated(&json!({}), &json!([{ "ID": ID }]));
+    let only = &seen.allocations[0];
+    assert_eq!((only.client, only.wanted, only.group.kind), (ClientStatus::Unknown, true, JobKind::Service));
+    assert_eq!(only.group.longest_stop(Duration::ZERO), Duration::from_secs(30));
+    assert_eq!(seen.status, NodeStatus::Other);
+}
+
+#[test]
+fn an_allocation_without_an_id_makes_the_answer_nonsense() {
+    let allocations = [wire::Allocation::default()];
+    assert!(super::node(NodeId(1), &wire::Node::default(), &allocations, 0).is_err());
+}
+
+#[test]
+fn a_word_that_is_not_known_is_never_over() {
+    for (word, status, over) in [
+        ("complete", ClientStatus::Complete, true),
+        ("failed", ClientStatus::Failed, true),
+        ("lost", ClientStatus::Lost, false),
+        ("unknown", ClientStatus::Unknown, false),
+        ("finished", ClientStatus::Unknown, false),
+        ("", ClientStatus::Unknown, false),
+        ("pending", ClientStatus::Pending, false),
+    ] {
+        assert_eq!(client_status(word), status, "{word}");
+        assert_eq!(client_status(word).is_over(), over, "{word}");
+    }
+}
+
+#[test]
+fn all_host_ports_are_found_wherever_a_release_lists_them() {
+    let resources = json!({
+        "Shared": { "Ports": [{ "Value": 8080, "To": 80 }], "Networks": [{ "ReservedPorts": [{ "Value": 8080 }], "DynamicPorts": null }] },
+        "Tasks": { "srv": { "Networks": [{ "DynamicPorts": [{ "Value": 21000 }, { "Value": 0 }] }] }, "side": { "Networks": null } },
+    });
+    let seen = translated(&json!({}), &json!([{ "ID": ID, "AllocatedResources": resources }]));
+    assert_eq!(*seen.allocations[0].ports, [8080, 21000]);
+}
+
+#[test]
+fn a_deadline_is_a_time_or_never_or_past() {
+    let drain = |strategy: Value| translated(&json!({ "DrainStrategy": strategy }), &json!([])).drain;
+    let at = |text: &str| Time::read(text);
+    let cases = [
+        (json!(null), None),
+        (json!({ "Deadline": 0, "ForceDeadline": "0001-01-01T00:00:00Z" }), Some(None)),
+        (json!({ "Deadline": -1, "ForceDeadline": "0001-01-01T00:00:00Z" }), Some(Some(Time(0)))),
+        (
+            json!({ "Deadline": 60_000_000_000_i64, "ForceDeadline": "2026-11-22T19:22:17.137553362Z" }),
+            Some(at("2026-11-22T19:22:17.137Z")),
+        ),
+    ];
+    for (strategy, deadline) in cases {
+        assert_eq!(drain(strategy.clone()).map(|d| d.force_deadline), deadline, "{strategy}");
+    }
+}
+
+#[test]
+fn the_servers_times_are_corrected_only_if_the_clocks_disagree() {
+    let date = Some(Time(100_000));
+    for (now, held, ahead_by) in [
+        (100_500, 0, 0),
+        (102_400, 0, 0),
+        (98_600, 0, 0),
+        (110_500, 0, 10_000),
+        (90_500, 0, -10_000),
+        (111_400, 10_000, 10_000),
+        (100_500, 10_000, 0),
+    ] {
+        assert_eq!(ahead(date, Time(now), held), ahead_by, "{now} {held}");
+    }
+    assert_eq!(ahead(None, Time(5), 7), 7);
+}
+
+#[test]
+fn allocations_of_the_same_version_share_their_group() {
+    let of = |version: u64| {
+        json!({ "ID": ID, "Namespace": "default", "JobID": "app", "TaskGroup": "web",
+                "Job": { "ID": "app", "Version": version, "TaskGroups": [{ "Name": "web", "Count": 4 }] } })
+    };
+    let seen = translated(&json!({}), &json!([of(0), of(0), of(1)]));
+    let [a, b, c] = &*seen.allocations else { panic!("three were listed") };
+    assert!(Arc::ptr_eq(&a.group, &b.group));
+    assert!(!Arc::ptr_eq(&b.group, &c.group));
+}
+
+#[test]
+fn a_layered_group_stops_in_the_order_that_nomad_documents() {
+    let second = 1_000_000_000_u64;
+    let group = json!({
+        "Name": "web", "Count": 1, "ShutdownDelay": 2 * second, "Migrate": { "MaxParallel": 1 },
+        "Services": [{ "Name": "a", "Provider": "consul" }, { "Name": "old" }],
+        "Tasks": [
+            { "Name": "srv", "Leader": true, "KillTimeout": 5 * second, "ShutdownDelay": 3 * second, "Services": [{ "Name": "b", "Provider": "nomad" }] },
+            { "Name": "other", "Lifecycle": null },
+            { "Name": "side", "Lifecycle": { "Hook": "prestart", "Sidecar": true } },
+            { "Name": "init", "Lifecycle": { "Hook": "prestart", "Sidecar": false } },
+            { "Name": "after", "Lifecycle": { "Hook": "poststop" } },
+            { "Name": "odd", "Lifecycle": { "Hook": "someday" } },
+        ],
+    });
+    let allocation = json!({ "ID": ID, "TaskGroup": "web", "Job": { "Type": "sysbatch", "TaskGroups": [group] } });
+    let seen = translated(&json!({}), &json!([allocation]));
+    let group = &seen.allocations[0].group;
+    let roles: Vec<TaskRole> = group.tasks.iter().map(|t| t.role).collect();
+    use TaskRole::{Finished, Leader, Main, Poststop, Sidecar};
+    assert_eq!(roles, [Leader, Main, Sidecar, Finished, Poststop, Main]);
+    assert_eq!(group.longest_stop(Duration::from_secs(30)), Duration::from_secs(2 + (3 + 5) + 5 + 5 + 30));
+    let providers: Vec<Provider> = group.services.iter().map(|s| s.provider).collect();
+    assert_eq!(providers, [Provider::Consul, Provider::Consul, Provider::Nomad]);
+    assert_eq!((group.kind, group.max_parallel, group.csi_plugin), (JobKind::SysBatch, Some(1), false));
+}
+
+#[test]
+fn a_csi_plugin_is_known_by_its_task() {
+    let group = json!({ "Name": "node", "Tasks": [{ "Name": "plugin", "CSIPluginConfig": { "ID": "ebs", "Type": "node" } }] });
+    let allocation = json!({ "ID": ID, "TaskGroup": "node", "Job": { "Type": "system", "TaskGroups": [group] } });
+    assert!(translated(&json!({}), &json!([allocation])).allocations[0].group.csi_plugin);
+}
+
+#[test]
+fn a_node_is_found_at_every_address_that_it_has() {
+    let seen = translated(
+        &json!({ "HTTPAddr": "10.0.0.1:4646", "Attributes": {
+            "unique.platform.aws.local-ipv4": "10.0.0.2", "unique.network.ip-address": "10.0.0.1", "unique.consul.name": "ip-10-0-0-1" } }),
+        &json!([]),
+    );
+    let addresses: Vec<String> = seen.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(seen.consul_name.as_deref(), Some("ip-10-0-0-1"));
+}

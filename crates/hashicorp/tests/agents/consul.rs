@@ -1,0 +1,140 @@
+//! The Consul adapter: what counts as seen whole, whose registrations count, and when they are not routable.
+
+use std::time::Duration;
+
+use decamp_core::decide::Unseen;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::server::{self, Reply, Request, Server};
+
+const NODE: &str = "ip-10-0-0-1";
+const ALLOCATION: &str = "15e52398-8b67-143d-4ae7-7107d64e0001";
+
+fn of(service: &str, more: &str) -> Value {
+    json!({ "ID": format!("_nomad-task-{ALLOCATION}-group-web-{service}-http{more}"), "Service": format!("{service}{more}") })
+}
+
+/// A Consul that knows one node with these services and checks.
+fn consul(services: Value, checks: Value, version: &'static str) -> impl Fn(&Request) -> Reply + Send {
+    let meta = if version.is_empty() { json!({}) } else { json!({ "consul-version": version }) };
+    let body = json!({ "Node": { "Node": NODE, "Meta": meta }, "Services": services }).to_string();
+    move |request| match request.path.split('?').next().unwrap_or_default() {
+        "/v1/catalog/node-services/ip-10-0-0-1" => {
+            let reply = Reply::json(body.clone()).with("X-Consul-Index", 7);
+            if version.is_empty() { reply } else { reply.with("X-Consul-Query-Backend", "blocking-query") }
+        }
+        "/v1/health/node/ip-10-0-0-1" => Reply::json(checks.to_string()),
+        _ => Reply::text(403, "Permission denied"),
+    }
+}
+
+#[tokio::test]
+async fn only_registrations_of_allocations_count_their_sidecars_included() {
+    let services = json!([
+        of("web", ""), of("web", "-sidecar-proxy"),
+        { "ID": "_nomad-client-evzrdhvjjplgsnbvmawc", "Service": "nomad-client" },
+        { "ID": "_nomad-check-1", "Service": "x" }, { "ID": "redis", "Service": "redis" },
+    ]);
+    let server = Server::start(consul(services, json!([]), "1.19.2")).await;
+    let seen = server::consul(&[&server.address], Some("t")).look(NODE).await.expect("it is there");
+    let names: Vec<&str> = seen.services.iter().map(|s| &*s.service).collect();
+    assert_eq!(names, ["web", "web-sidecar-proxy"]);
+    assert!(seen.services.iter().all(|s| s.allocation.to_string() == ALLOCATION && !s.critical));
+    assert!(seen.whole && !seen.agent_dead);
+    assert!(server.heard().iter().all(|r| r.path.contains("consistent")));
+}
+
+#[tokio::test]
+async fn an_answer_is_whole_only_if_consul_would_have_said_otherwise() {
+    let filtered = |services: Value| {
+        let answer = consul(services, json!([]), "1.19.2");
+        move |r: &Request| answer(r).with("X-Consul-Results-Filtered-By-ACLs", "true")
+    };
+    let whole = |address: String, token: Option<&'static str>| async move {
+        server::consul(&[&address], token).look(NODE).await.expect("it is there").whole
+    };
+    let new = Server::start(consul(json!([]), json!([]), "1.19.2")).await;
+    assert!(whole(new.address.clone(), Some("t")).await);
+    assert!(!whole(new.address.clone(), None).await, "nothing is said about the anonymous token");
+    assert!(!whole(new.address.clone(), Some(" ")).await, "nor about a blank one");
+    let old = Server::start(consul(json!([]), json!([]), "")).await;
+    assert!(!whole(old.address.clone(), Some("t")).await, "before 1.11 nothing is said at all");
+    let narrow = Server::start(filtered(json!([of("web", "")]))).await;
+    assert!(!whole(narrow.address.clone(), Some("t")).await);
+    let odd = Server::start(consul(json!([{ "ID": "_nomad-task-whose", "Service": "web" }]), json!([]), "1.19.2")).await;
+    assert!(!whole(odd.address.clone(), Some("t")).await, "an allocation's, but nobody can say whose");
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_listed_is_no_proof() {
+    let server = Server::start(|r| {
+        let body = if r.path.contains("node-services") { r#"{"Node":null,"Services":null}"# } else { "[]" };
+        Reply::json(body).with("X-Consul-Query-Backend", "blocking-query")
+    })
+    .await;
+    let seen = server::consul(&[&server.address], Some("t")).look(NODE).await.expect("it answered");
+    assert!(!seen.whole && seen.services.is_empty());
+}
+
+#[tokio::test]
+async fn another_node_is_not_ours() {
+    let server = Server::start(|_| Reply::json(r#"{"Node":{"Node":"else"},"Services":[]}"#)).await;
+    assert!(matches!(server::consul(&[&server.address], Some("t")).look(NODE).await, Err(Unseen::Away(_))));
+}
+
+#[tokio::test]
+async fn a_version_that_the_agent_tells_is_enough() {
+    let server = Server::start(|r| {
+        if r.path.starts_with("/v1/agent/self") {
+            return Reply::json(r#"{"Config":{"Version":"1.12.0"}}"#);
+        }
+        consul(json!([]), json!([]), "")(r)
+    })
+    .await;
+    let client = server::consul(&[&server.address], Some("t"));
+    for _ in 0..3 {
+        assert!(client.look(NODE).await.expect("it is there").whole);
+    }
+    let asked = server.heard().iter().filter(|r| r.path.starts_with("/v1/agent/self")).count();
+    assert_eq!(asked, 1, "its version does not change");
+}
+
+#[tokio::test]
+async fn a_critical_check_takes_a_service_out_and_one_of_the_node_all_of_them() {
+    let id = |service: &str| format!("_nomad-task-{ALLOCATION}-group-web-{service}-http");
+    let critical = |check: &str, service: String| json!({ "CheckID": check, "ServiceID": service, "Status": "critical" });
+    let cases = [
+        (json!([]), (false, false, false)),
+        (json!([{ "CheckID": "a", "ServiceID": id("a"), "Status": "warning" }]), (false, false, false)),
+        (json!([critical("x", id("a"))]), (false, true, false)),
+        (json!([critical("_node_maintenance", String::new())]), (false, true, true)),
+        (json!([critical("serfHealth", String::new())]), (true, true, true)),
+    ];
+    for (checks, expected) in cases {
+        let server = Server::start(consul(json!([of("a", ""), of("b", "")]), checks.clone(), "1.19.2")).await;
+        let seen = server::consul(&[&server.address], Some("t")).look(NODE).await.expect("it is there");
+        let of = |name: &str| seen.services.iter().any(|s| &*s.service == name && s.critical);
+        assert_eq!((seen.agent_dead, of("a"), of("b")), expected, "{checks}");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_wakes_when_a_registration_goes() {
+    let mut turn = 0;
+    let server = Server::start(move |r| {
+        if r.path.contains("node-services") {
+            turn += 1;
+        }
+        let services = if turn < 3 { json!([of("web", "")]) } else { json!([]) };
+        consul(services, json!([]), "1.19.2")(r)
+    })
+    .await;
+    let client = server::consul(&[&server.address], Some("t"));
+    let seen = client.look(NODE).await.expect("it is there");
+    let news = client.watch(NODE, &seen, Instant::now() + Duration::from_secs(5)).await.expect("it went");
+    assert!(news.services.is_empty());
+    let blocking: Vec<String> = server.heard().iter().filter(|r| r.path.contains("index=")).map(|r| r.path.clone()).collect();
+    assert_eq!(blocking.len(), 1);
+    assert!(blocking[0].contains("index=7&wait=20000ms"), "{blocking:?}");
+}

@@ -1,0 +1,239 @@
+//! One HTTP client for Nomad and Consul: several addresses, bounded in time and size, and every failure told apart.
+
+mod answer;
+mod failure;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures_util::FutureExt as _;
+use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
+use serde::Serialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+
+pub use self::answer::Answer;
+pub use self::answer::read_json;
+pub use self::failure::Failure;
+pub use self::failure::plain_text;
+use super::secrets::{Fetch, Token};
+use super::tls;
+use decamp_config::{Connection, Secret};
+
+/// A body beyond this is not read. The allocations of one node, jobs embedded, stay well below a tenth of it.
+const LARGEST_BODY: usize = 32 * 1024 * 1024;
+
+/// An idle connection is dropped after this: load balancers in between forget theirs after a minute.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Idle connections that are kept: enough for what departures ask between two blocking queries, while a thousand that have just ended
+/// one give theirs back.
+const MOST_IDLE: usize = 16;
+
+/// Blocking queries of the whole process. Nomad takes 100 connections from one address; many of us share a NAT's (facts, 3.4).
+static BLOCKING: Semaphore = Semaphore::const_new(32);
+
+/// Other requests of one client at once. A thousand departures that begin together ask a thousand times: on as many connections Nomad
+/// would refuse most of them, and each holds some 30 KiB here.
+const AT_ONCE: usize = 32;
+
+/// Leave to hold one connection open for a blocking query; `None` if too many are held already.
+pub fn may_block() -> Option<SemaphorePermit<'static>> {
+    BLOCKING.try_acquire().ok()
+}
+
+/// A client for the servers of one system.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    addresses: Vec<String>,
+    /// The address that answered last.
+    good: AtomicUsize,
+    /// Whoever asks waits here until few enough do.
+    turn: Semaphore,
+    token: Token,
+    token_header: HeaderName,
+    query: Vec<(&'static str, String)>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// A client; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// If a certificate or key cannot be used.
+    pub fn new(connection: &Connection, token_header: &'static str, store: Arc<dyn Fetch>) -> Result<Self> {
+        let secure = connection.addresses.iter().any(|address| address.starts_with("https://"));
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::config(&connection.tls, secure)?)
+            .user_agent(concat!("decamp/", env!("CARGO_PKG_VERSION")))
+            // Neither Nomad nor Consul redirects; whoever does would get our token.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(connection.connect_timeout)
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MOST_IDLE)
+            .no_proxy();
+        if let Some(proxy) = &connection.proxy {
+            builder = builder.proxy(reqwest::Proxy::all(proxy).context("use the proxy")?);
+        }
+        Ok(Self {
+            http: builder.build().context("make an HTTP client")?,
+            addresses: connection.addresses.clone(),
+            good: AtomicUsize::new(0),
+            turn: Semaphore::new(AT_ONCE),
+            token: Token::new(connection.token.clone(), store),
+            token_header: HeaderName::from_static(token_header),
+            query: connection.query.clone(),
+            timeout: connection.timeout,
+        })
+    }
+
+    /// Whether requests carry a token. Consul never says that it filtered an answer to a request without one.
+    pub async fn has_token(&self) -> bool {
+        matches!(self.token.get().await, Ok(Some(_)))
+    }
+
+    /// Reads from the first address that answers.
+    ///
+    /// # Errors
+    ///
+    /// Why none of them did, or what one of them refused.
+    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+        // All addresses together may take twice as long as one, so that a look ends while it still matters.
+        let whole = if self.addresses.len() == 1 { self.timeout } else { self.timeout * 2 };
+        let end = Instant::now() + whole;
+        let _turn = self.turn(end).await?;
+        self.read(path, query, self.timeout, end, self.addresses.len()).await
+    }
+
+    /// Reads once the answer is newer than `index`, or `wait` is over. One address only: the caller asks again.
+    ///
+    /// # Errors
+    ///
+    /// As `get`.
+    pub async fn get_newer(&self, path: &str, query: &[(&str, &str)], index: u64, wait: Duration) -> Result<Answer, Failure> {
+        let (index, millis) = (index.to_string(), format!("{}ms", wait.as_millis()));
+        let mut query = query.to_vec();
+        query.extend([("index", index.as_str()), ("wait", millis.as_str())]);
+        // Servers add up to a sixteenth to the wait, so that not all who wait wake at once.
+        let time = wait + wait / 16 + self.timeout;
+        self.read(path, &query, time, Instant::now() + time, 1).await
+    }
+
+    /// Writes. Sent to a second address only if the first one certainly did not get it.
+    ///
+    /// # Errors
+    ///
+    /// What was refused; or that nothing is known of what became of it.
+    pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+        let body = serde_json::to_vec(body).map_err(|why| Failure::NotSent(why.to_string().into()))?;
+        let _turn = self.turn(Instant::now() + self.timeout).await?;
+        let (mut token, mut renewed) = (self.token().await?, false);
+        let mut tries = 0;
+        loop {
+            let place = self.good.load(Ordering::Relaxed) % self.addresses.len();
+            let answer = self.send(place, &Method::PUT, path, &[], Some(&body), token.as_ref(), self.timeout).boxed().await;
+            let Err(failure) = answer else { return answer };
+            tries += 1;
+            if failure.is_denial() && !renewed {
+                // A denied write was not done.
+                renewed = true;
+                token = match self.token.instead_of(token.as_ref()).await {
+                    Some(other) => Some(other),
+                    None => return Err(failure),
+                };
+                continue;
+            }
+            if failure.is_address() {
+                self.good.store(place + 1, Ordering::Relaxed);
+            }
+            let not_sent = matches!(failure, Failure::NotSent(_));
+            if !not_sent || self.addresses.len() <= tries {
+                return Err(failure);
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        time: Duration,
+        end: Instant,
+        most: usize,
+    ) -> Result<Answer, Failure> {
+        let (mut token, mut renewed) = (self.token().await?, false);
+        let mut tries = 0;
+        loop {
+            let place = self.good.load(Ordering::Relaxed) % self.addresses.len();
+            let left = end.saturating_duration_since(Instant::now());
+            // Boxed, because a request under way is large, and a thousand departures that wait for their turn have none.
+            let answer = self.send(place, &Method::GET, path, query, None, token.as_ref(), time.min(left)).boxed().await;
+            let Err(failure) = answer else { return answer };
+            tries += 1;
+            if failure.is_denial() && !renewed {
+                renewed = true;
+                token = match self.token.instead_of(token.as_ref()).await {
+                    Some(other) => Some(other),
+                    None => return Err(failure),
+                };
+                continue;
+            }
+            if !failure.is_address() {
+                return Err(failure);
+            }
+            self.good.store(place + 1, Ordering::Relaxed);
+            // A connection that broke while it was idle must not make a look fail: a single address is then tried twice.
+            let broke = matches!(failure, Failure::NoAnswer(_));
+            if most.max(1 + usize::from(broke)) <= tries || end <= Instant::now() {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Waits until few enough others ask.
+    async fn turn(&self, end: Instant) -> Result<SemaphorePermit<'_>, Failure> {
+        match timeout_at(end, self.turn.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(Failure::NotSent("too many requests before it were not answered in time".into())),
+        }
+    }
+
+    async fn token(&self) -> Result<Option<Secret>, Failure> {
+        self.token.get().await.map_err(Failure::NoToken)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one request has this many parts, and only two callers put them together")]
+    async fn send(
+        &self,
+        place: usize,
+        method: &Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&[u8]>,
+        token: Option<&Secret>,
+        time: Duration,
+    ) -> Result<Answer, Failure> {
+        let address = &self.addresses[place];
+        let mut request = self.http.request(method.clone(), format!("{address}{path}")).timeout(time);
+        request = request.query(&self.query).query(query);
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(token.expose())
+                .map_err(|_| Failure::NotSent("the token holds characters that no token has".into()))?;
+            value.set_sensitive(true);
+            request = request.header(self.token_header.clone(), value);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_vec());
+        }
+        let answer = match request.send().await {
+            Err(why) => Err(Failure::of(why)),
+            Ok(response) => Answer::read(response, LARGEST_BODY, token).await,
+        };
+        answer.map_err(|failure| failure.at(method, address, path))
+    }
+}

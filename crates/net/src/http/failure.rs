@@ -1,0 +1,185 @@
+//! What can go wrong with a request, in the words of the rules: unseen for a look, a refusal for a write.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use reqwest::Method;
+
+use decamp_core::decide::{Refusal, Unseen};
+
+/// How much of a server's text is repeated: enough for a sentence.
+const LONGEST_TEXT: usize = 200;
+
+/// No token is shorter than this; Nomad's and Consul's are UUIDs or longer.
+const SHORTEST_TOKEN: usize = 8;
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// There is no token to send it with.
+    NoToken(Unseen),
+    /// No connection was made: the server certainly did not get it.
+    NotSent(Arc<str>),
+    /// The connection broke, or the time was up: whether the server got it is not known.
+    NoAnswer(Arc<str>),
+    /// It was answered with something that no Nomad or Consul answers.
+    Nonsense(Arc<str>),
+    /// It was refused.
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// What the server says, trimmed.
+        text: Arc<str>,
+    },
+}
+
+impl Failure {
+    /// Asks an error of the HTTP library whether the request left us.
+    pub fn of(why: reqwest::Error) -> Self {
+        let why = why.without_url();
+        let mut cause: &dyn Error = &why;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let text: Arc<str> = if why.is_timeout() { "no answer in time".into() } else { cause.to_string().into() };
+        if why.is_connect() || why.is_builder() { Self::NotSent(text) } else { Self::NoAnswer(text) }
+    }
+
+    /// Says which request it was, except where the server's own words say it all.
+    pub fn at(self, method: &Method, address: &str, path: &str) -> Self {
+        let told = |why: Arc<str>| format!("{method} {address}{path}: {why}").into();
+        match self {
+            Self::NotSent(why) => Self::NotSent(told(why)),
+            Self::NoAnswer(why) => Self::NoAnswer(told(why)),
+            Self::Nonsense(why) => Self::Nonsense(told(why)),
+            Self::NoToken(_) | Self::Status { .. } => self,
+        }
+    }
+
+    /// Whether another address may fare better.
+    pub fn is_address(&self) -> bool {
+        match self {
+            Self::NoToken(_) => false,
+            Self::NotSent(_) | Self::NoAnswer(_) | Self::Nonsense(_) => true,
+            Self::Status { status, .. } => !self.is_denial() && (*status == 429 || 500 <= *status),
+        }
+    }
+
+    /// Whether the token is what is wrong. Nomad answers 500 to a token that has expired or is not one (facts, 0.1).
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        match self {
+            Self::NoToken(_) | Self::NotSent(_) | Self::NoAnswer(_) | Self::Nonsense(_) => false,
+            Self::Status { status: 401 | 403, .. } => true,
+            Self::Status { status: 500, text } => {
+                let signs =
+                    ["ACL token expired", "ACL token not found", "ACL not found", "Permission denied", "parse signed token"];
+                signs.iter().any(|sign| text.contains(sign))
+            }
+            Self::Status { .. } => false,
+        }
+    }
+
+    /// Whether the server says that what was asked for is not there: its words, not the status alone, which any proxy can give.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Status { status: 404 | 500, text } if text.contains("node not found"))
+    }
+
+    /// For a look.
+    #[must_use]
+    pub fn unseen(self) -> Unseen {
+        match self {
+            Self::NoToken(why) => why,
+            Self::NotSent(why) | Self::NoAnswer(why) | Self::Nonsense(why) => Unseen::Away(why),
+            Self::Status { ref text, .. } if self.is_denial() => Unseen::Denied(Arc::clone(text)),
+            Self::Status { status: 429, .. } => Unseen::Throttled,
+            Self::Status { status: 503, ref text } if text.contains("rate limit") => Unseen::Throttled,
+            Self::Status { status, text } => Unseen::Away(format!("answered {status}: {text}").into()),
+        }
+    }
+
+    /// For a write.
+    #[must_use]
+    pub fn refusal(self) -> Refusal {
+        if self.is_missing() {
+            return Refusal::Missing;
+        }
+        match self {
+            Self::NoToken(Unseen::Denied(why)) => Refusal::Denied(why),
+            Self::NoToken(Unseen::Throttled) => Refusal::Throttled,
+            Self::NoToken(why @ (Unseen::Away(_) | Unseen::Stale)) => Refusal::Away(why.to_string().into()),
+            Self::NotSent(why) | Self::NoAnswer(why) | Self::Nonsense(why) => Refusal::Away(why),
+            Self::Status { ref text, .. } if self.is_denial() => Refusal::Denied(Arc::clone(text)),
+            Self::Status { status: 429, .. } => Refusal::Throttled,
+            Self::Status { status: 503, ref text } if text.contains("rate limit") => Refusal::Throttled,
+            Self::Status { status: status @ 500.., text } => Refusal::Away(format!("answered {status}: {text}").into()),
+            Self::Status { status, text } => Refusal::Rejected(format!("answered {status}: {text}").into()),
+        }
+    }
+}
+
+/// A server's text as it may be shown: short, on one line, without control characters, and without the secrets if it repeats them.
+pub fn plain_text<'a>(body: &[u8], secrets: impl IntoIterator<Item = &'a str>) -> Arc<str> {
+    // A token may straddle the end of what is kept: it is taken out before the text is cut.
+    let far = &body[..body.len().min(LONGEST_TEXT * 8)];
+    let mut text = String::from_utf8_lossy(far).into_owned();
+    // What is shorter is no token, and might stand in any word.
+    for secret in secrets.into_iter().filter(|secret| SHORTEST_TOKEN <= secret.len()) {
+        text = text.replace(secret, "***");
+    }
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_TEXT).collect();
+    clean.trim().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16, text: &str) -> Failure {
+        Failure::Status { status, text: text.into() }
+    }
+
+    #[test]
+    fn a_refused_look_is_never_an_answer() {
+        let cases = [
+            (status(403, "Permission denied"), Unseen::Denied("Permission denied".into())),
+            (status(500, "ACL token expired"), Unseen::Denied("ACL token expired".into())),
+            (status(403, "ACL not found"), Unseen::Denied("ACL not found".into())),
+            (status(429, "Your IP is issuing too many"), Unseen::Throttled),
+            (status(503, "rate limit exceeded for operation"), Unseen::Throttled),
+            (status(500, "No cluster leader"), Unseen::Away("answered 500: No cluster leader".into())),
+            (status(404, "node not found"), Unseen::Away("answered 404: node not found".into())),
+            (status(302, ""), Unseen::Away("answered 302: ".into())),
+        ];
+        for (failure, unseen) in cases {
+            assert_eq!(failure.clone().unseen(), unseen, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_write_says_whether_it_may_have_worked() {
+        let cases = [
+            (status(500, "node not found"), Refusal::Missing),
+            (status(404, "node not found"), Refusal::Missing),
+            (status(404, "<h1>Not Found</h1>"), Refusal::Rejected("answered 404: <h1>Not Found</h1>".into())),
+            (status(403, "Permission denied"), Refusal::Denied("Permission denied".into())),
+            (status(500, "rpc error: EOF"), Refusal::Away("answered 500: rpc error: EOF".into())),
+            (status(400, "Request body is empty"), Refusal::Rejected("answered 400: Request body is empty".into())),
+            (status(429, ""), Refusal::Throttled),
+            (Failure::NoAnswer("no answer in time".into()), Refusal::Away("no answer in time".into())),
+        ];
+        for (failure, refusal) in cases {
+            assert_eq!(failure.clone().refusal(), refusal, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_servers_text_is_short_and_clean_and_without_the_token() {
+        let text = plain_text("no\r\n\u{1b}[31mtoken 8f3c-canary here".as_bytes(), Some("8f3c-canary"));
+        assert_eq!(&*text, "no   [31mtoken *** here");
+        let long = format!("{}8f3c-canary", "x".repeat(LONGEST_TEXT - 4));
+        let text = plain_text(long.as_bytes(), Some("8f3c-canary"));
+        assert!(text.chars().count() <= LONGEST_TEXT && !text.contains("8f3c"), "{text}");
+    }
+}

@@ -1,0 +1,9 @@
+//! What every client shares: HTTP with its limits, TLS, secrets, and the servers' clock.
+
+pub mod clock;
+pub mod http;
+pub mod lately;
+pub mod secrets;
+pub mod tls;
+
+pub use self::clock::Clock;

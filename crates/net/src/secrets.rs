@@ -1,0 +1,332 @@
+//! The token of one system: fetched when it is first needed, kept, and fetched again once when it is refused.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _, Shared};
+use tokio::time::Instant;
+
+use decamp_config::{Secret, Stored, TokenSource};
+use decamp_core::decide::Unseen;
+
+/// A refused token is fetched again no sooner than this after the last fetch: what was just fetched will not have changed.
+const FETCH_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// A fetch that failed answers for so long whoever asks next.
+const FAILED_FOR: Duration = Duration::from_secs(1);
+/// A file that is compared with is read again after this.
+const FILE_LASTS: Duration = Duration::from_secs(5);
+/// A secret in AWS that is compared with is fetched again after this, as AWS's own extension for Lambda does (SECRETS_MANAGER_TTL, 300 s).
+const STORED_LASTS: Duration = Duration::from_mins(5);
+
+/// Fetches secrets that are kept in AWS.
+pub trait Fetch: Send + Sync {
+    /// Fetches one secret.
+    fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>>;
+}
+
+/// For where no token is kept in AWS: every fetch is denied.
+#[derive(Debug, Clone, Copy)]
+pub struct NoStore;
+
+impl Fetch for NoStore {
+    fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>> {
+        Box::pin(async move { Err(Unseen::Denied(format!("{stored} cannot be fetched here").into())) })
+    }
+}
+
+/// The token of one system. Its clones are one token.
+#[derive(Clone)]
+pub struct Token(Arc<Inner>);
+
+struct Inner {
+    source: TokenSource,
+    store: Arc<dyn Fetch>,
+    /// Never held while anything is fetched: whoever has the token already waits for nobody.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What was fetched last, and when.
+    held: Option<(Secret, Instant)>,
+    /// When a fetch was begun last.
+    tried: Option<Instant>,
+    /// Why the last one failed, and when.
+    failed: Option<(Unseen, Instant)>,
+    /// The one that is under way: all who want it wait for the same.
+    under_way: Option<Fetching>,
+}
+
+type Fetching = Shared<BoxFuture<'static, Result<Secret, Unseen>>>;
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Token").field(&self.0.source).finish()
+    }
+}
+
+impl Token {
+    /// A token that is fetched when it is first needed.
+    #[must_use]
+    pub fn new(source: TokenSource, store: Arc<dyn Fetch>) -> Self {
+        Self(Arc::new(Inner { source, store, state: Mutex::default() }))
+    }
+
+    /// The token; `None` if there is none, or a blank one.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be fetched, now or a moment ago.
+    pub async fn get(&self) -> Result<Option<Secret>, Unseen> {
+        if self.0.source == TokenSource::None {
+            return Ok(None);
+        }
+        let fetching = {
+            let mut state = self.state();
+            if let Some((secret, _)) = &state.held {
+                return Ok(Some(secret.clone()).filter(|s| !s.is_blank()));
+            }
+            if let Some((why, _)) = state.failed.as_ref().filter(|(_, at)| at.elapsed() < FAILED_FOR) {
+                return Err(why.clone());
+            }
+            self.begin(&mut state)
+        };
+        Ok(Some(fetching.await?).filter(|s| !s.is_blank()))
+    }
+
+    /// Another token than the one that was refused, if there is one by now.
+    pub async fn instead_of(&self, refused: Option<&Secret>) -> Option<Secret> {
+        let fetching = {
+            let mut state = self.state();
+            // Somebody else was refused as well, and has fetched it already.
+            if let Some((secret, _)) = state.held.as_ref().filter(|(secret, _)| Some(secret) != refused) {
+                return Some(secret.clone());
+            }
+            let recent = state.tried.is_some_and(|at| at.elapsed() < FETCH_AGAIN_AFTER);
+            if self.is_fixed() || (recent && state.under_way.is_none()) {
+                return None;
+            }
+            self.begin(&mut state)
+        };
+        fetching.await.ok().filter(|s| Some(s) != refused)
+    }
+
+    /// Reads it again if it is old: for whoever compares others' secrets with it, and is not refused when it has changed. Nobody waits for
+    /// a store; until it has answered the old one is believed.
+    pub fn keep_fresh(&self) {
+        let lasts = match &self.0.source {
+            TokenSource::None | TokenSource::Literal(_) => return,
+            TokenSource::File(_) => FILE_LASTS,
+            TokenSource::Stored(_) => STORED_LASTS,
+        };
+        let mut state = self.state();
+        let is_old = state.held.as_ref().is_some_and(|(_, at)| lasts <= at.elapsed());
+        if is_old && state.tried.is_none_or(|at| lasts.min(FETCH_AGAIN_AFTER) <= at.elapsed()) {
+            drop(self.begin(&mut state));
+        }
+    }
+
+    /// Begins to fetch, or joins whoever has. It goes on even if nobody waits for it any more.
+    fn begin(&self, state: &mut State) -> Fetching {
+        if let Some(fetching) = &state.under_way {
+            return fetching.clone();
+        }
+        state.tried = Some(Instant::now());
+        if let TokenSource::Stored(stored) = &self.0.source {
+            let (inner, stored) = (Arc::clone(&self.0), stored.clone());
+            let fetch = async move {
+                let fetched = inner.store.fetch(&stored).await;
+                lock(&inner.state).fetched(&fetched);
+                fetched
+            };
+            let fetching = fetch.boxed().shared();
+            state.under_way = Some(fetching.clone());
+            tokio::spawn(fetching.clone());
+            return fetching;
+        }
+        let read = self.read();
+        state.fetched(&read);
+        std::future::ready(read).boxed().shared()
+    }
+
+    /// What is at hand without asking anybody.
+    fn read(&self) -> Result<Secret, Unseen> {
+        match &self.0.source {
+            TokenSource::None | TokenSource::Stored(_) => Ok(Secret::new("")),
+            TokenSource::Literal(secret) => Ok(secret.clone()),
+            TokenSource::File(path) => match std::fs::read_to_string(path) {
+                Ok(text) => Ok(Secret::new(text)),
+                Err(why) => Err(Unseen::Away(format!("the token's file {} cannot be read: {why}", path.display()).into())),
+            },
+        }
+    }
+
+    fn is_fixed(&self) -> bool {
+        matches!(self.0.source, TokenSource::None | TokenSource::Literal(_))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0.state)
+    }
+}
+
+impl State {
+    /// Keeps what came of a fetch.
+    fn fetched(&mut self, fetched: &Result<Secret, Unseen>) {
+        self.under_way = None;
+        match fetched {
+            // Whoever writes a file empties it first.
+            Ok(secret) if secret.is_blank() && self.held.is_some() => {}
+            Ok(secret) => (self.held, self.failed) = (Some((secret.clone(), Instant::now())), None),
+            Err(why) => self.failed = Some((why.clone(), Instant::now())),
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// A store whose secret changes with every fetch.
+    #[derive(Default)]
+    struct Rotating(AtomicU32);
+
+    impl Fetch for Rotating {
+        fn fetch<'a>(&'a self, _: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>> {
+            let turn = self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move { Ok(Secret::new(format!("canary-{turn}\n"))) })
+        }
+    }
+
+    fn stored(store: &Arc<Rotating>) -> Token {
+        let store: Arc<dyn Fetch> = Arc::<Rotating>::clone(store);
+        Token::new(TokenSource::Stored(Stored::Ssm("nomad".into())), store)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stored_token_is_fetched_once_and_again_only_when_refused() {
+        let store = Arc::new(Rotating::default());
+        let token = stored(&store);
+        assert_eq!(store.0.load(Ordering::Relaxed), 0);
+        let first = token.get().await.expect("it is there");
+        assert_eq!(token.get().await, Ok(first.clone()));
+        assert_eq!(store.0.load(Ordering::Relaxed), 1);
+        tokio::time::advance(FETCH_AGAIN_AFTER).await;
+        let second = token.instead_of(first.as_ref()).await;
+        assert_eq!(second.as_ref().map(Secret::expose), Some("canary-1"));
+        assert_eq!(token.instead_of(first.as_ref()).await, second, "whoever was refused with the first gets the second");
+        assert_eq!(token.instead_of(second.as_ref()).await, None, "it was just fetched");
+        assert_eq!(store.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_literal_token_has_no_other() {
+        let token = Token::new(TokenSource::Literal(Secret::new("canary")), Arc::new(NoStore));
+        let first = token.get().await.expect("it is there");
+        assert_eq!(token.instead_of(first.as_ref()).await, None);
+        assert!(!format!("{token:?}").contains("canary"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rotated_file_is_read_again_after_a_refusal() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), "one\n").expect("it is ours");
+        let token = Token::new(TokenSource::File(file.path().into()), Arc::new(NoStore));
+        let one = token.get().await.expect("it is there");
+        assert_eq!(one.as_ref().map(Secret::expose), Some("one"));
+        std::fs::write(file.path(), "two\n").expect("it is ours");
+        tokio::time::advance(FETCH_AGAIN_AFTER).await;
+        assert_eq!(token.instead_of(one.as_ref()).await.as_ref().map(Secret::expose), Some("two"));
+    }
+
+    /// A store that never answers, and counts who asks.
+    #[derive(Default)]
+    struct Hanging(AtomicU32);
+
+    impl Fetch for Hanging {
+        fn fetch<'a>(&'a self, _: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>> {
+            if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
+                return Box::pin(async { Ok(Secret::new("canary")) });
+            }
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_refused_while_a_store_hangs_holds_up_nobody_else() {
+        let store = Arc::new(Hanging::default());
+        let token = Token::new(TokenSource::Stored(Stored::Ssm("key".into())), Arc::<Hanging>::clone(&store));
+        let first = token.get().await.expect("it is there");
+        tokio::time::advance(FETCH_AGAIN_AFTER).await;
+        let guesses: Vec<_> = (0..10).map(|_| token.clone()).collect();
+        let guesses = guesses.iter().map(|token| token.instead_of(first.as_ref()).boxed());
+        let guess = tokio::time::timeout(Duration::from_secs(1), futures_util::future::join_all(guesses));
+        assert!(guess.await.is_err(), "it hangs");
+        assert_eq!(token.get().now_or_never(), Some(Ok(first)), "the right key is known");
+        assert_eq!(store.0.load(Ordering::Relaxed), 2, "all who guess wait for one fetch");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_compared_with_is_read_again_while_the_old_one_is_believed() {
+        let store = Arc::new(Rotating::default());
+        let token = stored(&store);
+        let first = token.get().await.expect("it is there");
+        token.keep_fresh();
+        tokio::time::advance(STORED_LASTS).await;
+        token.keep_fresh();
+        assert_eq!(token.get().now_or_never(), Some(Ok(first.clone())), "nobody waits");
+        tokio::task::yield_now().await;
+        let second = token.get().await.expect("it is there");
+        assert_eq!((second.as_ref().map(Secret::expose), store.0.load(Ordering::Relaxed)), (Some("canary-1"), 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_is_read_again_and_one_that_is_just_being_written_is_not_believed() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), "one\n").expect("it is ours");
+        let token = Token::new(TokenSource::File(file.path().into()), Arc::new(NoStore));
+        let text = || async {
+            token.keep_fresh();
+            token.get().await.expect("it is there").map(|secret| secret.expose().to_owned())
+        };
+        assert_eq!(text().await.as_deref(), Some("one"));
+        for (content, seen) in [("", "one"), ("two\n", "two")] {
+            std::fs::write(file.path(), content).expect("it is ours");
+            tokio::time::advance(FILE_LASTS).await;
+            assert_eq!(text().await.as_deref(), Some(seen));
+        }
+        std::fs::remove_file(file.path()).expect("it is ours");
+        tokio::time::advance(FILE_LASTS).await;
+        assert_eq!(text().await.as_deref(), Some("two"), "one that cannot be read changes nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_that_failed_is_not_made_again_at_once() {
+        let token = Token::new(TokenSource::File("/nowhere/token".into()), Arc::new(NoStore));
+        assert!(token.get().await.is_err());
+        let tried = token.state().tried;
+        assert!(token.get().await.is_err());
+        assert_eq!(token.state().tried, tried, "it was answered from memory");
+        tokio::time::advance(FAILED_FOR).await;
+        assert!(token.get().await.is_err());
+        assert_ne!(token.state().tried, tried);
+    }
+
+    #[tokio::test]
+    async fn a_blank_token_is_none() {
+        let token = Token::new(TokenSource::Literal(Secret::new(" \n")), Arc::new(NoStore));
+        assert_eq!(token.get().await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_is_not_seen_rather_than_blank() {
+        let token = Token::new(TokenSource::File("/nowhere/token".into()), Arc::new(NoStore));
+        assert!(matches!(token.get().await, Err(Unseen::Away(_))));
+    }
+}

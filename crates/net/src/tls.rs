@@ -1,0 +1,130 @@
+//! Whose certificates are believed, which one is ours, and which name the server's must have.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use decamp_config::Tls;
+
+/// Makes the TLS side of a client. `used` is whether any address is `https`: else no file is read at all.
+///
+/// # Errors
+///
+/// If a file cannot be read, or holds something else.
+pub fn config(tls: &Tls, used: bool) -> Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .context("choose TLS versions")?;
+    if !used {
+        return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
+    }
+    let verifier = verifier(tls, provider)?;
+    // The verifier is rustls's own; only the name that it compares with may be another.
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    match (&tls.certificate, &tls.key) {
+        (Some(certificate), Some(key)) => {
+            let chain = certificates(certificate)?;
+            let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("read a private key from {}", key.display()))?;
+            builder.with_client_auth_cert(chain, key).context("use the client certificate with its key")
+        }
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(_), None) | (None, Some(_)) => bail!("a client certificate and its key belong together"),
+    }
+}
+
+fn verifier(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
+    let roots = Arc::new(roots(tls)?);
+    let usual =
+        WebPkiServerVerifier::builder_with_provider(roots, provider).build().context("use the certificate authorities")?;
+    let Some(name) = &tls.server_name else { return Ok(usual) };
+    let name = ServerName::try_from(name.clone()).with_context(|| format!("use {name:?} as the server's name"))?;
+    Ok(Arc::new(Named { name, usual }))
+}
+
+/// The authorities that are believed: those that are named, else the system's.
+///
+/// # Errors
+///
+/// If a file cannot be read or holds none, or none is known.
+pub fn roots(tls: &Tls) -> Result<RootCertStore> {
+    let mut files: Vec<PathBuf> = tls.ca.iter().cloned().collect();
+    if let Some(folder) = &tls.ca_path {
+        let entries = std::fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+        let is_pem = |path: &PathBuf| path.extension().is_some_and(|e| e == "pem" || e == "crt" || e == "cer");
+        files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_pem));
+    }
+    let mut roots = RootCertStore::empty();
+    if tls.ca.is_none() && tls.ca_path.is_none() {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    for file in files {
+        for certificate in certificates(&file)? {
+            roots.add(certificate).with_context(|| format!("use a certificate of {} as authority", file.display()))?;
+        }
+    }
+    if roots.is_empty() {
+        bail!("no certificate authority is known, so no server can be believed; name one in the settings");
+    }
+    Ok(roots)
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let found: Vec<_> = CertificateDer::pem_file_iter(file)
+        .with_context(|| format!("read {}", file.display()))?
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("read certificates from {}", file.display()))?;
+    if found.is_empty() {
+        bail!("there is no certificate in {}", file.display());
+    }
+    Ok(found)
+}
+
+/// Compares the certificate with one name, whatever address was dialled: Nomad's servers are all `server.<region>.nomad`.
+#[derive(Debug)]
+struct Named {
+    name: ServerName<'static>,
+    usual: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _dialled: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.usual.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}

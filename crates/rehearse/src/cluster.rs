@@ -1,0 +1,175 @@
+//! How the rehearsal's Nomad, Consul and Auto Scaling are filled: nodes with an ingress each, services behind it, two target groups.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::plan::{ASG, DECAMP, HOOK, INGRESS, Nature, Plan, REGION};
+use decamp_core::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
+use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn};
+use decamp_sim::auto_scaling::{GroupSetup as AsgSetup, HookSetup};
+use decamp_sim::consul::Consul;
+use decamp_sim::load_balancers::{GroupSetup, HealthTimes, Kind};
+use decamp_sim::luck::Luck;
+use decamp_sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports};
+
+/// The ids of instances count from here.
+const FIRST: u64 = 0x0abc_0000_0000;
+
+/// The instance with this number, counted from 1.
+pub(super) fn instance(number: u32) -> InstanceId {
+    InstanceId::from_number(FIRST + u64::from(number))
+}
+
+/// The number of an instance; `None` if it is none of ours.
+pub(super) fn number(instance: InstanceId) -> Option<u32> {
+    u32::try_from(instance.number().checked_sub(u128::from(FIRST))?).ok()
+}
+
+/// The name of the node with this number.
+pub(super) fn name(number: u32) -> String {
+    format!("node-{number}")
+}
+
+/// The number of the node of this name; `None` if it is none of ours.
+pub(super) fn number_of(name: &str) -> Option<u32> {
+    name.strip_prefix("node-")?.parse().ok()
+}
+
+/// Its zone.
+pub(super) fn zone(number: u32) -> Arc<str> {
+    ["eu-west-1a", "eu-west-1b", "eu-west-1c"][usize::try_from(number % 3).unwrap_or(0)].into()
+}
+
+/// The two target groups: the attached one, then the one that only the hook's metadata names.
+pub(super) fn target_groups() -> [TargetGroupArn; 2] {
+    ["attached", "named"].map(|name| {
+        let account = super::plan::ACCOUNT;
+        let text = format!("arn:aws:elasticloadbalancing:{REGION}:{account}:targetgroup/{name}/0123456789abcdef");
+        text.parse().expect("it fits an ARN's grammar")
+    })
+}
+
+/// How a target group is set up.
+pub(super) fn target_group(arn: TargetGroupArn, plan: &Plan) -> GroupSetup {
+    // Two checks in a row decide: the second comes one interval after the first.
+    let health = HealthTimes {
+        registration: Plan::CHECK_EVERY / 2,
+        up: Plan::CHECK_EVERY,
+        down: Plan::CHECK_EVERY,
+        ..HealthTimes::default()
+    };
+    GroupSetup { delay: Plan::DELAY, lag: Plan::LAG, health, ..GroupSetup::new(arn, Kind::Alb, plan.port) }
+}
+
+/// How the Auto Scaling group is set up.
+pub(super) fn auto_scaling_group(plan: &Plan) -> AsgSetup {
+    let [attached, named] = target_groups();
+    let hook = HookSetup::terminating(HOOK.into(), Plan::HEARTBEAT_TIMEOUT).naming(vec![named]);
+    let stop_after = Duration::from_millis(300);
+    AsgSetup {
+        stop_after,
+        hooks: vec![hook],
+        attached: vec![attached],
+        start_takes: plan.starts_in(),
+        next_instance: FIRST + u64::from(plan.nodes) + 1,
+        ..AsgSetup::new(ASG.into())
+    }
+}
+
+/// Adds a node, and the Consul agent beside it.
+pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, luck: &mut Luck) -> NodeNumber {
+    let address = Plan::address(number);
+    let name: Arc<str> = name(number).into();
+    let agent = consul.add_node(Arc::clone(&name));
+    consul.add_other(agent, "nomad-client".into());
+    nomad.add_node(NodeSpec {
+        id: NodeId(u128::from(luck.bits()) << 64 | u128::from(luck.bits())),
+        name: Arc::clone(&name),
+        instance: Some(instance(number)),
+        addresses: vec![IpAddr::V4(address)],
+        consul: Some((agent, name)),
+    })
+}
+
+fn group(job: &str, kind: JobKind, kill_timeout: Duration) -> TaskGroup {
+    TaskGroup {
+        namespace: "default".into(),
+        job: job.into(),
+        name: "group".into(),
+        kind,
+        csi_plugin: false,
+        count: 1,
+        max_parallel: None,
+        shutdown_delay: Duration::ZERO,
+        tasks: vec![Task { name: "server".into(), shutdown_delay: Duration::ZERO, kill_timeout, role: TaskRole::Main }],
+        services: vec![Service { name: job.into(), provider: Provider::Consul }],
+        ingress: None,
+    }
+}
+
+/// Every process ends at its `kill_timeout` unless the real one tells that it ended before.
+fn behaviour(plan: &Plan, starts_in: Duration) -> Behaviour {
+    Behaviour {
+        starts_in,
+        passes_in: Duration::from_millis(300),
+        healthy_in: plan.healthy_in(),
+        ignores_signal: true,
+        ..Behaviour::default()
+    }
+}
+
+/// The ingress: a system job on every node that follows discovery and says so.
+pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], plan: &Plan) -> GroupNumber {
+    let mut group = group(INGRESS, JobKind::System, Plan::INGRESS_KILL_TIMEOUT);
+    let how = if plan.ingress_poll.is_some() { "Traefik polls Consul" } else { "Traefik watches Consul" };
+    group.ingress = Some(Ingress { forgets_after: plan.ingress_forgets(), how: how.into() });
+    let behaviour = behaviour(plan, Duration::from_millis(300));
+    let spec = GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports: Ports::Static([plan.port].into()) };
+    let number = nomad.add_group(spec);
+    for &node in nodes {
+        nomad.place(number, node, consul);
+    }
+    number
+}
+
+/// decamp itself, as the job file in `infra/serve` has it: two replicas on nodes of their own, one of which moves at a time.
+pub(super) fn add_decamp(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], plan: &Plan) -> GroupNumber {
+    let mut group = group(DECAMP, JobKind::Service, Plan::DECAMP_KILL_TIMEOUT);
+    group.count = Plan::REPLICAS;
+    group.max_parallel = Some(1);
+    // Nobody sends to it here: it has a queue.
+    group.services = Vec::new();
+    let behaviour = behaviour(plan, Duration::from_millis(500));
+    let number = nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Apart, ports: Ports::Dynamic });
+    for &node in nodes.iter().take(usize::try_from(Plan::REPLICAS).unwrap_or(usize::MAX)) {
+        nomad.place(number, node, consul);
+    }
+    number
+}
+
+/// The services, their copies spread over the nodes.
+pub(super) fn add_services(
+    nomad: &mut Nomad,
+    consul: &mut Consul,
+    nodes: &[NodeNumber],
+    plan: &Plan,
+) -> Vec<(GroupNumber, Nature)> {
+    let mut added = Vec::new();
+    let mut next = 0;
+    for service in plan.services() {
+        let mut group = group(&service.name, JobKind::Service, Plan::KILL_TIMEOUT);
+        group.count = service.copies;
+        group.max_parallel = Some(service.at_once);
+        group.shutdown_delay = Plan::SHUTDOWN_DELAY;
+        let behaviour = behaviour(plan, Duration::from_millis(500));
+        let ports = Ports::Dynamic;
+        let number = nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports });
+        for _ in 0..service.copies {
+            nomad.place(number, nodes[next % nodes.len()], consul);
+            next += 1;
+        }
+        added.push((number, service.nature));
+    }
+    added
+}

@@ -1,0 +1,117 @@
+//! How the sandbox's Nomad and Consul are filled: nodes, an ingress on each, services behind it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Options;
+use decamp_core::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
+use decamp_core::ids::{InstanceId, NodeId};
+use decamp_sim::consul::Consul;
+use decamp_sim::luck::Luck;
+use decamp_sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports};
+
+/// The port that load balancers send to.
+pub(super) const PORT: u16 = 8080;
+
+/// The ids of instances count from here.
+const FIRST: u64 = 0x0abc_0000_0000;
+
+/// The id of the instance with this number.
+pub(super) fn instance(number: u32) -> InstanceId {
+    InstanceId::from_number(id_of(number))
+}
+
+/// The number that this id spells.
+pub(super) fn id_of(number: u32) -> u64 {
+    FIRST + u64::from(number)
+}
+
+/// The number of an instance; `None` if it is none of ours.
+pub(super) fn number(instance: InstanceId) -> Option<u32> {
+    u32::try_from(instance.number().checked_sub(u128::from(FIRST))?).ok()
+}
+
+/// Adds a node, and the Consul agent beside it.
+pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, luck: &mut Luck) -> NodeNumber {
+    let [_, high, middle, low] = (number + 10).to_be_bytes();
+    let address = IpAddr::from([10, high, middle, low]);
+    let name: Arc<str> = format!("ip-10-{high}-{middle}-{low}").into();
+    let agent = consul.add_node(Arc::clone(&name));
+    consul.add_other(agent, "nomad-client".into());
+    nomad.add_node(NodeSpec {
+        id: NodeId(u128::from(luck.bits()) << 64 | u128::from(luck.bits())),
+        name: Arc::clone(&name),
+        instance: Some(instance(number)),
+        addresses: vec![address],
+        consul: Some((agent, name)),
+    })
+}
+
+fn group(job: &str, kind: JobKind, options: &Options) -> TaskGroup {
+    let seconds = if kind == JobKind::System { 10 } else { 5 };
+    let task = Task {
+        name: "server".into(),
+        shutdown_delay: Duration::ZERO,
+        // Time enough to finish the longest request.
+        kill_timeout: Duration::from_secs(seconds).max(options.longest_request * 2),
+        role: TaskRole::Main,
+    };
+    TaskGroup {
+        namespace: "default".into(),
+        job: job.into(),
+        name: "group".into(),
+        kind,
+        csi_plugin: false,
+        count: 1,
+        max_parallel: None,
+        shutdown_delay: Duration::ZERO,
+        tasks: vec![task],
+        services: vec![Service { name: job.into(), provider: options.provider }],
+        ingress: None,
+    }
+}
+
+/// The ingress: a system job on every node that follows discovery and says so.
+pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) -> GroupNumber {
+    let mut group = group("traefik", JobKind::System, options);
+    group.services[0].provider = Provider::Consul;
+    let follows = match options.provider {
+        Provider::Consul => "Traefik watches Consul",
+        Provider::Nomad => "Traefik watches Nomad",
+    };
+    group.ingress = Some(Ingress { forgets_after: Duration::from_secs(3), how: follows.into() });
+    let behaviour = Behaviour { starts_in: Duration::from_millis(300), healthy_in: options.healthy_in, ..Behaviour::default() };
+    let spec = GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports: Ports::Static([PORT].into()) };
+    let number = nomad.add_group(spec);
+    for &node in nodes {
+        nomad.place(number, node, consul);
+    }
+    number
+}
+
+/// The services, their copies spread over the nodes.
+pub(super) fn add_services(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) -> Vec<GroupNumber> {
+    let apart = (nodes.len() / usize::try_from(options.copies.max(1)).unwrap_or(1)).max(1);
+    let mut added = Vec::new();
+    for service in 1..=options.services {
+        let mut group = group(&format!("service-{service}"), JobKind::Service, options);
+        group.count = options.copies;
+        group.max_parallel = Some(1);
+        group.shutdown_delay = options.shutdown_delay;
+        let behaviour = Behaviour {
+            starts_in: Duration::from_millis(500),
+            healthy_in: options.healthy_in,
+            stops_in: Duration::from_millis(200).max(options.longest_request),
+            ..Behaviour::default()
+        };
+        let number =
+            nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports: Ports::Dynamic });
+        let first = usize::try_from(service - 1).unwrap_or(0);
+        for copy in 0..usize::try_from(options.copies).unwrap_or(0) {
+            nomad.place(number, nodes[(first + copy * apart) % nodes.len()], consul);
+        }
+        added.push(number);
+    }
+    added
+}

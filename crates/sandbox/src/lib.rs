@@ -1,0 +1,265 @@
+//! A small cluster that anybody can point the AWS CLI, `nomad`, `consul` or decamp at: one pretend world behind loopback ports.
+//!
+//! [`serve`] builds it by its [`Options`] and serves it until the [`Sandbox`] is dropped. Every instance of it can leave; clients
+//! send requests all the while, and `GET /sandbox/state` on the AWS port counts those that failed.
+
+mod cluster;
+mod requests;
+mod routing;
+mod state;
+pub mod wire;
+mod world;
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub use self::requests::{Failure, Requests};
+pub use self::world::World;
+use crate::wire::{Clock, Server, Shared, Side, Tokens, aws};
+use decamp_core::decide::Provider;
+use decamp_core::ids::{InstanceId, TargetGroupArn};
+use decamp_sim::api_error::ApiError;
+use decamp_sim::bucket::Limit;
+use decamp_sim::{consul, nomad};
+
+/// The account of every sandbox.
+pub const ACCOUNT: &str = "123456789012";
+/// Its Region.
+pub const REGION: &str = "eu-west-1";
+/// Its Auto Scaling group.
+pub const ASG: &str = "web";
+/// The terminating hook of that group.
+pub const HOOK: &str = "decamp";
+/// The token that Nomad knows where ACLs are on: what decamp asks for, and no more.
+pub const NOMAD_TOKEN: &str = "0a0a0a0a-0000-4000-8000-00000000dec0";
+/// The token that Consul knows where ACLs are on.
+pub const CONSUL_TOKEN: &str = "0b0b0b0b-0000-4000-8000-00000000dec0";
+
+/// What the sandbox is to be like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Nodes at the start, each with its instance. At least two.
+    pub nodes: u32,
+    /// The number of the first of them: worlds that follow one another behind the same ports share no instance.
+    pub first: u32,
+    /// The address to listen on.
+    pub listen: IpAddr,
+    /// What the pretend systems draw their luck from.
+    pub seed: u64,
+    /// Services behind the ingress.
+    pub services: u32,
+    /// Copies of each.
+    pub copies: u32,
+    /// Where services register.
+    pub provider: Provider,
+    /// How long a service serves on after it was told to stop.
+    pub shutdown_delay: Duration,
+    /// How long a new copy runs until it counts as healthy.
+    pub healthy_in: Duration,
+    /// Target groups attached to the Auto Scaling group: AWS deregisters from those by itself, before the hook.
+    pub attached: u32,
+    /// Target groups that the hook's metadata names: decamp deregisters from those.
+    pub named: u32,
+    /// The deregistration delay of all of them.
+    pub delay: Duration,
+    /// How long their routing lags a deregistration, at most.
+    pub lag: Duration,
+    /// The hook's heartbeat time-out.
+    pub heartbeat_timeout: Duration,
+    /// Requests a second that clients send, over all target groups.
+    pub rate: u32,
+    /// The longest of them.
+    pub longest_request: Duration,
+    /// Whether a terminated instance is replaced.
+    pub replacements: bool,
+    /// How long a new machine takes to start.
+    pub starts_in: Duration,
+    /// Whether Nomad and Consul ask for tokens.
+    pub acls: bool,
+    /// Whether AWS throttles, as it does.
+    pub throttled: bool,
+    /// Which Nomad.
+    pub nomad: nomad::Version,
+    /// Which Consul.
+    pub consul: consul::Version,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            nodes: 3,
+            first: 1,
+            listen: Ipv4Addr::LOCALHOST.into(),
+            seed: 1,
+            services: 3,
+            copies: 2,
+            provider: Provider::Consul,
+            shutdown_delay: seconds(4),
+            healthy_in: seconds(1),
+            attached: 1,
+            named: 1,
+            delay: seconds(5),
+            lag: seconds(3),
+            heartbeat_timeout: seconds(300),
+            rate: 50,
+            longest_request: seconds(1),
+            replacements: true,
+            starts_in: seconds(10),
+            acls: false,
+            throttled: false,
+            nomad: nomad::Version::V2_0_5,
+            consul: consul::Version::V1_19_2,
+        }
+    }
+}
+
+/// Instances that stay in an exodus, and take up what the others ran.
+const STAY: u32 = 5;
+
+impl Options {
+    /// A world that so many instances are to leave at once, behind AWS's buckets.
+    #[must_use]
+    pub fn exodus(leave: u32) -> Self {
+        Self {
+            nodes: leave + STAY,
+            services: leave,
+            delay: Duration::from_secs(30),
+            lag: Duration::from_secs(5),
+            rate: 100,
+            replacements: false,
+            throttled: true,
+            ..Self::default()
+        }
+    }
+
+    fn limits(&self) -> [Limit; 3] {
+        if self.throttled { [Limit::AUTO_SCALING, Limit::ELB_READS, Limit::ELB_WRITES] } else { [Limit::None; 3] }
+    }
+
+    /// The ARNs of the attached target groups, then of the named ones.
+    #[must_use]
+    pub fn target_groups(&self) -> [Vec<TargetGroupArn>; 2] {
+        let arns = |kind: &str, many: u32| {
+            let arn =
+                |number| format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{kind}-{number}/0123456789abcdef");
+            (1..=many).filter_map(|number| arn(number).parse().ok()).collect()
+        };
+        [arns("attached", self.attached), arns("named", self.named)]
+    }
+}
+
+/// A running sandbox. It ends when this is dropped.
+pub struct Sandbox {
+    /// The pretend AWS, with `/sandbox/…`.
+    pub aws: Server,
+    /// The pretend Nomad.
+    pub nomad: Server,
+    /// The pretend Consul.
+    pub consul: Server,
+    /// The world behind them.
+    pub shared: Arc<Shared>,
+    /// The instances that are there at the start.
+    pub instances: Vec<InstanceId>,
+}
+
+/// Builds a world and puts it behind three ports, whichever are free.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub async fn serve(options: &Options) -> io::Result<Sandbox> {
+    let clock = Clock::real();
+    let world = World::new(options, clock.now());
+    let instances = world.instances().collect();
+    let account = aws::Account { id: ACCOUNT.to_owned(), region: REGION.to_owned() };
+    let shared = Shared::new(Box::new(world), clock, account);
+    if options.acls {
+        shared.set_tokens(Tokens {
+            nomad: Some([(NOMAD_TOKEN.to_owned(), nomad::Token::Client(vec![nomad::Policy::decamp()]))].into()),
+            consul: Some([(CONSUL_TOKEN.to_owned(), consul::Token::Full)].into()),
+        });
+    }
+    let free = SocketAddr::new(options.listen, 0);
+    let router = aws::router(&shared).merge(wire::sandbox::router(&shared));
+    let aws = wire::serve(&shared, Side::Aws, router, free).await?;
+    let nomad = wire::serve(&shared, Side::Nomad, wire::nomad::router(&shared), free).await?;
+    let consul = wire::serve(&shared, Side::Consul, wire::consul::router(&shared), free).await?;
+    Ok(Sandbox { aws, nomad, consul, shared, instances })
+}
+
+impl Sandbox {
+    /// Puts another world behind the same ports, and answers which instances it has.
+    pub fn begin_again(&mut self, options: &Options) -> &[InstanceId] {
+        let world = World::new(options, self.shared.clock.now());
+        self.instances = world.instances().collect();
+        self.shared.replace(Box::new(world));
+        &self.instances
+    }
+
+    /// Terminates the first instances of those that were there at the start, all at once, and answers the events of their hooks,
+    /// as EventBridge sends them, when all have begun. At most a thousand: the world remembers no more events.
+    ///
+    /// # Errors
+    /// One of them is terminating already.
+    pub async fn terminate(&self, many: usize) -> Result<Vec<Value>, ApiError> {
+        let leave: HashSet<InstanceId> = self.instances.iter().take(many).copied().collect();
+        let mut changes = self.shared.watch();
+        self.shared.with(|stage| {
+            let (auto_scaling, balancers) = stage.aws();
+            leave.iter().try_for_each(|id| auto_scaling.terminate(*id, balancers))
+        })?;
+        loop {
+            changes.mark_unchanged();
+            let begun: Vec<_> = self.shared.events().into_iter().filter(|event| leave.contains(&event.instance)).collect();
+            if leave.len() <= begun.len() {
+                return Ok(begun.iter().map(|event| event.event_bridge(REGION, ACCOUNT)).collect());
+            }
+            // The attached load balancers are first left by AWS itself.
+            changes.changed().await.ok();
+        }
+    }
+
+    /// The variables that point clients at it, in the names that decamp and the vendors' clients read.
+    #[must_use]
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", self.aws.url()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", "sandbox".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "sandbox".to_owned()),
+            ("NOMAD_ADDR", self.nomad.url()),
+            ("NOMAD_TOKEN", NOMAD_TOKEN.to_owned()),
+            ("CONSUL_HTTP_ADDR", self.consul.url()),
+            ("CONSUL_HTTP_TOKEN", CONSUL_TOKEN.to_owned()),
+            ("DECAMP_GROUPS", ASG.to_owned()),
+        ]
+    }
+
+    /// What a shell reads to use it, and what a person does with it then.
+    #[must_use]
+    pub fn exports(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in self.variables() {
+            text.push_str(&format!("export {name}={value}\n"));
+        }
+        let aws = self.aws.url();
+        text.push_str(&format!("# the instances of the group {ASG}:"));
+        for instance in &self.instances {
+            text.push_str(&format!(" {instance}"));
+        }
+        if let Some(first) = self.instances.first() {
+            text.push_str(&format!(
+                "\n# change its launch template, and replace them all:\n#   curl -X POST '{aws}/sandbox/release'\n#   decamp refresh start --asg {ASG}\n\
+                 # terminate one (answers with its lifecycle event):\n#   curl -X POST '{aws}/sandbox/terminate?instance={first}'\n\
+                 # walk it out:\n#   decamp run --asg {ASG} --instance {first}\n"
+            ));
+        }
+        text.push_str(&format!("# what it holds, and how many requests failed:\n#   curl {aws}/sandbox/state\n"));
+        text
+    }
+}

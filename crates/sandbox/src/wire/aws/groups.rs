@@ -1,0 +1,105 @@
+//! Auto Scaling's query calls about groups and what is attached to them.
+
+use super::query::{Params, page};
+use super::xml::Xml;
+use super::{Refused, refreshes};
+use crate::wire::aws::Account;
+use decamp_sim::auto_scaling::{AutoScaling, GroupSetup, Instance};
+
+/// AWS gives at most a hundred groups a page, fifty if not asked otherwise.
+const GROUPS_A_PAGE: usize = 50;
+/// When every group of the sandbox was made.
+const CREATED: &str = "2026-01-01T00:00:00.000Z";
+
+/// `DescribeAutoScalingGroups`.
+pub(super) fn groups(asg: &mut AutoScaling, params: &Params, account: &Account) -> Result<Xml, Refused> {
+    asg.call()?;
+    let wanted = params.list("AutoScalingGroupNames");
+    let with_instances = params.parsed("IncludeInstances")?.unwrap_or(true);
+    let all: Vec<&GroupSetup> = asg.groups().filter(|setup| wanted.is_empty() || wanted.contains(&&*setup.name)).collect();
+    let size = params.parsed("MaxRecords")?.unwrap_or(GROUPS_A_PAGE).min(100);
+    let (rows, next) = page(&all, params.parsed("NextToken")?, size);
+    let mut xml = Xml::default();
+    xml.list("AutoScalingGroups", rows, |xml, setup| {
+        let listed: Vec<&Instance> = asg.instances().filter(|i| asg.group_of(i) == &setup.name).collect();
+        let mut zones: Vec<&str> = listed.iter().map(|i| &*i.zone).collect();
+        zones.sort_unstable();
+        zones.dedup();
+        xml.text("AutoScalingGroupName", &setup.name)
+            .text("AutoScalingGroupARN", account.group_arn(&setup.name))
+            .text("MinSize", 0)
+            .text("MaxSize", listed.len())
+            .text("DesiredCapacity", listed.len())
+            .text("DefaultCooldown", 300)
+            .texts("AvailabilityZones", zones)
+            .texts("LoadBalancerNames", [""; 0])
+            .texts("TargetGroupARNs", &setup.attached)
+            .text("HealthCheckType", "EC2")
+            .text("HealthCheckGracePeriod", 0);
+        refreshes::template(xml, &setup.name, setup.version);
+        if with_instances {
+            xml.list("Instances", &listed, |xml, i| instance(xml, asg, i, if i.healthy { "Healthy" } else { "Unhealthy" }));
+        }
+        xml.text("CreatedTime", CREATED)
+            .texts("SuspendedProcesses", [""; 0])
+            .text("VPCZoneIdentifier", "subnet-00000001")
+            .list("Tags", &setup.tags, |xml, (key, value)| {
+                xml.text("ResourceId", &setup.name).text("ResourceType", "auto-scaling-group");
+                xml.text("Key", key).text("Value", value).text("PropagateAtLaunch", false);
+            })
+            .texts("TerminationPolicies", ["Default"])
+            .text("NewInstancesProtectedFromScaleIn", false)
+            .list("TrafficSources", &setup.attached, |xml, arn| {
+                xml.text("Identifier", arn).text("Type", "elbv2");
+            });
+        if setup.retains {
+            xml.within("InstanceLifecyclePolicy", |xml| {
+                xml.nested("RetentionTriggers", "TerminateHookAbandon", "retain");
+            });
+        }
+        if let Some(pool) = setup.warm_pool {
+            xml.within("WarmPoolConfiguration", |xml| {
+                xml.text("MinSize", 0).text("PoolState", pool.rests.name().trim_start_matches("Warmed:"));
+                xml.nested("InstanceReusePolicy", "ReuseOnScaleIn", pool.reuse_on_scale_in);
+            });
+        }
+    });
+    xml.maybe("NextToken", next);
+    Ok(xml)
+}
+
+/// An instance, as both Describe calls show it. They spell its health differently.
+pub(super) fn instance(xml: &mut Xml, asg: &AutoScaling, instance: &Instance, health: &str) {
+    xml.text("InstanceId", instance.id)
+        .text("AvailabilityZone", &instance.zone)
+        .text("LifecycleState", instance.state.name())
+        .text("HealthStatus", health)
+        .text("ProtectedFromScaleIn", false);
+    refreshes::template(xml, asg.group_of(instance), instance.version);
+}
+
+/// `DescribeTrafficSources`.
+pub(super) fn traffic_sources(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+    let name = params.needed("AutoScalingGroupName")?;
+    let of_ours = params.text("TrafficSourceType").is_none_or(|kind| kind == "elbv2");
+    let size = params.parsed("MaxRecords")?.unwrap_or(50).min(50);
+    let token = params.parsed("NextToken")?;
+    let setup = asg.describe_group(name)?;
+    let (rows, next) = page(if of_ours { &setup.attached } else { &[] }, token, size);
+    let mut xml = Xml::default();
+    xml.list("TrafficSources", rows, |xml, arn| {
+        xml.text("TrafficSource", arn).text("State", "InService").text("Identifier", arn).text("Type", "elbv2");
+    });
+    xml.maybe("NextToken", next);
+    Ok(xml)
+}
+
+/// `DescribeLoadBalancerTargetGroups`, which other tools still call.
+pub(super) fn target_groups(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+    let setup = asg.describe_group(params.needed("AutoScalingGroupName")?)?;
+    let mut xml = Xml::default();
+    xml.list("LoadBalancerTargetGroups", &setup.attached, |xml, arn| {
+        xml.text("LoadBalancerTargetGroupARN", arn).text("State", "InService");
+    });
+    Ok(xml)
+}

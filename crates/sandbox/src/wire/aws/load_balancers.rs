@@ -1,0 +1,217 @@
+//! Elastic Load Balancing's query calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::query::{Params, page};
+use super::xml::Xml;
+use super::{Refused, unknown};
+use crate::wire::Shared;
+use decamp_core::ids::{TargetGroupArn, TargetId};
+use decamp_sim::api_error::ApiError;
+use decamp_sim::load_balancers::{AwsState, GroupSetup, Kind, LoadBalancers, Named, TargetType, TargetView};
+
+const DELAY: &str = "deregistration_delay.timeout_seconds";
+/// The most groups on one page.
+const PAGE: usize = 400;
+
+/// Answers one call.
+pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, Refused> {
+    match action {
+        "DescribeTargetGroups" => shared.look(|stage| groups(stage.aws().1, params)),
+        "DescribeTargetGroupAttributes" => shared.look(|stage| attributes(stage.aws().1, params)),
+        "DescribeTargetHealth" => shared.look(|stage| health(stage.aws().1, params)),
+        "DescribeTags" => shared.look(|stage| tags(stage.aws().1, params)),
+        "DescribeLoadBalancers" => shared.look(|stage| balancers(stage.aws().1, params)),
+        "DeregisterTargets" => shared.with(|stage| {
+            stage.aws().1.deregister(&arn(params)?, &targets(params)?)?;
+            Ok(Xml::default())
+        }),
+        "RegisterTargets" => shared.with(|stage| {
+            stage.aws().1.register(&arn(params)?, &targets(params)?)?;
+            Ok(Xml::default())
+        }),
+        "ModifyTargetGroupAttributes" => shared.with(|stage| modify(stage.aws().1, params)),
+        _ => Err(unknown(action)),
+    }
+}
+
+fn not_found() -> Refused {
+    ApiError::TargetGroupNotFound.into()
+}
+
+fn read_arn(text: &str) -> Result<TargetGroupArn, Refused> {
+    text.parse().map_err(|_| Refused::invalid(format!("'{text}' is not a valid target group ARN")))
+}
+
+fn arn(params: &Params) -> Result<TargetGroupArn, Refused> {
+    read_arn(params.needed("TargetGroupArn")?)
+}
+
+fn targets(params: &Params) -> Result<Vec<Named>, Refused> {
+    let read = |at| {
+        let id =
+            params.member("Targets", at, "Id").map(TargetId::read).ok_or_else(|| Refused::invalid("a target without an id"))?;
+        let port = params.parsed(&format!("Targets.member.{at}.Port"))?;
+        Ok(Named { id, port, zone: params.member("Targets", at, "AvailabilityZone").map(Arc::from) })
+    };
+    let named: Vec<Named> = (1..=params.members("Targets", "Id")).map(read).collect::<Result<_, Refused>>()?;
+    if named.is_empty() { Err(Refused::invalid("At least one target must be specified")) } else { Ok(named) }
+}
+
+/// The balancer in front of a group: each group that is in use has its own, of the same name.
+fn balancer_arn(setup: &GroupSetup) -> String {
+    let kind = match setup.kind {
+        Kind::Alb => "loadbalancer/app/",
+        Kind::Nlb => "loadbalancer/net/",
+    };
+    setup.arn.as_str().replacen("targetgroup/", kind, 1)
+}
+
+fn groups(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+    elb.read()?;
+    let (arns, names) = (params.list("TargetGroupArns"), params.list("Names"));
+    let all: Vec<GroupSetup> = elb.arns().filter_map(|arn| elb.setup(arn)).cloned().collect();
+    let chosen: Vec<&GroupSetup> = match (arns.as_slice(), names.as_slice(), params.text("LoadBalancerArn")) {
+        ([], [], None) => all.iter().collect(),
+        ([], [], Some(balancer)) => all.iter().filter(|s| s.in_use && balancer_arn(s) == balancer).collect(),
+        // One that is not there spoils the call for all of them.
+        (_, _, _) => {
+            let by_arn = arns.iter().map(|arn| all.iter().find(|s| s.arn.as_str() == *arn));
+            let by_name = names.iter().map(|name| all.iter().find(|s| s.arn.name() == *name));
+            by_arn.chain(by_name).collect::<Option<_>>().ok_or_else(not_found)?
+        }
+    };
+    let (rows, next) = page(&chosen, params.parsed("Marker")?, params.parsed("PageSize")?.unwrap_or(PAGE).min(PAGE));
+    let mut xml = Xml::default();
+    xml.list("TargetGroups", rows, |xml, setup| {
+        let (protocol, kind) = match (setup.kind, setup.target_type) {
+            (Kind::Alb, TargetType::Instance) => ("HTTP", "instance"),
+            (Kind::Alb, TargetType::Ip) => ("HTTP", "ip"),
+            (Kind::Nlb, TargetType::Instance) => ("TCP", "instance"),
+            (Kind::Nlb, TargetType::Ip) => ("TCP", "ip"),
+        };
+        xml.text("TargetGroupArn", &setup.arn)
+            .text("TargetGroupName", setup.arn.name())
+            .text("Protocol", protocol)
+            .text("Port", setup.port)
+            .text("VpcId", "vpc-00000001")
+            .text("HealthCheckProtocol", protocol)
+            .text("HealthCheckPort", "traffic-port")
+            .text("HealthCheckEnabled", true)
+            .text("HealthCheckIntervalSeconds", 10)
+            .text("HealthCheckTimeoutSeconds", 5)
+            .text("HealthyThresholdCount", 2)
+            .text("UnhealthyThresholdCount", 2);
+        if setup.kind == Kind::Alb {
+            xml.text("HealthCheckPath", "/").nested("Matcher", "HttpCode", 200).text("ProtocolVersion", "HTTP1");
+        }
+        let balancers = setup.in_use.then(|| balancer_arn(setup));
+        xml.texts("LoadBalancerArns", balancers).text("TargetType", kind).text("IpAddressType", "ipv4");
+    });
+    xml.maybe("NextMarker", next);
+    Ok(xml)
+}
+
+fn attributes(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+    let arn = arn(params)?;
+    let delay = elb.delay(&arn)?;
+    let kind = elb.setup(&arn).map(|setup| setup.kind).ok_or_else(not_found)?;
+    Ok(listed_attributes(kind, delay))
+}
+
+fn listed_attributes(kind: Kind, delay: Duration) -> Xml {
+    let own = match kind {
+        Kind::Alb => ("load_balancing.algorithm.type", "round_robin".to_owned()),
+        Kind::Nlb => ("deregistration_delay.connection_termination.enabled", "false".to_owned()),
+    };
+    let rows = [(DELAY, delay.as_secs().to_string()), ("stickiness.enabled", "false".to_owned()), own];
+    let mut xml = Xml::default();
+    xml.list("Attributes", rows, |xml, (key, value)| {
+        xml.text("Key", key).text("Value", value);
+    });
+    xml
+}
+
+fn modify(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+    let arn = arn(params)?;
+    elb.deregister(&arn, &[])?;
+    for at in 1..=params.members("Attributes", "Key") {
+        if params.member("Attributes", at, "Key") == Some(DELAY) {
+            let seconds = params.parsed(&format!("Attributes.member.{at}.Value"))?.unwrap_or(300);
+            elb.set_delay(&arn, Duration::from_secs(seconds));
+        }
+    }
+    let (kind, delay) = elb.setup(&arn).map(|setup| (setup.kind, setup.delay)).ok_or_else(not_found)?;
+    Ok(listed_attributes(kind, delay))
+}
+
+fn health(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+    let arn = arn(params)?;
+    let listed = elb.target_views(&arn)?;
+    let default = elb.setup(&arn).map_or(0, |setup| setup.port);
+    let rows = if params.members("Targets", "Id") == 0 {
+        listed
+    } else {
+        let find = |named: Named| {
+            let port = named.port.unwrap_or(default);
+            let row = listed.iter().find(|row| row.id == named.id && row.port == port).cloned();
+            let state = AwsState { state: "unused", reason: Some("Target.NotRegistered") };
+            row.unwrap_or(TargetView { id: named.id, port, zone: named.zone, state })
+        };
+        targets(params)?.into_iter().map(find).collect()
+    };
+    let mut xml = Xml::default();
+    xml.list("TargetHealthDescriptions", rows, |xml, row| {
+        xml.within("Target", |xml| {
+            xml.text("Id", &row.id).text("Port", row.port).maybe("AvailabilityZone", row.zone.as_deref());
+        });
+        xml.text("HealthCheckPort", row.port);
+        xml.within("TargetHealth", |xml| {
+            xml.text("State", row.state.state).maybe("Reason", row.state.reason);
+        });
+    });
+    Ok(xml)
+}
+
+fn tags(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+    elb.read()?;
+    let arns = params.list("ResourceArns");
+    if arns.iter().any(|arn| arn.parse().is_ok_and(|arn: TargetGroupArn| elb.setup(&arn).is_none())) {
+        return Err(not_found());
+    }
+    let mut xml = Xml::default();
+    xml.list("TagDescriptions", arns, |xml, arn| {
+        xml.text("ResourceArn", arn).texts("Tags", [""; 0]);
+    });
+    Ok(xml)
+}
+
+fn balancers(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+    elb.read()?;
+    let (arns, names) = (params.list("LoadBalancerArns"), params.list("Names"));
+    let all: Vec<&GroupSetup> = elb.arns().filter_map(|arn| elb.setup(arn)).filter(|setup| setup.in_use).collect();
+    let wanted = |setup: &&&GroupSetup| {
+        (arns.is_empty() || arns.contains(&&*balancer_arn(setup))) && (names.is_empty() || names.contains(&setup.arn.name()))
+    };
+    let rows: Vec<&&GroupSetup> = all.iter().filter(wanted).collect();
+    if rows.is_empty() && !(arns.is_empty() && names.is_empty()) {
+        return Err(Refused { status: 400, code: "LoadBalancerNotFound", message: "Load balancers not found".into() });
+    }
+    let mut xml = Xml::default();
+    xml.list("LoadBalancers", rows, |xml, setup| {
+        let kind = match setup.kind {
+            Kind::Alb => "application",
+            Kind::Nlb => "network",
+        };
+        xml.text("LoadBalancerArn", balancer_arn(setup))
+            .text("LoadBalancerName", setup.arn.name())
+            .text("DNSName", format!("{}.elb.{}.amazonaws.com", setup.arn.name(), setup.arn.region()))
+            .text("Scheme", "internal")
+            .text("VpcId", "vpc-00000001")
+            .nested("State", "Code", "active")
+            .text("Type", kind)
+            .text("IpAddressType", "ipv4");
+    });
+    Ok(xml)
+}

@@ -1,0 +1,210 @@
+//! `/v1/catalog/…` and `/v1/health/…`.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::{Answer, Of, Request, may_read, read, shapes};
+use crate::wire::Cluster;
+use crate::wire::asked;
+use crate::wire::asked::{Asked, Refused, Seen};
+use crate::wire::filter::{Filter, Wrong};
+use decamp_sim::consul::{NodeState, Token, Version};
+
+/// Nodes that the catalog has.
+fn listed<'a>(cluster: &'a Cluster<'_>) -> impl Iterator<Item = &'a NodeState> {
+    cluster.consul.nodes().iter().filter(|node| node.registered)
+}
+
+/// The index of all that a list over nodes shows.
+fn newest(cluster: &Cluster<'_>) -> u64 {
+    cluster.consul.nodes().iter().map(|node| node.index).max().unwrap_or(1)
+}
+
+/// An answer, with the header that says whether something was left out where there is a token to say it to.
+fn seen(
+    cluster: &Cluster<'_>,
+    request: &Request,
+    since: u64,
+    index: u64,
+    hides: bool,
+    body: impl FnOnce() -> Value,
+) -> Option<Seen> {
+    let seen = Seen::newer(since, index, body)?;
+    let filtered = hides && request.token != Token::Blank && Version::V1_19_2 <= cluster.consul.version();
+    Some(Seen { known_leader: cluster.consul.has_leader(), filtered, ..seen })
+}
+
+pub(super) async fn nodes(State(shared): Of, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        may_read(cluster.consul, request)?;
+        let rows: Vec<Value> = if request.token.reads_nodes() {
+            listed(cluster).map(|node| shapes::node(cluster, node)).collect()
+        } else {
+            Vec::new()
+        };
+        let rows = match request.asked.text("filter").map(Filter::read).transpose() {
+            Ok(None) => rows,
+            Ok(Some(filter)) => {
+                let fits = rows.into_iter().map(|row| Ok((filter.fits(&row, false)?, row))).collect::<Result<Vec<_>, _>>();
+                fits.map_err(wrong)?.into_iter().filter(|(fits, _)| *fits).map(|(_, row)| row).collect()
+            }
+            Err(why) => return Err(wrong(why)),
+        };
+        Ok(seen(cluster, request, since, newest(cluster), !request.token.reads_nodes(), || Value::from(rows)))
+    })
+    .await
+}
+
+fn wrong(wrong: Wrong) -> Refused {
+    let why = match wrong {
+        Wrong::Syntax(why) => why,
+        Wrong::Missing(path) => format!("Selector {path:?} is not valid"),
+    };
+    Refused::new(500, format!("Failed to create boolean expression evaluator: {why}"))
+}
+
+pub(super) async fn services(State(shared): Of, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        may_read(cluster.consul, request)?;
+        let all = |token: &Token| -> BTreeMap<String, Vec<&str>> {
+            let services = listed(cluster).flat_map(|node| shapes::services(cluster, node, token));
+            services.map(|service| (service.name.to_string(), Vec::new())).collect()
+        };
+        let (shown, whole) = (all(&request.token), all(&Token::Full));
+        let hides = shown.len() < whole.len();
+        Ok(seen(cluster, request, since, newest(cluster), hides, || json!(shown)))
+    })
+    .await
+}
+
+pub(super) async fn service(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        may_read(cluster.consul, request)?;
+        let mut rows = Vec::new();
+        for node in listed(cluster).filter(|_| request.token.reads_nodes()) {
+            let services = shapes::services(cluster, node, &request.token);
+            rows.extend(services.iter().filter(|s| *s.name == *name).map(|service| shapes::of_service(cluster, node, service)));
+        }
+        let hides = !request.token.reads_nodes() || !request.token.reads_service(&name);
+        Ok(seen(cluster, request, since, newest(cluster), hides, || Value::from(rows)))
+    })
+    .await
+}
+
+pub(super) async fn node_services(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        let answer = cluster.consul.node_services(&name, &request.token, request.read())?;
+        let body = || match cluster.consul.node_number(&name).filter(|_| answer.body.node) {
+            None => json!({ "Node": null, "Services": null }),
+            Some(number) => {
+                let node = cluster.consul.node(number);
+                let address = shapes::address(cluster, node);
+                let services = shapes::services(cluster, node, &request.token);
+                let rows: Vec<Value> = services.iter().map(|service| shapes::of_node(service, &address, node.index)).collect();
+                json!({ "Node": shapes::node(cluster, node), "Services": rows })
+            }
+        };
+        let seen = Seen::newer(since, answer.index, body);
+        Ok(seen.map(|seen| Seen { known_leader: answer.known_leader, filtered: answer.filtered, ..seen }))
+    })
+    .await
+}
+
+pub(super) async fn node(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        let answer = cluster.consul.node_services(&name, &request.token, request.read())?;
+        let body = || match cluster.consul.node_number(&name).filter(|_| answer.body.node) {
+            None => Value::Null,
+            Some(number) => {
+                let node = cluster.consul.node(number);
+                let address = shapes::address(cluster, node);
+                // This old endpoint asks for the right to read a service by its id: only who reads all of them sees any.
+                let services = match request.token {
+                    Token::Full => shapes::services(cluster, node, &request.token),
+                    Token::NodesOnly | Token::OneService(_) | Token::ServicesOnly | Token::Blank | Token::Unknown => Vec::new(),
+                };
+                json!({ "Node": shapes::node(cluster, node), "Services": shapes::by_id(&services, &address, node.index) })
+            }
+        };
+        let seen = Seen::newer(since, answer.index, body);
+        Ok(seen.map(|seen| Seen { known_leader: answer.known_leader, filtered: answer.filtered, ..seen }))
+    })
+    .await
+}
+
+pub(super) async fn health_of_node(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        let answer = cluster.consul.node_services(&name, &request.token, request.read())?;
+        let body = || match cluster.consul.node_number(&name).filter(|_| answer.body.node) {
+            None => json!([]),
+            Some(number) => {
+                let node = cluster.consul.node(number);
+                Value::from(shapes::checks(node, &shapes::services(cluster, node, &request.token)))
+            }
+        };
+        let seen = Seen::newer(since, answer.index, body);
+        Ok(seen.map(|seen| Seen { known_leader: answer.known_leader, filtered: answer.filtered, ..seen }))
+    })
+    .await
+}
+
+pub(super) async fn health_of_service(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        may_read(cluster.consul, request)?;
+        let only_passing = request.asked.get("passing").is_some_and(|value| value != "false");
+        let mut rows = Vec::new();
+        for node in listed(cluster).filter(|_| request.token.reads_nodes()) {
+            let services = shapes::services(cluster, node, &request.token);
+            let found = services.iter().filter(|s| *s.name == *name).map(|service| shapes::health(cluster, node, service));
+            rows.extend(found.filter(|(_, passing)| *passing || !only_passing).map(|(row, _)| row));
+        }
+        let hides = !request.token.reads_nodes() || !request.token.reads_service(&name);
+        Ok(seen(cluster, request, since, newest(cluster), hides, || Value::from(rows)))
+    })
+    .await
+}
+
+pub(super) async fn health_in_state(State(shared): Of, Path(state): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        may_read(cluster.consul, request)?;
+        let of = |token: &Token| {
+            let nodes = listed(cluster).filter(|_| token.reads_nodes());
+            let checks = nodes.flat_map(|node| shapes::checks(node, &shapes::services(cluster, node, token)));
+            checks.filter(|check| state == "any" || check["Status"] == *state).collect::<Vec<Value>>()
+        };
+        let (shown, whole) = (of(&request.token), of(&Token::Full));
+        Ok(seen(cluster, request, since, newest(cluster), shown.len() < whole.len(), || Value::from(shown)))
+    })
+    .await
+}
+
+/// `PUT /v1/catalog/deregister`: one service, or without `ServiceID` and `CheckID` the whole node.
+pub(super) async fn deregister(State(shared): Of, asked: Asked, body: Bytes) -> Answer {
+    let request = Request::of(&shared, asked)?;
+    let body = asked::json(&body)?;
+    let text = |key: &str| body.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+    let Some(name) = text("Node") else { return Err(Refused::new(500, "Must provide node")) };
+    let (service, check) = (text("ServiceID"), text("CheckID"));
+    shared.with(|stage| {
+        let Some(cluster) = stage.cluster() else { return Err(Refused::new(404, "")) };
+        cluster.consul.may_deregister(&request.token)?;
+        let Some(number) = cluster.consul.node_number(&name) else { return Ok(()) };
+        match (service, check) {
+            (None, None) => cluster.consul.deregister_node(number, cluster.log),
+            (None, Some(_)) => {}
+            (Some(id), _) => {
+                let entry = cluster.consul.node(number).entries().find(|entry| shapes::service_id(&cluster, entry) == id);
+                if let Some((allocation, service)) = entry.map(|entry| (entry.allocation, entry.service)) {
+                    cluster.consul.deregister_service(number, allocation, service, cluster.log);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Json(true).into_response())
+}

@@ -1,0 +1,139 @@
+//! Nodes, services and checks as Consul shows them.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::version_text;
+use crate::wire::Cluster;
+use decamp_core::ids::short_hash;
+use decamp_sim::consul::{Entry, NodeState, Token};
+
+/// A UUID made of a name.
+fn uuid(name: &str) -> String {
+    let (one, two) = (short_hash(&["node", name]), short_hash(&[name, "node"]));
+    format!("{}-{}-4{}-8{}-{}", &one[..8], &one[8..12], &two[..3], &two[3..6], &one)
+}
+
+/// The address of a node: that of the Nomad client beside its agent.
+pub(super) fn address(cluster: &Cluster<'_>, node: &NodeState) -> String {
+    let beside = cluster.nomad.nodes().find(|(_, n)| n.spec.consul.as_ref().is_some_and(|(_, name)| *name == node.name));
+    beside.and_then(|(_, n)| n.spec.addresses.first().map(ToString::to_string)).unwrap_or_else(|| "127.0.0.1".to_owned())
+}
+
+fn addresses(address: &str) -> Value {
+    json!({ "lan": address, "lan_ipv4": address, "wan": address, "wan_ipv4": address })
+}
+
+fn meta(cluster: &Cluster<'_>) -> Value {
+    // Nodes write their version on themselves since 1.13.
+    match version_text(cluster.consul.version()) {
+        "1.8.7" => json!({ "consul-network-segment": "" }),
+        version => json!({ "consul-network-segment": "", "consul-version": version }),
+    }
+}
+
+/// One of `/v1/catalog/nodes`, and `Node` elsewhere.
+pub(super) fn node(cluster: &Cluster<'_>, node: &NodeState) -> Value {
+    let address = address(cluster, node);
+    json!({ "ID": uuid(&node.name), "Node": &*node.name, "Address": address, "Datacenter": "dc1",
+        "TaggedAddresses": addresses(&address), "Meta": meta(cluster), "CreateIndex": 10, "ModifyIndex": 10 })
+}
+
+/// A service on a node, as all shapes of it need it.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    pub(super) id: String,
+    pub(super) name: Arc<str>,
+    port: u16,
+    /// Whether its check passes; `None`: it has none.
+    passing: Option<bool>,
+}
+
+/// The id that Nomad gives to an allocation's registration.
+pub fn service_id(cluster: &Cluster<'_>, entry: &Entry) -> String {
+    let group = cluster.nomad.allocation(entry.allocation).group;
+    let group = &cluster.nomad.groups()[group.index()].spec.group;
+    format!("_nomad-task-{}-group-{}-{}-http", entry.id, group.name, entry.name)
+}
+
+/// What the catalog lists on a node, as far as a token sees it.
+pub(super) fn services(cluster: &Cluster<'_>, node: &NodeState, token: &Token) -> Vec<Listed> {
+    let other = |name: &Arc<str>| {
+        let (id, port) = if **name == *"consul" {
+            ("consul".to_owned(), 8300)
+        } else {
+            (format!("_{name}-{}", short_hash(&[&node.name])), 4646)
+        };
+        Listed { id, name: Arc::clone(name), port, passing: None }
+    };
+    let own = |entry: &Entry| Listed {
+        id: service_id(cluster, entry),
+        name: Arc::clone(&entry.name),
+        port: cluster.nomad.allocation(entry.allocation).ports.first().copied().unwrap_or(0),
+        passing: Some(entry.is_passing()),
+    };
+    let listed = node.others.iter().map(other).chain(node.entries().filter(|entry| entry.is_listed()).map(own));
+    listed.filter(|service| node.registered && token.reads_service(&service.name)).collect()
+}
+
+fn tagged(address: &str, port: u16) -> Value {
+    let one = json!({ "Address": address, "Port": port });
+    json!({ "lan_ipv4": one, "wan_ipv4": one })
+}
+
+/// One of `/v1/catalog/node-services/:node`.
+pub(super) fn of_node(service: &Listed, address: &str, index: u64) -> Value {
+    json!({ "ID": service.id, "Service": &*service.name, "Tags": [], "Address": address,
+        "TaggedAddresses": tagged(address, service.port), "Meta": { "external-source": "nomad" }, "Port": service.port,
+        "Weights": { "Passing": 1, "Warning": 1 }, "EnableTagOverride": false,
+        "Proxy": { "Mode": "", "MeshGateway": {}, "Expose": {} }, "Connect": {}, "PeerName": "", "CreateIndex": 10, "ModifyIndex": index })
+}
+
+/// One of `/v1/catalog/service/:name`.
+pub(super) fn of_service(cluster: &Cluster<'_>, on: &NodeState, service: &Listed) -> Value {
+    let address = address(cluster, on);
+    json!({ "ID": uuid(&on.name), "Node": &*on.name, "Address": address, "Datacenter": "dc1", "TaggedAddresses": addresses(&address),
+        "NodeMeta": meta(cluster), "ServiceKind": "", "ServiceID": service.id, "ServiceName": &*service.name, "ServiceTags": [],
+        "ServiceAddress": address, "ServiceTaggedAddresses": tagged(&address, service.port),
+        "ServiceWeights": { "Passing": 1, "Warning": 1 }, "ServiceMeta": { "external-source": "nomad" }, "ServicePort": service.port,
+        "ServiceEnableTagOverride": false, "CreateIndex": 10, "ModifyIndex": on.index })
+}
+
+fn check(node: &str, id: &str, name: &str, passing: bool, service: Option<&Listed>) -> Value {
+    let status = if passing { "passing" } else { "critical" };
+    let (service_id, service_name) = service.map(|s| (s.id.as_str(), &*s.name)).unwrap_or_default();
+    json!({ "Node": node, "CheckID": id, "Name": name, "Status": status, "Notes": "", "Output": "", "ServiceID": service_id,
+        "ServiceName": service_name, "ServiceTags": [], "Type": "http", "Interval": "1s", "Timeout": "1s", "ExposedPort": 0,
+        "Definition": {}, "CreateIndex": 10, "ModifyIndex": 10 })
+}
+
+/// The checks of a node: its agent's, and those of its services that a token sees.
+pub(super) fn checks(node: &NodeState, services: &[Listed]) -> Vec<Value> {
+    let mut rows = vec![serf(node)];
+    rows.extend(services.iter().filter_map(|service| of_service_itself(node, service)));
+    rows
+}
+
+fn serf(node: &NodeState) -> Value {
+    check(&node.name, "serfHealth", "Serf Health Status", !node.serf_critical, None)
+}
+
+fn of_service_itself(node: &NodeState, service: &Listed) -> Option<Value> {
+    let passing = service.passing?;
+    let (id, name) = (format!("_nomad-check-{}", short_hash(&[&service.id])), format!("service: \"{}\" check", service.name));
+    Some(check(&node.name, &id, &name, passing, Some(service)))
+}
+
+/// One of `/v1/health/service/:name`, and whether all its checks pass.
+pub(super) fn health(cluster: &Cluster<'_>, on: &NodeState, service: &Listed) -> (Value, bool) {
+    let rows: Vec<Value> = [Some(serf(on)), of_service_itself(on, service)].into_iter().flatten().collect();
+    let passing = !on.serf_critical && service.passing != Some(false);
+    let address = address(cluster, on);
+    (json!({ "Node": node(cluster, on), "Service": of_node(service, &address, on.index), "Checks": rows }), passing)
+}
+
+/// The services of a node as `/v1/catalog/node/:node` shows them: by id.
+pub(super) fn by_id(services: &[Listed], address: &str, index: u64) -> Map<String, Value> {
+    services.iter().map(|service| (service.id.clone(), of_node(service, address, index))).collect()
+}

@@ -1,0 +1,266 @@
+//! Jobs: as allocations embed them, as the `nomad` command lists them; stopping, purging and scaling.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Body, Of, Request, allocations, read, write};
+use crate::wire::asked;
+use crate::wire::asked::{Asked, Refused, Seen};
+use decamp_core::decide::{ClientStatus, Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
+use decamp_sim::event::AllocationNumber;
+use decamp_sim::nomad::{AllocationState, ApiError, GroupState, Nomad};
+
+pub(super) fn kind(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Service => "service",
+        JobKind::Batch => "batch",
+        JobKind::System => "system",
+        JobKind::SysBatch => "sysbatch",
+    }
+}
+
+fn nanoseconds(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn service(service: &Service) -> Value {
+    let provider = match service.provider {
+        Provider::Consul => "consul",
+        Provider::Nomad => "nomad",
+    };
+    json!({ "Name": &*service.name, "Provider": provider, "PortLabel": "http", "AddressMode": "auto", "Checks": [], "Tags": null,
+        "OnUpdate": "require_healthy" })
+}
+
+/// An ingress is told by its arguments, as Traefik's would be.
+fn arguments(ingress: &Ingress) -> Value {
+    let provider = if ingress.how.contains("Nomad") { "nomad" } else { "consulcatalog" };
+    // Traefik's own throttle is 2 s of it.
+    let refresh = ingress.forgets_after.as_secs().saturating_sub(2);
+    let follows = if ingress.how.contains("watches") { "watch=true".to_owned() } else { format!("refreshInterval={refresh}s") };
+    json!([format!("--providers.{provider}=true"), format!("--providers.{provider}.{follows}")])
+}
+
+fn task(task: &Task, group: &TaskGroup, is_first: bool) -> Value {
+    let lifecycle = |hook: &str, sidecar: bool| json!({ "Hook": hook, "Sidecar": sidecar });
+    let lifecycle = match task.role {
+        TaskRole::Leader | TaskRole::Main => Value::Null,
+        TaskRole::Sidecar => lifecycle("prestart", true),
+        TaskRole::Poststop => lifecycle("poststop", false),
+        TaskRole::Finished => lifecycle("prestart", false),
+    };
+    let config = match group.ingress.as_ref().filter(|_| is_first) {
+        Some(ingress) => json!({ "image": "traefik", "args": arguments(ingress) }),
+        None => json!({ "image": &*group.job }),
+    };
+    let plugin = (group.csi_plugin && is_first).then(|| json!({ "ID": &*group.job, "Type": "node", "MountDir": "/csi" }));
+    json!({ "Name": &*task.name, "Driver": "docker", "Config": config, "CSIPluginConfig": plugin, "Env": null,
+        "KillSignal": "SIGTERM", "KillTimeout": nanoseconds(task.kill_timeout), "Leader": task.role == TaskRole::Leader,
+        "Lifecycle": lifecycle, "Services": null, "ShutdownDelay": nanoseconds(task.shutdown_delay), "Templates": null,
+        "Resources": { "CPU": 100, "MemoryMB": 64 } })
+}
+
+fn group(state: &GroupState) -> Value {
+    let group = &state.spec.group;
+    let tasks: Vec<Value> = group.tasks.iter().enumerate().map(|(place, one)| task(one, group, place == 0)).collect();
+    let services: Vec<Value> = group.services.iter().map(service).collect();
+    let migrate = group.max_parallel.map(|many| {
+        json!({ "HealthCheck": "checks", "HealthyDeadline": 300_000_000_000_u64, "MaxParallel": many,
+            "MinHealthyTime": nanoseconds(state.spec.behaviour.healthy_in) })
+    });
+    json!({ "Count": group.count, "Migrate": migrate, "Name": &*group.name, "Networks": null, "Services": services,
+        "ShutdownDelay": nanoseconds(group.shutdown_delay), "Tasks": tasks })
+}
+
+fn groups<'a>(nomad: &'a Nomad, namespace: &'a str, job: &'a str) -> impl Iterator<Item = &'a GroupState> {
+    nomad.groups().iter().filter(move |g| *g.spec.group.namespace == *namespace && *g.spec.group.job == *job)
+}
+
+fn is_stopped(nomad: &Nomad, namespace: &str, job: &str) -> bool {
+    groups(nomad, namespace, job).all(|group| group.stopped)
+}
+
+/// Whether a job is still there: a purged one has no allocation that is listed, and is stopped.
+fn is_there(nomad: &Nomad, namespace: &str, job: &str) -> bool {
+    let listed = |group: &GroupState| group.allocations.iter().any(|n| nomad.allocation(*n).listed);
+    groups(nomad, namespace, job).any(|group| !group.stopped || listed(group))
+}
+
+/// `GET /v1/job/:id`, and what an allocation embeds; `null` if there is none.
+pub(super) fn whole(nomad: &Nomad, namespace: &str, job: &str) -> Value {
+    let mut found = groups(nomad, namespace, job).peekable();
+    let Some(first) = found.peek() else { return Value::Null };
+    let kind = kind(first.spec.group.kind);
+    let stopped = is_stopped(nomad, namespace, job);
+    let groups: Vec<Value> = found.map(group).collect();
+    json!({ "ID": job, "Name": job, "Namespace": namespace, "Type": kind, "Priority": 50, "Region": "global",
+        "Datacenters": ["*"], "NodePool": "default", "Status": if stopped { "dead" } else { "running" }, "StatusDescription": "",
+        "Stop": stopped, "Version": 0, "CreateIndex": 10, "ModifyIndex": 10, "JobModifyIndex": 10, "Stable": true,
+        "SubmitTime": 0, "TaskGroups": groups, "ParentID": "", "Periodic": null, "ParameterizedJob": null, "Dispatched": false })
+}
+
+fn names(nomad: &Nomad) -> Vec<(Arc<str>, Arc<str>)> {
+    let mut names: Vec<_> =
+        nomad.groups().iter().map(|g| (Arc::clone(&g.spec.group.namespace), Arc::clone(&g.spec.group.job))).collect();
+    names.sort();
+    names.dedup();
+    names.retain(|(namespace, job)| is_there(nomad, namespace, job));
+    names
+}
+
+fn of<'a>(nomad: &'a Nomad, namespace: &'a str, job: &'a str) -> impl Iterator<Item = (AllocationNumber, &'a AllocationState)> {
+    let is_of = move |allocation: &AllocationState| {
+        let group = &nomad.groups()[allocation.group.index()].spec.group;
+        *group.namespace == *namespace && *group.job == *job
+    };
+    allocations::listed(nomad).map(|number| (number, nomad.allocation(number))).filter(move |(_, allocation)| is_of(allocation))
+}
+
+fn summary_of(nomad: &Nomad, namespace: &str, job: &str) -> Value {
+    let mut rows: BTreeMap<String, BTreeMap<&str, u64>> = BTreeMap::new();
+    for group in groups(nomad, namespace, job) {
+        let row = rows.entry(group.spec.group.name.to_string()).or_default();
+        for word in ["Queued", "Complete", "Failed", "Running", "Starting", "Lost", "Unknown"] {
+            row.insert(word, 0);
+        }
+        row.insert("Queued", group.missing.len() as u64);
+        for allocation in group.allocations.iter().map(|n| nomad.allocation(*n)).filter(|a| a.listed) {
+            let word = match allocation.client {
+                ClientStatus::Pending => "Starting",
+                ClientStatus::Running => "Running",
+                ClientStatus::Complete => "Complete",
+                ClientStatus::Failed => "Failed",
+                ClientStatus::Lost => "Lost",
+                ClientStatus::Unknown => "Unknown",
+            };
+            *row.entry(word).or_default() += 1;
+        }
+    }
+    json!({ "JobID": job, "Namespace": namespace, "Summary": rows, "Children": { "Dead": 0, "Pending": 0, "Running": 0 },
+        "CreateIndex": 10, "ModifyIndex": nomad.index() })
+}
+
+pub(super) async fn list(State(shared): Of, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        let nomad = &*cluster.nomad;
+        let prefix = request.asked.text("prefix").unwrap_or_default();
+        Ok(Seen::newer(since, nomad.index(), || {
+            let seen = names(nomad).into_iter().filter(|(namespace, job)| {
+                request.wants(namespace) && request.token.reads_jobs(namespace) && job.starts_with(prefix)
+            });
+            let row = |(namespace, job): (Arc<str>, Arc<str>)| {
+                let mut row = whole(nomad, &namespace, &job);
+                if let Value::Object(fields) = &mut row {
+                    fields.remove("TaskGroups");
+                    fields.insert("JobSummary".to_owned(), summary_of(nomad, &namespace, &job));
+                }
+                row
+            };
+            seen.map(row).collect()
+        }))
+    })
+    .await
+}
+
+/// The namespace that is asked for, if its job is there and may be seen.
+fn find(nomad: &Nomad, request: &Request, job: &str) -> Result<String, Refused> {
+    let namespace = request.asked.text("namespace").unwrap_or("default").to_owned();
+    if !request.token.reads_jobs(&namespace) {
+        return Err(ApiError::PermissionDenied.into());
+    }
+    if is_there(nomad, &namespace, job) { Ok(namespace) } else { Err(Refused::not_found("job not found", nomad.index())) }
+}
+
+pub(super) async fn one(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        let nomad = &*cluster.nomad;
+        let namespace = find(nomad, request, &job)?;
+        Ok(Seen::newer(since, nomad.index(), || whole(nomad, &namespace, &job)))
+    })
+    .await
+}
+
+pub(super) async fn allocations(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
+    let began = shared.began();
+    read(&shared, asked, |cluster, request, since| {
+        let nomad = &*cluster.nomad;
+        let namespace = find(nomad, request, &job)?;
+        let index = of(nomad, &namespace, &job).map(|(_, a)| a.modified).max().unwrap_or(1);
+        Ok(Seen::newer(since, index, || {
+            of(nomad, &namespace, &job).map(|(number, _)| allocations::stub(nomad, number, began)).collect()
+        }))
+    })
+    .await
+}
+
+pub(super) async fn summary(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        let nomad = &*cluster.nomad;
+        let namespace = find(nomad, request, &job)?;
+        Ok(Seen::newer(since, nomad.index(), || summary_of(nomad, &namespace, &job)))
+    })
+    .await
+}
+
+pub(super) async fn scale_status(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        let nomad = &*cluster.nomad;
+        let namespace = find(nomad, request, &job)?;
+        Ok(Seen::newer(since, nomad.index(), || {
+            let row = |state: &GroupState| {
+                let live = state.allocations.iter().map(|n| nomad.allocation(*n)).filter(|a| a.listed && !a.is_terminal());
+                let (mut placed, mut running, mut healthy) = (0, 0, 0);
+                for allocation in live {
+                    placed += 1;
+                    running += u32::from(allocation.client == ClientStatus::Running);
+                    healthy += u32::from(allocation.healthy == Some(true));
+                }
+                let body = json!({ "Desired": state.spec.group.count, "Events": null, "Healthy": healthy, "Placed": placed,
+                    "Running": running, "Unhealthy": 0 });
+                (state.spec.group.name.to_string(), body)
+            };
+            let rows: Map<String, Value> = groups(nomad, &namespace, &job).map(row).collect();
+            json!({ "JobCreateIndex": 10, "JobID": job, "JobModifyIndex": 10, "JobStopped": is_stopped(nomad, &namespace, &job),
+                "Namespace": namespace, "TaskGroups": rows })
+        }))
+    })
+    .await
+}
+
+pub(super) async fn scale(State(shared): Of, Path(job): Path<String>, asked: Asked, body: Body) -> Answer {
+    let body = asked::json(&body)?;
+    let group = body.get("Target").and_then(|target| target.get("Group")).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let Some(count) = body.get("Count").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok()) else {
+        return Err(Refused::new(400, "Scaling action should not contain count if error is true"));
+    };
+    let namespace = asked.text("namespace").unwrap_or("default").to_owned();
+    let written = |index| json!({ "EvalCreateIndex": index, "EvalID": "", "Index": index, "JobModifyIndex": index });
+    write(&shared, asked, |cluster, token| Ok(cluster.nomad.scale(token, &namespace, &job, &group, count)?), written)
+}
+
+pub(super) async fn stop(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
+    let namespace = asked.text("namespace").unwrap_or("default").to_owned();
+    let purge = asked.text("purge") == Some("true");
+    let written = |index| json!({ "EvalCreateIndex": index, "EvalID": "", "Index": index, "JobModifyIndex": index });
+    write(&shared, asked, |cluster, token| Ok(cluster.nomad.stop_job(token, &namespace, &job, purge)?), written)
+}
+
+/// Evaluations and deployments are not modelled: none are known.
+pub(super) async fn nothing(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        find(cluster.nomad, request, &job)?;
+        Ok(Seen::newer(since, cluster.nomad.index(), || json!([])))
+    })
+    .await
+}
+
+pub(super) async fn no_deployment(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
+    read(&shared, asked, |cluster, request, since| {
+        find(cluster.nomad, request, &job)?;
+        Ok(Seen::newer(since, cluster.nomad.index(), || Value::Null))
+    })
+    .await
+}

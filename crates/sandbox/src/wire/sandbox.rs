@@ -1,0 +1,163 @@
+//! What a person or a test does to the pretend world: terminate an instance, look inside, set faults.
+//!
+//! `POST /sandbox/terminate?instance=i-…[&scale_in=true][&wait=30]` begins a termination and answers the EventBridge event of its
+//! first lifecycle action, as soon as there is one; 202 if there is none yet after `wait` seconds. `GET /sandbox/events` lists
+//! all such events, `POST /sandbox/release[?group=web]` gives a group another version of its launch template, as a change in
+//! Terraform does, `GET /sandbox/state` what the models hold, `PUT /sandbox/faults` takes the rules of a fault plan.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{FaultPlan, Rule, Shared};
+use decamp_core::ids::InstanceId;
+use decamp_sim::auto_scaling::{AutoScaling, Instance, InstanceRefresh, LifecycleEvent};
+use decamp_sim::load_balancers::{GroupSetup, LoadBalancers};
+
+/// The sandbox's own routes; merge them into any router that is served.
+pub fn router(shared: &Arc<Shared>) -> Router {
+    Router::new()
+        .route("/sandbox/terminate", post(terminate))
+        .route("/sandbox/release", post(release))
+        .route("/sandbox/events", get(events))
+        .route("/sandbox/state", get(state))
+        .route("/sandbox/faults", put(faults))
+        .with_state(Arc::clone(shared))
+}
+
+#[derive(Deserialize)]
+struct Termination {
+    instance: String,
+    #[serde(default)]
+    scale_in: bool,
+    #[serde(default = "a_while")]
+    wait: u64,
+}
+
+fn a_while() -> u64 {
+    30
+}
+
+async fn terminate(State(shared): State<Arc<Shared>>, Query(asked): Query<Termination>) -> Response {
+    let Ok(id) = asked.instance.parse::<InstanceId>() else {
+        return (StatusCode::BAD_REQUEST, "not an EC2 instance id such as i-0123456789abcdef0\n").into_response();
+    };
+    let mut changes = shared.watch();
+    let begun = shared.with(|stage| {
+        let (asg, elb) = stage.aws();
+        let began = asg.now();
+        if asked.scale_in { asg.scale_in(id, elb) } else { asg.terminate(id, elb) }.map(|()| began)
+    });
+    let since = match begun {
+        Ok(since) => since,
+        Err(error) => return (StatusCode::CONFLICT, format!("{error}\n")).into_response(),
+    };
+    let began = async {
+        loop {
+            let event = shared.events().into_iter().find(|event| event.instance == id && since <= event.time);
+            if let Some(event) = event {
+                return event;
+            }
+            changes.changed().await.ok();
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(asked.wait), began).await {
+        Ok(event) => Json(as_sent(&shared, &event)).into_response(),
+        Err(_) => (StatusCode::ACCEPTED, "terminating; its hook has not begun\n").into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Release {
+    group: Option<String>,
+}
+
+async fn release(State(shared): State<Arc<Shared>>, Query(asked): Query<Release>) -> Response {
+    let released = shared.with(|stage| {
+        let asg = stage.aws().0;
+        let name = asked.group.or_else(|| asg.groups().next().map(|setup| setup.name.to_string()))?;
+        asg.change_group(&name, |setup| setup.version += 1);
+        asg.group(&name).map(|setup| setup.version)
+    });
+    match released {
+        Some(version) => Json(json!({ "version": version })).into_response(),
+        None => (StatusCode::NOT_FOUND, "no such group\n").into_response(),
+    }
+}
+
+fn as_sent(shared: &Shared, event: &LifecycleEvent) -> Value {
+    event.event_bridge(&shared.account.region, &shared.account.id)
+}
+
+async fn events(State(shared): State<Arc<Shared>>) -> Json<Vec<Value>> {
+    Json(shared.events().iter().map(|event| as_sent(&shared, event)).collect())
+}
+
+async fn faults(State(shared): State<Arc<Shared>>, Json(rules): Json<Vec<Rule>>) -> StatusCode {
+    shared.set_faults(FaultPlan::new(rules, 0));
+    StatusCode::NO_CONTENT
+}
+
+async fn state(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let (groups, targets, more) = shared.look(|stage| {
+        let (asg, elb) = stage.aws();
+        (groups(asg), target_groups(elb), stage.more())
+    });
+    let mut state = json!({ "now": shared.clock.now(), "account": shared.account.id, "region": shared.account.region, "auto_scaling_groups": groups, "target_groups": targets });
+    if let Value::Object(fields) = &mut state {
+        fields.extend(more);
+    }
+    Json(state)
+}
+
+fn groups(asg: &AutoScaling) -> Vec<Value> {
+    let one = |setup: &decamp_sim::auto_scaling::GroupSetup| {
+        let hooks: Vec<Value> = (setup.hooks.iter())
+            .map(|hook| {
+                json!({ "name": &*hook.name, "transition": hook.transition.name(), "heartbeat_timeout": hook.heartbeat_timeout.as_secs(),
+                    "global_timeout": hook.global_timeout().as_secs(), "default_result": hook.default_result, "metadata": hook.metadata.as_deref() })
+            })
+            .collect();
+        let instances: Vec<Value> =
+            asg.instances().filter(|i| asg.group_of(i) == &setup.name).map(|i| instance(asg, i)).collect();
+        let tags: Vec<Value> = setup.tags.iter().map(|(key, value)| json!({ "key": &**key, "value": &**value })).collect();
+        let refreshes: Vec<Value> = asg.refreshes(&setup.name).into_iter().map(refresh).collect();
+        json!({ "name": &*setup.name, "version": setup.version, "refreshes": refreshes, "attached": setup.attached, "retains": setup.retains, "tags": tags, "hooks": hooks, "instances": instances })
+    };
+    asg.groups().map(one).collect()
+}
+
+fn refresh(refresh: &InstanceRefresh) -> Value {
+    json!({ "id": &*refresh.id, "status": refresh.status.name(), "reason": refresh.reason.as_deref(), "began": refresh.began,
+        "ended": refresh.ended, "percentage": refresh.percentage, "to_update": refresh.to_update, "version": refresh.version,
+        "skip_matching": refresh.preferences.skip_matching, "min_healthy": refresh.preferences.min_healthy,
+        "max_healthy": refresh.preferences.max_healthy, "checkpoints": refresh.preferences.checkpoints })
+}
+
+fn instance(asg: &AutoScaling, instance: &Instance) -> Value {
+    let action = |action: &decamp_sim::auto_scaling::Action| json!({ "hook": &*action.hook, "token": action.token.expose(), "began": action.began, "expires": action.expires, "open": action.is_open() });
+    let actions: Vec<Value> = instance.actions.iter().map(action).collect();
+    json!({ "id": instance.id, "zone": &*instance.zone, "state": instance.state.name(), "version": instance.version, "healthy": instance.healthy, "runs": instance.runs,
+        "actions": actions, "activity_began": asg.activity_began(instance.id) })
+}
+
+fn target_groups(elb: &LoadBalancers) -> Vec<Value> {
+    let one = |setup: &GroupSetup| {
+        let targets: Vec<Value> = (elb.inside(&setup.arn).iter())
+            .map(|row| {
+                let routed = elb.is_routed(&setup.arn, &row.id, row.port);
+                json!({ "id": row.id, "port": row.port, "zone": row.zone.as_deref(), "state": row.state.state, "reason": row.state.reason, "routed": routed })
+            })
+            .collect();
+        json!({ "arn": setup.arn, "name": setup.arn.name(), "kind": setup.kind, "port": setup.port, "delay": setup.delay.as_secs(),
+            "in_use": setup.in_use, "targets": targets })
+    };
+    elb.arns().filter_map(|arn| elb.setup(arn)).map(one).collect()
+}

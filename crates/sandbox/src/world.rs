@@ -1,0 +1,218 @@
+//! The sandbox's world: all the pretend systems on one clock, with every instance able to leave, and the requests over them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::requests::Requests;
+use super::{ASG, HOOK, Options, cluster, state};
+use crate::wire::{Cluster, Stage};
+use decamp_core::decide::TaskRole;
+use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
+use decamp_core::time::Time;
+use decamp_sim::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, Happening, HookSetup, LifecycleState};
+use decamp_sim::consul::Consul;
+use decamp_sim::event::{AllocationNumber, Event};
+use decamp_sim::load_balancers::{GroupSetup, HealthTimes, Kind, LoadBalancers};
+use decamp_sim::luck::Luck;
+use decamp_sim::nomad::{GroupNumber, NodeNumber, Nomad};
+
+/// Everything that there is.
+pub struct World {
+    now: Time,
+    auto_scaling: AutoScaling,
+    balancers: LoadBalancers,
+    /// Nomad.
+    pub nomad: Nomad,
+    consul: Consul,
+    /// The clients.
+    pub requests: Requests,
+    log: Vec<Event>,
+    luck: Luck,
+    ingress: GroupNumber,
+    /// The number that the ingress knows the one service of each task group by.
+    numbers: Vec<Option<usize>>,
+    named: Vec<TargetGroupArn>,
+    replacements: bool,
+}
+
+impl World {
+    /// A calm cluster at this time.
+    #[must_use]
+    pub fn new(options: &Options, now: Time) -> Self {
+        let mut luck = Luck::new(options.seed);
+        let [asg_limit, reads, writes] = options.limits();
+        let [attached, named] = options.target_groups();
+        let mut balancers = LoadBalancers::new(now, luck.bits(), reads, writes);
+        let mut auto_scaling = AutoScaling::new(now, luck.bits(), asg_limit);
+        let hook = HookSetup::terminating(HOOK.into(), options.heartbeat_timeout).naming(named.clone());
+        let numbers = options.first..options.first + options.nodes.max(2);
+        auto_scaling.add_group(AsgSetup {
+            hooks: vec![hook],
+            attached: attached.clone(),
+            start_takes: options.starts_in,
+            next_instance: cluster::id_of(numbers.end),
+            ..AsgSetup::new(ASG.into())
+        });
+        let mut nomad = Nomad::new(options.nomad, now, Luck::new(luck.bits()));
+        let mut consul = Consul::new(options.consul, now, Luck::new(luck.bits()));
+        let nodes: Vec<NodeNumber> = numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck)).collect();
+        for number in numbers.clone() {
+            auto_scaling.put_instance(ASG, cluster::instance(number), zone(number), LifecycleState::InService);
+        }
+        let fronts: Vec<TargetGroupArn> = attached.iter().chain(&named).cloned().collect();
+        for arn in &fronts {
+            let lag = (Duration::ZERO, options.lag);
+            // Two checks a second apart, as a small cluster would have it.
+            let health = HealthTimes { up: Duration::from_secs(2), ..HealthTimes::default() };
+            let setup = GroupSetup::new(arn.clone(), Kind::Alb, cluster::PORT);
+            balancers.add_group(GroupSetup { delay: options.delay, lag, health, ..setup });
+            let targets = numbers.clone().map(|n| (TargetId::Instance(cluster::instance(n)), cluster::PORT, Some(zone(n))));
+            balancers.put_targets(arn, targets);
+        }
+        let ingress = cluster::add_ingress(&mut nomad, &mut consul, &nodes, options);
+        let services = cluster::add_services(&mut nomad, &mut consul, &nodes, options);
+        let mut requests = Requests::new(now, Luck::new(luck.bits()), fronts, options.rate, options.longest_request);
+        let mut numbers = vec![None; nomad.groups().len()];
+        for group in services {
+            numbers[group.index()] = Some(requests.routing.add_service());
+        }
+        let log = Vec::new();
+        let replacements = options.replacements;
+        let mut world =
+            Self { now, auto_scaling, balancers, nomad, consul, requests, log, luck, ingress, numbers, named, replacements };
+        let all: Vec<AllocationNumber> = (0..).zip(world.nomad.allocations()).map(|(n, _)| AllocationNumber(n)).collect();
+        for number in all {
+            world.introduce(number, true);
+            let group = world.nomad.allocation(number).group;
+            if let Some(service) = world.numbers[group.index()] {
+                world.requests.routing.put(service, number);
+            }
+        }
+        world
+    }
+
+    /// The instances of the group that were there at the start, or came since.
+    pub fn instances(&self) -> impl Iterator<Item = InstanceId> {
+        self.auto_scaling.instances().map(|instance| instance.id)
+    }
+
+    /// Tells the clients' model of an allocation.
+    fn introduce(&mut self, number: AllocationNumber, listens: bool) {
+        let allocation = self.nomad.allocation(number);
+        let tasks = &self.nomad.groups()[allocation.group.index()].spec.group.tasks;
+        let kill_timeout = tasks.iter().filter(|t| t.role == TaskRole::Main).map(|t| t.kill_timeout).min().unwrap_or_default();
+        let is_ingress = allocation.group == self.ingress;
+        let on = self.nomad.node(allocation.node).spec.instance;
+        self.requests.introduce(number, listens, kill_timeout);
+        if let Some(instance) = on.filter(|_| is_ingress) {
+            self.requests.open_door(instance, number);
+        }
+    }
+
+    /// Everything that is due now.
+    fn step(&mut self) {
+        let now = self.now;
+        self.nomad.advance(now, &mut self.consul, &mut self.log);
+        self.auto_scaling.advance(now, &mut self.balancers);
+        for (_, happening) in self.auto_scaling.happened() {
+            match happening {
+                Happening::MachineStopped(instance) => self.machine_stops(instance),
+                Happening::State { instance, state: LifecycleState::InService } => self.enter_service(instance),
+                Happening::Launched(instance) => self.launched(instance),
+                Happening::State { .. }
+                | Happening::ActionBegan { .. }
+                | Happening::ActionEnded { .. }
+                | Happening::MachineStarted(_)
+                | Happening::Delisted(_) => {}
+            }
+        }
+        self.tell();
+        self.requests.cut(now, &self.balancers);
+    }
+
+    /// Passes on what happened to processes.
+    fn tell(&mut self) {
+        for place in 0..self.log.len() {
+            let event = self.log[place];
+            if !self.requests.knows(event.allocation) {
+                self.introduce(event.allocation, false);
+            }
+            let service = self.numbers.get(self.nomad.allocation(event.allocation).group.index()).copied().flatten();
+            self.requests.happened(event, |_| service);
+        }
+        self.log.clear();
+    }
+
+    fn node_of(&self, instance: InstanceId) -> Option<NodeNumber> {
+        let id = self.nomad.nodes_of(instance).next()?;
+        self.nomad.node_number(id)
+    }
+
+    fn machine_stops(&mut self, instance: InstanceId) {
+        if let Some(node) = self.node_of(instance) {
+            self.nomad.end_machine(node, true, &mut self.consul, &mut self.log);
+        }
+        self.balancers.machine_stopped(instance);
+        // A refresh brings its replacements itself.
+        let refreshed = self.auto_scaling.instance(instance).is_some_and(|instance| instance.refreshed);
+        if self.replacements
+            && !refreshed
+            && let Ok(new) = self.auto_scaling.launch_another(ASG, None)
+        {
+            self.launched(new);
+        }
+    }
+
+    /// A new instance comes, and its node with it: the ingress is up before the load balancers first check it.
+    fn launched(&mut self, instance: InstanceId) {
+        if let Some(number) = cluster::number(instance)
+            && self.node_of(instance).is_none()
+        {
+            cluster::add_node(&mut self.nomad, &mut self.consul, number, &mut self.luck);
+        }
+    }
+
+    /// Auto Scaling registers it in the attached target groups; in the others it registers itself.
+    fn enter_service(&mut self, instance: InstanceId) {
+        for arn in &self.named {
+            self.balancers.register_instance(arn, instance, None);
+        }
+    }
+}
+
+fn zone(number: u32) -> Arc<str> {
+    ["eu-west-1a", "eu-west-1b", "eu-west-1c"][usize::try_from(number % 3).unwrap_or(0)].into()
+}
+
+impl Stage for World {
+    fn next_event(&self) -> Time {
+        let cluster = self.nomad.next_event().min(self.consul.next_event());
+        cluster.min(self.auto_scaling.next_event()).min(self.balancers.next_event())
+    }
+
+    fn advance(&mut self, to: Time) {
+        loop {
+            let at = self.next_event().min(to).max(self.now);
+            self.requests.advance(at, &self.balancers);
+            self.now = at;
+            self.step();
+            if to <= at {
+                return;
+            }
+        }
+    }
+
+    fn aws(&mut self) -> (&mut AutoScaling, &mut LoadBalancers) {
+        (&mut self.auto_scaling, &mut self.balancers)
+    }
+
+    fn cluster(&mut self) -> Option<Cluster<'_>> {
+        Some(Cluster { nomad: &mut self.nomad, consul: &mut self.consul, log: &mut self.log })
+    }
+
+    fn more(&mut self) -> Map<String, Value> {
+        state::shown(&self.nomad, &self.requests)
+    }
+}

@@ -1,0 +1,93 @@
+//! Whether this replica can take work, and what it last could not see.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Service;
+use super::departures::lock;
+use decamp_core::decide;
+
+/// What was seen of the systems, by name, at the last sweep or by a departure.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    seen: Mutex<BTreeMap<System, Seen>>,
+}
+
+/// A system's name, and which one of those is meant where there are several.
+type System = (&'static str, Option<Arc<str>>);
+
+#[derive(Debug)]
+struct Seen {
+    /// Whether it was ever seen.
+    ever: bool,
+    now: Result<(), String>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct Ill {
+    /// Which part.
+    pub(super) what: &'static str,
+    /// Why.
+    pub(super) why: String,
+}
+
+impl Health {
+    /// Notes how a system was seen.
+    pub(super) fn saw(&self, system: &'static str, how: Result<(), String>) {
+        self.note((system, None), how);
+    }
+
+    /// Notes how one of several was seen: that one is well hides no other that is not.
+    pub(super) fn saw_one_of(&self, system: &'static str, which: &Arc<str>, how: Result<(), String>) {
+        self.note((system, Some(Arc::clone(which))), how);
+    }
+
+    /// Notes how a departure saw a system that no sweep looks at.
+    pub(super) fn saw_for_a_departure(&self, system: decide::System, how: Result<(), String>) {
+        match system {
+            decide::System::LoadBalancers => self.saw("Elastic Load Balancing", how),
+            decide::System::Consul => self.saw("Consul", how),
+            decide::System::AutoScaling | decide::System::Nomad => {}
+        }
+    }
+
+    fn note(&self, system: System, how: Result<(), String>) {
+        let mut seen = lock(&self.seen);
+        let ever = how.is_ok() || seen.get(&system).is_some_and(|seen| seen.ever);
+        seen.insert(system, Seen { ever, now: how });
+    }
+
+    /// Why no work can be taken: nothing else takes a replica out of service. An outage elsewhere does not, because an event that
+    /// comes meanwhile is kept alive here as well as anywhere.
+    pub(super) fn not_ready(service: &Service) -> Vec<Ill> {
+        let mut ills = Vec::new();
+        if *service.stopping.borrow() {
+            ills.push(Ill { what: "this replica", why: "it was told to stop".to_owned() });
+        }
+        if service.departures.is_full() {
+            ills.push(Ill { what: "departures", why: "as many are in hand as may be".to_owned() });
+        }
+        let system = "Auto Scaling";
+        match lock(&service.health.seen).get(&(system, None)) {
+            Some(Seen { ever: true, .. }) => {}
+            Some(Seen { now: Err(why), .. }) => ills.push(Ill { what: system, why: why.clone() }),
+            Some(_) | None => ills.push(Ill { what: system, why: "it has not been seen yet".to_owned() }),
+        }
+        ills
+    }
+
+    /// What could not be seen at last.
+    pub(super) fn unseen(&self) -> Vec<Ill> {
+        let seen = lock(&self.seen);
+        let ill = |((what, which), seen): (&System, &Seen)| {
+            let why = seen.now.as_ref().err()?;
+            let why = which.as_ref().map_or_else(|| why.clone(), |which| format!("{which}: {why}"));
+            Some(Ill { what, why })
+        };
+        seen.iter().filter_map(ill).collect()
+    }
+}

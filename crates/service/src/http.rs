@@ -1,0 +1,80 @@
+//! The two listeners: webhooks take events in and nothing else, admin shows what is so (D22).
+
+mod admin;
+mod body;
+mod door;
+mod events;
+mod guard;
+mod keys;
+mod openapi;
+mod page;
+mod places;
+mod problem;
+mod refreshes;
+mod sns;
+mod sources;
+mod stream;
+mod terraform;
+mod tls;
+mod webhooks;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use futures_util::future::join;
+use tokio::net::TcpListener;
+
+use self::door::Door;
+use self::keys::Keys;
+use super::Service;
+use decamp_config::Serve;
+
+/// Checks the files that both listeners need: certificates, and who is believed for SNS's.
+///
+/// # Errors
+///
+/// One of them cannot be used.
+pub(super) fn check_files(serve: &Serve) -> Result<()> {
+    for (certificate, key) in [&serve.webhooks, &serve.admin].into_iter().filter_map(|listen| listen.tls.as_ref()) {
+        tls::Certificate::read(certificate, key)?;
+    }
+    sns::anchors(serve).map(drop)
+}
+
+/// The two listeners of a service.
+pub(super) struct Doors {
+    webhooks: Door,
+    admin: Door,
+}
+
+impl Doors {
+    /// Makes both; connections wait until they are served.
+    ///
+    /// # Errors
+    ///
+    /// A certificate or key cannot be used.
+    pub(super) fn open(service: &Arc<Service>, webhooks: TcpListener, admin: TcpListener) -> Result<Self> {
+        let serve = &service.settings.serve;
+        // One for the guard and for the page: a session is sealed with what the other believes.
+        let token = Keys::new(&serve.admin_token, &service.live);
+        let events = guard::before(
+            events::router(service)
+                .merge(sns::router(service)?)
+                .merge(webhooks::router(service))
+                .merge(terraform::router(service)),
+            service,
+            "webhooks",
+            None,
+        );
+        let shows = guard::before(admin::router(service, &token), service, "admin", Some(token));
+        Ok(Self {
+            webhooks: Door::new("webhooks", webhooks, events, serve.webhooks.tls.as_ref(), service)?,
+            admin: Door::new("admin", admin, shows, serve.admin.tls.as_ref(), service)?,
+        })
+    }
+
+    /// Serves until the service stops, then finishes what is being answered.
+    pub(super) async fn serve(self) {
+        join(self.webhooks.serve(), self.admin.serve()).await;
+    }
+}

@@ -1,0 +1,202 @@
+//! One listener: connections are bounded in number, in time and by peer, and each ends in order when the service stops.
+
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, rt};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
+use tower::ServiceExt as _;
+
+use super::places::Crowd;
+use super::sources::network;
+use super::tls::Certificate;
+use crate::Service;
+
+/// Connections at once.
+const MOST_CONNECTIONS: usize = 1_024;
+/// Of them from one network: a flood from one leaves room for others.
+const MOST_FROM_ONE: usize = 256;
+/// Of them from one proxy that is listed: whoever floods behind it is bounded by what it forwards ([`super::places`]).
+const MOST_FROM_A_PROXY: usize = 768;
+/// A request's head has to be there by then, also the next one on an idle connection.
+const HEAD: Duration = Duration::from_secs(5);
+/// A TLS handshake has to be done by then.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// The largest head of a request.
+const LARGEST_HEAD: usize = 32 * 1024;
+/// The most headers of a request.
+const MOST_HEADERS: usize = 64;
+/// A client has to take some of its answer within this.
+const TAKES: Duration = Duration::from_secs(10);
+/// What a client still sends is read for so long after the last answer.
+const LINGERS: Duration = Duration::from_secs(1);
+/// When the service stops, what is being answered has so long.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// One listener.
+pub(super) struct Door {
+    listener: TcpListener,
+    router: Router,
+    certificate: Option<Arc<Certificate>>,
+    service: Arc<Service>,
+    name: &'static str,
+}
+
+impl Door {
+    /// Makes a listener; nothing is accepted yet.
+    ///
+    /// # Errors
+    ///
+    /// The certificate or its key cannot be used.
+    pub(super) fn new(
+        name: &'static str,
+        listener: TcpListener,
+        router: Router,
+        tls: Option<&(PathBuf, PathBuf)>,
+        service: &Arc<Service>,
+    ) -> Result<Self> {
+        let certificate = tls.map(|(certificate, key)| Certificate::read(certificate, key)).transpose()?;
+        Ok(Self { listener, router, certificate, service: Arc::clone(service), name })
+    }
+
+    /// Serves until the service stops.
+    pub(super) async fn serve(self) {
+        let mut stopping = self.service.stopping.subscribe();
+        let open = Crowd::new(MOST_CONNECTIONS);
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stop| *stop) => break,
+                Some(_) = connections.join_next() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, SocketAddr::V4(peer))) => self.take(stream, IpAddr::V4(*peer.ip()), &open, &mut connections),
+                    Ok((stream, SocketAddr::V6(peer))) => self.take(stream, peer.ip().to_canonical(), &open, &mut connections),
+                    // Out of file descriptors, or a client that left at once: the next one may fare better.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                },
+            }
+        }
+        drop(self.listener);
+        let rest = async { while connections.join_next().await.is_some() {} };
+        // Whoever is slower than that is cut off with the process.
+        timeout(LAST_ANSWERS, rest).await.ok();
+    }
+
+    fn take(&self, stream: TcpStream, peer: IpAddr, open: &Crowd, connections: &mut JoinSet<()>) {
+        let is_proxy = self.service.settings.serve.proxies.contains(&peer);
+        let Some(place) = open.take(network(peer), if is_proxy { MOST_FROM_A_PROXY } else { MOST_FROM_ONE }) else {
+            tracing::debug!(listener = self.name, %peer, "a connection was closed: too many are open");
+            return;
+        };
+        stream.set_nodelay(true).ok();
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(TAKES));
+        let stream = Box::pin(stream);
+        let router = self.router.clone();
+        let stopping = self.service.stopping.clone();
+        let certificate = self.certificate.clone();
+        connections.spawn_local(async move {
+            let _place = place;
+            match certificate {
+                None => converse(TokioIo::new(stream), peer, router, &stopping).await,
+                Some(certificate) => {
+                    if let Ok(Ok(secure)) = timeout(HANDSHAKE, certificate.accept(stream)).await {
+                        converse(TokioIo::new(secure), peer, router, &stopping).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn converse<S>(stream: TokioIo<S>, peer: IpAddr, router: Router, stopping: &tokio::sync::watch::Sender<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    TokioIo<S>: rt::Read + rt::Write,
+{
+    let respond = service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        router.oneshot(request)
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(LARGEST_HEAD)
+        .max_headers(MOST_HEADERS)
+        .serve_connection(stream, respond);
+    let mut stop = stopping.subscribe();
+    // How a connection ended is for its client to say.
+    let told_to_stop = tokio::select! {
+        _ = poll_fn(|context| connection.poll_without_shutdown(context)) => false,
+        _ = stop.wait_for(|stop| *stop) => true,
+    };
+    if told_to_stop {
+        Pin::new(&mut connection).graceful_shutdown();
+        poll_fn(|context| connection.poll_without_shutdown(context)).await.ok();
+    }
+    linger(connection.into_parts().io.into_inner()).await;
+}
+
+/// Says that no more comes, and reads what was on its way: to close before that resets the connection, and the answer to a body that
+/// was refused unread would be lost with it.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let mut unread = [0; 4096];
+    let rest = async {
+        stream.shutdown().await?;
+        while 0 < stream.read(&mut unread).await? {}
+        std::io::Result::Ok(())
+    };
+    timeout(LINGERS, rest).await.ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::super::places::Spot;
+    use super::*;
+
+    #[test]
+    fn one_network_has_a_quarter_of_all_connections_and_nothing_is_kept_of_whoever_is_turned_away() {
+        let open = Crowd::new(MOST_CONNECTIONS);
+        let take = |peer: IpAddr, count: usize| -> Vec<Spot> {
+            (0..count).map_while(|_| open.take(network(peer), MOST_FROM_ONE)).collect()
+        };
+        let v4 = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
+        let v6 = |number: u128| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | number));
+        let mut flood: Vec<Spot> = (0..2_000).filter_map(|number| open.take(network(v6(number)), MOST_FROM_ONE)).collect();
+        assert_eq!(flood.len(), MOST_FROM_ONE, "however many addresses it has");
+        let others = [v4(1), v4(2)].map(|peer| take(peer, 2_000));
+        assert_eq!(others.each_ref().map(Vec::len), [MOST_FROM_ONE; 2]);
+        let last = take(v4(3), 2_000);
+        assert_eq!(last.len(), MOST_FROM_ONE);
+        assert!((10..5_000).all(|number| open.take(network(v4(number)), MOST_FROM_ONE).is_none()), "all are taken");
+        assert_eq!(open.networks(), 4);
+        flood.truncate(1);
+        assert!(open.take(network(v4(10)), MOST_FROM_ONE).is_some());
+        drop((flood, others, last));
+        assert_eq!(open.networks(), 0, "{open:?}");
+    }
+}

@@ -1,0 +1,74 @@
+//! `POST /v1/events`: what EventBridge's API destinations send, one event or an array of them.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Extension, Json, Router};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::body;
+use super::guard::Known;
+use super::problem::Problem;
+use crate::taking::{Again, Taken, take};
+use crate::{Service, errands};
+use decamp_events::Rejection;
+
+/// The route.
+pub(super) fn router(service: &Arc<Service>) -> Router {
+    Router::new().route("/v1/events", post(events)).with_state(Arc::clone(service))
+}
+
+/// What became of what was sent.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Counts {
+    /// Things that are in hand.
+    accepted: u32,
+    /// Things that there is nothing to do about.
+    ignored: u32,
+    /// Things that can never be acted on.
+    rejected: usize,
+}
+
+/// Takes in what EventBridge's API destinations send: one event, or an array of them.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "webhooks", security(("key" = []), ("basic" = [])),
+    request_body(content = Object, description = "An event of Auto Scaling, EC2 or Health as EventBridge writes it; an array of them; or \
+        `{\"decamp\":\"sweep\"}`. At most 256 KiB.", example = json!({ "decamp": "sweep" })),
+    responses((status = 202, description = "In hand, or nothing to do.", body = Counts))
+)]
+pub(super) async fn events(
+    State(service): State<Arc<Service>>,
+    Extension(known): Extension<Known>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    if known.key.is_none() {
+        return Err(Problem::unauthorized());
+    }
+    let event = body::read(&headers, body).await?;
+    answer(&service, &take(&service, &event, "event"))
+}
+
+/// 202 once all is in hand; the sender sends again what is answered with 503, and nothing else.
+pub(super) fn answer(service: &Service, taken: &Taken) -> Result<Response, Problem> {
+    match taken.again {
+        Some(Again::Full) => return Err(Problem::full(service.settings.serve.most_departures)),
+        Some(Again::TooManyWarnings) => return Err(Problem::too_many_warnings(errands::MOST)),
+        Some(Again::Stopping) => return Err(Problem::stopping()),
+        None => {}
+    }
+    let foreign = taken.rejected.iter().filter(|why| matches!(why, Rejection::Foreign(_))).count();
+    if taken.accepted + taken.ignored == 0
+        && foreign == 0
+        && let Some(why) = taken.rejected.first()
+    {
+        return Err(Problem::bad_event(why.to_string()));
+    }
+    let counts = Counts { accepted: taken.accepted, ignored: taken.ignored, rejected: taken.rejected.len() };
+    Ok((StatusCode::ACCEPTED, Json(counts)).into_response())
+}

@@ -1,0 +1,231 @@
+//! What every request passes before it is answered: its host, its source, its credential, a bound on how many are answered at once.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Redirect, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::{Instant, timeout};
+use tracing::{Instrument as _, debug, info, info_span};
+
+use super::body;
+use super::door::Peer;
+use super::keys::Keys;
+use super::page::session;
+use super::places::{Place, Places};
+use super::problem::Problem;
+use super::sources::{Source, Sources, address, network};
+use crate::Service;
+use decamp_events::MOST_BYTES;
+
+/// A request has to be answered by then; a stream only has to begin.
+const WHOLE: Duration = Duration::from_secs(10);
+/// Paths of the admin listener that anybody may ask for: they name nothing, or ask for the token.
+const OPEN: &[&str] = &["/healthz", "/readyz", "/login", "/style.css"];
+
+/// What a request was found to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    /// The place of the key that it showed.
+    pub(super) key: Option<usize>,
+    /// Whether it may be told names and reasons.
+    pub(super) trusted: bool,
+}
+
+/// What stands before one listener.
+struct Guard {
+    service: Arc<Service>,
+    listener: &'static str,
+    /// What opens the whole listener; `None`: each route asks for itself.
+    token: Option<Arc<Keys>>,
+    events: Arc<Keys>,
+    sources: Sources,
+    places: Places,
+    random: SystemRandom,
+}
+
+/// Puts all of it before a router.
+pub(super) fn before(router: Router, service: &Arc<Service>, listener: &'static str, token: Option<Arc<Keys>>) -> Router {
+    let serve = &service.settings.serve;
+    let guard = Arc::new(Guard {
+        events: Keys::new(&serve.events_key, &service.live),
+        sources: Sources::new(serve.source_rate),
+        places: Places::new(),
+        random: SystemRandom::new(),
+        service: Arc::clone(service),
+        listener,
+        token,
+    });
+    let nothing = || async { Problem::not_found() };
+    let method = || async { Problem::method() };
+    let router = router.fallback(nothing).method_not_allowed_fallback(method);
+    router.layer(DefaultBodyLimit::max(MOST_BYTES)).layer(from_fn_with_state(guard, pass))
+}
+
+async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = guard.id();
+    let route = request.extensions().get::<MatchedPath>().map_or("none", |path| path.as_str()).to_owned();
+    let method = request.method().clone();
+    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+    let from = address(peer, request.headers(), &guard.service.settings.serve.proxies);
+    let (parts, body) = request.into_parts();
+    let (body, whole) = body::watched(body);
+    let mut request = Request::from_parts(parts, body);
+    let answering = async {
+        match guard.admit(request.headers(), request.uri(), from).await {
+            Err(refusal) => *refusal,
+            Ok((known, _place)) => {
+                request.extensions_mut().insert(known);
+                next.run(request).await
+            }
+        }
+    };
+    let answered = timeout(WHOLE, answering).instrument(info_span!("request", request.id = id)).await;
+    let mut response = answered.unwrap_or_else(|_| Problem::late().into_response());
+    let status = response.status().as_u16();
+    harden(response.headers_mut(), &id);
+    if !whole.was_read() {
+        // Whoever sends another request on this connection would lose it: what is left of this one stands before it.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let took = began.elapsed();
+    guard.service.numbers.requested(guard.listener, &route, status, took);
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    // A flood is counted, and fills no log.
+    if status == 429 || (status < 400 && guard.token.is_some()) {
+        debug!(request.id = id, listener = guard.listener, %method, route, status, peer = %from, milliseconds, "answered");
+    } else {
+        info!(request.id = id, listener = guard.listener, %method, route, status, peer = %from, milliseconds, "answered");
+    }
+    response
+}
+
+/// What a browser needs to be told of everything that is sent.
+fn harden(headers: &mut HeaderMap, id: &str) {
+    let fixed = [
+        ("content-security-policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+    ];
+    for (name, value) in fixed {
+        headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
+    }
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+}
+
+impl Guard {
+    fn id(&self) -> String {
+        let mut bytes = [0_u8; 8];
+        // Without randomness ids repeat, and requests are answered all the same.
+        self.random.fill(&mut bytes).ok();
+        format!("{:016x}", u64::from_be_bytes(bytes))
+    }
+
+    /// Who asks, and a place for the request.
+    async fn admit(&self, headers: &HeaderMap, uri: &Uri, from: IpAddr) -> Result<(Known, Place), Box<Response>> {
+        let path = uri.path();
+        let health = matches!(path, "/healthz" | "/readyz");
+        let is_ours = self.is_ours(headers, uri);
+        if !health && !is_ours {
+            return Err(refused(Problem::wrong_host()));
+        }
+        let place = |known: bool| {
+            let place = if known { self.places.for_known() } else { self.places.for_stranger(network(from)) };
+            place.ok_or_else(|| refused(Problem::busy()))
+        };
+        let key = match (&self.token, presented(headers, &self.service.settings.serve.events_header)) {
+            (_, None) => None,
+            (None, Some(given)) => self.events.place(&given).await.map_err(refused)?,
+            (Some(token), Some(given)) => token.place(&given).await.map_err(refused)?,
+        };
+        let source = key.map_or(Source::Address(network(from)), Source::Key);
+        if !health && !self.sources.may_ask(source) {
+            return Err(refused(Problem::too_many(1)));
+        }
+        let Some(token) = &self.token else { return Ok((Known { key, trusted: false }, place(key.is_some())?)) };
+        // Another name that resolves to our address is told as little as a stranger.
+        let trusted = is_ours
+            && (!token.are_set() || key.is_some() || session::is_open(token, headers, &self.service).await.map_err(refused)?);
+        if trusted || OPEN.contains(&path) {
+            return Ok((Known { key, trusted }, place(trusted)?));
+        }
+        let page = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).is_some_and(|k| k.contains("text/html"));
+        if page && path == "/" {
+            return Err(Box::new(Redirect::to("/login").into_response()));
+        }
+        Err(refused(Problem::closed()))
+    }
+
+    /// Whether a request is addressed to us: another name that resolves to our address is a page that means no good.
+    fn is_ours(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        // Of two names nobody can say which one was meant (RFC 9112, 3.2).
+        let mut hosts = headers.get_all(header::HOST).iter().map(|host| host.to_str().ok());
+        let named = match (hosts.next(), hosts.next()) {
+            (Some(named), None) => named,
+            (None, _) => uri.authority().map(|host| host.as_str()),
+            (Some(_), Some(_)) => None,
+        };
+        let Some(said) = named else { return false };
+        let host = match said.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, _)) => host,
+            None => said.rsplit_once(':').map_or(said, |(host, _)| host),
+        };
+        let host = host.to_ascii_lowercase();
+        let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let serve = &self.service.settings.serve;
+        let listen = if self.token.is_some() { &serve.admin } else { &serve.webhooks };
+        (loopback && listen.is_loopback()) || serve.hosts.iter().any(|ours| **ours == *host)
+    }
+}
+
+fn refused(problem: Problem) -> Box<Response> {
+    Box::new(problem.into_response())
+}
+
+/// The key that a request shows: in its own header, as a bearer token, or as the password of Basic.
+fn presented(headers: &HeaderMap, own: &str) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(key) = text(own) {
+        return Some(key.trim().to_owned());
+    }
+    let (scheme, rest) = text("authorization")?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+    decoded.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_taken_from_its_header_a_bearer_or_basic() {
+        let of = |name: &str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
+            presented(&headers, "x-api-key")
+        };
+        assert_eq!(of("x-api-key", "one").as_deref(), Some("one"));
+        assert_eq!(of("authorization", "Bearer two").as_deref(), Some("two"));
+        assert_eq!(of("authorization", "basic dXNlcjpwYXNzOndvcmQ=").as_deref(), Some("pass:word"));
+        for nonsense in ["Basic", "Basic !!", "Basic dXNlcg==", "Digest x", "two"] {
+            assert_eq!(of("authorization", nonsense), None, "{nonsense}");
+        }
+    }
+}

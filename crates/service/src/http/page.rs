@@ -1,0 +1,178 @@
+//! The page: what is leaving now and what it waits for, what is over, drawn on the server; a small script draws it again when told.
+
+mod gantt;
+mod leaving;
+pub(super) mod login;
+mod past;
+mod refreshes;
+pub(super) mod session;
+
+use std::fmt::{self, Display, Write as _};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+
+use super::keys::Keys;
+use crate::Service;
+use crate::health::{Health, Ill};
+use crate::view::View;
+use decamp_config::Mode;
+use decamp_core::world::World;
+
+/// The colours are those of the rehearsal's report.
+const STYLE: &str = concat!(include_str!("../../../colours.css"), include_str!("page/style.css"));
+const SCRIPT: &str = include_str!("page/page.js");
+
+/// Shown by the script when the service does not answer any more, or not this browser: what stands below it is old then.
+const LOST: &str = "<p id=\"lost\" class=\"ill\" role=\"alert\" hidden><b>This replica cannot be reached</b> (<span></span>): what follows \
+                    is what it said last. Whether another replica goes on with its departures, only that one's page can tell.</p>\
+                    <p id=\"over\" class=\"ill\" role=\"alert\" hidden><b>Your session is over</b>: what follows is old. \
+                    <a href=\"/login\">Log in again</a>.</p>";
+
+/// Said in observe mode, in which nothing leaves by this replica.
+const OBSERVES: &str = "<p class=\"observes\"><b>This replica only observes</b> (DECAMP_MODE=observe): it looks at what waits, says in its log \
+                        what it would do, and writes nothing.</p>";
+
+/// What the page needs.
+pub(super) struct Page {
+    service: Arc<Service>,
+    token: Arc<Keys>,
+}
+
+/// The page, its parts, and the way in.
+pub(super) fn router(service: &Arc<Service>, token: &Arc<Keys>) -> Router {
+    let page = Arc::new(Page { service: Arc::clone(service), token: Arc::clone(token) });
+    Router::new()
+        .route("/", get(whole))
+        .route("/live", get(live))
+        .route("/login", get(login::login).post(login::log_in))
+        .route("/style.css", get(style))
+        .route("/page.js", get(script))
+        .with_state(page)
+}
+
+/// The page.
+#[utoipa::path(get, path = "/", tag = "admin", security(("token" = [])), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
+pub(super) async fn whole(State(page): State<Arc<Page>>) -> Html<String> {
+    let body = format!("<h1>decamp</h1>{LOST}<main>{}</main><script src=\"/page.js\" defer></script>", drawn(&page.service));
+    Html(document("decamp", &body))
+}
+
+/// What changes on the page.
+#[utoipa::path(get, path = "/live", tag = "admin", security(("token" = [])), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
+pub(super) async fn live(State(page): State<Arc<Page>>) -> Html<String> {
+    Html(drawn(&page.service))
+}
+
+/// The page's style.
+#[utoipa::path(
+    get, path = "/style.css", tag = "admin", security(()),
+    responses((status = 200, description = "A style sheet.", content_type = "text/css", body = String))
+)]
+pub(super) async fn style() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE)
+}
+
+/// The page's script.
+#[utoipa::path(
+    get, path = "/page.js", tag = "admin", security(("token" = [])),
+    responses((status = 200, description = "A script.", content_type = "text/javascript", body = String))
+)]
+pub(super) async fn script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT)
+}
+
+fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><link rel=\"stylesheet\" href=\"/style.css\">\
+         <noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript></head><body>{body}</body></html>"
+    )
+}
+
+/// Text from the cluster, which may hold anything.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for letter in self.0.chars() {
+            match letter {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The parts of the page: the script draws each again that changed, and no other.
+fn drawn(service: &Service) -> String {
+    let now = service.live.now();
+    let (under_way, over) = service.departures.told(View::clone);
+    let not_ready = Health::not_ready(service).into_iter().map(|ill| (ill, ""));
+    let ills: Vec<_> = not_ready.chain(service.health.unseen().into_iter().map(|ill| (ill, " cannot be seen"))).collect();
+    let blocked = under_way.iter().filter(|view| leaving::is_blocked(view, now)).count();
+    format!(
+        "<p data-part=\"status\" role=\"status\">{}</p><p data-part=\"as-of\" class=\"note\">As of <time>{now}</time>.</p>\
+         <div data-part=\"ills\">{}{}</div><section data-part=\"refreshes\">{}</section><section data-part=\"leaving\">{}</section>\
+         <section data-part=\"over\">{}</section><section data-part=\"record\">{}</section>",
+        status(under_way.len(), blocked, over, &ills),
+        if service.settings.mode == Mode::Observe { OBSERVES } else { "" },
+        ills.iter().map(trouble).collect::<String>(),
+        refreshes::drawn(&service.refreshes.shown(), now),
+        leaving::drawn(&under_way, now),
+        past::drawn(&service.departures.last(past::SHOWN)),
+        past::recorded(&service.record.told()),
+    )
+}
+
+/// All of it in a sentence, which is read out when it changes.
+fn status(leaving: usize, blocked: usize, over: usize, ills: &[(Ill, &str)]) -> String {
+    let leaving = match leaving {
+        0 => "No instance is leaving".to_owned(),
+        1 => "1 instance is leaving".to_owned(),
+        many => format!("{many} instances are leaving"),
+    };
+    let blocked = if blocked == 0 { String::new() } else { format!(", <b class=\"ill\">{blocked} blocked</b>") };
+    let ills: String = ills.iter().map(|(ill, _)| format!(" <b class=\"ill\">Look at {}.</b>", Escaped(ill.what))).collect();
+    format!("{leaving}{blocked}; {over} over.{ills}")
+}
+
+/// Something that is not as it should be.
+fn trouble((ill, is): &(Ill, &str)) -> String {
+    format!("<p class=\"ill\"><b>{}</b>{is}: {}</p>", Escaped(ill.what), Escaped(&ill.why))
+}
+
+/// A table that scrolls within itself where the window is narrow, by the keyboard as well.
+fn table(name: &str, heads: [&str; 5], rows: &str) -> String {
+    let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    format!(
+        "<div class=\"wide\" data-name=\"{name}\" tabindex=\"0\" role=\"region\" aria-label=\"{name}\"><table><thead><tr>{heads}</tr></thead>\
+         <tbody>{rows}</tbody></table></div>"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_tells_how_many_leave_and_are_blocked_and_where_to_look() {
+        assert_eq!(status(0, 0, 0, &[]), "No instance is leaving; 0 over.");
+        assert!(status(1, 0, 7, &[]).starts_with("1 instance is leaving; 7 over"));
+        let ill = (Ill { what: "Nomad", why: "no answer in time".to_owned() }, " cannot be seen");
+        let told = status(3, 2, 0, &[ill]);
+        assert!(
+            told.starts_with("3 instances are leaving, ") && told.contains(">2 blocked<") && told.contains("Look at Nomad."),
+            "{told}"
+        );
+    }
+}

@@ -1,0 +1,313 @@
+//! The Gantt of a departure: its steps over an axis of seconds, with the waits that nobody can shorten told from decamp's own time.
+//!
+//! All of it is attributes and classes of the style sheet, as the page's policy lets no style stand in the markup. Places across are
+//! shares of the whole width, so that words keep their size however narrow the window is.
+
+use std::fmt::{self, Display, Write as _};
+use std::time::Duration;
+
+use super::Escaped;
+use super::leaving::BLOCKS;
+use crate::view::{STOPPING, Step, View};
+use decamp_core::time::{Time, plain};
+
+/// A row: its words, and its bar below them.
+const ROW: u32 = 30;
+const WORDS: u32 = 11;
+const BAR: u32 = 11;
+/// The axis below the rows.
+const AXIS: u32 = 18;
+/// The narrowest bar, in hundredths of the width: what was over at once is still seen.
+const NARROWEST: f64 = 0.6;
+/// Seconds between two marks of the axis: the first of these that leaves at most five marks.
+const BETWEEN: [u64; 16] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 21_600, 43_200];
+const MOST_MARKS: u64 = 5;
+/// Bars of a row that are told to those who do not see them.
+const MOST_TOLD: usize = 12;
+
+/// What the colours of the bars mean.
+pub(super) const LEGEND: &str = "<p class=\"legend\"><span><i class=\"delay\"></i>load balancers' delay</span> \
+     <span><i class=\"stopping\"></i>allocations stop</span> <span><i class=\"own\"></i>decamp itself</span> \
+     <span><i class=\"discovery\"></i>service discovery</span> <span><i class=\"block\"></i>blocked</span> \
+     <span><i class=\"before\"></i>before it was taken up here</span> <span><i class=\"write\"></i>a write</span></p>";
+
+/// The picture of a departure up to this time; none where nothing was seen of it.
+pub(super) fn drawn(view: &View, until: Time) -> Option<String> {
+    let steps = view.steps.all();
+    let lanes: Vec<Lane> = floor(view, until).chain((!steps.is_empty()).then(|| own(view, until))).collect();
+    if lanes.is_empty() {
+        return None;
+    }
+    let scale = Scale::new(view.began(), until);
+    let rows = u32::try_from(lanes.len()).unwrap_or(u32::MAX).saturating_mul(ROW);
+    let mut svg = format!(
+        "<svg class=\"gantt\" role=\"img\" aria-label=\"{}\" width=\"100%\" height=\"{}\"><title>{} of {}</title>",
+        Escaped(&told(view, &lanes, until)),
+        rows + AXIS,
+        Escaped(&view.instance),
+        Escaped(&view.group),
+    );
+    scale.axis(&mut svg, rows);
+    for (place, lane) in (0..).zip(&lanes) {
+        lane.draw(&mut svg, &scale, place * ROW);
+    }
+    svg.push_str("</svg>");
+    Some(svg)
+}
+
+/// The words for a picture, for those who do not see it.
+fn told(view: &View, lanes: &[Lane], until: Time) -> String {
+    let mut text = format!("{} took {}", view.instance, plain(until.since(view.began())));
+    for lane in lanes {
+        let bars: Vec<String> = lane.bars.iter().take(MOST_TOLD).map(|bar| bar.told(view.began())).collect();
+        let more = if MOST_TOLD < lane.bars.len() { "; and more" } else { "" };
+        text.push_str(&format!(". {}: {}{more}", lane.name, bars.join("; ")));
+    }
+    text.push('.');
+    text
+}
+
+/// The rows of the waits that are not decamp's own.
+fn floor(view: &View, until: Time) -> impl Iterator<Item = Lane> {
+    view.floor.iter().filter(move |wait| wait.from < until).map(move |wait| {
+        let (name, class) = match wait.what {
+            STOPPING => ("allocations stop", "stopping"),
+            _ => ("load balancers' delay", "delay"),
+        };
+        let bar = Bar { class, words: name.to_owned(), from: wait.from, to: wait.to.min(until) };
+        Lane { name, bars: vec![bar], writes: Vec::new() }
+    })
+}
+
+/// The row of what decamp waited for and did.
+fn own(view: &View, until: Time) -> Lane {
+    let steps = view.steps.all().iter();
+    let bars = steps.map(|step| {
+        let words = format!("{}, {}", step.action, step.reason.replace('-', " "));
+        Bar { class: class(step), words, from: step.from, to: step.to.unwrap_or(until).min(until) }
+    });
+    let writes = view.timeline.iter().filter(|moment| !moment.heartbeat).map(|moment| {
+        let refused = moment.refused.as_ref().map(|why| format!(" did not succeed: {why}")).unwrap_or_default();
+        (moment.at, format!("{}{refused}", moment.what), moment.refused.is_some())
+    });
+    Lane { name: "decamp", bars: before(view).into_iter().chain(bars).collect(), writes: writes.collect() }
+}
+
+/// The time before this replica saw anything of it.
+fn before(view: &View) -> Option<Bar> {
+    let (from, first) = (view.began(), view.steps.all().first()?);
+    (from < first.from).then(|| Bar { class: "before", words: "before it was taken up here".to_owned(), from, to: first.from })
+}
+
+/// Which colour a step has. Waiting for one of the two waits of the floor has theirs.
+fn class(step: &Step) -> &'static str {
+    match (step.action, step.reason) {
+        ("wait", "load-balancer-delay") => "delay",
+        ("wait", "allocations-left") => "stopping",
+        ("wait", "still-registered") => "discovery",
+        (_, reason) if BLOCKS.contains(&reason) => "block",
+        _ => "own",
+    }
+}
+
+/// One row.
+struct Lane {
+    name: &'static str,
+    bars: Vec<Bar>,
+    /// When something was written, what, and whether it was refused.
+    writes: Vec<(Time, String, bool)>,
+}
+
+/// One bar.
+struct Bar {
+    class: &'static str,
+    words: String,
+    from: Time,
+    to: Time,
+}
+
+impl Bar {
+    fn told(&self, began: Time) -> String {
+        format!("{} from {} to {}", self.words, Seconds(self.from.since(began)), Seconds(self.to.since(began)))
+    }
+}
+
+impl Lane {
+    fn draw(&self, svg: &mut String, scale: &Scale, top: u32) {
+        let (words, bar) = (top + WORDS, top + WORDS + 4);
+        put(svg, format_args!("<text x=\"0\" y=\"{words}\">{}</text>", Escaped(self.name)));
+        for one in &self.bars {
+            let from = scale.percent(one.from).min(100.0 - NARROWEST);
+            let wide = (scale.percent(one.to) - from).max(NARROWEST);
+            put(
+                svg,
+                format_args!(
+                    "<rect class=\"{}\" x=\"{from:.2}%\" y=\"{bar}\" width=\"{wide:.2}%\" height=\"{BAR}\"><title>{}</title></rect>",
+                    one.class,
+                    Escaped(&one.told(scale.began)),
+                ),
+            );
+        }
+        for (at, what, refused) in &self.writes {
+            let (at, seconds) = (scale.percent(*at), Seconds(at.since(scale.began)));
+            let class = if *refused { "write refused" } else { "write" };
+            put(
+                svg,
+                format_args!(
+                    "<line class=\"{class}\" x1=\"{at:.2}%\" x2=\"{at:.2}%\" y1=\"{}\" y2=\"{}\"><title>{seconds}: {}</title></line>",
+                    bar - 3,
+                    bar + BAR + 3,
+                    Escaped(what),
+                ),
+            );
+        }
+    }
+}
+
+/// From a departure's begin to the right end of the picture.
+struct Scale {
+    began: Time,
+    whole: Duration,
+}
+
+impl Scale {
+    /// At least a second: what was over at once has a width as well.
+    fn new(began: Time, until: Time) -> Self {
+        Self { began, whole: until.since(began).max(Duration::from_secs(1)) }
+    }
+
+    /// A time's place, in hundredths of the width.
+    fn percent(&self, at: Time) -> f64 {
+        (at.since(self.began).as_secs_f64() / self.whole.as_secs_f64() * 100.0).min(100.0)
+    }
+
+    fn axis(&self, svg: &mut String, height: u32) {
+        let whole = self.whole.as_secs();
+        let between = BETWEEN.into_iter().find(|between| whole / between < MOST_MARKS).unwrap_or(86_400);
+        let between = usize::try_from(between).unwrap_or(usize::MAX);
+        for second in (0..=whole).step_by(between) {
+            let at = self.percent(self.began + Duration::from_secs(second));
+            let anchor = match at {
+                ..5.0 => "start",
+                90.0.. => "end",
+                _ => "middle",
+            };
+            put(
+                svg,
+                format_args!(
+                    "<line class=\"grid\" x1=\"{at:.2}%\" x2=\"{at:.2}%\" y1=\"0\" y2=\"{height}\"/>\
+                     <text class=\"axis\" x=\"{at:.2}%\" y=\"{}\" text-anchor=\"{anchor}\">{second} s</text>",
+                    height + AXIS - 5,
+                ),
+            );
+        }
+    }
+}
+
+/// A span as seconds, to a tenth.
+pub(super) struct Seconds(pub(super) Duration);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} s", self.0.as_secs_f64())
+    }
+}
+
+fn put(svg: &mut String, text: fmt::Arguments<'_>) {
+    svg.write_fmt(text).expect("a string takes whatever is written to it");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::leaving::tests::{EVIL, evil};
+    use super::*;
+    use crate::view::{Moment, Stretch};
+
+    /// A departure of 40 s: released at 3 s for 10 s, drained at 5 s until 25 s.
+    fn past() -> View {
+        let mut view = evil();
+        for (action, reason, second) in [
+            ("look", "must-look", 0),
+            ("deregister", "still-in-service", 2),
+            ("wait", "load-balancer-delay", 3),
+            ("wait", "allocations-left", 13),
+            ("wait", "cannot-see", 25),
+            ("complete", "nothing-left", 39),
+        ] {
+            view.steps.next(action, reason, Time(second * 1_000));
+        }
+        view.steps.end(Time(40_000));
+        let stretch = |what, from, to| Stretch { what, from: Time(from), to: Time(to) };
+        view.floor = vec![stretch("deregistration-delay", 3_000, 13_000), stretch("stopping", 5_000, 25_000)];
+        let moment = |at, heartbeat, refused| Moment { at: Time(at), what: EVIL.to_owned(), heartbeat, refused };
+        view.timeline = vec![moment(3_000, false, None), moment(9_000, true, None), moment(39_000, false, Some(EVIL.to_owned()))];
+        view
+    }
+
+    #[test]
+    fn every_step_has_a_bar_where_it_was_and_the_floor_is_told_from_decamps_own_time() {
+        let svg = drawn(&past(), Time(40_000)).expect("it was seen");
+        let bar = |class: &str, x: &str, width: &str| format!("<rect class=\"{class}\" x=\"{x}%\" y=\"__\" width=\"{width}%\"");
+        let drawn: String = svg
+            .split(" y=\"")
+            .map(|part| part.split_once('"').map_or(part, |(_, rest)| rest))
+            .collect::<Vec<_>>()
+            .join(" y=\"__\"");
+        for (class, x, width) in [
+            // The floor's own rows.
+            ("delay", "7.50", "25.00"),
+            ("stopping", "12.50", "50.00"),
+            // The steps.
+            ("own", "0.00", "5.00"),
+            ("delay", "7.50", "25.00"),
+            ("stopping", "32.50", "30.00"),
+            ("block", "62.50", "35.00"),
+            ("own", "97.50", "2.50"),
+        ] {
+            assert!(drawn.contains(&bar(class, x, width)), "{class} at {x}: {svg}");
+        }
+        assert_eq!(
+            (svg.matches("<rect").count(), svg.matches("class=\"write").count()),
+            (8, 2),
+            "heartbeats are no steps: {svg}"
+        );
+        assert!(!svg.contains("class=\"before\""), "it was seen from its begin on");
+        for second in ["0 s", "10 s", "20 s", "30 s", "40 s"] {
+            assert!(svg.contains(&format!(">{second}</text>")), "{second}: {svg}");
+        }
+    }
+
+    #[test]
+    fn it_is_told_in_words_and_has_neither_style_nor_script_nor_markup_of_others() {
+        let svg = drawn(&past(), Time(40_000)).expect("it was seen");
+        let label = svg.split("aria-label=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("it has words");
+        assert!(label.contains("took 40s") && label.contains("wait, cannot see from 25.0 s to 39.0 s"), "{label}");
+        assert!(svg.contains("role=\"img\"") && svg.contains("<title>"));
+        for forbidden in ["style=", "<script", "<style", "alert('", "onload"] {
+            assert!(!svg.contains(forbidden), "{forbidden}: {svg}");
+        }
+    }
+
+    #[test]
+    fn what_was_before_it_was_taken_up_here_is_nobodys() {
+        let mut view = evil();
+        view.steps.next("wait", "allocations-left", Time(10_000));
+        let svg = drawn(&view, Time(40_000)).expect("it was seen");
+        assert!(svg.contains("<rect class=\"before\" x=\"0.00%\"") && svg.contains("width=\"25.00%\""), "{svg}");
+    }
+
+    #[test]
+    fn whatever_it_is_given_it_stays_within_its_width() {
+        assert_eq!(drawn(&evil(), Time(40_000)), None, "nothing was seen of it");
+        let mut view = past();
+        view.taken_up = Time(30_000);
+        for until in [0, 30_000, 30_001, 172_800_000] {
+            let svg = drawn(&view, Time(until)).expect("it was seen");
+            for place in svg.split('"').filter_map(|word| word.strip_suffix('%')) {
+                let place: f64 = place.parse().expect("a share");
+                assert!((0.0..=100.0).contains(&place), "{until}: {place}");
+            }
+            assert!(svg.matches("class=\"axis\"").count() <= 6, "{until}: {svg}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `GET /v1/refreshes`, and how a wish for a refresh is answered.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use crate::Service;
+use crate::refreshes::{Granted, NotGranted, Shown};
+use decamp_aws::refresh::Begun;
+use decamp_core::time::Time;
+use decamp_core::world::World;
+
+/// The route.
+pub(super) fn router(service: &Arc<Service>) -> Router {
+    Router::new().route("/v1/refreshes", get(refreshes)).with_state(Arc::clone(service))
+}
+
+/// How all of them stand.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Refreshes {
+    /// When this was told, as RFC 3339 writes it.
+    #[schema(value_type = String)]
+    time: Time,
+    /// One for each group: its id, status, percentage, and how many instances are still to be replaced.
+    #[schema(value_type = Vec<Object>)]
+    refreshes: Vec<Shown>,
+    /// Which ones these are.
+    note: &'static str,
+}
+
+/// The instance refreshes of all groups that are known here.
+#[utoipa::path(
+    get, path = "/v1/refreshes", tag = "admin", security(("token" = [])),
+    responses((status = 200, description = "All of them.", body = Refreshes))
+)]
+pub(super) async fn refreshes(State(service): State<Arc<Service>>) -> Json<Refreshes> {
+    let note = "the refresh under way, else the last one, of every group that the settings name or an instance leaves";
+    Json(Refreshes { time: service.live.now(), refreshes: service.refreshes.shown(), note })
+}
+
+/// A refresh that was begun for whoever asked.
+#[derive(Serialize, ToSchema)]
+struct Ordered {
+    /// The Auto Scaling group.
+    #[schema(value_type = String)]
+    group: Arc<str>,
+    /// AWS's id of the refresh.
+    id: String,
+    /// Whether it was `started`, or `adopted` because it was under way.
+    begun: &'static str,
+}
+
+/// What became of a wish for refreshes.
+#[derive(Default, Serialize, ToSchema)]
+pub(super) struct Asked {
+    /// Those that were begun for it.
+    refreshes: Vec<Ordered>,
+    /// It was granted before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    repeated: bool,
+    /// Nothing is written here: `DECAMP_MODE` is `observe`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    observed: bool,
+}
+
+/// 200 once all is begun; the sender sends again what is answered with 503.
+pub(super) fn answer(granted: Result<Granted, NotGranted>) -> Result<Asked, Problem> {
+    Ok(match granted {
+        Ok(Granted::Begun(all)) => {
+            let row = |(group, begun): &(Arc<str>, Begun)| Ordered {
+                group: Arc::clone(group),
+                id: begun.id().to_string(),
+                begun: begun.word(),
+            };
+            Asked { refreshes: all.iter().map(row).collect(), ..Asked::default() }
+        }
+        Ok(Granted::Before) => Asked { repeated: true, ..Asked::default() },
+        Ok(Granted::Observed) => Asked { observed: true, ..Asked::default() },
+        Err(NotGranted::Refused) => return Err(Problem::not_refreshed()),
+        Err(NotGranted::TooMany) => return Err(Problem::too_many(60)),
+        Err(NotGranted::Stopping) => return Err(Problem::stopping()),
+    })
+}

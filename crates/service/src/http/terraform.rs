@@ -1,0 +1,98 @@
+//! `POST /v1/terraform`: when HCP Terraform or Terraform Enterprise has applied a run, the groups of its workspace are refreshed (D24).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::Serialize;
+use tracing::{info, warn};
+use utoipa::ToSchema;
+
+use super::keys::Keys;
+use super::problem::Problem;
+use super::{body, refreshes};
+use crate::Service;
+use crate::refreshes::{Wish, grant};
+use crate::runs::{OLDEST, Told, read};
+use crate::verify::hmacs::terraform as verify;
+use decamp_config::TokenSource;
+use decamp_core::world::World;
+
+/// A run is known for longer than it is acted on.
+const KEPT: Duration = OLDEST.saturating_mul(2);
+
+/// What is answered.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    /// What became of the refreshes.
+    Asked(refreshes::Asked),
+    /// There is nothing to do about it, and why.
+    Ignored {
+        /// What it was.
+        ignored: &'static str,
+    },
+}
+
+pub(super) struct Runs {
+    service: Arc<Service>,
+    secrets: Arc<Keys>,
+}
+
+/// The route.
+pub(super) fn router(service: &Arc<Service>) -> Router {
+    let none = TokenSource::None;
+    let source = service.settings.serve.terraform.as_ref().map_or(&none, |terraform| &terraform.secrets);
+    let runs = Runs { service: Arc::clone(service), secrets: Keys::new(source, &service.live) };
+    Router::new().route("/v1/terraform", post(notified)).with_state(Arc::new(runs))
+}
+
+/// Takes in a notification of HCP Terraform or Terraform Enterprise; an applied run refreshes the groups of its workspace.
+#[utoipa::path(
+    post, path = "/v1/terraform", tag = "webhooks", security(()),
+    params(("x-tfe-notification-signature" = Option<String>, Header, description = "HMAC-SHA512 of the body, in hexadecimal.")),
+    request_body(content = Object, description = "A notification as Terraform sends it. At most 256 KiB."),
+    responses(
+        (status = 200, description = "Each refresh was started or adopted; or there is nothing to do (`ignored` says why).", body = Answer)
+    )
+)]
+pub(super) async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let service = &runs.service;
+    let Some(terraform) = &service.settings.serve.terraform else { return Err(Problem::unsigned()) };
+    let body = body::read(&headers, body).await?;
+    let signature = headers.get("x-tfe-notification-signature").and_then(|value| value.to_str().ok());
+    let refused = |doubt| {
+        warn!(event = "terraform", "a notification was not believed: {doubt}");
+        Problem::unsigned()
+    };
+    runs.secrets.believe(|secrets| verify(signature, &body, secrets), refused).await?;
+    let run = match read(&body, service.live.now()) {
+        Ok(Told::Applied(run)) => run,
+        Ok(Told::Verification) => return Ok(ignored(service, "verification")),
+        Ok(Told::Other) => return Ok(ignored(service, "other-run")),
+        Err(bad) => {
+            warn!(event = "terraform", "a notification cannot be acted on: {bad}");
+            return Err(Problem::bad_event(bad.to_string()));
+        }
+    };
+    let Some(groups) = terraform.workspaces.get(&run.workspace) else {
+        warn!(event = "terraform", workspace = %run.workspace, "no group belongs to this workspace");
+        return Err(Problem::foreign_workspace());
+    };
+    service.numbers.told("terraform", "applied-run");
+    info!(event = "terraform", workspace = %run.workspace, run.id = %run.id, "a run was applied: its groups are refreshed");
+    let id = format!("run {}", run.id);
+    let granted = grant(service, Wish { way: "terraform", id: &id, kept: KEPT, groups }).await;
+    Ok(Json(Answer::Asked(refreshes::answer(granted)?)).into_response())
+}
+
+/// Nothing is to be done about it; the sender wants to hear that it came.
+fn ignored(service: &Service, kind: &'static str) -> Response {
+    service.numbers.told("terraform", kind);
+    Json(Answer::Ignored { ignored: kind }).into_response()
+}

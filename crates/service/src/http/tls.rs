@@ -1,0 +1,89 @@
+//! A listener's certificate, read again when its file changes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result, bail};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{info, warn};
+
+use crate::departures::lock;
+
+/// A certificate and its key, as their files were when they could last be used.
+pub(super) struct Certificate {
+    certificate: PathBuf,
+    key: PathBuf,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    config: Arc<ServerConfig>,
+    /// When both files were written; `None` if that cannot be told.
+    written: Option<[SystemTime; 2]>,
+}
+
+impl Certificate {
+    /// Reads both files.
+    ///
+    /// # Errors
+    ///
+    /// If one of them cannot be read, or both do not belong together.
+    pub(super) fn read(certificate: &Path, key: &Path) -> Result<Arc<Self>> {
+        let held = Held { config: config(certificate, key)?, written: written(certificate, key) };
+        Ok(Arc::new(Self { certificate: certificate.to_owned(), key: key.to_owned(), held: Mutex::new(held) }))
+    }
+
+    /// Shakes hands, with the newest certificate that can be used.
+    pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
+        TlsAcceptor::from(self.newest()).accept(stream).await
+    }
+
+    fn newest(&self) -> Arc<ServerConfig> {
+        let mut held = lock(&self.held);
+        let written = written(&self.certificate, &self.key);
+        if written.is_some() && written != held.written {
+            // Whatever comes of it: the same files are not read again.
+            held.written = written;
+            match config(&self.certificate, &self.key) {
+                Ok(config) => {
+                    held.config = config;
+                    info!(file = %self.certificate.display(), "the certificate was read again");
+                }
+                Err(why) => {
+                    warn!(file = %self.certificate.display(), "the new certificate cannot be used, the old one is: {why:#}")
+                }
+            }
+        }
+        Arc::clone(&held.config)
+    }
+}
+
+fn written(certificate: &Path, key: &Path) -> Option<[SystemTime; 2]> {
+    let of = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+    Some([of(certificate)?, of(key)?])
+}
+
+fn config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .with_context(|| format!("read certificates from {}", certificate.display()))?;
+    if chain.is_empty() {
+        bail!("there is no certificate in {}", certificate.display());
+    }
+    let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("read a private key from {}", key.display()))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .context("choose TLS versions")?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("use the certificate with its key")?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,135 @@
+//! Stalls: a departure that waits for one thing, and for longer than it should.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::{Blocker, Note};
+use crate::Service;
+use crate::departures::{Entry, lock};
+use decamp_core::decide::{Budget, Decision, Departure, Reason, Snapshot};
+use decamp_core::telling;
+use decamp_core::time::Time;
+use decamp_core::world::World;
+
+/// What a departure waits for, whatever is looked at and kept alive meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct Wait {
+    /// The reason's word.
+    pub(crate) reason: &'static str,
+    /// Who or what blocks.
+    pub(crate) blocker: Blocker,
+    /// The reason in words.
+    pub(crate) because: String,
+    /// Since when.
+    pub(crate) since: Time,
+    /// Until when it is no wonder.
+    pub(crate) due: Time,
+    /// Whether it was told.
+    pub(crate) told: bool,
+}
+
+impl Wait {
+    /// The wait that a decision begins, or goes on with.
+    pub(crate) fn next(
+        before: Option<&Self>,
+        departure: &Departure,
+        decision: &Decision,
+        seen: &Snapshot,
+        budget: &Budget,
+        now: Time,
+    ) -> Self {
+        let (reason, blocker) = (decision.reason.word(), Blocker::of(&decision.reason, departure, seen));
+        let before = before.filter(|before| before.reason == reason && before.blocker == blocker);
+        let (since, told) = before.map_or((now, false), |before| (before.since, before.told));
+        let due = if let Reason::LoadBalancerDelay { until, .. } = decision.reason {
+            until
+        } else if let Reason::AllocationsLeft { .. } = decision.reason {
+            // As long as its own settings say that it may take to stop.
+            since + budget.longest_stop
+        } else {
+            since
+        };
+        Self { reason, blocker, because: telling::because(decision, seen), since, due, told }
+    }
+
+    /// Whether it has lasted too long.
+    fn is_stall(&self, after: Duration, now: Time) -> bool {
+        self.due.max(self.since + after) <= now
+    }
+}
+
+/// Tells of stalls until the service stops. Nobody is told by the departures themselves, because a wait may be long.
+pub(crate) async fn watching(service: &Service) {
+    let after = service.settings.serve.stalled_after;
+    let every = (after / 8).clamp(Duration::from_millis(250), Duration::from_secs(10));
+    let mut stopping = service.stopping.subscribe();
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            () = sleep(every) => {}
+        }
+        for entry in service.departures.in_hand() {
+            tell_if_stalled(service, &entry, after);
+        }
+    }
+}
+
+fn tell_if_stalled(service: &Service, entry: &Arc<Entry>, after: Duration) {
+    let now = service.live.now();
+    let mut view = lock(&entry.view);
+    let Some(wait) = view.wait.as_mut().filter(|wait| !wait.told && wait.is_stall(after, now)) else { return };
+    wait.told = true;
+    let wait = wait.clone();
+    let (reason, because, blocker) = (wait.reason, &wait.because, &wait.blocker.name);
+    warn!(instance.id = %entry.departure.instance, asg.name = &*entry.departure.asg, action = "stalled", reason, blocker, "stalled, because {because}");
+    service.numbers.stalled(reason);
+    service.notify.tell(service, Note::stalled(&entry.departure, &view, &wait, now));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decamp_core::decide::{Action, Cause, LifecycleAction, Policy, System};
+    use decamp_core::ids::InstanceId;
+
+    fn wait(before: Option<&Wait>, reason: Reason, now: u64) -> Wait {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
+        let seen = Snapshot::begin(departure.instance, Time(0));
+        let mut budget = Budget::of(&departure, &seen, &Policy::default());
+        budget.longest_stop = Duration::from_secs(100);
+        let decision = Decision { action: Action::Wait { until: Time::NEVER, watch: Vec::new() }, reason };
+        Wait::next(before, &departure, &decision, &seen, &budget, Time(now))
+    }
+
+    fn left(number: u128, count: u32) -> Reason {
+        Reason::AllocationsLeft { count, example: decamp_core::ids::AllocationId(number), title: "web/web".into() }
+    }
+
+    #[test]
+    fn the_same_blocker_goes_on_and_another_one_begins_anew() {
+        let after = Duration::from_secs(5);
+        let first = wait(None, left(1, 3), 0);
+        let on = wait(Some(&first), left(1, 2), 90_000);
+        assert_eq!(on.since, Time(0), "one less is left, and the same one blocks");
+        assert!(!on.is_stall(after, Time(99_000)), "it may take 100 s to stop");
+        assert!(on.is_stall(after, Time(100_000)));
+        let other = wait(Some(&on), left(2, 2), 100_000);
+        assert_eq!((other.since, other.is_stall(after, Time(101_000))), (Time(100_000), false));
+    }
+
+    #[test]
+    fn a_delay_that_runs_is_no_stall_before_it_is_over_and_blindness_is_one_after_the_time_set() {
+        let group =
+            "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef".parse().expect("an ARN");
+        let after = Duration::from_secs(5);
+        let delay = wait(None, Reason::LoadBalancerDelay { group, until: Time(300_000) }, 0);
+        assert!(!delay.is_stall(after, Time(299_999)) && delay.is_stall(after, Time(300_000)));
+        let blind = wait(None, Reason::CannotSee(System::Nomad), 0);
+        assert!(!blind.is_stall(after, Time(4_999)) && blind.is_stall(after, Time(5_000)));
+        assert_eq!((blind.blocker.kind, &*blind.blocker.name), ("system", "Nomad"));
+    }
+}

@@ -1,0 +1,126 @@
+//! Webhooks that are signed with a shared secret: Standard Webhooks, GitHub, and HCP Terraform.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+
+use super::hex;
+use decamp_config::Secret;
+use decamp_core::time::Time;
+
+/// How far the time of a signed webhook may be from ours (D25).
+pub const TOLERANCE: Duration = Duration::from_mins(5);
+/// Signatures that one webhook may carry: a rotation has two.
+const MOST_SIGNATURES: usize = 8;
+
+/// Why a webhook is not believed. The sender is told none of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Doubt {
+    /// A header that must be there is not.
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    /// A header that cannot be read.
+    #[error("`{0}` cannot be read")]
+    Unreadable(&'static str),
+    /// It was signed too long ago, or lies in the future.
+    #[error("its time is not ours")]
+    OutOfTime,
+    /// No secret is set that could have signed it.
+    #[error("no secret is set")]
+    NoSecret,
+    /// It was signed with no secret of ours, or is not what was signed.
+    #[error("its signature fits no secret of ours")]
+    Forged,
+}
+
+/// Verifies a webhook by the Standard Webhooks specification: `id.timestamp.body`, signed by any of the secrets.
+///
+/// # Errors
+///
+/// Why it is not believed.
+pub fn standard(headers: &dyn Fn(&str) -> Option<String>, body: &[u8], secrets: &[Secret], now: Time) -> Result<String, Doubt> {
+    let header = |name: &'static str| headers(name).ok_or(Doubt::Missing(name));
+    let (id, timestamp, signatures) = (header("webhook-id")?, header("webhook-timestamp")?, header("webhook-signature")?);
+    if id.is_empty() || 256 < id.len() || !id.bytes().all(|b| b.is_ascii_graphic()) || id.contains('.') {
+        return Err(Doubt::Unreadable("webhook-id"));
+    }
+    let digits = !timestamp.is_empty() && timestamp.len() <= 12 && timestamp.bytes().all(|b| b.is_ascii_digit());
+    let seconds: u64 = timestamp.parse().ok().filter(|_| digits).ok_or(Doubt::Unreadable("webhook-timestamp"))?;
+    let signed = Time(seconds.saturating_mul(1_000));
+    let keys: Vec<Vec<u8>> = secrets.iter().filter_map(Secret::standard_key).collect();
+    if keys.is_empty() {
+        return Err(Doubt::NoSecret);
+    }
+    let content = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
+    // Other versions than v1 are of other schemes.
+    let offered = signatures.split(' ').filter_map(|one| one.strip_prefix("v1,"));
+    let offered: Vec<Vec<u8>> = offered.take(MOST_SIGNATURES).filter_map(|one| STANDARD.decode(one).ok()).collect();
+    if !fits(hmac::HMAC_SHA256, &keys, &content, &offered) {
+        return Err(Doubt::Forged);
+    }
+    // Only after the signature: nobody learns our clock by trying.
+    if TOLERANCE < now.since(signed).max(signed.since(now)) {
+        return Err(Doubt::OutOfTime);
+    }
+    Ok(id)
+}
+
+/// What `webhook-signature` has to say of our own webhook: a signature by each secret, so that a receiver may rotate. `None`: no
+/// secret can sign.
+#[must_use]
+pub fn standard_signature(id: &str, seconds: u64, body: &[u8], secrets: &[Secret]) -> Option<String> {
+    let content = [id.as_bytes(), b".", seconds.to_string().as_bytes(), b".", body].concat();
+    let keys = secrets.iter().filter_map(Secret::standard_key).map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key));
+    let signatures: Vec<String> = keys.map(|key| format!("v1,{}", STANDARD.encode(hmac::sign(&key, &content)))).collect();
+    (!signatures.is_empty()).then(|| signatures.join(" "))
+}
+
+/// Verifies `X-Hub-Signature-256` of GitHub. It signs the body alone: who replays it is believed again.
+///
+/// # Errors
+///
+/// Why it is not believed.
+pub fn github(signature: Option<&str>, body: &[u8], secrets: &[Secret]) -> Result<(), Doubt> {
+    let name = "x-hub-signature-256";
+    let offered = signature.ok_or(Doubt::Missing(name))?;
+    let offered = offered.strip_prefix("sha256=").and_then(hex).ok_or(Doubt::Unreadable(name))?;
+    plain(hmac::HMAC_SHA256, offered, body, secrets)
+}
+
+/// Verifies `X-TFE-Notification-Signature` of HCP Terraform: HMAC-SHA512 of the body, in hexadecimal digits.
+///
+/// # Errors
+///
+/// Why it is not believed.
+pub fn terraform(signature: Option<&str>, body: &[u8], secrets: &[Secret]) -> Result<(), Doubt> {
+    let name = "x-tfe-notification-signature";
+    let offered = signature.ok_or(Doubt::Missing(name))?;
+    let offered = hex(offered).ok_or(Doubt::Unreadable(name))?;
+    plain(hmac::HMAC_SHA512, offered, body, secrets)
+}
+
+fn plain(algorithm: hmac::Algorithm, offered: Vec<u8>, body: &[u8], secrets: &[Secret]) -> Result<(), Doubt> {
+    let keys: Vec<Vec<u8>> =
+        secrets.iter().filter(|secret| !secret.is_blank()).map(|secret| secret.expose().as_bytes().to_vec()).collect();
+    if keys.is_empty() {
+        return Err(Doubt::NoSecret);
+    }
+    if fits(algorithm, &keys, body, &[offered]) { Ok(()) } else { Err(Doubt::Forged) }
+}
+
+/// Whether any key signed it. All are tried, whichever fits, and each is compared in constant time.
+fn fits(algorithm: hmac::Algorithm, keys: &[Vec<u8>], content: &[u8], offered: &[Vec<u8>]) -> bool {
+    let mut fits = false;
+    for key in keys {
+        let key = hmac::Key::new(algorithm, key);
+        for signature in offered {
+            fits |= hmac::verify(&key, content, signature).is_ok();
+        }
+    }
+    fits
+}
+
+#[cfg(test)]
+mod tests;

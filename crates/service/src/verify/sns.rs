@@ -1,0 +1,251 @@
+//! Messages that SNS sends over HTTP: what they claim is checked first, then the certificate, then the signature.
+//!
+//! The certificate's host is derived from the topic, which is in a list of ours; nothing that a message says decides where
+//! anything is fetched from. Nothing here fetches, and the URL of a confirmation is never visited.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, ServerName, SignatureVerificationAlgorithm, TrustAnchor, UnixTime,
+    alg_id,
+};
+use serde::Deserialize;
+use webpki::{EndEntityCert, KeyUsage};
+
+use decamp_core::time::Time;
+
+/// SNS gives up its retries after about an hour.
+const OLDEST: Duration = Duration::from_hours(1);
+/// Clocks differ.
+const AHEAD: Duration = Duration::from_mins(5);
+/// The largest file of certificates that is looked at.
+pub const LARGEST_CERTIFICATE: usize = 16 * 1024;
+/// The most certificates in it.
+const LONGEST_CHAIN: usize = 5;
+
+/// Why a message is not believed. The sender is told none of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Doubt {
+    /// Raw delivery carries no signature.
+    #[error("it was delivered raw, so that nothing signs it; turn raw delivery off")]
+    Raw,
+    /// Not a message of SNS.
+    #[error("it is no message of SNS")]
+    Unreadable,
+    /// A header and the body say different things.
+    #[error("its headers say another thing than its body")]
+    Contradiction,
+    /// Of a topic that is not in the list.
+    #[error("its topic is not in DECAMP_SNS_TOPICS")]
+    Topic,
+    /// Signed in a version that is not believed.
+    #[error("its signature is of version 1; set the topic's SignatureVersion to 2")]
+    Version,
+    /// The certificate is said to be somewhere else than at SNS of the topic's Region.
+    #[error("its certificate is not at SNS")]
+    Place,
+    /// Sent too long ago, or in the future.
+    #[error("its time is not ours")]
+    OutOfTime,
+    /// The certificate is none of SNS's.
+    #[error("its certificate is not SNS's, or not valid now")]
+    Certificate,
+    /// It is not what was signed.
+    #[error("its signature does not fit")]
+    Forged,
+}
+
+/// What a message is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Something was published.
+    Notification,
+    /// Somebody subscribed this address to the topic; who calls ConfirmSubscription with the token agrees.
+    Confirmation {
+        /// A right to subscribe, so it is never shown.
+        token: String,
+    },
+    /// Somebody ended the subscription. The token would take it up again, and is left alone.
+    Unsubscribed,
+}
+
+/// A message whose claims hold together, and whose signature is still to be verified.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What it is for.
+    pub kind: Kind,
+    /// Its topic: one of ours.
+    pub topic: Arc<str>,
+    /// Its id.
+    pub id: String,
+    /// What was published.
+    pub message: String,
+    /// The name of the certificate's file at SNS: all of its address that is not derived from the topic.
+    pub certificate: String,
+    first_version: bool,
+    signature: Vec<u8>,
+    canonical: String,
+}
+
+impl std::fmt::Debug for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Claim").field("topic", &self.topic).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The body of a message. A field that is there twice makes it unreadable.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Envelope {
+    #[serde(rename = "Type")]
+    kind: String,
+    message_id: String,
+    topic_arn: String,
+    message: String,
+    subject: Option<String>,
+    timestamp: String,
+    signature: String,
+    signature_version: String,
+    #[serde(rename = "SigningCertURL")]
+    signing_cert_url: String,
+    token: Option<String>,
+    #[serde(rename = "SubscribeURL")]
+    subscribe_url: Option<String>,
+}
+
+/// Reads what a message claims, and refuses it for whatever can be told without its certificate.
+///
+/// # Errors
+///
+/// Why it is not believed.
+pub fn read(
+    headers: &dyn Fn(&str) -> Option<String>,
+    body: &[u8],
+    topics: &[Arc<str>],
+    first_version_too: bool,
+    now: Time,
+) -> Result<Claim, Doubt> {
+    if headers("x-amz-sns-rawdelivery").is_some_and(|raw| !raw.eq_ignore_ascii_case("false")) {
+        return Err(Doubt::Raw);
+    }
+    let said: Envelope = serde_json::from_slice(body).map_err(|_| Doubt::Unreadable)?;
+    let differs = |name: &str, value: &str| headers(name).is_some_and(|said| said != value);
+    if differs("x-amz-sns-message-type", &said.kind) || differs("x-amz-sns-topic-arn", &said.topic_arn) {
+        return Err(Doubt::Contradiction);
+    }
+    let topic = topics.iter().find(|topic| ***topic == *said.topic_arn).ok_or(Doubt::Topic)?;
+    let first_version = match &*said.signature_version {
+        "2" => false,
+        "1" if first_version_too => true,
+        _ => return Err(Doubt::Version),
+    };
+    let certificate = certificate_file(&said.signing_cert_url, topic).ok_or(Doubt::Place)?.to_owned();
+    let sent = Time::read(&said.timestamp).ok_or(Doubt::Unreadable)?;
+    if OLDEST < now.since(sent) || AHEAD < sent.since(now) {
+        return Err(Doubt::OutOfTime);
+    }
+    let canonical = canonical(&said)?;
+    let signature = STANDARD.decode(&said.signature).map_err(|_| Doubt::Forged)?;
+    let kind = match &*said.kind {
+        "Notification" => Kind::Notification,
+        "SubscriptionConfirmation" => Kind::Confirmation { token: said.token.ok_or(Doubt::Unreadable)? },
+        "UnsubscribeConfirmation" => Kind::Unsubscribed,
+        _ => return Err(Doubt::Unreadable),
+    };
+    let topic = Arc::clone(topic);
+    Ok(Claim { kind, topic, id: said.message_id, message: said.message, certificate, first_version, signature, canonical })
+}
+
+/// What SNS signs: some fields in their order, each name and value on a line of its own.
+fn canonical(said: &Envelope) -> Result<String, Doubt> {
+    let mut lines: Vec<(&str, &str)> = vec![("Message", &said.message), ("MessageId", &said.message_id)];
+    match &*said.kind {
+        "Notification" => {
+            lines.extend(said.subject.as_deref().map(|subject| ("Subject", subject)));
+            lines.push(("Timestamp", &said.timestamp));
+        }
+        "SubscriptionConfirmation" | "UnsubscribeConfirmation" => {
+            lines.push(("SubscribeURL", said.subscribe_url.as_deref().ok_or(Doubt::Unreadable)?));
+            lines.push(("Timestamp", &said.timestamp));
+            lines.push(("Token", said.token.as_deref().ok_or(Doubt::Unreadable)?));
+        }
+        _ => return Err(Doubt::Unreadable),
+    }
+    lines.extend([("TopicArn", &*said.topic_arn), ("Type", &*said.kind)]);
+    Ok(lines.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect())
+}
+
+/// The host of SNS in the Region of a topic of ours.
+#[must_use]
+pub fn host(topic: &str) -> String {
+    let region = topic.split(':').nth(3).unwrap_or_default();
+    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("sns.{region}.{suffix}")
+}
+
+/// The file's name, if the address is SNS's own for this topic and nothing else: compared letter by letter, never parsed.
+fn certificate_file<'a>(address: &'a str, topic: &str) -> Option<&'a str> {
+    let file = address.strip_prefix("https://")?.strip_prefix(&*host(topic))?.strip_prefix('/')?;
+    let number = file.strip_prefix("SimpleNotificationService-")?.strip_suffix(".pem")?;
+    let fits = number.len() == 32 && number.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    fits.then_some(file)
+}
+
+/// Verifies the signature of a message by a file of certificates, SNS's own first.
+///
+/// # Errors
+///
+/// Why it is not believed.
+pub fn verify(claim: &Claim, certificates: &[u8], anchors: &[TrustAnchor<'_>], now: Time) -> Result<(), Doubt> {
+    if LARGEST_CERTIFICATE < certificates.len() {
+        return Err(Doubt::Certificate);
+    }
+    let chain: Result<Vec<CertificateDer<'static>>, _> =
+        CertificateDer::pem_slice_iter(certificates).take(LONGEST_CHAIN).collect();
+    let chain = chain.map_err(|_| Doubt::Certificate)?;
+    let (own, others) = chain.split_first().ok_or(Doubt::Certificate)?;
+    let own = EndEntityCert::try_from(own).map_err(|_| Doubt::Certificate)?;
+    let time = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
+    own.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, anchors, others, time, KeyUsage::server_auth(), None, None)
+        .map_err(|_| Doubt::Certificate)?;
+    let host = host(&claim.topic);
+    // Older ones are of all Regions.
+    let names = [host.as_str(), "sns.amazonaws.com"];
+    let named = names
+        .iter()
+        .any(|name| ServerName::try_from(*name).is_ok_and(|name| own.verify_is_valid_for_subject_name(&name).is_ok()));
+    if !named {
+        return Err(Doubt::Certificate);
+    }
+    let algorithm: &dyn SignatureVerificationAlgorithm =
+        if claim.first_version { &Sha1 } else { webpki::ring::RSA_PKCS1_2048_8192_SHA256 };
+    own.verify_signature(algorithm, claim.canonical.as_bytes(), &claim.signature).map_err(|_| Doubt::Forged)
+}
+
+/// RSA with SHA-1, which signs certificates no more: for SNS's first signature version alone.
+#[derive(Debug)]
+struct Sha1;
+
+impl SignatureVerificationAlgorithm for Sha1 {
+    fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, public_key);
+        key.verify(message, signature).map_err(|_| InvalidSignature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::RSA_ENCRYPTION
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        // sha1WithRSAEncryption, 1.2.840.113549.1.1.5, with its empty parameters.
+        AlgorithmIdentifier::from_slice(&[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05, 0x05, 0x00])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,338 @@
+//! What is shown of a departure: how far it is, what it waits for and why, the time it has, what was written and what was seen.
+
+mod steps;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub(super) use self::steps::{Step, Steps};
+use super::notify::Wait;
+use decamp_core::decide::{Action, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Refusal, Snapshot};
+use decamp_core::telling::{self, Floor, above_the_floor, can_tell_how_long};
+use decamp_core::time::Time;
+
+/// The most moments that are kept of one departure: heartbeats of 48 hours stay below it.
+const MOST_MOMENTS: usize = 1_000;
+
+/// The load balancers' part of the floor.
+pub(super) const DELAY: &str = "deregistration-delay";
+/// The allocations' part of the floor.
+pub(super) const STOPPING: &str = "stopping";
+
+/// One departure as it is shown.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct View {
+    /// The instance's id.
+    pub(super) instance: String,
+    /// Its Auto Scaling group.
+    #[schema(value_type = String)]
+    pub(super) group: Arc<str>,
+    /// Who told of it: `event`, `queue`, `sweep`.
+    pub(super) told_by: &'static str,
+    /// Whether this replica walks it; else a sweep saw that it waits, and that nothing was due.
+    pub(super) walked_here: bool,
+    /// When it was taken up here.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) taken_up: Time,
+    /// How far it is.
+    pub(super) phase: &'static str,
+    /// What was decided last: the word, and in words.
+    pub(super) action: &'static str,
+    /// The same in words.
+    pub(super) title: String,
+    /// Why: the word.
+    pub(super) reason: &'static str,
+    /// The same in words.
+    pub(super) because: String,
+    /// Since when that has been the reason.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) since: Time,
+    /// The time that it has.
+    pub(super) budget: Option<Times>,
+    /// What was written, in order.
+    pub(super) timeline: Vec<Moment>,
+    /// What was waited for and done, step after step.
+    #[schema(value_type = Vec<Step>)]
+    pub(super) steps: Steps,
+    /// The waits that are not decamp's own, beside its steps.
+    pub(super) floor: Vec<Stretch>,
+    /// What the last looks showed.
+    pub(super) evidence: Vec<Evidence>,
+    /// How it ended.
+    pub(super) outcome: Option<Ended>,
+    /// What of its time was above the floor, known once its last decision is made.
+    #[serde(skip)]
+    pub(super) own: Option<Duration>,
+    /// The id of its trace; only where traces are sent to a collector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    pub(super) trace_id: Option<String>,
+    /// What it waits for, beside what is looked at and kept alive meanwhile.
+    #[serde(skip)]
+    pub(super) wait: Option<Wait>,
+}
+
+/// Points in time of a departure.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Times {
+    /// When the instance entered its hook.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) began: Time,
+    /// Whether that is known, or assumed.
+    pub(super) began_is_known: bool,
+    /// When a drain's deadline tells everything to stop.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) drain_until: Time,
+    /// When a drain that did not tell them is forced.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) force_at: Time,
+    /// When decamp ends it by itself.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) end: Time,
+    /// When its hook ends.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) hook_ends: Time,
+}
+
+/// A wait that no departure can be without.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Stretch {
+    /// Which: `deregistration-delay` of the load balancers, or `stopping` of the allocations.
+    pub(super) what: &'static str,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) from: Time,
+    /// When it was over, or will be.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) to: Time,
+}
+
+/// One write.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Moment {
+    /// When it was answered.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) at: Time,
+    /// What it was.
+    pub(super) what: String,
+    /// Whether it only kept the hook alive.
+    #[serde(skip)]
+    pub(super) heartbeat: bool,
+    /// Why it did not succeed.
+    pub(super) refused: Option<String>,
+}
+
+/// What one part showed.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Evidence {
+    /// When; `None`: it could not be seen.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(super) at: Option<Time>,
+    /// What.
+    pub(super) what: String,
+}
+
+/// How a departure ended.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Ended {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) at: Time,
+    /// The outcome's word.
+    pub(super) word: &'static str,
+    /// What it means.
+    pub(super) meaning: String,
+    /// The seconds that were decamp's own, above the load balancers' delay and the stopping of allocations; nothing where this
+    /// replica did not see all of it.
+    pub(super) seconds_above_floor: Option<f64>,
+}
+
+impl View {
+    /// A departure of which nothing is known yet.
+    pub(super) fn begin(departure: &Departure, told_by: &'static str, now: Time) -> Self {
+        Self {
+            instance: departure.instance.to_string(),
+            group: Arc::clone(&departure.asg),
+            told_by,
+            walked_here: true,
+            taken_up: now,
+            phase: "not begun",
+            action: "look",
+            title: "look".to_owned(),
+            reason: "must-look",
+            because: "it is not known yet".to_owned(),
+            since: now,
+            budget: None,
+            timeline: Vec::new(),
+            steps: Steps::default(),
+            floor: Vec::new(),
+            evidence: Vec::new(),
+            outcome: None,
+            own: None,
+            trace_id: None,
+            wait: None,
+        }
+    }
+
+    /// A decision was made.
+    pub(super) fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, policy: &Policy, now: Time) {
+        let budget = Budget::of(departure, seen, policy);
+        self.action = telling::kind(&decision.action);
+        self.title = telling::title(&decision.action, now);
+        let waits = matches!(decision.action, Action::Wait { .. });
+        if waits {
+            self.wait = Some(Wait::next(self.wait.as_ref(), departure, decision, seen, &budget, now));
+        }
+        if self.reason != decision.reason.word() {
+            // A wait that goes on after a look or a heartbeat began when it began.
+            self.since = self.wait.as_ref().filter(|_| waits).map_or(now, |wait| wait.since);
+        }
+        self.reason = decision.reason.word();
+        self.because = telling::because(decision, seen);
+        self.phase = telling::phase(seen);
+        self.budget = Some(Times {
+            began: budget.began,
+            began_is_known: budget.began_is_known,
+            drain_until: budget.until,
+            force_at: budget.force_at,
+            end: budget.end,
+            hook_ends: match departure.cause {
+                Cause::Lifecycle(_) => budget.hook_ends,
+                Cause::Interruption { at } => at,
+            },
+        });
+        self.floor = floor(Floor::of(&budget, seen));
+        self.evidence = evidence(seen);
+        if matches!(decision.action, Action::End(_)) {
+            let told = can_tell_how_long(departure, seen) && self.saw_the_floor_begin();
+            self.own = if told { above_the_floor(departure, seen, policy, now) } else { None };
+        } else {
+            self.steps.next(self.action, self.reason, now);
+        }
+    }
+
+    /// Whether each wait of the floor began before our eyes. What another had deregistered or drained before began earlier than we can
+    /// tell, and would count as decamp's own.
+    fn saw_the_floor_begin(&self) -> bool {
+        let began = |what: &str, step: &Step| self.floor.iter().any(|wait| wait.what == what && wait.from <= step.from);
+        self.steps.all().iter().filter(|step| step.action == "wait").all(|step| match step.reason {
+            "load-balancer-delay" => began(DELAY, step),
+            "allocations-left" => began(STOPPING, step),
+            _ => true,
+        })
+    }
+
+    /// When it began: as the hook has it where that is known, else when it was taken up here.
+    pub(super) fn began(&self) -> Time {
+        self.budget.as_ref().map_or(self.taken_up, |times| times.began)
+    }
+
+    /// A write was answered.
+    pub(super) fn wrote(&mut self, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
+        if self.timeline.len() == MOST_MOMENTS {
+            self.timeline.remove(0);
+        }
+        let refused = answer.as_ref().err().map(ToString::to_string);
+        let heartbeat = matches!(effect, Effect::Heartbeat(_));
+        self.timeline.push(Moment { at: now, what: telling::effect_title(effect), heartbeat, refused });
+    }
+
+    /// It is over.
+    pub(super) fn ended(&mut self, outcome: &Outcome, because: String, now: Time) {
+        self.phase = "over";
+        self.wait = None;
+        self.steps.end(now);
+        self.because = because;
+        let why = if let Outcome::Refused { why } = outcome { format!(": {why}") } else { String::new() };
+        let meaning = format!("{}{why}", outcome.meaning());
+        let seconds_above_floor = self.own.map(|own| own.as_secs_f64());
+        self.outcome = Some(Ended { at: now, word: outcome.word(), meaning, seconds_above_floor });
+    }
+}
+
+/// The waits of the floor, as they are shown.
+fn floor(floor: Floor) -> Vec<Stretch> {
+    let stretch = |what, wait: Option<(Time, Time)>| wait.map(|(from, to)| Stretch { what, from, to });
+    [stretch(DELAY, floor.delay), stretch(STOPPING, floor.stops)].into_iter().flatten().collect()
+}
+
+/// What the looks of this run showed last, a line a part.
+fn evidence(seen: &Snapshot) -> Vec<Evidence> {
+    let mut all = Vec::new();
+    for balancer in &seen.balancers {
+        let name = balancer.arn.name();
+        let what = match (balancer.sight.last(), balancer.deregistered) {
+            (None, _) => format!("target group {name} could not be seen"),
+            (Some(group), _) if group.targets.is_none() => format!("target group {name} does not exist"),
+            (Some(_), Some(at)) => format!("target group {name}: deregistered at {at}"),
+            (Some(_), None) => format!("target group {name} was seen"),
+        };
+        all.push(Evidence { at: balancer.sight.at(), what });
+    }
+    if let Some(nomad) = seen.nomad.last() {
+        let known = &seen.history.known;
+        let over = known.iter().filter(|known| known.over).count();
+        let what = match nomad.nodes.first() {
+            None => "no Nomad node is the instance".to_owned(),
+            Some(node) => format!("node {}: {over} of {} allocations over", node.name, known.len()),
+        };
+        all.push(Evidence { at: seen.nomad.at(), what });
+    }
+    for (name, sight) in [("Consul", &seen.consul), ("Nomad's own discovery", &seen.nomad_services)] {
+        if let Some(registered) = sight.last() {
+            all.push(Evidence { at: sight.at(), what: format!("{name} lists {} of its services", registered.services.len()) });
+        }
+    }
+    if let Some(at) = seen.history.completed {
+        all.push(Evidence { at: Some(at), what: "the completion of the lifecycle action was accepted".to_owned() });
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decamp_core::decide::{ActionRef, LifecycleAction};
+    use decamp_core::ids::InstanceId;
+
+    #[test]
+    fn a_wait_that_another_began_is_not_reckoned_as_ours() {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
+        let mut view = View::begin(&departure, "sweep", Time(0));
+        assert!(view.saw_the_floor_begin());
+        for (reason, what) in [("load-balancer-delay", DELAY), ("allocations-left", STOPPING)] {
+            view.steps.next("wait", reason, Time(5_000));
+            assert!(!view.saw_the_floor_begin(), "nobody knows when it began");
+            view.floor.push(Stretch { what, from: Time(6_000), to: Time(9_000) });
+            assert!(!view.saw_the_floor_begin(), "we waited before what we know of");
+            view.floor.push(Stretch { what, from: Time(5_000), to: Time(9_000) });
+            assert!(view.saw_the_floor_begin());
+        }
+    }
+
+    #[test]
+    fn a_trace_is_named_where_there_is_one() {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
+        let view = View::begin(&departure, "event", Time(0));
+        let shown = |view: &View| serde_json::to_value(view).expect("it is JSON");
+        assert!(shown(&view).get("trace_id").is_none());
+        assert_eq!(shown(&View { trace_id: Some("0f".to_owned()), ..view })["trace_id"], "0f");
+    }
+
+    #[test]
+    fn a_departure_that_is_kept_alive_for_ever_has_a_bounded_timeline() {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
+        let mut view = View::begin(&departure, "event", Time(0));
+        let beat = Effect::Heartbeat(ActionRef { hook: "ours".into(), token: None });
+        for time in 0..1_500 {
+            view.wrote(&beat, &Ok(()), Time(time));
+        }
+        assert_eq!((view.timeline.len(), view.timeline[0].at), (MOST_MOMENTS, Time(500)), "the latest are kept");
+    }
+}

@@ -1,0 +1,137 @@
+//! The steps of a departure, one after another: what was waited for or done, from when to when.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use decamp_core::time::Time;
+
+/// The most steps that are kept of one departure. A calm one has some ten.
+const MOST: usize = 100;
+
+/// A stretch of a departure in which one thing was done, for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Step {
+    /// What was done: `look`, `wait`, or the word of a write.
+    pub(crate) action: &'static str,
+    /// The reason's word.
+    pub(crate) reason: &'static str,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) from: Time,
+    /// When it was over; nothing while it lasts.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) to: Option<Time>,
+}
+
+impl Step {
+    /// Whether it only passes between others: a look at how far things are, and a word that keeps the hook alive.
+    fn passes(&self) -> bool {
+        matches!(self.action, "look" | "heartbeat")
+    }
+
+    fn goes_on_with(&self, next: &Self) -> bool {
+        self.passes() && next.passes() || (self.action, self.reason) == (next.action, next.reason)
+    }
+}
+
+/// All of them. Each begins when the one before is over.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Steps(Vec<Step>);
+
+impl Steps {
+    /// In order.
+    pub(crate) fn all(&self) -> &[Step] {
+        &self.0
+    }
+
+    /// Another thing is done from now on, or the same goes on. A wait goes on over the looks and heartbeats in it.
+    pub(crate) fn next(&mut self, action: &'static str, reason: &'static str, now: Time) {
+        let next = Step { action, reason, from: now, to: None };
+        match &mut self.0[..] {
+            [.., last] if last.goes_on_with(&next) => last.to = None,
+            [.., before, last] if last.passes() && before.goes_on_with(&next) => {
+                before.to = None;
+                self.0.pop();
+            }
+            _ => {
+                self.end(now);
+                self.0.push(next);
+                self.bound();
+            }
+        }
+    }
+
+    /// Nothing is done any more.
+    pub(crate) fn end(&mut self, now: Time) {
+        if let Some(last) = self.0.last_mut() {
+            last.to.get_or_insert(now);
+        }
+    }
+
+    /// Gives the time of the shortest step to the one before it, once there are too many.
+    fn bound(&mut self) {
+        if self.0.len() <= MOST {
+            return;
+        }
+        let span = |step: &Step| step.to.unwrap_or(Time::NEVER).since(step.from);
+        let shortest = (1..self.0.len()).min_by_key(|place| self.0.get(*place).map(span));
+        if let Some(place) = shortest {
+            let gone = self.0.remove(place);
+            if let Some(before) = self.0.get_mut(place - 1) {
+                before.to = gone.to;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(action: &'static str, reason: &'static str, from: u64, to: Option<u64>) -> Step {
+        Step { action, reason, from: Time(from), to: to.map(Time) }
+    }
+
+    #[test]
+    fn a_wait_goes_on_over_looks_and_heartbeats_and_each_step_begins_where_the_last_one_ended() {
+        let mut steps = Steps::default();
+        for (action, reason, now) in [
+            ("look", "must-look", 0),
+            ("look", "must-confirm", 5),
+            ("deregister", "still-in-service", 10),
+            ("wait", "load-balancer-delay", 20),
+            ("look", "must-look", 30),
+            ("heartbeat", "heartbeat-due", 31),
+            ("wait", "load-balancer-delay", 32),
+            ("look", "must-look", 40),
+            ("wait", "allocations-left", 41),
+        ] {
+            steps.next(action, reason, Time(now));
+        }
+        let begun = [
+            step("look", "must-look", 0, Some(10)),
+            step("deregister", "still-in-service", 10, Some(20)),
+            step("wait", "load-balancer-delay", 20, Some(40)),
+            step("look", "must-look", 40, Some(41)),
+        ];
+        assert_eq!(steps.all(), [&begun[..], &[step("wait", "allocations-left", 41, None)]].concat());
+        steps.end(Time(50));
+        steps.end(Time(60));
+        assert_eq!(steps.all(), [&begun[..], &[step("wait", "allocations-left", 41, Some(50))]].concat());
+    }
+
+    #[test]
+    fn of_ever_so_many_steps_the_long_ones_are_kept_and_no_time_is_lost() {
+        let mut steps = Steps::default();
+        let words = ["allocations-left", "cannot-see"];
+        let mut now = 0;
+        for number in 0..10_000_u64 {
+            steps.next("wait", words[usize::try_from(number % 2).expect("it is small")], Time(now));
+            now += if number == 77 { 1_000_000 } else { 10 };
+        }
+        assert_eq!(steps.all().len(), MOST);
+        assert!(steps.all().iter().any(|step| 1_000_000 <= step.to.unwrap_or_default().since(step.from).as_millis()));
+        assert!(steps.all().windows(2).all(|pair| pair[0].to == Some(pair[1].from)), "{:?}", steps.all());
+    }
+}

@@ -1,0 +1,243 @@
+//! One departure walked by the same loop as everywhere, with what is shown of it and counted of it kept up to date.
+
+use tracing::{Instrument as _, error_span, info};
+
+use super::Service;
+use super::departures::{Done, Entry, lock};
+use super::gentle::Gentle;
+use super::notify::{self, Note};
+use super::traces::Trace;
+use decamp_config::Mode;
+use decamp_core::decide::{Action, Budget, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
+use decamp_core::run::{Ending, How, Manner, Tell, run};
+use decamp_core::telling::{Telling, above_the_floor, because, can_tell_how_long, effect_title, phase};
+use decamp_core::time::Time;
+use decamp_core::world::World;
+
+/// How far a departure is walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// To its end, or to the word to stop.
+    Whole,
+    /// Until there is something to wait for.
+    OnePass,
+}
+
+/// What a walk came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Walked {
+    pub(super) done: Done,
+    /// Whether anything was written beside heartbeats: then nobody else was at it.
+    pub(super) wrote: bool,
+    /// Whether a sweep only looked at it: the next one will find the same, so that it is neither counted nor remembered.
+    pub(super) only_looked: bool,
+}
+
+impl Walked {
+    /// A walk that came to nothing.
+    pub(super) const NOT: Self = Self { done: Done::LetGo, wrote: false, only_looked: true };
+}
+
+/// Walks a departure. Whatever is logged on the way names its trace, if it has one.
+pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked {
+    let walked = walk_within(service, entry, pace);
+    match service.traces.id_of(&entry.departure) {
+        None => walked.await,
+        // Of the highest level, so that it is there wherever a line is.
+        Some(trace_id) => walked.instrument(error_span!("departure", trace_id)).await,
+    }
+}
+
+async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
+    let policy = &service.settings.policy;
+    let departure = &entry.departure;
+    service.numbers.expect_group(&departure.asg);
+    // A sweep's one look at what another has in hand is no part of that one's trace.
+    let trace = if pace == Pace::Whole { service.traces.begin(departure) } else { None };
+    let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, is_start: false, blind: None, trace };
+    let world = Gentle::new(&service.live);
+    let observe = service.settings.mode == Mode::Observe;
+    let manner = Manner { stop_at: None, observe, never_wait: pace == Pace::OnePass };
+    let ending = tokio::select! {
+        // First, so that what was just answered is still told.
+        biased;
+        ending = run(&world, departure, policy, manner, &mut watching) => Some(ending),
+        () = world.left(entry.stop.subscribe()) => None,
+    };
+    watching.sees_again(None);
+    let mut only_looked = false;
+    let done = match ending {
+        None => {
+            info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "let go", "let go at a decision, for whoever goes on");
+            Done::LetGo
+        }
+        Some(Ending { how: How::HandedBack, .. }) => Done::LetGo,
+        Some(Ending { how: How::Observed(decision), .. }) => {
+            only_looked = pace == Pace::OnePass;
+            watching.log.observed(departure, &decision);
+            if only_looked { Done::LetGo } else { Done::Over }
+        }
+        Some(Ending { how: How::Ended(outcome, reason), seen }) => {
+            let looked = if pace == Pace::OnePass && !watching.wrote { only_looked_at(&outcome) } else { None };
+            only_looked = looked.is_some();
+            if only_looked {
+                let began = Budget::of(departure, &seen, policy).began;
+                watching.log.ended(departure, &outcome, &reason, service.live.now().since(began));
+            } else {
+                ended(&mut watching, &outcome, &reason, &seen);
+            }
+            looked.unwrap_or(Done::Over)
+        }
+    };
+    watching.traced(|trace| trace.left(service.live.now()));
+    if done == Done::Over {
+        service.notify.forget(&departure.mark());
+    }
+    Walked { done, wrote: watching.wrote, only_looked }
+}
+
+/// Says and counts how a departure ended.
+fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Snapshot) {
+    let Watching { service, entry, log, wrote, .. } = watching;
+    let (departure, policy) = (&entry.departure, &service.settings.policy);
+    let now = service.live.now();
+    let budget = Budget::of(departure, seen, policy);
+    let took = now.since(budget.began);
+    service.numbers.departed(&departure.asg, outcome.word(), log.steps);
+    let above = above_the_floor(departure, seen, policy, now);
+    if can_tell_how_long(departure, seen) {
+        service.numbers.took(took, above);
+        let deregistered = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).min();
+        if let Some(at) = deregistered.filter(|_| budget.began_is_known) {
+            service.numbers.deregistered(at.since(budget.began));
+        }
+    }
+    lock(&entry.view).ended(outcome, reason.to_string(), now);
+    log.ended(departure, outcome, reason, took);
+    let completed = completed_here(outcome, *wrote);
+    if completed && service.notify.is_anybody() {
+        let ending = notify::Ending { outcome, took, above_the_floor: above, steps: log.steps, foreseen: &log.foreseen };
+        service.notify.tell(service, Note::ended(departure, &entry.shown(), &ending, now));
+    }
+    if completed || matches!(outcome, Outcome::Refused { .. }) {
+        let began = Some(budget.began).filter(|_| budget.began_is_known);
+        watching.traced(|trace| trace.ended(departure, outcome, began, now));
+    }
+}
+
+/// Whether it was this replica that brought it to its end (D23): an action is completed by one; of an interruption, which has none,
+/// whoever wrote anything tells.
+fn completed_here(outcome: &Outcome, wrote: bool) -> bool {
+    match outcome {
+        Outcome::Departed { .. }
+        | Outcome::Forced
+        | Outcome::Unconfirmed
+        | Outcome::TimedOut
+        | Outcome::Retained
+        | Outcome::AgentDead
+        | Outcome::NoNode => true,
+        Outcome::Interrupted => wrote,
+        Outcome::Gone
+        | Outcome::Expired
+        | Outcome::Overtaken
+        | Outcome::AlreadyPast
+        | Outcome::NotLeaving
+        | Outcome::NotOurs
+        | Outcome::Refused { .. } => false,
+    }
+}
+
+/// Of an end to which nobody did anything: whether the instance waits on, for whoever acts. `None` of any other.
+fn only_looked_at(outcome: &Outcome) -> Option<Done> {
+    match outcome {
+        Outcome::Gone | Outcome::AlreadyPast | Outcome::NotLeaving => Some(Done::Over),
+        Outcome::NotOurs | Outcome::Refused { .. } => Some(Done::LetGo),
+        Outcome::Departed { .. }
+        | Outcome::Forced
+        | Outcome::Unconfirmed
+        | Outcome::TimedOut
+        | Outcome::Retained
+        | Outcome::AgentDead
+        | Outcome::NoNode
+        | Outcome::Expired
+        | Outcome::Overtaken
+        | Outcome::Interrupted => None,
+    }
+}
+
+/// Who is told by the loop: the log, the view and the counters.
+struct Watching<'a> {
+    service: &'a Service,
+    entry: &'a Entry,
+    log: Telling<'a>,
+    wrote: bool,
+    /// Whether nobody seems to have written anything before what is written now.
+    is_start: bool,
+    /// What could not be seen at the last decision, so that a row of failures counts once.
+    blind: Option<System>,
+    trace: Option<Trace>,
+}
+
+impl Watching<'_> {
+    /// Goes on with the trace, if anybody wants one.
+    fn traced(&mut self, goes_on: impl FnOnce(&mut Trace)) {
+        if let Some(trace) = &mut self.trace {
+            goes_on(trace);
+            self.service.traces.send(self.service, trace.take());
+        }
+    }
+
+    /// What it could not see a moment ago is seen, or nobody looks any more.
+    fn sees_again(&self, blind: Option<System>) {
+        if let Some(before) = self.blind.filter(|before| blind != Some(*before)) {
+            self.service.health.saw_for_a_departure(before, Ok(()));
+        }
+    }
+
+    fn tell_start(&self, effect: &Effect, now: Time) {
+        if self.service.notify.is_anybody() {
+            let note = Note::started(&self.entry.departure, &self.entry.shown(), &effect_title(effect), now);
+            self.service.notify.tell(self.service, note);
+        }
+    }
+}
+
+impl Tell for Watching<'_> {
+    fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
+        self.log.decided(departure, decision, seen, now);
+        self.traced(|trace| trace.decided(departure, decision, seen, now));
+        let blind = if let Reason::CannotSee(system) = decision.reason { Some(system) } else { None };
+        if let Some(system) = blind.filter(|system| self.blind != Some(*system)) {
+            self.service.numbers.failed(system);
+        }
+        self.sees_again(blind);
+        if let Some(system) = blind {
+            self.service.health.saw_for_a_departure(system, Err(because(decision, seen)));
+        }
+        self.blind = blind;
+        if matches!(decision.action, Action::Do(_)) {
+            self.is_start = phase(seen) == "not begun";
+        }
+        lock(&self.entry.view).decided(departure, decision, seen, &self.service.settings.policy, now);
+        self.service.departures.tell();
+    }
+
+    fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
+        self.log.wrote(departure, effect, answer, now);
+        self.traced(|trace| trace.wrote(effect, answer, now));
+        let system = match effect {
+            Effect::Heartbeat(_) | Effect::Complete { .. } => System::AutoScaling,
+            Effect::Deregister { .. } => System::LoadBalancers,
+            Effect::MakeIneligible(_) | Effect::Drain { .. } => System::Nomad,
+        };
+        self.wrote |= !matches!(effect, Effect::Heartbeat(_));
+        if answer.is_err() {
+            self.service.numbers.failed(system);
+        }
+        lock(&self.entry.view).wrote(effect, answer, now);
+        if self.is_start && answer.is_ok() && !matches!(effect, Effect::Heartbeat(_)) {
+            self.tell_start(effect, now);
+        }
+        self.service.departures.tell();
+    }
+}

@@ -1,0 +1,169 @@
+//! The states of an instance in its group, and what each means to the rules.
+
+use decamp_core::decide::Lifecycle;
+
+macro_rules! states {
+    ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
+        /// A lifecycle state as AWS names it (facts/aws.md 2.5).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum LifecycleState {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl LifecycleState {
+            /// Every state.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// AWS's name for it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+states! {
+    /// The machine starts.
+    Pending = "Pending",
+    /// It waits in a launching hook.
+    PendingWait = "Pending:Wait",
+    /// Past its launching hooks.
+    PendingProceed = "Pending:Proceed",
+    /// Never used by AWS.
+    Quarantined = "Quarantined",
+    /// It serves.
+    InService = "InService",
+    /// On its way out; attached load balancers are left first.
+    Terminating = "Terminating",
+    /// It waits in a terminating hook.
+    TerminatingWait = "Terminating:Wait",
+    /// Past its terminating hooks.
+    TerminatingProceed = "Terminating:Proceed",
+    /// Kept after an ABANDON.
+    TerminatingRetained = "Terminating:Retained",
+    /// The machine is gone.
+    Terminated = "Terminated",
+    /// On its way out of the group, alive.
+    Detaching = "Detaching",
+    /// Out of the group, alive.
+    Detached = "Detached",
+    /// On its way to standby.
+    EnteringStandby = "EnteringStandby",
+    /// Alive, without load balancers.
+    Standby = "Standby",
+    /// Its root volume is replaced.
+    ReplacingRootVolume = "ReplacingRootVolume",
+    /// It waits in a hook before that.
+    ReplacingRootVolumeWait = "ReplacingRootVolume:Wait",
+    /// Past that hook.
+    ReplacingRootVolumeProceed = "ReplacingRootVolume:Proceed",
+    /// Its root volume was replaced.
+    RootVolumeReplaced = "RootVolumeReplaced",
+    /// On its way into the warm pool.
+    WarmedPending = "Warmed:Pending",
+    /// It waits in a hook on its way into the warm pool.
+    WarmedPendingWait = "Warmed:Pending:Wait",
+    /// Past the hooks on its way into the warm pool.
+    WarmedPendingProceed = "Warmed:Pending:Proceed",
+    /// Kept after an ABANDON on its way into the warm pool.
+    WarmedPendingRetained = "Warmed:Pending:Retained",
+    /// On its way out of the warm pool for good.
+    WarmedTerminating = "Warmed:Terminating",
+    /// It waits in a terminating hook, out of the warm pool.
+    WarmedTerminatingWait = "Warmed:Terminating:Wait",
+    /// Past its terminating hooks, out of the warm pool.
+    WarmedTerminatingProceed = "Warmed:Terminating:Proceed",
+    /// Kept after an ABANDON, out of the warm pool.
+    WarmedTerminatingRetained = "Warmed:Terminating:Retained",
+    /// Gone, out of the warm pool.
+    WarmedTerminated = "Warmed:Terminated",
+    /// In the warm pool, switched off.
+    WarmedStopped = "Warmed:Stopped",
+    /// In the warm pool, running.
+    WarmedRunning = "Warmed:Running",
+    /// In the warm pool, hibernated.
+    WarmedHibernated = "Warmed:Hibernated",
+}
+
+impl LifecycleState {
+    /// The state of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|state| state.name() == name)
+    }
+
+    /// What it means to the rules.
+    #[must_use]
+    pub fn seen(self) -> Lifecycle {
+        match self {
+            // `Warmed:Pending` is the way into the warm pool before its hook begins.
+            Self::Terminating | Self::WarmedTerminating | Self::WarmedPending => Lifecycle::Terminating,
+            Self::TerminatingWait | Self::WarmedTerminatingWait => Lifecycle::Waiting,
+            Self::WarmedPendingWait => Lifecycle::WaitingForWarmPool,
+            Self::TerminatingProceed
+            | Self::Terminated
+            | Self::WarmedTerminatingProceed
+            | Self::WarmedTerminated
+            | Self::WarmedPendingProceed
+            | Self::WarmedStopped
+            | Self::WarmedRunning
+            | Self::WarmedHibernated => Lifecycle::Past,
+            Self::TerminatingRetained | Self::WarmedTerminatingRetained | Self::WarmedPendingRetained => Lifecycle::Retained,
+            Self::Pending
+            | Self::PendingWait
+            | Self::PendingProceed
+            | Self::Quarantined
+            | Self::InService
+            | Self::Detaching
+            | Self::Detached
+            | Self::EnteringStandby
+            | Self::Standby
+            | Self::ReplacingRootVolume
+            | Self::ReplacingRootVolumeWait
+            | Self::ReplacingRootVolumeProceed
+            | Self::RootVolumeReplaced => Lifecycle::Staying(self.name().into()),
+        }
+    }
+
+    /// Whether it is in the warm pool or on its way there or out of there.
+    #[must_use]
+    pub fn is_warm(self) -> bool {
+        self.name().starts_with("Warmed:")
+    }
+
+    /// Whether it is kept after an ABANDON.
+    #[must_use]
+    pub fn is_retained(self) -> bool {
+        self.name().ends_with(":Retained")
+    }
+
+    /// Whether it may be told to go: it serves, stands by, or lies in the warm pool.
+    #[must_use]
+    pub fn is_settled(self) -> bool {
+        matches!(
+            self,
+            Self::InService
+                | Self::Standby
+                | Self::WarmedStopped
+                | Self::WarmedRunning
+                | Self::WarmedHibernated
+                | Self::RootVolumeReplaced
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_has_a_name_of_its_own_and_is_found_by_it() {
+        for &state in LifecycleState::ALL {
+            assert_eq!(LifecycleState::named(state.name()), Some(state));
+        }
+        assert_eq!(LifecycleState::named("Terminating:Maybe"), None);
+    }
+}

@@ -1,0 +1,93 @@
+//! Consul's HTTP API, the other lists of the catalog: nodes, names, instances of a service, checks of a node.
+
+use std::sync::Arc;
+
+use super::view::{Answer, ApiError, Read};
+use super::{Consul, Entry, NodeNumber, NodeState, Token};
+
+/// One check of a node: of one of its allocations' services, or `serfHealth`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The service that it is about; `None` is the agent itself.
+    pub service: Option<(decamp_core::ids::AllocationId, Arc<str>)>,
+    /// Critical, or passing.
+    pub critical: bool,
+}
+
+impl Consul {
+    /// `GET /v1/catalog/nodes`.
+    ///
+    /// # Errors
+    /// As for [`Consul::look`].
+    pub fn list_nodes(&self, token: &Token, read: Read) -> Result<Answer<Vec<NodeNumber>>, ApiError> {
+        self.may_read(token, read)?;
+        let all = (0_u32..).zip(self.nodes()).filter(|(_, node)| node.registered).map(|(number, _)| NodeNumber(number));
+        Ok(self.shown(all, |_| token.reads_nodes(), token))
+    }
+
+    /// `GET /v1/catalog/services`: their names.
+    ///
+    /// # Errors
+    /// As for [`Consul::look`].
+    pub fn list_names(&self, token: &Token, read: Read) -> Result<Answer<Vec<Arc<str>>>, ApiError> {
+        self.may_read(token, read)?;
+        let mut names: Vec<_> = self.nodes().iter().filter(|n| n.registered).flat_map(names_on).cloned().collect();
+        names.sort();
+        names.dedup();
+        Ok(self.shown(names.into_iter(), |name| token.reads_service(name), token))
+    }
+
+    /// `GET /v1/catalog/service/:name`: the nodes of its instances. Both the node and the service must be readable.
+    ///
+    /// # Errors
+    /// As for [`Consul::look`].
+    pub fn list_instances(&self, name: &str, token: &Token, read: Read) -> Result<Answer<Vec<NodeNumber>>, ApiError> {
+        self.may_read(token, read)?;
+        let here = |node: &NodeState| names_on(node).filter(|n| ***n == *name).count();
+        let all = (0_u32..).zip(self.nodes()).filter(|(_, node)| node.registered);
+        let all = all.flat_map(|(number, node)| std::iter::repeat_n(NodeNumber(number), here(node)));
+        Ok(self.shown(all, |_| token.reads_nodes() && token.reads_service(name), token))
+    }
+
+    /// `GET /v1/health/service/:name?passing`: allocations whose instances are handed out.
+    ///
+    /// # Errors
+    /// As for [`Consul::look`].
+    pub fn list_passing(
+        &self,
+        name: &str,
+        token: &Token,
+        read: Read,
+    ) -> Result<Answer<Vec<decamp_core::ids::AllocationId>>, ApiError> {
+        self.may_read(token, read)?;
+        let passing = self.nodes().iter().flat_map(|node| node.entries().filter(|e| super::is_routable(node, e)));
+        let all = passing.filter(|e| *e.name == *name).map(|e| e.id);
+        Ok(self.shown(all, |_| token.reads_nodes() && token.reads_service(name), token))
+    }
+
+    /// `GET /v1/health/node/:node`.
+    ///
+    /// # Errors
+    /// As for [`Consul::look`].
+    pub fn list_checks(&self, name: &str, token: &Token, read: Read) -> Result<Answer<Vec<Check>>, ApiError> {
+        self.may_read(token, read)?;
+        let node = self.node_number(name).map(|number| &self.nodes()[number.index()]).filter(|node| node.registered);
+        let serf = node.map(|node| Check { service: None, critical: node.serf_critical });
+        let listed = node.into_iter().flat_map(NodeState::entries).filter(|e| e.is_listed());
+        let of = |e: &Entry| Check { service: Some((e.id, e.name.clone())), critical: !e.is_passing() };
+        let readable =
+            |check: &Check| token.reads_nodes() && check.service.as_ref().is_none_or(|(_, service)| token.reads_service(service));
+        Ok(self.shown(serf.into_iter().chain(listed.map(of)), readable, token))
+    }
+
+    /// What of a list a token is shown, and whether the header says that something is missing.
+    fn shown<T>(&self, all: impl Iterator<Item = T>, readable: impl Fn(&T) -> bool, token: &Token) -> Answer<Vec<T>> {
+        let (body, hidden): (Vec<T>, Vec<T>) = all.partition(readable);
+        let filtered = !hidden.is_empty() && self.admits_filtering(token);
+        Answer { index: self.index, known_leader: self.has_leader(), filtered, body }
+    }
+}
+
+fn names_on(node: &NodeState) -> impl Iterator<Item = &Arc<str>> {
+    node.entries().filter(|e| e.is_listed()).map(|e| &e.name).chain(&node.others)
+}

@@ -1,0 +1,54 @@
+//! Who drives: decamp's rules, the baselines they are compared with, and wrong drivers that the simulator must catch.
+
+mod baselines;
+#[cfg(feature = "mutants")]
+mod mutants;
+
+use decamp_core::decide::{Decision, Departure, Policy, Snapshot, decide};
+use decamp_core::time::Time;
+
+#[cfg(feature = "mutants")]
+pub use self::mutants::Mutant;
+
+/// A driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// decamp.
+    Decamp,
+    /// Completes the action at once, as a group without a hook does.
+    TerminateAtOnce,
+    /// Drains and completes when Nomad says "complete", as most scripts do.
+    DrainOnly,
+    /// Drains first, then deregisters and waits.
+    DrainThenDeregister,
+    /// Deregisters and drains at the same time, whatever serves the targets.
+    NaiveOverlap,
+    /// A wrong driver.
+    #[cfg(feature = "mutants")]
+    Mutant(Mutant),
+}
+
+impl Driver {
+    /// Those that anybody may choose, with their names.
+    pub const NAMED: [(&'static str, Self); 5] = [
+        ("terminate-at-once", Self::TerminateAtOnce),
+        ("drain-only", Self::DrainOnly),
+        ("drain-then-deregister", Self::DrainThenDeregister),
+        ("naive-overlap", Self::NaiveOverlap),
+        ("decamp", Self::Decamp),
+    ];
+
+    /// Its next step.
+    #[must_use]
+    pub fn decide(&self, departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
+        match self {
+            Self::Decamp => decide(departure, seen, policy, now),
+            Self::TerminateAtOnce => baselines::terminate_at_once(departure, seen),
+            Self::DrainOnly => baselines::drain_only(departure, seen, now),
+            Self::DrainThenDeregister => baselines::drain_then_deregister(departure, seen, policy, now),
+            Self::NaiveOverlap => baselines::naive_overlap(departure, seen, policy, now),
+            #[cfg(feature = "mutants")]
+            Self::Mutant(mutant) => mutant.decide(departure, seen, policy, now),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Wrong about what is over: allocations that still run, registrations that still route, and silence taken for an answer.
+
+use std::time::Duration;
+
+use super::How::{Does, Sees};
+use super::{View, Wrong};
+use crate::faults::Fault;
+use decamp_core::decide::{
+    Action, Allocation, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Outcome, Registrations, Sight, Unseen,
+};
+
+pub(super) const WRONG: &[Wrong] = &[
+    Wrong {
+        name: "trusts-drain-complete",
+        mistake: "It takes Nomad's \"drain complete\" for the end of everything on the node.",
+        faults: &[],
+        how: Sees(|view| {
+            let complete = view.last_drain_is(DrainStatus::Complete);
+            view.over(|_| complete);
+        }),
+    },
+    Wrong {
+        name: "trusts-a-cancelled-drain",
+        mistake: "It takes a drain that is no longer under way for done, even if somebody cancelled it.",
+        faults: &[Fault::DrainCancelled],
+        how: Sees(|view| {
+            let cancelled = view.last_drain_is(DrainStatus::Canceled);
+            view.over(|_| cancelled);
+        }),
+    },
+    Wrong {
+        name: "trusts-desired-stop",
+        mistake: "It takes an allocation that was told to stop for stopped.",
+        faults: &[],
+        how: Sees(|view| view.over(|a| !a.wanted)),
+    },
+    Wrong {
+        name: "trusts-pending",
+        mistake: "It takes `pending` with desired `stop` for over, though it serves in its shutdown delay.",
+        faults: &[],
+        how: Sees(|view| view.over(|a| !a.wanted && a.client == ClientStatus::Pending)),
+    },
+    Wrong {
+        name: "trusts-lost",
+        mistake: "It takes `lost` for stopped.",
+        faults: &[Fault::AgentDead, Fault::AgentAway],
+        how: Sees(|view| view.over(|a| a.client == ClientStatus::Lost)),
+    },
+    Wrong {
+        name: "trusts-unknown",
+        mistake: "It takes `unknown` and `lost` on a silent node for stopped.",
+        faults: &[Fault::AgentDead, Fault::AgentAway],
+        how: Sees(|view| view.over(|a| matches!(a.client, ClientStatus::Unknown | ClientStatus::Lost))),
+    },
+    Wrong {
+        name: "dead-agent-is-empty",
+        mistake: "It takes a node that is down for an empty one.",
+        faults: &[Fault::AgentDead],
+        how: Sees(|view| {
+            view.seen.history.agents_dead_since = None;
+            view.nodes(|node| {
+                if node.status.is_lost() {
+                    node.allocations = [].into();
+                }
+            });
+        }),
+    },
+    Wrong {
+        name: "dead-agent-at-once",
+        mistake: "It gives a dead agent no time to come back.",
+        faults: &[Fault::AgentAway],
+        how: Does(|scene, decision| {
+            let dead = scene.seen.history.agents_dead_since.is_some() && scene.seen.history.completed.is_none();
+            match decision.action {
+                Action::Wait { .. } if dead => scene.complete(Outcome::AgentDead).unwrap_or(decision),
+                _ => decision,
+            }
+        }),
+    },
+    Wrong {
+        name: "believes-a-purged-list",
+        mistake: "It takes allocations that vanished from the list with their purged job for over.",
+        faults: &[Fault::JobPurged],
+        how: Sees(|view| {
+            for known in view.seen.history.known.iter_mut().filter(|k| !k.listed) {
+                known.over = true;
+            }
+            view.nodes(|node| {
+                if let Some(meta) = node.last_drain.as_mut().and_then(|last| last.meta.as_mut()) {
+                    meta.allocations = 0;
+                }
+            });
+        }),
+    },
+    Wrong {
+        name: "silence-of-nomad-is-empty",
+        mistake: "It takes a Nomad that does not answer for one without this node.",
+        faults: &[Fault::NomadThrottled, Fault::LeaderLost],
+        how: Sees(|view| view.blind_nomad_is_empty(|_| true)),
+    },
+    Wrong {
+        name: "nomad-403-is-empty",
+        mistake: "It takes a 403 from Nomad for an empty list.",
+        faults: &[Fault::NomadDenied],
+        how: Sees(|view| view.blind_nomad_is_empty(|why| matches!(why, Unseen::Denied(_)))),
+    },
+    Wrong {
+        name: "empty-without-sight",
+        mistake: "It believes an empty answer of Nomad without proof that its token could have seen more.",
+        faults: &[Fault::BlindToken],
+        how: Sees(|view| {
+            if view.seen.nomad_sight.now().is_some() {
+                view.seen.nomad_sight = Sight::seen(view.now, NomadSight::Full);
+            }
+        }),
+    },
+    Wrong {
+        name: "skips-discovery",
+        mistake: "It does not look whether the registrations are gone.",
+        faults: &[Fault::LeftoverRegistration],
+        how: Sees(|view| view.policy.consul = false),
+    },
+    Wrong {
+        name: "silence-of-consul-is-empty",
+        mistake: "It takes a Consul that does not answer for one without registrations.",
+        faults: &[Fault::ConsulAway],
+        how: Sees(|view| {
+            if view.seen.consul.blind().is_some() {
+                view.seen.consul = Sight::seen(view.now, Registrations { whole: true, agent_dead: false, services: [].into() });
+            }
+        }),
+    },
+    Wrong {
+        name: "empty-catalog-without-sight",
+        mistake: "It believes an empty catalog that its token's rules had filtered.",
+        faults: &[Fault::BlindToken, Fault::LeftoverRegistration],
+        how: Sees(|view| view.seen.consul.edit(|registrations| registrations.whole = true)),
+    },
+    Wrong {
+        name: "leftovers-do-not-matter",
+        mistake: "It does not wait for registrations that are left over.",
+        faults: &[Fault::LeftoverRegistration, Fault::StaleCatalog],
+        how: Sees(|view| view.policy.leftover_wait = Duration::ZERO),
+    },
+    Wrong {
+        name: "drained-is-departed",
+        mistake: "It completes as soon as it has sent the drain.",
+        faults: &[],
+        how: Does(|scene, decision| {
+            let drained = !scene.seen.history.drains.is_empty() && scene.seen.history.completed.is_none();
+            match &decision.action {
+                Action::Do(effects) if effects.iter().any(|e| e.kind() == EffectKind::Complete) => decision,
+                _ if drained => scene.complete(Outcome::Departed { waiting_for: None }).unwrap_or(decision),
+                _ => decision,
+            }
+        }),
+    },
+];
+
+impl View<'_> {
+    /// Takes such allocations for over.
+    fn over(&mut self, such: impl Fn(&Allocation) -> bool) {
+        self.allocations(|allocation| {
+            if such(allocation) {
+                allocation.client = ClientStatus::Complete;
+            }
+        });
+    }
+
+    /// Whether the last drain of ours of everything stands so.
+    fn last_drain_is(&self, status: DrainStatus) -> bool {
+        let nodes = self.seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
+        nodes.iter().filter_map(|node| node.last_drain.as_ref()).any(|last| last.status == status && last.meta.is_some())
+    }
+
+    /// Takes a Nomad that could not be seen, for such a reason, for one that knows no such node.
+    fn blind_nomad_is_empty(&mut self, for_reason: impl Fn(&Unseen) -> bool) {
+        if self.seen.nomad.blind().is_some_and(|blind| for_reason(&blind.why)) {
+            let nothing = Nomad { nodes: Vec::new(), set_aside: Vec::new() };
+            self.seen.nomad = Sight::seen(self.now, nothing);
+            self.seen.nomad_sight = Sight::seen(self.now, NomadSight::Full);
+            self.seen.history.known.clear();
+            self.seen.history.no_node_since = Some(self.seen.history.began - self.policy.no_node_wait);
+        }
+    }
+}

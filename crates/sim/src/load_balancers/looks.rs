@@ -1,0 +1,152 @@
+//! What the Describe calls of Elastic Load Balancing answer, for the rules and, in AWS's own words, for the wire.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::group::Group;
+use super::target::{Entry, Stage};
+use super::{Kind, LoadBalancers, Oddity};
+use crate::api_error::ApiError;
+use decamp_core::decide::{TargetGroup, Unseen};
+use decamp_core::ids::{TargetGroupArn, TargetId};
+
+/// What a worker remembers of a group, so that it need not ask again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its delay; `None` if it could not be read.
+    pub delay: Option<Duration>,
+}
+
+/// A target's state in AWS's own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AwsState {
+    /// `TargetHealth.State`.
+    pub state: &'static str,
+    /// `TargetHealth.Reason`.
+    pub reason: Option<&'static str>,
+}
+
+/// One row of `DescribeTargetHealth`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetView {
+    /// Its id.
+    pub id: TargetId,
+    /// Its port.
+    pub port: u16,
+    /// Its zone.
+    pub zone: Option<Arc<str>>,
+    /// Its state.
+    pub state: AwsState,
+}
+
+impl LoadBalancers {
+    /// What the rules see of one group: `DescribeTargetHealth` without a filter, and `DescribeTargetGroupAttributes` before it
+    /// unless what it answers is `known`. That makes one or two calls. The kind comes from `DescribeTargetGroups`, which a worker
+    /// calls once for all of its groups ([`LoadBalancers::describe_groups`]).
+    ///
+    /// # Errors
+    /// Throttled or denied. Attributes that may not be read are no error: the delay is `None`.
+    pub fn look_group(&mut self, arn: &TargetGroupArn, attached: bool, known: Option<Known>) -> Result<TargetGroup, Unseen> {
+        let known = match known {
+            Some(known) => known,
+            None => {
+                let kind = self.group(arn).map_or(Kind::Nlb, |group| group.setup.kind);
+                let delay = match self.delay(arn) {
+                    Ok(delay) => Some(delay),
+                    Err(ApiError::AccessDenied | ApiError::TargetGroupNotFound) => None,
+                    Err(error) => return Err(error.unseen()),
+                };
+                Known { kind, delay }
+            }
+        };
+        let targets = match self.targets(arn) {
+            Ok(targets) => Some(targets),
+            Err(ApiError::TargetGroupNotFound) => None,
+            Err(error) => return Err(error.unseen()),
+        };
+        Ok(TargetGroup { arn: arn.clone(), attached, kind: known.kind, delay: known.delay, targets })
+    }
+
+    /// `DescribeTargetHealth` without a filter: every target that is registered or draining.
+    ///
+    /// # Errors
+    /// Throttled, denied, or the group is gone.
+    pub fn targets(&mut self, arn: &TargetGroupArn) -> Result<Arc<[decamp_core::decide::Target]>, ApiError> {
+        self.read_from(arn)?;
+        self.group_mut(arn).map(Group::shown).ok_or(ApiError::TargetGroupNotFound)
+    }
+
+    /// The same in AWS's own words.
+    ///
+    /// # Errors
+    /// Throttled, denied, or the group is gone.
+    pub fn target_views(&mut self, arn: &TargetGroupArn) -> Result<Vec<TargetView>, ApiError> {
+        self.read_from(arn)?;
+        self.group(arn).map(views).ok_or(ApiError::TargetGroupNotFound)
+    }
+
+    /// `DescribeTargetGroupAttributes`, as far as it matters: the delay.
+    ///
+    /// # Errors
+    /// Throttled, denied, or the group is gone.
+    pub fn delay(&mut self, arn: &TargetGroupArn) -> Result<Duration, ApiError> {
+        self.read_from(arn)?;
+        let group = self.group(arn).ok_or(ApiError::TargetGroupNotFound)?;
+        if group.attributes_unreadable { Err(ApiError::AccessDenied) } else { Ok(group.setup.delay) }
+    }
+
+    /// `DescribeTargetGroups` for these groups, in one call: their kinds, in the same order.
+    ///
+    /// # Errors
+    /// Throttled, or one of the groups is gone.
+    pub fn describe_groups(&mut self, arns: &[TargetGroupArn]) -> Result<Vec<Kind>, ApiError> {
+        self.read()?;
+        arns.iter().map(|arn| self.group(arn).map(|g| g.setup.kind).ok_or(ApiError::TargetGroupNotFound)).collect()
+    }
+
+    /// Takes one call out of the Describe bucket.
+    ///
+    /// # Errors
+    /// Throttled.
+    pub fn read(&mut self) -> Result<(), ApiError> {
+        if self.reads.take(self.now) { Ok(()) } else { Err(ApiError::Throttled) }
+    }
+
+    /// Every target without a call, for whoever judges: ids, ports and states.
+    #[must_use]
+    pub fn inside(&self, arn: &TargetGroupArn) -> Vec<TargetView> {
+        self.group(arn).map(views).unwrap_or_default()
+    }
+
+    fn read_from(&mut self, arn: &TargetGroupArn) -> Result<(), ApiError> {
+        self.read()?;
+        let denied = self.group(arn).is_some_and(|group| group.denies_reads);
+        if denied { Err(ApiError::AccessDenied) } else { Ok(()) }
+    }
+}
+
+fn views(group: &Group) -> Vec<TargetView> {
+    let row =
+        |e: &Entry| TargetView { id: e.id.clone(), port: e.port, zone: e.zone.clone(), state: state(e, group.setup.in_use) };
+    group.entries.iter().filter(|e| e.is_listed()).map(row).collect()
+}
+
+fn state(entry: &Entry, in_use: bool) -> AwsState {
+    let with = |state, reason| AwsState { state, reason: Some(reason) };
+    match (entry.stage, entry.oddity) {
+        (Stage::Gone, _) => with("unused", "Target.NotRegistered"),
+        (Stage::Draining { .. }, _) => with("draining", "Target.DeregistrationInProgress"),
+        (_, Some(Oddity::InvalidState)) => with("unused", "Target.InvalidState"),
+        (_, Some(Oddity::IpUnusable)) => with("unused", "Target.IpUnusable"),
+        _ if !in_use => with("unused", "Target.NotInUse"),
+        (_, Some(Oddity::HealthCheckDisabled)) => with("unavailable", "Target.HealthCheckDisabled"),
+        (_, Some(Oddity::InternalError)) => with("unavailable", "Elb.InternalError"),
+        (Stage::Registering, None) => with("initial", "Elb.RegistrationInProgress"),
+        (Stage::FirstChecks, None) => with("initial", "Elb.InitialHealthChecking"),
+        (Stage::Healthy, None) => AwsState { state: "healthy", reason: None },
+        (Stage::Unhealthy, None) => with("unhealthy", "Target.FailedHealthChecks"),
+        (Stage::UnhealthyDraining, None) => with("unhealthy.draining", "Target.FailedHealthChecks"),
+    }
+}

@@ -1,0 +1,184 @@
+//! Who may see and do what: tokens and policies, as Nomad reads them (facts, sections 0.1 row 6 and 10).
+
+use std::sync::Arc;
+
+use decamp_core::decide::snapshot::NomadSight;
+
+/// A token that asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Token {
+    /// ACLs are off: everybody may do everything.
+    AclsOff,
+    /// A management token.
+    Management,
+    /// A client token, or a workload identity, with these policies (those of its roles included).
+    Client(Vec<Policy>),
+    /// No token, where no anonymous policy gives anything.
+    Anonymous,
+    /// Unknown to the servers.
+    Unknown,
+    /// Expired.
+    Expired,
+    /// Not a token at all.
+    Garbage,
+}
+
+/// One policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its `node` rule.
+    pub node: NodeRule,
+    /// Its `namespace` rules.
+    pub namespaces: Vec<NamespaceRule>,
+}
+
+/// What a policy says of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeRule {
+    /// Nothing.
+    None,
+    /// List and read.
+    Read,
+    /// Drain, too.
+    Write,
+}
+
+/// What a policy says of a namespace, or of all whose names match a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceRule {
+    /// A name, or a pattern with `*`.
+    pub pattern: Arc<str>,
+    /// Whether jobs and allocations may be read.
+    pub reads_jobs: bool,
+    /// Whether jobs may be scaled.
+    pub scales_jobs: bool,
+}
+
+impl Policy {
+    /// What decamp asks for: node write and `read-job` everywhere.
+    #[must_use]
+    pub fn decamp() -> Self {
+        let everywhere = NamespaceRule { pattern: "*".into(), reads_jobs: true, scales_jobs: false };
+        Self { name: "decamp".into(), node: NodeRule::Write, namespaces: vec![everywhere] }
+    }
+}
+
+impl Token {
+    /// Whether anything at all is answered to it but "permission denied".
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        match self {
+            Self::AclsOff | Self::Management | Self::Client(_) | Self::Anonymous => true,
+            Self::Unknown | Self::Expired | Self::Garbage => false,
+        }
+    }
+
+    fn is_almighty(&self) -> bool {
+        matches!(self, Self::AclsOff | Self::Management)
+    }
+
+    fn policies(&self) -> &[Policy] {
+        match self {
+            Self::Client(policies) => policies,
+            Self::AclsOff | Self::Management | Self::Anonymous | Self::Unknown | Self::Expired | Self::Garbage => &[],
+        }
+    }
+
+    /// What it may do with nodes.
+    #[must_use]
+    pub fn node(&self) -> NodeRule {
+        if self.is_almighty() {
+            return NodeRule::Write;
+        }
+        self.policies().iter().map(|p| p.node).max().unwrap_or(NodeRule::None)
+    }
+
+    /// Whether it may read jobs and allocations of a namespace. In each policy the narrowest rule that matches decides.
+    #[must_use]
+    pub fn reads_jobs(&self, namespace: &str) -> bool {
+        self.is_almighty() || self.rules(namespace).any(|rule| rule.reads_jobs)
+    }
+
+    /// Whether it may scale jobs of a namespace.
+    #[must_use]
+    pub fn scales_jobs(&self, namespace: &str) -> bool {
+        self.is_almighty() || self.rules(namespace).any(|rule| rule.scales_jobs)
+    }
+
+    /// Whether it may read jobs of any namespace at all: the lists over all of them ask for that much.
+    #[must_use]
+    pub fn reads_some_jobs(&self) -> bool {
+        self.is_almighty() || self.policies().iter().flat_map(|p| &p.namespaces).any(|rule| rule.reads_jobs)
+    }
+
+    fn rules<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a NamespaceRule> {
+        self.policies().iter().filter_map(move |policy| {
+            let matching = policy.namespaces.iter().filter(|rule| rule.matches(namespace));
+            matching.max_by_key(|rule| (&*rule.pattern == namespace, rule.pattern.len()))
+        })
+    }
+
+    /// What its own policies prove that it sees.
+    #[must_use]
+    pub fn sight(&self) -> NomadSight {
+        if self.is_almighty() {
+            return NomadSight::Full;
+        }
+        if self.node() < NodeRule::Write {
+            return NomadSight::Short("node { policy = \"write\" } is missing".into());
+        }
+        let rules = || self.policies().iter().flat_map(|p| &p.namespaces);
+        if !rules().any(|rule| &*rule.pattern == "*" && rule.reads_jobs) {
+            return NomadSight::Short("namespace \"*\" { capabilities = [\"read-job\"] } is missing".into());
+        }
+        match rules().find(|rule| !rule.reads_jobs) {
+            Some(rule) => NomadSight::Short(format!("namespace \"{}\" takes read-job away", rule.pattern).into()),
+            None => NomadSight::Full,
+        }
+    }
+}
+
+impl NamespaceRule {
+    /// Whether the rule is about this namespace: a `*` at the end stands for anything.
+    fn matches(&self, namespace: &str) -> bool {
+        match self.pattern.strip_suffix('*') {
+            Some(start) => namespace.starts_with(start),
+            None => *self.pattern == *namespace,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(rules: &[(&str, bool)]) -> Token {
+        let namespaces = rules
+            .iter()
+            .map(|(pattern, reads_jobs)| NamespaceRule {
+                pattern: (*pattern).into(),
+                reads_jobs: *reads_jobs,
+                scales_jobs: false,
+            })
+            .collect();
+        Token::Client(vec![Policy { name: "test".into(), node: NodeRule::Write, namespaces }])
+    }
+
+    #[test]
+    fn a_narrower_rule_beats_the_star_and_takes_full_sight_away() {
+        for pattern in ["other", "oth*"] {
+            let token = token(&[("*", true), (pattern, false)]);
+            assert!(token.reads_jobs("default"));
+            assert!(!token.reads_jobs("other"), "{pattern}");
+            assert_ne!(token.sight(), NomadSight::Full);
+        }
+        assert_eq!(Token::Client(vec![Policy::decamp()]).sight(), NomadSight::Full);
+    }
+
+    #[test]
+    fn one_namespace_of_two_is_not_full_sight() {
+        assert_ne!(token(&[("default", true)]).sight(), NomadSight::Full);
+    }
+}

@@ -1,0 +1,112 @@
+//! The drainer's deadlines: those within five seconds of the earliest act together, at the latest of them, and forced ones may be overlooked.
+
+use std::time::Duration;
+
+use super::state::NodeNumber;
+use crate::luck::Luck;
+use decamp_core::time::Time;
+
+/// Nomad lets deadlines that are closer than this act together.
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// When which node's deadline comes. `Time(0)` is a forced drain's, as in Nomad.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Deadlines {
+    nodes: Vec<(NodeNumber, Time)>,
+    due: Option<Time>,
+    generation: u32,
+}
+
+impl Deadlines {
+    /// Watches, or moves, a node's deadline.
+    pub(super) fn watch(&mut self, node: NodeNumber, deadline: Time, luck: &mut Luck) {
+        match self.nodes.iter_mut().find(|(n, _)| *n == node) {
+            Some(entry) => entry.1 = deadline,
+            None => self.nodes.push((node, deadline)),
+        }
+        self.roll(luck);
+    }
+
+    /// Forgets a node.
+    pub(super) fn forget(&mut self, node: NodeNumber, luck: &mut Luck) {
+        if self.nodes.iter().any(|(n, _)| *n == node) {
+            self.nodes.retain(|(n, _)| *n != node);
+            self.roll(luck);
+        }
+    }
+
+    /// The next time to act, with its mark; anything put down under an older mark is void.
+    pub(super) fn next(&self) -> Option<(Time, u32)> {
+        self.due.map(|at| (at, self.generation))
+    }
+
+    /// Takes out the nodes whose time has come.
+    pub(super) fn take(&mut self, generation: u32, luck: &mut Luck) -> Vec<NodeNumber> {
+        let Some(due) = self.due.filter(|_| generation == self.generation) else { return Vec::new() };
+        let come = self.nodes.iter().filter(|(_, at)| *at <= due).map(|(node, _)| *node).collect();
+        self.nodes.retain(|(_, at)| due < *at);
+        self.roll(luck);
+        come
+    }
+
+    /// Finds the next time to act as Nomad's heap does: going through a map in no order, with the zero time of a forced drain
+    /// taken for "none yet" unless it happens to come last (facts, section 2.1).
+    fn roll(&mut self, luck: &mut Luck) {
+        self.generation += 1;
+        let forced = self.nodes.iter().filter(|(_, at)| at.0 == 0).count();
+        let forced_is_seen = 0 < forced && luck.below(self.nodes.len() as u64) < forced as u64;
+        let earliest = if forced_is_seen { Some(Time(0)) } else { self.nodes.iter().map(|n| n.1).filter(|at| 0 < at.0).min() };
+        self.due = earliest.and_then(|first| {
+            let together = self.nodes.iter().map(|n| n.1).filter(|at| *at < first + WINDOW);
+            together.max()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: NodeNumber = NodeNumber(1);
+
+    #[test]
+    fn deadlines_within_five_seconds_act_at_the_latest_of_them() {
+        let mut luck = Luck::new(1);
+        let mut deadlines = Deadlines::default();
+        deadlines.watch(NodeNumber(0), Time(10_000), &mut luck);
+        deadlines.watch(ONE, Time(14_500), &mut luck);
+        deadlines.watch(NodeNumber(2), Time(30_000), &mut luck);
+        let (at, generation) = deadlines.next().unwrap();
+        assert_eq!(at, Time(14_500));
+        assert_eq!(deadlines.take(generation, &mut luck), [NodeNumber(0), ONE]);
+        assert_eq!(deadlines.next().map(|d| d.0), Some(Time(30_000)));
+    }
+
+    #[test]
+    fn a_forced_drain_is_seen_for_certain_only_when_it_is_alone() {
+        let seen = |others: u32| {
+            (0..600)
+                .filter(|&seed| {
+                    let mut luck = Luck::new(seed);
+                    let mut deadlines = Deadlines::default();
+                    (0..others).for_each(|n| deadlines.watch(NodeNumber(n), Time(3_600_000), &mut luck));
+                    deadlines.watch(NodeNumber(99), Time(0), &mut luck);
+                    deadlines.next().is_some_and(|d| d.0 == Time(0))
+                })
+                .count()
+        };
+        assert_eq!(seen(0), 600);
+        assert!((250..350).contains(&seen(1)), "{}", seen(1));
+        assert!((60..140).contains(&seen(5)), "{}", seen(5));
+    }
+
+    #[test]
+    fn a_moved_deadline_voids_what_was_put_down_for_the_old_one() {
+        let mut luck = Luck::new(1);
+        let mut deadlines = Deadlines::default();
+        deadlines.watch(ONE, Time(10_000), &mut luck);
+        let (_, old) = deadlines.next().unwrap();
+        deadlines.watch(ONE, Time(60_000), &mut luck);
+        assert!(deadlines.take(old, &mut luck).is_empty());
+    }
+}

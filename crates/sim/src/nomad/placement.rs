@@ -1,0 +1,271 @@
+//! The scheduler: what is placed where, what is stopped, and what replaces what.
+
+use super::state::{AllocationState, Fits, GroupNumber, GroupSpec, GroupState, Life, NodeNumber, NodeSpec, NodeState, Ports};
+use super::{Due, Nomad, Outside};
+use crate::consul::Consul;
+use crate::event::AllocationNumber;
+use decamp_core::decide::snapshot::{ClientStatus, JobKind, NodeStatus};
+use decamp_core::ids::AllocationId;
+use decamp_core::time::Time;
+
+impl Nomad {
+    /// Adds a node: ready, eligible, empty.
+    pub fn add_node(&mut self, spec: NodeSpec) -> NodeNumber {
+        let index = self.write();
+        self.nodes.push(NodeState {
+            spec,
+            registered: true,
+            status: NodeStatus::Ready,
+            eligible: true,
+            drain: None,
+            last_drain: None,
+            index,
+            allocations_index: index,
+            allocations: Vec::new(),
+            agent_alive: true,
+            machine_alive: true,
+            agent_epoch: 0,
+            unsynced: Vec::new(),
+            sync_due: false,
+            down_pending: false,
+            cached: None,
+        });
+        let node = NodeNumber(self.nodes.len() as u32 - 1);
+        self.node_takes_work(node);
+        node
+    }
+
+    /// Adds a task group of a job. Nothing is placed by it: see [`Nomad::place`] and [`Nomad::fill`].
+    pub fn add_group(&mut self, spec: GroupSpec) -> GroupNumber {
+        self.groups.push(GroupState {
+            spec,
+            allocations: Vec::new(),
+            missing: Vec::new(),
+            stopped: false,
+            watched: false,
+            changed: true,
+        });
+        GroupNumber(self.groups.len() as u32 - 1)
+    }
+
+    /// Places an allocation that has been running for long: registered, passing, healthy. Says nothing about it.
+    pub fn place(&mut self, group: GroupNumber, node: NodeNumber, consul: &mut Consul) -> AllocationNumber {
+        let state = &self.groups[group.index()];
+        let name = match state.spec.group.kind {
+            JobKind::Service | JobKind::Batch => state.allocations.len() as u32,
+            JobKind::System | JobKind::SysBatch => 0,
+        };
+        let number = self.allocate(group, name, node, None);
+        let healthy = self.has_health(group).then_some(true);
+        let state = &mut self.allocations[number.index()];
+        state.life = Life::Running;
+        state.client = ClientStatus::Running;
+        state.healthy = healthy;
+        self.enter_nomad_discovery(number);
+        let now = self.now;
+        self.register_at(number, now, &mut Outside { consul, log: &mut Vec::new() });
+        number
+    }
+
+    /// Lets an allocation end by itself at this time: batch work that is done then.
+    pub fn ends_at(&mut self, number: AllocationNumber, at: Time) {
+        let epoch = self.allocations[number.index()].epoch;
+        self.queue.put(at, Due::Finish { allocation: number, epoch });
+    }
+
+    /// An allocation has not been up for long enough yet: it counts as healthy only from this time on, or never.
+    pub fn healthy_at(&mut self, number: AllocationNumber, at: Time) {
+        let state = &mut self.allocations[number.index()];
+        state.healthy = None;
+        let epoch = state.epoch;
+        self.queue.put(at, Due::Healthy { allocation: number, epoch });
+    }
+
+    /// An allocation of this group lands on this node, whatever its eligibility, and comes up there.
+    pub fn start_on(&mut self, group: GroupNumber, node: NodeNumber) -> AllocationNumber {
+        let name = self.free_name(group);
+        let number = self.allocate(group, name, node, None);
+        self.come_up(number);
+        number
+    }
+
+    /// Places whatever a group still misses, as far as there is room.
+    pub fn fill(&mut self, group: GroupNumber) {
+        for name in std::mem::take(&mut self.groups[group.index()].missing) {
+            self.place_somewhere(group, name, None);
+        }
+    }
+
+    pub(super) fn free_name(&self, group: GroupNumber) -> u32 {
+        let state = &self.groups[group.index()];
+        let taken = |name: u32| {
+            state.allocations.iter().map(|n| &self.allocations[n.index()]).any(|a| a.index == name && !a.is_terminal())
+        };
+        match state.spec.group.kind {
+            JobKind::Service | JobKind::Batch => (0..).find(|&name| !taken(name)).unwrap_or_default(),
+            JobKind::System | JobKind::SysBatch => 0,
+        }
+    }
+
+    fn allocate(
+        &mut self,
+        group: GroupNumber,
+        name: u32,
+        node: NodeNumber,
+        previous: Option<AllocationNumber>,
+    ) -> AllocationNumber {
+        let number = AllocationNumber(self.allocations.len() as u32);
+        let id = AllocationId(u128::from(self.luck.bits()) << 64 | u128::from(self.luck.bits()));
+        let ports = match &self.groups[group.index()].spec.ports {
+            Ports::Static(ports) => ports.clone(),
+            Ports::Dynamic => [self.free_port(node)].into(),
+        };
+        self.allocations.push(AllocationState {
+            id,
+            node,
+            group,
+            index: name,
+            ports,
+            address: None,
+            wanted: true,
+            marked: false,
+            client: ClientStatus::Pending,
+            healthy: None,
+            listed: true,
+            life: Life::Coming,
+            synced: self.now,
+            stopping: None,
+            previous,
+            next: None,
+            in_nomad_discovery: 0,
+            modified: 0,
+            epoch: 0,
+            told_over: false,
+        });
+        self.groups[group.index()].allocations.push(number);
+        self.nodes[node.index()].allocations.push(number);
+        if let Some(previous) = previous {
+            self.allocations[previous.index()].next = Some(number);
+        }
+        self.allocation_changed(number);
+        number
+    }
+
+    /// Nomad draws from 20000 to 32000, and gives no port of a node twice.
+    fn free_port(&mut self, node: NodeNumber) -> u16 {
+        loop {
+            let port = 20_000 + self.luck.below(12_000) as u16;
+            let taken = |n: &AllocationNumber| {
+                let allocation = &self.allocations[n.index()];
+                !matches!(allocation.life, Life::Over { .. }) && allocation.ports.contains(&port)
+            };
+            if !self.nodes[node.index()].allocations.iter().any(taken) {
+                return port;
+            }
+        }
+    }
+
+    /// Places one copy where there is room; without room it is missing until there is.
+    pub(super) fn place_somewhere(&mut self, group: GroupNumber, name: u32, previous: Option<AllocationNumber>) {
+        let Some(node) = self.room_for(group) else { return self.groups[group.index()].missing.push(name) };
+        let number = self.allocate(group, name, node, previous);
+        // It waits for what it replaces, wherever that is; one that was placed late follows nothing and overlaps.
+        if previous.is_none_or(|p| self.allocations[p.index()].is_client_terminal()) {
+            self.come_up(number);
+        }
+    }
+
+    /// The node with the fewest allocations of those that take work of this group.
+    fn room_for(&self, group: GroupNumber) -> Option<NodeNumber> {
+        let fits = self.groups[group.index()].spec.fits;
+        let takes = |(number, node): &(usize, &NodeState)| {
+            let here = match fits {
+                Fits::Anywhere => true,
+                Fits::Apart => !node.allocations.iter().any(|other| {
+                    let other = &self.allocations[other.index()];
+                    other.group == group && !matches!(other.life, Life::Over { .. })
+                }),
+                Fits::Only(only) => only.index() == *number,
+                Fits::Nowhere => false,
+            };
+            here && node.takes_work()
+        };
+        let candidates = self.nodes.iter().enumerate().filter(takes);
+        candidates.min_by_key(|(number, node)| (node.allocations.len(), *number)).map(|(number, _)| NodeNumber(number as u32))
+    }
+
+    /// A plan is applied: the allocation is told to stop; a copy of it may be placed elsewhere in the same breath.
+    pub(super) fn apply_plan(&mut self, number: AllocationNumber, replace: bool) {
+        let state = &mut self.allocations[number.index()];
+        if !state.wanted || !state.listed || state.is_client_terminal() {
+            return;
+        }
+        state.wanted = false;
+        let (group, name) = (state.group, state.index);
+        let replace = replace && state.next.is_none();
+        self.allocation_changed(number);
+        self.tell_client(number);
+        if replace && !self.groups[group.index()].stopped {
+            self.place_somewhere(group, name, Some(number));
+        }
+    }
+
+    /// An allocation whose node is lost is replaced at once.
+    pub(super) fn replace_lost(&mut self, number: AllocationNumber) {
+        let state = &self.allocations[number.index()];
+        let (group, name, next) = (state.group, state.index, state.next);
+        match self.groups[group.index()].spec.group.kind {
+            JobKind::Service | JobKind::Batch if next.is_none() && !self.groups[group.index()].stopped => {
+                self.place_somewhere(group, name, Some(number));
+                self.release_successor(number);
+            }
+            JobKind::Service | JobKind::Batch | JobKind::System | JobKind::SysBatch => self.release_successor(number),
+        }
+    }
+
+    pub(super) fn tell_client(&mut self, number: AllocationNumber) {
+        let at = self.soon(2, 12);
+        let state = &self.allocations[number.index()];
+        self.queue.put(at, Due::Learn { allocation: number, epoch: state.epoch });
+    }
+
+    /// A node that takes work again, or is new: what was missing finds room, and system jobs come to it.
+    pub(super) fn node_takes_work(&mut self, node: NodeNumber) {
+        if !self.nodes[node.index()].takes_work() {
+            return;
+        }
+        for number in 0..self.groups.len() {
+            let group = GroupNumber(number as u32);
+            let state = &self.groups[number];
+            match state.spec.group.kind {
+                JobKind::Service | JobKind::Batch => self.fill(group),
+                JobKind::System if state.stopped || state.spec.fits == Fits::Nowhere => {}
+                JobKind::System => {
+                    let has = |n: &AllocationNumber| {
+                        let allocation = &self.allocations[n.index()];
+                        allocation.node == node && !allocation.is_terminal()
+                    };
+                    if !state.allocations.iter().any(has) && !state.allocations.is_empty() {
+                        self.start_on(group, node);
+                    }
+                }
+                JobKind::SysBatch => {}
+            }
+        }
+    }
+}
+
+impl NodeState {
+    /// Whether new work may be placed on it.
+    pub(super) fn takes_work(&self) -> bool {
+        self.registered && self.eligible && self.status == NodeStatus::Ready && self.drain.is_none()
+    }
+}
+
+impl AllocationState {
+    /// Its name's end, as in `app.web[2]`.
+    #[must_use]
+    pub fn name(&self, group: &GroupState) -> String {
+        format!("{}.{}[{}]", group.spec.group.job, group.spec.group.name, self.index)
+    }
+}

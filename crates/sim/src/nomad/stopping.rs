@@ -1,0 +1,129 @@
+//! How an allocation stops on its client, layer by layer: group delay, leader, main tasks, sidecars, poststop (facts, section 2.3).
+
+use std::time::Duration;
+
+use super::state::Behaviour;
+use decamp_core::decide::snapshot::{ClientStatus, Task, TaskGroup, TaskRole};
+use decamp_core::time::Time;
+
+/// `max_kill_timeout` of a client as it comes.
+const KILL_TIMEOUT_CAP: Duration = Duration::from_secs(30);
+
+/// When each layer of one stop has its turn. Made when the client is told; nothing in it changes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopping {
+    /// When the client was told: group services leave discovery.
+    pub told: Time,
+    /// When the leader, the main tasks, the sidecars have their turn, and when poststop tasks start.
+    pub turns: [Time; 4],
+    /// When the serving task gets its kill signal.
+    pub signal: Time,
+    /// When the serving task's process is gone.
+    pub ended: Time,
+    /// Whether it was killed, and did not end by itself.
+    pub killed: bool,
+    /// When the last task is gone.
+    pub over: Time,
+}
+
+/// A task's state as its client tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskState {
+    /// Not yet started, or inside its `shutdown_delay` (since 1.5).
+    Pending,
+    /// Running.
+    Running,
+    /// Gone.
+    Dead,
+}
+
+impl TaskState {
+    /// As Nomad writes it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl Stopping {
+    /// The plan of a stop that a client learns of at `told`.
+    #[must_use]
+    pub fn plan(group: &TaskGroup, behaviour: &Behaviour, told: Time, capped: bool) -> Self {
+        let lasts = |task: &Task| task.shutdown_delay + kill(task, behaviour, capped).0;
+        let mut turns = [told + group.shutdown_delay; 4];
+        for (place, role) in [(0, TaskRole::Leader), (1, TaskRole::Main), (2, TaskRole::Sidecar)] {
+            let longest = group.tasks.iter().filter(|t| t.role == role).map(lasts).max().unwrap_or_default();
+            turns[place + 1] = turns[place] + longest;
+        }
+        let runs_after = group.tasks.iter().any(|t| t.role == TaskRole::Poststop);
+        let over = turns[3] + if runs_after { behaviour.poststop } else { Duration::ZERO };
+        let Some((place, task)) = serving(group) else {
+            return Self { told, turns, signal: turns[0], ended: turns[0], killed: false, over: over.max(turns[0]) };
+        };
+        let (span, killed) = kill(task, behaviour, capped);
+        let signal = turns[place] + task.shutdown_delay;
+        Self { told, turns, signal, ended: signal + span, killed, over }
+    }
+
+    /// What the client says of one task at a moment of the stop.
+    #[must_use]
+    pub fn task_state(&self, task: &Task, behaviour: &Behaviour, at: Time, capped: bool, shows_pending: bool) -> TaskState {
+        let place = match task.role {
+            TaskRole::Leader => 0,
+            TaskRole::Main => 1,
+            TaskRole::Sidecar => 2,
+            TaskRole::Poststop if at < self.turns[3] => return TaskState::Pending,
+            TaskRole::Poststop if at < self.over => return TaskState::Running,
+            TaskRole::Poststop | TaskRole::Finished => return TaskState::Dead,
+        };
+        let turn = self.turns[place];
+        if self.over <= at || turn + task.shutdown_delay + kill(task, behaviour, capped).0 <= at {
+            TaskState::Dead
+        } else if turn <= at && shows_pending && !task.shutdown_delay.is_zero() {
+            TaskState::Pending
+        } else {
+            TaskState::Running
+        }
+    }
+
+    /// What the client says of the allocation at a moment before it is over.
+    #[must_use]
+    pub fn client_status(
+        &self,
+        group: &TaskGroup,
+        behaviour: &Behaviour,
+        at: Time,
+        capped: bool,
+        shows_pending: bool,
+    ) -> ClientStatus {
+        // A delay shows only while it is all that is left: any task that still runs makes the allocation `running`.
+        let running = |task: &Task| self.task_state(task, behaviour, at, capped, shows_pending) == TaskState::Running;
+        if !shows_pending || group.tasks.is_empty() || group.tasks.iter().any(running) {
+            ClientStatus::Running
+        } else {
+            ClientStatus::Pending
+        }
+    }
+}
+
+/// From the kill signal to the end of a task's process, and whether it is killed.
+fn kill(task: &Task, behaviour: &Behaviour, capped: bool) -> (Duration, bool) {
+    let patience = if capped { task.kill_timeout.min(KILL_TIMEOUT_CAP) } else { task.kill_timeout };
+    let stops_in = if task.role == TaskRole::Sidecar { behaviour.sidecars_stop_in } else { behaviour.stops_in };
+    if behaviour.ignores_signal || patience < stops_in {
+        (patience + behaviour.survives_kill_for, true)
+    } else {
+        (stops_in, false)
+    }
+}
+
+/// The task that answers requests: the leader, else the first main task; and the place of its turn.
+fn serving(group: &TaskGroup) -> Option<(usize, &Task)> {
+    [(0, TaskRole::Leader), (1, TaskRole::Main), (2, TaskRole::Sidecar)]
+        .into_iter()
+        .find_map(|(place, role)| group.tasks.iter().find(|t| t.role == role).map(|task| (place, task)))
+}

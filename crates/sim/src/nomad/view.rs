@@ -1,0 +1,264 @@
+//! Nomad's HTTP API, the reads: a node and its allocations, its own discovery, as a token may see them, now or as a follower lags.
+
+use std::sync::Arc;
+
+use super::Nomad;
+use super::acl::{NodeRule, Token};
+use super::api::ApiError;
+use super::client::bits;
+use super::state::{AllocationState, DrainState, GroupState, LastDrainState, NodeNumber, NodeState, Note};
+use super::stopping::TaskState;
+use crate::event::AllocationNumber;
+use decamp_core::decide::snapshot::{
+    Allocation, ClientStatus, Drain, LastDrain, Node, NomadSight, Registration, Registrations, TaskRole,
+};
+use decamp_core::ids::{AllocationId, InstanceId, NodeId};
+
+/// Who answers a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// The leader, as by default.
+    Default,
+    /// Any server (`?stale`).
+    Stale,
+}
+
+/// An answer, with what its headers say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// `X-Nomad-Index`.
+    pub index: u64,
+    /// `X-Nomad-KnownLeader`.
+    pub known_leader: bool,
+    /// The body.
+    pub body: T,
+}
+
+/// What a follower knew when it stopped learning.
+#[derive(Debug, Clone)]
+pub(super) struct Frozen {
+    index: u64,
+    nodes: Vec<Node>,
+}
+
+impl Nomad {
+    /// A node and all its allocations, as decamp's adapter puts them together.
+    ///
+    /// # Errors
+    /// Without a leader (unless stale), without `node:read`, or if there is no such node.
+    pub fn look(&mut self, node: NodeId, token: &Token, read: Read) -> Result<Answer<Node>, ApiError> {
+        self.may_read(token, read)?;
+        if token.node() < NodeRule::Read {
+            return Err(ApiError::PermissionDenied);
+        }
+        let known_leader = self.leader_back.is_none();
+        if let Some(frozen) = self.frozen.as_ref().filter(|_| read == Read::Stale) {
+            let mut body = frozen.nodes.iter().find(|n| n.id == node).ok_or(ApiError::NoSuchNode)?.clone();
+            body.allocations = filtered(body.allocations, token);
+            return Ok(Answer { index: frozen.index, known_leader, body });
+        }
+        let number = self.node_number(node).ok_or(ApiError::NoSuchNode)?;
+        let mut body = self.seen(number);
+        body.allocations = filtered(body.allocations, token);
+        let state = &self.nodes[number.index()];
+        Ok(Answer { index: state.index.max(state.allocations_index), known_leader, body })
+    }
+
+    /// Whether a read is answered at all.
+    ///
+    /// # Errors
+    /// Without a leader (unless stale), or to something that is no valid token.
+    pub fn may_read(&mut self, token: &Token, read: Read) -> Result<(), ApiError> {
+        match read {
+            Read::Default => self.leader_answers(token),
+            Read::Stale => self.token_is_valid(token),
+        }
+    }
+
+    /// The nodes that carry this instance's id in their attributes, of any status.
+    pub fn nodes_of(&self, instance: InstanceId) -> impl Iterator<Item = NodeId> {
+        self.nodes.iter().filter(move |n| n.registered && n.spec.instance == Some(instance)).map(|n| n.spec.id)
+    }
+
+    /// What Nomad's own discovery lists for a node, asked per allocation in its own namespace.
+    ///
+    /// # Errors
+    /// Without a leader (unless stale), or if the token may not read a namespace that is asked for.
+    pub fn registrations(&mut self, node: NodeId, token: &Token, read: Read) -> Result<Answer<Registrations>, ApiError> {
+        self.may_read(token, read)?;
+        let known_leader = self.leader_back.is_none();
+        let mut services = Vec::new();
+        if let Some(number) = self.node_number(node) {
+            let state = &self.nodes[number.index()];
+            for allocation in state.allocations.iter().map(|n| &self.allocations[n.index()]) {
+                let group = &self.groups[allocation.group.index()].spec.group;
+                if allocation.in_nomad_discovery == 0 {
+                    continue;
+                }
+                if !token.reads_jobs(&group.namespace) {
+                    return Err(ApiError::PermissionDenied);
+                }
+                services.extend(bits(allocation.in_nomad_discovery).map(|place| Registration {
+                    allocation: allocation.id,
+                    service: group.services[usize::from(place)].name.clone(),
+                    critical: false,
+                }));
+            }
+        }
+        let body = Registrations { whole: true, agent_dead: false, services: services.into() };
+        Ok(Answer { index: self.index, known_leader, body })
+    }
+
+    /// What a token's own policies prove that it sees.
+    ///
+    /// # Errors
+    /// Without a leader, or if the token is not one.
+    pub fn sight(&mut self, token: &Token) -> Result<NomadSight, ApiError> {
+        self.leader_answers(token)?;
+        Ok(token.sight())
+    }
+
+    /// `GET /v1/acl/token/self`: whether it is answered.
+    ///
+    /// # Errors
+    /// For a token that is unknown, expired, or none; and with ACLs off it is a 400 that the wire words.
+    pub fn token_self(&self, token: &Token) -> Result<(), ApiError> {
+        match token {
+            Token::AclsOff | Token::Management | Token::Client(_) | Token::Anonymous => Ok(()),
+            Token::Unknown => Err(ApiError::PermissionDenied),
+            Token::Expired => Err(ApiError::TokenExpired),
+            Token::Garbage => Err(ApiError::TokenMalformed),
+        }
+    }
+
+    /// All nodes that have a row, in order.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeNumber, &NodeState)> {
+        (0_u32..).zip(&self.nodes).filter(|(_, node)| node.registered).map(|(number, node)| (NodeNumber(number), node))
+    }
+
+    /// A node, row or no row.
+    #[must_use]
+    pub fn node(&self, node: NodeNumber) -> &NodeState {
+        &self.nodes[node.index()]
+    }
+
+    /// The number of a node that has a row.
+    #[must_use]
+    pub fn node_number(&self, id: NodeId) -> Option<NodeNumber> {
+        self.nodes().find(|(_, node)| node.spec.id == id).map(|(number, _)| number)
+    }
+
+    /// An allocation.
+    #[must_use]
+    pub fn allocation(&self, number: AllocationNumber) -> &AllocationState {
+        &self.allocations[number.index()]
+    }
+
+    /// Every allocation there ever was, in the order of placement: `AllocationNumber` is the index.
+    #[must_use]
+    pub fn allocations(&self) -> &[AllocationState] {
+        &self.allocations
+    }
+
+    /// `TaskStates` of an allocation, as the servers know them; nothing before they heard of any.
+    pub fn task_states(&self, number: AllocationNumber) -> impl Iterator<Item = (&Arc<str>, TaskState)> {
+        let state = &self.allocations[number.index()];
+        let spec = &self.groups[state.group.index()].spec;
+        let (capped, pending) = (self.version.caps_kill_timeout(), self.version.shows_pending_in_shutdown_delay());
+        let plan = state.stopping.filter(|plan| plan.told <= state.synced);
+        let known = plan.is_some() || state.client != ClientStatus::Pending;
+        spec.group.tasks.iter().filter(move |_| known).map(move |task| {
+            let at_rest = match (state.client, task.role) {
+                (ClientStatus::Complete | ClientStatus::Failed, _) | (_, TaskRole::Finished) => TaskState::Dead,
+                (_, TaskRole::Poststop) => TaskState::Pending,
+                (_, TaskRole::Leader | TaskRole::Main | TaskRole::Sidecar) => TaskState::Running,
+            };
+            let stopping = plan.map(|plan| plan.task_state(task, &spec.behaviour, state.synced, capped, pending));
+            (&task.name, stopping.unwrap_or(at_rest))
+        })
+    }
+
+    /// The number of an allocation that is still listed.
+    #[must_use]
+    pub fn allocation_number(&self, id: AllocationId) -> Option<AllocationNumber> {
+        (0_u32..).zip(&self.allocations).find(|(_, a)| a.listed && a.id == id).map(|(number, _)| AllocationNumber(number))
+    }
+
+    /// All task groups, in the order they were added: `GroupNumber` is the index.
+    #[must_use]
+    pub fn groups(&self) -> &[GroupState] {
+        &self.groups
+    }
+
+    /// The raft index.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// What the rules see of a node. Its list of allocations is made anew only when one of them changed.
+    fn seen(&mut self, number: NodeNumber) -> Node {
+        let Self { nodes, allocations, groups, version_text, .. } = self;
+        let state = &mut nodes[number.index()];
+        let listed = state.cached.get_or_insert_with(|| {
+            let listed = state.allocations.iter().map(|n| &allocations[n.index()]);
+            listed.map(|allocation| shown(allocation, &groups[allocation.group.index()])).collect()
+        });
+        Node {
+            id: state.spec.id,
+            name: state.spec.name.clone(),
+            status: state.status,
+            eligible: state.eligible,
+            drain: state.drain.as_ref().map(DrainState::shown),
+            last_drain: state.last_drain.as_ref().map(LastDrainState::shown),
+            addresses: state.spec.addresses.clone(),
+            consul_name: state.spec.consul.as_ref().map(|(_, name)| name.clone()),
+            version: version_text.clone(),
+            allocations: listed.clone(),
+        }
+    }
+
+    pub(super) fn freeze(&mut self) -> Frozen {
+        let rows: Vec<NodeNumber> = self.nodes().map(|(number, _)| number).collect();
+        Frozen { index: self.index, nodes: rows.into_iter().map(|number| self.seen(number)).collect() }
+    }
+}
+
+fn shown(allocation: &AllocationState, group: &GroupState) -> Allocation {
+    Allocation {
+        id: allocation.id,
+        group: group.spec.group.clone(),
+        wanted: allocation.wanted,
+        client: allocation.client,
+        ports: allocation.ports.clone(),
+        address: allocation.address,
+    }
+}
+
+/// Allocations of namespaces that the token may not read are left out, without a word.
+fn filtered(allocations: Arc<[Allocation]>, token: &Token) -> Arc<[Allocation]> {
+    if allocations.iter().all(|a| token.reads_jobs(&a.group.namespace)) {
+        return allocations;
+    }
+    allocations.iter().filter(|a| token.reads_jobs(&a.group.namespace)).cloned().collect()
+}
+
+impl DrainState {
+    /// As the rules see it. A forced drain's deadline is long past.
+    #[must_use]
+    pub fn shown(&self) -> Drain {
+        Drain { force_deadline: self.force_deadline, ignore_system_jobs: self.ignore_system_jobs }
+    }
+}
+
+impl LastDrainState {
+    /// As the rules see it.
+    #[must_use]
+    pub fn shown(&self) -> LastDrain {
+        let meta = match &self.note {
+            Note::Ours(meta) => Some(meta.clone()),
+            Note::None | Note::Raw(_) => None,
+        };
+        LastDrain { status: self.status, meta }
+    }
+}

@@ -1,0 +1,388 @@
+//! The judge: what must hold whatever happens, checked at every effect and every event against the truth.
+
+mod capacity;
+mod departed;
+mod promises;
+
+use std::time::Duration;
+
+pub use self::promises::Bounds;
+use super::auto_scaling::{AutoScaling, Ending, Happening};
+use super::consul::Consul;
+use super::event::{Event, What};
+use super::load_balancers::LoadBalancers;
+use super::nomad::{Life, Nomad};
+use super::stage::{Calls, Cast, Hand};
+use super::traffic::Traffic;
+use super::weather::Weather;
+use decamp_core::decide::{Departure, Effect, LifecycleResult, Outcome, Phase};
+use decamp_core::ids::{NodeId, TargetId};
+use decamp_core::time::Time;
+
+/// A call's time-out and a second for rounding: how much later than the first of our deadlines another may be (D3).
+const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
+
+/// How old a look at the load balancers may be when something is stopped, a call's time-out, and the longest that routing lags: what
+/// another worker deregistered meanwhile is gone from every list, and still routed to.
+const LOOK_AGE: Duration = Duration::from_secs(190);
+/// How old the last look at the node may be when the action is completed.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+/// The hook that is decamp's, in every setting.
+const OUR_HOOK: &str = "decamp";
+/// Two drains this close together were decided without knowing of each other.
+const RACE: Duration = Duration::from_secs(2);
+
+/// An invariant that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// When.
+    pub at: Time,
+    /// Which: `S1`, `L2`, …
+    pub rule: &'static str,
+    /// How.
+    pub what: String,
+}
+
+/// What the judge has seen.
+#[derive(Debug, Clone, Default)]
+pub struct Oracle {
+    /// What was broken.
+    pub violations: Vec<Violation>,
+    /// When the machine stopped.
+    pub machine_stopped: Option<Time>,
+    /// Whether somebody else ended the machine.
+    pub machine_died: bool,
+    /// Allocations' groups that an operator stopped or purged.
+    pub meddled: bool,
+    /// When somebody last registered the instance again.
+    pub registered_again: Option<Time>,
+    /// When an operator purged the node, or a job before we looked.
+    pub purged: Option<Time>,
+    /// When a worker first looked at Nomad with a token that sees.
+    pub looked_at: Option<Time>,
+    /// When a worker first looked at the Auto Scaling group.
+    pub group_looked_at: Option<Time>,
+    /// Since when the ingress has been deaf for the first time.
+    pub deaf_since: Option<Time>,
+    /// When decamp first told Nomad to stop something.
+    pub first_drain: Option<Time>,
+    /// When decamp last told Nomad to stop something.
+    pub last_drain: Option<Time>,
+    /// When decamp told Nomad to stop services, each time.
+    pub drain_times: Vec<Time>,
+    /// Whether EC2 takes the instance back.
+    pub interrupted: bool,
+    /// How many heartbeats were sent.
+    heartbeats: u32,
+    /// Whether two drains met that did not know of one another.
+    pub raced: bool,
+    /// When decamp first forced.
+    pub forced: Option<Time>,
+    /// When an operator drained.
+    pub operator_drained: Option<Time>,
+    /// When the node's Consul agent died.
+    pub consul_agent_died: Option<Time>,
+    /// Whether an operator raised a deregistration delay.
+    pub delay_raised: bool,
+    /// When an operator deleted a hook.
+    pub hook_deleted: Option<Time>,
+    /// When Nomad's agent died.
+    pub agent_died: Option<Time>,
+    /// How the action ended.
+    pub action_ended: Option<(Time, Ending)>,
+    /// What decamp's accepted completion said.
+    pub verdict: Option<(Time, Outcome)>,
+    /// Until when nobody attended to the departure, last.
+    pub unattended_until: Time,
+    /// When decamp first deregistered a target.
+    pub first_deregistered: Option<Time>,
+    /// Whether the stops of an earlier drain went on through the last one.
+    pub stops_through: bool,
+    /// When the last process had ended that ended before decamp's last drain.
+    pub over_before_last_drain: Option<Time>,
+    /// When the last process on the node ended.
+    pub last_over: Option<Time>,
+    /// Whether system jobs stay by policy.
+    pub leaves_system_jobs: bool,
+    /// Our drains by phase.
+    pub drains: [u32; 5],
+    /// What the departure was given.
+    pub bounds: Bounds,
+    /// The first deadline of our drains.
+    pub deadline: Option<Time>,
+    /// The earliest deadline that a drain of ours has had: of two that met the later one may hold.
+    earliest_deadline: Option<Time>,
+    /// When the worker that acts now first looked at Nomad with a token that sees.
+    pub actor_looked_at: Option<Time>,
+    deadlines: Vec<(NodeId, Time)>,
+    landed: Option<Time>,
+    job_purged: Option<Time>,
+    /// How many workers there were.
+    pub workers: u64,
+    /// Which of them acts now.
+    pub actor: u64,
+    /// When a worker last deregistered a target, and which.
+    last_deregistered: Option<(Time, u64)>,
+    held: bool,
+    agent_last_died: Option<Time>,
+    caught_up: Option<Time>,
+    detached: Option<Time>,
+}
+
+impl Oracle {
+    fn broke(&mut self, at: Time, rule: &'static str, what: String) {
+        self.violations.push(Violation { at, rule, what });
+    }
+
+    /// Something happened in Auto Scaling.
+    pub fn auto_scaling(&mut self, at: Time, cast: &Cast, happening: &Happening) {
+        // Another terminating hook of the group is somebody else's to complete.
+        if let Happening::ActionEnded { instance, hook, ending } = happening
+            && *instance == cast.instance
+            && **hook == *OUR_HOOK
+        {
+            self.action_ended = Some((at, *ending));
+        }
+    }
+
+    /// The machine is about to stop.
+    pub fn machine_stops(&mut self, at: Time) {
+        self.machine_stopped = Some(at);
+    }
+
+    /// Somebody else does something.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the judge remembers only the hands that it judges by")]
+    pub fn hand(&mut self, at: Time, hand: &Hand) {
+        match hand {
+            Hand::MachineDies => self.machine_died = true,
+            Hand::Hold(held) => self.held = *held,
+            Hand::Detach => self.detached = self.detached.or(Some(at)),
+            Hand::PurgeJob | Hand::StopJob | Hand::PurgeNode => {
+                self.meddled = true;
+                if *hand == Hand::PurgeNode || *hand == Hand::PurgeJob && self.looked_at.is_none() {
+                    self.purged = self.purged.or(Some(at));
+                }
+                if *hand == Hand::PurgeJob {
+                    self.job_purged = self.job_purged.or(Some(at));
+                }
+            }
+            Hand::Register(_) => self.registered_again = Some(at),
+            Hand::LandOn(_) => self.landed = self.landed.or(Some(at)),
+            Hand::Lag(false) => self.caught_up = Some(at),
+            Hand::DeafIngress(true) => self.deaf_since = self.deaf_since.or(Some(at)),
+            Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
+            Hand::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
+            Hand::RaiseDelay(..) => self.delay_raised = true,
+            Hand::KillAgent => {
+                self.agent_died = self.agent_died.or(Some(at));
+                self.agent_last_died = Some(at);
+            }
+            Hand::DeleteHook(_) => self.hook_deleted = self.hook_deleted.or(Some(at)),
+            _ => {}
+        }
+    }
+
+    /// Something happened to a process. S1: nothing that a load balancer may still send to is stopped by us.
+    pub fn process(&mut self, at: Time, event: Event, ours: bool, nomad: &Nomad, traffic: &Traffic, balancers: &LoadBalancers) {
+        if !ours {
+            return;
+        }
+        match event.what {
+            What::Over | What::Ended { .. } => self.last_over = Some(at),
+            What::Signalled => {
+                let by_us = self.first_drain.is_some()
+                    && self.forced.is_none()
+                    && self.machine_stopped.is_none()
+                    && !self.meddled
+                    && self.agent_died.is_none()
+                    // Two minutes may be too short for the delay: then what is cut is foreseen by name (D12).
+                    && !self.interrupted
+                    && !self.just_registered_again()
+                    && !self.delay_unknown()
+                    && self.operator_drained.is_none();
+                if by_us && let Some(port) = traffic.routed_door(event.allocation, balancers) {
+                    let group = nomad.allocation(event.allocation).group;
+                    let title = nomad.groups()[group.index()].spec.group.title();
+                    self.broke(at, "S1", format!("{title} was stopped while port {port} was still routed to"));
+                }
+            }
+            What::ToldToStop => self.capacity(at, event, nomad),
+            What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } => {}
+        }
+    }
+
+    /// An effect of ours arrives. S3, S4, S5, S10.
+    #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
+    pub fn effect(
+        &mut self,
+        at: Time,
+        departure: &Departure,
+        effect: &Effect,
+        auto_scaling: &AutoScaling,
+        nomad: &Nomad,
+        consul: &Consul,
+        balancers: &LoadBalancers,
+        cast: &Cast,
+    ) {
+        self.promised(at, effect, auto_scaling, nomad, cast);
+        match effect {
+            Effect::Heartbeat(_) => self.heartbeats += 1,
+            Effect::MakeIneligible(node) => self.own_node(at, *node, nomad, cast),
+            Effect::Deregister { group, targets } => {
+                let ours = |id: &TargetId| match id {
+                    TargetId::Instance(instance) => *instance == cast.instance,
+                    TargetId::Ip(ip) => cast.node.is_some_and(|n| nomad.node(n).spec.addresses.contains(ip)),
+                    TargetId::Other(_) => false,
+                };
+                if let Some(foreign) = targets.iter().find(|t| !ours(&t.id)) {
+                    self.broke(at, "S5", format!("{} in {} is not ours", foreign.id, group.name()));
+                }
+                self.first_deregistered.get_or_insert(at);
+                self.last_deregistered = Some((at, self.actor));
+            }
+            Effect::Drain { node, deadline, meta, .. } => {
+                self.own_node(at, *node, nomad, cast);
+                self.drains[phase_place(meta.phase)] += 1;
+                if self.first_drain.is_some() {
+                    let stopping = nomad.allocations().iter().any(|a| Some(a.node) == cast.node && a.life == Life::Stopping);
+                    // What the first drain stops may go on stopping through the second.
+                    self.over_before_last_drain = if stopping { None } else { self.last_over };
+                    self.stops_through = stopping;
+                }
+                self.first_drain.get_or_insert(at);
+                let before = self.last_drain.replace(at);
+                // One that is sent again stops system jobs alone (D4).
+                if meta.phase != Phase::Resent {
+                    self.drain_times.push(at);
+                }
+                self.interrupted |= matches!(departure.cause, decamp_core::decide::Cause::Interruption { .. });
+                // A drain that begins when there is no time left is a force by another name.
+                if meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1) {
+                    self.forced.get_or_insert(at);
+                }
+                let force = at + deadline.span();
+                self.earliest_deadline = Some(self.earliest_deadline.map_or(force, |earliest| earliest.min(force)));
+                let raced = before.is_some_and(|before| at.since(before) < RACE);
+                self.raced |= raced;
+                let known = self.deadlines.iter().find(|(of, _)| of == node).map(|(_, first)| *first);
+                let first = known.map_or(force, |first| if raced { first.max(force) } else { first });
+                // Without a leader it is refused, and sets none.
+                if nomad.has_leader() {
+                    self.deadlines.retain(|(of, _)| of != node);
+                    self.deadlines.push((*node, first));
+                }
+                self.deadline = self.deadlines.iter().map(|(_, first)| *first).min();
+                // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
+                let exempt = raced
+                    || self.lagged(at, nomad)
+                    || self.purged.is_some()
+                    || self.operator_drained.is_some()
+                    || meta.phase == Phase::Forced
+                    || deadline.span() <= Duration::from_secs(1);
+                if !exempt && first + DEADLINE_TOLERANCE < force {
+                    self.broke(
+                        at,
+                        "S4",
+                        format!("{:?} moves the deadline {} later", meta.phase, decamp_core::time::plain(force.since(first))),
+                    );
+                }
+                let ends = auto_scaling.instance(departure.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());
+                if let Some(ends) = ends
+                    && Duration::from_secs(1) < deadline.span()
+                    && ends < force + meta.longest_stop
+                {
+                    self.broke(at, "S10", "the deadline and the longest stop do not fit before the hook ends".to_owned());
+                }
+            }
+            Effect::Complete { of, result, verdict } => {
+                let mut actions = auto_scaling.instance(departure.instance).into_iter().flat_map(|i| &i.actions);
+                let open = actions.any(|a| a.is_open() && a.hook == of.hook);
+                if *result == LifecycleResult::Continue && open {
+                    self.verdict = Some((at, verdict.clone()));
+                    self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
+                }
+            }
+        }
+    }
+
+    /// Whether a look right before may have been answered by a server that lags, or did until a moment ago.
+    fn lagged(&self, at: Time, nomad: &Nomad) -> bool {
+        let just_caught_up = self.caught_up.is_some_and(|caught_up| at.since(caught_up) < RACE);
+        just_caught_up || nomad.lags(crate::nomad::Read::Stale)
+    }
+
+    /// Whether the delay that reads now may not be the one that the instance was deregistered with.
+    #[must_use]
+    pub fn delay_unknown(&self) -> bool {
+        self.delay_raised
+    }
+
+    /// Whether somebody registered the instance again so shortly before a drain that no look could show it, or after it.
+    #[must_use]
+    pub fn just_registered_again(&self) -> bool {
+        self.registered_again.is_some_and(|again| self.first_drain.is_some_and(|drain| drain.since(again) < LOOK_AGE))
+    }
+
+    /// Whether an allocation landed so late that no look before the completion showed it.
+    #[must_use]
+    pub fn landed_unseen(&self) -> bool {
+        self.landed.zip(self.verdict.as_ref()).is_some_and(|(landed, (verdict, _))| *verdict < landed + LAST_LOOK)
+    }
+
+    fn own_node(&mut self, at: Time, node: NodeId, nomad: &Nomad, cast: &Cast) {
+        let instance = nomad.nodes().find(|(_, n)| n.spec.id == node).and_then(|(_, n)| n.spec.instance);
+        if instance.is_some_and(|i| i != cast.instance) {
+            self.broke(at, "S5", format!("node {node} is not ours"));
+        }
+    }
+
+    /// L4: no wait costs more than a call a second and worker, and the departure itself a hundred.
+    pub fn steady(&mut self, at: Time, calls: Calls, took: Duration, workers: usize, allocations: usize) {
+        let all = calls.aws + calls.nomad + calls.consul;
+        // Each allocation may wake a watch as it begins to stop, stops its tasks, and ends: two reads each time.
+        let allowed = (took.as_secs() + 100 + 8 * allocations as u64).saturating_mul(workers as u64);
+        if allowed < u64::from(all) {
+            self.broke(at, "L4", format!("{all} calls in {}", decamp_core::time::plain(took)));
+        }
+    }
+
+    /// D16: without a fault a departure costs no more calls of AWS than 5 for each target group, and 6; with workers that remember
+    /// groups and hooks (`warm`) no more than 4, and 3, and its heartbeats, of which a short departure has few.
+    pub fn thrifty(&mut self, at: Time, calls: Calls, groups: usize, warm: bool) {
+        let groups = u32::try_from(groups).unwrap_or(u32::MAX / 8);
+        let cold = 5 * groups + 6;
+        let budget = if warm { cold.min(4 * groups + 3 + self.heartbeats) } else { cold };
+        if budget < calls.aws {
+            let word = if warm { "warm" } else { "cold" };
+            self.broke(at, "D16", format!("{} calls of AWS by a {word} worker, {budget} are enough", calls.aws));
+        }
+    }
+
+    /// It is over: L1, L2, S9.
+    pub fn over(&mut self, at: Time, outcome: Option<&Outcome>, faultless: bool, heartbeat_timeout: Duration, weather: &Weather) {
+        if outcome.is_none() {
+            self.broke(at, "L1", "no worker ever ended it".to_owned());
+        }
+        if faultless && !matches!(outcome, Some(Outcome::Departed { .. })) {
+            let word = outcome.map_or("nothing", Outcome::word);
+            self.broke(at, "L2", format!("it could finish, and ended as {word}"));
+        }
+        if let Some((ended, Ending::Expired(_) | Ending::GlobalTimeout(_))) = self.action_ended {
+            let lease = ended.before(heartbeat_timeout);
+            let excused = self.came_too_late(ended) || weather.auto_scaling_failed(lease, ended);
+            if !excused {
+                self.broke(ended, "S9", "the hook ran out although somebody attended to it".to_owned());
+            }
+        }
+    }
+}
+
+fn phase_place(phase: Phase) -> usize {
+    match phase {
+        Phase::Services => 0,
+        Phase::All => 1,
+        Phase::Again => 2,
+        Phase::Resent => 3,
+        Phase::Forced => 4,
+    }
+}

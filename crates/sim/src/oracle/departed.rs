@@ -1,0 +1,88 @@
+//! S3: what is said to be gone is gone, as far as anybody could know.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{LOOK_AGE, Oracle};
+use crate::consul::Consul;
+use crate::event::AllocationNumber;
+use crate::load_balancers::LoadBalancers;
+use crate::nomad::Nomad;
+use crate::stage::Cast;
+use decamp_core::decide::{ClientStatus, JobKind, Outcome};
+use decamp_core::ids::TargetId;
+use decamp_core::time::Time;
+
+/// After this a registration of what is over is named, and no longer waited for (D8).
+const LEFTOVER_WAIT: Duration = Duration::from_mins(9);
+/// Nomad notices within this that an agent is dead (heartbeat TTL and grace; facts, section 3).
+const UNNOTICED: Duration = Duration::from_secs(30);
+
+impl Oracle {
+    /// S3: what is said to be gone is gone.
+    pub(super) fn complete_implies_drained(
+        &mut self,
+        at: Time,
+        verdict: &Outcome,
+        nomad: &Nomad,
+        consul: &Consul,
+        balancers: &LoadBalancers,
+        cast: &Cast,
+    ) {
+        let claims_registrations = matches!(verdict, Outcome::Departed { .. });
+        let claims = claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed);
+        if claims && cast.node.is_none() && !nomad.nodes().any(|(_, n)| n.spec.instance == Some(cast.instance)) {
+            self.broke(at, "S3", "there is no node, and it says departed".to_owned());
+        }
+        if !claims && *verdict != Outcome::NoNode {
+            return;
+        }
+        for arn in &cast.fronts {
+            let registered = balancers.listed_until(arn, cast.instance) == Some(Time::NEVER);
+            let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(cast.instance));
+            // What was registered again, and another worker took out a moment ago, is gone from every list.
+            let again = self.registered_again;
+            let others = self.last_deregistered.filter(|(when, who)| *who != self.actor && again < Some(*when));
+            let taken_out = others.map(|(when, _)| when).filter(|_| again.is_some());
+            let raced = again.max(taken_out).is_some_and(|again| at.since(again) < LOOK_AGE);
+            if (registered || routed) && !raced && !self.delay_unknown() {
+                self.broke(at, "S3", format!("{} still routes to it", arn.name()));
+            }
+        }
+        let Some(node) = cast.node.filter(|_| claims) else { return };
+        // A purge takes the evidence out of every list; what was never listed to us cannot be known.
+        let row_gone = self.purged.is_some() || self.purged_between_workers() || self.meddled && self.agent_died.is_some();
+        // What was `lost` when its agent came back, and whose agent has died again: nothing shows that before Nomad misses a heartbeat.
+        let dies_again = self.agent_last_died.is_some_and(|died| at.since(died) < UNNOTICED);
+        let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
+            let group = &nomad.groups()[a.group.index()].spec.group;
+            let unseen = dies_again && a.client == ClientStatus::Lost;
+            !(unseen || group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
+        });
+        if let Some((_, allocation)) = alive.filter(|_| !row_gone) {
+            let title = nomad.groups()[allocation.group.index()].spec.group.title();
+            self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
+        }
+        let leftover = self.last_over.is_some_and(|over| LEFTOVER_WAIT <= at.since(over));
+        if claims_registrations && consul.agent_lives(cast.consul_node) && !leftover && !row_gone {
+            let state = consul.node(cast.consul_node);
+            let left = state.entries().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
+            if let Some(entry) = left {
+                let name = Arc::clone(&entry.name);
+                self.broke(at, "S3", format!("{name} is still registered and passing"));
+            }
+        }
+    }
+
+    fn counts(&self, allocation: AllocationNumber, nomad: &Nomad) -> bool {
+        let group = &nomad.groups()[nomad.allocation(allocation).group.index()].spec.group;
+        !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
+    }
+
+    /// Whether a job was purged that neither the worker that acts has seen nor a drain has noted.
+    fn purged_between_workers(&self) -> bool {
+        self.job_purged.is_some_and(|purged| {
+            self.actor_looked_at.is_none_or(|looked| purged <= looked) && self.first_drain.is_none_or(|drain| purged <= drain)
+        })
+    }
+}

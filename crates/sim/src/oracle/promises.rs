@@ -1,0 +1,172 @@
+//! What a driver promised, and the judge holds it to: whose things it touches, how early it may give up, what it may say at the end.
+
+use std::time::Duration;
+
+use super::Oracle;
+use crate::auto_scaling::AutoScaling;
+use crate::nomad::{Nomad, Note};
+use crate::stage::Cast;
+use decamp_core::decide::{Effect, LifecycleResult, Outcome, Phase};
+use decamp_core::ids::NodeId;
+use decamp_core::time::Time;
+
+/// An operator's drain that is younger than this may not have been seen.
+const UNSEEN: Duration = Duration::from_secs(10);
+/// How long a dead agent is waited for, at least (D5).
+const AGENT_DEAD_WAIT: Duration = Duration::from_mins(5);
+/// How much later than its entry an activity may have begun, and a worker's clock may be wrong before it hears a server.
+const ENTRY_UNKNOWN: Duration = Duration::from_secs(1000);
+/// How long it may take from a worker's first moment to its first heartbeat.
+const FIRST_HEARTBEAT: Duration = Duration::from_secs(30);
+/// A departure that nothing hinders takes no longer than this beyond its floor.
+const LATE: Duration = Duration::from_secs(60);
+
+/// What the departure was given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bounds {
+    /// The longest that it may take.
+    pub max_departure: Duration,
+    /// The hook's heartbeat time-out.
+    pub heartbeat_timeout: Duration,
+    /// Whether an event told a wrong time of entry.
+    pub entry_is_wrong: bool,
+    /// Whether nothing that it meets hinders it.
+    pub orderly: bool,
+}
+
+impl Oracle {
+    /// An effect arrives: S3, S4, S5 and S10 again, as far as they are promises.
+    pub(super) fn promised(&mut self, at: Time, effect: &Effect, auto_scaling: &AutoScaling, nomad: &Nomad, cast: &Cast) {
+        match effect {
+            Effect::Heartbeat(of) => self.own_hook(at, &of.hook),
+            Effect::MakeIneligible(_) | Effect::Deregister { .. } => self.may_touch(at),
+            Effect::Drain { node, deadline, meta, .. } => {
+                self.may_touch(at);
+                let foreign = nomad.nodes().any(|(_, state)| {
+                    let noted = state.last_drain.as_ref().is_some_and(|last| matches!(last.note, Note::Ours(_)));
+                    state.spec.id == *node && state.drain.is_some() && !noted
+                });
+                let seen = self.operator_drained.is_some_and(|drained| drained + UNSEEN < at);
+                // A drain of one second is a force, whatever it calls itself.
+                if foreign && seen && !self.lagged(at, nomad) && meta.phase != Phase::Forced {
+                    self.broke(at, "S4", "it replaced a drain that an operator had begun".to_owned());
+                }
+                let ends = auto_scaling.instance(cast.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());
+                let longest = longest_stop(nomad, *node);
+                if ends.is_some_and(|ends| ends < at + deadline.span() + longest) && Duration::from_secs(1) < deadline.span() {
+                    self.broke(at, "S10", "what stops at the deadline is not over before the hook ends".to_owned());
+                }
+                if meta.longest_stop < longest && !self.meddled {
+                    self.broke(at, "S10", format!("something may take {} to stop", decamp_core::time::plain(longest)));
+                }
+            }
+            Effect::Complete { of, result, verdict } => {
+                self.own_hook(at, &of.hook);
+                let instance = auto_scaling.instance(cast.instance);
+                let action = instance.and_then(|i| i.actions.iter().find(|a| a.is_open()));
+                // Whom no event told counts from the activity, which begins before the hook does (D2).
+                let activity = instance.and_then(|i| i.activity.as_ref()).filter(|_| of.token.is_none()).map(|a| a.began);
+                if let Some(began) = action.map(|a| activity.map_or(a.began, |began| began.min(a.began))) {
+                    self.may_say(at, began, *result, verdict, nomad, cast);
+                }
+            }
+        }
+    }
+
+    fn own_hook(&mut self, at: Time, hook: &str) {
+        if hook != "decamp" {
+            self.broke(at, "S5", format!("the hook {hook} is not ours"));
+        }
+    }
+
+    fn may_touch(&mut self, at: Time) {
+        if self.held {
+            self.broke(at, "S5", "its group is held".to_owned());
+        }
+        // A look or a heartbeat confirms it at least every half of the time-out (fault 12).
+        let known = self.bounds.heartbeat_timeout / 2 + FIRST_HEARTBEAT;
+        if self.detached.is_some_and(|detached| detached + known < at) {
+            self.broke(at, "S5", "it was detached, and leaves no more".to_owned());
+        }
+    }
+
+    fn may_say(&mut self, at: Time, began: Time, result: LifecycleResult, verdict: &Outcome, nomad: &Nomad, cast: &Cast) {
+        let nothing_left = matches!(verdict, Outcome::Departed { .. } | Outcome::Forced | Outcome::Unconfirmed | Outcome::NoNode);
+        if nothing_left && result == LifecycleResult::Abandon {
+            self.broke(at, "S3", "it abandoned although nothing was left".to_owned());
+        }
+        if matches!(verdict, Outcome::Departed { .. }) && self.forced.is_some() {
+            self.broke(at, "S3", "it forced, and says departed".to_owned());
+        }
+        let there = nomad.nodes().any(|(_, node)| node.spec.instance == Some(cast.instance));
+        if *verdict == Outcome::NoNode && there && self.purged.is_none() {
+            self.broke(at, "S3", "there is a node, and it says no node".to_owned());
+        }
+        // D1: an outage never shortens the time that a departure has.
+        let earliest = began + self.bounds.max_departure / 2;
+        let surely = ENTRY_UNKNOWN.min(self.bounds.max_departure / 4) + self.bounds.heartbeat_timeout;
+        if *verdict == Outcome::TimedOut && !self.bounds.entry_is_wrong && at + surely < earliest {
+            self.broke(at, "L2", "it gave up although there was time".to_owned());
+        }
+        let dead = !self.machine_died && self.agent_died.is_some_and(|died| at < died + AGENT_DEAD_WAIT);
+        if *verdict == Outcome::AgentDead && dead {
+            self.broke(at, "L2", "it gave a dead agent no time to come back".to_owned());
+        }
+    }
+
+    /// A worker ended the departure by saying so: is the action completed?
+    pub fn said(&mut self, at: Time, outcome: &Outcome, auto_scaling: &AutoScaling, cast: &Cast) {
+        let completes = match outcome {
+            Outcome::Departed { .. }
+            | Outcome::Forced
+            | Outcome::Unconfirmed
+            | Outcome::TimedOut
+            | Outcome::AgentDead
+            | Outcome::NoNode => true,
+            Outcome::Retained
+            | Outcome::Gone
+            | Outcome::Expired
+            | Outcome::Overtaken
+            | Outcome::AlreadyPast
+            | Outcome::NotLeaving
+            | Outcome::NotOurs
+            | Outcome::Interrupted
+            | Outcome::Refused { .. } => false,
+        };
+        let open = |i: &crate::auto_scaling::Instance| i.actions.iter().any(|a| a.is_open() && *a.hook == *"decamp");
+        if completes && auto_scaling.instance(cast.instance).is_some_and(open) {
+            self.broke(at, "L1", format!("it says {}, and its action is open", outcome.word()));
+        }
+    }
+
+    /// It is over: did it take longer than it may?
+    pub fn took(&mut self, at: Time, took: Duration, above_floor: Option<Duration>, outcome: Option<&Outcome>) {
+        // After its end a worker may still wait for an answer to its completion, and for the hook's own end.
+        let longest = self.bounds.max_departure + self.bounds.heartbeat_timeout + Duration::from_mins(5);
+        if longest < took && self.unattended_until < at - longest {
+            self.broke(at, "L1", format!("it took {}", decamp_core::time::plain(took)));
+        }
+        if !self.bounds.orderly || self.meddled {
+            return;
+        }
+        if !matches!(outcome, Some(Outcome::Departed { .. })) {
+            let word = outcome.map_or("nothing", Outcome::word);
+            self.broke(at, "L2", format!("it could finish, and ended as {word}"));
+        }
+        if let Some(late) = above_floor.filter(|above| LATE < *above) {
+            self.broke(at, "L3", format!("nothing was left, and it waited {} more", decamp_core::time::plain(late)));
+        }
+    }
+
+    /// Whether nobody was there to heartbeat before the hook ran out.
+    pub(super) fn came_too_late(&self, ended: Time) -> bool {
+        ended <= self.unattended_until + FIRST_HEARTBEAT
+    }
+}
+
+/// The longest that something on the node may take to stop, poststop tasks aside.
+fn longest_stop(nomad: &Nomad, node: NodeId) -> Duration {
+    let here = nomad.allocations().iter().filter(|a| nomad.node(a.node).spec.id == node && a.is_alive());
+    let groups = here.map(|a| &nomad.groups()[a.group.index()].spec.group).filter(|group| !group.csi_plugin);
+    groups.map(|group| group.longest_stop(Duration::ZERO)).max().unwrap_or_default()
+}

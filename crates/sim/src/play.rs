@@ -1,0 +1,326 @@
+//! One departure, played: events come or do not, workers live and die, and when it is over it is judged.
+
+mod cast;
+mod floor;
+mod judge;
+mod record;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+pub use self::judge::Judged;
+use self::record::{Record, Teller};
+use super::drivers::Driver;
+use super::faults::{Fault, Faults};
+use super::luck::Luck;
+use super::oracle::Violation;
+use super::setting::{self, BEGIN, Setting};
+use super::stage::{Calls, Stage};
+pub use super::worker::CrashPoint;
+use super::worker::Worker;
+use decamp_core::decide::{Departure, Finding, LifecycleAction, Outcome, Policy, Snapshot};
+use decamp_core::run::{Ending, How, Manner, run_by};
+use decamp_core::time::Time;
+
+/// Nothing lasts longer: whoever still works then never ends.
+const HORIZON: Duration = Duration::from_hours(6);
+/// How long the world goes on after the last worker, so that what dies then is seen.
+const AFTERWARDS: Duration = Duration::from_secs(20);
+
+/// How one departure is to be played.
+#[derive(Debug, Clone, Default)]
+pub struct Play {
+    /// The seed.
+    pub seed: u64,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// Which run of the same cluster: 0 is the seed's own.
+    pub again: u64,
+    /// Where workers are killed, beside what the faults say.
+    pub crashes: Vec<CrashPoint>,
+    /// Whether to keep a line for each decision.
+    pub trace: bool,
+}
+
+/// How one departure went.
+#[derive(Debug, Clone)]
+pub struct Played {
+    /// How it ended; `None` if nobody ended it.
+    pub outcome: Option<Outcome>,
+    /// What was broken.
+    pub violations: Vec<Violation>,
+    /// The requests, and whose fault the failed ones are.
+    pub requests: Judged,
+    /// Calls made.
+    pub calls: Calls,
+    /// Effects taken.
+    pub effects: u32,
+    /// Target groups.
+    pub groups: usize,
+    /// Time above the floor, if it departed in order.
+    pub above_floor: Option<Duration>,
+    /// Whether services were drained beside the delay.
+    pub overlapped: bool,
+    /// From the event to the end.
+    pub took: Duration,
+    /// The story.
+    pub trace: Vec<String>,
+    /// What was foreseen.
+    pub findings: Vec<Finding>,
+    /// A mark of everything that happened, for comparing two runs.
+    pub mark: u64,
+    /// How the world stood at the end, for comparing a run with a crash to one without.
+    pub final_state: String,
+    /// Where a worker was killed around one of its effects.
+    pub crashed: Vec<CrashPoint>,
+}
+
+type Walk<'s> = Pin<Box<dyn Future<Output = Ending> + 's>>;
+
+/// A worker that is alive.
+struct Alive<'s> {
+    worker: Rc<Worker<'s>>,
+    walk: Walk<'s>,
+    dies_at: Time,
+    frozen: Option<(Time, Time)>,
+    woken: bool,
+}
+
+/// Plays one departure.
+#[must_use]
+pub fn play(driver: &Driver, play: &Play) -> Played {
+    let Setting { mut stage, faults, policy, heartbeat_timeout, balancer_floor, service_group, luck } =
+        setting::draw(play.seed, play.faults, play.again);
+    stage.oracle.leaves_system_jobs = policy.ignore_system_jobs;
+    stage.oracle.bounds = crate::oracle::Bounds {
+        max_departure: policy.max_departure,
+        heartbeat_timeout,
+        entry_is_wrong: faults.has(Fault::StaleToken),
+        orderly: play.crashes.is_empty() && faults.iter().all(hinders_nothing),
+    };
+    let mut luck = luck;
+    let mut script = cast::script(&mut stage, faults, service_group, heartbeat_timeout, &mut luck);
+    script.crashes.extend(play.crashes.iter().copied());
+    let stage = RefCell::new(stage);
+    let planned = script.crashes.clone();
+    let crashes = RefCell::new(std::mem::take(&mut script.crashes));
+    let effects = Cell::new(0);
+    let record = Rc::new(RefCell::new(Record::new(play.trace)));
+    let mut company = Company {
+        stage: &stage,
+        crashes: &crashes,
+        effects: &effects,
+        record: &record,
+        driver,
+        policy: &policy,
+        script,
+        luck,
+        alive: Vec::new(),
+        hired: 0,
+        warm: true,
+        outcome: None,
+        first_told: None,
+        ended_at: BEGIN,
+    };
+    company.perform();
+    let (company_hired, warm) = (company.hired, company.warm);
+    let told = 0 < company_hired;
+    let (outcome, first_told, ended_at) = (company.outcome.clone(), company.first_told, company.ended_at);
+    drop(company);
+    let mut stage = stage.into_inner();
+    let end = stage.now + AFTERWARDS;
+    stage.advance(end);
+    let faultless = faults.is_empty() && play.crashes.is_empty();
+    let spot = faults.has(Fault::SpotInterruption);
+    let allocations = stage.nomad.allocations().len();
+    if told {
+        stage.oracle.steady(ended_at, stage.calls, ended_at.since(first_told.unwrap_or(BEGIN)), company_hired, allocations);
+        let above = floor::above_floor(&stage, first_told.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
+        stage.oracle.took(ended_at, ended_at.since(first_told.unwrap_or(BEGIN)), above, outcome.as_ref());
+        if faultless && !spot && matches!(driver, Driver::Decamp) {
+            let (calls, groups) = (stage.calls, stage.cast.fronts.len());
+            stage.oracle.thrifty(ended_at, calls, groups, warm);
+        }
+        stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &stage.weather);
+    }
+    let mut record = record.borrow_mut();
+    let findings = record.findings();
+    let requests = judge::judge(&mut stage, faults, told, outcome.as_ref(), &findings);
+    let started = first_told.unwrap_or(BEGIN);
+    Played {
+        above_floor: floor::above_floor(&stage, started, ended_at, balancer_floor, outcome.as_ref()),
+        final_state: cast::final_state(&stage),
+        violations: std::mem::take(&mut stage.oracle.violations),
+        outcome,
+        requests,
+        calls: stage.calls,
+        effects: effects.get(),
+        groups: stage.cast.fronts.len(),
+        overlapped: record.overlapped,
+        took: ended_at.since(started),
+        trace: record.trace.take().unwrap_or_default(),
+        findings,
+        crashed: planned.into_iter().filter(|point| !crashes.borrow().contains(point)).collect(),
+        mark: record.mark ^ stage.traffic.sent ^ u64::from(stage.calls.aws) << 32,
+    }
+}
+
+/// Whether a fault leaves a departure every way to finish in order, and in time.
+fn hinders_nothing(fault: Fault) -> bool {
+    matches!(fault, Fault::DrainHangs | Fault::SystemAndCsi | Fault::SeveralPorts | Fault::IngressPolls | Fault::SecondHook)
+}
+
+/// All workers of one departure, and whoever sends them.
+struct Company<'s, 'p> {
+    stage: &'s RefCell<Stage>,
+    crashes: &'s RefCell<Vec<CrashPoint>>,
+    effects: &'s Cell<u32>,
+    record: &'p Rc<RefCell<Record>>,
+    driver: &'s Driver,
+    policy: &'p Policy,
+    script: cast::Script,
+    luck: Luck,
+    alive: Vec<Alive<'s>>,
+    hired: usize,
+    /// Whether all of them remember what they saw for others before.
+    warm: bool,
+    outcome: Option<Outcome>,
+    first_told: Option<Time>,
+    ended_at: Time,
+}
+
+impl<'s> Company<'s, '_> {
+    fn perform(&mut self) {
+        let end = BEGIN + HORIZON;
+        self.script.events(&mut self.stage.borrow_mut(), &mut self.luck);
+        loop {
+            self.deliver();
+            let now = self.stage.borrow().now;
+            if end <= now || self.alive.is_empty() && self.script.deliveries.is_empty() && !self.may_still_be_told() {
+                return;
+            }
+            self.poll(now);
+            let next = self.next();
+            if next == Time::NEVER {
+                return;
+            }
+            let next = next.min(end);
+            let stage = &mut *self.stage.borrow_mut();
+            stage.advance(next.max(stage.now));
+            self.script.events(stage, &mut self.luck);
+            let now = stage.now;
+            let frozen = |a: &Alive<'_>| a.frozen.is_some_and(|(from, to)| from <= now && now <= to);
+            if self.alive.iter().all(frozen) {
+                stage.oracle.unattended_until = stage.now;
+            }
+        }
+    }
+
+    /// Whether the hook has not begun yet.
+    fn may_still_be_told(&self) -> bool {
+        self.hired == 0 && self.script.waits_for_event
+    }
+
+    fn next(&self) -> Time {
+        let now = self.stage.borrow().now;
+        let workers = self.alive.iter().map(|a| match a.frozen {
+            Some((from, to)) if from <= now && now < to && !a.worker.is_sending() => to.min(a.dies_at),
+            _ if a.worker.has_news() => now,
+            _ => a.worker.wakes().min(a.dies_at),
+        });
+        let deliveries = self.script.deliveries.front().map(|(at, _)| *at);
+        let told = workers.chain(deliveries).min().unwrap_or(Time::NEVER);
+        let watching = self.alive.iter().any(|a| a.worker.is_watching());
+        if self.alive.is_empty() && self.script.deliveries.is_empty() || watching {
+            return told.min(self.stage.borrow().next_event()).max(now);
+        }
+        told.max(now)
+    }
+
+    /// Starts a worker for each event that has come.
+    fn deliver(&mut self) {
+        let now = self.stage.borrow().now;
+        while self.script.deliveries.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, told)) = self.script.deliveries.pop_front() {
+                self.hire(told);
+            }
+        }
+    }
+
+    fn hire(&mut self, action: LifecycleAction) {
+        let stage = self.stage.borrow();
+        let now = stage.now;
+        self.first_told.get_or_insert(now);
+        let departure =
+            Departure { instance: stage.cast.instance, asg: Arc::clone(&stage.cast.asg), cause: self.script.cause(action) };
+        drop(stage);
+        let plan = self.script.plan(self.hired, now, &mut self.luck);
+        let worker = Rc::new(Worker::new(self.stage, plan.skew_ms, plan.warm, plan.stale_reads, self.crashes, self.effects));
+        let policy = if plan.other_settings { cast::other_settings(self.policy) } else { self.policy.clone() };
+        let mut teller = Teller { record: Rc::clone(self.record), policy: policy.clone(), worker: self.hired };
+        let (driver, world) = (self.driver, Rc::clone(&worker));
+        let walk: Walk<'s> = Box::pin(async move {
+            let rules = |d: &Departure, s: &Snapshot, p: &Policy, now: Time| driver.decide(d, s, p, now);
+            run_by(rules, &*world, &departure, &policy, Manner::default(), &mut teller).await
+        });
+        self.hired += 1;
+        self.warm &= plan.warm;
+        self.alive.push(Alive { worker, walk, dies_at: plan.dies_at, frozen: plan.frozen, woken: true });
+    }
+
+    /// Lets every worker go on that has a reason to.
+    fn poll(&mut self, now: Time) {
+        let mut place = 0;
+        while place < self.alive.len() {
+            let one = &mut self.alive[place];
+            let frozen = !one.worker.is_sending() && one.frozen.is_some_and(|(from, to)| from <= now && now < to);
+            let due = one.woken || one.worker.wakes() <= now || one.worker.has_news();
+            if one.dies_at <= now {
+                self.dies(place);
+                continue;
+            }
+            if frozen || !due {
+                place += 1;
+                continue;
+            }
+            one.woken = false;
+            one.worker.begin_poll();
+            let ready = one.walk.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            if one.worker.is_dead() {
+                self.dies(place);
+            } else if let std::task::Poll::Ready(ending) = ready {
+                self.ends(place, &ending, now);
+            } else {
+                place += 1;
+            }
+        }
+    }
+
+    /// A worker is killed; somebody goes on with its message, or a sweep finds the instance.
+    fn dies(&mut self, place: usize) {
+        drop(self.alive.swap_remove(place));
+        let now = self.stage.borrow().now;
+        self.script.redeliver(now, &mut self.luck);
+    }
+
+    fn ends(&mut self, place: usize, ending: &Ending, now: Time) {
+        drop(self.alive.swap_remove(place));
+        self.ended_at = now;
+        if let How::Ended(outcome, _) = &ending.how {
+            let stage = &mut *self.stage.borrow_mut();
+            stage.oracle.said(now, outcome, &stage.auto_scaling, &stage.cast);
+            let completed = ending.seen.history.completed.is_some();
+            let better =
+                self.outcome.is_none() || completed || matches!(self.outcome, Some(Outcome::AlreadyPast | Outcome::NotLeaving));
+            if better {
+                self.outcome = Some(outcome.clone());
+            }
+            self.script.after_end(now, &mut self.luck);
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The script of one departure: which events come when, what operators and faults do, which workers die or freeze.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auto_scaling::LifecycleEvent;
+use crate::faults::{Fault, Faults};
+use crate::luck::Luck;
+use crate::nomad::GroupNumber;
+use crate::setting::BEGIN;
+use crate::stage::{Hand, Stage};
+use crate::worker::CrashPoint;
+use decamp_core::decide::{Action, Cause, Decision, Effect, EffectKind, LifecycleAction, Part, Policy, System};
+use decamp_core::time::Time;
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What is to happen beside the world's own course.
+pub(super) struct Script {
+    faults: Faults,
+    /// Events and sweeps on their way to a worker.
+    pub(super) deliveries: VecDeque<(Time, LifecycleAction)>,
+    /// Where workers are killed.
+    pub(super) crashes: Vec<CrashPoint>,
+    /// Whether the lifecycle event is still to come.
+    pub(super) waits_for_event: bool,
+    told: Option<LifecycleAction>,
+    dies_at: VecDeque<Time>,
+    interruption: Option<Time>,
+    heartbeat_timeout: Duration,
+    sweeps: bool,
+}
+
+/// How one worker is.
+pub(super) struct Plan {
+    pub(super) skew_ms: i64,
+    pub(super) warm: bool,
+    pub(super) stale_reads: bool,
+    pub(super) other_settings: bool,
+    pub(super) dies_at: Time,
+    pub(super) frozen: Option<(Time, Time)>,
+}
+
+/// A moment in the course of a departure: sooner more often than later.
+fn moment(luck: &mut Luck) -> Time {
+    let within = [3_000, 10_000, 40_000, 120_000, 400_000][usize::try_from(luck.below(5)).unwrap_or(0)];
+    BEGIN + secs(1) + Duration::from_millis(luck.below(within))
+}
+
+/// Writes the script, and begins the termination.
+pub(super) fn script(
+    stage: &mut Stage,
+    faults: Faults,
+    service: Option<GroupNumber>,
+    heartbeat_timeout: Duration,
+    luck: &mut Luck,
+) -> Script {
+    let mut hands = Vec::new();
+    for fault in faults.iter() {
+        lend_a_hand(stage, fault, service, heartbeat_timeout, luck, &mut hands);
+    }
+    hands.sort_by_key(|(at, _)| *at);
+    stage.hands = hands.into();
+    let mut script = Script {
+        faults,
+        deliveries: VecDeque::new(),
+        crashes: Vec::new(),
+        waits_for_event: true,
+        told: None,
+        dies_at: VecDeque::new(),
+        interruption: None,
+        heartbeat_timeout,
+        sweeps: true,
+    };
+    if faults.has(Fault::Crash) {
+        for _ in 0..=luck.below(2) {
+            script.crashes.push(CrashPoint { effect: u32::try_from(luck.below(9)).unwrap_or(0), after: luck.one_in(2) });
+        }
+        if luck.one_in(2) {
+            script.dies_at.push_back(moment(luck));
+        }
+    }
+    let begin = BEGIN + secs(1);
+    stage.advance(begin);
+    if faults.has(Fault::SpotInterruption) {
+        script.interruption = Some(begin + secs(120));
+        script.waits_for_event = false;
+        script.deliveries.push_back((begin + secs(1), LifecycleAction::default()));
+        stage.hands.push_back((begin + secs(120), Hand::MachineDies));
+        stage.hands.make_contiguous().sort_by_key(|(at, _)| *at);
+        return script;
+    }
+    let instance = stage.cast.instance;
+    // It cannot fail: the instance was put in service.
+    drop(stage.auto_scaling.terminate(instance, &mut stage.balancers));
+    if faults.has(Fault::LostEvent) {
+        script.waits_for_event = true;
+    }
+    script
+}
+
+impl Script {
+    /// Takes the events that Auto Scaling has sent, and decides when they come.
+    pub(super) fn events(&mut self, stage: &mut Stage, luck: &mut Luck) {
+        for event in stage.auto_scaling.take_events() {
+            if event.instance != stage.cast.instance || *event.hook != *"decamp" || !self.waits_for_event {
+                continue;
+            }
+            self.waits_for_event = false;
+            self.send(&event, luck);
+        }
+    }
+
+    fn send(&mut self, event: &LifecycleEvent, luck: &mut Luck) {
+        let now = event.time;
+        let told = LifecycleAction {
+            hook: Some(Arc::clone(&event.hook)),
+            token: Some(event.token.clone()),
+            began: Some(event.time),
+            to_warm_pool: event.destination == crate::auto_scaling::Destination::WarmPool,
+        };
+        self.told = Some(told.clone());
+        let soon = now + luck.span(Duration::from_millis(100), secs(1));
+        if self.faults.has(Fault::LostEvent) {
+            // Only a sweep finds it, within a minute.
+            self.deliveries.push_back((now + Duration::from_millis(luck.below(60_000)), swept()));
+        } else if self.faults.has(Fault::LateEvent) {
+            self.sweeps = false;
+            self.deliveries.push_back((now + self.heartbeat_timeout + secs(luck.below(600)), told));
+        } else {
+            if self.faults.has(Fault::StaleToken) {
+                let mut stale = told.clone();
+                stale.token = luck.uuid().parse().ok();
+                stale.began = Some(now - secs(3600));
+                self.deliveries.push_back((soon, stale));
+            }
+            self.deliveries.push_back((soon, told.clone()));
+            if self.faults.has(Fault::TwoWorkers) {
+                let second = if luck.one_in(2) { told } else { swept() };
+                self.deliveries.push_back((moment(luck).max(soon), second));
+            }
+        }
+        self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
+    }
+
+    /// Why the instance leaves, as a worker is told.
+    pub(super) fn cause(&self, action: LifecycleAction) -> Cause {
+        match self.interruption {
+            Some(at) => Cause::Interruption { at },
+            None => Cause::Lifecycle(action),
+        }
+    }
+
+    /// How the next worker is.
+    pub(super) fn plan(&mut self, hired: usize, now: Time, luck: &mut Luck) -> Plan {
+        let skew = if self.faults.has(Fault::ClockSkew) { luck.below(1_200_000) } else { 600_000 };
+        let frozen = self.faults.has(Fault::FrozenWorker).then(|| {
+            let from = moment(luck).max(now);
+            (from, from + secs(30 + luck.below(570)))
+        });
+        Plan {
+            skew_ms: i64::try_from(skew).unwrap_or(0) - 600_000,
+            warm: luck.one_in(4),
+            stale_reads: self.faults.has(Fault::StaleReads) && luck.one_in(2),
+            other_settings: self.faults.has(Fault::OtherSettingsNextTime) && (0 < hired || luck.one_in(2)),
+            dies_at: self.dies_at.pop_front().map_or(Time::NEVER, |at| at.max(now)),
+            frozen,
+        }
+    }
+
+    /// A worker died: its message comes again, or a sweep finds the instance.
+    pub(super) fn redeliver(&mut self, now: Time, luck: &mut Luck) {
+        if !self.sweeps && self.told.is_none() {
+            return;
+        }
+        let again = match &self.told {
+            Some(told) if !luck.one_in(3) => told.clone(),
+            _ => swept(),
+        };
+        self.deliveries.push_back((now + secs(1 + luck.below(60)), again));
+        self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
+    }
+
+    /// A departure ended: a duplicate may still come.
+    pub(super) fn after_end(&mut self, now: Time, luck: &mut Luck) {
+        if self.faults.has(Fault::DuplicateEvent)
+            && let Some(told) = self.told.clone()
+        {
+            self.faults = self.faults.without(Fault::DuplicateEvent);
+            self.deliveries.push_back((now + secs(luck.below(30)), told));
+        }
+    }
+}
+
+/// What a sweep knows of an instance that waits: nothing but that.
+fn swept() -> LifecycleAction {
+    LifecycleAction::default()
+}
+
+/// What a fault does to the world.
+fn lend_a_hand(
+    stage: &mut Stage,
+    fault: Fault,
+    service: Option<GroupNumber>,
+    heartbeat_timeout: Duration,
+    luck: &mut Luck,
+    hands: &mut Vec<(Time, Hand)>,
+) {
+    let at = moment(luck);
+    let for_a_while = |luck: &mut Luck| at + secs(2 + luck.below(90));
+    let groups = stage.cast.fronts.len() as u64;
+    let front = usize::try_from(luck.below(groups.max(1))).unwrap_or(0);
+    let mut lend = |hand: Hand| hands.push((at, hand));
+    match fault {
+        Fault::CredentialsExpire => {
+            let to = for_a_while(luck);
+            stage.weather.denied(System::AutoScaling, at, to);
+            stage.weather.denied(System::LoadBalancers, at, to);
+        }
+        Fault::ActionCompletedBySomebody => lend(Hand::Complete("decamp".into())),
+        Fault::HeartbeatThrottled => stage.weather.heartbeats_refused(at, at + heartbeat_timeout / 3 + secs(luck.below(60))),
+        Fault::HeartbeatTimesOut => stage.weather.away(System::AutoScaling, at, at + heartbeat_timeout + secs(30)),
+        Fault::CompletionAnswerLost => stage.weather.lose_answers.push(EffectKind::Complete),
+        Fault::DeregistrationAnswerLost => stage.weather.lose_answers.push(EffectKind::Deregister),
+        Fault::DrainAnswerLost => stage.weather.lose_answers.push(EffectKind::Drain),
+        Fault::MachineDies => lend(Hand::MachineDies),
+        Fault::HookDeleted => lend(Hand::DeleteHook("decamp".into())),
+        Fault::InstanceDetached => lend(Hand::Detach),
+        Fault::BalancersThrottled => stage.weather.throttled(System::LoadBalancers, at, at + secs(60)),
+        Fault::RegionOutage => {
+            stage.weather.away(System::AutoScaling, at, at + secs(300));
+            stage.weather.away(System::LoadBalancers, at, at + secs(300));
+        }
+        Fault::NonsenseAnswers => stage.weather.nonsense_one_in = 4 + luck.below(30),
+        Fault::NomadDenied => stage.weather.denied(System::Nomad, at, for_a_while(luck)),
+        Fault::NomadThrottled => stage.weather.throttled(System::Nomad, at, for_a_while(luck)),
+        Fault::ConsulAway => {
+            let to = for_a_while(luck);
+            stage.weather.away(System::Consul, at, to);
+            hands.push((at, Hand::DeafIngress(true)));
+            hands.push((to, Hand::DeafIngress(false)));
+        }
+        Fault::LeaderLost => lend(Hand::LoseLeader(secs(3 + luck.below(27)))),
+        Fault::StaleReads => {
+            hands.push((at, Hand::Lag(true)));
+            hands.push((at + secs(luck.below(20)), Hand::Lag(false)));
+        }
+        Fault::IndexGoesBack => lend(Hand::RestoreIndex),
+        Fault::DrainCancelled => lend(Hand::CancelDrain),
+        Fault::DrainedByOperator => {
+            let deadline = i64::try_from(secs(30 + luck.below(3600)).as_nanos()).unwrap_or(0);
+            lend(Hand::Drain(deadline, luck.one_in(3)));
+        }
+        Fault::OthersLeave => lend(Hand::DrainAnother),
+        Fault::NeedsForce => lend(Hand::Drain(0, false)),
+        Fault::NodeCollected => lend(Hand::PurgeNode),
+        Fault::AgentDead => lend(Hand::KillAgent),
+        Fault::AgentAway => {
+            hands.push((at, Hand::KillAgent));
+            hands.push((at + secs(5 + luck.below(120)), Hand::ReviveAgent));
+        }
+        Fault::JobPurged => lend(Hand::PurgeJob),
+        Fault::DrainHangs if luck.one_in(2) => lend(Hand::StopJob),
+        Fault::ConsulAgentDead => lend(Hand::KillConsulAgent),
+        Fault::BlindToken if luck.one_in(2) => lend(Hand::FullToken),
+        Fault::StaleCatalog => {
+            hands.push((at, Hand::FreezeCatalog(true)));
+            hands.push((at + secs(luck.below(20)), Hand::FreezeCatalog(false)));
+        }
+        Fault::LeftoverRegistration => stage.consul.block(stage.cast.consul_node, true),
+        Fault::Held => {
+            hands.push((BEGIN, Hand::Hold(true)));
+            hands.push((at, Hand::Hold(false)));
+        }
+        Fault::LandsLate => {
+            if let Some(group) = service {
+                lend(Hand::LandOn(group));
+            }
+        }
+        Fault::TargetGroupDeleted if 0 < groups => lend(Hand::DeleteGroup(front)),
+        Fault::TargetGroupDenied if 0 < groups => {
+            let (reads, writes) = (luck.one_in(2), luck.one_in(2));
+            hands.push((BEGIN, Hand::Deny(front, reads, writes || !reads)));
+            hands.push((at + secs(5), Hand::Deny(front, false, false)));
+        }
+        Fault::TargetRegisteredAgain if 0 < groups => lend(Hand::Register(front)),
+        Fault::DelayRaised if 0 < groups => lend(Hand::RaiseDelay(front, secs(60 + luck.below(300)))),
+        Fault::DelayUnreadable if 0 < groups => {
+            let arn = stage.cast.fronts[front].clone();
+            stage.balancers.set_attributes_unreadable(&arn, true);
+        }
+        Fault::AlreadyDraining if 0 < groups => {
+            let arn = stage.cast.fronts[front].clone();
+            stage.balancers.deregister_instance(&arn, stage.cast.instance);
+        }
+        Fault::DrainingSticks if 0 < groups => lend(Hand::RaiseDelay(front, secs(300 + luck.below(600)))),
+        Fault::WarmPool
+        | Fault::DuplicateEvent
+        | Fault::TwoWorkers
+        | Fault::LateEvent
+        | Fault::StaleToken
+        | Fault::LostEvent
+        | Fault::Crash
+        | Fault::FrozenWorker
+        | Fault::ClockSkew
+        | Fault::HookIsShort
+        | Fault::AbandonRetains
+        | Fault::SecondHook
+        | Fault::SeveralPorts
+        | Fault::RequestsOutliveTheDelay
+        | Fault::LastHealthyTarget
+        | Fault::TwoNodes
+        | Fault::NoNode
+        | Fault::StuckStop
+        | Fault::NoRoomElsewhere
+        | Fault::SystemAndCsi
+        | Fault::LongBatch
+        | Fault::DrainHangs
+        | Fault::BlindToken
+        | Fault::IngressPolls
+        | Fault::OtherSettingsNextTime
+        | Fault::SpotInterruption
+        | Fault::TargetGroupDeleted
+        | Fault::TargetGroupDenied
+        | Fault::TargetRegisteredAgain
+        | Fault::DelayRaised
+        | Fault::DelayUnreadable
+        | Fault::AlreadyDraining
+        | Fault::DrainingSticks => {}
+    }
+}
+
+/// The settings that somebody deployed meanwhile.
+pub(super) fn other_settings(policy: &Policy) -> Policy {
+    Policy {
+        overlap: !policy.overlap,
+        guard_alb: policy.guard_alb + secs(5),
+        max_departure: policy.max_departure / 2,
+        poststop: policy.poststop * 2,
+        ..policy.clone()
+    }
+}
+
+/// A decision as a line of a story.
+pub(super) fn line(decision: &Decision) -> String {
+    let mut line = match &decision.action {
+        Action::Look(parts) => format!("look at {}", parts.iter().map(part_word).collect::<Vec<_>>().join(", ")),
+        Action::Do(effects) => effects.iter().map(effect_word).collect::<Vec<_>>().join("; "),
+        Action::Wait { .. } => "wait".to_owned(),
+        Action::End(outcome) => format!("end: {outcome}"),
+    };
+    // Writing to a String cannot fail.
+    let _ = write!(line, ", because {}", decision.reason);
+    line
+}
+
+fn part_word(part: &Part) -> &'static str {
+    match part {
+        Part::Lifecycle => "the instance",
+        Part::Group { .. } => "its group",
+        Part::TargetGroups { .. } => "its target groups",
+        Part::Scan => "all target groups",
+        Part::Nomad => "its node",
+        Part::NomadSight => "our Nomad token",
+        Part::Consul => "Consul",
+        Part::NomadServices => "Nomad's services",
+    }
+}
+
+/// An effect in a few words.
+pub(super) fn effect_word(effect: &Effect) -> String {
+    match effect {
+        Effect::Heartbeat(_) => "heartbeat".to_owned(),
+        Effect::MakeIneligible(_) => "make the node ineligible".to_owned(),
+        Effect::Deregister { group, targets } => format!("deregister {} of {}", targets.len(), group.name()),
+        Effect::Drain { deadline, meta, .. } => {
+            format!("drain {} ({})", meta.phase.word(), decamp_core::time::plain(deadline.span()))
+        }
+        Effect::Complete { result, .. } => format!("complete: {result:?}"),
+    }
+}
+
+/// How the world stands: what of the instance is registered, alive or listed.
+pub(super) fn final_state(stage: &Stage) -> String {
+    let lifecycle = stage.auto_scaling.lifecycle(stage.cast.instance);
+    let registered =
+        stage.cast.fronts.iter().filter(|arn| stage.balancers.listed_until(arn, stage.cast.instance).is_some()).count();
+    let alive = stage.nomad.allocations().iter().filter(|a| Some(a.node) == stage.cast.node && a.is_alive()).count();
+    format!("{lifecycle:?}, {registered} registered, {alive} alive, ended {:?}", stage.oracle.action_ended.map(|(_, e)| e))
+}

@@ -1,0 +1,58 @@
+//! The floor of a departure as it went: the time that load balancers and stops took, whatever decamp did. What is above it is ours.
+
+use std::time::Duration;
+
+use crate::stage::Stage;
+use decamp_core::decide::Outcome;
+use decamp_core::time::Time;
+
+/// How much longer it took than the load balancers' delay and the stops, each counted once where they overlap.
+pub(super) fn above_floor(
+    stage: &Stage,
+    started: Time,
+    ended: Time,
+    balancers: Duration,
+    outcome: Option<&Outcome>,
+) -> Option<Duration> {
+    if !matches!(outcome, Some(Outcome::Departed { .. })) {
+        return None;
+    }
+    let oracle = &stage.oracle;
+    let mut spans = vec![];
+    if !balancers.is_zero() {
+        let from = oracle.first_deregistered.unwrap_or(started);
+        spans.push((from, from + balancers));
+    }
+    if let (Some(first), Some(last)) = (oracle.first_drain, oracle.last_drain) {
+        if let Some(over) = oracle.over_before_last_drain {
+            spans.push((first, over));
+        }
+        if let Some(over) = oracle.last_over {
+            spans.push((if oracle.stops_through { first } else { last }, over));
+        }
+    }
+    Some(ended.since(started).saturating_sub(covered(spans, started, ended)))
+}
+
+/// How much of a stretch of time the spans cover together.
+fn covered(mut spans: Vec<(Time, Time)>, from: Time, to: Time) -> Duration {
+    spans.sort();
+    let (mut reached, mut sum) = (from, Duration::ZERO);
+    for (begin, end) in spans {
+        let (begin, end) = (begin.max(reached), end.min(to));
+        sum += end.since(begin);
+        reached = reached.max(end);
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_overlaps_is_counted_once() {
+        let spans = vec![(Time(0), Time(3_000)), (Time(1_000), Time(2_000)), (Time(5_000), Time(9_000))];
+        assert_eq!(covered(spans, Time(1_000), Time(6_000)), Duration::from_secs(3));
+    }
+}

@@ -1,0 +1,203 @@
+//! Whose fault a failed request is. The rule, written before anything was measured:
+//!
+//! 1. *Foreseen*: a finding that decamp made from what it had seen before it first stopped anything names the task group, or the
+//!    target group, that the request failed at, and the way it failed.
+//! 2. *The world's*: somebody else ended the machine, stopped the job or drained the node; the ingress was deaf and decamp had not
+//!    yet stopped anything when it became so; or the departure ended in an outcome that says by name that it could not be done in
+//!    order (forced, timed out, agent dead, expired, interrupted, no node), and the request failed at or after that act.
+//! 3. Everything else is *attributable* to decamp, and a defect.
+
+use crate::faults::{Fault, Faults};
+use crate::stage::Stage;
+use crate::traffic::{Failed, Failure};
+use decamp_core::decide::{Finding, Loss, Outcome, TaskGroup};
+use decamp_core::time::Time;
+use std::time::Duration;
+
+/// A stop that decamp asked for this shortly before discovery went deaf could not be taken back.
+const IN_FLIGHT: Duration = Duration::from_secs(15);
+
+/// Nomad batches what it tells to stop for a second (facts, section 2.1).
+const STOPS_AFTER: Duration = Duration::from_secs(1);
+
+/// All requests of a departure.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Sent.
+    pub sent: u64,
+    /// Failed, whoever's fault.
+    pub failed: u64,
+    /// Failed by decamp.
+    pub attributable: u64,
+    /// Failed by a setting that decamp had named.
+    pub foreseen: u64,
+    /// Failed by the world.
+    pub worlds: u64,
+    /// Which of the findings cost a request, a bit each, in their order.
+    pub costly: u64,
+    /// The first one that is attributable, in words.
+    pub example: Option<String>,
+}
+
+/// Judges every failed request.
+pub(super) fn judge(stage: &mut Stage, faults: Faults, told: bool, outcome: Option<&Outcome>, findings: &[Finding]) -> Judged {
+    let failures = std::mem::take(&mut stage.traffic.failures);
+    let mut judged = Judged { sent: stage.traffic.sent, failed: failures.len() as u64, ..Judged::default() };
+    for failure in failures {
+        let foreseen_by = foreseen_by(stage, &failure, findings);
+        judged.costly |= foreseen_by;
+        if foreseen_by != 0 {
+            judged.foreseen += 1;
+        } else if !told || is_the_worlds(stage, faults, &failure, outcome) {
+            judged.worlds += 1;
+        } else {
+            judged.attributable += 1;
+            judged.example.get_or_insert_with(|| describe(stage, &failure));
+        }
+    }
+    judged.costly |= cut_short(stage, findings);
+    judged
+}
+
+/// The findings that cost no request but work: what could not end before its deadline was told to stop. A bit each.
+fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
+    let is_cut = |finding: &Finding| {
+        let here = stage.nomad.allocations().iter().filter(|a| Some(a.node) == stage.cast.node && !a.wanted);
+        let group = |number: crate::nomad::GroupNumber| &stage.nomad.groups()[number.index()].spec.group;
+        finding.loss == Loss::CutAtDeadline && here.into_iter().any(|a| group(a.group).is_titled(&finding.object))
+    };
+    findings.iter().take(64).enumerate().filter(|(_, f)| is_cut(f)).fold(0, |bits, (place, _)| bits | 1 << place)
+}
+
+fn group<'s>(stage: &'s Stage, failure: &Failure) -> Option<&'s TaskGroup> {
+    let group = match (failure.allocation, failure.service) {
+        (Some(number), _) => stage.nomad.allocation(number).group,
+        (None, Some(service)) => stage.group_of_service(service)?,
+        (None, None) => return None,
+    };
+    Some(&stage.nomad.groups()[group.index()].spec.group)
+}
+
+/// The findings that name what failed and how, a bit each.
+fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
+    let group = group(stage, failure);
+    let at_front = |finding: &Finding| stage.cast.fronts.get(failure.front).is_some_and(|front| *front.name() == *finding.object);
+    let names_it = |finding: &Finding| {
+        let at_group = group.is_some_and(|group| group.is_titled(&finding.object));
+        match (failure.how, finding.loss) {
+            (Failed::CopyClosed, Loss::LeavesBeforeForgotten | Loss::NoCopyLeft) => at_group,
+            (Failed::NoCopy, Loss::NoCopyLeft | Loss::NeverMigrates) => at_group,
+            (Failed::CopyDied | Failed::DoorDied, Loss::KilledWithRequests | Loss::LeavesBeforeForgotten) => at_group,
+            (Failed::CopyClosed | Failed::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
+            (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => at_front(finding),
+            (Failed::DoorClosed | Failed::DoorDied, Loss::NoTargetGroup) => at_group,
+            (_, Loss::Interrupted) => true,
+            _ => false,
+        }
+    };
+    // Nobody reads more findings than a word has bits.
+    findings.iter().take(64).enumerate().filter(|(_, f)| names_it(f)).fold(0, |bits, (place, _)| bits | 1 << place)
+}
+
+fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Option<&Outcome>) -> bool {
+    let oracle = &stage.oracle;
+    // What operators and machines take away, and what nobody can read beforehand.
+    let landed_unseen = oracle.landed_unseen();
+    let consul_agent_dead = oracle.consul_agent_died.is_some_and(|at| at <= failure.at);
+    let stays_in_discovery = faults.has(Fault::LeftoverRegistration) || consul_agent_dead;
+    let of_the_world = match failure.how {
+        Failed::CopyClosed | Failed::CopyDied if landed_unseen => true,
+        Failed::NoTarget => faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted),
+        Failed::CutByBalancer => {
+            // Deregistered by somebody else, before decamp had touched anything.
+            let before_us = |act: Option<Time>| act.is_none_or(|at| failure.at < at);
+            let untouched = [oracle.first_deregistered, oracle.first_drain, oracle.machine_stopped].into_iter().all(before_us);
+            untouched || faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
+        }
+        // Two drains that meet, or one that a new leader begins anew, make an old Nomad mark too many (its bug #25979).
+        Failed::NoCopy => {
+            let anew = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
+            let overmarked = anew && stage.nomad.version() < crate::nomad::Version::new(1, 10, 3);
+            // One copy too many makes Nomad mark one more at once.
+            overmarked || faults.has(Fault::LandsLate) || faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere)
+        }
+        // What nobody takes out of discovery is sent to until it is killed, and holds requests then.
+        Failed::CopyClosed => stays_in_discovery,
+        Failed::CopyDied => stays_in_discovery || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some(),
+        Failed::DoorClosed | Failed::DoorDied => oracle.delay_unknown() || named_by_nobody(stage, faults),
+    };
+    if of_the_world || of_another_departure(stage, faults, failure) {
+        return true;
+    }
+    let hook_deleted = faults.has(Fault::HookDeleted) || faults.has(Fault::ActionCompletedBySomebody);
+    if hook_deleted && oracle.verdict.is_none() && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
+        return true;
+    }
+    if oracle.machine_died && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
+        return true;
+    }
+    if oracle.just_registered_again() && matches!(failure.how, Failed::DoorClosed | Failed::DoorDied | Failed::CutByBalancer) {
+        return true;
+    }
+    if oracle.meddled || oracle.operator_drained.is_some() || oracle.agent_died.is_some_and(|at| at <= failure.at) {
+        return true;
+    }
+    if let Some(deaf) = oracle.deaf_since
+        && deaf <= failure.at
+        && !oracle.drain_times.iter().any(|drain| deaf + IN_FLIGHT < *drain && *drain + STOPS_AFTER <= failure.at)
+    {
+        return true;
+    }
+    let cut = matches!(
+        outcome,
+        Some(Outcome::Forced | Outcome::TimedOut | Outcome::Expired | Outcome::Overtaken | Outcome::Interrupted | Outcome::Gone)
+    );
+    let deadline = oracle.deadline.filter(|_| cut);
+    if oracle.forced.into_iter().chain(deadline).min().is_some_and(|at| at <= failure.at) {
+        return true;
+    }
+    let named = match outcome {
+        Some(
+            Outcome::Forced
+            | Outcome::TimedOut
+            | Outcome::Retained
+            | Outcome::AgentDead
+            | Outcome::NoNode
+            | Outcome::Gone
+            | Outcome::Expired
+            | Outcome::Overtaken
+            | Outcome::Interrupted
+            | Outcome::NotLeaving
+            | Outcome::AlreadyPast,
+        ) => true,
+        Some(Outcome::Departed { .. } | Outcome::Unconfirmed | Outcome::NotOurs | Outcome::Refused { .. }) | None => false,
+    };
+    let ended_by_us = oracle.verdict.as_ref().is_some_and(|(_, verdict)| matches!(verdict, Outcome::Departed { .. }));
+    named && !ended_by_us && oracle.machine_stopped.is_some_and(|at| at <= failure.at)
+}
+
+/// What another instance that leaves costs is its own departure's to foresee; what both take together, `check` names.
+fn of_another_departure(stage: &Stage, faults: Faults, failure: &Failure) -> bool {
+    let elsewhere = failure.allocation.is_some_and(|number| Some(stage.nomad.allocation(number).node) != stage.cast.node);
+    let all_copies = || {
+        let group = failure.service.and_then(|service| stage.group_of_service(service));
+        group.is_some_and(|group| {
+            let group = &stage.nomad.groups()[group.index()].spec.group;
+            group.count <= group.max_parallel.unwrap_or(1)
+        })
+    };
+    faults.has(Fault::OthersLeave) && (elsewhere || failure.how == Failed::NoCopy && all_copies())
+}
+
+/// EC2 takes the instance back, and the hook that named its target groups was deleted before anybody looked.
+fn named_by_nobody(stage: &Stage, faults: Faults) -> bool {
+    let oracle = &stage.oracle;
+    let before = |at: Time| oracle.group_looked_at.is_none_or(|looked| at <= looked);
+    faults.has(Fault::SpotInterruption) && oracle.hook_deleted.is_some_and(before)
+}
+
+fn describe(stage: &Stage, failure: &Failure) -> String {
+    let at = failure.at.since(crate::setting::BEGIN).as_secs_f64();
+    let who = group(stage, failure).map_or_else(|| "no task group".to_owned(), TaskGroup::title);
+    format!("{:?} at {who}, {at:.1} s after the beginning", failure.how)
+}

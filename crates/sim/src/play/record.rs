@@ -1,0 +1,108 @@
+//! What the workers of one departure tell while they work: the story, and what was foreseen before the writes that it is about.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::cast;
+use crate::setting::BEGIN;
+use decamp_core::decide::{Action, Decision, Departure, Effect, Finding, Policy, Reason, Refusal, Snapshot, foreseen_losses};
+use decamp_core::run::Tell;
+use decamp_core::time::Time;
+
+/// What the workers tell while they work.
+#[derive(Default)]
+pub(super) struct Record {
+    pub(super) trace: Option<Vec<String>>,
+    first_drain: Option<Box<(Departure, Snapshot, Policy)>>,
+    /// What was foreseen of a target group that could only be seen later, before it was left.
+    foreseen_later: Vec<Finding>,
+    foreseen_at: u8,
+    pub(super) overlapped: bool,
+    pub(super) mark: u64,
+    last_wait: Option<String>,
+}
+
+impl Record {
+    /// Nothing yet. With `trace` the story is kept as well.
+    pub(super) fn new(trace: bool) -> Self {
+        Self { trace: trace.then(Vec::new), ..Self::default() }
+    }
+
+    /// What was foreseen counts as of the first drain; if there is none, of the first deregistration, or of the first write. A worker
+    /// that was told a wrong time may complete, in vain, before anything was seen.
+    fn wants_findings(&mut self, effects: &[Effect]) -> bool {
+        let rank = |effect: &Effect| match effect {
+            Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Complete { .. } => 1,
+            Effect::Deregister { .. } => 2,
+            Effect::Drain { .. } => 3,
+        };
+        let most = effects.iter().map(rank).max().unwrap_or(0);
+        let wants = self.foreseen_at < most;
+        self.foreseen_at = self.foreseen_at.max(most);
+        wants
+    }
+
+    /// Each finding is told before the write that it is about: a target group that could not be seen at first is left later.
+    fn foresee_of_groups(&mut self, effects: &[Effect], departure: &Departure, seen: &Snapshot, policy: &Policy) {
+        let left = |name: &str| effects.iter().any(|e| matches!(e, Effect::Deregister { group, .. } if group.name() == name));
+        if effects.iter().any(|effect| matches!(effect, Effect::Deregister { .. })) {
+            let of_groups = foreseen_losses(departure, seen, policy).into_iter().filter(|finding| left(&finding.object));
+            self.foreseen_later.extend(of_groups);
+        }
+    }
+
+    /// Everything that was foreseen; one finding for each (rule, object).
+    pub(super) fn findings(&mut self) -> Vec<Finding> {
+        let mut findings = self.first_drain.take().map_or_else(Vec::new, |kept| foreseen_losses(&kept.0, &kept.1, &kept.2));
+        for later in self.foreseen_later.drain(..) {
+            if !findings.iter().any(|known| known.repeats(&later)) {
+                findings.push(later);
+            }
+        }
+        findings
+    }
+}
+
+/// Writes into the record what a worker decides and hears.
+pub(super) struct Teller {
+    pub(super) record: Rc<RefCell<Record>>,
+    pub(super) policy: Policy,
+    pub(super) worker: usize,
+}
+
+impl Tell for Teller {
+    fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
+        let record = &mut *self.record.borrow_mut();
+        record.mark = record.mark.rotate_left(5) ^ now.0 ^ (decision.reason.word().len() as u64) << 40;
+        if let Action::Do(effects) = &decision.action {
+            if record.wants_findings(effects) {
+                record.first_drain = Some(Box::new((departure.clone(), seen.clone(), self.policy.clone())));
+            } else {
+                record.foresee_of_groups(effects, departure, seen, &self.policy);
+            }
+        }
+        if decision.reason == Reason::SafeBesideTheDelay {
+            record.overlapped = true;
+        }
+        let worker = self.worker;
+        if let Some(trace) = &mut record.trace {
+            let line = cast::line(decision);
+            if record.last_wait.as_ref() != Some(&line) {
+                trace.push(format!("{:>8.1}s  [{worker}] {line}", now.since(BEGIN).as_secs_f64()));
+            }
+            record.last_wait = matches!(decision.action, Action::Wait { .. }).then_some(line);
+        }
+    }
+
+    fn wrote(&mut self, _: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
+        let record = &mut *self.record.borrow_mut();
+        let worker = self.worker;
+        if let (Some(trace), Err(refusal)) = (&mut record.trace, answer) {
+            trace.push(format!(
+                "{:>8.1}s  [{worker}]   {}: {refusal}",
+                now.since(BEGIN).as_secs_f64(),
+                cast::effect_word(effect)
+            ));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What is due when: a queue that hands out equal times in the order they were put in, so that a seed replays exactly.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use decamp_core::time::Time;
+
+/// Things that are due at some time.
+#[derive(Debug, Clone)]
+pub struct Queue<T> {
+    heap: BinaryHeap<Entry<T>>,
+    put: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Entry<T> {
+    at: Time,
+    order: u64,
+    what: T,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new(), put: 0 }
+    }
+}
+
+impl<T> Queue<T> {
+    /// Puts in something that is due at `at`. What is due never is dropped.
+    pub fn put(&mut self, at: Time, what: T) {
+        if at < Time::NEVER {
+            self.put += 1;
+            self.heap.push(Entry { at, order: self.put, what });
+        }
+    }
+
+    /// When the next thing is due; `Time::NEVER` if there is none.
+    #[must_use]
+    pub fn next(&self) -> Time {
+        self.heap.peek().map_or(Time::NEVER, |entry| entry.at)
+    }
+
+    /// Takes out the next thing, if it is due by then.
+    pub fn take(&mut self, by: Time) -> Option<(Time, T)> {
+        if by < self.next() {
+            return None;
+        }
+        self.heap.pop().map(|entry| (entry.at, entry.what))
+    }
+}
+
+impl<T> Entry<T> {
+    fn key(&self) -> (Time, u64) {
+        (self.at, self.order)
+    }
+}
+
+// The heap hands out the greatest first, so the earliest is made the greatest.
+impl<T> Ord for Entry<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.key().cmp(&self.key())
+    }
+}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<T> Eq for Entry<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_times_come_out_in_the_order_they_were_put_in() {
+        let mut queue = Queue::default();
+        for (at, what) in [(5, 'c'), (3, 'a'), (5, 'd'), (3, 'b'), (u64::MAX, 'x')] {
+            queue.put(Time(at), what);
+        }
+        let mut out = String::new();
+        while let Some((_, what)) = queue.take(Time(5)) {
+            out.push(what);
+        }
+        assert_eq!(out, "abcd");
+        assert_eq!(queue.next(), Time::NEVER);
+    }
+
+    #[test]
+    fn nothing_comes_out_before_its_time() {
+        let mut queue = Queue::default();
+        queue.put(Time(5), ());
+        assert_eq!(queue.take(Time(4)), None);
+        assert_eq!(queue.take(Time(5)), Some((Time(5), ())));
+    }
+}

@@ -1,0 +1,336 @@
+//! The setting of one departure, drawn from its seed: the cluster, its jobs and load balancers, decamp's policy.
+
+mod jobs;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, HookSetup, LifecycleState};
+use super::bucket::Limit;
+use super::consul::{self, Consul};
+use super::event::AllocationNumber;
+use super::faults::{Fault, Faults};
+use super::load_balancers::{GroupSetup, Kind, LoadBalancers, Oddity, TargetType};
+use super::luck::Luck;
+use super::nomad::{self, NodeSpec, Nomad};
+use super::stage::{Cast, Stage};
+use super::traffic::{Door, Follows, Ingress, Traffic};
+use decamp_core::decide::{JobKind, LifecycleResult, Policy, Provider};
+use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
+use decamp_core::time::Time;
+
+/// When every departure begins: some time in 2027.
+pub const BEGIN: Time = Time(1_800_000_000_000);
+/// The longest request that any client of the pretend world makes.
+pub const LONGEST_REQUEST: Duration = Duration::from_secs(4);
+
+/// What was drawn beside the stage itself.
+pub struct Setting {
+    /// The stage, set.
+    pub stage: Stage,
+    /// The faults that it is to meet.
+    pub faults: Faults,
+    /// decamp's policy.
+    pub policy: Policy,
+    /// The hook's heartbeat time-out.
+    pub heartbeat_timeout: Duration,
+    /// The longest that a load balancer may still send after the deregistration: for the floor.
+    pub balancer_floor: Duration,
+    /// Groups that the luck of a late landing may choose from.
+    pub service_group: Option<nomad::GroupNumber>,
+    /// Luck for what happens later.
+    pub luck: Luck,
+}
+
+thread_local! {
+    /// Names are drawn from a store, so that a million departures do not each make their own.
+    static ARNS: RefCell<Vec<TargetGroupArn>> = const { RefCell::new(Vec::new()) };
+}
+
+fn arn(place: usize) -> TargetGroupArn {
+    ARNS.with_borrow_mut(|arns| {
+        while arns.len() <= place {
+            let text = format!(
+                "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/group-{}/0123456789abcde{}",
+                arns.len(),
+                arns.len() % 10
+            );
+            if let Ok(arn) = text.parse() {
+                arns.push(arn);
+            }
+        }
+        arns[place].clone()
+    })
+}
+
+/// How many times more requests are sent when a cluster is played again: as many as a busy cluster's, to find what hardly ever costs one.
+const BUSIER: u32 = 100;
+
+/// What stands behind the load balancers' port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// An ingress on every node, a system job.
+    SystemIngress,
+    /// An ingress that is a service job with a static port.
+    ServiceIngress,
+    /// A service that answers itself.
+    Direct,
+    /// Something that Nomad does not know.
+    Host,
+}
+
+/// Draws a setting. `again` is another run of the same cluster: its requests, many more of them, its timings and its polls fall
+/// otherwise.
+#[must_use]
+pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
+    let mut luck = Luck::new(seed ^ 0x000d_eca3_9000_0001);
+    let instance = InstanceId::from_number(0xabc_0000 + seed % 0xffff);
+    let secs = Duration::from_secs;
+    let short_hook = faults.has(Fault::HookIsShort) || faults.has(Fault::HeartbeatTimesOut);
+    let heartbeat_timeout = if short_hook { secs(60 + luck.below(60)) } else { secs([180, 300, 900, 3600][pick(&mut luck, 4)]) };
+
+    // The load balancers.
+    let mut balancers = LoadBalancers::new(BEGIN, luck.bits(), Limit::None, Limit::None);
+    let groups = [0, 1, 1, 1, 1, 2, 2, 3, 4, 5][pick(&mut luck, 10)];
+    let groups = if needs_group(faults) { groups.max(1) } else { groups };
+    let mut attached = Vec::new();
+    let mut named = Vec::new();
+    let mut fronts = Vec::new();
+    let mut balancer_floor = Duration::ZERO;
+    let policy_guards = (secs(10), secs(120));
+    for place in 0..groups {
+        let kind = if luck.one_in(8) { Kind::Nlb } else { Kind::Alb };
+        let mut setup = GroupSetup::new(arn(place), kind, 8080);
+        let short = faults.has(Fault::RequestsOutliveTheDelay) && place == 0;
+        setup.delay = if short { secs(luck.below(3)) } else { secs([5, 10, 20, 30, 30, 60, 120, 300][pick(&mut luck, 8)]) };
+        setup.lag = match kind {
+            Kind::Alb => (Duration::ZERO, secs(8)),
+            Kind::Nlb => (secs(5), secs(100)),
+        };
+        let guard = if kind == Kind::Alb { policy_guards.0 } else { policy_guards.1 };
+        if luck.one_in(2) && !(short || faults.has(Fault::SeveralPorts)) {
+            attached.push(arn(place));
+            balancer_floor = balancer_floor.max(if setup.delay < guard { guard } else { Duration::ZERO });
+        } else {
+            named.push(arn(place));
+            balancer_floor = balancer_floor.max(setup.delay.max(guard));
+        }
+        if faults.has(Fault::SeveralPorts) && place == 0 && groups > 1 {
+            setup.target_type = TargetType::Ip;
+        }
+        fronts.push((arn(place), setup.target_type));
+        balancers.add_group(setup);
+    }
+
+    // Nomad and Consul.
+    let version =
+        [nomad::Version::V2_0_5, nomad::Version::V2_0_5, nomad::Version::V1_10_5, nomad::Version::V1_1_2][pick(&mut luck, 4)];
+    let consul_version = if luck.one_in(4) { consul::Version::V1_8_7 } else { consul::Version::V1_19_2 };
+    let mut consul = Consul::new(consul_version, BEGIN, Luck::new(luck.bits()));
+    let mut nomad = Nomad::new(version, BEGIN, Luck::new(luck.bits()));
+    let others = 1 + luck.below(3);
+    let mut nodes = Vec::new();
+    for place in 0..=others {
+        let name: Arc<str> = jobs::name("ip-10-0-0-", place);
+        let agent = consul.add_node(Arc::clone(&name));
+        let number = nomad.add_node(NodeSpec {
+            id: NodeId(u128::from(luck.bits()) << 64 | u128::from(luck.bits())),
+            name: Arc::clone(&name),
+            instance: if place == 0 {
+                (!faults.has(Fault::NoNode)).then_some(instance)
+            } else {
+                Some(InstanceId::from_number(place))
+            },
+            addresses: vec![std::net::IpAddr::from([10, 0, 0, u8::try_from(10 + place).unwrap_or(255)])],
+            consul: Some((agent, name)),
+        });
+        nodes.push((number, agent));
+    }
+    let (our_node, our_agent) = nodes[0];
+
+    let behind = match luck.below(10) {
+        0 => Behind::ServiceIngress,
+        1 => Behind::Direct,
+        2 => Behind::Host,
+        _ => Behind::SystemIngress,
+    };
+    let mut cluster = jobs::Cluster {
+        nomad,
+        consul,
+        luck: Luck::new(luck.bits()),
+        nodes: nodes.iter().map(|(n, _)| *n).collect(),
+        // On some days there is more to do.
+        works_long: again % 4 == 3,
+    };
+    let polls = faults.has(Fault::IngressPolls);
+    let door = match behind {
+        Behind::SystemIngress => Some(cluster.ingress(JobKind::System, polls)),
+        Behind::ServiceIngress => Some(cluster.ingress(JobKind::Service, polls)),
+        Behind::Direct => Some(cluster.direct()),
+        Behind::Host => None,
+    };
+    let drawn = cluster.services(faults);
+    cluster.beside(faults);
+    let jobs::Cluster { mut nomad, consul, .. } = cluster;
+    if faults.has(Fault::TwoNodes) {
+        let ghost = nomad.add_node(NodeSpec {
+            id: NodeId(u128::from(luck.bits())),
+            name: jobs::name("ghost-", 0),
+            instance: Some(instance),
+            addresses: Vec::new(),
+            consul: None,
+        });
+        nomad.kill_agent(ghost);
+    }
+
+    // Targets: ours first, then the others'.
+    let ours = [TargetId::Instance(instance), TargetId::Ip(std::net::IpAddr::from([10, 0, 0, 10]))];
+    for (arn, target_type) in &fronts {
+        let id = if *target_type == TargetType::Ip { ours[1].clone() } else { ours[0].clone() };
+        balancers.put_target(arn, id, 8080, None);
+        let lonely = faults.has(Fault::LastHealthyTarget);
+        for place in 1..=others {
+            let id = match target_type {
+                TargetType::Ip => TargetId::Ip(std::net::IpAddr::from([10, 0, 0, u8::try_from(10 + place).unwrap_or(255)])),
+                TargetType::Instance => TargetId::Instance(InstanceId::from_number(place)),
+            };
+            if !lonely {
+                balancers.put_target(arn, id, 8080, None);
+            }
+        }
+        if faults.has(Fault::SeveralPorts) && *target_type == TargetType::Instance {
+            balancers.put_target(arn, ours[0].clone(), 8443, None);
+            if seed.is_multiple_of(2) {
+                // `unused`, and registered all the same: it may be used again.
+                balancers.set_oddity(arn, &ours[0], 8443, Some(Oddity::InvalidState));
+            }
+        }
+    }
+
+    // Nobody runs an ingress that nothing is sent to: without a target group that decamp knows, there is one that it does not.
+    let is_ingress = matches!(behind, Behind::SystemIngress | Behind::ServiceIngress);
+    let unknown = (fronts.is_empty() && is_ingress).then(|| arn(groups));
+    if let Some(arn) = &unknown {
+        balancers.add_group(GroupSetup::new(arn.clone(), Kind::Alb, 8080));
+        balancers.put_target(arn, ours[0].clone(), 8080, None);
+        for place in 1..=others {
+            balancers.put_target(arn, TargetId::Instance(InstanceId::from_number(place)), 8080, None);
+        }
+    }
+
+    // Auto Scaling.
+    let mut auto_scaling = AutoScaling::new(BEGIN, luck.bits(), Limit::None);
+    let mut asg = AsgSetup::new(jobs::name("web", 0));
+    let mut hook = HookSetup::terminating("decamp".into(), heartbeat_timeout);
+    hook.target_groups.clone_from(&named);
+    asg.hooks.push(hook);
+    if faults.has(Fault::SecondHook) {
+        asg.hooks.push(HookSetup::terminating("another".into(), secs(1800)));
+    }
+    asg.attached.clone_from(&attached);
+    asg.retains = faults.has(Fault::AbandonRetains);
+    let asg_name = Arc::clone(&asg.name);
+    auto_scaling.add_group(asg);
+    auto_scaling.put_instance(&asg_name, instance, "eu-west-1a".into(), LifecycleState::InService);
+
+    // Clients.
+    let follows = if faults.has(Fault::IngressPolls) { Follows::Polls(secs(15)) } else { Follows::Watches };
+    let calm = Duration::from_millis(900 + luck.below(2200));
+    let gap = if again == 0 { calm } else { calm / BUSIER };
+    let front_arns: Vec<TargetGroupArn> = fronts.iter().map(|(arn, _)| arn.clone()).collect();
+    let sending: Vec<TargetGroupArn> = front_arns.iter().chain(&unknown).cloned().collect();
+    let mut otherwise = Luck::new(again);
+    let mut anew = |bits: u64| Luck::new(if again == 0 { bits } else { bits ^ otherwise.bits() });
+    let mut traffic = Traffic::new(BEGIN, anew(luck.bits()), sending, ours.to_vec(), gap, LONGEST_REQUEST);
+    traffic.ingress = Ingress::new(follows, Time(BEGIN.0 - anew(luck.bits()).below(15_000)));
+    if follows == Follows::Watches {
+        let every = secs([2, 3, 5, 10, 20][pick(&mut luck, 5)]);
+        traffic.ingress = traffic.ingress.beside_changes(BEGIN, every, anew(luck.bits()));
+    }
+    for front in 0..fronts.len() + unknown.iter().len() {
+        for port in [8080, 8443] {
+            traffic.add_door(Door { front, port, behind: door, is_ingress, known: front < fronts.len() });
+        }
+    }
+    let numbers = number_services(&nomad, &mut traffic, drawn.hidden);
+
+    let policy = Policy {
+        // Most hold out for half an hour, so that hours of waiting do not take the time of a thousand other departures.
+        max_departure: if luck.one_in(16) { secs(2 * 3600) } else { secs(1800) },
+        ignore_system_jobs: luck.one_in(12),
+        on_timeout: if faults.has(Fault::AbandonRetains) { LifecycleResult::Abandon } else { LifecycleResult::Continue },
+        longest_request: LONGEST_REQUEST,
+        // Where no ingress is on the node, the operator has said what the one elsewhere does.
+        ingress_forgets: secs(if polls { 17 } else { 3 }),
+        hooks: vec!["decamp".into()],
+        ..Policy::default()
+    };
+    let cast = Cast {
+        instance,
+        asg: asg_name,
+        node: (!faults.has(Fault::NoNode)).then_some(our_node),
+        consul_node: our_agent,
+        fronts: front_arns,
+        nomad_token: if faults.has(Fault::BlindToken) { blind_token(seed) } else { nomad::Token::Management },
+        // Every other blind token is blind in Consul as well: its answers are filtered, and empty.
+        consul_token: if faults.has(Fault::BlindToken) && seed % 4 < 2 { consul::Token::NodesOnly } else { consul::Token::Full },
+    };
+    let mut stage = Stage::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, anew(luck.bits()), cast);
+    stage.number_services(numbers);
+    let all: Vec<AllocationNumber> = (0..).zip(stage.nomad.allocations()).map(|(n, _)| AllocationNumber(n)).collect();
+    for number in all {
+        stage.introduce(number, true);
+    }
+    Setting { stage, faults, policy, heartbeat_timeout, balancer_floor, service_group: drawn.first, luck }
+}
+
+/// A token that may do nothing, or one that reads the node and is shown an empty list of its allocations.
+fn blind_token(seed: u64) -> nomad::Token {
+    let policies = if seed.is_multiple_of(2) {
+        Vec::new()
+    } else {
+        vec![nomad::Policy { namespaces: Vec::new(), ..nomad::Policy::decamp() }]
+    };
+    nomad::Token::Client(policies)
+}
+
+/// Numbers the services that the ingress routes to: everything registered that is not the ingress itself.
+fn number_services(nomad: &Nomad, traffic: &mut Traffic, hidden: u32) -> Vec<Vec<Option<usize>>> {
+    let number_group = |(place, group): (usize, &nomad::GroupState)| {
+        let routed =
+            group.spec.group.kind == JobKind::Service && group.spec.group.ingress.is_none() && place as u64 >= u64::from(hidden);
+        let services = group.spec.group.services.iter();
+        services
+            .map(|service| {
+                let routed = routed && matches!(service.provider, Provider::Consul | Provider::Nomad);
+                let in_consul = service.provider == Provider::Consul;
+                routed.then(|| traffic.ingress.add_service(group.allocations.clone(), in_consul))
+            })
+            .collect()
+    };
+    nomad.groups().iter().enumerate().map(number_group).collect()
+}
+
+fn needs_group(faults: Faults) -> bool {
+    [
+        Fault::BalancersThrottled,
+        Fault::DeregistrationAnswerLost,
+        Fault::DrainingSticks,
+        Fault::TargetGroupDeleted,
+        Fault::TargetGroupDenied,
+        Fault::TargetRegisteredAgain,
+        Fault::SeveralPorts,
+        Fault::AlreadyDraining,
+        Fault::DelayUnreadable,
+        Fault::DelayRaised,
+        Fault::RequestsOutliveTheDelay,
+        Fault::LastHealthyTarget,
+    ]
+    .iter()
+    .any(|fault| faults.has(*fault))
+}
+
+pub(super) fn pick(luck: &mut Luck, many: u64) -> usize {
+    usize::try_from(luck.below(many)).unwrap_or(0)
+}

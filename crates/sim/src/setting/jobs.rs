@@ -1,0 +1,210 @@
+//! The jobs of a drawn cluster: an ingress, services of all sorts, and what runs beside them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pick;
+use crate::consul::Consul;
+use crate::event::AllocationNumber;
+use crate::faults::{Fault, Faults};
+use crate::luck::Luck;
+use crate::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, Nomad, Ports};
+use decamp_core::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
+
+thread_local! {
+    static NAMES: RefCell<BTreeMap<(u64, &'static str), Arc<str>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// A name from the store: made once a thread.
+pub(super) fn name(stem: &'static str, number: u64) -> Arc<str> {
+    NAMES.with_borrow_mut(|names| Arc::clone(names.entry((number, stem)).or_insert_with(|| format!("{stem}{number}").into())))
+}
+
+/// A cluster that is being filled. The first node is the one that leaves.
+pub(super) struct Cluster {
+    pub(super) nomad: Nomad,
+    pub(super) consul: Consul,
+    pub(super) luck: Luck,
+    pub(super) nodes: Vec<NodeNumber>,
+    /// A batch job has more to do than a departure waits for.
+    pub(super) works_long: bool,
+}
+
+/// What was drawn of services.
+pub(super) struct Drawn {
+    /// The first of them.
+    pub(super) first: Option<GroupNumber>,
+    /// How many groups, from the first, the ingress does not route to.
+    pub(super) hidden: u32,
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+impl Cluster {
+    fn group(&mut self, stem: &'static str, number: u64, kind: JobKind) -> TaskGroup {
+        TaskGroup {
+            namespace: name("default", 0),
+            job: name(stem, number),
+            name: name("group", 0),
+            kind,
+            csi_plugin: false,
+            count: 1,
+            max_parallel: matches!(kind, JobKind::Service).then_some(1),
+            shutdown_delay: Duration::ZERO,
+            tasks: vec![Task {
+                name: name("server", 0),
+                shutdown_delay: Duration::ZERO,
+                kill_timeout: secs([5, 5, 10, 30][pick(&mut self.luck, 4)]),
+                role: TaskRole::Main,
+            }],
+            services: Vec::new(),
+            ingress: None,
+        }
+    }
+
+    fn add(&mut self, group: TaskGroup, behaviour: Behaviour, fits: Fits, ports: Ports) -> GroupNumber {
+        self.nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits, ports })
+    }
+
+    /// An ingress on a static port, on every node. It follows discovery and says so in its job.
+    pub(super) fn ingress(&mut self, kind: JobKind, polls: bool) -> AllocationNumber {
+        let mut group = self.group("traefik", 0, kind);
+        group.tasks[0].shutdown_delay = secs(self.luck.below(4));
+        group.tasks[0].kill_timeout = secs(10 + self.luck.below(10));
+        group.ingress = Some(Ingress { forgets_after: secs(if polls { 17 } else { 3 }), how: name("follows Consul", 0) });
+        group.services.push(Service { name: name("traefik", 0), provider: Provider::Consul });
+        group.count = u32::try_from(self.nodes.len()).unwrap_or(1);
+        let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([8080, 8443].into()));
+        self.on_every_node(number)
+    }
+
+    /// A service that the load balancers send to themselves.
+    pub(super) fn direct(&mut self) -> AllocationNumber {
+        let mut group = self.group("api", 0, JobKind::Service);
+        group.shutdown_delay = secs([0, 5, 20, 60][pick(&mut self.luck, 4)]);
+        group.count = u32::try_from(self.nodes.len()).unwrap_or(1);
+        let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([8080, 8443].into()));
+        self.on_every_node(number)
+    }
+
+    fn on_every_node(&mut self, number: GroupNumber) -> AllocationNumber {
+        let mut first = None;
+        for place in 0..self.nodes.len() {
+            let placed = self.nomad.place(number, self.nodes[place], &mut self.consul);
+            first.get_or_insert(placed);
+        }
+        first.unwrap_or(AllocationNumber(0))
+    }
+
+    /// Services behind the ingress.
+    pub(super) fn services(&mut self, faults: Faults) -> Drawn {
+        let hidden = u32::try_from(self.nomad.groups().len()).unwrap_or(0);
+        let many = match self.luck.below(100) {
+            0..4 => 10 + self.luck.below(16),
+            4..20 => 4 + self.luck.below(4),
+            _ => 1 + self.luck.below(3),
+        };
+        let mut first = None;
+        for place in 0..many {
+            let group = self.service(place, faults);
+            let drawn = self.draw_behaviour(faults, place);
+            let fits = if faults.has(Fault::NoRoomElsewhere) && place == 0 { Fits::Nowhere } else { Fits::Anywhere };
+            let count = group.count;
+            let number = self.add(group, drawn, fits, Ports::Dynamic);
+            first.get_or_insert(number);
+            // Ours holds one copy at least; the others are spread.
+            let here = 1 + self.luck.below(u64::from(count.min(3)));
+            for copy in 0..u64::from(count) {
+                let node = if copy < here { 0 } else { 1 + pick(&mut self.luck, self.nodes.len() as u64 - 1) };
+                self.nomad.place(number, self.nodes[node], &mut self.consul);
+            }
+        }
+        Drawn { first, hidden }
+    }
+
+    fn service(&mut self, place: u64, faults: Faults) -> TaskGroup {
+        let mut group = self.group("service", place, JobKind::Service);
+        // Most clusters are set up well; one service in six is not, and decamp must say so.
+        let badly = self.luck.one_in(6) || faults.has(Fault::IngressPolls) && self.luck.one_in(2);
+        group.shutdown_delay = if badly { secs(self.luck.below(3)) } else { secs([4, 5, 10, 20][pick(&mut self.luck, 4)]) };
+        if faults.has(Fault::IngressPolls) && !badly {
+            group.shutdown_delay = secs(18 + self.luck.below(10));
+        }
+        group.count = if self.luck.one_in(10) { 1 } else { u32::try_from(2 + self.luck.below(4)).unwrap_or(2) };
+        group.max_parallel = Some(if self.luck.one_in(10) { 2 } else { 1 });
+        let provider =
+            if self.luck.one_in(8) && self.nomad.version().has_services() { Provider::Nomad } else { Provider::Consul };
+        group.services.push(Service { name: name("service-", place), provider });
+        if badly && self.luck.one_in(3) {
+            group.tasks[0].kill_timeout = secs(self.luck.below(4));
+        }
+        match self.luck.below(12) {
+            0 => group.tasks[0].role = TaskRole::Leader,
+            1 => group.tasks.push(self.task("sidecar", TaskRole::Sidecar)),
+            2 => group.tasks.push(self.task("after", TaskRole::Poststop)),
+            3 => group.tasks[0].shutdown_delay = secs(self.luck.below(4)),
+            _ => {}
+        }
+        group
+    }
+
+    fn task(&mut self, stem: &'static str, role: TaskRole) -> Task {
+        Task { name: name(stem, 0), shutdown_delay: Duration::ZERO, kill_timeout: secs(5), role }
+    }
+
+    fn draw_behaviour(&mut self, faults: Faults, place: u64) -> Behaviour {
+        // Nobody can tell that what a purge took out of every list also survives its SIGKILL.
+        let unseen = faults.has(Fault::JobPurged) || faults.has(Fault::AgentAway) || faults.has(Fault::NodeCollected);
+        let stuck = faults.has(Fault::StuckStop) && !unseen && place == 0;
+        Behaviour {
+            starts_in: Duration::from_millis(300 + self.luck.below(4000)),
+            // Only what passes its checks is healthy, and `min_healthy_time` comes on top.
+            healthy_in: secs(3 + self.luck.below(10)),
+            stops_in: Duration::from_millis(200 + self.luck.below(2000)),
+            ignores_signal: stuck,
+            survives_kill_for: if stuck { secs(self.luck.below(120)) } else { Duration::ZERO },
+            poststop: secs(self.luck.below(15)),
+            exits_with_error: self.luck.one_in(20),
+            disconnects: faults.has(Fault::AgentAway) && self.luck.one_in(2),
+            ..Behaviour::default()
+        }
+    }
+
+    /// What runs beside the services.
+    pub(super) fn beside(&mut self, faults: Faults) {
+        let ours = self.nodes[0];
+        if faults.has(Fault::LongBatch) || self.luck.one_in(20) {
+            let group = self.group("etl", 0, JobKind::Batch);
+            let number = self.add(group, Behaviour::default(), Fits::Only(ours), Ports::Static([].into()));
+            let placed = self.nomad.place(number, ours, &mut self.consul);
+            if !faults.has(Fault::LongBatch) || self.luck.one_in(2) {
+                let at = super::BEGIN + secs(20 + self.luck.below(400));
+                if !self.works_long {
+                    self.nomad.ends_at(placed, at);
+                }
+            }
+        }
+        if faults.has(Fault::DrainHangs) {
+            let group = self.group("everywhere", 0, JobKind::SysBatch);
+            let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([].into()));
+            let placed = self.nomad.place(number, ours, &mut self.consul);
+            let at = super::BEGIN + secs(30 + self.luck.below(300));
+            self.nomad.ends_at(placed, at);
+        }
+        if faults.has(Fault::SystemAndCsi) || self.luck.one_in(10) {
+            let group = self.group("logs", 0, JobKind::System);
+            let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([].into()));
+            self.nomad.place(number, ours, &mut self.consul);
+        }
+        if faults.has(Fault::SystemAndCsi) {
+            let mut group = self.group("csi", 0, JobKind::System);
+            group.csi_plugin = true;
+            let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([].into()));
+            self.nomad.place(number, ours, &mut self.consul);
+        }
+    }
+}

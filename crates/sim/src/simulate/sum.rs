@@ -1,0 +1,144 @@
+//! What many departures add up to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::faults::{Fault, Faults};
+use crate::oracle::Violation;
+use crate::play::Played;
+
+/// Broken seeds are kept up to this many; the others are only counted.
+const KEPT: usize = 2000;
+
+/// A departure in which something was broken, or a request was lost by the driver.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// Its seed.
+    pub seed: u64,
+    /// What was broken.
+    pub violations: Vec<Violation>,
+    /// Requests that the driver lost.
+    pub attributable: u64,
+    /// The first of them.
+    pub example: Option<String>,
+}
+
+/// Sums over departures.
+#[derive(Debug, Clone, Default)]
+pub struct Sum {
+    /// Departures played.
+    pub departures: u64,
+    /// Requests sent.
+    pub requests: u64,
+    /// Requests failed: by the driver, foreseen, by the world.
+    pub failed: [u64; 3],
+    /// Violations.
+    pub violations: u64,
+    /// Outcomes, by word.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// How often each fault was drawn.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Effects taken.
+    pub effects: u64,
+    /// How often a worker was killed right before (`false`) or right after (`true`) its n-th effect.
+    pub crashes: BTreeMap<(u32, bool), u64>,
+    /// Milliseconds above the floor, of departures in order: serial, and beside the delay.
+    pub above_floor: [Vec<u32>; 2],
+    /// Calls of AWS above 5G + 6, departures without faults only: none is wanted.
+    pub calls_over: u64,
+    /// AWS calls, and target groups: for the mean.
+    pub aws_calls: u64,
+    /// The first broken seeds.
+    pub broken: Vec<Broken>,
+    /// How many were broken.
+    pub broken_count: u64,
+    /// The time that it took, on the wall.
+    pub took: Duration,
+}
+
+impl Sum {
+    /// Adds one departure.
+    pub fn add(&mut self, seed: u64, faults: Faults, played: &Played) {
+        self.departures += 1;
+        let requests = &played.requests;
+        self.requests += requests.sent;
+        self.failed[0] += requests.attributable;
+        self.failed[1] += requests.foreseen;
+        self.failed[2] += requests.worlds;
+        self.violations += played.violations.len() as u64;
+        *self.outcomes.entry(played.outcome.as_ref().map_or("never-ended", |o| o.word())).or_default() += 1;
+        for fault in faults.iter() {
+            *self.faults.entry(Fault::name(fault)).or_default() += 1;
+        }
+        self.effects += u64::from(played.effects);
+        for point in &played.crashed {
+            *self.crashes.entry((point.effect, point.after)).or_default() += 1;
+        }
+        self.aws_calls += u64::from(played.calls.aws);
+        if faults.is_empty() {
+            let budget = 5 * u32::try_from(played.groups).unwrap_or(0) + 6;
+            self.calls_over += u64::from(played.calls.aws.saturating_sub(budget));
+            if let Some(above) = played.above_floor {
+                let millis = u32::try_from(above.as_millis()).unwrap_or(u32::MAX);
+                self.above_floor[usize::from(played.overlapped)].push(millis);
+            }
+        }
+        if !played.violations.is_empty() || 0 < requests.attributable {
+            self.broken_count += 1;
+            if self.broken.len() < KEPT {
+                self.broken.push(Broken {
+                    seed,
+                    violations: played.violations.clone(),
+                    attributable: requests.attributable,
+                    example: requests.example.clone(),
+                });
+            }
+        }
+    }
+
+    /// Whether anything was broken.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        0 < self.broken_count
+    }
+
+    /// Two sums as one.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.departures += other.departures;
+        self.requests += other.requests;
+        for (mine, theirs) in self.failed.iter_mut().zip(other.failed) {
+            *mine += theirs;
+        }
+        self.violations += other.violations;
+        for (outcome, count) in other.outcomes {
+            *self.outcomes.entry(outcome).or_default() += count;
+        }
+        for (fault, count) in other.faults {
+            *self.faults.entry(fault).or_default() += count;
+        }
+        self.effects += other.effects;
+        for (point, count) in other.crashes {
+            *self.crashes.entry(point).or_default() += count;
+        }
+        for (mine, theirs) in self.above_floor.iter_mut().zip(other.above_floor) {
+            mine.extend(theirs);
+        }
+        self.calls_over += other.calls_over;
+        self.aws_calls += other.aws_calls;
+        self.broken.extend(other.broken);
+        self.broken.sort_by_key(|broken| broken.seed);
+        self.broken.truncate(KEPT);
+        self.broken_count += other.broken_count;
+        self
+    }
+
+    /// A percentile of the milliseconds above the floor; `None` if none was measured.
+    #[must_use]
+    pub fn above_floor_at(&self, overlapped: bool, percent: usize) -> Option<u32> {
+        let mut millis = self.above_floor[usize::from(overlapped)].clone();
+        millis.sort_unstable();
+        let last = millis.len().checked_sub(1)?;
+        millis.get((millis.len() * percent / 100).min(last)).copied()
+    }
+}

@@ -1,0 +1,389 @@
+//! The stage of one departure: all the pretend systems on one clock, the traffic over them, and what operators and faults do.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::auto_scaling::{AutoScaling, Happening};
+use super::consul::{self, Consul};
+use super::event::{AllocationNumber, Event, What};
+use super::load_balancers::LoadBalancers;
+use super::luck::Luck;
+use super::nomad::{self, Nomad};
+use super::oracle::Oracle;
+use super::traffic::{Process, Traffic};
+use super::weather::Weather;
+use decamp_core::decide::{Departure, Effect, TaskRole};
+use decamp_core::ids::{InstanceId, TargetGroupArn};
+use decamp_core::time::Time;
+
+/// Everything that there is.
+pub struct Stage {
+    /// The true time.
+    pub now: Time,
+    /// Auto Scaling.
+    pub auto_scaling: AutoScaling,
+    /// The load balancers.
+    pub balancers: LoadBalancers,
+    /// Nomad.
+    pub nomad: Nomad,
+    /// Consul.
+    pub consul: Consul,
+    /// The clients and the ingress.
+    pub traffic: Traffic,
+    /// How calls fare.
+    pub weather: Weather,
+    /// The luck of calls.
+    pub luck: Luck,
+    /// Who plays.
+    pub cast: Cast,
+    /// What operators and faults still do, in order.
+    pub hands: VecDeque<(Time, Hand)>,
+    /// The judge.
+    pub oracle: Oracle,
+    /// Calls made.
+    pub calls: Calls,
+    log: Vec<Event>,
+    numbers: Vec<Vec<Option<usize>>>,
+    /// By which version of each group the instance was last seen in it; `None` once it was not.
+    listed: Vec<Option<u64>>,
+}
+
+/// Who plays.
+#[derive(Debug, Clone)]
+pub struct Cast {
+    /// The instance that leaves.
+    pub instance: InstanceId,
+    /// Its group.
+    pub asg: Arc<str>,
+    /// Its node; `None` if it never joined.
+    pub node: Option<nomad::NodeNumber>,
+    /// Its Consul agent.
+    pub consul_node: consul::NodeNumber,
+    /// The target groups, as the traffic knows them.
+    pub fronts: Vec<TargetGroupArn>,
+    /// decamp's Nomad token.
+    pub nomad_token: nomad::Token,
+    /// decamp's Consul token.
+    pub consul_token: consul::Token,
+}
+
+/// How often which API was called by workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// AWS, all but heartbeats.
+    pub aws: u32,
+    /// Heartbeats.
+    pub heartbeats: u32,
+    /// Nomad.
+    pub nomad: u32,
+    /// Consul.
+    pub consul: u32,
+}
+
+/// Something that somebody does to the world at its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hand {
+    /// The machine dies.
+    MachineDies,
+    /// The hook of this name is deleted.
+    DeleteHook(Arc<str>),
+    /// The instance is detached.
+    Detach,
+    /// Somebody completes the action of this hook.
+    Complete(Arc<str>),
+    /// A target group is deleted.
+    DeleteGroup(usize),
+    /// A target group denies reads or writes, or no longer does.
+    Deny(usize, bool, bool),
+    /// The instance is registered again in a group.
+    Register(usize),
+    /// A group's delay is raised.
+    RaiseDelay(usize, std::time::Duration),
+    /// The leader is lost.
+    LoseLeader(std::time::Duration),
+    /// The follower lags, or has caught up.
+    Lag(bool),
+    /// Nomad's index goes back.
+    RestoreIndex,
+    /// The drain is cancelled, if there is one.
+    CancelDrain,
+    /// An operator drains the node: nanoseconds, and whether system jobs stay.
+    Drain(i64, bool),
+    /// Another node is drained: the departure of another instance.
+    DrainAnother,
+    /// The node's row is purged.
+    PurgeNode,
+    /// Nomad's agent dies.
+    KillAgent,
+    /// It comes back.
+    ReviveAgent,
+    /// The job of an allocation on the node is purged.
+    PurgeJob,
+    /// The job of an allocation on the node is stopped.
+    StopJob,
+    /// An allocation lands on the node.
+    LandOn(nomad::GroupNumber),
+    /// The node's Consul agent dies.
+    KillConsulAgent,
+    /// Consul's catalog stops changing for reads, or goes on.
+    FreezeCatalog(bool),
+    /// The ingress hears nothing from Consul, or hears again.
+    DeafIngress(bool),
+    /// The group is held by its tag, or no longer.
+    Hold(bool),
+    /// Auto Scaling's or Nomad's token comes to see everything.
+    FullToken,
+}
+
+impl Stage {
+    /// A stage from its parts.
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "one call, and each part is a whole system")]
+    pub fn new(
+        now: Time,
+        auto_scaling: AutoScaling,
+        balancers: LoadBalancers,
+        nomad: Nomad,
+        consul: Consul,
+        traffic: Traffic,
+        luck: Luck,
+        cast: Cast,
+    ) -> Self {
+        let listed = vec![Some(u64::MAX); cast.fronts.len()];
+        Self {
+            now,
+            auto_scaling,
+            balancers,
+            nomad,
+            consul,
+            traffic,
+            weather: Weather::default(),
+            luck,
+            cast,
+            hands: VecDeque::new(),
+            oracle: Oracle::default(),
+            calls: Calls::default(),
+            log: Vec::new(),
+            numbers: Vec::new(),
+            listed,
+        }
+    }
+
+    /// Tells which number the ingress knows the services of each task group by.
+    pub fn number_services(&mut self, numbers: Vec<Vec<Option<usize>>>) {
+        self.numbers = numbers;
+    }
+
+    /// The task group of a service that the ingress knows by this number.
+    #[must_use]
+    pub fn group_of_service(&self, service: usize) -> Option<nomad::GroupNumber> {
+        let place = self.numbers.iter().position(|services| services.contains(&Some(service)))?;
+        u32::try_from(place).ok().map(nomad::GroupNumber)
+    }
+
+    /// Tells the traffic of an allocation.
+    pub fn introduce(&mut self, number: AllocationNumber, listens: bool) {
+        let allocation = self.nomad.allocation(number);
+        let group = &self.nomad.groups()[allocation.group.index()].spec.group;
+        let servers = group.tasks.iter().filter(|t| matches!(t.role, TaskRole::Leader | TaskRole::Main));
+        let process = Process {
+            on_ours: Some(allocation.node) == self.cast.node,
+            listens,
+            killed_at: Time(0),
+            kill_timeout: servers.map(|t| t.kill_timeout).min().unwrap_or_default(),
+        };
+        self.traffic.put_process(number, process);
+    }
+
+    /// When something next happens by itself.
+    #[must_use]
+    pub fn next_event(&self) -> Time {
+        let hands = self.hands.front().map_or(Time::NEVER, |(at, _)| *at);
+        let models = self.nomad.next_event().min(self.consul.next_event());
+        models.min(self.auto_scaling.next_event()).min(self.balancers.next_event()).min(hands)
+    }
+
+    /// Lets everything happen that is due by `to`, in order.
+    pub fn advance(&mut self, to: Time) {
+        loop {
+            let next = self.next_event();
+            let at = next.min(to).max(self.now);
+            self.traffic.advance(at, &self.balancers);
+            self.now = at;
+            self.step();
+            if to <= at {
+                return;
+            }
+        }
+    }
+
+    /// Everything that is due now.
+    fn step(&mut self) {
+        let now = self.now;
+        self.nomad.advance(now, &mut self.consul, &mut self.log);
+        self.auto_scaling.advance(now, &mut self.balancers);
+        for (_, happening) in self.auto_scaling.happened() {
+            self.oracle.auto_scaling(now, &self.cast, &happening);
+            if happening == Happening::MachineStopped(self.cast.instance) {
+                self.machine_stops();
+            }
+        }
+        while self.hands.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, hand)) = self.hands.pop_front() {
+                self.lend(hand);
+            }
+        }
+        self.targets_leave();
+        self.tell();
+    }
+
+    /// Passes on what happened to processes.
+    pub fn tell(&mut self) {
+        for place in 0..self.log.len() {
+            let event = self.log[place];
+            if !self.traffic.knows(event.allocation) {
+                self.introduce(event.allocation, false);
+            }
+            let allocation = self.nomad.allocation(event.allocation);
+            let ours = Some(allocation.node) == self.cast.node;
+            if ours && matches!(event.what, What::ToldToStop | What::Signalled) {
+                self.traffic.fill(event.at, &self.balancers);
+            }
+            self.oracle.process(self.now, event, ours, &self.nomad, &self.traffic, &self.balancers);
+            let numbers = self.numbers.get(allocation.group.index());
+            self.traffic.happened(event, |service| numbers.and_then(|n| n.get(usize::from(service)).copied().flatten()));
+        }
+        self.log.clear();
+    }
+
+    /// Targets whose delay is over: what they still hold is cut.
+    fn targets_leave(&mut self) {
+        for front in 0..self.cast.fronts.len() {
+            let version = self.balancers.routes_version(&self.cast.fronts[front]);
+            if self.listed[front].is_none_or(|seen| seen == version) {
+                continue;
+            }
+            self.listed[front] = Some(version);
+            let until = self.balancers.listed_until(&self.cast.fronts[front], self.cast.instance);
+            if until.is_none() {
+                self.listed[front] = None;
+                let delay = self.balancers.setup(&self.cast.fronts[front]).map(|setup| setup.delay).unwrap_or_default();
+                self.traffic.target_gone(self.now, front, delay);
+            }
+        }
+    }
+
+    fn machine_stops(&mut self) {
+        self.oracle.machine_stops(self.now);
+        self.traffic.fill(self.now, &self.balancers);
+        if let Some(node) = self.cast.node {
+            self.nomad.end_machine(node, false, &mut self.consul, &mut self.log);
+        }
+        self.balancers.machine_stopped(self.cast.instance);
+    }
+
+    /// An effect of ours is about to be taken: everything that serves holds a request (D16).
+    pub fn before_effect(&mut self, departure: &Departure, effect: &Effect) {
+        self.traffic.fill(self.now, &self.balancers);
+        self.oracle.effect(
+            self.now,
+            departure,
+            effect,
+            &self.auto_scaling,
+            &self.nomad,
+            &self.consul,
+            &self.balancers,
+            &self.cast,
+        );
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are Nomad's")]
+    fn lend(&mut self, hand: Hand) {
+        // Where there is no node, what is done to it is done to nothing.
+        let of_the_node = matches!(hand, Hand::KillAgent | Hand::PurgeNode | Hand::PurgeJob | Hand::StopJob | Hand::Drain(..));
+        if self.cast.node.is_some() || !of_the_node {
+            self.oracle.hand(self.now, &hand);
+        }
+        let (instance, asg) = (self.cast.instance, Arc::clone(&self.cast.asg));
+        match hand {
+            Hand::MachineDies => self.auto_scaling.machine_dies(instance, &mut self.balancers),
+            Hand::DeleteHook(hook) => self.auto_scaling.delete_hook(&asg, &hook),
+            Hand::Detach => self.auto_scaling.detach(instance, &mut self.balancers),
+            Hand::Complete(hook) => {
+                let result = decamp_core::decide::LifecycleResult::Continue;
+                // It may not have begun, or be over already: then nothing happens.
+                drop(self.auto_scaling.complete(&asg, &hook, None, Some(instance), result));
+            }
+            Hand::DeleteGroup(front) => self.balancers.delete_group(&self.cast.fronts[front]),
+            Hand::Deny(front, reads, writes) => self.balancers.set_denied(&self.cast.fronts[front], reads, writes),
+            Hand::Register(front) => self.balancers.register_instance(&self.cast.fronts[front], instance, None),
+            Hand::RaiseDelay(front, delay) => self.balancers.set_delay(&self.cast.fronts[front], delay),
+            Hand::Hold(held) => self.auto_scaling.change_group(&asg, |group| {
+                group.tags.retain(|(key, _)| **key != *"decamp:hold");
+                if held {
+                    group.tags.push(("decamp:hold".into(), "".into()));
+                }
+            }),
+            Hand::KillConsulAgent => self.consul.kill_agent(self.cast.consul_node),
+            Hand::FreezeCatalog(frozen) => {
+                if frozen {
+                    self.consul.lag();
+                } else {
+                    self.consul.catch_up();
+                }
+            }
+            Hand::DeafIngress(deaf) => self.traffic.ingress.block(self.now, deaf),
+            Hand::FullToken => self.cast.nomad_token = nomad::Token::Management,
+            nomads => self.lend_to_nomad(&nomads),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others were lent already, or find nothing to do")]
+    fn lend_to_nomad(&mut self, hand: &Hand) {
+        let operator = nomad::Token::Management;
+        if let Hand::LoseLeader(span) = hand {
+            return self.nomad.lose_leader(*span);
+        }
+        let Some(number) = self.cast.node else { return };
+        let id = self.nomad.node(number).spec.id;
+        match hand {
+            Hand::Lag(true) => self.nomad.lag(),
+            Hand::Lag(false) => self.nomad.catch_up(),
+            Hand::RestoreIndex => self.nomad.restore_index(1000),
+            Hand::CancelDrain if self.nomad.node(number).drain.is_some() => {
+                drop(self.nomad.cancel_drain(&operator, id, false));
+            }
+            Hand::Drain(deadline_ns, ignore_system_jobs) => {
+                let spec = nomad::DrainSpec { deadline_ns: *deadline_ns, ignore_system_jobs: *ignore_system_jobs };
+                drop(self.nomad.set_drain(&operator, id, spec, nomad::Note::None));
+            }
+            Hand::DrainAnother => {
+                let instance = self.cast.instance;
+                let others =
+                    self.nomad.nodes().filter(|(_, node)| node.spec.instance != Some(instance)).map(|(_, node)| node.spec.id);
+                let others: Vec<_> = others.collect();
+                // One stays, so that what stops has a place to go to.
+                if let [another, _, ..] = others.as_slice() {
+                    let spec = nomad::DrainSpec { deadline_ns: 1_800_000_000_000, ignore_system_jobs: false };
+                    drop(self.nomad.set_drain(&operator, *another, spec, nomad::Note::None));
+                }
+            }
+            Hand::PurgeNode => drop(self.nomad.purge_node(&operator, id)),
+            Hand::KillAgent => self.nomad.kill_agent(number),
+            Hand::ReviveAgent => self.nomad.revive_agent(number),
+            Hand::PurgeJob | Hand::StopJob => {
+                let allocation = self.nomad.node(number).allocations.first().map(|n| self.nomad.allocation(*n).group);
+                if let Some(group) = allocation {
+                    let group = Arc::clone(&self.nomad.groups()[group.index()].spec.group);
+                    let purge = *hand == Hand::PurgeJob;
+                    drop(self.nomad.stop_job(&operator, &group.namespace, &group.job, purge));
+                }
+            }
+            Hand::LandOn(group) => {
+                let landed = self.nomad.start_on(*group, number);
+                self.introduce(landed, false);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Requests, one by one: a client sends at a rate, the load balancer routes, the ingress routes by discovery as it last saw it,
+//! a container answers after its time. A request fails when nothing listens, or when the process that holds it dies.
+
+mod front;
+mod ingress;
+
+use std::time::Duration;
+
+use self::front::{Front, Lands};
+pub use self::ingress::{Follows, Ingress};
+use super::event::{AllocationNumber, Event, What};
+use super::load_balancers::LoadBalancers;
+use super::luck::Luck;
+use decamp_core::ids::{TargetGroupArn, TargetId};
+use decamp_core::time::Time;
+
+/// A way in: one port of the instance behind one target group.
+#[derive(Debug, Clone)]
+pub struct Door {
+    /// The group, by its place among those that clients send to.
+    pub front: usize,
+    /// The port.
+    pub port: u16,
+    /// What listens there on the instance; `None` if nothing that Nomad knows of.
+    pub behind: Option<AllocationNumber>,
+    /// Whether that routes on to services (an ingress) or answers itself.
+    pub is_ingress: bool,
+    /// Whether anybody who takes the instance out of service can know of the group.
+    pub known: bool,
+}
+
+/// What is known of one allocation, as far as requests go.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Process {
+    /// It is on the instance that leaves.
+    pub on_ours: bool,
+    /// It listens.
+    pub listens: bool,
+    /// It got its kill signal: it finishes what it holds, until this time at the latest.
+    pub killed_at: Time,
+    /// From its kill signal to SIGKILL.
+    pub kill_timeout: Duration,
+}
+
+/// How a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Failed {
+    /// The load balancer had nowhere to send it.
+    NoTarget,
+    /// Nothing listened on the port that the load balancer sent it to.
+    DoorClosed,
+    /// The process behind that port died with it.
+    DoorDied,
+    /// The ingress knew no copy of its service.
+    NoCopy,
+    /// The copy that the ingress chose did not listen.
+    CopyClosed,
+    /// The copy died with it.
+    CopyDied,
+    /// The load balancer cut it at the end of its delay.
+    CutByBalancer,
+}
+
+/// A failed request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// When it failed.
+    pub at: Time,
+    /// How.
+    pub how: Failed,
+    /// At which allocation.
+    pub allocation: Option<AllocationNumber>,
+    /// Which service it was for.
+    pub service: Option<usize>,
+    /// Through which target group.
+    pub front: usize,
+}
+
+/// A request that something on the instance holds.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    since: Time,
+    until: Time,
+    door: Option<AllocationNumber>,
+    copy: Option<AllocationNumber>,
+    service: Option<usize>,
+    front: usize,
+}
+
+/// All requests of one departure.
+#[derive(Debug, Clone)]
+pub struct Traffic {
+    fronts: Vec<Front>,
+    doors: Vec<Door>,
+    /// Whether one of the doors is an ingress: asked for every request.
+    has_ingress: bool,
+    processes: Vec<Process>,
+    ours: Vec<TargetId>,
+    held: Vec<Held>,
+    luck: Luck,
+    gap_us: u64,
+    next_us: u64,
+    /// By how many milliseconds the longest request is longer than 50.
+    slow_ms: u64,
+    /// What the ingress knows.
+    pub ingress: Ingress,
+    /// Every request that was sent.
+    pub sent: u64,
+    /// Every request that failed.
+    pub failures: Vec<Failure>,
+    /// Effects at which something that served held no request: none is wanted (D16).
+    pub idle_at_effect: u64,
+}
+
+impl Traffic {
+    /// Clients of these target groups, sending one request each `gap`, none longer than `longest`.
+    #[must_use]
+    pub fn new(at: Time, luck: Luck, fronts: Vec<TargetGroupArn>, ours: Vec<TargetId>, gap: Duration, longest: Duration) -> Self {
+        let gap_us = u64::try_from(gap.as_micros()).unwrap_or(u64::MAX).max(1);
+        Self {
+            fronts: fronts.into_iter().map(Front::new).collect(),
+            doors: Vec::new(),
+            has_ingress: false,
+            processes: Vec::new(),
+            ours,
+            held: Vec::new(),
+            luck,
+            gap_us,
+            next_us: at.0 * 1000 + gap_us,
+            slow_ms: u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(51) - 50,
+            ingress: Ingress::default(),
+            sent: 0,
+            failures: Vec::new(),
+            idle_at_effect: 0,
+        }
+    }
+
+    /// Adds a way in.
+    pub fn add_door(&mut self, door: Door) {
+        self.has_ingress |= door.is_ingress;
+        self.fronts[door.front].has_door(&door);
+        self.doors.push(door);
+    }
+
+    /// Says what is known of an allocation at the beginning, or when it appears.
+    pub fn put_process(&mut self, number: AllocationNumber, process: Process) {
+        if self.processes.len() <= number.index() {
+            self.processes.resize(number.index() + 1, Process::default());
+        }
+        self.processes[number.index()] = process;
+    }
+
+    /// Whether this allocation has been told of.
+    #[must_use]
+    pub fn knows(&self, number: AllocationNumber) -> bool {
+        number.index() < self.processes.len()
+    }
+
+    fn process(&self, number: AllocationNumber) -> Process {
+        self.processes.get(number.index()).copied().unwrap_or_default()
+    }
+
+    /// Lets clients send until `to`, by what holds true until then.
+    pub fn advance(&mut self, to: Time, balancers: &LoadBalancers) {
+        let to_us = to.0.saturating_mul(1000);
+        if self.next_us < to_us {
+            self.look_up(balancers);
+        }
+        while self.next_us < to_us {
+            let at = Time(self.next_us / 1000);
+            self.next_us += self.gap_us;
+            self.ingress.advance(at);
+            self.send(at);
+        }
+        self.ingress.advance(to);
+        // Nobody waits for what is long answered.
+        if 64 < self.held.len() {
+            self.held.retain(|held| to < held.until);
+        }
+    }
+
+    fn look_up(&mut self, balancers: &LoadBalancers) {
+        for (number, front) in self.fronts.iter_mut().enumerate() {
+            front.look_up(number, balancers, &self.doors, &self.ours);
+        }
+    }
+
+    fn send(&mut self, at: Time) {
+        let bits = self.luck.bits();
+        // Services that no ingress on the node serves are sent to by one elsewhere.
+        let elsewhere = !self.has_ingress && (self.fronts.is_empty() || bits >> 63 == 0);
+        if elsewhere && self.ingress.serves_something() {
+            self.sent += 1;
+            return self.go_to_service(at, at + self.takes(bits >> 28), None, 0);
+        }
+        if self.fronts.is_empty() {
+            return;
+        }
+        self.sent += 1;
+        let number = usize::try_from(Luck::share(bits, self.fronts.len() as u64)).unwrap_or(0);
+        let until = at + self.takes(bits >> 28);
+        let front = &mut self.fronts[number];
+        let Some(lands) = front.next() else {
+            return self.fail(at, Failed::NoTarget, None, None, number);
+        };
+        match lands {
+            Lands::Elsewhere if front.has_ingress => self.go_to_service(at, until, None, number),
+            Lands::Elsewhere => {}
+            Lands::Nowhere => self.fail(at, Failed::DoorClosed, None, None, number),
+            Lands::At(door) => self.through(at, until, door, number),
+        }
+    }
+
+    fn through(&mut self, at: Time, until: Time, door: usize, front: usize) {
+        let (behind, is_ingress) = (self.doors[door].behind, self.doors[door].is_ingress);
+        let Some(number) = behind else {
+            // What listens there is not Nomad's: it stays until the machine goes.
+            return self.held.push(Held { since: at, until, door: None, copy: None, service: None, front });
+        };
+        if !self.process(number).listens {
+            return self.fail(at, Failed::DoorClosed, Some(number), None, front);
+        }
+        if is_ingress {
+            self.go_to_service(at, until, Some(number), front);
+        } else {
+            self.held.push(Held { since: at, until, door: Some(number), copy: None, service: None, front });
+        }
+    }
+
+    fn go_to_service(&mut self, at: Time, until: Time, door: Option<AllocationNumber>, front: usize) {
+        let Some((service, copy)) = self.ingress.choose(&mut self.luck) else {
+            // No service at all: the ingress itself answers.
+            return self.hold(Held { since: at, until, door, copy: None, service: None, front });
+        };
+        let Some(copy) = copy else {
+            return self.fail(at, Failed::NoCopy, None, Some(service), front);
+        };
+        let process = self.process(copy);
+        if !process.listens {
+            return self.fail(at, Failed::CopyClosed, Some(copy), Some(service), front);
+        }
+        let copy = process.on_ours.then_some(copy);
+        self.hold(Held { since: at, until, door, copy, service: Some(service), front });
+    }
+
+    fn hold(&mut self, held: Held) {
+        if held.door.is_some() || held.copy.is_some() {
+            self.held.push(held);
+        }
+    }
+
+    /// Most requests are short; one in eight takes up to the longest.
+    fn takes(&self, bits: u64) -> Duration {
+        let millis =
+            if bits.is_multiple_of(8) { 50 + Luck::share(bits >> 3, self.slow_ms) } else { 5 + Luck::share(bits >> 3, 45) };
+        Duration::from_millis(millis)
+    }
+
+    fn fail(&mut self, at: Time, how: Failed, allocation: Option<AllocationNumber>, service: Option<usize>, front: usize) {
+        self.failures.push(Failure { at, how, allocation, service, front });
+    }
+
+    /// Something is about to happen to the instance: everything that can be sent a request holds one.
+    pub fn fill(&mut self, at: Time, balancers: &LoadBalancers) {
+        self.look_up(balancers);
+        for place in 0..self.doors.len() {
+            let front = self.doors[place].front;
+            if self.fronts[front].sends_to(place) {
+                let until = at + self.takes_some();
+                self.sent += 1;
+                self.through(at, until, place, front);
+            }
+        }
+        let copies: Vec<(usize, AllocationNumber)> = self.ingress.copies().filter(|(_, n)| self.process(*n).on_ours).collect();
+        for (service, copy) in copies {
+            let until = at + self.takes_some();
+            self.sent += 1;
+            if self.process(copy).listens {
+                self.hold(Held { since: at, until, door: None, copy: Some(copy), service: Some(service), front: 0 });
+            } else {
+                self.fail(at, Failed::CopyClosed, Some(copy), Some(service), 0);
+            }
+        }
+    }
+
+    fn takes_some(&mut self) -> Duration {
+        let bits = self.luck.bits();
+        self.takes(bits)
+    }
+
+    /// What happened to an allocation. `services` gives the number that the ingress knows its service by.
+    pub fn happened(&mut self, event: Event, service_number: impl Fn(u16) -> Option<usize>) {
+        let (at, number) = (event.at, event.allocation);
+        self.ingress.advance(at);
+        if !self.knows(number) {
+            self.put_process(number, Process::default());
+        }
+        match event.what {
+            What::Serving => self.processes[number.index()].listens = true,
+            What::InDiscovery { service } => {
+                if let Some(service) = service_number(service) {
+                    self.ingress.joins(at, service, number, &mut self.luck);
+                }
+            }
+            What::LeftDiscovery { service } => {
+                if let Some(service) = service_number(service) {
+                    self.ingress.leaves(at, service, number, &mut self.luck);
+                }
+            }
+            What::Signalled => {
+                let process = &mut self.processes[number.index()];
+                process.listens = false;
+                process.killed_at = at + process.kill_timeout;
+            }
+            What::Ended { killed } => self.ended(at, number, killed),
+            What::ToldToStop | What::Over => {}
+        }
+    }
+
+    /// A process that ended by itself finished what it held, as far as its kill timeout let it; a killed one dropped it.
+    fn ended(&mut self, at: Time, number: AllocationNumber, killed: bool) {
+        let process = &mut self.processes[number.index()];
+        process.listens = false;
+        let finishes_by = if killed || process.killed_at == Time(0) { at } else { process.killed_at };
+        let mut failures = Vec::new();
+        self.held.retain(|held| {
+            let here = held.door == Some(number) || held.copy == Some(number);
+            if here && at < held.until {
+                if finishes_by < held.until {
+                    let how = if held.door == Some(number) { Failed::DoorDied } else { Failed::CopyDied };
+                    failures.push(Failure {
+                        at: finishes_by,
+                        how,
+                        allocation: Some(number),
+                        service: held.service,
+                        front: held.front,
+                    });
+                }
+                return false;
+            }
+            true
+        });
+        self.failures.append(&mut failures);
+    }
+
+    /// The load balancer closes what is still under way on a target whose delay is over. What it sent there after the
+    /// deregistration, because its routing lagged, has its own delay.
+    pub fn target_gone(&mut self, at: Time, front: usize, delay: Duration) {
+        let before = self.held.len();
+        let deregistered = at - delay;
+        let cut = |held: &Held| held.door.is_some() && held.front == front && held.since <= deregistered && at < held.until;
+        self.held.retain(|held| !cut(held));
+        for _ in self.held.len()..before {
+            self.fail(at, Failed::CutByBalancer, None, None, front);
+        }
+    }
+
+    /// A port of the instance that a load balancer still routes to and that this allocation listens on.
+    #[must_use]
+    pub fn routed_door(&self, allocation: AllocationNumber, balancers: &LoadBalancers) -> Option<u16> {
+        let routed = |door: &&Door| {
+            let routes = balancers.routes(&self.fronts[door.front].arn);
+            door.known
+                && door.behind == Some(allocation)
+                && routes.iter().any(|r| r.port == door.port && self.ours.contains(&r.id))
+        };
+        self.doors.iter().find(routed).map(|door| door.port)
+    }
+}

@@ -1,0 +1,70 @@
+//! A target group that clients send to, and where its requests land. Requests are many and routes change seldom: where they lead is
+//! looked up once for each version of them.
+
+use super::Door;
+use crate::load_balancers::LoadBalancers;
+use decamp_core::ids::{TargetGroupArn, TargetId};
+
+/// What a request meets that the load balancer sends to one of its routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lands {
+    /// Another instance.
+    Elsewhere,
+    /// A port of ours at which there is no door.
+    Nowhere,
+    /// The door at this place.
+    At(usize),
+}
+
+/// A target group that clients send to.
+#[derive(Debug, Clone)]
+pub(super) struct Front {
+    pub(super) arn: TargetGroupArn,
+    /// Whether an ingress is behind it.
+    pub(super) has_ingress: bool,
+    version: Option<u64>,
+    lands: Vec<Lands>,
+    turn: usize,
+}
+
+impl Front {
+    pub(super) fn new(arn: TargetGroupArn) -> Self {
+        Self { arn, has_ingress: false, version: None, lands: Vec::new(), turn: 0 }
+    }
+
+    /// One more door is behind it.
+    pub(super) fn has_door(&mut self, door: &Door) {
+        self.has_ingress |= door.is_ingress;
+        self.version = None;
+    }
+
+    /// Where its requests land, as of now. Its own number is by which doors know it.
+    pub(super) fn look_up(&mut self, number: usize, balancers: &LoadBalancers, doors: &[Door], ours: &[TargetId]) {
+        let version = Some(balancers.routes_version(&self.arn));
+        if self.version == version {
+            return;
+        }
+        self.version = version;
+        self.lands.clear();
+        self.lands.extend(balancers.routes(&self.arn).iter().map(|route| {
+            if !ours.contains(&route.id) {
+                return Lands::Elsewhere;
+            }
+            let door = doors.iter().position(|door| door.front == number && door.port == route.port);
+            door.map_or(Lands::Nowhere, Lands::At)
+        }));
+    }
+
+    /// Where the next request lands, each route in turn; `None` if there is none.
+    pub(super) fn next(&mut self) -> Option<Lands> {
+        let turn = if self.turn < self.lands.len() { self.turn } else { 0 };
+        let lands = self.lands.get(turn).copied()?;
+        self.turn = turn + 1;
+        Some(lands)
+    }
+
+    /// Whether it still sends to the door at this place.
+    pub(super) fn sends_to(&self, door: usize) -> bool {
+        self.lands.contains(&Lands::At(door))
+    }
+}

@@ -1,0 +1,142 @@
+//! How calls fare: who is away, who throttles, who denies, and until when; and how long an answer takes.
+
+use std::time::Duration;
+
+use super::luck::Luck;
+use decamp_core::decide::{EffectKind, System, Unseen};
+use decamp_core::time::Time;
+
+/// What comes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is answered.
+    Answered,
+    /// It never arrives.
+    Lost,
+    /// It works, and its answer is lost.
+    AnswerLost,
+    /// It is throttled.
+    Throttled,
+    /// It is denied.
+    Denied,
+}
+
+/// The calls of all workers.
+#[derive(Debug, Clone, Default)]
+pub struct Weather {
+    away: [Span; 4],
+    throttled: [Span; 4],
+    denied: [Span; 4],
+    heartbeats_refused: Span,
+    /// Answers to lose: each once, of this kind of write.
+    pub lose_answers: Vec<EffectKind>,
+    /// One answer in so many is garbage; 0 is none.
+    pub nonsense_one_in: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    from: Time,
+    to: Time,
+}
+
+impl Span {
+    fn holds(self, at: Time) -> bool {
+        self.from <= at && at < self.to
+    }
+}
+
+fn place(system: System) -> usize {
+    match system {
+        System::AutoScaling => 0,
+        System::LoadBalancers => 1,
+        System::Nomad => 2,
+        System::Consul => 3,
+    }
+}
+
+impl Weather {
+    /// Nobody hears from this system.
+    pub fn away(&mut self, system: System, from: Time, to: Time) {
+        self.away[place(system)] = Span { from, to };
+    }
+
+    /// This system throttles everything.
+    pub fn throttled(&mut self, system: System, from: Time, to: Time) {
+        self.throttled[place(system)] = Span { from, to };
+    }
+
+    /// This system denies everything.
+    pub fn denied(&mut self, system: System, from: Time, to: Time) {
+        self.denied[place(system)] = Span { from, to };
+    }
+
+    /// Heartbeats are throttled, nothing else is.
+    pub fn heartbeats_refused(&mut self, from: Time, to: Time) {
+        self.heartbeats_refused = Span { from, to };
+    }
+
+    /// Whether this system hears nobody now.
+    #[must_use]
+    pub fn is_away(&self, system: System, at: Time) -> bool {
+        self.away[place(system)].holds(at)
+    }
+
+    /// Whether anything of Auto Scaling was refused at some time in this stretch.
+    #[must_use]
+    pub fn auto_scaling_failed(&self, from: Time, to: Time) -> bool {
+        let place = place(System::AutoScaling);
+        let spans = [self.away[place], self.throttled[place], self.denied[place], self.heartbeats_refused];
+        spans.iter().any(|s| s.from <= to && from < s.to)
+    }
+
+    /// When the last of all spans ends.
+    #[must_use]
+    pub fn clears(&self) -> Time {
+        let spans = self.away.iter().chain(&self.throttled).chain(&self.denied).chain([&self.heartbeats_refused]);
+        spans.map(|s| s.to).max().unwrap_or_default()
+    }
+
+    /// What comes of a call that arrives now.
+    pub fn fate(&mut self, system: System, write: Option<EffectKind>, at: Time, luck: &mut Luck) -> Fate {
+        let place = place(system);
+        if self.away[place].holds(at) {
+            return Fate::Lost;
+        }
+        if self.throttled[place].holds(at) || write == Some(EffectKind::Heartbeat) && self.heartbeats_refused.holds(at) {
+            return Fate::Throttled;
+        }
+        if self.denied[place].holds(at) {
+            return Fate::Denied;
+        }
+        if let Some(kind) = write
+            && let Some(found) = self.lose_answers.iter().position(|k| *k == kind)
+        {
+            self.lose_answers.swap_remove(found);
+            return Fate::AnswerLost;
+        }
+        if 0 < self.nonsense_one_in && luck.one_in(self.nonsense_one_in) {
+            return if luck.one_in(2) { Fate::Lost } else { Fate::AnswerLost };
+        }
+        Fate::Answered
+    }
+}
+
+/// How long a call takes one way.
+pub fn one_way(system: System, luck: &mut Luck) -> Duration {
+    let (least, most) = match system {
+        System::AutoScaling | System::LoadBalancers => (10, 60),
+        System::Nomad | System::Consul => (1, 8),
+    };
+    luck.span(Duration::from_millis(least), Duration::from_millis(most))
+}
+
+/// What a failed call looks like to a look.
+#[must_use]
+pub fn unseen(fate: Fate) -> Unseen {
+    match fate {
+        Fate::Throttled => Unseen::Throttled,
+        Fate::Denied => Unseen::Denied("denied".into()),
+        Fate::Answered | Fate::Lost | Fate::AnswerLost => Unseen::Away("no answer".into()),
+    }
+}

@@ -1,0 +1,365 @@
+//! One worker: a process that drives a departure through the pretend world, with its own clock, its own memory, and its own death.
+
+mod looks;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::load_balancers::{Known, Named};
+use super::nomad::{DrainSpec, Note};
+use super::stage::Stage;
+use super::weather::{Fate, one_way};
+use decamp_core::decide::{Departure, Effect, EffectKind, Part, Refusal, Showing, Snapshot, System};
+use decamp_core::ids::TargetGroupArn;
+use decamp_core::time::Time;
+use decamp_core::world::World;
+
+/// A call that gets no answer is given up after this.
+const TIME_OUT: Duration = Duration::from_secs(5);
+/// After a watch woke us, the next one is not asked for sooner.
+const WATCH_PAUSE: Duration = Duration::from_millis(250);
+
+/// Right before or right after the effect of this number, counted over all workers, the worker is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CrashPoint {
+    /// The effect's number, from 0.
+    pub effect: u32,
+    /// After it took effect, and before its answer; else before it was sent.
+    pub after: bool,
+}
+
+/// A worker.
+pub struct Worker<'s> {
+    number: u64,
+    stage: &'s RefCell<Stage>,
+    wake: Cell<Time>,
+    watched: Cell<Option<(u64, u64)>>,
+    /// The indices that the last looks at Nomad and at Consul answered.
+    looked: Cell<(u64, u64)>,
+    skew_ms: Cell<i64>,
+    synced: Cell<bool>,
+    started: Time,
+    warm: bool,
+    known: RefCell<Vec<(TargetGroupArn, Known)>>,
+    /// The node's index that our last write left: older answers prove nothing (S7).
+    written_index: Cell<u64>,
+    stale_reads: bool,
+    crashes: &'s RefCell<Vec<CrashPoint>>,
+    effects: &'s Cell<u32>,
+    dead: Cell<bool>,
+    /// When it first looked at Nomad with a token that sees.
+    first_sight: Cell<Option<Time>>,
+    /// How many calls are on their way to a server: they arrive, whatever becomes of the worker.
+    sending: Cell<u32>,
+}
+
+/// Until a time has come.
+struct Until<'w, 's> {
+    worker: &'w Worker<'s>,
+    at: Time,
+}
+
+impl Future for Until<'_, '_> {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if self.worker.dead.get() || self.worker.true_now() < self.at {
+            self.worker.wake.set(self.worker.wake.get().min(self.at));
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Until a time has come, or something changed in Nomad or Consul since the given versions.
+struct UntilNews<'w, 's> {
+    worker: &'w Worker<'s>,
+    at: Time,
+    versions: (u64, u64),
+}
+
+impl Future for UntilNews<'_, '_> {
+    type Output = bool;
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<bool> {
+        if self.worker.dead.get() {
+            return Poll::Pending;
+        }
+        if self.worker.versions() != self.versions {
+            return Poll::Ready(true);
+        }
+        if self.worker.true_now() < self.at {
+            self.worker.wake.set(self.worker.wake.get().min(self.at));
+            self.worker.watched.set(Some(self.versions));
+            return Poll::Pending;
+        }
+        Poll::Ready(false)
+    }
+}
+
+impl<'s> Worker<'s> {
+    /// A worker that starts now. Its clock is wrong by `skew_ms` until a server is heard.
+    #[must_use]
+    pub fn new(
+        stage: &'s RefCell<Stage>,
+        skew_ms: i64,
+        warm: bool,
+        stale_reads: bool,
+        crashes: &'s RefCell<Vec<CrashPoint>>,
+        effects: &'s Cell<u32>,
+    ) -> Self {
+        let number = {
+            let oracle = &mut stage.borrow_mut().oracle;
+            oracle.workers += 1;
+            oracle.workers
+        };
+        Self {
+            stage,
+            number,
+            wake: Cell::new(Time::NEVER),
+            watched: Cell::new(None),
+            looked: Cell::new((0, 0)),
+            skew_ms: Cell::new(skew_ms),
+            synced: Cell::new(false),
+            started: stage.borrow().now,
+            warm,
+            known: RefCell::new(Vec::new()),
+            written_index: Cell::new(0),
+            stale_reads,
+            crashes,
+            effects,
+            dead: Cell::new(false),
+            first_sight: Cell::new(None),
+            sending: Cell::new(0),
+        }
+    }
+
+    /// Whether it was killed at one of its effects.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.dead.get()
+    }
+
+    /// Whether a call of its is on its way to a server.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        0 < self.sending.get()
+    }
+
+    /// Before it is polled: forgets what it waited for.
+    pub fn begin_poll(&self) {
+        self.wake.set(Time::NEVER);
+        self.watched.set(None);
+    }
+
+    /// When it wants to go on.
+    #[must_use]
+    pub fn wakes(&self) -> Time {
+        self.wake.get()
+    }
+
+    /// Whether it watches.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        self.watched.get().is_some()
+    }
+
+    /// Whether it watches, and there is news.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.watched.get().is_some_and(|versions| versions != self.versions())
+    }
+
+    fn true_now(&self) -> Time {
+        self.stage.borrow().now
+    }
+
+    /// What a blocking query waits on: the indices of the node's allocations and of its registrations.
+    fn versions(&self) -> (u64, u64) {
+        versions_of(&self.stage.borrow())
+    }
+
+    fn sleep_until(&self, at: Time) -> Until<'_, 's> {
+        Until { worker: self, at }
+    }
+
+    /// One call: there, its effect, and back. `None` if it was not answered.
+    async fn call<T>(&self, system: System, write: Option<EffectKind>, ask: impl FnOnce(&mut Stage) -> T) -> Result<T, Fate> {
+        let (there, back, fate) = {
+            let stage = &mut *self.stage.borrow_mut();
+            match (system, write) {
+                (_, Some(EffectKind::Heartbeat)) => stage.calls.heartbeats += 1,
+                (System::AutoScaling | System::LoadBalancers, _) => stage.calls.aws += 1,
+                (System::Nomad, _) => stage.calls.nomad += 1,
+                (System::Consul, _) => stage.calls.consul += 1,
+            }
+            let there = stage.now + one_way(system, &mut stage.luck);
+            let back = one_way(system, &mut stage.luck);
+            (there, back, stage.weather.fate(system, write, there, &mut stage.luck))
+        };
+        self.sending.set(self.sending.get() + 1);
+        self.sleep_until(there).await;
+        self.sending.set(self.sending.get() - 1);
+        match fate {
+            Fate::Answered => {
+                let answer = ask(&mut self.stage.borrow_mut());
+                self.stop_if_dead().await;
+                self.sleep_until(there + back).await;
+                if matches!(system, System::AutoScaling | System::LoadBalancers) {
+                    self.synced.set(true);
+                }
+                Ok(answer)
+            }
+            Fate::AnswerLost => {
+                ask(&mut self.stage.borrow_mut());
+                self.stop_if_dead().await;
+                self.sleep_until(there + TIME_OUT).await;
+                Err(fate)
+            }
+            Fate::Lost => {
+                self.sleep_until(there + TIME_OUT).await;
+                Err(fate)
+            }
+            Fate::Throttled | Fate::Denied => {
+                self.sleep_until(there + back).await;
+                Err(fate)
+            }
+        }
+    }
+
+    /// A dead worker never goes on.
+    async fn stop_if_dead(&self) {
+        if self.dead.get() {
+            self.sleep_until(Time::NEVER).await;
+        }
+    }
+
+    /// Whether the plan kills it at this side of the current effect.
+    fn crash(&self, after: bool) {
+        let point = CrashPoint { effect: self.effects.get(), after };
+        let mut crashes = self.crashes.borrow_mut();
+        if let Some(found) = crashes.iter().position(|p| *p == point) {
+            crashes.remove(found);
+            self.dead.set(true);
+        }
+    }
+
+    fn take_effect(stage: &mut Stage, departure: &Departure, effect: &Effect) -> Result<u64, Refusal> {
+        match effect {
+            Effect::Heartbeat(of) => {
+                let instance = of.token.is_none().then_some(departure.instance);
+                let answer = stage.auto_scaling.heartbeat(&departure.asg, &of.hook, of.token.as_ref(), instance);
+                answer.map(|()| 0).map_err(|error| error.refusal())
+            }
+            Effect::Complete { of, result, .. } => {
+                let instance = of.token.is_none().then_some(departure.instance);
+                let answer = stage.auto_scaling.complete(&departure.asg, &of.hook, of.token.as_ref(), instance, *result);
+                answer.map(|()| 0).map_err(|error| error.refusal())
+            }
+            Effect::Deregister { group, targets } => {
+                let named: Vec<Named> =
+                    targets.iter().map(|t| Named { id: t.id.clone(), port: Some(t.port), zone: t.zone.clone() }).collect();
+                stage.balancers.deregister(group, &named).map(|()| 0).map_err(|error| error.refusal())
+            }
+            Effect::MakeIneligible(node) => {
+                let token = stage.cast.nomad_token.clone();
+                let answer = stage.nomad.set_eligibility(&token, *node, false);
+                answer.map(|w| w.index).map_err(|error| error.refusal())
+            }
+            Effect::Drain { node, deadline, ignore_system_jobs, meta } => {
+                let token = stage.cast.nomad_token.clone();
+                let deadline_ns = i64::try_from(deadline.nanoseconds()).unwrap_or(i64::MAX);
+                let spec = DrainSpec { deadline_ns, ignore_system_jobs: *ignore_system_jobs };
+                let answer = stage.nomad.set_drain(&token, *node, spec, Note::Ours(meta.clone()));
+                answer.map(|w| w.index).map_err(|error| error.refusal())
+            }
+        }
+    }
+}
+
+impl World for Worker<'_> {
+    fn now(&self) -> Time {
+        let now = self.true_now();
+        if self.synced.get() {
+            return now;
+        }
+        Time(now.0.saturating_add_signed(self.skew_ms.get()))
+    }
+
+    fn steady(&self) -> Duration {
+        self.true_now().since(self.started)
+    }
+
+    async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
+        join_all(parts.iter().map(|part| self.look_at(departure, seen, part))).await.into_iter().flatten().collect()
+    }
+
+    async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
+        // What the worker calls `until` is by its own clock.
+        let until = self.true_now() + until.since(self.now());
+        let (nomad, consul) = (watch.contains(&Part::Nomad), watch.contains(&Part::Consul));
+        if !nomad && !consul {
+            self.sleep_until(until).await;
+            return Vec::new();
+        }
+        let earliest = self.true_now() + WATCH_PAUSE;
+        let (current, looked) = (self.versions(), self.looked.get());
+        // What is not watched never wakes.
+        let versions = (if nomad { looked.0 } else { current.0 }, if consul { looked.1 } else { current.1 });
+        let changed = (UntilNews { worker: self, at: until, versions }).await;
+        if !changed {
+            return Vec::new();
+        }
+        self.sleep_until(earliest.min(until)).await;
+        let now = self.versions();
+        let mut news = Vec::new();
+        if nomad && now.0 != versions.0 {
+            news.push(Showing::Nomad(self.look_at_nomad(departure, seen).await));
+        }
+        if consul && now.1 != versions.1 {
+            news.push(Showing::Consul(self.look_at_consul().await));
+        }
+        news
+    }
+
+    async fn act(&self, departure: &Departure, effect: &Effect) -> Result<(), Refusal> {
+        let kind = effect.kind();
+        let system = match kind {
+            EffectKind::Heartbeat | EffectKind::Complete => System::AutoScaling,
+            EffectKind::Deregister => System::LoadBalancers,
+            EffectKind::MakeIneligible | EffectKind::Drain => System::Nomad,
+        };
+        self.crash(false);
+        self.stop_if_dead().await;
+        let answer = self
+            .call(system, Some(kind), |stage| {
+                stage.oracle.actor_looked_at = self.first_sight.get();
+                stage.oracle.actor = self.number;
+                stage.before_effect(departure, effect);
+                let answer = Self::take_effect(stage, departure, effect);
+                stage.tell();
+                self.crash(true);
+                self.effects.set(self.effects.get() + 1);
+                answer
+            })
+            .await;
+        match answer {
+            Ok(Ok(index)) => {
+                self.written_index.set(self.written_index.get().max(index));
+                Ok(())
+            }
+            Ok(Err(refusal)) => Err(refusal),
+            Err(Fate::Throttled) => Err(Refusal::Throttled),
+            Err(Fate::Denied) => Err(Refusal::Denied("denied".into())),
+            Err(Fate::Answered | Fate::Lost | Fate::AnswerLost) => Err(Refusal::Away("no answer".into())),
+        }
+    }
+}
+
+fn versions_of(stage: &Stage) -> (u64, u64) {
+    let nomad = stage.cast.node.map_or(0, |n| stage.nomad.node(n).allocations_index);
+    (nomad, stage.consul.node(stage.cast.consul_node).index)
+}

@@ -1,0 +1,155 @@
+//! What a worker sees when it looks: each part as its system's API would show it, through the weather.
+
+use futures_util::future::join_all;
+
+use super::{Worker, versions_of};
+use crate::load_balancers::Known;
+use crate::nomad::Read;
+use crate::weather::{Fate, unseen};
+use crate::{consul, nomad};
+use decamp_core::decide::{Departure, NodeStatus, Nomad, NomadSight, Part, Registrations, Showing, Snapshot, System, Unseen};
+use decamp_core::ids::TargetGroupArn;
+
+impl Worker<'_> {
+    pub(super) async fn look_at(&self, departure: &Departure, seen: &Snapshot, part: &Part) -> Vec<Showing> {
+        match part {
+            Part::Lifecycle => {
+                let look = self.call(System::AutoScaling, None, |s| s.auto_scaling.look_lifecycle(departure.instance)).await;
+                vec![Showing::Lifecycle(flat(look))]
+            }
+            Part::Group { with_activity } => {
+                let activity_of = with_activity.then_some(departure.instance);
+                // Hooks, traffic sources and tags; a warm worker reads the tags alone.
+                let more = if self.warm { 0 } else { 2 } + u32::from(*with_activity);
+                self.stage.borrow_mut().calls.aws += more;
+                let look = self.call(System::AutoScaling, None, |s| {
+                    let look = s.auto_scaling.look_group(&departure.asg, activity_of);
+                    if look.is_ok() {
+                        s.oracle.group_looked_at.get_or_insert(s.now);
+                    }
+                    look
+                });
+                vec![Showing::Group(flat(look.await))]
+            }
+            Part::TargetGroups { groups, attributes_again } => {
+                let new = groups.iter().any(|(arn, _)| !self.remembers(arn));
+                if new && !self.warm {
+                    let kinds = self.call(System::LoadBalancers, None, |s| s.balancers.read()).await;
+                    if let Err(why) = flat(kinds.map(|answer| answer.map_err(|error| error.unseen()))) {
+                        return groups.iter().map(|(arn, _)| Showing::TargetGroup(arn.clone(), Err(why.clone()))).collect();
+                    }
+                }
+                let looks = groups.iter().map(|(arn, attached)| self.look_at_group(arn, *attached, *attributes_again));
+                join_all(looks).await
+            }
+            Part::Scan => vec![Showing::Scan(Ok(Vec::new()))],
+            Part::Nomad => {
+                vec![Showing::Nomad(self.look_at_nomad(departure, seen).await)]
+            }
+            Part::NomadSight => {
+                let look = self.call(System::Nomad, None, |s| s.nomad.sight(&s.cast.nomad_token.clone())).await;
+                vec![Showing::NomadSight(flat(look.map(|answer| answer.map_err(|error| error.unseen()))))]
+            }
+            Part::Consul => vec![Showing::Consul(self.look_at_consul().await)],
+            Part::NomadServices => {
+                let look = self.call(System::Nomad, None, |s| {
+                    let node = s.cast.node.map(|n| s.nomad.node(n).spec.id);
+                    let token = s.cast.nomad_token.clone();
+                    match node {
+                        Some(id) => s.nomad.registrations(id, &token, Read::Default).map(|a| a.body),
+                        None => Ok(Registrations { whole: true, agent_dead: false, services: [].into() }),
+                    }
+                });
+                vec![Showing::NomadServices(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
+            }
+        }
+    }
+
+    fn remembers(&self, arn: &TargetGroupArn) -> bool {
+        self.known.borrow().iter().any(|(known, _)| known == arn)
+    }
+
+    async fn look_at_group(&self, arn: &TargetGroupArn, attached: bool, again: bool) -> Showing {
+        let remembered = self.known.borrow().iter().find(|(known, _)| known == arn).map(|(_, known)| *known).filter(|_| !again);
+        if remembered.is_none() && !self.warm {
+            // Attributes and health are two calls; the model counts the second.
+            self.stage.borrow_mut().calls.aws += 1;
+        }
+        let look = self.call(System::LoadBalancers, None, |s| s.balancers.look_group(arn, attached, remembered)).await;
+        let look = flat(look);
+        if let Ok(group) = &look {
+            let mut known = self.known.borrow_mut();
+            known.retain(|(a, _)| a != arn);
+            known.push((arn.clone(), Known { kind: group.kind, delay: group.delay }));
+        }
+        Showing::TargetGroup(arn.clone(), look)
+    }
+
+    pub(super) async fn look_at_nomad(&self, departure: &Departure, seen: &Snapshot) -> Result<Nomad, Unseen> {
+        if seen.nomad.at().is_none() {
+            // The lookup by instance id comes before the reads of the node and its allocations.
+            let found = self.call(System::Nomad, None, |s| s.nomad.may_read(&s.cast.nomad_token.clone(), Read::Default)).await;
+            flat(found.map(|answer| answer.map_err(|error| error.unseen())))?;
+        }
+        self.stage.borrow_mut().calls.nomad += 1;
+        let read = if self.stale_reads { Read::Stale } else { Read::Default };
+        let instance = departure.instance;
+        let look = self
+            .call(System::Nomad, None, |s| {
+                let token = s.cast.nomad_token.clone();
+                s.nomad.may_read(&token, read)?;
+                if token.sight() == NomadSight::Full {
+                    s.oracle.looked_at.get_or_insert(s.now);
+                    self.first_sight.set(self.first_sight.get().or(Some(s.now)));
+                }
+                self.looked.set((versions_of(s).0, self.looked.get().1));
+                let ids: Vec<_> = s.nomad.nodes_of(instance).collect();
+                let mut nodes = Vec::with_capacity(ids.len());
+                let mut index = u64::MAX;
+                for id in ids {
+                    let answer = s.nomad.look(id, &token, read)?;
+                    index = index.min(answer.index);
+                    nodes.push(answer.body);
+                }
+                Ok((index, nodes))
+            })
+            .await;
+        let (index, mut nodes) = flat(look.map(|answer: Result<_, nomad::ApiError>| answer.map_err(|e| e.unseen())))?;
+        // The leader answers with what was written; only a lagging server may be behind, and not for long.
+        if read == Read::Stale && index < self.written_index.get() {
+            return Err(Unseen::Stale);
+        }
+        let mut set_aside = Vec::new();
+        if nodes.iter().any(|n| n.status == NodeStatus::Ready) {
+            nodes.retain(|n| {
+                // As the adapter does: what decamp drains, or saw before, stays in sight although its agent dies.
+                let drained_by_us = n.last_drain.as_ref().is_some_and(|drain| drain.meta.is_some());
+                let seen_before = seen.nomad.last().is_some_and(|nomad| nomad.nodes.iter().any(|known| known.id == n.id));
+                let keep = n.status != NodeStatus::Down || drained_by_us || seen_before;
+                if !keep {
+                    set_aside.push(n.id);
+                }
+                keep
+            });
+        }
+        Ok(Nomad { nodes, set_aside })
+    }
+
+    pub(super) async fn look_at_consul(&self) -> Result<Registrations, Unseen> {
+        self.stage.borrow_mut().calls.consul += 1;
+        let look = self.call(System::Consul, None, |s| {
+            self.looked.set((self.looked.get().0, versions_of(s).1));
+            let token = s.cast.consul_token.clone();
+            let answer = s.consul.look(s.cast.consul_node, &token, consul::Read::Default);
+            answer.map(|a| a.body).map_err(|error| error.unseen())
+        });
+        flat(look.await)
+    }
+}
+
+fn flat<T>(look: Result<Result<T, Unseen>, Fate>) -> Result<T, Unseen> {
+    match look {
+        Ok(answer) => answer,
+        Err(fate) => Err(unseen(fate)),
+    }
+}

@@ -1,0 +1,276 @@
+//! Stories: departures that people can read, each played from its seed. `just stories` writes them again after a rule has changed.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use decamp_sim::drivers::Driver;
+use decamp_sim::faults::{Fault, Faults};
+use decamp_sim::play::{CrashPoint, Play, Played, play};
+
+/// One departure, and what it tells.
+pub(crate) struct Story {
+    /// Its file's name.
+    pub(crate) name: &'static str,
+    /// What it tells, in a sentence.
+    pub(crate) about: &'static str,
+    /// The faults that it meets.
+    pub(crate) faults: &'static [Fault],
+    /// Where its first worker is killed.
+    pub(crate) crash: Option<CrashPoint>,
+    /// Its outcome.
+    pub(crate) outcome: &'static str,
+    /// What it must show; else it tells something else than it says.
+    pub(crate) shows: &'static [&'static str],
+    /// What it must not show.
+    pub(crate) never: &'static [&'static str],
+}
+
+const fn story(name: &'static str, about: &'static str, faults: &'static [Fault], outcome: &'static str) -> Story {
+    Story { name, about, faults, crash: None, outcome, shows: &[], never: &[] }
+}
+
+const BESIDE: &str = "drain services";
+const FORCE: &str = "force";
+
+/// All of them.
+pub(crate) const STORIES: &[Story] = &[
+    Story {
+        shows: &["deregister", "drain all", "complete"],
+        never: &[BESIDE, FORCE],
+        ..story(
+            "calm",
+            "A calm departure: the load balancers first, then the node, then discovery, then the action.",
+            &[],
+            "departed",
+        )
+    },
+    Story {
+        shows: &[BESIDE, "drain all"],
+        ..story(
+            "beside-the-delay",
+            "Services are drained beside the deregistration delay, because only a system job serves the targets.",
+            &[],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["Nomad cannot be seen"],
+        ..story(
+            "nomad-denied",
+            "Nomad denies everything for a while: it is waited for, and nothing is concluded.",
+            &[Fault::NomadDenied],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["Consul cannot be seen"],
+        ..story(
+            "consul-away",
+            "Consul is away for a while: nothing is stopped before discovery is in sight again.",
+            &[Fault::ConsulAway],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["[0]", "[1]", "drain all"],
+        crash: Some(CrashPoint { effect: 3, after: true }),
+        ..story("crash", "A worker is killed right after a write; the next one goes on where the world stands.", &[], "departed")
+    },
+    Story {
+        shows: &["somebody cancelled the drain"],
+        ..story(
+            "drain-cancelled",
+            "An operator cancels the drain: it stays cancelled until what is left must stop to be over before the end.",
+            &[Fault::DrainCancelled],
+            "forced",
+        )
+    },
+    Story {
+        shows: &["the drain hangs although all is over"],
+        ..story(
+            "drain-hangs",
+            "Nomad's drain hangs: it is sent again with the time that is left.",
+            &[Fault::DrainHangs],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["(1s)"],
+        ..story(
+            "forced",
+            "A batch allocation would run for hours: it is cut in time to be over before the end, and the outcome says so.",
+            &[Fault::LongBatch, Fault::HookIsShort],
+            "forced",
+        )
+    },
+    Story {
+        shows: &["Nomad's agent on it is dead"],
+        ..story(
+            "agent-dead",
+            "Nomad's agent dies for good: nobody can stop its processes, and the outcome says so.",
+            &[Fault::AgentDead],
+            "agent-dead",
+        )
+    },
+    Story {
+        shows: &["vanished from the list"],
+        ..story(
+            "job-purged",
+            "A job is purged while its allocations stop: they count as running for their longest stop.",
+            &[Fault::JobPurged],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["complete: Abandon"],
+        ..story(
+            "retained",
+            "Nomad cannot be seen at all; the time is up, the policy abandons and the group retains: the instance is kept.",
+            &[Fault::AbandonRetains, Fault::BlindToken],
+            "retained",
+        )
+    },
+    Story {
+        shows: &["deregister"],
+        never: &["heartbeat", "complete"],
+        ..story(
+            "spot-interruption",
+            "EC2 takes the instance back in two minutes: there is no hook, and no time for everything.",
+            &[Fault::SpotInterruption],
+            "interrupted",
+        )
+    },
+    Story {
+        shows: &["its group is held", "drain all"],
+        ..story(
+            "held",
+            "The group is held by its tag: heartbeats and nothing else, until it is let go.",
+            &[Fault::Held],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["drain all"],
+        ..story("warm-pool", "The instance goes to a warm pool, and may come back.", &[Fault::WarmPool], "departed")
+    },
+    Story {
+        shows: &["[0]", "[1]"],
+        ..story(
+            "two-workers",
+            "The event comes to two workers: they do not stand in each other's way.",
+            &[Fault::TwoWorkers],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["the Nomad token cannot see enough"],
+        ..story(
+            "blind-token",
+            "The Nomad token sees less than everything: nothing is drained before it is given the rest.",
+            &[Fault::BlindToken],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["somebody registered it again"],
+        ..story(
+            "registered-again",
+            "Somebody registers the instance again: it is deregistered again before anything is stopped.",
+            &[Fault::TargetRegisteredAgain],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["no Nomad node is this instance"],
+        never: &["drain"],
+        ..story("no-node", "No Nomad node is the instance: it leaves its load balancers and goes.", &[Fault::NoNode], "no-node")
+    },
+    Story {
+        shows: &["an allocation landed after the drain"],
+        ..story(
+            "lands-late",
+            "An allocation lands after the drain: the node is drained once more.",
+            &[Fault::LandsLate],
+            "departed",
+        )
+    },
+];
+
+impl Story {
+    /// Plays it with this seed.
+    pub(crate) fn play(&self, seed: u64) -> Played {
+        let faults = self.faults.iter().copied().fold(Faults::NONE, Faults::with);
+        play(&Driver::Decamp, &Play { seed, faults, crashes: self.crash.into_iter().collect(), trace: true, ..Play::default() })
+    }
+
+    /// As it is kept.
+    pub(crate) fn text(&self, seed: u64, played: &Played) -> String {
+        let mut text = format!("{}\nseed {seed}", self.about);
+        let faults: Vec<_> = self.faults.iter().map(|fault| fault.name()).collect();
+        if !faults.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ", faults {}", faults.join(","));
+        }
+        if let Some(CrashPoint { effect, after }) = self.crash {
+            let _ = write!(text, ", killed {} effect {effect}", if after { "after" } else { "before" });
+        }
+        text.push_str("\n\n");
+        text.push_str(&shortened(&played.trace));
+        let requests = &played.requests;
+        let _ = writeln!(
+            text,
+            "\n{}; {} requests, {} failed by decamp, {} foreseen; {}",
+            played.outcome.as_ref().map_or("never ended", decamp_core::decide::Outcome::word),
+            requests.sent,
+            requests.attributable,
+            requests.foreseen,
+            played.final_state
+        );
+        text
+    }
+
+    /// Whether what was played is what the story tells.
+    pub(crate) fn is_told_by(&self, played: &Played) -> bool {
+        let lines = || played.trace.iter();
+        let shown = |phrase: &&str| lines().any(|line| line.contains(*phrase));
+        let in_order = played.violations.is_empty() && played.requests.attributable == 0;
+        let outcome = played.outcome.as_ref().map_or("never ended", decamp_core::decide::Outcome::word);
+        in_order && outcome == self.outcome && self.shows.iter().all(shown) && !self.never.iter().any(shown)
+    }
+
+    /// Where it is kept.
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/stories").join(format!("{}.txt", self.name))
+    }
+}
+
+/// The lines, without those that a worker said before in the same words since its last write: `…` stands for them.
+fn shortened(trace: &[String]) -> String {
+    let mut text = String::new();
+    let mut said: Vec<&str> = Vec::new();
+    let mut again = false;
+    for line in trace {
+        // After the time, which has a width of its own.
+        let words = line.split_once("s  ").map_or(line.as_str(), |(_, words)| words);
+        if said.contains(&words) {
+            again = true;
+            continue;
+        }
+        if std::mem::take(&mut again) {
+            text.push_str("        …\n");
+        }
+        if ["deregister", "drain", "make the node", "complete"].iter().any(|write| words.contains(write)) {
+            said.clear();
+        }
+        said.push(words);
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// The seed that a kept story names.
+pub(crate) fn seed_of(text: &str) -> Option<u64> {
+    let line = text.lines().nth(1)?;
+    line.strip_prefix("seed ")?.split([',', ' ']).next()?.parse().ok()
+}

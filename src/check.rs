@@ -1,0 +1,125 @@
+//! `decamp check`: reads a whole group while nothing leaves, and says what a departure would cost and what could not work.
+
+mod facts;
+mod foreseen;
+mod print;
+mod rules;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Args;
+use decamp_aws::Roster;
+use decamp_config::Settings;
+use decamp_core::decide::{Budget, Cause, Departure, Lifecycle, LifecycleAction, Snapshot, Unseen};
+use decamp_core::ids::{InstanceId, TargetGroupArn};
+use decamp_core::world::World;
+use decamp_hashicorp::nomad::Server;
+use futures_util::{StreamExt, stream};
+
+use super::connect::{Connected, connect};
+use super::out::{say, say_json};
+use super::survey::survey;
+
+/// How many instances are looked at at the same time.
+const AT_ONCE: usize = 8;
+/// How often a scan that is under way is asked again; each look works at it for some seconds.
+const SCANS: usize = 60;
+
+/// Read a whole group while nothing leaves: hooks, target groups, nodes, jobs and tokens.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes:\n  0  a departure works, and costs nothing\n  1  it works, with warnings; or nothing could be begun\n  2  it would not work"
+)]
+pub(crate) struct Arguments {
+    /// The Auto Scaling group
+    #[arg(long, value_name = "NAME")]
+    asg: String,
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// All that was read of a group.
+pub(super) struct Read<'a> {
+    pub(super) asg: Arc<str>,
+    pub(super) settings: &'a Settings,
+    pub(super) roster: Roster,
+    /// Each instance that is not past its hook, as a departure that begins now would see it.
+    pub(super) looks: Vec<(Departure, Snapshot)>,
+    /// Target groups that hold its instances, by a scan of all there are; or why that could not be seen.
+    pub(super) scanned: Result<Vec<TargetGroupArn>, Unseen>,
+    pub(super) servers: Result<Vec<Server>, Unseen>,
+}
+
+impl Read<'_> {
+    /// The budget of a departure that begins now, where the hook and the longest stop of any instance are known.
+    pub(super) fn budget(&self) -> Option<Budget> {
+        let budgets = self.looks.iter().map(|(departure, seen)| Budget::of(departure, seen, &self.settings.policy));
+        budgets.max_by_key(|budget| budget.balancers + budget.longest_stop)
+    }
+}
+
+pub(crate) async fn check(arguments: Arguments) -> Result<u8> {
+    let at = connect().await?;
+    at.may_touch(&arguments.asg)?;
+    let roster = at.live.auto_scaling().roster(&arguments.asg).await.map_err(|why| at.cannot_ask(&why))?;
+    let Some(roster) = roster else {
+        anyhow::bail!("there is no Auto Scaling group {} in {}; check the name and AWS_REGION", arguments.asg, at.region);
+    };
+    let read = read(&at, arguments.asg.as_str().into(), roster).await;
+    let report = rules::report(&read);
+    if arguments.json {
+        say_json(&report);
+    } else {
+        print::lines(&report).iter().for_each(say);
+    }
+    Ok(report.verdict.exit_code())
+}
+
+async fn read(at: &Connected, asg: Arc<str>, roster: Roster) -> Read<'_> {
+    let policy = &at.settings.policy;
+    let stays = |lifecycle: &Lifecycle| !matches!(lifecycle, Lifecycle::Past | Lifecycle::Gone | Lifecycle::Retained);
+    let instances: Vec<InstanceId> = roster.instances.iter().filter(|(_, l)| stays(l)).map(|(id, _)| *id).collect();
+    let scanned = scan(at, &instances).await;
+    let found = scanned.as_deref().unwrap_or_default();
+    let servers = at.live.nomad().servers().await;
+    let now = at.live.now();
+    let looks = instances.iter().map(|&instance| {
+        let action = LifecycleAction { began: Some(now), ..LifecycleAction::default() };
+        let departure = Departure { instance, asg: Arc::clone(&asg), cause: Cause::Lifecycle(action) };
+        async move {
+            let seen = survey(&at.live, &departure, policy, found).await;
+            (departure, seen)
+        }
+    });
+    let looks = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    Read { asg, settings: &at.settings, roster, looks, scanned, servers }
+}
+
+/// Every target group that holds one of these instances.
+async fn scan(at: &Connected, instances: &[InstanceId]) -> Result<Vec<TargetGroupArn>, Unseen> {
+    let mut found: Vec<TargetGroupArn> = Vec::new();
+    for &instance in instances {
+        let mut tries = 0;
+        let groups = loop {
+            tries += 1;
+            match at.live.load_balancers().scan(instance).await {
+                Ok(groups) => break groups,
+                Err(Unseen::Denied(why)) => return Err(Unseen::Denied(why)),
+                // It goes on where it was; a big account takes a while.
+                Err(_) if tries < SCANS => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
+                Err(why) => return Err(why),
+            }
+        };
+        for group in groups {
+            if !found.contains(&group) {
+                found.push(group);
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

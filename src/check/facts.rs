@@ -1,0 +1,127 @@
+//! What was found, layer by layer, in words.
+
+use std::collections::BTreeMap;
+
+use decamp_core::decide::{Layer, NomadSight, Provider, TaskGroup};
+use decamp_core::time::plain;
+use serde::Serialize;
+
+use super::Read;
+use crate::survey::{balancer_kind, ours};
+use crate::words;
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Fact {
+    pub(crate) layer: Layer,
+    pub(crate) object: String,
+    pub(crate) text: String,
+}
+
+/// All of it.
+pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut add = |layer, object: &str, text: String| facts.push(Fact { layer, object: object.to_owned(), text });
+    let groups = task_groups(read);
+    for group in groups.values() {
+        let kills: Vec<String> =
+            group.tasks.iter().map(|t| format!("{} kill_timeout {}", t.name, plain(t.kill_timeout))).collect();
+        let longest = plain(group.longest_stop(read.settings.policy.poststop));
+        add(Layer::Container, &group.title(), format!("{}; stops within {longest}", kills.join(", ")));
+    }
+    for group in groups.values().filter(|group| !group.services.is_empty()) {
+        let names: Vec<String> = group.services.iter().map(|s| format!("{} in {}", s.name, provider(s.provider))).collect();
+        let copies = if group.max_parallel.is_some() { format!("{} copies, ", group.count) } else { String::new() };
+        let serves = plain(group.serves_on());
+        add(
+            Layer::Service,
+            &group.title(),
+            format!("{copies}registers {}; serves on for {serves} after it was told to stop", names.join(", ")),
+        );
+    }
+    let ingresses: Vec<_> = groups.values().filter_map(|group| Some((group, group.ingress.as_ref()?))).collect();
+    for (group, ingress) in &ingresses {
+        add(
+            Layer::Ingress,
+            &group.title(),
+            format!("{}; forgets a service within {}", ingress.how, plain(ingress.forgets_after)),
+        );
+    }
+    if ingresses.is_empty() {
+        let forgets = plain(read.settings.policy.ingress_forgets);
+        add(Layer::Ingress, "-", format!("no job on these nodes shows one; DECAMP_INGRESS_FORGETS is taken: {forgets}"));
+    }
+    target_groups(read, &mut add);
+    nodes(read, &mut add);
+    for hook in super::rules::hooks(read) {
+        let (beat, whole) = (plain(hook.heartbeat_timeout), plain(hook.global_timeout));
+        let named = hook.target_groups.len();
+        add(Layer::Hook, &hook.name, format!("heartbeat time-out {beat}, at most {whole}, names {named} target groups"));
+    }
+    let mut states: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, lifecycle) in &read.roster.instances {
+        *states.entry(words::lifecycle(lifecycle)).or_default() += 1;
+    }
+    let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let healthy = match read.roster.healthy_percentages {
+        Some((least, most)) => format!("; between {least} and {most} percent healthy while it replaces"),
+        None => "; no maintenance policy, so what replaces its instances says how many go at a time".to_owned(),
+    };
+    let states = if states.is_empty() { "no instances".to_owned() } else { states.join(", ") };
+    add(Layer::Group, &read.asg, format!("{states}{healthy}"));
+    facts
+}
+
+fn provider(provider: Provider) -> &'static str {
+    match provider {
+        Provider::Consul => "Consul",
+        Provider::Nomad => "Nomad",
+    }
+}
+
+/// Each task group that runs on the group's nodes, once.
+fn task_groups<'a>(read: &'a Read<'_>) -> BTreeMap<String, &'a TaskGroup> {
+    let known = read.looks.iter().flat_map(|(_, seen)| &seen.history.known).filter(|k| !k.over);
+    known.map(|k| (format!("{}/{}", k.group.namespace, k.group.title()), &*k.group)).collect()
+}
+
+fn target_groups(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
+    let mut told: BTreeMap<String, (String, String, usize)> = BTreeMap::new();
+    for (departure, seen) in &read.looks {
+        for (balancer, group) in seen.balancers.iter().filter_map(|b| Some((b, b.sight.last()?))) {
+            let targets = group.targets.as_ref().map_or(0, |targets| targets.len());
+            let text = format!("{}, {targets} targets", balancer_kind(group));
+            let row = told.entry(balancer.arn.to_string()).or_insert_with(|| (balancer.arn.name().to_owned(), text, 0));
+            row.2 += ours(departure, seen, group).len();
+        }
+    }
+    for (name, text, of_ours) in told.values() {
+        add(Layer::LoadBalancer, name, format!("{text}, {of_ours} of them this group's"));
+    }
+    if let Ok(found) = &read.scanned {
+        add(Layer::LoadBalancer, "-", format!("a scan of all target groups found {} that hold its instances", found.len()));
+    }
+}
+
+fn nodes(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
+    for (departure, seen) in &read.looks {
+        for node in seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes) {
+            let running = node.allocations.iter().filter(|a| !a.client.is_over()).count();
+            let status = format!("{:?}", node.status).to_lowercase();
+            let eligible = if node.eligible { "eligible" } else { "ineligible" };
+            let registered = seen.consul.last().map(|r| format!(", {} services in Consul", r.services.len())).unwrap_or_default();
+            let text = format!("{} {status}, {eligible}, Nomad {}, {running} allocations{registered}", node.name, node.version);
+            add(Layer::Node, &departure.instance.to_string(), text);
+        }
+    }
+    match &read.servers {
+        Ok(servers) => {
+            let each: Vec<String> = servers.iter().map(|s| format!("{} {}", s.name, s.version)).collect();
+            add(Layer::Node, "Nomad's servers", each.join(", "));
+        }
+        Err(why) => add(Layer::Node, "Nomad's servers", format!("are not listed for this token ({why}); nothing depends on it")),
+    }
+    if let Some(NomadSight::Full) = read.looks.iter().find_map(|(_, seen)| seen.nomad_sight.last()) {
+        add(Layer::Node, "the Nomad token", "sees everything that is needed, and may drain".to_owned());
+    }
+}

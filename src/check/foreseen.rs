@@ -1,0 +1,49 @@
+//! What departures of the group would foresee: each by itself, and when several instances leave together.
+
+use decamp_core::decide::{Finding, JobKind, Layer, Loss, foreseen_losses};
+
+use super::Read;
+use super::rules::{Notice, Verdict};
+
+/// What each departure would foresee, each finding once.
+pub(super) fn foreseen(read: &Read<'_>) -> Vec<Notice> {
+    let mut findings: Vec<Finding> = Vec::new();
+    let each = read.looks.iter().flat_map(|(departure, seen)| foreseen_losses(departure, seen, &read.settings.policy));
+    for finding in each.chain(if_several_leave(read)) {
+        if !findings.iter().any(|known| known.repeats(&finding)) {
+            findings.push(finding);
+        }
+    }
+    let verdict = |loss| if loss == Loss::DoesNotFit { Verdict::WouldNotWork } else { Verdict::Warning };
+    let each = findings.into_iter().map(|f| Notice {
+        verdict: verdict(f.loss),
+        layer: f.layer,
+        object: f.object,
+        value: f.value,
+        needed: f.needed,
+        why: f.why,
+        line: f.line,
+    });
+    each.collect()
+}
+
+/// What no departure costs by itself: a service whose copies stop at once when the instances that hold them leave together.
+fn if_several_leave(read: &Read<'_>) -> Vec<Finding> {
+    let nodes = read.looks.iter().filter_map(|(_, seen)| seen.nomad.last()).flat_map(|nomad| &nomad.nodes);
+    let groups = nodes.flat_map(|node| node.allocations.iter()).filter(|a| !a.client.is_over()).map(|a| &a.group);
+    let mut findings: Vec<Finding> = Vec::new();
+    for group in
+        groups.filter(|g| g.kind == JobKind::Service && 1 < g.count && g.max_parallel.is_some_and(|most| g.count <= most))
+    {
+        findings.push(Finding {
+            layer: Layer::Service,
+            loss: Loss::NoCopyLeft,
+            object: group.title().into(),
+            value: format!("count {} with max_parallel {}", group.count, group.max_parallel.unwrap_or(1)),
+            needed: format!("max_parallel {} or less", group.count - 1),
+            why: "instances that leave together may take every copy before a replacement serves".to_owned(),
+            line: format!("migrate {{ max_parallel = {} }}", group.count - 1),
+        });
+    }
+    findings
+}

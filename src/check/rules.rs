@@ -1,0 +1,360 @@
+//! Which of a group's settings cost requests or cannot work. Pure: what was read goes in, a report comes out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use decamp_core::decide::{Budget, Hook, Layer, Lifecycle, Node, NodeStatus, NomadSight, Snapshot, TaskGroup};
+use decamp_core::fit::{Numbers, Rule};
+use decamp_core::ids::NodeId;
+use decamp_core::time::plain;
+use serde::Serialize;
+
+use super::Read;
+use super::facts::{Fact, facts};
+use super::foreseen::foreseen;
+use crate::survey::is_controlled;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    /// Nothing to say.
+    Works,
+    /// It costs something, or may.
+    Warning,
+    /// A departure would not work, or cannot be known to.
+    WouldNotWork,
+}
+
+impl Verdict {
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Works => 0,
+            Self::Warning => 1,
+            Self::WouldNotWork => 2,
+        }
+    }
+}
+
+/// One thing to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Notice {
+    pub(crate) verdict: Verdict,
+    pub(crate) layer: Layer,
+    pub(crate) object: Arc<str>,
+    pub(crate) value: String,
+    pub(crate) needed: String,
+    pub(crate) why: String,
+    pub(crate) line: String,
+}
+
+/// What `decamp check` says.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    #[serde(rename = "asg.name")]
+    pub(crate) asg: Arc<str>,
+    pub(crate) verdict: Verdict,
+    pub(crate) found: Vec<Fact>,
+    pub(crate) budget: Option<Budget>,
+    pub(crate) notices: Vec<Notice>,
+}
+
+/// Everything about a group.
+pub(super) fn report(read: &Read<'_>) -> Report {
+    let mut notices = foreseen(read);
+    notices.extend(of_hooks(read));
+    notices.extend(of_group(read));
+    notices.extend(of_target_groups(read));
+    notices.extend(of_nodes(read));
+    notices.extend(of_sight(read));
+    notices.extend(of_our_own_job(read));
+    notices.sort_by(|one, other| (other.verdict, one.layer, &one.object).cmp(&(one.verdict, other.layer, &other.object)));
+    let verdict = notices.iter().map(|notice| notice.verdict).max().unwrap_or(Verdict::Works);
+    Report { asg: Arc::clone(&read.asg), verdict, found: facts(read), budget: read.budget(), notices }
+}
+
+fn notice(verdict: Verdict, layer: Layer, object: &str, [value, needed, why, line]: [&str; 4]) -> Notice {
+    let own = str::to_owned;
+    Notice { verdict, layer, object: object.into(), value: own(value), needed: own(needed), why: own(why), line: own(line) }
+}
+
+/// Our hooks, as the first look showed them.
+pub(super) fn hooks<'a>(read: &'a Read<'_>) -> Vec<&'a Hook> {
+    let ours = &read.settings.policy.hooks;
+    let group = read.looks.iter().find_map(|(_, seen)| seen.group.last());
+    group.into_iter().flat_map(|g| &g.hooks).filter(|hook| ours.is_empty() || ours.contains(&hook.name)).collect()
+}
+
+fn of_hooks(read: &Read<'_>) -> Vec<Notice> {
+    use Verdict::{Warning, WouldNotWork};
+    if read.looks.iter().all(|(_, seen)| seen.group.last().is_none()) {
+        // Without an instance, or blind: said elsewhere.
+        return Vec::new();
+    }
+    let hooks = hooks(read);
+    let mut notices = Vec::new();
+    if hooks.is_empty() {
+        let why = "an instance that does not wait is terminated with whatever runs on it";
+        let line = "lifecycle_transition = \"autoscaling:EC2_INSTANCE_TERMINATING\", heartbeat_timeout = 900";
+        notices.push(notice(WouldNotWork, Layer::Hook, &read.asg, ["no terminating lifecycle hook of ours", "one", why, line]));
+    }
+    if hooks.len() > 1 {
+        let names: Vec<&str> = hooks.iter().map(|hook| &*hook.name).collect();
+        let why = "nobody can say which of them is decamp's when no event names it";
+        let line = format!("DECAMP_HOOKS={}", names[0]);
+        let value = format!("terminating hooks {}", names.join(", "));
+        notices.push(notice(WouldNotWork, Layer::Hook, &read.asg, [&value, "one that is decamp's", why, &line]));
+    }
+    for hook in hooks {
+        let beat = hook.heartbeat_timeout;
+        let value = format!("heartbeat time-out {}", plain(beat));
+        let with_the_defaults = Numbers { heartbeat_timeout: beat, ..Numbers::default() };
+        if !with_the_defaults.holds(Rule::HeartbeatTooShort) {
+            let why = "a pass must heartbeat at a third of it, and end and be handed back within half of it";
+            notices.push(notice(WouldNotWork, Layer::Hook, &hook.name, [&value, "3m at least", why, "heartbeat_timeout = 900"]));
+        } else if !(with_the_defaults.holds(Rule::VisibilityAboveHeartbeat) && with_the_defaults.holds(Rule::SweepAboveHeartbeat))
+        {
+            let (function, visibility) = (beat.as_secs() / 12, beat.as_secs() / 2);
+            let why = format!(
+                "6 times the function's time-out must fit into the queue's visibility time-out, and that into half of the heartbeat \
+                 time-out; this one allows a function of {function}s and a visibility of {visibility}s, if the Lambda is used"
+            );
+            notices.push(notice(
+                Warning,
+                Layer::Hook,
+                &hook.name,
+                [&value, "12m for the Lambda's defaults", &why, "heartbeat_timeout = 900"],
+            ));
+        }
+    }
+    notices
+}
+
+fn of_group(read: &Read<'_>) -> Vec<Notice> {
+    use Verdict::{Warning, WouldNotWork};
+    let mut notices = Vec::new();
+    let mut say = |verdict, words: [&str; 4]| notices.push(notice(verdict, Layer::Group, &read.asg, words));
+    if read.roster.instances.is_empty() {
+        let why = "without an instance there is no node, job or target to read";
+        say(Warning, ["no instances", "one at least", why, "# run this again when it has one"]);
+    }
+    if read.roster.reuses {
+        let why =
+            "an instance that comes back from the warm pool has a node that stays ineligible: nothing waits for its arrival";
+        say(WouldNotWork, ["reuse on scale-in", "off", why, "instance_reuse_policy { reuse_on_scale_in = false }"]);
+    }
+    let is_retained = |(id, lifecycle): &(_, Lifecycle)| (*lifecycle == Lifecycle::Retained).then_some(*id);
+    let retained: Vec<String> =
+        read.roster.instances.iter().filter_map(is_retained).map(|id: decamp_core::ids::InstanceId| id.to_string()).collect();
+    if let Some(first) = retained.first() {
+        let value = format!("{} retained: {}", retained.len(), retained.join(", "));
+        let line = format!("aws ec2 terminate-instances --instance-ids {first}");
+        say(Warning, [&value, "none", "an abandoned departure left them; they are billed until somebody terminates them", &line]);
+    }
+    if read.looks.iter().any(|(_, seen)| seen.group.last().is_some_and(|g| g.held)) {
+        let why = "while it stands decamp heartbeats and does nothing else";
+        say(Warning, ["tag decamp:hold", "no such tag", why, "# remove the tag decamp:hold"]);
+    }
+    if let Some((least, _)) = read.roster.healthy_percentages.filter(|(least, _)| *least < 100) {
+        let value = format!("MinHealthyPercentage {least}");
+        let why = "instances leave before others have taken their place, and what ran on them may fit nowhere";
+        say(
+            Warning,
+            [&value, "100", why, "instance_maintenance_policy { min_healthy_percentage = 100, max_healthy_percentage = 150 }"],
+        );
+    }
+    if let Some((_, why)) =
+        read.looks.iter().find_map(|(d, seen)| seen.group.blind().filter(|_| seen.group.last().is_none()).map(|b| (d, &b.why)))
+    {
+        let why = format!("it cannot be seen: {why}");
+        say(WouldNotWork, ["unknown", "its hooks, target groups and tags", &why, "# allow autoscaling:Describe* to decamp"]);
+    }
+    notices
+}
+
+fn of_target_groups(read: &Read<'_>) -> Vec<Notice> {
+    use Verdict::{Warning, WouldNotWork};
+    let mut notices = Vec::new();
+    let group = read.looks.iter().find_map(|(_, seen)| seen.group.last());
+    let known = |arn| {
+        let named = group.is_some_and(|g| g.attached.contains(arn) || g.hooks.iter().any(|h| h.target_groups.contains(arn)));
+        named || read.settings.policy.target_groups.contains(arn)
+    };
+    match &read.scanned {
+        Ok(found) => {
+            for arn in found.iter().filter(|arn| !known(*arn)) {
+                let why = "it goes on sending to an instance that leaves: decamp touches only what it was told of";
+                let line = format!("DECAMP_TARGET_GROUPS={arn}");
+                let words = ["neither attached nor named", "named", why, &line];
+                let verdict = if read.settings.policy.scan { continue } else { WouldNotWork };
+                notices.push(notice(verdict, Layer::LoadBalancer, arn.name(), words));
+            }
+        }
+        Err(why) => {
+            let why = format!("whether others hold the group's instances cannot be seen: {why}");
+            let words = ["not scanned", "a scan of all target groups", &why, "# allow elasticloadbalancing:Describe* to decamp"];
+            notices.push(notice(Warning, Layer::LoadBalancer, &read.asg, words));
+        }
+    }
+    let mut told = BTreeSet::new();
+    for balancer in read.looks.iter().flat_map(|(_, seen)| &seen.balancers) {
+        let name = balancer.arn.name();
+        let gone = balancer.sight.last().is_some_and(|g| g.targets.is_none());
+        if !told.insert(balancer.arn.to_string()) {
+            continue;
+        }
+        match (balancer.sight.last(), balancer.sight.blind()) {
+            (Some(_), _) if gone => {
+                let words = [
+                    "named, but not there",
+                    "an existing target group",
+                    "nothing is done about it",
+                    "# take it out where it is named",
+                ];
+                notices.push(notice(Warning, Layer::LoadBalancer, name, words));
+            }
+            (None, Some(blind)) => {
+                let why = format!("it cannot be seen, and a departure would wait for it: {}", blind.why);
+                let words = ["unknown", "its targets", &why, "# allow elasticloadbalancing:Describe* to decamp"];
+                notices.push(notice(WouldNotWork, Layer::LoadBalancer, name, words));
+            }
+            (Some(group), _) if group.delay.is_none() => {
+                let why = "its deregistration delay cannot be read, so 300 s are assumed";
+                let words =
+                    ["delay unknown", "a readable delay", why, "# allow elasticloadbalancing:DescribeTargetGroupAttributes"];
+                notices.push(notice(Warning, Layer::LoadBalancer, name, words));
+            }
+            (Some(_) | None, _) => {}
+        }
+    }
+    notices
+}
+
+fn of_nodes(read: &Read<'_>) -> Vec<Notice> {
+    use Verdict::{Warning, WouldNotWork};
+    let mut notices = Vec::new();
+    for (departure, seen) in &read.looks {
+        let instance = departure.instance.to_string();
+        let mut say = |verdict, words: [&str; 4]| notices.push(notice(verdict, Layer::Node, &instance, words));
+        match seen.nomad.last() {
+            None => {
+                let why = seen
+                    .nomad
+                    .blind()
+                    .map_or_else(|| "it was not looked at".to_owned(), |b| format!("Nomad cannot be seen: {}", b.why));
+                say(WouldNotWork, ["unknown", "its Nomad node", &why, "NOMAD_ADDR=https://… NOMAD_TOKEN=…"]);
+            }
+            Some(nomad) if nomad.nodes.is_empty() => {
+                let why = "no node has its instance id: it would leave its load balancers only";
+                say(
+                    Warning,
+                    [
+                        "no Nomad node",
+                        "one",
+                        why,
+                        "# let Nomad reach the instance metadata service (unique.platform.aws.instance-id)",
+                    ],
+                );
+            }
+            Some(nomad) => {
+                for node in nomad.nodes.iter().filter(|node| node.status != NodeStatus::Ready) {
+                    let value = format!("node {} {:?}", node.name, node.status).to_lowercase();
+                    say(Warning, [&value, "ready", "what runs on it cannot be stopped or seen", "# look after its Nomad agent"]);
+                }
+                // A drain of decamp's own belongs to a departure under way: to cancel it would be wrong advice.
+                let ours = |node: &&Node| node.last_drain.as_ref().is_some_and(|last| last.meta.is_some());
+                for node in nomad.nodes.iter().filter(|node| node.drain.is_some() && !ours(node)) {
+                    let value = format!("node {} is draining", node.name);
+                    say(
+                        Warning,
+                        [
+                            &value,
+                            "no drain before the departure",
+                            "somebody's drain would be adopted",
+                            "nomad node drain -disable <node>",
+                        ],
+                    );
+                }
+            }
+        }
+    }
+    notices
+}
+
+fn of_sight(read: &Read<'_>) -> Vec<Notice> {
+    use Verdict::{Warning, WouldNotWork};
+    let mut notices = Vec::new();
+    let sight = read.looks.iter().find_map(|(_, seen)| seen.nomad_sight.last());
+    if let Some(NomadSight::Short(missing)) = sight {
+        let why = "an empty answer would prove nothing, so decamp would not touch a node";
+        let line = "node { policy = \"write\" } namespace \"*\" { capabilities = [\"read-job\"] }";
+        notices.push(notice(WouldNotWork, Layer::Node, "the Nomad token", [missing, "a token that sees all", why, line]));
+    }
+    let declared = read.looks.iter().any(|(_, seen)| {
+        seen.history.known.iter().any(|k| k.group.services.iter().any(|s| s.provider == decamp_core::decide::Provider::Consul))
+    });
+    if !read.settings.policy.consul && declared {
+        let why = "jobs register services in Consul, and nobody would confirm that they are gone";
+        notices.push(notice(Warning, Layer::Service, "Consul", ["switched off", "on", why, "DECAMP_CONSUL=true"]));
+    }
+    if read.settings.policy.consul {
+        let short = |seen: &Snapshot| seen.consul.last().is_some_and(|r| !r.whole) && !is_controlled(seen);
+        if read.looks.iter().any(|(_, seen)| short(seen)) {
+            let why = "it does not list every service that the allocations declare; such departures end as unconfirmed";
+            let line = "node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }";
+            notices.push(notice(
+                Warning,
+                Layer::Service,
+                "the Consul token",
+                ["may not see all", "read on all nodes and services", why, line],
+            ));
+        }
+        let blind = read.looks.iter().find_map(|(_, seen)| seen.consul.blind().filter(|_| seen.consul.last().is_none()));
+        let nodes = read.looks.iter().any(|(_, seen)| seen.nomad.last().is_some_and(|n| !n.nodes.is_empty()));
+        if let Some(blind) = blind.filter(|_| nodes) {
+            let why = format!("Consul cannot be seen: {}", blind.why);
+            notices.push(notice(
+                WouldNotWork,
+                Layer::Service,
+                "Consul",
+                ["unknown", "its catalog", &why, "CONSUL_HTTP_ADDR=https://… or DECAMP_CONSUL=false"],
+            ));
+        }
+    }
+    notices
+}
+
+/// decamp as a job on these nodes must outlive the departure of any one of them.
+fn of_our_own_job(read: &Read<'_>) -> Vec<Notice> {
+    let mut ours: Vec<(&TaskGroup, BTreeSet<NodeId>)> = Vec::new();
+    for (_, seen) in &read.looks {
+        let nodes = seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
+        for (node, allocation) in nodes.iter().flat_map(|n| n.allocations.iter().map(move |a| (n.id, a))) {
+            let group = &*allocation.group;
+            if allocation.client.is_over() || !is_decamp(group) {
+                continue;
+            }
+            match ours.iter_mut().find(|(known, _)| known.title() == group.title()) {
+                Some((_, on)) => drop(on.insert(node)),
+                None => ours.push((group, BTreeSet::from([node]))),
+            }
+        }
+    }
+    let mut notices = Vec::new();
+    for (group, on) in ours {
+        let mut say = |words: [&str; 4]| notices.push(notice(Verdict::Warning, Layer::Service, &group.title(), words));
+        if group.count < 2 {
+            let why = "when its own node leaves nobody is there to walk it out";
+            say(["decamp in one copy", "two", why, "count = 2"]);
+        } else if on.len() < 2 {
+            let why = "when that host leaves nobody is there to walk it out";
+            say(["decamp on one host", "two hosts", why, "constraint { distinct_hosts = true }"]);
+        }
+    }
+    notices
+}
+
+fn is_decamp(group: &TaskGroup) -> bool {
+    let named = |name: &str| name == "decamp" || name.starts_with("decamp-");
+    named(&group.job) || group.tasks.iter().any(|task| named(&task.name))
+}

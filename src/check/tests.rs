@@ -1,0 +1,271 @@
+//! What `decamp check` says of a group, one change at a time from a calm one.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use decamp_aws::Roster;
+use decamp_config::Settings;
+use decamp_core::decide::{
+    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, Hook, JobKind, Lifecycle, LifecycleAction, Node, NodeStatus,
+    Nomad, NomadSight, Provider, Registration, Registrations, Service, Showing, Snapshot, Target, TargetGroup, TargetHealth,
+    Task, TaskGroup, TaskRole, Unseen,
+};
+use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
+use decamp_core::time::Time;
+
+use super::Read;
+use super::rules::{Report, Verdict, report};
+
+const NOW: Time = Time(1_800_000_000_000);
+
+/// A calm group of two instances, in parts that a test may change.
+struct Calm {
+    roster: Roster,
+    group: Group,
+    nomad: Result<Vec<Nomad>, Unseen>,
+    sight: NomadSight,
+    consul_whole: bool,
+    registered: bool,
+    scanned: Result<Vec<TargetGroupArn>, Unseen>,
+    variables: Vec<(&'static str, String)>,
+}
+
+fn arn(name: &str) -> TargetGroupArn {
+    format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/{name}/0123456789abcdef").parse().expect("an ARN")
+}
+
+fn instance(number: u8) -> InstanceId {
+    format!("i-0123456789abcdef{number}").parse().expect("an id")
+}
+
+fn hook(name: &str, heartbeat_s: u64) -> Hook {
+    let heartbeat_timeout = Duration::from_secs(heartbeat_s);
+    Hook { name: name.into(), heartbeat_timeout, global_timeout: heartbeat_timeout * 100, target_groups: Vec::new() }
+}
+
+fn web(job: &str, count: u32) -> Arc<TaskGroup> {
+    let seconds = Duration::from_secs;
+    Arc::new(TaskGroup {
+        namespace: "default".into(),
+        job: job.into(),
+        name: "web".into(),
+        kind: JobKind::Service,
+        csi_plugin: false,
+        count,
+        max_parallel: Some(1),
+        shutdown_delay: seconds(20),
+        tasks: vec![Task { name: "srv".into(), shutdown_delay: seconds(0), kill_timeout: seconds(10), role: TaskRole::Main }],
+        services: vec![Service { name: "web".into(), provider: Provider::Consul }],
+        ingress: None,
+    })
+}
+
+fn allocation(number: u128, group: Arc<TaskGroup>) -> Allocation {
+    let id = format!("00000000-0000-0000-0000-{number:012}").parse().expect("an id");
+    let ports: Arc<[u16]> = Arc::from([20_000]);
+    Allocation { id, group, wanted: true, client: ClientStatus::Running, ports, address: None }
+}
+
+fn node(number: u8, group: &Arc<TaskGroup>) -> Nomad {
+    let address: IpAddr = [10, 0, 0, number].into();
+    let node = Node {
+        id: NodeId(number.into()),
+        name: format!("client{number}").into(),
+        status: NodeStatus::Ready,
+        eligible: true,
+        drain: None,
+        last_drain: None,
+        addresses: vec![address],
+        consul_name: None,
+        version: "2.0.5".into(),
+        allocations: Arc::from([allocation(number.into(), Arc::clone(group))]),
+    };
+    Nomad { nodes: vec![node], set_aside: Vec::new() }
+}
+
+fn calm() -> Calm {
+    let job = web("web", 4);
+    Calm {
+        roster: Roster {
+            instances: (1..=2).map(|n| (instance(n), Lifecycle::Staying("InService".into()))).collect(),
+            reuses: false,
+            healthy_percentages: Some((100, 150)),
+        },
+        group: Group {
+            hooks: vec![hook("decamp", 900)],
+            attached: vec![arn("front")],
+            held: false,
+            retains: false,
+            activity_began: None,
+        },
+        nomad: Ok((1..=2).map(|n| node(n, &job)).collect()),
+        sight: NomadSight::Full,
+        consul_whole: true,
+        registered: true,
+        scanned: Ok(vec![arn("front")]),
+        variables: Vec::new(),
+    }
+}
+
+impl Calm {
+    fn change(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn look(&self, place: usize, instance: InstanceId) -> (Departure, Snapshot) {
+        let action = LifecycleAction { began: Some(NOW), ..LifecycleAction::default() };
+        let departure = Departure { instance, asg: "web".into(), cause: Cause::Lifecycle(action) };
+        let mut seen = Snapshot::begin(instance, NOW);
+        seen.take(NOW, Showing::Group(Ok(self.group.clone())));
+        let target = Target { id: TargetId::Instance(instance), port: 8080, zone: None, health: TargetHealth::Healthy };
+        let front = TargetGroup {
+            arn: arn("front"),
+            attached: true,
+            kind: BalancerKind::Alb,
+            delay: Some(Duration::from_secs(30)),
+            targets: Some(Arc::from([target])),
+        };
+        seen.take(NOW, Showing::TargetGroup(arn("front"), Ok(front)));
+        let nomad = self.nomad.clone().map(|nodes| nodes[place].clone());
+        let services = nomad.iter().flat_map(|n| &n.nodes).flat_map(|n| n.allocations.iter()).filter(|_| self.registered);
+        let services: Vec<_> =
+            services.map(|a| Registration { allocation: a.id, service: "web".into(), critical: false }).collect();
+        seen.take(NOW, Showing::Nomad(nomad));
+        seen.take(NOW, Showing::NomadSight(Ok(self.sight.clone())));
+        let registrations = Registrations { whole: self.consul_whole, agent_dead: false, services: services.into() };
+        seen.take(NOW, Showing::Consul(Ok(registrations)));
+        (departure, seen)
+    }
+
+    fn report(self) -> Report {
+        let get = |name: &str| self.variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.clone());
+        let settings = Settings::read(&get, &[]).expect("they make sense");
+        let looks = (0..).zip(&self.roster.instances).map(|(place, (id, _))| self.look(place, *id)).collect();
+        let (roster, scanned) = (self.roster.clone(), self.scanned.clone());
+        report(&Read { asg: "web".into(), settings: &settings, roster, looks, scanned, servers: Ok(Vec::new()) })
+    }
+}
+
+/// The verdict, and what the notices are about.
+fn said(report: &Report) -> (Verdict, Vec<&str>) {
+    (report.verdict, report.notices.iter().map(|notice| &*notice.value).collect())
+}
+
+#[test]
+fn a_calm_group_works_without_a_word() {
+    let report = calm().report();
+    assert_eq!(said(&report), (Verdict::Works, vec![]));
+    assert_eq!(report.verdict.exit_code(), 0);
+    let budget = report.budget.expect("it has instances");
+    assert_eq!((budget.balancers, budget.longest_stop), (Duration::from_secs(30), Duration::from_secs(30)));
+}
+
+#[test]
+fn one_change_from_calm_says_one_thing_about_it() {
+    use Verdict::{Warning, WouldNotWork};
+    type Change = fn(&mut Calm);
+    let cases: &[(Verdict, &str, Change)] = &[
+        (WouldNotWork, "heartbeat time-out 2m 59s", |c| c.group.hooks = vec![hook("decamp", 179)]),
+        (Warning, "heartbeat time-out 3m", |c| c.group.hooks = vec![hook("decamp", 180)]),
+        (WouldNotWork, "no terminating lifecycle hook of ours", |c| c.group.hooks.clear()),
+        (WouldNotWork, "terminating hooks decamp, other", |c| c.group.hooks.push(hook("other", 900))),
+        (WouldNotWork, "reuse on scale-in", |c| c.roster.reuses = true),
+        (Warning, "MinHealthyPercentage 90", |c| c.roster.healthy_percentages = Some((90, 100))),
+        (Warning, "tag decamp:hold", |c| c.group.held = true),
+        (WouldNotWork, "neither attached nor named", |c| c.scanned = Ok(vec![arn("front"), arn("other")])),
+        (Warning, "not scanned", |c| c.scanned = Err(Unseen::Throttled)),
+        (WouldNotWork, "no node write", |c| c.sight = NomadSight::Short("no node write".into())),
+        (Warning, "may not see all", |c| {
+            c.consul_whole = false;
+            c.registered = false;
+        }),
+        (Warning, "count 2 with max_parallel 2", |c| {
+            for node in c.nomad.iter_mut().flatten().flat_map(|nomad| &mut nomad.nodes) {
+                let mut all = node.allocations.to_vec();
+                all.iter_mut().for_each(|a| {
+                    let group = Arc::make_mut(&mut a.group);
+                    (group.count, group.max_parallel) = (2, Some(2));
+                });
+                node.allocations = all.into();
+            }
+        }),
+        (Warning, "switched off", |c| c.variables.push(("DECAMP_CONSUL", "false".into()))),
+        (Warning, "no instances", |c| {
+            c.roster.instances.clear();
+            c.scanned = Ok(vec![]);
+        }),
+    ];
+    for (verdict, value, change) in cases {
+        let report = calm().change(change).report();
+        assert_eq!(said(&report), (*verdict, vec![*value]));
+        assert!(report.notices.iter().all(|n| !n.line.is_empty() && !n.why.is_empty()), "{value}");
+    }
+}
+
+#[test]
+fn named_where_it_can_be_named_a_target_group_is_no_matter() {
+    let other = arn("other");
+    let in_settings = calm().change(|c| {
+        c.scanned = Ok(vec![arn("front"), arn("other")]);
+        c.variables.push(("DECAMP_TARGET_GROUPS", arn("other").to_string()));
+    });
+    let in_the_hook = calm().change(|c| {
+        c.scanned = Ok(vec![arn("front"), other.clone()]);
+        c.group.hooks[0].target_groups.push(other);
+    });
+    for group in [in_settings, in_the_hook] {
+        assert_eq!(said(&group.report()), (Verdict::Works, vec![]));
+    }
+}
+
+#[test]
+fn a_heartbeat_that_the_lambdas_defaults_fit_into_is_no_matter() {
+    assert_eq!(calm().change(|c| c.group.hooks = vec![hook("decamp", 720)]).report().verdict, Verdict::Works);
+    assert_eq!(calm().change(|c| c.group.hooks = vec![hook("decamp", 719)]).report().verdict, Verdict::Warning);
+}
+
+#[test]
+fn a_consul_that_may_hide_things_is_no_matter_if_it_showed_all_that_is_declared() {
+    assert_eq!(calm().change(|c| c.consul_whole = false).report().verdict, Verdict::Works);
+}
+
+#[test]
+fn a_nomad_that_cannot_be_seen_is_never_taken_for_one_without_nodes() {
+    let report = calm().change(|c| c.nomad = Err(Unseen::Away("connection refused".into()))).report();
+    assert_eq!(report.verdict, Verdict::WouldNotWork);
+    assert!(report.notices.iter().any(|n| n.why.contains("connection refused")), "{:?}", report.notices);
+    let none = calm().change(|c| c.nomad = Ok(vec![Nomad { nodes: vec![], set_aside: vec![] }; 2])).report();
+    assert_eq!(none.verdict, Verdict::Warning);
+    assert!(none.notices.iter().all(|n| n.value == "no Nomad node"), "{:?}", none.notices);
+}
+
+#[test]
+fn decamps_own_job_must_outlive_any_host() {
+    let with_jobs = |counts: [(&str, u32); 2]| {
+        let nodes = (1..=2).zip(counts).map(|(n, (job, count))| node(n, &web(job, count))).collect();
+        calm().change(|c| c.nomad = Ok(nodes)).report()
+    };
+    assert_eq!(said(&with_jobs([("decamp", 2), ("decamp", 2)])).0, Verdict::Works);
+    assert!(said(&with_jobs([("decamp", 2), ("web", 4)])).1.contains(&"decamp on one host"));
+    assert!(said(&with_jobs([("decamp", 1), ("web", 4)])).1.contains(&"decamp in one copy"));
+}
+
+#[test]
+fn a_retained_instance_is_named_with_what_ends_it() {
+    let report = calm().change(|c| c.roster.instances[1].1 = Lifecycle::Retained).report();
+    let notice = report.notices.iter().find(|n| n.value.contains("retained")).expect("it is named");
+    assert_eq!(notice.line, format!("aws ec2 terminate-instances --instance-ids {}", instance(2)));
+}
+
+#[test]
+fn a_loss_that_a_departure_would_foresee_is_told_once_for_the_whole_group() {
+    let short = |job: &str| {
+        let mut group = (*web(job, 4)).clone();
+        group.shutdown_delay = Duration::from_secs(2);
+        Arc::new(group)
+    };
+    let report = calm().change(|c| c.nomad = Ok((1..=2).map(|n| node(n, &short("web"))).collect())).report();
+    assert_eq!(said(&report), (Verdict::Warning, vec!["shutdown_delay 2s"]));
+}

@@ -1,0 +1,86 @@
+//! From the environment to the real world, and from what a person names to a departure.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use decamp_aws::Aws;
+use decamp_config::{LogLevel, Settings};
+use decamp_core::decide::{Cause, Departure, LifecycleAction, Unseen};
+use decamp_core::ids::InstanceId;
+use decamp_live::Live;
+use tracing::warn;
+
+use super::logging;
+
+/// Settings and the world they name.
+pub(crate) struct Connected {
+    pub(crate) settings: Settings,
+    pub(crate) live: Live,
+    pub(crate) region: String,
+}
+
+/// Reads the settings, begins to log, and connects. Nothing is sent yet.
+pub(crate) async fn connect() -> Result<Connected> {
+    let settings = Settings::from_environment()?;
+    logging::begin(&settings.logging, LogLevel::Warn);
+    // Whoever names an instance or a group has said which groups are meant.
+    for warning in settings.warnings.iter().filter(|warning| !warning.starts_with("DECAMP_GROUPS")) {
+        warn!("{warning}");
+    }
+    let aws = Aws::load(&settings.aws, None).await;
+    let Some(region) = aws.region().map(str::to_owned) else {
+        bail!("no AWS Region is known; set AWS_REGION, or AWS_PROFILE to a profile with a region");
+    };
+    if !settings.allowed.region(&region) {
+        bail!("DECAMP_REGIONS does not allow the Region {region}; add it, or set AWS_REGION");
+    }
+    let live = Live::new(&settings, &aws).context("connect")?;
+    Ok(Connected { settings, live, region })
+}
+
+impl Connected {
+    /// The departure of an instance that a person named. Where its group is not given, Auto Scaling is asked.
+    pub(crate) async fn departure(&self, instance: InstanceId, asg: Option<&str>, cause: Cause) -> Result<Departure> {
+        let asg: Arc<str> = match asg {
+            Some(asg) => asg.into(),
+            None => match self.live.auto_scaling().instance(instance).await {
+                Ok(Some(listed)) => listed.asg,
+                Ok(None) => bail!(
+                    "Auto Scaling lists no instance {instance} in {}; check the id and AWS_REGION (an instance that is gone is \
+                     listed no more)",
+                    self.region
+                ),
+                Err(why) => return Err(self.cannot_ask(&why)),
+            },
+        };
+        self.may_touch(&asg)?;
+        Ok(Departure { instance, asg, cause })
+    }
+
+    /// Refuses a group that the allow-list does not name.
+    pub(crate) fn may_touch(&self, asg: &str) -> Result<()> {
+        if !self.settings.allowed.group(asg) {
+            bail!("DECAMP_GROUPS does not allow the group {asg}; add it there if it is to be touched");
+        }
+        Ok(())
+    }
+
+    /// Auto Scaling could not be asked: what to do about it.
+    pub(crate) fn cannot_ask(&self, why: &Unseen) -> anyhow::Error {
+        let what_to_do = match why {
+            Unseen::Denied(_) => {
+                "check the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID or the role) and what their policy allows"
+            }
+            Unseen::Throttled => "try again in a minute",
+            Unseen::Away(_) | Unseen::Stale => {
+                "check the network, the credentials, AWS_REGION and AWS_ENDPOINT_URL, and try again"
+            }
+        };
+        anyhow::anyhow!("Auto Scaling in {} cannot be asked: {why}; {what_to_do}", self.region)
+    }
+}
+
+/// A lifecycle action of which nothing is known but that a person named it.
+pub(crate) fn named_by_a_person() -> Cause {
+    Cause::Lifecycle(LifecycleAction::default())
+}

@@ -1,0 +1,103 @@
+//! `decamp run`: walks an instance out, and says every step of it.
+
+mod asked;
+mod farewell;
+mod report;
+pub(super) mod signals;
+mod telling;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::pin::pin;
+
+use anyhow::Result;
+use clap::{ArgGroup, Args};
+use decamp_config::Mode;
+use decamp_core::decide::{Departure, Policy};
+use decamp_core::ids::InstanceId;
+use decamp_core::run::{Ending, How, Manner, run};
+use decamp_core::world::World;
+use futures_util::future::join_all;
+use tokio::select;
+
+use self::signals::Signals;
+use self::telling::{Line, Telling};
+use super::connect::{Connected, connect};
+use super::exit;
+use super::out::{is_watched, say, say_json};
+
+/// Walk one instance out: load balancers, Nomad node, service discovery, lifecycle action.
+///
+/// It may be stopped and begun again at any moment, and run twice at the same time: every step looks first at what is true.
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP, group = ArgGroup::new("who").required(true).args(["instance", "event"]))]
+pub(crate) struct Arguments {
+    /// The instance, such as i-0123456789abcdef0
+    #[arg(long, value_name = "ID")]
+    instance: Option<InstanceId>,
+    /// Its Auto Scaling group; Auto Scaling is asked if it is not given
+    #[arg(long, value_name = "NAME", requires = "instance")]
+    asg: Option<String>,
+    /// A file with an event as EventBridge, SNS or SQS delivers it; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    event: Option<PathBuf>,
+    /// One JSON object a line instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn depart(arguments: Arguments) -> Result<u8> {
+    let mut signals = Signals::new()?;
+    let mut at = connect().await?;
+    // Whoever watches wants to be told at once that the token is short, not after waiting for another one.
+    at.settings.policy.refuse_without_sight = true;
+    let departures = asked::departures(&at, &arguments).await?;
+    let several = departures.len() > 1;
+    let watched = is_watched() && !arguments.json && !several;
+    let policy = &at.settings.policy;
+    let tellings: Vec<RefCell<Telling>> = departures
+        .iter()
+        .map(|d| RefCell::new(Telling::new(d, policy, arguments.json, watched, several, at.live.now())))
+        .collect();
+    let walked = {
+        let walks = departures.iter().zip(&tellings).map(|(departure, telling)| walk(&at, departure, telling));
+        let walking = pin!(join_all(walks));
+        select! {
+            codes = walking => Ok(codes),
+            signal = signals.next() => Err(signal),
+        }
+    };
+    match walked {
+        // Zero only if all of them departed.
+        Ok(codes) => Ok(codes.into_iter().max().unwrap_or(exit::ERROR)),
+        Err(signal) => {
+            let farewells = departures.iter().zip(&tellings).map(|(d, t)| farewell::say_farewell(&at, d, t, arguments.json));
+            let farewells = pin!(join_all(farewells));
+            select! {
+                _ = farewells => {}
+                _ = signals.next() => {}
+            }
+            Ok(signal.exit_code())
+        }
+    }
+}
+
+async fn walk(at: &Connected, departure: &Departure, telling: &RefCell<Telling>) -> u8 {
+    let policy: &Policy = &at.settings.policy;
+    let manner = Manner { observe: at.settings.mode == Mode::Observe, ..Manner::default() };
+    let Ending { how, seen } = run(&at.live, departure, policy, manner, &mut Line(telling)).await;
+    let mut telling = telling.borrow_mut();
+    telling.finish();
+    let now = at.live.now();
+    let report = report::Report::of(departure, &seen, &how, &telling, policy, at.live.calls(), now);
+    if telling.json {
+        say_json(&report);
+    } else {
+        report.lines().iter().for_each(say);
+    }
+    match how {
+        How::Ended(outcome, _) => exit::of(&outcome),
+        How::Observed(_) => exit::OBSERVED,
+        How::HandedBack => exit::ERROR,
+    }
+}

@@ -1,0 +1,210 @@
+//! The report at the end of a departure: outcome, timeline, evidence, seconds, calls.
+
+use std::collections::BTreeMap;
+
+use decamp_aws::Calls;
+use decamp_core::decide::{Budget, Decision, Departure, Finding, Outcome, Policy, Snapshot};
+use decamp_core::run::How;
+use decamp_core::time::{Time, plain};
+use serde::Serialize;
+
+use super::telling::{Moment, Telling};
+use crate::{survey, words};
+
+/// What was seen to be gone, and when.
+#[derive(Debug, Serialize)]
+pub(super) struct Evidence {
+    at: Option<Time>,
+    what: String,
+}
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Report<'a> {
+    kind: &'static str,
+    #[serde(rename = "instance.id")]
+    instance: String,
+    #[serde(rename = "asg.name")]
+    asg: &'a str,
+    /// The outcome's word; `observed` if a write was next that was not made, and `handed-back`.
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Outcome>,
+    meaning: String,
+    because: String,
+    began: Time,
+    ended: Time,
+    /// From the entry into the hook, where that is known.
+    seconds: f64,
+    seconds_of_this_run: f64,
+    heartbeats: u64,
+    timeline: &'a [Moment],
+    evidence: Vec<Evidence>,
+    foreseen: &'a [Finding],
+    calls: BTreeMap<&'static str, u64>,
+    #[serde(skip)]
+    entry_is_known: bool,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn of(
+        departure: &'a Departure,
+        seen: &Snapshot,
+        how: &How,
+        telling: &'a Telling,
+        policy: &Policy,
+        calls: &Calls,
+        now: Time,
+    ) -> Self {
+        let budget = Budget::of(departure, seen, policy);
+        let (outcome, detail, meaning, because) = match how {
+            How::Ended(outcome, reason) => {
+                let detail = if let Outcome::Refused { why } = outcome {
+                    format!(": {why}")
+                } else if let Outcome::Departed { waiting_for: Some(hook) } = outcome {
+                    format!(" ({hook})")
+                } else {
+                    String::new()
+                };
+                let meaning = format!("{}{detail}", outcome.meaning());
+                (outcome.word(), Some(outcome.clone()), meaning, reason.to_string())
+            }
+            How::Observed(Decision { action, reason }) => {
+                let meaning = format!("nothing was written; next would be: {}", words::title(action, now));
+                ("observed", None, meaning, reason.to_string())
+            }
+            How::HandedBack => ("handed-back", None, "nothing of ours is under way".to_owned(), "the time was up".to_owned()),
+        };
+        Self {
+            kind: "end",
+            instance: departure.instance.to_string(),
+            asg: &departure.asg,
+            outcome,
+            detail,
+            meaning,
+            because,
+            began: budget.began,
+            ended: now,
+            seconds: now.since(if budget.began_is_known { budget.began } else { telling.began }).as_secs_f64(),
+            seconds_of_this_run: now.since(telling.began).as_secs_f64(),
+            heartbeats: telling.heartbeats,
+            timeline: &telling.timeline,
+            evidence: evidence(departure, seen),
+            foreseen: &telling.findings,
+            calls: calls.each().collect(),
+            entry_is_known: budget.began_is_known,
+        }
+    }
+
+    /// For people.
+    pub(super) fn lines(&self) -> Vec<String> {
+        // What departed was completed: there is no more to its reason.
+        let because = if self.outcome == "departed" { String::new() } else { format!(" (because {})", self.because) };
+        let mut lines = vec![String::new(), format!("{} {}: {}{because}", self.instance, self.outcome, self.meaning)];
+        let whole =
+            if self.entry_is_known { format!("{:.1} s since it entered its hook, ", self.seconds) } else { String::new() };
+        let calls: u64 = self.calls.values().sum();
+        lines.push(format!(
+            "  {whole}{:.1} s of this run, {}, {}, {}",
+            self.seconds_of_this_run,
+            words::counted(self.timeline.len() as u64, "write"),
+            words::counted(self.heartbeats, "heartbeat"),
+            words::counted(calls, "call of AWS"),
+        ));
+        if !self.timeline.is_empty() {
+            lines.push("  written".to_owned());
+            lines.extend(self.timeline.iter().map(|moment| format!("  {:>7.1}s  {}", moment.seconds, moment.what)));
+        }
+        if !self.evidence.is_empty() {
+            lines.push("  seen".to_owned());
+            lines.extend(self.evidence.iter().map(|evidence| {
+                let at = evidence.at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+                format!("  {at:>22}  {}", evidence.what)
+            }));
+        }
+        if !self.foreseen.is_empty() {
+            lines
+                .push(format!("  {} may have cost requests; named above", words::counted(self.foreseen.len() as u64, "setting")));
+        }
+        lines
+    }
+}
+
+fn evidence(departure: &Departure, seen: &Snapshot) -> Vec<Evidence> {
+    let mut all = Vec::new();
+    for balancer in &seen.balancers {
+        let name = balancer.arn.name();
+        let what = match balancer.sight.last() {
+            None => format!("target group {name} could not be seen"),
+            Some(group) if group.targets.is_none() => format!("target group {name} does not exist"),
+            Some(group) => {
+                let ours = survey::ours(departure, seen, group);
+                let registered = ours.iter().filter(|target| target.health.is_registered()).count();
+                let released = balancer.deregistered.map(|at| format!(", deregistered by this run at {at}")).unwrap_or_default();
+                match (registered, ours.len()) {
+                    (0, 0) => format!("target group {name} does not list it{released}"),
+                    (0, _) => format!("target group {name} lists it as draining{released}"),
+                    (left, _) => format!("target group {name} has {left} of its targets registered{released}"),
+                }
+            }
+        };
+        all.push(Evidence { at: balancer.sight.at(), what });
+    }
+    if let Some(nomad) = seen.nomad.last() {
+        let known = &seen.history.known;
+        let over = known.iter().filter(|k| k.over).count();
+        let what = match (nomad.nodes.is_empty(), known.len()) {
+            (true, _) => "no Nomad node is the instance".to_owned(),
+            (false, 0) => "nothing ran on its node".to_owned(),
+            (false, all) => format!("{over} of {all} allocations over"),
+        };
+        all.push(Evidence { at: seen.nomad.at(), what });
+    }
+    let left = |registered: &decamp_core::decide::Registrations| match (registered.services.len(), registered.whole) {
+        (0, true) => "lists none of its services".to_owned(),
+        (0, false) if survey::is_controlled(seen) => {
+            "lists none of its services; before, it listed each that was declared".to_owned()
+        }
+        (0, false) => "lists none of its services, but may not show all".to_owned(),
+        (count, _) => format!("lists {count} of its services"),
+    };
+    if let Some(registered) = seen.consul.last() {
+        all.push(Evidence { at: seen.consul.at(), what: format!("Consul {}", left(registered)) });
+    }
+    if let Some(registered) = seen.nomad_services.last() {
+        all.push(Evidence { at: seen.nomad_services.at(), what: format!("Nomad's own discovery {}", left(registered)) });
+    }
+    if let Some(at) = seen.history.completed {
+        all.push(Evidence { at: Some(at), what: "the completion of the lifecycle action was accepted".to_owned() });
+    }
+    if let Some(lifecycle) = seen.lifecycle.last() {
+        all.push(Evidence { at: seen.lifecycle.at(), what: format!("Auto Scaling: {}", words::lifecycle(lifecycle)) });
+    }
+    all
+}
+
+/// What this run had done when a signal ended it, for whoever goes on.
+pub(super) fn what_stands(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Vec<String> {
+    let mut lines = Vec::new();
+    for balancer in seen.balancers.iter().filter(|balancer| balancer.deregistered.is_some()) {
+        lines.push(format!("it was deregistered from {}; the load balancer finishes its delay by itself", balancer.arn.name()));
+    }
+    let nodes = seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
+    for node in nodes.iter().filter(|node| !node.eligible || !seen.history.drains.is_empty()) {
+        let left = node.allocations.iter().filter(|a| !a.client.is_over()).count();
+        if seen.history.drains.iter().any(|drain| drain.node == node.id) || node.drain.is_some() {
+            lines.push(format!("the drain of node {} goes on by itself; {left} allocations were not over", node.name));
+        } else {
+            lines.push(format!("node {} is ineligible; {left} allocations run on it", node.name));
+        }
+    }
+    if lines.is_empty() {
+        lines.push("nothing was changed yet".to_owned());
+    }
+    let budget = Budget::of(departure, seen, policy);
+    if let Some(at) = seen.history.heartbeat {
+        let ends = (at + budget.heartbeat_timeout).min(budget.hook_ends);
+        lines.push(format!("its hook waits for another {} without a heartbeat, then AWS goes on", plain(ends.since(now))));
+    }
+    lines
+}

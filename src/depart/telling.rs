@@ -1,0 +1,183 @@
+//! Says what happens to a departure while it happens, and keeps what the report needs.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::time::Duration;
+
+use decamp_core::decide::{Action, Budget, Decision, Departure, Effect, Finding, Policy, Refusal, Snapshot, foreseen_losses};
+use decamp_core::run::Tell;
+use decamp_core::time::Time;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+use tracing::info;
+
+use crate::out::{say, say_json};
+use crate::words;
+
+/// A write that was answered, for the report.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Moment {
+    /// When.
+    pub(super) at: Time,
+    /// Seconds since the run began.
+    pub(super) seconds: f64,
+    /// What.
+    pub(super) what: String,
+}
+
+/// What was told of one departure.
+pub(super) struct Telling {
+    policy: Policy,
+    pub(super) json: bool,
+    /// What each line begins with, where several departures are told of together.
+    prefix: String,
+    spinner: Option<ProgressBar>,
+    /// When the run began; set anew by the first answer that tells the servers' time.
+    pub(super) began: Time,
+    told: HashSet<String>,
+    /// What was foreseen, each said before the write that it is about.
+    pub(super) findings: Vec<Finding>,
+    /// The writes that were accepted, but heartbeats.
+    pub(super) timeline: Vec<Moment>,
+    pub(super) heartbeats: u64,
+    /// What was known when the last decision was made.
+    pub(super) seen: Snapshot,
+}
+
+impl Telling {
+    pub(super) fn new(departure: &Departure, policy: &Policy, json: bool, watched: bool, several: bool, now: Time) -> Self {
+        let spinner = watched.then(|| {
+            let spinner = ProgressBar::new_spinner();
+            let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            spinner.set_style(style);
+            spinner.enable_steady_tick(Duration::from_millis(250));
+            spinner
+        });
+        Self {
+            policy: policy.clone(),
+            json,
+            prefix: if several { format!("{}  ", departure.instance) } else { String::new() },
+            spinner,
+            began: now,
+            told: HashSet::new(),
+            findings: Vec::new(),
+            timeline: Vec::new(),
+            heartbeats: 0,
+            seen: Snapshot::begin(departure.instance, now),
+        }
+    }
+
+    /// A line above whatever moves.
+    fn line(&self, line: &str) {
+        match &self.spinner {
+            Some(spinner) => spinner.suspend(|| say(format!("{}{line}", self.prefix))),
+            None => say(format!("{}{line}", self.prefix)),
+        }
+    }
+
+    fn seconds(&self, now: Time) -> f64 {
+        now.since(self.began).as_secs_f64()
+    }
+
+    /// Nothing moves any more.
+    pub(super) fn finish(&mut self) {
+        if let Some(spinner) = self.spinner.take() {
+            spinner.finish_and_clear();
+        }
+    }
+
+    /// Says what this write, or a later one, will cost: before it is made.
+    fn foresee(&mut self, departure: &Departure) {
+        for finding in foreseen_losses(departure, &self.seen, &self.policy) {
+            if self.findings.iter().any(|known| known.repeats(&finding)) {
+                continue;
+            }
+            if self.json {
+                say_json(&json!({ "kind": "foreseen", "instance.id": departure.instance, "finding": finding }));
+            } else {
+                let lines = words::finding(&finding);
+                self.line(&format!("  foreseen  {}", lines.join("\n           ")));
+            }
+            self.findings.push(finding);
+        }
+    }
+
+    fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
+        if seen.history.first_nomad.is_none() && seen.lifecycle.at().is_none() && self.timeline.is_empty() {
+            self.began = now;
+        }
+        self.seen = seen.clone();
+        let Decision { action, reason } = decision;
+        let (kind, because) = (words::kind(action), words::because(decision, seen));
+        let title = words::title(action, now);
+        let time_left_s = Budget::of(departure, seen, &self.policy).end.since(now).as_secs();
+        let (instance, asg) = (departure.instance, &*departure.asg);
+        if let Action::Do(effects) = action
+            && effects.iter().any(|effect| !matches!(effect, Effect::Heartbeat(_)))
+        {
+            self.foresee(departure);
+        }
+        let again = !self.told.insert(format!("{kind} {because}"));
+        if !again {
+            info!(instance.id = %instance, asg.name = asg, action = kind, reason = reason.word(), time_left_s, "{title}, because {because}");
+        }
+        let waits = matches!(action, Action::Look(_) | Action::Wait { .. });
+        if self.json {
+            if !(again && waits) {
+                let seconds = self.seconds(now);
+                say_json(&json!({ "kind": "decision", "time": now, "seconds": seconds, "instance.id": instance, "asg.name": asg,
+                    "action": kind, "reason": reason.word(), "text": format!("{title}, because {because}"),
+                    "time_left_s": time_left_s }));
+            }
+            return;
+        }
+        let line = format!("{:>7.1}s  {title}, because {because}", self.seconds(now));
+        match (&self.spinner, waits) {
+            (Some(spinner), true) => spinner.set_message(format!("{title}, because {because}")),
+            (None, true) if again => {}
+            (None | Some(_), _) => self.line(&line),
+        }
+    }
+
+    fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
+        let (kind, seconds) = (words::effect_kind(effect), self.seconds(now));
+        match answer {
+            Ok(()) => {
+                if matches!(effect, Effect::Heartbeat(_)) {
+                    self.heartbeats += 1;
+                } else {
+                    self.timeline.push(Moment { at: now, seconds, what: words::effect(effect) });
+                }
+                if self.json {
+                    say_json(&json!({ "kind": "write", "time": now, "seconds": seconds, "instance.id": departure.instance,
+                        "effect": kind, "accepted": true }));
+                }
+            }
+            Err(refusal) => {
+                // It is said below as well; a log line beside it is for whoever collects logs.
+                info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = kind, why = %refusal, "{kind} did not succeed: {refusal}");
+                if self.json {
+                    say_json(&json!({ "kind": "write", "time": now, "seconds": seconds, "instance.id": departure.instance,
+                        "effect": kind, "accepted": false, "why": refusal }));
+                } else {
+                    self.line(&format!("{seconds:>7.1}s    {}: {refusal}", words::effect(effect)));
+                }
+            }
+        }
+    }
+}
+
+/// What the loop tells. It is shared with whoever must say what stands when a signal ends the loop.
+pub(super) struct Line<'a>(pub(super) &'a RefCell<Telling>);
+
+impl Tell for Line<'_> {
+    fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
+        self.0.borrow_mut().decided(departure, decision, seen, now);
+    }
+
+    fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
+        self.0.borrow_mut().wrote(departure, effect, answer, now);
+    }
+}

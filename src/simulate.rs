@@ -1,0 +1,170 @@
+//! `decamp simulate`: plays departures in the pretend world and says what was broken.
+
+mod print;
+mod story;
+
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use decamp_sim::drivers::Driver;
+use decamp_sim::faults::{Fault, Faults};
+use decamp_sim::simulate::{Draw, Simulation, Sum, simulate as play_many};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::out::{complain, is_watched, say, say_json};
+
+/// The baselines fail so often that fewer departures say it as well.
+const OF_A_BASELINE: u64 = 1000;
+/// A progress bar is shown only if there is something to wait for.
+const A_WHILE: Duration = Duration::from_secs(2);
+
+const HELP: &str =
+    "Without --driver the baselines are played too, on the same seeds but fewer of them, so that a zero means something.
+
+Exit codes:
+  0  nothing was broken, and no request was lost by the driver
+  1  something was: the seed and the command that replays it are printed
+  2  the command line was not understood
+
+Examples:
+  decamp simulate --departures 1000000
+  decamp simulate --faults crash,two-workers
+  decamp simulate --seed 42 --trace              one departure, a decision a line
+  decamp simulate --driver drain-only --faults none";
+
+/// Play departures in a pretend world, with faults, and judge them.
+///
+/// Each departure draws its cluster and its faults from its seed; the same seed is the same departure on every machine.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    departures: u64,
+    /// The first seed; the others follow
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// all, none, or names with commas, of which each departure meets one or more; `list` lists them
+    #[arg(long, value_name = "FAULTS", default_value = "all")]
+    faults: Wanted,
+    /// Who drives: decamp, terminate-at-once, drain-only, drain-then-deregister or naive-overlap
+    #[arg(long, value_name = "NAME")]
+    driver: Option<Named>,
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+    /// Tell the story of the one departure of --seed
+    #[arg(long)]
+    trace: bool,
+}
+
+/// Which faults may be drawn, as they were written.
+#[derive(Debug, Clone)]
+struct Wanted {
+    text: String,
+    /// `None`: they are to be listed.
+    draw: Option<Draw>,
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let draw = match text {
+            "all" => Some(Draw::All),
+            "none" => Some(Draw::None),
+            "list" => None,
+            names => {
+                let read = |name: &str| {
+                    Fault::named(name.trim())
+                        .ok_or_else(|| format!("there is no fault {name:?}; `decamp simulate --faults list` lists them"))
+                };
+                let faults = names.split(',').map(read).collect::<Result<Vec<_>, _>>()?;
+                Some(Draw::Among(faults.into_iter().fold(Faults::NONE, Faults::with)))
+            }
+        };
+        Ok(Self { text: text.to_owned(), draw })
+    }
+}
+
+/// A driver and its name.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    name: &'static str,
+    driver: Driver,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names: Vec<&str> = Driver::NAMED.iter().map(|(name, _)| *name).collect();
+        let found = Driver::NAMED.iter().find(|(name, _)| *name == text);
+        let (name, driver) = *found.ok_or_else(|| format!("there is no driver {text:?}; choose one of {}", names.join(", ")))?;
+        Ok(Self { name, driver })
+    }
+}
+
+const DECAMP: Named = Named { name: "decamp", driver: Driver::Decamp };
+
+pub(crate) fn simulate(arguments: &Arguments) -> ExitCode {
+    let Some(draw) = arguments.faults.draw else {
+        for fault in Fault::all() {
+            say(format!("{:<34} {:>2}  {}", fault.name(), fault.number(), fault.meaning()));
+        }
+        return ExitCode::SUCCESS;
+    };
+    let driver = arguments.driver.unwrap_or(DECAMP);
+    if arguments.trace {
+        return story::tell(arguments, draw, driver);
+    }
+    let mut sums = vec![(driver, run(arguments, arguments.departures, draw, driver))];
+    if arguments.driver.is_none() {
+        for (name, baseline) in Driver::NAMED.iter().filter(|(name, _)| *name != DECAMP.name) {
+            let named = Named { name, driver: *baseline };
+            sums.push((named, run(arguments, arguments.departures.min(OF_A_BASELINE), draw, named)));
+        }
+    }
+    if arguments.json {
+        say_json(&print::json(arguments, &sums));
+    } else {
+        print::lines(arguments, &sums).iter().for_each(say);
+    }
+    let broken = sums.first().is_some_and(|(_, sum)| sum.is_broken());
+    ExitCode::from(u8::from(broken))
+}
+
+fn run(arguments: &Arguments, departures: u64, draw: Draw, driver: Named) -> Sum {
+    let begun = Instant::now();
+    let watched = is_watched() && !arguments.json;
+    let mut bar: Option<ProgressBar> = None;
+    let simulation = Simulation { departures, seed: arguments.seed, draw, driver: driver.driver, stop_at_first: false };
+    let sum = play_many(&simulation, |done| {
+        if watched && A_WHILE <= begun.elapsed() {
+            let bar = bar.get_or_insert_with(|| {
+                let bar = ProgressBar::new(departures);
+                let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos} of {human_len}, {eta} left");
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.set_message(driver.name);
+                bar
+            });
+            bar.set_position(done);
+        }
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    if sum.departures != departures {
+        complain(format!("{} departures were lost with a thread that ended in a panic", departures - sum.departures));
+    }
+    sum
+}
+
+/// The command that plays one seed again and tells its story.
+fn replay(arguments: &Arguments, driver: Named, seed: u64) -> String {
+    let faults = if arguments.faults.text == "all" { String::new() } else { format!(" --faults {}", arguments.faults.text) };
+    let by = if driver.name == DECAMP.name { String::new() } else { format!(" --driver {}", driver.name) };
+    format!("decamp simulate --seed {seed} --trace{faults}{by}")
+}

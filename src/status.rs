@@ -1,0 +1,152 @@
+//! `decamp status`: who waits in a terminating hook, for what, since when, and what is next (D13). Writes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use decamp_aws::Leaving;
+use decamp_core::decide::{Action, Budget, Departure, Lifecycle};
+use decamp_core::telling;
+use decamp_core::time::{Time, plain};
+use decamp_core::world::World;
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::json;
+
+use super::connect::{Connected, connect, named_by_a_person};
+use super::out::{is_watched, say, say_json};
+use super::plan::next_step;
+use super::words;
+
+/// How often `--watch` looks.
+const PACE: Duration = Duration::from_secs(5);
+
+/// List every instance that waits in a hook: step, reason, since when, time left, what next.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// One Auto Scaling group; else those of DECAMP_GROUPS, else all
+    #[arg(long, value_name = "NAME")]
+    asg: Option<String>,
+    /// Look again every 5 s, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// One JSON object a look
+    #[arg(long)]
+    json: bool,
+}
+
+/// One instance on its way out.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    #[serde(rename = "instance.id")]
+    pub(super) instance: String,
+    #[serde(rename = "asg.name")]
+    asg: Arc<str>,
+    pub(super) state: String,
+    /// Whether it waits in its hook: for scripts, which words change under.
+    waits: bool,
+    pub(super) step: String,
+    pub(super) reason: String,
+    since: Option<Time>,
+    since_is_known: bool,
+    time_left_s: Option<u64>,
+    next: String,
+}
+
+pub(crate) async fn status(arguments: Arguments) -> Result<u8> {
+    let at = connect().await?;
+    loop {
+        let rows = look(&at, arguments.asg.as_deref()).await?;
+        let now = at.live.now();
+        if arguments.json {
+            say_json(&json!({ "time": now, "leaving": rows }));
+        } else {
+            if arguments.watch && is_watched() {
+                // Home, and clear what is below.
+                say("\u{1b}[H\u{1b}[2J");
+            }
+            print(&rows, now);
+        }
+        if !arguments.watch {
+            return Ok(0);
+        }
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+pub(super) async fn look(at: &Connected, asg: Option<&str>) -> Result<Vec<Row>> {
+    if let Some(asg) = asg {
+        at.may_touch(asg)?;
+    }
+    // A name with a * cannot be asked for: then all are listed, and the list is kept to what is allowed.
+    let allowed = &at.settings.allowed;
+    let names: Vec<Arc<str>> = match asg {
+        Some(asg) => vec![asg.into()],
+        None if allowed.groups.iter().any(|name| name.ends_with('*')) => Vec::new(),
+        None => allowed.groups.clone(),
+    };
+    let leaving = at.live.auto_scaling().leaving(&names).await.map_err(|why| at.cannot_ask(&why))?;
+    let leaving: Vec<Leaving> = leaving.into_iter().filter(|one| allowed.group(&one.asg)).collect();
+    Ok(join_all(leaving.iter().map(|one| row(at, one))).await)
+}
+
+async fn row(at: &Connected, one: &Leaving) -> Row {
+    let departure = Departure { instance: one.instance, asg: Arc::clone(&one.asg), cause: named_by_a_person() };
+    let state = words::lifecycle(&one.lifecycle);
+    let nothing = |reason: &str| Row {
+        instance: one.instance.to_string(),
+        asg: Arc::clone(&one.asg),
+        state: state.clone(),
+        waits: false,
+        step: "-".to_owned(),
+        reason: reason.to_owned(),
+        since: None,
+        since_is_known: false,
+        time_left_s: None,
+        next: "-".to_owned(),
+    };
+    match one.lifecycle {
+        Lifecycle::Waiting | Lifecycle::WaitingForWarmPool | Lifecycle::Terminating => {}
+        Lifecycle::Retained => return nothing("kept, and billed, until somebody terminates it"),
+        Lifecycle::Past | Lifecycle::Gone | Lifecycle::Staying(_) | Lifecycle::Unknown(_) => {
+            return nothing("decamp is done with it");
+        }
+    }
+    let policy = &at.settings.policy;
+    let (decision, seen) = next_step(&at.live, &departure, policy).await;
+    let Some(decision) = decision else { return nothing("nothing was decided") };
+    let now = at.live.now();
+    let budget = Budget::of(&departure, &seen, policy);
+    Row {
+        waits: one.lifecycle == Lifecycle::Waiting,
+        step: telling::phase(&seen).to_owned(),
+        reason: words::because(&decision, &seen),
+        since: Some(budget.began),
+        since_is_known: budget.began_is_known,
+        time_left_s: Some(budget.end.since(now).as_secs()),
+        next: match &decision.action {
+            Action::Do(_) => format!("{} (by whoever runs next)", words::title(&decision.action, now)),
+            Action::Look(_) | Action::Wait { .. } | Action::End(_) => words::title(&decision.action, now),
+        },
+        ..nothing("")
+    }
+}
+
+fn print(rows: &[Row], now: Time) {
+    if rows.is_empty() {
+        say("no instance is on its way out");
+        return;
+    }
+    for row in rows {
+        say(format!("{}  {}  {}", row.instance, row.asg, row.state));
+        let Some(since) = row.since else {
+            say(format!("  {}", row.reason));
+            continue;
+        };
+        let known = if row.since_is_known { "" } else { " (assumed)" };
+        let left = plain(Duration::from_secs(row.time_left_s.unwrap_or(0)));
+        say(format!("  {}, since {}{known}, {left} left", row.step, plain(now.since(since))));
+        say(format!("  {}, because {}", row.next, row.reason));
+    }
+}

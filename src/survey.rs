@@ -1,0 +1,199 @@
+//! One look at everything about an instance, whether or not it is leaving; and what it showed, in words.
+
+use decamp_core::decide::{
+    Balancer, BalancerKind, Departure, Node, NomadSight, Part, Policy, Provider, Snapshot, System, Target, TargetGroup,
+    TargetHealth,
+};
+use decamp_core::ids::{TargetGroupArn, TargetId};
+use decamp_core::telling::blindness;
+use decamp_core::time::plain;
+use decamp_core::world::World;
+use decamp_live::Live;
+
+use super::words;
+
+/// How often what could not be seen is looked at.
+const TRIES: usize = 3;
+
+/// Looks at all parts; `found` are target groups that a scan found beside those attached and named.
+pub(crate) async fn survey(live: &Live, departure: &Departure, policy: &Policy, found: &[TargetGroupArn]) -> Snapshot {
+    let mut seen = Snapshot::begin(departure.instance, live.now());
+    for _ in 0..TRIES {
+        let parts = unseen_parts(&seen, policy);
+        if parts.is_empty() {
+            break;
+        }
+        look(live, departure, &mut seen, parts).await;
+    }
+    for _ in 0..TRIES {
+        let groups: Vec<_> = (target_groups(&seen, policy, found).into_iter())
+            .filter(|(arn, _)| seen.balancers.iter().find(|b| b.arn == *arn).is_none_or(|b| b.sight.last().is_none()))
+            .collect();
+        if groups.is_empty() {
+            break;
+        }
+        look(live, departure, &mut seen, vec![Part::TargetGroups { groups, attributes_again: false }]).await;
+    }
+    seen
+}
+
+fn unseen_parts(seen: &Snapshot, policy: &Policy) -> Vec<Part> {
+    let nodes = seen.nomad.last().map(|nomad| nomad.nodes.len());
+    // Without a node nothing tells what to ask discovery for.
+    let discovery = nodes != Some(0);
+    let parts = [
+        (Part::Lifecycle, seen.lifecycle.last().is_none()),
+        (Part::Group { with_activity: false }, seen.group.last().is_none()),
+        (Part::Nomad, nodes.is_none()),
+        (Part::NomadSight, seen.nomad_sight.last().is_none()),
+        (Part::Consul, policy.consul && discovery && seen.consul.last().is_none()),
+        (Part::NomadServices, discovery && seen.nomad_services.last().is_none()),
+    ];
+    parts.into_iter().filter_map(|(part, wanted)| wanted.then_some(part)).collect()
+}
+
+async fn look(live: &Live, departure: &Departure, seen: &mut Snapshot, parts: Vec<Part>) {
+    let steady = live.steady();
+    let showings = live.look(departure, seen, &parts).await;
+    // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
+    let asked = live.now().before(live.steady().saturating_sub(steady));
+    seen.history.began_by(asked);
+    for showing in showings {
+        seen.take(asked, showing);
+    }
+}
+
+/// The target groups that matter, and whether each is attached.
+fn target_groups(seen: &Snapshot, policy: &Policy, found: &[TargetGroupArn]) -> Vec<(TargetGroupArn, bool)> {
+    let mut all: Vec<(TargetGroupArn, bool)> = Vec::new();
+    let group = seen.group.last();
+    let named = group.into_iter().flat_map(|g| &g.hooks).flat_map(|hook| &hook.target_groups);
+    let named = named.chain(&policy.target_groups).chain(found).map(|arn| (arn, false));
+    for (arn, attached) in group.into_iter().flat_map(|g| &g.attached).map(|arn| (arn, true)).chain(named) {
+        match all.iter_mut().find(|(known, _)| known == arn) {
+            Some((_, was_attached)) => *was_attached &= attached,
+            None => all.push((arn.clone(), attached)),
+        }
+    }
+    all
+}
+
+/// The targets of a group that are this instance.
+pub(crate) fn ours<'a>(departure: &Departure, seen: &Snapshot, group: &'a TargetGroup) -> Vec<&'a Target> {
+    let nodes = seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
+    let of_node = |ip: &std::net::IpAddr| {
+        nodes.iter().any(|n| n.addresses.contains(ip) || n.allocations.iter().any(|a| a.address.as_ref() == Some(ip)))
+    };
+    let is_ours = |target: &&Target| match &target.id {
+        TargetId::Instance(instance) => *instance == departure.instance,
+        TargetId::Ip(ip) => !group.attached && of_node(ip),
+        TargetId::Other(_) => false,
+    };
+    group.listed().filter(is_ours).collect()
+}
+
+/// Whether Consul was seen to list every service that the allocations declare there: then an empty answer is one (D9), whatever
+/// the token may see.
+pub(crate) fn is_controlled(seen: &Snapshot) -> bool {
+    let history = &seen.history;
+    let listed = |id, name: &str| history.registered.iter().any(|(allocation, service)| *allocation == id && **service == *name);
+    history.known.iter().all(|known| {
+        let mut declared = known.group.services.iter().filter(|service| service.provider == Provider::Consul);
+        declared.all(|service| listed(known.id, &service.name))
+    })
+}
+
+/// What was seen of an instance, a line each.
+pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.push(match seen.lifecycle.last() {
+        Some(lifecycle) => format!("{} of {}: {}", departure.instance, departure.asg, words::lifecycle(lifecycle)),
+        None => format!("{} of {}: {}", departure.instance, departure.asg, cannot_see(seen, System::AutoScaling)),
+    });
+    if let Some(group) = seen.group.last() {
+        for hook in &group.hooks {
+            let (beat, whole) = (plain(hook.heartbeat_timeout), plain(hook.global_timeout));
+            lines.push(format!("hook {}: heartbeat time-out {beat}, at most {whole}", hook.name));
+        }
+        if group.hooks.is_empty() {
+            lines.push("no terminating lifecycle hook".to_owned());
+        }
+        if group.held {
+            lines.push("held by the tag decamp:hold".to_owned());
+        }
+    }
+    lines.extend(seen.balancers.iter().map(|balancer| balancer_line(departure, seen, balancer)));
+    match seen.nomad.last() {
+        Some(nomad) if nomad.nodes.is_empty() => lines.push("no Nomad node is this instance".to_owned()),
+        Some(nomad) => lines.extend(nomad.nodes.iter().flat_map(node_lines)),
+        None => lines.push(cannot_see(seen, System::Nomad)),
+    }
+    lines.push(match seen.nomad_sight.last() {
+        Some(NomadSight::Full) => "the Nomad token sees everything that is needed".to_owned(),
+        Some(NomadSight::Short(missing)) => format!("the Nomad token cannot see enough: {missing}"),
+        None => cannot_see(seen, System::Nomad),
+    });
+    if let Some(registered) = seen.consul.last() {
+        let whole = if registered.whole || is_controlled(seen) { "" } else { "; it may not show all" };
+        lines.push(format!("Consul: {} of its services are registered{whole}", registered.services.len()));
+    } else if seen.consul.blind().is_some() {
+        lines.push(cannot_see(seen, System::Consul));
+    }
+    if let Some(registered) = seen.nomad_services.last().filter(|r| !r.services.is_empty()) {
+        lines.push(format!("Nomad's own discovery: {} of its services are registered", registered.services.len()));
+    }
+    lines
+}
+
+fn cannot_see(seen: &Snapshot, system: System) -> String {
+    match blindness(system, seen) {
+        Some(why) => format!("{system} cannot be seen: {why}"),
+        None => format!("{system} was not looked at"),
+    }
+}
+
+fn balancer_line(departure: &Departure, seen: &Snapshot, balancer: &Balancer) -> String {
+    let name = balancer.arn.name();
+    let Some(group) = balancer.sight.last() else {
+        let why = balancer.sight.blind().map_or_else(String::new, |blind| format!(": {}", blind.why));
+        return format!("target group {name}: cannot be seen{why}");
+    };
+    let Some(targets) = &group.targets else { return format!("target group {name}: does not exist") };
+    let ours: Vec<String> =
+        ours(departure, seen, group).iter().map(|target| format!("port {} {}", target.port, health(target.health))).collect();
+    let ours = if ours.is_empty() { "none is this instance".to_owned() } else { ours.join(", ") };
+    format!("target group {name} ({}): {} targets, {ours}", balancer_kind(group), targets.len())
+}
+
+/// A group's kind and delay, in words.
+pub(crate) fn balancer_kind(group: &TargetGroup) -> String {
+    let kind = match group.kind {
+        BalancerKind::Alb => "ALB",
+        BalancerKind::Nlb => "NLB",
+    };
+    let delay = group.delay.map_or_else(|| "delay unreadable".to_owned(), |delay| format!("delay {}", plain(delay)));
+    format!("{kind}, {}, {delay}", if group.attached { "attached" } else { "not attached" })
+}
+
+fn health(health: TargetHealth) -> &'static str {
+    match health {
+        TargetHealth::Healthy => "healthy",
+        TargetHealth::Registered => "registered",
+        TargetHealth::RegisteredUnused => "registered, not in use",
+        TargetHealth::Draining => "draining",
+        TargetHealth::NotRegistered => "not registered",
+    }
+}
+
+fn node_lines(node: &Node) -> Vec<String> {
+    let status = format!("{:?}", node.status).to_lowercase();
+    let eligible = if node.eligible { "eligible" } else { "ineligible" };
+    let draining = if node.drain.is_some() { ", draining" } else { "" };
+    let mut lines = vec![format!("node {} ({}): {status}, {eligible}{draining}, Nomad {}", node.name, node.id, node.version)];
+    for allocation in node.allocations.iter().filter(|a| !a.client.is_over()) {
+        let told = if allocation.wanted { "" } else { ", told to stop" };
+        let client = format!("{:?}", allocation.client).to_lowercase();
+        lines.push(format!("  {} {}: {client}{told}", allocation.group.title(), allocation.id));
+    }
+    lines
+}
