@@ -283,7 +283,7 @@ class Events(unittest.TestCase):
 
     def sample(self, name):
         """A sample as it would be in the whole example's account."""
-        text = (ROOT / "tests" / "events" / name).read_text()
+        text = (ROOT / "crates" / "events" / "tests" / "events" / name).read_text()
         return json.loads(text.replace('"workers"', '"web"').replace("autoScalingGroupName/workers", "autoScalingGroupName/web"))
 
     def test_each_sample_goes_where_it_belongs(self):
@@ -292,7 +292,7 @@ class Events(unittest.TestCase):
                 self.assertEqual(self.matching(self.sample(name)), expected)
 
     def test_every_sample_of_eventbridge_has_its_place(self):
-        folder = ROOT / "tests" / "events"
+        folder = ROOT / "crates" / "events" / "tests" / "events"
         events = {str(path.relative_to(folder)): json.loads(path.read_text()) for path in folder.rglob("*.json")}
         named = {name for name, event in events.items() if isinstance(event, dict) and "detail-type" in event}
         self.assertEqual(named, set(SAMPLES))
@@ -318,7 +318,7 @@ class Events(unittest.TestCase):
 
     def test_the_sweep_is_given_what_the_program_reads_as_one(self):
         target = COMPLETE.one("aws_cloudwatch_event_target.sweep[0]")
-        by_hand = json.loads((ROOT / "tests" / "events" / "sweep-by-hand.json").read_text())
+        by_hand = json.loads((ROOT / "crates" / "events" / "tests" / "events" / "sweep-by-hand.json").read_text())
         self.assertEqual(json.loads(target["input"]), by_hand)
 
 
