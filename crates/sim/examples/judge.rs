@@ -1,0 +1,76 @@
+//! Simulates departures and prints what was violated, without building the command: the shortest way from a changed rule to its judgement.
+//! `cargo run --release -p decamp-sim --example judge -- [DEPARTURES] [SEED] [FAULT,FAULT]`, or `trace SEED [FAULT,FAULT]` for the story of one.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use decamp_sim::drivers::Driver;
+use decamp_sim::faults::{Fault, Faults};
+use decamp_sim::simulate::{Draw, Simulation, faults_of, play_seed, simulate};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let trace = words.first().is_some_and(|word| word == "trace");
+    let number = |place: usize| words.get(place).and_then(|word| word.parse::<u64>().ok());
+    let names = words.get(2).map(String::as_str);
+    let Some(draw) = drawn(names) else {
+        eprintln!("unknown fault in {names:?}; `decamp simulate --faults list` lists them");
+        return ExitCode::from(2);
+    };
+    let seed = number(1).unwrap_or(1);
+    if trace {
+        return tell(seed, draw);
+    }
+    let departures = number(0).unwrap_or(100_000);
+    let simulation = Simulation { departures, seed, draw, driver: Driver::Decamp, stop_at_first: false };
+    let sum = simulate(&simulation, |_| ());
+    let mut rules: BTreeMap<String, (u64, u64, String)> = BTreeMap::new();
+    for broken in &sum.broken {
+        let lost = (0 < broken.attributable).then(|| ("lost".to_owned(), broken.example.clone().unwrap_or_default()));
+        let violated = broken.violations.iter().map(|violation| (violation.rule.to_string(), violation.what.clone()));
+        for (rule, what) in violated.chain(lost) {
+            rules.entry(rule).or_insert((0, broken.seed, what)).0 += 1;
+        }
+    }
+    for (rule, (count, first, what)) in &rules {
+        println!("{rule:<6} {count:>6} times, first in seed {first}: {what}");
+    }
+    println!(
+        "{} departures, {} requests, {} lost by the driver, {} violations in {} departures, {:.1} s",
+        sum.departures,
+        sum.requests,
+        sum.failed[0],
+        sum.violations,
+        sum.broken_count,
+        sum.took.as_secs_f64()
+    );
+    ExitCode::from(u8::from(sum.is_broken()))
+}
+
+/// `None` if a fault of that name does not exist.
+fn drawn(names: Option<&str>) -> Option<Draw> {
+    match names {
+        None | Some("all") => Some(Draw::All),
+        Some("none") => Some(Draw::None),
+        Some(names) => {
+            let faults: Option<Vec<Fault>> = names.split(',').map(Fault::named).collect();
+            faults.map(|faults| Draw::Among(faults.into_iter().fold(Faults::NONE, Faults::with)))
+        }
+    }
+}
+
+fn tell(seed: u64, draw: Draw) -> ExitCode {
+    let played = play_seed(seed, draw, &Driver::Decamp, true);
+    let faults: Vec<&str> = faults_of(seed, draw).iter().map(Fault::name).collect();
+    println!("seed {seed}, faults: {}", faults.join(", "));
+    played.trace.iter().for_each(|line| println!("{line}"));
+    println!(
+        "outcome {}, requests {:?}",
+        played.outcome.as_ref().map_or("never-ended", |outcome| outcome.word()),
+        played.requests
+    );
+    for violation in &played.violations {
+        println!("violated: {} {}", violation.rule, violation.what);
+    }
+    ExitCode::from(u8::from(!played.violations.is_empty() || 0 < played.requests.attributable))
+}
