@@ -49,7 +49,8 @@ pub struct Requests {
     turn: Vec<usize>,
     /// The ingress of each instance.
     doors: BTreeMap<InstanceId, AllocationNumber>,
-    processes: Vec<Process>,
+    /// By number. `None`: not introduced yet, although one with a higher number may be.
+    processes: Vec<Option<Process>>,
     held: Vec<Held>,
     luck: Luck,
     gap_us: u64,
@@ -84,13 +85,13 @@ impl Requests {
     /// Says what is known of an allocation at the beginning, or when it appears.
     pub(super) fn introduce(&mut self, number: AllocationNumber, listens: bool, kill_timeout: Duration) {
         if self.processes.len() <= number.index() {
-            self.processes.resize(number.index() + 1, Process::default());
+            self.processes.resize(number.index() + 1, None);
         }
-        self.processes[number.index()] = Process { listens, finishes_by: None, kill_timeout };
+        self.processes[number.index()] = Some(Process { listens, finishes_by: None, kill_timeout });
     }
 
     pub(super) fn knows(&self, number: AllocationNumber) -> bool {
-        number.index() < self.processes.len()
+        self.processes.get(number.index()).is_some_and(Option::is_some)
     }
 
     /// What listens on the load balancers' port of an instance.
@@ -99,7 +100,13 @@ impl Requests {
     }
 
     fn process(&self, number: AllocationNumber) -> Process {
-        self.processes.get(number.index()).copied().unwrap_or_default()
+        self.processes.get(number.index()).copied().flatten().unwrap_or_default()
+    }
+
+    fn edit(&mut self, number: AllocationNumber, change: impl FnOnce(&mut Process)) {
+        if let Some(process) = self.processes.get_mut(number.index()).and_then(Option::as_mut) {
+            change(process);
+        }
     }
 
     /// Lets clients send until `to`, by what holds true until then.
@@ -165,7 +172,7 @@ impl Requests {
         let (at, allocation) = (event.at, event.allocation);
         self.routing.advance(at);
         match event.what {
-            What::Serving => self.processes[allocation.index()].listens = true,
+            What::Serving => self.edit(allocation, |process| process.listens = true),
             What::InDiscovery { service } => {
                 if let Some(service) = number(service) {
                     self.routing.joins(at, service, allocation, &mut self.luck);
@@ -176,11 +183,10 @@ impl Requests {
                     self.routing.leaves(at, service, allocation, &mut self.luck);
                 }
             }
-            What::Signalled => {
-                let process = &mut self.processes[allocation.index()];
+            What::Signalled => self.edit(allocation, |process| {
                 process.listens = false;
                 process.finishes_by = Some(at + process.kill_timeout);
-            }
+            }),
             What::Ended { killed } => self.ended(at, allocation, killed),
             What::ToldToStop | What::Over => {}
         }
@@ -188,9 +194,8 @@ impl Requests {
 
     /// A process that ended by itself finished what it held, as far as its kill timeout let it; a killed one dropped it.
     fn ended(&mut self, at: Time, number: AllocationNumber, killed: bool) {
-        let process = &mut self.processes[number.index()];
-        process.listens = false;
-        let finishes_by = process.finishes_by.filter(|_| !killed).unwrap_or(at);
+        self.edit(number, |process| process.listens = false);
+        let finishes_by = self.process(number).finishes_by.filter(|_| !killed).unwrap_or(at);
         let mut failed = Vec::new();
         self.held.retain(|held| {
             let how = if held.door == number { Failed::DoorDied } else { Failed::CopyDied };
@@ -221,5 +226,22 @@ impl Requests {
         for held in cut {
             self.fail(at, Failed::CutByBalancer, None, Some(held.instance));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_new_allocations_the_one_that_is_heard_of_later_is_introduced_too() {
+        let mut requests = Requests::new(Time(0), Luck::new(1), Vec::new(), 10, Duration::from_secs(1));
+        let (lower, higher) = (AllocationNumber(4), AllocationNumber(5));
+        requests.introduce(higher, false, Duration::from_secs(5));
+        assert!(requests.knows(higher));
+        assert!(!requests.knows(lower), "it would never be introduced, and its requests would fail for ever");
+        requests.introduce(lower, false, Duration::from_secs(5));
+        requests.happened(Event { at: Time(1), allocation: lower, what: What::Serving }, |_| None);
+        assert!(requests.process(lower).listens && !requests.process(higher).listens);
     }
 }
