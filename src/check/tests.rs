@@ -52,6 +52,7 @@ fn web(job: &str, count: u32) -> Arc<TaskGroup> {
         name: "web".into(),
         kind: JobKind::Service,
         csi_plugin: false,
+        migrates_disk: false,
         count,
         max_parallel: Some(1),
         shutdown_delay: seconds(20),

@@ -60,6 +60,7 @@ mod tests {
             Loss::DelayTooShort,
             Loss::CutAtDeadline,
             Loss::NeverMigrates,
+            Loss::DiskCut,
             Loss::NoTargetGroup,
             Loss::DoesNotFit,
             Loss::Interrupted,

@@ -54,6 +54,11 @@ fn explains(finding: &Finding, failure: &Failure) -> bool {
         Loss::LeavesBeforeForgotten | Loss::KilledWithRequests => of_service && sent,
         Loss::NoCopyLeft => of_service && behind_the_ingress,
         Loss::DelayTooShort => failure.cause.contains("at the end of the deregistration delay"),
-        Loss::CutAtDeadline | Loss::NeverMigrates | Loss::DoesNotFit | Loss::Interrupted | Loss::NoTargetGroup => false,
+        Loss::CutAtDeadline
+        | Loss::NeverMigrates
+        | Loss::DiskCut
+        | Loss::DoesNotFit
+        | Loss::Interrupted
+        | Loss::NoTargetGroup => false,
     }
 }

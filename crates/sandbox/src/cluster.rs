@@ -63,6 +63,7 @@ fn group(job: &str, kind: JobKind, options: &Options) -> TaskGroup {
         name: "group".into(),
         kind,
         csi_plugin: false,
+        migrates_disk: false,
         count: 1,
         max_parallel: None,
         shutdown_delay: Duration::ZERO,

@@ -2,6 +2,7 @@
 
 mod capacity;
 mod departed;
+mod disks;
 mod promises;
 
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 pub use self::promises::Bounds;
 use super::auto_scaling::{AutoScaling, Ending, Happening};
 use super::consul::Consul;
-use super::event::{Event, What};
+use super::event::{AllocationNumber, Event, What};
 use super::load_balancers::LoadBalancers;
 use super::nomad::{Life, Nomad};
 use super::stage::{Calls, Cast, Hand};
@@ -127,6 +128,8 @@ pub struct Oracle {
     agent_last_died: Option<Time>,
     caught_up: Option<Time>,
     detached: Option<Time>,
+    /// Allocations with a disk that migrates, and until when their replacements copy it.
+    copying: Vec<(AllocationNumber, Time)>,
 }
 
 impl Oracle {
@@ -188,7 +191,11 @@ impl Oracle {
             return;
         }
         match event.what {
-            What::Over | What::Ended { .. } => self.last_over = Some(at),
+            What::Over => {
+                self.last_over = Some(at);
+                self.disk_is_left(at, event.allocation, nomad);
+            }
+            What::Ended { .. } => self.last_over = Some(at),
             What::Signalled => {
                 let by_us = self.first_drain.is_some()
                     && self.forced.is_none()

@@ -150,6 +150,10 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     }
     let mut record = record.borrow_mut();
     let findings = record.findings();
+    if told {
+        let crate::stage::Stage { oracle, nomad, .. } = &mut stage;
+        oracle.disks(&findings, nomad);
+    }
     let requests = judge::judge(&mut stage, faults, told, outcome.as_ref(), &findings);
     let started = first_told.unwrap_or(BEGIN);
     Played {

@@ -49,6 +49,8 @@ pub enum Loss {
     CutAtDeadline,
     /// The drain cannot move it before the deadline, and then all of it at once.
     NeverMigrates,
+    /// The machine may go while the replacement still copies the disk from it.
+    DiskCut,
     /// No load balancer is known that the instance could be taken out of, and something on it serves one.
     NoTargetGroup,
     /// What a departure needs does not fit into the hook.
@@ -68,6 +70,7 @@ impl Loss {
             Self::DelayTooShort => "delay-too-short",
             Self::CutAtDeadline => "cut-at-deadline",
             Self::NeverMigrates => "never-migrates",
+            Self::DiskCut => "disk-cut",
             Self::NoTargetGroup => "no-target-group",
             Self::DoesNotFit => "does-not-fit",
             Self::Interrupted => "interrupted",
@@ -146,6 +149,7 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     for allocation in one_of_each(scope) {
         findings.extend(of_a_service(scope, allocation, forgets));
         findings.extend(of_a_drain(allocation));
+        findings.extend(of_a_disk(allocation));
     }
     findings.extend(of_an_interruption(scope, budget));
     findings.extend(of_no_group(scope));
@@ -283,6 +287,25 @@ fn of_a_drain(allocation: &Allocation) -> Option<Finding> {
         needed: needed.to_owned(),
         why: why.to_owned(),
         line: line.to_owned(),
+    })
+}
+
+/// The replacement copies the disk from this node's client after the allocation here has ended, and starts with an empty one if the
+/// node is gone by then; only the client's log tells (Nomad's `client/allocrunner/migrate_hook.go`).
+fn of_a_disk(allocation: &Allocation) -> Option<Finding> {
+    let group = &allocation.group;
+    // A drain replaces nothing else on another node.
+    (group.migrates_disk && group.kind == JobKind::Service).then(|| Finding {
+        layer: Layer::Node,
+        loss: Loss::DiskCut,
+        object: group.title().into(),
+        value: "ephemeral_disk { migrate = true }".to_owned(),
+        needed: "a disk that is copied before the machine goes".to_owned(),
+        why: "the replacement copies the disk from this node after the allocation has stopped, decamp does not wait for the copy, and \
+              a replacement whose copy is cut starts with an empty disk"
+            .to_owned(),
+        line: "# keep the data on a volume that is not the machine's, or hold the group with the tag decamp:hold and move it by hand"
+            .to_owned(),
     })
 }
 

@@ -96,6 +96,7 @@ pub(crate) fn task_group(job: &str, kind: JobKind) -> TaskGroup {
         name: "group".into(),
         kind,
         csi_plugin: false,
+        migrates_disk: false,
         count: 2,
         max_parallel: (kind == JobKind::Service).then_some(1),
         shutdown_delay: secs(20),

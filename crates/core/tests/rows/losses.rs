@@ -118,6 +118,22 @@ fn a_job_that_may_never_migrate_is_named() {
 }
 
 #[test]
+fn a_disk_that_migrates_is_named_where_a_drain_moves_it() {
+    let findings = foreseen(|scene| scene.task_group(API, |group| group.migrates_disk = true));
+    let found: Vec<_> = findings.iter().filter(|finding| finding.loss == Loss::DiskCut).collect();
+    let [finding] = found.as_slice() else { panic!("{findings:?}") };
+    assert_eq!((finding.layer, &*finding.object), (Layer::Node, "api/group"));
+    assert!(finding.why.contains("starts with an empty disk"), "{finding}");
+    let stays = kinds(|scene| {
+        scene.task_group(API, |group| {
+            group.migrates_disk = true;
+            group.kind = JobKind::System;
+        });
+    });
+    assert!(!stays.contains(&(Layer::Node, Loss::DiskCut)), "a system job is not replaced on another node: {stays:?}");
+}
+
+#[test]
 fn a_deregistration_delay_shorter_than_the_longest_request_is_named() {
     let findings = foreseen(|scene| scene.front(&attached()).delay = Some(secs(4)));
     let [finding] = findings.as_slice() else { panic!("{findings:?}") };

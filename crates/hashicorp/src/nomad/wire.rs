@@ -97,11 +97,15 @@ wire! {
         /// Nanoseconds, as all spans in Nomad.
         shutdown_delay: u64 = "ShutdownDelay",
         migrate: Option<Migrate> = "Migrate",
+        disk: Option<EphemeralDisk> = "EphemeralDisk",
         services: Vec<Service> = "Services",
         tasks: Vec<Task> = "Tasks",
     }
     Migrate {
         max_parallel: u32 = "MaxParallel",
+    }
+    EphemeralDisk {
+        migrate: bool = "Migrate",
     }
     Service {
         name: String = "Name",

@@ -110,6 +110,8 @@ pub struct Behaviour {
     pub disconnects: bool,
     /// Which of its services belong to a task and not to the group, a bit each: those leave discovery when their task's turn comes.
     pub services_of_tasks: u32,
+    /// How long its replacement copies its disk after it has ended, if the group's disk migrates.
+    pub copies_disk_in: Duration,
 }
 
 impl Default for Behaviour {
@@ -126,6 +128,7 @@ impl Default for Behaviour {
             exits_with_error: false,
             disconnects: false,
             services_of_tasks: 0,
+            copies_disk_in: Duration::ZERO,
         }
     }
 }

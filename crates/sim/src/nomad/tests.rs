@@ -56,6 +56,7 @@ impl World {
             name: "web".into(),
             kind,
             csi_plugin: false,
+            migrates_disk: false,
             count,
             max_parallel: (kind == JobKind::Service).then_some(1),
             shutdown_delay: Duration::from_secs(2),

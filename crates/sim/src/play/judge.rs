@@ -59,12 +59,25 @@ pub(super) fn judge(stage: &mut Stage, faults: Faults, told: bool, outcome: Opti
     judged
 }
 
-/// The findings that cost no request but work: what could not end before its deadline was told to stop. A bit each.
+/// The findings that cost no request but work or data: what could not end before its deadline was told to stop, and disks whose copy the
+/// machine's end cut. A bit each.
 fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
     let is_cut = |finding: &Finding| {
         let here = stage.nomad.allocations().iter().filter(|a| Some(a.node) == stage.cast.node && !a.wanted);
         let group = |number: crate::nomad::GroupNumber| &stage.nomad.groups()[number.index()].spec.group;
-        finding.loss == Loss::CutAtDeadline && here.into_iter().any(|a| group(a.group).is_titled(&finding.object))
+        let cut_disks = || stage.oracle.machine_stopped.map(|at| stage.oracle.cut_disks(at, &stage.nomad)).unwrap_or_default();
+        match finding.loss {
+            Loss::CutAtDeadline => here.into_iter().any(|a| group(a.group).is_titled(&finding.object)),
+            Loss::DiskCut => cut_disks().into_iter().any(|group| group.is_titled(&finding.object)),
+            Loss::LeavesBeforeForgotten
+            | Loss::KilledWithRequests
+            | Loss::NoCopyLeft
+            | Loss::DelayTooShort
+            | Loss::NeverMigrates
+            | Loss::NoTargetGroup
+            | Loss::DoesNotFit
+            | Loss::Interrupted => false,
+        }
     };
     findings.iter().take(64).enumerate().filter(|(_, f)| is_cut(f)).fold(0, |bits, (place, _)| bits | 1 << place)
 }

@@ -52,6 +52,7 @@ impl Cluster {
             name: name("group", 0),
             kind,
             csi_plugin: false,
+            migrates_disk: false,
             count: 1,
             max_parallel: matches!(kind, JobKind::Service).then_some(1),
             shutdown_delay: Duration::ZERO,
@@ -142,6 +143,7 @@ impl Cluster {
         if badly && self.luck.one_in(3) {
             group.tasks[0].kill_timeout = secs(self.luck.below(4));
         }
+        group.migrates_disk = self.luck.one_in(12);
         match self.luck.below(12) {
             0 => group.tasks[0].role = TaskRole::Leader,
             1 => group.tasks.push(self.task("sidecar", TaskRole::Sidecar)),
@@ -170,6 +172,7 @@ impl Cluster {
             poststop: secs(self.luck.below(15)),
             exits_with_error: self.luck.one_in(20),
             disconnects: faults.has(Fault::AgentAway) && self.luck.one_in(2),
+            copies_disk_in: secs(1 + self.luck.below(120)),
             ..Behaviour::default()
         }
     }

@@ -51,6 +51,7 @@ impl Small {
             name: "web".into(),
             kind: JobKind::Service,
             csi_plugin: false,
+            migrates_disk: false,
             count: copies as u32,
             max_parallel: Some(1),
             shutdown_delay: Duration::from_secs(2),

@@ -18,6 +18,8 @@ pub struct TaskGroup {
     pub kind: JobKind,
     /// Whether it is a CSI plugin, which leaves last and is never waited for (D6).
     pub csi_plugin: bool,
+    /// `ephemeral_disk { migrate = true }`: its replacement copies the disk from this node's client, after the copy here has stopped.
+    pub migrates_disk: bool,
     /// How many copies the job wants.
     pub count: u32,
     /// `migrate.max_parallel`; `None` where the job type has no such thing.

@@ -57,6 +57,20 @@ fn all_host_ports_are_found_wherever_a_release_lists_them() {
 }
 
 #[test]
+fn a_disk_migrates_only_where_the_job_says_so() {
+    let disks = [
+        (json!({ "Migrate": true, "SizeMB": 300, "Sticky": true }), true),
+        (json!({ "Migrate": false, "SizeMB": 300, "Sticky": true }), false),
+        (Value::Null, false),
+    ];
+    for (disk, migrates) in disks {
+        let job = json!({ "ID": "db", "Type": "service", "TaskGroups": [{ "Name": "data", "EphemeralDisk": disk }] });
+        let seen = translated(&json!({}), &json!([{ "ID": ID, "JobID": "db", "TaskGroup": "data", "Job": job }]));
+        assert_eq!(seen.allocations[0].group.migrates_disk, migrates, "{disk}");
+    }
+}
+
+#[test]
 fn a_deadline_is_a_time_or_never_or_past() {
     let drain = |strategy: Value| translated(&json!({ "DrainStrategy": strategy }), &json!([])).drain;
     let at = |text: &str| Time::read(text);

@@ -1,0 +1,40 @@
+//! Disks that migrate: a replacement copies them from the machine that leaves, after the allocation there is over.
+
+use super::Oracle;
+use crate::event::AllocationNumber;
+use crate::nomad::Nomad;
+use decamp_core::decide::{Finding, JobKind, Loss, TaskGroup};
+use decamp_core::time::Time;
+
+impl Oracle {
+    /// An allocation on the leaving node is over. If a drain moved it, its replacement begins to copy its disk.
+    pub(super) fn disk_is_left(&mut self, at: Time, number: AllocationNumber, nomad: &Nomad) {
+        let allocation = nomad.allocation(number);
+        let spec = &nomad.groups()[allocation.group.index()].spec;
+        let moved = self.first_drain.is_some() && !allocation.wanted;
+        if moved && spec.group.migrates_disk && spec.group.kind == JobKind::Service {
+            self.copying.push((number, at + spec.behaviour.copies_disk_in));
+        }
+    }
+
+    /// D30: a disk whose copy was cut by our completion was named before.
+    pub fn disks(&mut self, findings: &[Finding], nomad: &Nomad) {
+        let Some((completed, stopped)) = self.verdict.as_ref().map(|(at, _)| *at).zip(self.machine_stopped) else { return };
+        // What was purged, or landed after the drain had begun, was in no list that a finding could be made of.
+        if self.meddled || self.landed_unseen() {
+            return;
+        }
+        for group in self.cut_disks(completed.max(stopped), nomad) {
+            let named = findings.iter().any(|finding| finding.loss == Loss::DiskCut && group.is_titled(&finding.object));
+            if !named {
+                self.broke(stopped, "D30", format!("the disk of {} was lost without a word", group.title()));
+            }
+        }
+    }
+
+    /// The task groups whose disks were still being copied at that time.
+    pub fn cut_disks<'n>(&self, at: Time, nomad: &'n Nomad) -> Vec<&'n TaskGroup> {
+        let cut = self.copying.iter().filter(|(_, copied)| at < *copied);
+        cut.map(|(number, _)| &*nomad.groups()[nomad.allocation(*number).group.index()].spec.group).collect()
+    }
+}
