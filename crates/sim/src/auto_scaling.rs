@@ -55,6 +55,7 @@ pub struct AutoScaling {
     contended_until: Time,
     happened: Vec<(Time, Happening)>,
     events: Vec<LifecycleEvent>,
+    activities_denied: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -114,7 +115,13 @@ impl AutoScaling {
             contended_until: Time(0),
             happened: Vec::new(),
             events: Vec::new(),
+            activities_denied: false,
         }
+    }
+
+    /// From now on `DescribeScalingActivities` is denied: what a group is set to is told, and not since when an instance leaves.
+    pub fn deny_activities(&mut self) {
+        self.activities_denied = true;
     }
 
     /// Adds a group.

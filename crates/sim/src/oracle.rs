@@ -13,6 +13,7 @@ use super::consul::Consul;
 use super::event::{AllocationNumber, Event, What};
 use super::load_balancers::LoadBalancers;
 use super::nomad::{Life, Nomad};
+use super::play::Working;
 use super::stage::{Calls, Cast, Hand};
 use super::traffic::Traffic;
 use super::weather::Weather;
@@ -344,10 +345,16 @@ impl Oracle {
     }
 
     /// L4: no wait costs more than a call a second and worker, and the departure itself a hundred.
-    pub fn steady(&mut self, at: Time, calls: Calls, took: Duration, workers: usize, allocations: usize) {
+    pub fn steady(&mut self, at: Time, calls: Calls, took: Duration, workers: usize, working: Working, allocations: usize) {
         let all = calls.aws + calls.nomad + calls.consul;
         // Each allocation may wake a watch as it begins to stop, stops its tasks, and ends: two reads each time.
-        let allowed = (took.as_secs() + 100 + 8 * allocations as u64).saturating_mul(workers as u64);
+        let each = 100 + 8 * allocations as u64;
+        let workers = workers as u64;
+        let allowed = match working {
+            Working::Through => (took.as_secs() + each).saturating_mul(workers),
+            // One message and one sweep at a time; each pass looks at everything anew.
+            Working::Passes(_) => (took.as_secs() + each).saturating_mul(2) + 40 * workers,
+        };
         if allowed < u64::from(all) {
             self.broke(at, "L4", format!("{all} calls in {}", decamp_core::time::plain(took)));
         }
@@ -370,7 +377,7 @@ impl Oracle {
         if outcome.is_none() {
             self.broke(at, "L1", "no worker ever ended it".to_owned());
         }
-        if faultless && !matches!(outcome, Some(Outcome::Departed { .. })) {
+        if faultless && !self.finished(outcome) {
             let word = outcome.map_or("nothing", Outcome::word);
             self.broke(at, "L2", format!("it could finish, and ended as {word}"));
         }

@@ -3,6 +3,7 @@
 mod cast;
 mod floor;
 mod judge;
+mod passes;
 mod record;
 
 use std::cell::{Cell, RefCell};
@@ -14,6 +15,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 pub use self::judge::Judged;
+pub use self::passes::{Passes, Working};
+use self::cast::Told;
 use self::record::{Record, Teller};
 use super::drivers::Driver;
 use super::faults::{Fault, Faults};
@@ -23,7 +26,7 @@ use super::setting::{self, BEGIN, Setting};
 use super::stage::{Calls, Stage};
 pub use super::worker::CrashPoint;
 use super::worker::Worker;
-use decamp_core::decide::{Departure, Finding, LifecycleAction, Outcome, Policy, Snapshot};
+use decamp_core::decide::{Departure, Finding, Lifecycle, LifecycleAction, Outcome, Policy, Snapshot};
 use decamp_core::run::{Ending, How, Manner, run_by};
 use decamp_core::time::Time;
 
@@ -45,6 +48,8 @@ pub struct Play {
     pub crashes: Vec<CrashPoint>,
     /// Whether to keep a line for each decision.
     pub trace: bool,
+    /// How its workers work, if not as the seed draws it.
+    pub working: Option<Working>,
 }
 
 /// How one departure went.
@@ -89,12 +94,13 @@ struct Alive<'s> {
     dies_at: Time,
     frozen: Option<(Time, Time)>,
     woken: bool,
+    told: Told,
 }
 
 /// Plays one departure.
 #[must_use]
 pub fn play(driver: &Driver, play: &Play) -> Played {
-    let Setting { mut stage, faults, policy, heartbeat_timeout, balancer_floor, service_group, luck } =
+    let Setting { mut stage, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group, luck } =
         setting::draw(play.seed, play.faults, play.again);
     stage.oracle.leaves_system_jobs = policy.ignore_system_jobs;
     stage.oracle.bounds = crate::oracle::Bounds {
@@ -102,9 +108,17 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         heartbeat_timeout,
         entry_is_wrong: faults.has(Fault::StaleToken),
         orderly: play.crashes.is_empty() && faults.iter().all(hinders_nothing),
+        longest_gap: Duration::ZERO,
+        proof_is_lost: false,
     };
     let mut luck = luck;
-    let mut script = cast::script(&mut stage, faults, service_group, heartbeat_timeout, &mut luck);
+    let needs = passes::Needs { notes: false, guard: longest_guard };
+    let working = play.working.unwrap_or_else(|| Working::draw(play.seed, faults, heartbeat_timeout, needs));
+    if let Working::Passes(passes) = working {
+        stage.oracle.bounds.longest_gap = passes.longest_gap();
+        stage.oracle.bounds.proof_is_lost = stage.consul.version() < crate::consul::Version::V1_19_2;
+    }
+    let mut script = cast::script(&mut stage, faults, service_group, heartbeat_timeout, working, &mut luck);
     script.crashes.extend(play.crashes.iter().copied());
     let stage = RefCell::new(stage);
     let planned = script.crashes.clone();
@@ -122,13 +136,15 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         luck,
         alive: Vec::new(),
         hired: 0,
+        next_sweep: Time::NEVER,
+        resting_until: Time(0),
         warm: true,
         outcome: None,
         first_told: None,
         ended_at: BEGIN,
     };
     company.perform();
-    let (company_hired, warm) = (company.hired, company.warm);
+    let (company_hired, warm) = (company.hired, company.warm && working == Working::Through);
     let told = 0 < company_hired;
     let (outcome, first_told, ended_at) = (company.outcome.clone(), company.first_told, company.ended_at);
     drop(company);
@@ -139,10 +155,10 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     let spot = faults.has(Fault::SpotInterruption);
     let allocations = stage.nomad.allocations().len();
     if told {
-        stage.oracle.steady(ended_at, stage.calls, ended_at.since(first_told.unwrap_or(BEGIN)), company_hired, allocations);
+        stage.oracle.steady(ended_at, stage.calls, ended_at.since(first_told.unwrap_or(BEGIN)), company_hired, working, allocations);
         let above = floor::above_floor(&stage, first_told.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
         stage.oracle.took(ended_at, ended_at.since(first_told.unwrap_or(BEGIN)), above, outcome.as_ref());
-        if faultless && !spot && matches!(driver, Driver::Decamp) {
+        if faultless && !spot && matches!(driver, Driver::Decamp) && working == Working::Through {
             let (calls, groups) = (stage.calls, stage.cast.fronts.len());
             stage.oracle.thrifty(ended_at, calls, groups, warm);
         }
@@ -157,7 +173,8 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     let requests = judge::judge(&mut stage, faults, told, outcome.as_ref(), &findings);
     let started = first_told.unwrap_or(BEGIN);
     Played {
-        above_floor: floor::above_floor(&stage, started, ended_at, balancer_floor, outcome.as_ref()),
+        above_floor: floor::above_floor(&stage, started, ended_at, balancer_floor, outcome.as_ref())
+            .filter(|_| working == Working::Through && matches!(outcome, Some(Outcome::Departed { .. }))),
         final_state: cast::final_state(&stage),
         violations: std::mem::take(&mut stage.oracle.violations),
         outcome,
@@ -176,7 +193,19 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
 
 /// Whether a fault leaves a departure every way to finish in order, and in time.
 fn hinders_nothing(fault: Fault) -> bool {
-    matches!(fault, Fault::DrainHangs | Fault::SystemAndCsi | Fault::SeveralPorts | Fault::IngressPolls | Fault::SecondHook)
+    matches!(
+        fault,
+        Fault::DrainHangs
+            | Fault::SystemAndCsi
+            | Fault::SeveralPorts
+            | Fault::IngressPolls
+            | Fault::SecondHook
+            | Fault::LostEvent
+            | Fault::SweepsAlone
+            | Fault::MessageLate
+            | Fault::ActivitiesDenied
+            | Fault::MetadataRefused
+    )
 }
 
 /// All workers of one departure, and whoever sends them.
@@ -191,6 +220,10 @@ struct Company<'s, 'p> {
     luck: Luck,
     alive: Vec<Alive<'s>>,
     hired: usize,
+    /// When the next sweep comes, where there are any.
+    next_sweep: Time,
+    /// Until when a message is hidden that a pass has handed back: nobody attends to it, as is meant.
+    resting_until: Time,
     /// Whether all of them remember what they saw for others before.
     warm: bool,
     outcome: Option<Outcome>,
@@ -205,7 +238,8 @@ impl<'s> Company<'s, '_> {
         loop {
             self.deliver();
             let now = self.stage.borrow().now;
-            if end <= now || self.alive.is_empty() && self.script.deliveries.is_empty() && !self.may_still_be_told() {
+            let nobody_comes = self.script.deliveries.is_empty() && !self.may_still_be_told() && self.next_sweep == Time::NEVER;
+            if end <= now || self.alive.is_empty() && nobody_comes {
                 return;
             }
             self.poll(now);
@@ -219,7 +253,7 @@ impl<'s> Company<'s, '_> {
             self.script.events(stage, &mut self.luck);
             let now = stage.now;
             let frozen = |a: &Alive<'_>| a.frozen.is_some_and(|(from, to)| from <= now && now <= to);
-            if self.alive.iter().all(frozen) {
+            if self.alive.iter().all(frozen) && self.resting_until < now {
                 stage.oracle.unattended_until = stage.now;
             }
         }
@@ -238,7 +272,7 @@ impl<'s> Company<'s, '_> {
             _ => a.worker.wakes().min(a.dies_at),
         });
         let deliveries = self.script.deliveries.front().map(|(at, _)| *at);
-        let told = workers.chain(deliveries).min().unwrap_or(Time::NEVER);
+        let told = workers.chain(deliveries).chain([self.next_sweep]).min().unwrap_or(Time::NEVER);
         let watching = self.alive.iter().any(|a| a.worker.is_watching());
         if self.alive.is_empty() && self.script.deliveries.is_empty() || watching {
             return told.min(self.stage.borrow().next_event()).max(now);
@@ -254,15 +288,36 @@ impl<'s> Company<'s, '_> {
                 self.hire(told);
             }
         }
+        if self.next_sweep <= now {
+            self.next_sweep = now + passes::SWEEP_EVERY;
+            let stage = self.stage.borrow();
+            let waits = stage.auto_scaling.lifecycle(stage.cast.instance) == Lifecycle::Waiting;
+            drop(stage);
+            if !waits || self.outcome.is_some() {
+                // The instance is past its hook, or its departure was brought to its end.
+                self.next_sweep = Time::NEVER;
+            } else {
+                self.hire(Told { action: LifecycleAction::default(), sweep: true });
+            }
+        }
     }
 
-    fn hire(&mut self, action: LifecycleAction) {
+    fn hire(&mut self, told: Told) {
         let stage = self.stage.borrow();
         let now = stage.now;
         self.first_told.get_or_insert(now);
-        let departure =
-            Departure { instance: stage.cast.instance, asg: Arc::clone(&stage.cast.asg), cause: self.script.cause(action) };
+        let cause = self.script.cause(told.action.clone());
+        let departure = Departure { instance: stage.cast.instance, asg: Arc::clone(&stage.cast.asg), cause };
         drop(stage);
+        let manner = match self.script.working {
+            Working::Through => Manner::default(),
+            Working::Passes(passes) => {
+                if self.next_sweep == Time::NEVER && self.hired == 0 {
+                    self.next_sweep = now + Duration::from_millis(self.luck.below(60_000));
+                }
+                passes.manner(&told, now)
+            }
+        };
         let plan = self.script.plan(self.hired, now, &mut self.luck);
         let worker = Rc::new(Worker::new(self.stage, plan.skew_ms, plan.warm, plan.stale_reads, self.crashes, self.effects));
         let policy = if plan.other_settings { cast::other_settings(self.policy) } else { self.policy.clone() };
@@ -270,11 +325,15 @@ impl<'s> Company<'s, '_> {
         let (driver, world) = (self.driver, Rc::clone(&worker));
         let walk: Walk<'s> = Box::pin(async move {
             let rules = |d: &Departure, s: &Snapshot, p: &Policy, now: Time| driver.decide(d, s, p, now);
-            run_by(rules, &*world, &departure, &policy, Manner::default(), &mut teller).await
+            let ending = run_by(rules, &*world, &departure, &policy, manner, &mut teller).await;
+            if manner.stop_at.is_some() && !manner.never_wait {
+                passes::hand_back(&world, &departure, &policy, &ending, &mut teller).await;
+            }
+            ending
         });
         self.hired += 1;
         self.warm &= plan.warm;
-        self.alive.push(Alive { worker, walk, dies_at: plan.dies_at, frozen: plan.frozen, woken: true });
+        self.alive.push(Alive { worker, walk, dies_at: plan.dies_at, frozen: plan.frozen, woken: true, told });
     }
 
     /// Lets every worker go on that has a reason to.
@@ -307,14 +366,26 @@ impl<'s> Company<'s, '_> {
 
     /// A worker is killed; somebody goes on with its message, or a sweep finds the instance.
     fn dies(&mut self, place: usize) {
-        drop(self.alive.swap_remove(place));
+        let told = self.alive.swap_remove(place).told;
         let now = self.stage.borrow().now;
-        self.script.redeliver(now, &mut self.luck);
+        if !told.sweep {
+            self.script.redeliver(now, &mut self.luck);
+        }
     }
 
     fn ends(&mut self, place: usize, ending: &Ending, now: Time) {
-        drop(self.alive.swap_remove(place));
-        self.ended_at = now;
+        let told = self.alive.swap_remove(place).told;
+        if ending.how == How::HandedBack {
+            self.script.hand_back(told, now, &mut self.luck);
+            let message = self.script.deliveries.front().map_or(Time(0), |(at, _)| *at);
+            let sweep = if self.next_sweep == Time::NEVER { Time(0) } else { self.next_sweep };
+            self.resting_until = message.max(sweep);
+            return;
+        }
+        // Another pass comes after the end, and finds it.
+        if self.outcome.is_none() || self.script.working == Working::Through {
+            self.ended_at = now;
+        }
         if let How::Ended(outcome, _) = &ending.how {
             let stage = &mut *self.stage.borrow_mut();
             stage.oracle.said(now, outcome, &stage.auto_scaling, &stage.cast);

@@ -37,6 +37,8 @@ pub struct Setting {
     pub heartbeat_timeout: Duration,
     /// The longest that a load balancer may still send after the deregistration: for the floor.
     pub balancer_floor: Duration,
+    /// The longest that a load balancer may route to a target after it left the list.
+    pub longest_guard: Duration,
     /// Groups that the luck of a late landing may choose from.
     pub service_group: Option<nomad::GroupNumber>,
     /// Luck for what happens later.
@@ -87,7 +89,9 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let mut luck = Luck::new(seed ^ 0x000d_eca3_9000_0001);
     let instance = InstanceId::from_number(0xabc_0000 + seed % 0xffff);
     let secs = Duration::from_secs;
-    let short_hook = faults.has(Fault::HookIsShort) || faults.has(Fault::HeartbeatTimesOut);
+    // Sweeps alone keep no hook that is shorter than the function allows.
+    let swept = faults.has(Fault::SweepsAlone) || faults.has(Fault::MessageLate);
+    let short_hook = !swept && (faults.has(Fault::HookIsShort) || faults.has(Fault::HeartbeatTimesOut));
     let heartbeat_timeout = if short_hook { secs(60 + luck.below(60)) } else { secs([180, 300, 900, 3600][pick(&mut luck, 4)]) };
 
     // The load balancers.
@@ -97,7 +101,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let mut attached = Vec::new();
     let mut named = Vec::new();
     let mut fronts = Vec::new();
-    let mut balancer_floor = Duration::ZERO;
+    let (mut balancer_floor, mut longest_guard) = (Duration::ZERO, Duration::ZERO);
     let policy_guards = (secs(10), secs(120));
     for place in 0..groups {
         let kind = if luck.one_in(8) { Kind::Nlb } else { Kind::Alb };
@@ -109,6 +113,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
             Kind::Nlb => (secs(5), secs(100)),
         };
         let guard = if kind == Kind::Alb { policy_guards.0 } else { policy_guards.1 };
+        longest_guard = longest_guard.max(guard);
         if luck.one_in(2) && !(short || faults.has(Fault::SeveralPorts)) {
             attached.push(arn(place));
             balancer_floor = balancer_floor.max(if setup.delay < guard { guard } else { Duration::ZERO });
@@ -282,7 +287,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     for number in all {
         stage.introduce(number, true);
     }
-    Setting { stage, faults, policy, heartbeat_timeout, balancer_floor, service_group: drawn.first, luck }
+    Setting { stage, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group: drawn.first, luck }
 }
 
 /// A token that may do nothing, or one that reads the node and is shown an empty list of its allocations.

@@ -84,7 +84,7 @@ impl AutoScaling {
             attached: setup.attached.clone(),
             held: setup.tags.iter().any(|(key, _)| &**key == "decamp:hold"),
             retains: setup.retains,
-            activity_began: activity_of.and_then(|id| self.activity_began(id)),
+            activity_began: activity_of.filter(|_| !self.activities_denied).and_then(|id| self.activity_began(id)),
         })
     }
 

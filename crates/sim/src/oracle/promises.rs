@@ -18,6 +18,9 @@ const AGENT_DEAD_WAIT: Duration = Duration::from_mins(5);
 const ENTRY_UNKNOWN: Duration = Duration::from_secs(1000);
 /// How long it may take from a worker's first moment to its first heartbeat.
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(30);
+/// Each step of a departure may come due right after a pass has ended: ineligible, deregistered, released, drained, drained of the
+/// rest, over, unregistered, completed.
+const STEPS: u32 = 8;
 /// A departure that nothing hinders takes no longer than this beyond its floor.
 const LATE: Duration = Duration::from_secs(60);
 
@@ -32,6 +35,10 @@ pub struct Bounds {
     pub entry_is_wrong: bool,
     /// Whether nothing that it meets hinders it.
     pub orderly: bool,
+    /// The longest that nobody looks at it, between two passes.
+    pub longest_gap: Duration,
+    /// Whether a later pass cannot know what an earlier one saw in Consul: an old one's empty answer proves nothing alone (D9).
+    pub proof_is_lost: bool,
 }
 
 impl Oracle {
@@ -149,13 +156,19 @@ impl Oracle {
         if !self.bounds.orderly || self.meddled {
             return;
         }
-        if !matches!(outcome, Some(Outcome::Departed { .. })) {
+        if !self.finished(outcome) {
             let word = outcome.map_or("nothing", Outcome::word);
             self.broke(at, "L2", format!("it could finish, and ended as {word}"));
         }
-        if let Some(late) = above_floor.filter(|above| LATE < *above) {
+        let allowed = LATE + self.bounds.longest_gap * STEPS;
+        if let Some(late) = above_floor.filter(|above| allowed < *above) {
             self.broke(at, "L3", format!("nothing was left, and it waited {} more", decamp_core::time::plain(late)));
         }
+    }
+
+    /// Whether it ended as a departure does that nothing hinders.
+    pub(super) fn finished(&self, outcome: Option<&Outcome>) -> bool {
+        matches!(outcome, Some(Outcome::Departed { .. })) || self.bounds.proof_is_lost && outcome == Some(&Outcome::Unconfirmed)
     }
 
     /// Whether nobody was there to heartbeat before the hook ran out.

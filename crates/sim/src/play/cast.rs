@@ -12,6 +12,7 @@ use crate::nomad::GroupNumber;
 use crate::setting::BEGIN;
 use crate::stage::{Hand, Stage};
 use crate::worker::CrashPoint;
+use super::passes::Working;
 use decamp_core::decide::{Action, Cause, Decision, Effect, EffectKind, LifecycleAction, Part, Policy, System};
 use decamp_core::time::Time;
 
@@ -19,11 +20,28 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// What a worker is told when it begins.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// The lifecycle action, as far as it is known.
+    pub(super) action: LifecycleAction,
+    /// Whether it is a sweep's pass: it does what is due, and waits for nothing.
+    pub(super) sweep: bool,
+}
+
+impl From<LifecycleAction> for Told {
+    fn from(action: LifecycleAction) -> Self {
+        Self { action, sweep: false }
+    }
+}
+
 /// What is to happen beside the world's own course.
 pub(super) struct Script {
     faults: Faults,
     /// Events and sweeps on their way to a worker.
-    pub(super) deliveries: VecDeque<(Time, LifecycleAction)>,
+    pub(super) deliveries: VecDeque<(Time, Told)>,
+    /// How its workers work.
+    pub(super) working: Working,
     /// Where workers are killed.
     pub(super) crashes: Vec<CrashPoint>,
     /// Whether the lifecycle event is still to come.
@@ -57,6 +75,7 @@ pub(super) fn script(
     faults: Faults,
     service: Option<GroupNumber>,
     heartbeat_timeout: Duration,
+    working: Working,
     luck: &mut Luck,
 ) -> Script {
     let mut hands = Vec::new();
@@ -68,6 +87,7 @@ pub(super) fn script(
     let mut script = Script {
         faults,
         deliveries: VecDeque::new(),
+        working,
         crashes: Vec::new(),
         waits_for_event: true,
         told: None,
@@ -89,7 +109,7 @@ pub(super) fn script(
     if faults.has(Fault::SpotInterruption) {
         script.interruption = Some(begin + secs(120));
         script.waits_for_event = false;
-        script.deliveries.push_back((begin + secs(1), LifecycleAction::default()));
+        script.deliveries.push_back((begin + secs(1), swept().into()));
         stage.hands.push_back((begin + secs(120), Hand::MachineDies));
         stage.hands.make_contiguous().sort_by_key(|(at, _)| *at);
         return script;
@@ -125,23 +145,25 @@ impl Script {
         };
         self.told = Some(told.clone());
         let soon = now + luck.span(Duration::from_millis(100), secs(1));
-        if self.faults.has(Fault::LostEvent) {
+        if self.faults.has(Fault::LostEvent) || self.faults.has(Fault::SweepsAlone) {
             // Only a sweep finds it, within a minute.
-            self.deliveries.push_back((now + Duration::from_millis(luck.below(60_000)), swept()));
+            self.told = None;
+            let found = Told { action: swept(), sweep: matches!(self.working, Working::Passes(_)) };
+            self.deliveries.push_back((now + Duration::from_millis(luck.below(60_000)), found));
         } else if self.faults.has(Fault::LateEvent) {
             self.sweeps = false;
-            self.deliveries.push_back((now + self.heartbeat_timeout + secs(luck.below(600)), told));
+            self.deliveries.push_back((now + self.heartbeat_timeout + secs(luck.below(600)), told.into()));
         } else {
             if self.faults.has(Fault::StaleToken) {
                 let mut stale = told.clone();
                 stale.token = luck.uuid().parse().ok();
                 stale.began = Some(now - secs(3600));
-                self.deliveries.push_back((soon, stale));
+                self.deliveries.push_back((soon, stale.into()));
             }
-            self.deliveries.push_back((soon, told.clone()));
+            self.deliveries.push_back((soon, told.clone().into()));
             if self.faults.has(Fault::TwoWorkers) {
                 let second = if luck.one_in(2) { told } else { swept() };
-                self.deliveries.push_back((moment(luck).max(soon), second));
+                self.deliveries.push_back((moment(luck).max(soon), second.into()));
             }
         }
         self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
@@ -181,8 +203,26 @@ impl Script {
             Some(told) if !luck.one_in(3) => told.clone(),
             _ => swept(),
         };
-        self.deliveries.push_back((now + secs(1 + luck.below(60)), again));
+        let at = now + secs(1 + luck.below(60));
+        match (self.working, &self.told) {
+            (Working::Through, _) => self.deliveries.push_back((at, again.into())),
+            (Working::Passes(passes), Some(told)) => {
+                self.deliveries.push_back((passes.redelivered(now, luck), told.clone().into()));
+            }
+            // The next sweep comes by itself.
+            (Working::Passes(_), None) => {}
+        }
         self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
+    }
+
+    /// A pass was over before its departure: its message comes back.
+    pub(super) fn hand_back(&mut self, told: Told, now: Time, luck: &mut Luck) {
+        if let Working::Passes(passes) = self.working
+            && !told.sweep
+        {
+            self.deliveries.push_back((passes.next(now, luck), told));
+            self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
+        }
     }
 
     /// A departure ended: a duplicate may still come.
@@ -191,7 +231,7 @@ impl Script {
             && let Some(told) = self.told.clone()
         {
             self.faults = self.faults.without(Fault::DuplicateEvent);
-            self.deliveries.push_back((now + secs(luck.below(30)), told));
+            self.deliveries.push_back((now + secs(luck.below(30)), told.into()));
         }
     }
 }
@@ -216,6 +256,8 @@ fn lend_a_hand(
     let front = usize::try_from(luck.below(groups.max(1))).unwrap_or(0);
     let mut lend = |hand: Hand| hands.push((at, hand));
     match fault {
+        Fault::ActivitiesDenied => stage.auto_scaling.deny_activities(),
+        Fault::MetadataRefused => {}
         Fault::CredentialsExpire => {
             let to = for_a_while(luck);
             stage.weather.denied(System::AutoScaling, at, to);
@@ -330,7 +372,9 @@ fn lend_a_hand(
         | Fault::DelayRaised
         | Fault::DelayUnreadable
         | Fault::AlreadyDraining
-        | Fault::DrainingSticks => {}
+        | Fault::DrainingSticks
+        | Fault::SweepsAlone
+        | Fault::MessageLate => {}
     }
 }
 

@@ -1,0 +1,129 @@
+//! Workers as the Lambda has them: passes that end before the departure does, gaps between them, and a sweep each minute (0017).
+
+use std::time::Duration;
+
+use super::cast::Told;
+use crate::faults::{Fault, Faults};
+use crate::luck::Luck;
+use crate::worker::Worker;
+use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Policy, our_hook};
+use decamp_core::run::{Ending, How, Manner, Tell};
+use decamp_core::time::Time;
+use decamp_core::world::World;
+
+/// The schedule invokes the sweep this often.
+pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// A message that a pass hands back stays hidden for this long at most.
+const HIDDEN: Duration = Duration::from_secs(5);
+/// From a message's reappearance to the pass that it begins.
+const POLLED_WITHIN: Duration = Duration::from_secs(1);
+/// A message whose pass died stays hidden for this long at most.
+const VISIBILITY: Duration = Duration::from_secs(360);
+/// The function is refused where the hook's time-out is shorter (0017).
+const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(180);
+
+/// How the workers of one departure work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Working {
+    /// Each goes on until the departure is over, as the service and the command line do.
+    Through,
+    /// In passes, as the Lambda does.
+    Passes(Passes),
+}
+
+/// The passes of one departure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passes {
+    /// A pass looks and acts for this long.
+    pub length: Duration,
+    /// Whether the process stays warm between them, with its memory.
+    pub warm: bool,
+    /// The hook's heartbeat time-out.
+    pub heartbeat_timeout: Duration,
+    /// Whether no message ever comes, so that the sweep alone ends the departure.
+    pub sweeps_alone: bool,
+    /// Whether the message is never handed back early: it stays hidden until its visibility is over.
+    pub late: bool,
+}
+
+/// What the cluster lets a pass write down and what it must wait for: where nothing can be written, a pass must be long enough.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Needs {
+    /// Whether node metadata can be written.
+    pub(super) notes: bool,
+    /// The longest that a load balancer may route to a target after it left the list.
+    pub(super) guard: Duration,
+}
+
+impl Working {
+    /// How the workers of this seed work: half of all departures are walked in passes.
+    pub(super) fn draw(seed: u64, faults: Faults, heartbeat_timeout: Duration, needs: Needs) -> Self {
+        let mut luck = Luck::new(seed ^ 0x000b_a55e_5000_0001);
+        let sweeps_alone = faults.has(Fault::SweepsAlone);
+        let drawn = luck.one_in(2) || sweeps_alone || faults.has(Fault::MessageLate);
+        let lengths = [10, 25, 55, 14 * 60];
+        let length = Duration::from_secs(lengths[usize::try_from(luck.below(4)).unwrap_or(0)]);
+        let warm = luck.one_in(2);
+        // Two minutes' notice go by without a queue's gaps, and a short hook is refused.
+        let possible = !faults.has(Fault::SpotInterruption) && SHORTEST_HEARTBEAT <= heartbeat_timeout;
+        if !(drawn && possible) {
+            return Self::Through;
+        }
+        let forgets = !needs.notes && !warm;
+        // What `check` says would not work, nobody runs.
+        let (length, warm) = match forgets {
+            true if sweeps_alone => (length, true),
+            true if length <= needs.guard * 2 => (Duration::from_secs(14 * 60), warm),
+            true | false => (length, warm),
+        };
+        let late = faults.has(Fault::MessageLate);
+        Self::Passes(Passes { length, warm, heartbeat_timeout, sweeps_alone, late })
+    }
+}
+
+impl Passes {
+    /// When the message that a pass has handed back begins the next one.
+    pub(super) fn next(&self, now: Time, luck: &mut Luck) -> Time {
+        if self.late {
+            return self.redelivered(now, luck);
+        }
+        now + HIDDEN.min(self.heartbeat_timeout / 6) + luck.span(Duration::ZERO, POLLED_WITHIN)
+    }
+
+    /// When the message of a pass that died begins the next one.
+    pub(super) fn redelivered(&self, now: Time, luck: &mut Luck) -> Time {
+        now + VISIBILITY.min(self.heartbeat_timeout / 2) + luck.span(Duration::ZERO, POLLED_WITHIN)
+    }
+
+    /// The longest that nobody looks at the departure.
+    #[must_use]
+    pub fn longest_gap(&self) -> Duration {
+        if self.sweeps_alone || self.late { SWEEP_EVERY } else { HIDDEN + POLLED_WITHIN }
+    }
+
+    /// How a worker of this departure is to behave.
+    pub(super) fn manner(&self, told: &Told, now: Time) -> Manner {
+        Manner { stop_at: Some(now + self.length), never_wait: told.sweep, ..Manner::default() }
+    }
+}
+
+/// What the Lambda does when a pass is over before its departure: it keeps the hook alive.
+pub(super) async fn hand_back(worker: &Worker<'_>, departure: &Departure, policy: &Policy, ending: &Ending, tell: &mut dyn Tell) {
+    if ending.how != How::HandedBack {
+        return;
+    }
+    let seen = &ending.seen;
+    let budget = Budget::of(departure, seen, policy);
+    let now = worker.now();
+    if budget.end <= now || seen.history.no_active_action.is_some() {
+        return;
+    }
+    let Some(told) = departure.action() else { return };
+    let hook = our_hook(departure, seen, policy).map(|hook| hook.name.clone()).or_else(|| told.hook.clone());
+    let token = told.token.clone().filter(|_| !seen.history.token_refused);
+    if let Some(hook) = hook {
+        let heartbeat = Effect::Heartbeat(ActionRef { hook, token });
+        let answer = worker.act(departure, &heartbeat).await;
+        tell.wrote(departure, &heartbeat, &answer, worker.now());
+    }
+}
