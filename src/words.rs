@@ -2,7 +2,7 @@
 
 use decamp_core::decide::{Action, Budget, Effect, Finding, Lifecycle};
 pub(crate) use decamp_core::telling::because;
-use decamp_core::telling::part;
+use decamp_core::telling::{effect_title, part};
 use decamp_core::time::{Time, plain};
 
 /// The word for an action, to search by.
@@ -23,6 +23,7 @@ pub(crate) fn effect_kind(effect: &Effect) -> &'static str {
         Effect::Deregister { .. } => "deregister",
         Effect::Drain { .. } => "drain",
         Effect::Complete { .. } => "complete",
+        Effect::Note { .. } => "note",
     }
 }
 
@@ -48,6 +49,7 @@ pub(crate) fn effect(effect: &Effect) -> String {
         Effect::Drain { node, deadline, meta, .. } => {
             format!("drain node {node} ({}, {})", meta.phase.word(), plain(deadline.span()))
         }
+        Effect::Note { .. } => effect_title(effect),
         Effect::Complete { result, .. } => format!("complete the lifecycle action: {result:?}").to_lowercase(),
     }
 }

@@ -33,7 +33,7 @@ const KEPT_FOR_MESSAGE: Duration = Duration::from_millis(1500);
 pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, never_wait: bool) -> Became {
     let policy = &at.settings.policy;
     let mut telling = Telling::new(policy);
-    let manner = Manner { stop_at: Some(at.stop_at), observe: at.observes(), never_wait };
+    let manner = Manner { stop_at: Some(at.stop_at), observe: at.observes(), never_wait, ..Manner::default() };
     // The loop stops by the servers' clock. Should that be set back meanwhile, or a call hang, ours stops it a little later.
     let patience = at.ends - KEPT_FOR_HEARTBEAT;
     let walked = tokio::time::timeout_at(patience, run(at.fleet, departure, policy, manner, &mut telling)).await;

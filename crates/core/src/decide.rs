@@ -2,6 +2,7 @@
 
 mod action;
 mod balancers;
+mod beginnings;
 mod budget;
 mod departure;
 mod leaving;
@@ -17,6 +18,7 @@ pub mod snapshot;
 mod step;
 
 pub use self::action::*;
+pub use self::beginnings::remember;
 pub use self::budget::{Budget, needed, our_hook};
 pub use self::departure::*;
 pub use self::losses::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};
@@ -32,7 +34,7 @@ use crate::time::Time;
 use std::time::Duration;
 
 /// Room for the wishes of all concerns.
-const MOST_STEPS: usize = 12;
+const MOST_STEPS: usize = 13;
 /// How old the last look at the load balancers may be: a registration that is waited for long may outlast it.
 const STALE: Duration = Duration::from_secs(60);
 /// Right before completion the node is read once more, unless that was this recently: work that landed late would show.
@@ -95,10 +97,13 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     }
     let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
     let mut balancing = balancers::balancing(scope, budget, now);
-    let kept_off = nodes::keep_work_off(scope, may_write, now);
+    let kept_off = nodes::keep_work_off(scope, budget, may_write, now);
     let mut steps = Vec::with_capacity(MOST_STEPS);
     let settled = kept_off.is_satisfied() && sight.is_satisfied();
     steps.extend([std::mem::replace(&mut balancing.step, Step::Satisfied), kept_off, sight]);
+    if may_write {
+        steps.push(beginnings::write_down(scope, budget, &balancing, now));
+    }
     if seen.consul.at().is_none() {
         // The control look (D9): what is registered is seen before anything is stopped.
         steps.push(nodes::discovery_out_of_sight(scope, Duration::MAX, now));
@@ -109,7 +114,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
             steps.push(Step::Look(vec![Part::Consul], Reason::MustLook));
         }
     }
-    let no_node = no_node(scope);
+    let no_node = no_node(scope, budget);
     let mut over = no_node;
     if may_write && !no_node {
         let draining = nodes::draining(scope, budget, &balancing, now);
@@ -152,9 +157,9 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
 }
 
 /// No node of any status is this instance, and it was waited for.
-fn no_node(scope: &Scope<'_>) -> bool {
+fn no_node(scope: &Scope<'_>, budget: &Budget) -> bool {
     let history = &scope.seen.history;
-    let waited = scope.seen.nomad.at().zip(history.no_node_since);
+    let waited = scope.seen.nomad.at().zip(beginnings::no_node(scope, budget));
     // An empty list is an answer only to a token that could have seen more (D9).
     matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full))
         && scope.seen.nomad.now().is_some_and(|nomad| nomad.nodes.is_empty())
@@ -165,7 +170,7 @@ fn no_node(scope: &Scope<'_>) -> bool {
 /// Everything is over: discovery, one last look at all of it, and the completion.
 fn finish(scope: &Scope<'_>, release: Time, no_node: bool, now: Time) -> Step {
     let seen = scope.seen;
-    let vanished = scope.vanished().map(|(until, _)| until);
+    let vanished = scope.vanished().map(|vanished| vanished.until);
     let over_at = seen.history.nomad_changed.max(vanished).unwrap_or(Time(0));
     let discovery = registrations::discovery(scope, over_at, now);
     let mut parts = Vec::new();
@@ -225,11 +230,11 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     let over = matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full))
         && scope.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
         && scope.all_left().next().is_none()
-        && scope.vanished().is_none_or(|(until, _)| until <= now);
+        && scope.vanished().is_none_or(|vanished| vanished.until <= now);
     // Which load balancers there are is the group's to say.
     let released = scope.seen.group.last().is_some() && balancers::balancing(scope, budget, now).released;
     let verdict = match (over && released, was_forced(scope)) {
-        _ if no_node(scope) => Outcome::NoNode,
+        _ if no_node(scope, budget) && released => Outcome::NoNode,
         (true, true) => Outcome::Forced,
         (true, false) => Outcome::Unconfirmed,
         (false, _) => Outcome::TimedOut,

@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::decide::{Action, Decision, Departure, Effect, Outcome, Policy, Reason, Snapshot, decide};
+use crate::decide::{Action, Decision, Departure, Effect, Noted, Outcome, Policy, Reason, Snapshot, decide};
 use crate::time::Time;
 use crate::world::World;
 
 /// How a run is to behave.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Manner {
+pub struct Manner<'a> {
     /// When to stop and hand the departure back, for whoever goes on with it. `None`: when it is over.
     pub stop_at: Option<Time>,
     /// Look, decide and tell, but write nothing (`DECAMP_MODE=observe`, `decamp plan`): ends at the first write.
     pub observe: bool,
     /// Hand the departure back instead of waiting (a sweep, which makes one pass over all that wait).
     pub never_wait: bool,
+    /// What this process remembers of earlier runs of the same departure ([`remember`](crate::decide::remember)).
+    pub remembered: &'a [Noted],
 }
 
 /// How a run ended.
@@ -59,7 +61,7 @@ impl Tell for Quiet {
 /// Walks one departure out of `world` by the rules.
 ///
 /// May be cancelled at any await point and begun again by anybody: no progress is stored here.
-pub async fn run<W: World>(world: &W, departure: &Departure, policy: &Policy, manner: Manner, tell: &mut dyn Tell) -> Ending {
+pub async fn run<W: World>(world: &W, departure: &Departure, policy: &Policy, manner: Manner<'_>, tell: &mut dyn Tell) -> Ending {
     run_by(decide, world, departure, policy, manner, tell).await
 }
 
@@ -69,16 +71,18 @@ pub async fn run_by<W: World>(
     world: &W,
     departure: &Departure,
     policy: &Policy,
-    manner: Manner,
+    manner: Manner<'_>,
     tell: &mut dyn Tell,
 ) -> Ending {
-    let mut seen = Snapshot::begin(departure.instance, world.now());
+    let mut seen = Snapshot::begin_again(departure.instance, world.now(), manner.remembered);
     loop {
         let now = world.now();
-        if manner.stop_at.is_some_and(|stop| stop <= now) {
+        let decision = rules(departure, &seen, policy, now);
+        // What is over is over, although the answer came as the time ran out.
+        let ends = matches!(decision.action, Action::End(_));
+        if !ends && manner.stop_at.is_some_and(|stop| stop <= now) {
             return Ending { how: How::HandedBack, seen };
         }
-        let decision = rules(departure, &seen, policy, now);
         tell.decided(departure, &decision, &seen, now);
         match decision.action {
             Action::Look(parts) => {

@@ -145,6 +145,7 @@ pub fn step(effect: &Effect) -> &'static str {
         Effect::Deregister { .. } => "deregister",
         Effect::Drain { .. } => "drain",
         Effect::Complete { .. } => "complete",
+        Effect::Note { .. } => "note",
     }
 }
 
@@ -170,6 +171,10 @@ pub fn effect_title(effect: &Effect) -> String {
             format!("drain node {node} ({}, {})", meta.phase.word(), plain(deadline.span()))
         }
         Effect::Complete { result, .. } => format!("complete: {result:?}").to_lowercase(),
+        Effect::Note { node, notes } => {
+            let what: Vec<&str> = notes.iter().map(|note| note.what.key()).collect();
+            format!("note {} on node {node}", what.join(", "))
+        }
     }
 }
 

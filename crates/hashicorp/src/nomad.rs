@@ -14,6 +14,7 @@ mod translate;
 mod watch;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,7 +27,7 @@ use serde_json::json;
 pub use self::listing::{Listed, Server};
 use decamp_config::Connection;
 use decamp_core::decide::{
-    DrainMeta, Node, Nomad, NomadSight, Provider, Refusal, Registration, Registrations, Unseen, WholeSeconds,
+    DrainMeta, Node, Nomad, NomadSight, Noted, Provider, Refusal, Registration, Registrations, Unseen, WholeSeconds,
 };
 use decamp_core::ids::{InstanceId, NodeId};
 use decamp_core::time::Time;
@@ -248,6 +249,23 @@ impl Client {
         meta: &DrainMeta,
     ) -> Result<(), Refusal> {
         self.write(node, "drain", &drain_body(deadline, ignore_system_jobs, meta)).await
+    }
+
+    /// Writes down beginnings as dynamic metadata of a node (Nomad 1.5). The servers ask its agent, and show it some seconds later.
+    ///
+    /// # Errors
+    ///
+    /// Why it did not succeed; it may have worked all the same.
+    pub async fn note(&self, node: NodeId, notes: &[Noted]) -> Result<(), Refusal> {
+        let meta: BTreeMap<&str, String> = notes.iter().map(|note| (note.what.key(), note.text())).collect();
+        let body = json!({ "NodeID": node.to_string(), "Meta": meta });
+        let answer = self.http.post("/v1/client/metadata", &body).await.map_err(Failure::refusal)?;
+        let kept: wire::Metadata = answer.json().map_err(Failure::refusal)?;
+        match notes.iter().all(|note| kept.meta.get(note.what.key()) == Some(&note.text())) {
+            true => Ok(()),
+            // Whoever answers with something else than Nomad would may not have passed it on.
+            false => Err(Refusal::Rejected("Nomad's answer does not show what was written".into())),
+        }
     }
 
     async fn write(&self, node: NodeId, what: &str, body: &serde_json::Value) -> Result<(), Refusal> {

@@ -71,6 +71,7 @@ impl World for Live {
         self.crowd.hear(departure.instance);
         match effect {
             Effect::Heartbeat(of) => self.auto_scaling.heartbeat(&departure.asg, departure.instance, of).await,
+            Effect::Note { node, notes } => self.nomad.note(*node, notes).await,
             Effect::MakeIneligible(node) => self.nomad.make_ineligible(*node).await,
             Effect::Deregister { group, targets } => self.load_balancers.deregister(group, targets).await,
             Effect::Drain { node, deadline, ignore_system_jobs, meta } => {

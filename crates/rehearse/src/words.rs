@@ -22,6 +22,7 @@ fn effect(effect: &Effect) -> String {
             let what = if *ignore_system_jobs { "drain the services" } else { "drain everything" };
             format!("{what}, at most {}", plain(deadline.span()))
         }
+        Effect::Note { .. } => "note when the wait began".to_owned(),
         Effect::Complete { .. } => "complete the lifecycle action".to_owned(),
     }
 }

@@ -57,7 +57,7 @@ async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, is_start: false, blind: None, trace };
     let world = Gentle::new(&service.live);
     let observe = service.settings.mode == Mode::Observe;
-    let manner = Manner { stop_at: None, observe, never_wait: pace == Pace::OnePass };
+    let manner = Manner { observe, never_wait: pace == Pace::OnePass, ..Manner::default() };
     let ending = tokio::select! {
         // First, so that what was just answered is still told.
         biased;
@@ -228,7 +228,7 @@ impl Tell for Watching<'_> {
         let system = match effect {
             Effect::Heartbeat(_) | Effect::Complete { .. } => System::AutoScaling,
             Effect::Deregister { .. } => System::LoadBalancers,
-            Effect::MakeIneligible(_) | Effect::Drain { .. } => System::Nomad,
+            Effect::MakeIneligible(_) | Effect::Drain { .. } | Effect::Note { .. } => System::Nomad,
         };
         self.wrote |= !matches!(effect, Effect::Heartbeat(_));
         if answer.is_err() {

@@ -25,6 +25,7 @@ mod deadlines;
 mod drainer;
 mod failures;
 mod lists;
+mod metadata;
 mod placement;
 mod state;
 mod stopping;
@@ -38,6 +39,7 @@ use std::time::Duration;
 pub use self::acl::{NamespaceRule, NodeRule, Policy, Token};
 pub use self::api::{ApiError, DrainSpec, Written};
 pub use self::lists::{Instance, ScaleStatus, ServiceName};
+pub use self::metadata::Metadata;
 pub use self::state::*;
 pub use self::stopping::{Stopping, TaskState};
 pub use self::version::Version;
@@ -63,6 +65,7 @@ pub struct Nomad {
     drainer: drainer::Drainer,
     leader_back: Option<Time>,
     frozen: Option<view::Frozen>,
+    metadata_refused: bool,
 }
 
 /// What happens by itself, sooner or later.
@@ -108,6 +111,8 @@ enum Due {
     LeaderBack,
     /// An agent that lives finds its node's row gone and registers anew.
     Rejoin { node: NodeNumber },
+    /// An agent registers anew because its metadata changed.
+    Metadata { node: NodeNumber, epoch: u32 },
 }
 
 /// What a step acts on beside Nomad itself.
@@ -133,6 +138,7 @@ impl Nomad {
             drainer: drainer::Drainer::default(),
             leader_back: None,
             frozen: None,
+            metadata_refused: false,
         }
     }
 
@@ -202,6 +208,7 @@ impl Nomad {
             Due::GiveUp { allocation } => self.give_up(allocation, outside),
             Due::LeaderBack => self.leader_returns(),
             Due::Rejoin { node } => self.rejoin(node),
+            Due::Metadata { node, epoch } => self.metadata_comes(node, epoch),
         }
     }
 
@@ -247,7 +254,8 @@ impl Due {
             | Self::Sync { .. }
             | Self::Down { .. }
             | Self::GiveUp { .. }
-            | Self::Rejoin { .. } => true,
+            | Self::Rejoin { .. }
+            | Self::Metadata { .. } => true,
             Self::Learn { .. }
             | Self::Turn { .. }
             | Self::Signal { .. }

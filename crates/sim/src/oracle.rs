@@ -235,7 +235,7 @@ impl Oracle {
         self.promised(at, effect, auto_scaling, nomad, cast);
         match effect {
             Effect::Heartbeat(_) => self.heartbeats += 1,
-            Effect::MakeIneligible(node) => self.own_node(at, *node, nomad, cast),
+            Effect::MakeIneligible(node) | Effect::Note { node, .. } => self.own_node(at, *node, nomad, cast),
             Effect::Deregister { group, targets } => {
                 let ours = |id: &TargetId| match id {
                     TargetId::Instance(instance) => *instance == cast.instance,

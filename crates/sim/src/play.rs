@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use self::cast::Told;
 pub use self::judge::Judged;
 pub use self::passes::{Passes, Working};
-use self::cast::Told;
 use self::record::{Record, Teller};
 use super::drivers::Driver;
 use super::faults::{Fault, Faults};
@@ -26,7 +26,7 @@ use super::setting::{self, BEGIN, Setting};
 use super::stage::{Calls, Stage};
 pub use super::worker::CrashPoint;
 use super::worker::Worker;
-use decamp_core::decide::{Departure, Finding, Lifecycle, LifecycleAction, Outcome, Policy, Snapshot};
+use decamp_core::decide::{Departure, Finding, Lifecycle, LifecycleAction, Noted, Outcome, Policy, Snapshot, remember};
 use decamp_core::run::{Ending, How, Manner, run_by};
 use decamp_core::time::Time;
 
@@ -95,6 +95,7 @@ struct Alive<'s> {
     frozen: Option<(Time, Time)>,
     woken: bool,
     told: Told,
+    departure: Departure,
 }
 
 /// Plays one departure.
@@ -112,7 +113,10 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         proof_is_lost: false,
     };
     let mut luck = luck;
-    let needs = passes::Needs { notes: false, guard: longest_guard };
+    let needs = passes::Needs {
+        notes: stage.nomad.version().has_dynamic_metadata() && !faults.has(Fault::MetadataRefused),
+        guard: longest_guard,
+    };
     let working = play.working.unwrap_or_else(|| Working::draw(play.seed, faults, heartbeat_timeout, needs));
     if let Working::Passes(passes) = working {
         stage.oracle.bounds.longest_gap = passes.longest_gap();
@@ -137,6 +141,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         alive: Vec::new(),
         hired: 0,
         next_sweep: Time::NEVER,
+        remembered: [Vec::new(), Vec::new()],
         resting_until: Time(0),
         warm: true,
         outcome: None,
@@ -146,16 +151,27 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     company.perform();
     let (company_hired, warm) = (company.hired, company.warm && working == Working::Through);
     let told = 0 < company_hired;
-    let (outcome, first_told, ended_at) = (company.outcome.clone(), company.first_told, company.ended_at);
+    let (mut outcome, first_told, ended_at) = (company.outcome.clone(), company.first_told, company.ended_at);
     drop(company);
     let mut stage = stage.into_inner();
+    if outcome.is_none() && working.is_swept_alone() && stage.oracle.action_ended.is_some() {
+        // A sweep visits what waits: of what waits no more nobody says how it ended.
+        outcome = Some(Outcome::Gone);
+    }
     let end = stage.now + AFTERWARDS;
     stage.advance(end);
     let faultless = faults.is_empty() && play.crashes.is_empty();
     let spot = faults.has(Fault::SpotInterruption);
     let allocations = stage.nomad.allocations().len();
     if told {
-        stage.oracle.steady(ended_at, stage.calls, ended_at.since(first_told.unwrap_or(BEGIN)), company_hired, working, allocations);
+        stage.oracle.steady(
+            ended_at,
+            stage.calls,
+            ended_at.since(first_told.unwrap_or(BEGIN)),
+            company_hired,
+            working,
+            allocations,
+        );
         let above = floor::above_floor(&stage, first_told.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
         stage.oracle.took(ended_at, ended_at.since(first_told.unwrap_or(BEGIN)), above, outcome.as_ref());
         if faultless && !spot && matches!(driver, Driver::Decamp) && working == Working::Through {
@@ -222,6 +238,8 @@ struct Company<'s, 'p> {
     hired: usize,
     /// When the next sweep comes, where there are any.
     next_sweep: Time,
+    /// What the process that takes messages remembers, and the one that sweeps, where they stay warm.
+    remembered: [Vec<Noted>; 2],
     /// Until when a message is hidden that a pass has handed back: nobody attends to it, as is meant.
     resting_until: Time,
     /// Whether all of them remember what they saw for others before.
@@ -309,22 +327,22 @@ impl<'s> Company<'s, '_> {
         let cause = self.script.cause(told.action.clone());
         let departure = Departure { instance: stage.cast.instance, asg: Arc::clone(&stage.cast.asg), cause };
         drop(stage);
-        let manner = match self.script.working {
-            Working::Through => Manner::default(),
-            Working::Passes(passes) => {
-                if self.next_sweep == Time::NEVER && self.hired == 0 {
-                    self.next_sweep = now + Duration::from_millis(self.luck.below(60_000));
-                }
-                passes.manner(&told, now)
-            }
-        };
+        let working = self.script.working;
+        if working != Working::Through && self.hired == 0 {
+            self.next_sweep = now + Duration::from_millis(self.luck.below(60_000));
+        }
+        let (sweep, remembered) = (told.sweep, self.remembered[usize::from(told.sweep)].clone());
         let plan = self.script.plan(self.hired, now, &mut self.luck);
         let worker = Rc::new(Worker::new(self.stage, plan.skew_ms, plan.warm, plan.stale_reads, self.crashes, self.effects));
         let policy = if plan.other_settings { cast::other_settings(self.policy) } else { self.policy.clone() };
         let mut teller = Teller { record: Rc::clone(self.record), policy: policy.clone(), worker: self.hired };
-        let (driver, world) = (self.driver, Rc::clone(&worker));
+        let (driver, world, leaving) = (self.driver, Rc::clone(&worker), departure.clone());
         let walk: Walk<'s> = Box::pin(async move {
             let rules = |d: &Departure, s: &Snapshot, p: &Policy, now: Time| driver.decide(d, s, p, now);
+            let manner = match working {
+                Working::Through => Manner::default(),
+                Working::Passes(passes) => passes.manner(sweep, now, &remembered),
+            };
             let ending = run_by(rules, &*world, &departure, &policy, manner, &mut teller).await;
             if manner.stop_at.is_some() && !manner.never_wait {
                 passes::hand_back(&world, &departure, &policy, &ending, &mut teller).await;
@@ -333,7 +351,15 @@ impl<'s> Company<'s, '_> {
         });
         self.hired += 1;
         self.warm &= plan.warm;
-        self.alive.push(Alive { worker, walk, dies_at: plan.dies_at, frozen: plan.frozen, woken: true, told });
+        self.alive.push(Alive {
+            worker,
+            walk,
+            dies_at: plan.dies_at,
+            frozen: plan.frozen,
+            woken: true,
+            told,
+            departure: leaving,
+        });
     }
 
     /// Lets every worker go on that has a reason to.
@@ -374,8 +400,9 @@ impl<'s> Company<'s, '_> {
     }
 
     fn ends(&mut self, place: usize, ending: &Ending, now: Time) {
-        let told = self.alive.swap_remove(place).told;
+        let Alive { told, departure, .. } = self.alive.swap_remove(place);
         if ending.how == How::HandedBack {
+            self.remembered[usize::from(told.sweep)] = remember(&departure, &ending.seen, self.policy, now);
             self.script.hand_back(told, now, &mut self.luck);
             let message = self.script.deliveries.front().map_or(Time(0), |(at, _)| *at);
             let sweep = if self.next_sweep == Time::NEVER { Time(0) } else { self.next_sweep };

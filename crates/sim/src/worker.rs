@@ -269,6 +269,12 @@ impl<'s> Worker<'s> {
                 let answer = stage.nomad.set_eligibility(&token, *node, false);
                 answer.map(|w| w.index).map_err(|error| error.refusal())
             }
+            Effect::Note { node, notes } => {
+                let token = stage.cast.nomad_token.clone();
+                let keys: Vec<_> = notes.iter().map(|note| (note.what.key().into(), Some(note.text().into()))).collect();
+                // What it shows is shown later: nothing is to be read after it.
+                stage.nomad.apply_metadata(&token, *node, &keys).map(|_| 0).map_err(|error| error.refusal())
+            }
             Effect::Drain { node, deadline, ignore_system_jobs, meta } => {
                 let token = stage.cast.nomad_token.clone();
                 let deadline_ns = i64::try_from(deadline.nanoseconds()).unwrap_or(i64::MAX);
@@ -330,7 +336,7 @@ impl World for Worker<'_> {
         let system = match kind {
             EffectKind::Heartbeat | EffectKind::Complete => System::AutoScaling,
             EffectKind::Deregister => System::LoadBalancers,
-            EffectKind::MakeIneligible | EffectKind::Drain => System::Nomad,
+            EffectKind::MakeIneligible | EffectKind::Drain | EffectKind::Note => System::Nomad,
         };
         self.crash(false);
         self.stop_if_dead().await;

@@ -8,7 +8,7 @@ use strum::IntoStaticStr;
 
 use super::outcome::Outcome;
 use super::reason::Reason;
-use super::snapshot::{DrainMeta, Target};
+use super::snapshot::{DrainMeta, Noted, Target};
 use crate::ids::{ActionToken, NodeId, TargetGroupArn};
 use crate::time::Time;
 
@@ -95,6 +95,13 @@ pub enum Effect {
         ignore_system_jobs: bool,
         /// What it says about itself.
         meta: DrainMeta,
+    },
+    /// Write down, in a node's metadata, when something began, for the next worker (D54).
+    Note {
+        /// The node.
+        node: NodeId,
+        /// What began when.
+        notes: Vec<Noted>,
     },
     /// Complete the lifecycle action.
     Complete {

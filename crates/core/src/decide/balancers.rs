@@ -1,5 +1,6 @@
 //! The load balancers' part: deregister exactly what is listed, then wait until nothing can be sent any more.
 
+use super::beginnings;
 use super::budget::{self, Budget};
 use super::scope::Scope;
 use super::snapshot::{Balancer, JobKind, Left, Target, TargetGroup, TargetHealth};
@@ -32,6 +33,8 @@ pub(super) struct Balancing {
     pub(super) released: bool,
     /// When that is at the latest, once nothing is registered.
     pub(super) release: Time,
+    /// Since when nothing of ours has been registered, at the latest; once that is so.
+    pub(super) since: Time,
 }
 
 /// The groups that may send to the instance: attached, named in the hook or in the settings, or found.
@@ -79,23 +82,24 @@ pub(super) fn left_alone_since(scope: &Scope<'_>, time: Time) -> Vec<(TargetGrou
 pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balancing {
     if scope.policy.scan && scope.seen.scan.at().is_none() {
         let step = look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook);
-        return Balancing { step, deregistered: false, released: false, release: Time::NEVER };
+        return Balancing { step, deregistered: false, released: false, release: Time::NEVER, since: Time::NEVER };
     }
     let groups = groups(scope);
     let mut steps = Vec::with_capacity(groups.len());
-    let (mut deregistered, mut released, mut release) = (true, true, Time(0));
+    let (mut deregistered, mut released, mut release, mut since) = (true, true, Time(0), Time(0));
     for (arn, attached) in groups {
         let one = one_group(scope, budget, arn, attached, now);
         deregistered &= one.deregistered;
         released &= one.released;
         release = release.max(one.release);
+        since = since.max(one.since);
         steps.push(one.step);
     }
-    Balancing { step: joined(steps), deregistered, released, release }
+    Balancing { step: joined(steps), deregistered, released, release, since }
 }
 
 fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached: bool, now: Time) -> Balancing {
-    let waiting = |step| Balancing { step, deregistered: false, released: false, release: Time::NEVER };
+    let waiting = |step| Balancing { step, deregistered: false, released: false, release: Time::NEVER, since: Time::NEVER };
     let look = |again| Part::TargetGroups { groups: vec![(arn.clone(), attached)], attributes_again: again };
     let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
     let Some((balancer, group)) = entry.and_then(|b| b.sight.now().map(|group| (b, group))) else {
@@ -116,16 +120,16 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
                 // What is stopped or completed then is confirmed right before: one look serves both.
                 let reason = Reason::LoadBalancerDelay { group: arn.clone(), until: release };
                 let step = if released { Step::Satisfied } else { Step::wait(release, reason) };
-                return Balancing { step, deregistered: true, released, release };
+                return Balancing { step, deregistered: true, released, release, since: at };
             }
             let step = look_again(&sight, look(false), System::LoadBalancers, now, reason);
-            return Balancing { step, deregistered: true, released: false, release };
+            return Balancing { step, deregistered: true, released: false, release, since: at };
         }
         return waiting(look_again(&sight, look(false), System::LoadBalancers, now, reason));
     };
     let Some(targets) = &group.targets else {
         // The group is gone (fault 31): nothing is sent through it.
-        return Balancing { step: Step::Satisfied, deregistered: true, released: true, release: Time(0) };
+        return Balancing { step: Step::Satisfied, deregistered: true, released: true, release: Time(0), since: Time(0) };
     };
     let unknown_addresses = !attached && scope.seen.nomad.at().is_none();
     if unknown_addresses && targets.iter().any(|t| matches!(t.id, TargetId::Ip(_))) {
@@ -137,12 +141,13 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
         return waiting(deregister(scope, budget, balancer, group, registered, now));
     }
     let draining = ours.iter().any(|t| t.health == TargetHealth::Draining);
-    after_deregistration(scope, balancer, group, draining, look, now)
+    after_deregistration(scope, budget, balancer, group, draining, look, now)
 }
 
 /// Nothing of ours is registered: when can nothing be sent any more?
 fn after_deregistration(
     scope: &Scope<'_>,
+    budget: &Budget,
     balancer: &Balancer,
     group: &TargetGroup,
     draining: bool,
@@ -155,6 +160,9 @@ fn after_deregistration(
     let ours = |left: &&Left| !ours_alone(left.last_registered) && scope.is_ours(group, &left.id);
     let left = balancer.left.iter().filter(ours).map(|left| left.since).max();
     let first = balancer.first_look.max(left).unwrap_or(now);
+    // An earlier run may have noted an earlier time, of what was not registered when this one first looked.
+    let noted = beginnings::deregistered(scope, budget).filter(|_| left.is_none());
+    let first = noted.map_or(first, |noted| noted.min(first));
     let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
     let guard = budget::guard(group, scope.policy);
     let by_our_timer = match balancer.deregistered {
@@ -168,7 +176,9 @@ fn after_deregistration(
     // First seen `draining` well after that: somebody registered and deregistered it again meanwhile.
     let again = draining_again_since(scope, balancer, group, by_our_timer.max(first + delay));
     let release = again.map_or(by_our_timer, |at| at + budget::may_send_for(group, scope.policy));
-    let state = |step, released| Balancing { step, deregistered: true, released, release };
+    let begun = balancer.deregistered.map_or(first, |at| left.map_or(at, |left| left.max(at)));
+    let since = again.unwrap_or(begun);
+    let state = |step, released| Balancing { step, deregistered: true, released, release, since };
     let delayed = || Reason::LoadBalancerDelay { group: balancer.arn.clone(), until: release };
     if now < release {
         // What somebody else deregistered may be absent earlier than we must assume.

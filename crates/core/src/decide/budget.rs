@@ -48,7 +48,7 @@ impl Budget {
     pub fn of(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Self {
         let hook = our_hook(departure, seen, policy);
         let heartbeat_timeout = hook.map_or(SHORTEST_HEARTBEAT, |h| h.heartbeat_timeout);
-        let (began, began_is_known) = began(departure, seen, heartbeat_timeout);
+        let (began, began_is_known) = began(departure, seen, policy, heartbeat_timeout);
         let hook_ends = match &departure.cause {
             Cause::Lifecycle(_) => hook.map_or(Time::NEVER, |h| began + h.global_timeout),
             Cause::Interruption { at } => *at,
@@ -122,8 +122,9 @@ pub fn our_hook<'a>(departure: &Departure, seen: &'a Snapshot, policy: &Policy) 
     }
 }
 
-/// When the instance entered its hook (D2): the event's time, else its activity's, else a heartbeat time-out before this run.
-fn began(departure: &Departure, seen: &Snapshot, heartbeat_timeout: Duration) -> (Time, bool) {
+/// When the instance entered its hook (D2): the event's time, else its activity's, else a heartbeat time-out before the first run
+/// that left a trace of itself, or before this one.
+fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_timeout: Duration) -> (Time, bool) {
     let told = match &departure.cause {
         // A refused token is of an earlier action, and so is the time that came with it.
         Cause::Lifecycle(action) => action.began.filter(|_| !seen.history.token_refused),
@@ -132,7 +133,13 @@ fn began(departure: &Departure, seen: &Snapshot, heartbeat_timeout: Duration) ->
     let known = told.or_else(|| seen.group.last().and_then(|group| group.activity_began));
     match known {
         Some(at) => (at, true),
-        None => (seen.history.began - heartbeat_timeout, false),
+        None => {
+            // What is only assumed takes no more than half of the time: it would end the departure before it was tried.
+            let unseen = heartbeat_timeout.min(policy.max_departure / 2);
+            let assumed = seen.history.began - unseen;
+            let left = super::beginnings::departure(departure, seen, policy, unseen);
+            (left.map_or(assumed, |left| left.min(assumed)), false)
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::balancers::{Balancing, RECENT, may_drain_beside_the_delay};
+use super::beginnings;
 use super::budget::Budget;
-use super::scope::Scope;
+use super::scope::{Scope, Vanished};
 use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, NomadSight, Phase, Provider};
 use super::step::{Step, look_again, must_see, write};
 use super::{Effect, EffectKind, OnCancel, Part, Reason, System, WholeSeconds};
@@ -45,20 +46,20 @@ pub(super) fn sight(scope: &Scope<'_>, now: Time) -> Step {
 }
 
 /// Sees the nodes, and keeps new work off them.
-pub(super) fn keep_work_off(scope: &Scope<'_>, may_write: bool, now: Time) -> Step {
+pub(super) fn keep_work_off(scope: &Scope<'_>, budget: &Budget, may_write: bool, now: Time) -> Step {
     let seen = scope.seen;
     let Some(nomad) = seen.nomad.now() else {
         return must_see(&seen.nomad, Part::Nomad, System::Nomad, now);
     };
     let looked = seen.nomad.at().unwrap_or(now);
     if nomad.nodes.is_empty() {
-        return match seen.history.no_node_since {
+        return match beginnings::no_node(scope, budget) {
             // It was there in this run: collected by Nomad, or purged by somebody. What vanished with it is waited for elsewhere.
             _ if !seen.history.known.is_empty() => {
                 let next = looked + LOOK_FOR_NODE_EVERY;
-                match scope.vanished() {
-                    Some((until, _)) if now < until && next <= now => Step::Look(vec![Part::Nomad], Reason::NoNodeYet),
-                    Some((until, _)) if now < until => Step::wait(next, Reason::NoNodeYet),
+                match scope.vanished().map(|vanished| vanished.until) {
+                    Some(until) if now < until && next <= now => Step::Look(vec![Part::Nomad], Reason::NoNodeYet),
+                    Some(until) if now < until => Step::wait(next, Reason::NoNodeYet),
                     Some(_) | None => Step::Satisfied,
                 }
             }
@@ -135,7 +136,7 @@ fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &N
         (None | Some(Phase::Services), _) if balancing.released && still_wanted => drain.start(Phase::All, Reason::WorkLeft),
         (None, _) if services_may_go(scope, balancing, node, now) => drain.start(Phase::Services, Reason::SafeBesideTheDelay),
         (None | Some(Phase::Services), _) => Step::Satisfied,
-        (Some(Phase::All | Phase::Resent), _) => match scope.seen.history.landed_since {
+        (Some(Phase::All | Phase::Resent), _) => match beginnings::landed(scope, node) {
             Some(since) if !still_wanted || now < since + LANDED_AFTER => Step::Satisfied,
             Some(_) if !balancing.released => Step::Satisfied,
             Some(since) if scope.seen.nomad.at().is_some_and(|looked| since + LANDED_AFTER <= looked) => {
@@ -175,7 +176,7 @@ fn shake_loose(drain: &Sending<'_>, force_deadline: Option<Time>) -> Step {
     if !system_jobs_wanted(scope, drain.node) || scope.seen.history.sent(drain.node.id, Phase::Resent).is_some() {
         return Step::Satisfied;
     }
-    let Some(since) = scope.seen.history.settled_since else { return Step::Satisfied };
+    let Some(since) = beginnings::settled(scope, drain.node) else { return Step::Satisfied };
     let looked = scope.seen.nomad.at().unwrap_or(since);
     if looked < since + HUNG_AFTER {
         if now < since + HUNG_AFTER {
@@ -326,7 +327,7 @@ pub(super) fn over(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
         let until = doubtful.unwrap_or(looked + LOOK_EVERY).max(now + Duration::from_secs(1));
         return Step::Wait { until, watch: vec![Part::Nomad], reason };
     }
-    if let Some((until, allocation)) = scope.vanished()
+    if let Some(Vanished { until, allocation, .. }) = scope.vanished()
         && now < until
     {
         return Step::wait(until, Reason::Vanished { allocation, until });
@@ -336,6 +337,6 @@ pub(super) fn over(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
 
 /// Until when a dead agent is waited for: only if every node of the instance is lost (D5).
 pub(super) fn agent_dead_until(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
-    let since = scope.seen.history.agents_dead_since?;
+    let since = beginnings::agents_dead(scope)?;
     Some(since + scope.policy.agent_dead_wait.max(budget.longest_stop))
 }

@@ -44,6 +44,8 @@ pub enum Reason {
     NothingLeft,
     /// The time is up.
     TimeIsUp,
+    /// The next worker has to know since when something is waited for.
+    NextMustKnow,
     /// A write failed, and may have worked; it is tried again after a pause.
     WriteFailed(Arc<str>),
 
@@ -136,6 +138,7 @@ impl fmt::Display for Reason {
             Self::TimeIsShort => f.write_str("what is left must stop now to be over in time"),
             Self::NothingLeft => f.write_str("nothing is left on the instance"),
             Self::TimeIsUp => f.write_str("the time is up"),
+            Self::NextMustKnow => f.write_str("the next worker has to know when this wait began"),
             Self::WriteFailed(why) => write!(f, "the last try failed ({why})"),
             Self::HookNotBegun => f.write_str("its hook has not begun"),
             Self::Held => f.write_str("its group is held by the tag decamp:hold"),

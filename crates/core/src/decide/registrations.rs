@@ -51,13 +51,17 @@ fn gone(scope: &Scope<'_>, sight: &Sight<Registrations>, part: Part, system: Sys
     };
     let mut left = registrations.services.iter().filter(|r| keeps_it(scope, registrations, r)).peekable();
     let Some(first) = left.peek() else { return Step::Satisfied };
-    if over_at + scope.policy.leftover_wait <= now {
+    // Each has been left over since the end of its own allocation, whoever saw that.
+    let left_since = |one: &Registration| ended(scope, one).unwrap_or(over_at).min(over_at);
+    let since = registrations.services.iter().filter(|r| keeps_it(scope, registrations, r)).map(left_since).max();
+    let given_up = since.unwrap_or(over_at) + scope.policy.leftover_wait;
+    if given_up <= now {
         // Named in the report; its allocation is over, so it answers nobody.
         return Step::Satisfied;
     }
     let service = first.service.clone();
     let count = u32::try_from(left.count()).unwrap_or(u32::MAX);
-    let until = (looked + LOOK_EVERY).min(over_at + scope.policy.leftover_wait);
+    let until = (looked + LOOK_EVERY).min(given_up);
     if until <= now {
         return look_again(sight, part, system, now, Reason::StillRegistered { count, service });
     }
@@ -74,6 +78,12 @@ fn keeps_it(scope: &Scope<'_>, all: &Registrations, one: &Registration) -> bool 
         .flat_map(|n| n.allocations.iter())
         .any(|a| a.id == one.allocation && !a.client.is_over() && scope.stays(a));
     routable && !stays
+}
+
+/// When the last task of a registration's allocation ended, if Nomad still lists it.
+fn ended(scope: &Scope<'_>, one: &Registration) -> Option<Time> {
+    let mut listed = scope.nodes().iter().flat_map(|node| node.allocations.iter());
+    listed.find(|a| a.id == one.allocation && a.client.is_over())?.ended
 }
 
 /// Whether an earlier look of this run showed a registration for every Consul service that its allocations declare: then a

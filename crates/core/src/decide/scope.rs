@@ -1,5 +1,6 @@
 //! What is left on the instance: which allocations count, which are over, and which only vanished.
 
+use super::beginnings;
 use super::snapshot::{Allocation, JobKind, Node, Provider, Snapshot, Target, TargetGroup};
 use super::{Departure, Policy};
 use crate::ids::{AllocationId, TargetId};
@@ -13,6 +14,17 @@ const REJOIN: Duration = Duration::from_secs(60);
 
 /// A client hears within this that an allocation of its is to stop.
 const LEARNS_WITHIN: Duration = Duration::from_secs(2);
+
+/// What vanished from the list before anybody saw it over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Vanished {
+    /// Since when it has not been listed, at the latest.
+    pub(super) since: Time,
+    /// Until when it counts as running.
+    pub(super) until: Time,
+    /// Which, if this run saw it.
+    pub(super) allocation: Option<AllocationId>,
+}
 
 /// One departure's view of what counts as left (D5, D6).
 pub(super) struct Scope<'a> {
@@ -90,24 +102,28 @@ impl Scope<'_> {
     /// job's allocation (fault 61), one that Nomad had given up as lost before we came and whose agent is back, or one that an
     /// earlier worker counted on its drain and this run never saw (D2). It counts from the first look that did not show it: it may
     /// have been told to stop right before that, long after the last look that did.
-    pub(super) fn vanished(&self) -> Option<(Time, Option<AllocationId>)> {
+    pub(super) fn vanished(&self) -> Option<Vanished> {
         let history = &self.seen.history;
         let first = history.first_nomad?;
         let rejoin = if self.row_is_gone() { REJOIN } else { Duration::ZERO };
         let stops_in = |group: &super::snapshot::TaskGroup| group.longest_stop(self.policy.poststop) + LEARNS_WITHIN;
         let waits = |k: &&super::snapshot::Known| !k.over && !k.group.csi_plugin;
         let unlisted = history.known.iter().filter(waits).filter_map(|k| {
-            let since = if k.lost_before { Some(first) } else { k.vanished };
-            since.map(|at| (at + stops_in(&k.group) + rejoin, Some(k.id)))
+            let since = if k.lost_before { Some(beginnings::agents_back(self, first)) } else { k.vanished };
+            since.map(|since| Vanished { since, until: since + stops_in(&k.group) + rejoin, allocation: Some(k.id) })
         });
         let noted = self.nodes().iter().filter_map(|node| {
             let meta = node.last_drain.as_ref()?.meta.as_ref()?;
             let listed = u32::try_from(node.allocations.len()).unwrap_or(u32::MAX);
             // The mark last: it has to be reckoned.
             let another = listed < meta.allocations && !history.drains.iter().any(|d| d.node == node.id);
-            (another && meta.action == *self.mark()).then(|| (first + meta.longest_stop + LEARNS_WITHIN, None))
+            (another && meta.action == *self.mark()).then(|| {
+                // Not since the drain: the purge may have come right before this look.
+                let since = beginnings::vanished(self).map_or(first, |noted| noted.min(first));
+                Vanished { since, until: since + meta.longest_stop + LEARNS_WITHIN, allocation: None }
+            })
         });
-        unlisted.chain(noted).max_by_key(|(until, _)| *until)
+        unlisted.chain(noted).max_by_key(|vanished| vanished.until)
     }
 
     /// Whether the node itself vanished, with allocations on it that were never seen over: purged by somebody, most likely.

@@ -6,6 +6,7 @@ mod history;
 pub mod jobs;
 pub mod load_balancers;
 pub mod nomad;
+pub mod notes;
 
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ pub use self::history::*;
 pub use self::jobs::*;
 pub use self::load_balancers::*;
 pub use self::nomad::*;
+pub use self::notes::*;
 use super::action::{Effect, Refusal};
 use super::sight::{Sight, Unseen};
 use crate::ids::{InstanceId, TargetGroupArn, TargetId};
@@ -155,6 +157,14 @@ fn maybe_of(of: Option<InstanceId>, group: &TargetGroup) -> impl Iterator<Item =
 }
 
 impl Snapshot {
+    /// A run that begins now, in a process that remembers what earlier runs of the same departure noted.
+    #[must_use]
+    pub fn begin_again(instance: InstanceId, at: Time, remembered: &[Noted]) -> Self {
+        let mut seen = Self::begin(instance, at);
+        seen.history.noted = remembered.to_vec();
+        seen
+    }
+
     /// A run for this instance that begins now and has seen nothing.
     #[must_use]
     pub fn begin(instance: InstanceId, at: Time) -> Self {
@@ -165,9 +175,11 @@ impl Snapshot {
     #[must_use]
     pub fn is_blank(&self) -> bool {
         // Most often something was seen: then there is nothing to compare.
-        self.lifecycle.at().is_none()
-            && self.nomad.at().is_none()
-            && *self == Self { instance: self.instance, history: History::begin(self.history.began), ..Self::default() }
+        self.lifecycle.at().is_none() && self.nomad.at().is_none() && {
+            let noted = self.history.noted.clone();
+            let history = History { noted, ..History::begin(self.history.began) };
+            *self == Self { instance: self.instance, history, ..Self::default() }
+        }
     }
 
     /// Takes in what a look that was asked for at `asked` showed. An answer counts as of the moment it was asked for: what
@@ -216,7 +228,8 @@ impl Snapshot {
     /// Takes in how a write went that was sent at `sent` and answered at `answered`.
     pub fn did(&mut self, sent: Time, answered: Time, effect: &Effect, answer: &Result<(), Refusal>) {
         match effect {
-            Effect::Heartbeat(_) => {}
+            // It shows some seconds later, and changes nothing else.
+            Effect::Heartbeat(_) | Effect::Note { .. } => {}
             Effect::MakeIneligible(_) | Effect::Drain { .. } => self.nomad.expire(),
             Effect::Complete { .. } => self.lifecycle.expire(),
             Effect::Deregister { group, targets } => {

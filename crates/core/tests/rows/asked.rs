@@ -49,7 +49,11 @@ pub(crate) fn ends(decision: &Decision, outcome: &Outcome, reason: &Reason) {
 pub(crate) fn completion(decision: &Decision) -> (decamp_core::decide::LifecycleResult, Outcome) {
     let found = effects(decision).iter().find_map(|effect| match effect {
         Effect::Complete { result, verdict, .. } => Some((*result, verdict.clone())),
-        Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Deregister { .. } | Effect::Drain { .. } => None,
+        Effect::Heartbeat(_)
+        | Effect::MakeIneligible(_)
+        | Effect::Deregister { .. }
+        | Effect::Drain { .. }
+        | Effect::Note { .. } => None,
     });
     found.unwrap_or_else(|| panic!("it completes the action: {decision:?}"))
 }
@@ -61,7 +65,11 @@ pub(crate) fn drain(decision: &Decision) -> (u64, bool, decamp_core::decide::Dra
         Effect::Drain { deadline, ignore_system_jobs, meta, .. } => {
             Some((deadline.span().as_secs(), *ignore_system_jobs, meta.clone()))
         }
-        Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Deregister { .. } | Effect::Complete { .. } => None,
+        Effect::Heartbeat(_)
+        | Effect::MakeIneligible(_)
+        | Effect::Deregister { .. }
+        | Effect::Complete { .. }
+        | Effect::Note { .. } => None,
     });
     found.unwrap_or_else(|| panic!("it drains: {decision:?}"))
 }

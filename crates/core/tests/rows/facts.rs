@@ -120,6 +120,7 @@ pub(crate) fn allocation(id: AllocationId, group: TaskGroup, port: u16) -> Alloc
         client: ClientStatus::Running,
         ports: vec![port].into(),
         address: None,
+        ended: None,
     }
 }
 
@@ -133,11 +134,13 @@ pub(crate) fn node() -> Node {
         id: node_id(),
         name: "ip-10-0-0-10".into(),
         status: NodeStatus::Ready,
+        status_since: None,
         eligible: true,
         drain: None,
         last_drain: None,
         addresses: vec![ADDRESS],
         consul_name: Some("ip-10-0-0-10".into()),
+        notes: Vec::new(),
         version: "2.0.5".into(),
         allocations: allocations.into(),
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use decamp_core::decide::{DrainMeta, Phase};
+use decamp_core::decide::{Beginning, DrainMeta, Noted, Phase};
 use decamp_core::time::Time;
 
 /// Who sent the drain. Any other text under `tool`, or none, is somebody else's drain.
@@ -38,6 +38,12 @@ pub(super) fn read(map: &HashMap<String, String>) -> Option<DrainMeta> {
         allocations: get("allocations")?.parse().ok()?,
         warm: get("warm").and_then(|text| text.parse().ok()).unwrap_or(false),
     })
+}
+
+/// The notes of ours that a node's metadata holds.
+pub(super) fn notes(meta: &HashMap<String, String>) -> Vec<Noted> {
+    let note = |what: Beginning| Noted::read(what, meta.get(what.key())?);
+    Beginning::ALL.into_iter().filter_map(note).collect()
 }
 
 /// RFC 3339 with milliseconds.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::jobs::Groups;
 use super::{marks, wire};
@@ -13,6 +14,9 @@ use decamp_net::http::Failure;
 
 /// By how much the server's clock must differ before its times are corrected: its `Date` header knows whole seconds only.
 const CLOCKS_AGREE: u64 = 2_000;
+
+/// Nomad keeps some times in whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// How far our clock is ahead of the server's that answered just now, in milliseconds. `held` is what was last found: it is kept
 /// as long as it is about right, so that a deadline does not seem to move from one answer to the next.
@@ -31,8 +35,13 @@ pub(super) fn ahead(date: Option<Time>, now: Time, held: i64) -> i64 {
 /// If an allocation has no id: then the answer is no list of allocations.
 pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocation], ahead: i64) -> Result<Node, Failure> {
     let mut groups = Groups::default();
-    let allocations: Arc<[Allocation]> = allocations.iter().map(|a| allocation(a, &mut groups)).collect::<Result<_, _>>()?;
-    let ours = |text: &str| Time::read(text).map(|time| Time(time.0.saturating_add_signed(ahead)));
+    let by_our_clock = |time: Time| Time(time.0.saturating_add_signed(ahead));
+    let ours = |text: &str| Time::read(text).map(by_our_clock);
+    let allocations: Arc<[Allocation]> = (allocations.iter())
+        .map(|one| {
+            allocation(one, &mut groups).map(|read| Allocation { ended: ended(one, read.client).map(by_our_clock), ..read })
+        })
+        .collect::<Result<_, _>>()?;
     let drain = node.strategy.as_ref().map(|strategy| Drain {
         // A deadline of zero is never; a negative one has passed, and Nomad writes no time for it.
         force_deadline: match strategy.deadline {
@@ -46,14 +55,17 @@ pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocatio
         id,
         name: node.name.as_str().into(),
         status: status(&node.status),
+        status_since: whole_seconds(node.status_updated).map(by_our_clock),
         eligible: node.eligibility != "ineligible",
         drain,
-        last_drain: node
-            .last_drain
-            .as_ref()
-            .map(|last| LastDrain { status: drain_status(&last.status), meta: marks::read(&last.meta) }),
+        last_drain: node.last_drain.as_ref().map(|last| LastDrain {
+            status: drain_status(&last.status),
+            updated: ours(&last.updated).map(|at| at + SECOND),
+            meta: marks::read(&last.meta),
+        }),
         addresses: addresses(node),
         consul_name: node.attribute("unique.consul.name").map(Arc::from),
+        notes: marks::notes(&node.meta),
         version: node.attribute("nomad.version").unwrap_or_default().into(),
         allocations,
     })
@@ -100,7 +112,24 @@ fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation
         client: client_status(&from.client),
         ports: ports(&from.resources),
         address: from.network.address.parse().ok(),
+        ended: None,
     })
+}
+
+/// A time in whole seconds, never too early: it may have been at any moment of its second. `None` where it was never set.
+fn whole_seconds(seconds: i64) -> Option<Time> {
+    let seconds = u64::try_from(seconds).ok().filter(|&seconds| 0 < seconds)?;
+    Some(Time(seconds.saturating_mul(1_000)) + SECOND)
+}
+
+/// When the last task of an allocation ended, if all of its tasks tell.
+fn ended(from: &wire::Allocation, client: ClientStatus) -> Option<Time> {
+    if !client.is_over() || from.states.values().any(|task| task.state != "dead") {
+        return None;
+    }
+    let ends = from.states.values().map(|task| Time::read(&task.finished));
+    // A task that never started has no end of its own.
+    ends.flatten().max()
 }
 
 fn client_status(text: &str) -> ClientStatus {

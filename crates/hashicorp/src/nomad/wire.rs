@@ -37,6 +37,8 @@ wire! {
         id: String = "ID",
         name: String = "Name",
         status: String = "Status",
+        /// Seconds since 1970.
+        status_updated: i64 = "StatusUpdatedAt",
         eligibility: String = "SchedulingEligibility",
         http_address: String = "HTTPAddr",
         attributes: HashMap<String, String> = "Attributes",
@@ -52,6 +54,7 @@ wire! {
     }
     LastDrain {
         status: String = "Status",
+        updated: String = "UpdatedAt",
         meta: HashMap<String, String> = "Meta",
     }
     /// One of `GET /v1/node/:id/allocations`.
@@ -65,6 +68,11 @@ wire! {
         job: Option<Job> = "Job",
         resources: AllocatedResources = "AllocatedResources",
         network: NetworkStatus = "NetworkStatus",
+        states: HashMap<String, TaskState> = "TaskStates",
+    }
+    TaskState {
+        state: String = "State",
+        finished: String = "FinishedAt",
     }
     NetworkStatus {
         address: String = "Address",
@@ -134,6 +142,10 @@ wire! {
     Registration {
         service: String = "ServiceName",
         allocation: String = "AllocID",
+    }
+    /// What `POST /v1/client/metadata` answers.
+    Metadata {
+        meta: HashMap<String, String> = "Meta",
     }
     /// What a write answers.
     Written {

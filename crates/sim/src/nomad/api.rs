@@ -51,6 +51,12 @@ pub enum ApiError {
     EligibleWhileDraining,
     /// No server answers for the leader, in one of several wordings.
     LeaderAway(&'static str),
+    /// There is no such endpoint in this version: 404.
+    NoSuchRoute,
+    /// A node that no server knows, whose agent was to be asked: 500.
+    UnknownNode,
+    /// A node whose agent no server is connected to: 404.
+    NoPathToNode,
     /// A read of a follower while there is none to ask: a plain time-out.
     TimedOut,
 }
@@ -60,10 +66,11 @@ impl ApiError {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::NoSuchNode | Self::NoSuchAllocation | Self::NoSuchJob => 404,
+            Self::NoSuchNode | Self::NoSuchAllocation | Self::NoSuchJob | Self::NoSuchRoute | Self::NoPathToNode => 404,
             Self::PermissionDenied | Self::TokenNotFound => 403,
             Self::TimedOut => 504,
             Self::NoSuchNodeToWrite
+            | Self::UnknownNode
             | Self::TokenExpired
             | Self::TokenMalformed
             | Self::EligibleWhileDraining
@@ -84,6 +91,9 @@ impl ApiError {
             Self::TokenMalformed => "failed to parse signed token: go-jose/go-jose: compact JWS format must have three parts",
             Self::EligibleWhileDraining => "can not set node's scheduling eligibility to eligible while it is draining",
             Self::LeaderAway(text) => text,
+            Self::NoSuchRoute => "",
+            Self::UnknownNode => "Unknown node",
+            Self::NoPathToNode => "No path to node",
             Self::TimedOut => "timed out",
         }
     }
@@ -104,6 +114,9 @@ impl ApiError {
             | Self::NoSuchNodeToWrite
             | Self::NoSuchAllocation
             | Self::NoSuchJob
+            | Self::NoSuchRoute
+            | Self::UnknownNode
+            | Self::NoPathToNode
             | Self::EligibleWhileDraining
             | Self::LeaderAway(_)
             | Self::TimedOut => Unseen::Away(self.line()),
@@ -114,11 +127,16 @@ impl ApiError {
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         match self {
-            Self::NoSuchNode | Self::NoSuchNodeToWrite | Self::NoSuchAllocation | Self::NoSuchJob => Refusal::Missing,
+            Self::NoSuchNode
+            | Self::NoSuchNodeToWrite
+            | Self::NoSuchAllocation
+            | Self::NoSuchJob
+            | Self::NoSuchRoute
+            | Self::NoPathToNode => Refusal::Missing,
             Self::PermissionDenied | Self::TokenNotFound | Self::TokenExpired | Self::TokenMalformed => {
                 Refusal::Denied(self.line())
             }
-            Self::EligibleWhileDraining => Refusal::Rejected(self.line()),
+            Self::EligibleWhileDraining | Self::UnknownNode => Refusal::Rejected(self.line()),
             Self::LeaderAway(_) | Self::TimedOut => Refusal::Away(self.line()),
         }
     }
@@ -147,6 +165,7 @@ impl Nomad {
             ignore_system_jobs: spec.ignore_system_jobs,
         });
         state.eligible = false;
+        state.status_since = now;
         state.index = index;
         match &mut state.last_drain {
             Some(last) if before.is_some() => {
@@ -171,6 +190,7 @@ impl Nomad {
         let state = &mut self.nodes[node.index()];
         let drained = state.drain.take().is_some();
         state.index = index;
+        state.status_since = now;
         state.eligible |= mark_eligible;
         if let Some(last) = state.last_drain.as_mut().filter(|_| drained) {
             last.status = DrainStatus::Canceled;
@@ -194,9 +214,10 @@ impl Nomad {
         if state.eligible == eligible {
             return Ok(Written { index: 0 });
         }
-        let index = self.write();
+        let (now, index) = (self.now, self.write());
         let state = &mut self.nodes[node.index()];
         state.eligible = eligible;
+        state.status_since = now;
         state.index = index;
         self.node_takes_work(node);
         Ok(Written { index })

@@ -81,6 +81,7 @@ impl Nomad {
         let state = &mut self.allocations[number.index()];
         let failed = self.groups[state.group.index()].spec.behaviour.exits_with_error;
         state.life = Life::Over { failed };
+        state.ended = Some(self.now);
         if state.stopping.is_none_or(|s| s.ended == s.over) {
             self.serving_ended(number, outside);
         }
@@ -123,6 +124,7 @@ impl Nomad {
         let state = &mut self.allocations[number.index()];
         state.epoch += 1;
         state.life = Life::Over { failed: false };
+        state.ended = Some(self.now);
         self.say(number, What::Ended { killed: false }, outside);
         self.say(number, What::Over, outside);
         self.leave_discovery(number, u32::MAX, outside);

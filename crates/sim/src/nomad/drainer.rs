@@ -324,6 +324,7 @@ impl Nomad {
         let state = &mut self.nodes[node.index()];
         if state.drain.take().is_some() {
             state.index = index;
+            state.status_since = now;
             if let Some(last) = &mut state.last_drain {
                 last.status = DrainStatus::Complete;
                 last.updated = now;

@@ -85,10 +85,11 @@ impl Nomad {
             !allocation.is_terminal() && self.groups[allocation.group.index()].spec.behaviour.disconnects
         };
         let status = if state.allocations.iter().any(stays) { NodeStatus::Disconnected } else { NodeStatus::Down };
-        let index = self.write();
+        let (now, index) = (self.now, self.write());
         let state = &mut self.nodes[node.index()];
         state.down_pending = false;
         state.status = status;
+        state.status_since = now;
         state.index = index;
         self.give_up_on(node);
     }
@@ -135,11 +136,13 @@ impl Nomad {
 
     /// An agent registers with the servers: after its restart, or because its row is gone (then as eligible as a new one).
     pub(super) fn rejoin(&mut self, node: NodeNumber) {
-        let index = self.write();
+        let (now, index) = (self.now, self.write());
         let state = &mut self.nodes[node.index()];
         if !state.agent_alive {
             return;
         }
+        state.status_since = now;
+        state.metadata.clone_from(&state.agents_metadata);
         state.eligible |= !state.registered;
         state.registered = true;
         state.status = NodeStatus::Ready;
@@ -189,6 +192,7 @@ impl Nomad {
             let serves = was_alive && state.stopping.is_none_or(|plan| self.now < plan.ended);
             state.epoch += 1;
             state.life = Life::Over { failed: true };
+            state.ended = Some(self.now);
             if serves {
                 self.say(number, What::Ended { killed: true }, outside);
             }

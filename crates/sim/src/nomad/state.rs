@@ -180,6 +180,10 @@ pub struct NodeState {
     pub registered: bool,
     /// Its status as the servers know it.
     pub status: NodeStatus,
+    /// `StatusUpdatedAt`: when its status, its drain or its eligibility last changed, or its agent registered.
+    pub status_since: Time,
+    /// Its dynamic metadata, as the servers know it.
+    pub metadata: super::metadata::Metadata,
     /// Whether new work may be placed on it.
     pub eligible: bool,
     /// The drain under way.
@@ -192,6 +196,8 @@ pub struct NodeState {
     pub allocations_index: u64,
     /// What the servers list for it, oldest first.
     pub allocations: Vec<AllocationNumber>,
+    pub(super) agents_metadata: super::metadata::Metadata,
+    pub(super) metadata_due: bool,
     pub(super) agent_alive: bool,
     pub(super) machine_alive: bool,
     pub(super) agent_epoch: u32,
@@ -261,6 +267,8 @@ pub struct AllocationState {
     pub life: Life,
     /// As of when the servers know its tasks.
     pub synced: Time,
+    /// When the last of its processes ended, once that is so.
+    pub ended: Option<Time>,
     /// How it is being stopped, once its client knows.
     pub stopping: Option<Stopping>,
     /// What it replaces.

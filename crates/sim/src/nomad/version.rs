@@ -44,6 +44,12 @@ impl Version {
         self.backported(&[Self::new(1, 3, 14), Self::new(1, 4, 9)], Self::new(1, 5, 4))
     }
 
+    /// Node metadata can be written by the API.
+    #[must_use]
+    pub fn has_dynamic_metadata(self) -> bool {
+        Self::new(1, 5, 0) <= self
+    }
+
     /// A task inside its `shutdown_delay` reads `pending`.
     #[must_use]
     pub fn shows_pending_in_shutdown_delay(self) -> bool {

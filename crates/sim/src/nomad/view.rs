@@ -1,6 +1,7 @@
 //! Nomad's HTTP API, the reads: a node and its allocations, its own discovery, as a token may see them, now or as a follower lags.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Nomad;
 use super::acl::{NodeRule, Token};
@@ -13,6 +14,7 @@ use decamp_core::decide::snapshot::{
     Allocation, ClientStatus, Drain, LastDrain, Node, NomadSight, Registration, Registrations, TaskRole,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
+use decamp_core::time::Time;
 
 /// Who answers a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +202,7 @@ impl Nomad {
     fn seen(&mut self, number: NodeNumber) -> Node {
         let Self { nodes, allocations, groups, version_text, .. } = self;
         let state = &mut nodes[number.index()];
+        let notes = state.notes();
         let listed = state.cached.get_or_insert_with(|| {
             let listed = state.allocations.iter().map(|n| &allocations[n.index()]);
             listed.map(|allocation| shown(allocation, &groups[allocation.group.index()])).collect()
@@ -208,11 +211,13 @@ impl Nomad {
             id: state.spec.id,
             name: state.spec.name.clone(),
             status: state.status,
+            status_since: Some(whole_seconds(state.status_since)),
             eligible: state.eligible,
             drain: state.drain.as_ref().map(DrainState::shown),
             last_drain: state.last_drain.as_ref().map(LastDrainState::shown),
             addresses: state.spec.addresses.clone(),
             consul_name: state.spec.consul.as_ref().map(|(_, name)| name.clone()),
+            notes,
             version: version_text.clone(),
             allocations: listed.clone(),
         }
@@ -224,6 +229,11 @@ impl Nomad {
     }
 }
 
+/// As the adapter reads a time that Nomad keeps in whole seconds: never too early.
+fn whole_seconds(time: Time) -> Time {
+    Time(time.0 / 1000 * 1000) + Duration::from_secs(1)
+}
+
 fn shown(allocation: &AllocationState, group: &GroupState) -> Allocation {
     Allocation {
         id: allocation.id,
@@ -232,6 +242,7 @@ fn shown(allocation: &AllocationState, group: &GroupState) -> Allocation {
         client: allocation.client,
         ports: allocation.ports.clone(),
         address: allocation.address,
+        ended: allocation.ended.filter(|_| allocation.client.is_over()),
     }
 }
 
@@ -259,6 +270,6 @@ impl LastDrainState {
             Note::Ours(meta) => Some(meta.clone()),
             Note::None | Note::Raw(_) => None,
         };
-        LastDrain { status: self.status, meta }
+        LastDrain { status: self.status, updated: Some(whole_seconds(self.updated)), meta }
     }
 }

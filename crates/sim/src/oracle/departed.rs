@@ -63,10 +63,15 @@ impl Oracle {
             let title = nomad.groups()[allocation.group.index()].spec.group.title();
             self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
         }
-        let leftover = self.last_over.is_some_and(|over| LEFTOVER_WAIT <= at.since(over));
-        if claims_registrations && consul.agent_lives(cast.consul_node) && !leftover && !row_gone {
+        // Each counts from the end of its own allocation (D54).
+        let given_up = |allocation: AllocationNumber| {
+            nomad.allocation(allocation).ended.or(self.last_over).is_some_and(|ended| LEFTOVER_WAIT <= at.since(ended))
+        };
+        if claims_registrations && consul.agent_lives(cast.consul_node) && !row_gone {
             let state = consul.node(cast.consul_node);
-            let left = state.entries().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
+            let left = state
+                .entries()
+                .find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad) && !given_up(e.allocation));
             if let Some(entry) = left {
                 let name = Arc::clone(&entry.name);
                 self.broke(at, "S3", format!("{name} is still registered and passing"));

@@ -46,7 +46,7 @@ impl Oracle {
     pub(super) fn promised(&mut self, at: Time, effect: &Effect, auto_scaling: &AutoScaling, nomad: &Nomad, cast: &Cast) {
         match effect {
             Effect::Heartbeat(of) => self.own_hook(at, &of.hook),
-            Effect::MakeIneligible(_) | Effect::Deregister { .. } => self.may_touch(at),
+            Effect::MakeIneligible(_) | Effect::Deregister { .. } | Effect::Note { .. } => self.may_touch(at),
             Effect::Drain { node, deadline, meta, .. } => {
                 self.may_touch(at);
                 let foreign = nomad.nodes().any(|(_, state)| {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::passes::Working;
 use crate::auto_scaling::LifecycleEvent;
 use crate::faults::{Fault, Faults};
 use crate::luck::Luck;
@@ -12,7 +13,6 @@ use crate::nomad::GroupNumber;
 use crate::setting::BEGIN;
 use crate::stage::{Hand, Stage};
 use crate::worker::CrashPoint;
-use super::passes::Working;
 use decamp_core::decide::{Action, Cause, Decision, Effect, EffectKind, LifecycleAction, Part, Policy, System};
 use decamp_core::time::Time;
 
@@ -180,7 +180,9 @@ impl Script {
     /// How the next worker is.
     pub(super) fn plan(&mut self, hired: usize, now: Time, luck: &mut Luck) -> Plan {
         let skew = if self.faults.has(Fault::ClockSkew) { luck.below(1_200_000) } else { 600_000 };
-        let frozen = self.faults.has(Fault::FrozenWorker).then(|| {
+        // A pass that is frozen for longer than it may take is ended by Lambda; the others are other processes.
+        let may_freeze = self.working == Working::Through || hired == 0;
+        let frozen = (self.faults.has(Fault::FrozenWorker) && may_freeze).then(|| {
             let from = moment(luck).max(now);
             (from, from + secs(30 + luck.below(570)))
         });
@@ -257,7 +259,7 @@ fn lend_a_hand(
     let mut lend = |hand: Hand| hands.push((at, hand));
     match fault {
         Fault::ActivitiesDenied => stage.auto_scaling.deny_activities(),
-        Fault::MetadataRefused => {}
+        Fault::MetadataRefused => stage.nomad.refuse_metadata(),
         Fault::CredentialsExpire => {
             let to = for_a_while(luck);
             stage.weather.denied(System::AutoScaling, at, to);
@@ -425,6 +427,7 @@ pub(super) fn effect_word(effect: &Effect) -> String {
             format!("drain {} ({})", meta.phase.word(), decamp_core::time::plain(deadline.span()))
         }
         Effect::Complete { result, .. } => format!("complete: {result:?}"),
+        Effect::Note { notes, .. } => format!("note {}", notes.iter().map(|note| note.what.key()).collect::<Vec<_>>().join(", ")),
     }
 }
 

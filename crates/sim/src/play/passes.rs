@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::cast::Told;
 use crate::faults::{Fault, Faults};
 use crate::luck::Luck;
 use crate::worker::Worker;
-use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Policy, our_hook};
+use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Noted, Policy, our_hook};
 use decamp_core::run::{Ending, How, Manner, Tell};
 use decamp_core::time::Time;
 use decamp_core::world::World;
@@ -59,8 +58,8 @@ impl Working {
     /// How the workers of this seed work: half of all departures are walked in passes.
     pub(super) fn draw(seed: u64, faults: Faults, heartbeat_timeout: Duration, needs: Needs) -> Self {
         let mut luck = Luck::new(seed ^ 0x000b_a55e_5000_0001);
-        let sweeps_alone = faults.has(Fault::SweepsAlone);
-        let drawn = luck.one_in(2) || sweeps_alone || faults.has(Fault::MessageLate);
+        let sweeps_alone = faults.has(Fault::SweepsAlone) || faults.has(Fault::LostEvent);
+        let drawn = luck.one_in(2) || faults.has(Fault::SweepsAlone) || faults.has(Fault::MessageLate);
         let lengths = [10, 25, 55, 14 * 60];
         let length = Duration::from_secs(lengths[usize::try_from(luck.below(4)).unwrap_or(0)]);
         let warm = luck.one_in(2);
@@ -78,6 +77,13 @@ impl Working {
         };
         let late = faults.has(Fault::MessageLate);
         Self::Passes(Passes { length, warm, heartbeat_timeout, sweeps_alone, late })
+    }
+}
+
+impl Working {
+    /// Whether no message ever comes.
+    pub(super) fn is_swept_alone(self) -> bool {
+        matches!(self, Self::Passes(Passes { sweeps_alone: true, .. }))
     }
 }
 
@@ -102,8 +108,9 @@ impl Passes {
     }
 
     /// How a worker of this departure is to behave.
-    pub(super) fn manner(&self, told: &Told, now: Time) -> Manner {
-        Manner { stop_at: Some(now + self.length), never_wait: told.sweep, ..Manner::default() }
+    pub(super) fn manner<'a>(&self, sweep: bool, now: Time, remembered: &'a [Noted]) -> Manner<'a> {
+        let remembered = if self.warm { remembered } else { &[] };
+        Manner { stop_at: Some(now + self.length), never_wait: sweep, remembered, ..Manner::default() }
     }
 }
 

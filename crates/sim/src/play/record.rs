@@ -32,7 +32,7 @@ impl Record {
     /// that was told a wrong time may complete, in vain, before anything was seen.
     fn wants_findings(&mut self, effects: &[Effect]) -> bool {
         let rank = |effect: &Effect| match effect {
-            Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Complete { .. } => 1,
+            Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Note { .. } | Effect::Complete { .. } => 1,
             Effect::Deregister { .. } => 2,
             Effect::Drain { .. } => 3,
         };

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::discovery::Registrations;
 use super::jobs::{JobKind, TaskGroup};
 use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, Phase};
+use super::notes::Noted;
 use crate::decide::action::{Effect, Refusal};
 use crate::decide::outcome::Outcome;
 use crate::ids::{AllocationId, NodeId};
@@ -53,6 +54,10 @@ pub struct History {
     pub token_refused: bool,
     /// Every registration in Consul that this run saw: the control look of D9.
     pub registered: Vec<(AllocationId, Arc<str>)>,
+    /// What its process remembers of the beginnings that earlier runs saw.
+    pub noted: Vec<Noted>,
+    /// The beginnings that this run wrote down, and that were accepted.
+    pub notes_sent: Vec<Noted>,
     /// What a completion that was sent would mean, accepted or not.
     pub verdict: Option<Outcome>,
 }
@@ -105,6 +110,8 @@ pub enum EffectKind {
     Drain,
     /// Completion.
     Complete,
+    /// Notes of beginnings.
+    Note,
 }
 
 impl Effect {
@@ -117,6 +124,7 @@ impl Effect {
             Self::Deregister { .. } => EffectKind::Deregister,
             Self::Drain { .. } => EffectKind::Drain,
             Self::Complete { .. } => EffectKind::Complete,
+            Self::Note { .. } => EffectKind::Note,
         }
     }
 }
@@ -187,6 +195,8 @@ impl History {
             }
             Effect::MakeIneligible(_) => self.made_ineligible = Some(answered).filter(|_| answer.is_ok()),
             Effect::Deregister { .. } => {}
+            Effect::Note { notes, .. } if answer.is_ok() => self.notes_sent.extend(notes.iter().cloned()),
+            Effect::Note { .. } => {}
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::jobs::TaskGroup;
+use super::notes::Noted;
 use crate::ids::{AllocationId, NodeId};
 use crate::time::Time;
 
@@ -27,6 +28,9 @@ pub struct Node {
     pub name: Arc<str>,
     /// Whether Nomad hears from it.
     pub status: NodeStatus,
+    /// Since when it has that status, or later: Nomad sets this at drains and at changes of eligibility as well. Whole seconds,
+    /// rounded up; `None` if Nomad does not tell.
+    pub status_since: Option<Time>,
     /// Whether new work may be placed on it.
     pub eligible: bool,
     /// The drain under way, if any.
@@ -37,6 +41,8 @@ pub struct Node {
     pub addresses: Vec<std::net::IpAddr>,
     /// Its name in Consul (`unique.consul.name`).
     pub consul_name: Option<Arc<str>>,
+    /// What decamp wrote down in its metadata.
+    pub notes: Vec<Noted>,
     /// Its Nomad version.
     pub version: Arc<str>,
     /// What it runs and ran: all that Nomad still lists.
@@ -79,6 +85,8 @@ pub struct Drain {
 pub struct LastDrain {
     /// How it stands.
     pub status: DrainStatus,
+    /// When it last changed: begun, sent again, completed or cancelled. Whole seconds, rounded up; `None` if Nomad does not tell.
+    pub updated: Option<Time>,
     /// What we wrote on it, if it is one of ours, of whatever action.
     pub meta: Option<DrainMeta>,
 }
@@ -165,6 +173,8 @@ pub struct Allocation {
     pub ports: Arc<[u16]>,
     /// Its own address, where that is not the node's.
     pub address: Option<std::net::IpAddr>,
+    /// When the last of its tasks ended, if it is over and Nomad tells.
+    pub ended: Option<Time>,
 }
 
 /// `ClientStatus` of an allocation.

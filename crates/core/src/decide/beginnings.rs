@@ -1,0 +1,166 @@
+//! When a wait began that an earlier run may have begun: by what the world shows, or by what that run wrote down (D54).
+//!
+//! A pass of the Lambda is over before its departure and the next one remembers nothing. Without these a wait that is longer than a
+//! pass would begin anew in each of them.
+
+use std::time::Duration;
+
+use super::balancers::Balancing;
+use super::budget::Budget;
+use super::scope::Scope;
+use super::snapshot::{Allocation, Beginning, JobKind, Node, NodeStatus, Noted, Snapshot};
+use super::step::{Step, retry_at};
+use super::{Departure, Effect, EffectKind, Policy, Reason};
+use crate::time::Time;
+
+/// Nomad keeps node metadata since this version (facts/nomad.md 13).
+const KEEPS_NOTES: (u32, u32) = (1, 5);
+/// A note that was not answered is sent again, up to so many times: nothing waits for it.
+const MOST_TRIES: u32 = 3;
+/// After the last allocation of a drain that completes has ended, Nomad's servers hear of it, and tell system allocations to stop,
+/// within this (facts/nomad.md 3).
+const SERVERS_HEAR: Duration = Duration::from_secs(3);
+
+/// The notes of this departure: those on its nodes, and those that its process remembers.
+pub(super) fn noted<'a>(departure: &'a Departure, seen: &'a Snapshot, what: Beginning) -> impl Iterator<Item = &'a Noted> {
+    let nodes = seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes);
+    let notes = nodes.flat_map(|node| &node.notes).chain(&seen.history.noted);
+    // The mark last: it has to be reckoned.
+    notes.filter(move |note| note.what == what && *note.action == *departure.mark())
+}
+
+/// Since when nothing of the instance has been registered, by the latest note of this departure. An instance that is back from a
+/// warm pool carries the note of its last departure, from before this one began.
+pub(super) fn deregistered(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
+    let notes = noted(scope.departure, scope.seen, Beginning::Deregistered);
+    notes.map(|note| note.since).filter(|since| budget.began <= *since).max()
+}
+
+/// Since when allocations that a drain counted have not been listed any more, if it was noted and none has vanished since.
+pub(super) fn vanished(scope: &Scope<'_>) -> Option<Time> {
+    let listed = listed(scope.nodes());
+    noted(scope.departure, scope.seen, Beginning::Vanished).filter(|note| note.listed <= listed).map(|note| note.since).max()
+}
+
+/// How many allocations the nodes list.
+fn listed(nodes: &[Node]) -> u32 {
+    u32::try_from(nodes.iter().map(|node| node.allocations.len()).sum::<usize>()).unwrap_or(u32::MAX)
+}
+
+/// Since when every agent has been lost: the run's first such look, or earlier by what Nomad tells of the nodes.
+pub(super) fn agents_dead(scope: &Scope<'_>) -> Option<Time> {
+    let seen = scope.seen.history.agents_dead_since?;
+    let told = scope.nodes().iter().map(|node| node.status_since).collect::<Option<Vec<Time>>>();
+    Some(told.and_then(|all| all.into_iter().max()).map_or(seen, |told| told.min(seen)))
+}
+
+/// Since when no node has been the instance: the entry into the hook, if that is known; else the run's first such look.
+pub(super) fn no_node(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
+    // A departure whose beginning is only assumed has no node to note it on either.
+    scope.seen.history.no_node_since.map(|seen| seen.min(budget.began))
+}
+
+/// Since when agents have been back whose allocations Nomad had given up: what they still ran they stop then (D5).
+pub(super) fn agents_back(scope: &Scope<'_>, first: Time) -> Time {
+    let ready = scope.nodes().iter().filter(|node| node.status == NodeStatus::Ready).map(|node| node.status_since);
+    let told = ready.collect::<Option<Vec<Time>>>().and_then(|all| all.into_iter().max());
+    told.map_or(first, |told| told.min(first))
+}
+
+/// Since when a drain has been settled (D4): the run's first such look; or the end of the last allocation that it waits for, and
+/// the drain's own last change, as soon as the servers must know of both.
+pub(super) fn settled(scope: &Scope<'_>, node: &Node) -> Option<Time> {
+    let seen = scope.seen.history.settled_since?;
+    let waited_for = |a: &&Allocation| a.group.kind != JobKind::System && !a.group.csi_plugin;
+    let ends = node.allocations.iter().filter(waited_for).filter(|a| a.client.is_over()).map(|a| a.ended);
+    let drained = node.last_drain.as_ref().map(|last| last.updated);
+    let told = ends.chain(drained).collect::<Option<Vec<Time>>>().and_then(|all| all.into_iter().max());
+    Some(told.map_or(seen, |told| (told + SERVERS_HEAR).min(seen)))
+}
+
+/// Since when a drain has been complete although something on the node is wanted: the run's first such look, or Nomad's own word.
+pub(super) fn landed(scope: &Scope<'_>, node: &Node) -> Option<Time> {
+    let seen = scope.seen.history.landed_since?;
+    let told = node.last_drain.as_ref().and_then(|last| last.updated);
+    Some(told.map_or(seen, |told| told.min(seen)))
+}
+
+/// When the departure began, by what earlier runs left: their note, else their drain. For departures of which neither an event nor
+/// an activity tells; `unseen` is how long each run assumes that nobody saw it.
+pub(super) fn departure(of: &Departure, seen: &Snapshot, policy: &Policy, unseen: Duration) -> Option<Time> {
+    // What is older than any departure may take is of an earlier one.
+    let of_this_one = |at: &Time| seen.history.began <= *at + policy.max_departure * 2;
+    let note = noted(of, seen, Beginning::Departure).map(|note| note.since).filter(of_this_one).min();
+    let drained = || {
+        let drains = seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes).filter_map(|node| node.last_drain.as_ref());
+        let ours = drains.filter(|last| last.meta.as_ref().is_some_and(|meta| *meta.action == *of.mark()));
+        // Its worker assumed as much of itself.
+        ours.filter_map(|last| last.updated).filter(of_this_one).map(|at| at - unseen).min()
+    };
+    note.or_else(drained)
+}
+
+/// All that the next worker has to know, as far as it is waited for.
+fn worth_knowing(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now: Time) -> Vec<Noted> {
+    let mut all = Vec::new();
+    let mut know = |what, since, listed| all.push(Noted { what, action: scope.mark().clone(), since, listed });
+    let delayed = balancing.deregistered && now < balancing.release;
+    // A sweep may not know what an event told.
+    if !budget.began_is_known || delayed {
+        know(Beginning::Departure, budget.began, 0);
+    }
+    if delayed {
+        know(Beginning::Deregistered, balancing.since, 0);
+    }
+    if let Some(since) = scope.vanished().filter(|vanished| now < vanished.until).map(|vanished| vanished.since) {
+        know(Beginning::Vanished, since, listed(scope.nodes()));
+    }
+    all
+}
+
+/// What a process that stays warm keeps for the next run of the same departure.
+#[must_use]
+pub fn remember(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Vec<Noted> {
+    let scope = &Scope::new(departure, seen, policy);
+    let budget = &Budget::of(departure, seen, policy);
+    if seen.group.last().is_none() {
+        // Nothing was seen: what was known stays.
+        return seen.history.noted.clone();
+    }
+    let balancing = super::balancers::balancing(scope, budget, now);
+    let mut all = worth_knowing(scope, budget, &balancing, now);
+    let kept = seen.history.noted.iter().filter(|known| !all.iter().any(|new| new.what == known.what)).cloned();
+    let kept: Vec<Noted> = kept.collect();
+    all.extend(kept);
+    all
+}
+
+/// Writes down what began, where the next worker will see it. Nothing waits for it.
+pub(super) fn write_down(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now: Time) -> Step {
+    let history = &scope.seen.history;
+    let Some(nomad) = scope.seen.nomad.now() else { return Step::Satisfied };
+    // A server passes the call on to the node's agent: a lost one cannot answer.
+    let Some(node) = nomad.nodes.iter().find(|node| !node.status.is_lost() && keeps_notes(&node.version)) else {
+        return Step::Satisfied;
+    };
+    let may_try =
+        history.failures(EffectKind::Note).is_none_or(|row| row.count < MOST_TRIES && retry_at(row.last, row.count) <= now);
+    let shown = |note: &Noted| node.notes.contains(note) || history.notes_sent.contains(note);
+    if !may_try {
+        return Step::Satisfied;
+    }
+    let notes: Vec<Noted> = worth_knowing(scope, budget, balancing, now).into_iter().filter(|note| !shown(note)).collect();
+    if notes.is_empty() {
+        return Step::Satisfied;
+    }
+    Step::Do(vec![Effect::Note { node: node.id, notes }], Reason::NextMustKnow)
+}
+
+/// Whether this version of Nomad keeps node metadata. One that cannot be read is asked: it can only refuse.
+fn keeps_notes(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) => KEEPS_NOTES <= (major, minor),
+        _ => true,
+    }
+}
