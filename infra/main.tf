@@ -95,6 +95,7 @@ locals {
   environment = merge(
     {
       DECAMP_MODE               = var.mode
+      DECAMP_SWEEP              = "${60 * var.sweep_period}s"
       DECAMP_GROUPS             = join(",", local.group_names)
       DECAMP_ACCOUNTS           = local.account
       DECAMP_REGIONS            = local.region

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Refusal, Snapshot, our_hook};
+use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Refusal, Snapshot, our_hook, remember};
 use decamp_core::metrics;
 use decamp_core::run::{Ending, How, Manner, Tell, run};
+use decamp_core::sweep::Sweep;
 use decamp_core::telling::{Telling, above_the_floor, can_tell_how_long};
 use decamp_core::time::plain;
 use tracing::{info, warn};
@@ -30,17 +31,23 @@ const KEPT_FOR_HEARTBEAT: Duration = Duration::from_secs(3);
 const KEPT_FOR_MESSAGE: Duration = Duration::from_millis(1500);
 
 /// Walks a departure for as long as this pass has.
-pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, never_wait: bool) -> Became {
+pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, sweep: Option<Sweep>) -> Became {
+    let never_wait = sweep.is_some();
+    let remembered = at.memory.of(departure);
     let policy = &at.settings.policy;
     let mut telling = Telling::new(policy);
-    let manner = Manner { stop_at: Some(at.stop_at), observe: at.observes(), never_wait, ..Manner::default() };
+    let manner = Manner { stop_at: Some(at.stop_at), observe: at.observes(), never_wait, remembered: &remembered, sweep };
     // The loop stops by the servers' clock. Should that be set back meanwhile, or a call hang, ours stops it a little later.
     let patience = at.ends - KEPT_FOR_HEARTBEAT;
     let walked = tokio::time::timeout_at(patience, run(at.fleet, departure, policy, manner, &mut telling)).await;
     let Ending { how, seen } = walked.unwrap_or_else(|_| {
         warn!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "hand back", "the time was up in the middle of a call");
-        Ending { how: How::HandedBack, seen: Snapshot::begin(departure.instance, at.fleet.now()) }
+        Ending { how: How::HandedBack, seen: Snapshot::begin_again(departure.instance, at.fleet.now(), &remembered) }
     });
+    match how {
+        How::HandedBack => at.memory.keep(departure, remember(departure, &seen, policy, at.fleet.now())),
+        How::Ended(..) | How::Observed(_) => at.memory.forget(departure),
+    }
     let became = match how {
         How::Ended(outcome, reason) => {
             let now = at.fleet.now();

@@ -3,6 +3,7 @@
 mod departing;
 mod fleet;
 mod logging;
+mod memory;
 mod pass;
 mod real;
 
@@ -17,6 +18,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use tracing::{Instrument, error, info_span, warn};
 
+use crate::memory::Memory;
 use crate::pass::{Invocation, pass};
 
 fn main() -> anyhow::Result<()> {
@@ -33,24 +35,24 @@ async fn serve() -> anyhow::Result<()> {
         warn!("{warning}");
     }
     let live = Live::connect(&settings).await.inspect_err(|why| error!("decamp cannot work with its settings: {why:#}"))?;
-    let first = AtomicBool::new(true);
+    let (first, memory) = (AtomicBool::new(true), Memory::default());
     let handler = service_fn(|event: LambdaEvent<Box<RawValue>>| {
-        let (live, settings, first) = (&live, &settings, &first);
+        let (live, settings, first, memory) = (&live, &settings, &first, &memory);
         async move {
             let cold_start = first.swap(false, Ordering::Relaxed);
             let request = event.context.request_id.clone();
             let span = info_span!("invocation", cold_start, function_request_id = request);
-            Ok::<_, lambda_runtime::Error>(invoked(live, settings, &event).instrument(span).await)
+            Ok::<_, lambda_runtime::Error>(invoked(live, settings, memory, &event).instrument(span).await)
         }
     });
     lambda_runtime::Runtime::new(handler).run().await.map_err(|why| anyhow::anyhow!("the runtime API went away: {why}"))
 }
 
-async fn invoked(live: &Live, settings: &Settings, event: &LambdaEvent<Box<RawValue>>) -> SqsBatchResponse {
+async fn invoked(live: &Live, settings: &Settings, memory: &Memory, event: &LambdaEvent<Box<RawValue>>) -> SqsBatchResponse {
     // Between two invocations the process is frozen, and its clocks with it.
     live.clock().start_again();
     let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(event.context.deadline);
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let print = |line: &str| println!("{line}");
-    pass(&Invocation::begin(live, settings, left, &print), event.payload.get().as_bytes()).await
+    pass(&Invocation::begin(live, settings, memory, left, &print), event.payload.get().as_bytes()).await
 }

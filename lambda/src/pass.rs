@@ -9,6 +9,7 @@ use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction};
 use decamp_core::ids::InstanceId;
 use decamp_core::metrics;
 use decamp_core::replacing::{Asked, replace};
+use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
 use decamp_events::{Message, Record, Rejection, Told, read};
 use futures_util::future::join_all;
@@ -17,6 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::departing::{BETWEEN_PASSES, Became, depart};
 use crate::fleet::Fleet;
+use crate::memory::Memory;
 
 /// Stop looking and acting this long before the function's time is up (D15).
 const KEPT_FOR_HANDING_BACK: Duration = Duration::from_secs(5);
@@ -31,6 +33,8 @@ pub(crate) struct Invocation<'a, F> {
     pub(crate) stop_at: Time,
     /// When to stop everything, by a clock that no server's answer sets.
     pub(crate) ends: Instant,
+    /// What this process remembers between invocations.
+    pub(crate) memory: &'a Memory,
     /// Where lines of metrics go.
     pub(crate) metrics: &'a dyn Fn(&str),
 }
@@ -48,10 +52,16 @@ impl<'a, F: Fleet> Invocation<'a, F> {
     }
 
     /// An invocation that Lambda ends after `left`.
-    pub(crate) fn begin(fleet: &'a F, settings: &'a Settings, left: Duration, metrics: &'a dyn Fn(&str)) -> Self {
+    pub(crate) fn begin(
+        fleet: &'a F,
+        settings: &'a Settings,
+        memory: &'a Memory,
+        left: Duration,
+        metrics: &'a dyn Fn(&str),
+    ) -> Self {
         let stop_at = fleet.now() + left.saturating_sub(KEPT_FOR_HANDING_BACK);
         let ends = Instant::now() + left.saturating_sub(KEPT_FOR_THE_ANSWER);
-        Self { fleet, settings, stop_at, ends, metrics }
+        Self { fleet, settings, stop_at, ends, memory, metrics }
     }
 
     /// What `call` answers, if it does before everything has to stop.
@@ -170,7 +180,7 @@ fn is_the_same(one: &What, other: &What) -> bool {
 
 async fn take_up<F: Fleet>(at: &Invocation<'_, F>, what: &What) -> Became {
     match what {
-        What::Depart(departure) => depart(at, departure, false).await,
+        What::Depart(departure) => depart(at, departure, None).await,
         What::Interruption { instance, at: gone } => interruption(at, *instance, *gone).await,
         What::Replace(instances) => {
             let all = join_all(instances.iter().map(|instance| replaced(at, *instance))).await;
@@ -214,7 +224,7 @@ async fn interruption<F: Fleet>(at: &Invocation<'_, F>, instance: InstanceId, go
     let group = at.in_time(at.fleet.group_of(instance)).await;
     match group {
         Some(Ok(Some(asg))) if at.settings.allowed.group(&asg) => {
-            depart(at, &Departure { instance, asg, cause: Cause::Interruption { at: gone } }, false).await
+            depart(at, &Departure { instance, asg, cause: Cause::Interruption { at: gone } }, None).await
         }
         Some(Ok(_)) => {
             info!(instance.id = %instance, event = "interruption", "EC2 takes back an instance that is in no group of ours");
@@ -247,7 +257,7 @@ async fn sweep<F: Fleet>(at: &Invocation<'_, F>) {
     let of =
         |wanted: &Lifecycle| u32::try_from(leaving.iter().filter(|one| one.lifecycle == *wanted).count()).unwrap_or(u32::MAX);
     let (waiting, retained) = (of(&Lifecycle::Waiting), of(&Lifecycle::Retained));
-    let departures: Vec<Departure> = leaving
+    let mut departures: Vec<Departure> = leaving
         .iter()
         .filter(|one| one.lifecycle == Lifecycle::Waiting)
         .map(|one| Departure {
@@ -256,7 +266,16 @@ async fn sweep<F: Fleet>(at: &Invocation<'_, F>) {
             cause: Cause::Lifecycle(LifecycleAction::default()),
         })
         .collect();
-    join_all(departures.iter().map(|departure| depart(at, departure, true))).await;
+    let now = at.fleet.now();
+    let sweep = Sweep::begin(now, at.settings.serve.sweep_every, departures.len(), at.settings.aws.auto_scaling_rate);
+    departures.sort_by_cached_key(|departure| sweep.place(departure.instance));
+    // A part of the pass is left for the last of them.
+    let pass = at.stop_at.since(now) * 9 / 10;
+    let passes = departures.iter().enumerate().map(|(place, departure)| async move {
+        tokio::time::sleep(sweep.starts_after(place, pass)).await;
+        depart(at, departure, Some(sweep)).await
+    });
+    join_all(passes).await;
     let values = [(metrics::SWEEPS, 1.0), (metrics::WAITING, waiting.into()), (metrics::RETAINED, retained.into())];
     at.report(&metrics::line(at.fleet.now(), &[], &values));
     info!(event = "sweep", waiting, retained, "swept: {waiting} waiting, {retained} retained");

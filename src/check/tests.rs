@@ -74,11 +74,13 @@ fn node(number: u8, group: &Arc<TaskGroup>) -> Nomad {
         id: NodeId(number.into()),
         name: format!("client{number}").into(),
         status: NodeStatus::Ready,
+        status_since: None,
         eligible: true,
         drain: None,
         last_drain: None,
         addresses: vec![address],
         consul_name: None,
+        notes: Vec::new(),
         version: "2.0.5".into(),
         allocations: Arc::from([allocation(number.into(), Arc::clone(group))]),
     };

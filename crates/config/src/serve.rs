@@ -41,7 +41,7 @@ pub struct Serve {
     pub signature_1: bool,
     /// The only authorities that are believed for SNS's signing certificate. `DECAMP_SNS_CACERT`.
     pub sns_ca: Option<PathBuf>,
-    /// How often everything that waits is looked after. `DECAMP_SWEEP`.
+    /// How often everything that waits is looked after, by the service or by the schedule of the Lambda. `DECAMP_SWEEP`.
     pub sweep_every: Duration,
     /// How many departures are in hand at most. `DECAMP_MOST_DEPARTURES`.
     pub most_departures: usize,

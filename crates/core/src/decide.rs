@@ -18,7 +18,7 @@ pub mod snapshot;
 mod step;
 
 pub use self::action::*;
-pub use self::beginnings::remember;
+pub use self::beginnings::{last_written, remember};
 pub use self::budget::{Budget, needed, our_hook};
 pub use self::departure::*;
 pub use self::losses::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};

@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod refresh;
 pub mod replacing;
 pub mod run;
+pub mod sweep;
 pub mod telling;
 pub mod time;
 pub mod world;

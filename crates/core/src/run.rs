@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::decide::{Action, Decision, Departure, Effect, Noted, Outcome, Policy, Reason, Snapshot, decide};
+use crate::sweep::Sweep;
 use crate::time::Time;
 use crate::world::World;
 
@@ -19,6 +20,8 @@ pub struct Manner<'a> {
     pub never_wait: bool,
     /// What this process remembers of earlier runs of the same departure ([`remember`](crate::decide::remember)).
     pub remembered: &'a [Noted],
+    /// The sweep that this run is part of: it says whose heartbeats it sends (D43). `None`: those of this departure, when they are due.
+    pub sweep: Option<Sweep>,
 }
 
 /// How a run ended.
@@ -74,7 +77,12 @@ pub async fn run_by<W: World>(
     manner: Manner<'_>,
     tell: &mut dyn Tell,
 ) -> Ending {
-    let mut seen = Snapshot::begin_again(departure.instance, world.now(), manner.remembered);
+    let begin = |at: Time| {
+        let mut seen = Snapshot::begin_again(departure.instance, at, manner.remembered);
+        seen.history.sweep = manner.sweep;
+        seen
+    };
+    let mut seen = begin(world.now());
     loop {
         let now = world.now();
         let decision = rules(departure, &seen, policy, now);
@@ -92,7 +100,7 @@ pub async fn run_by<W: World>(
                 // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
                 let asked = world.now().before(world.steady().saturating_sub(asked));
                 if !blank && jumped(now, steady_before, world) {
-                    seen = Snapshot::begin(departure.instance, asked);
+                    seen = begin(asked);
                 }
                 seen.history.began_by(asked);
                 for showing in showings {
@@ -125,7 +133,7 @@ pub async fn run_by<W: World>(
                 // As for looks: the answer may have set the clock.
                 let sent = answered.before(world.steady().saturating_sub(steady));
                 if jumped(now, steady, world) {
-                    seen = Snapshot::begin(departure.instance, sent);
+                    seen = begin(sent);
                 }
                 for (effect, answer) in effects.iter().zip(answers) {
                     tell.wrote(departure, effect, &answer, answered);

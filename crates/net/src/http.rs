@@ -130,13 +130,26 @@ impl Client {
     ///
     /// What was refused; or that nothing is known of what became of it.
     pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+        self.write(&Method::PUT, path, body).await
+    }
+
+    /// As `put`, where the API wants a POST.
+    ///
+    /// # Errors
+    ///
+    /// As `put`.
+    pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+        self.write(&Method::POST, path, body).await
+    }
+
+    async fn write(&self, method: &Method, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(body).map_err(|why| Failure::NotSent(why.to_string().into()))?;
         let _turn = self.turn(Instant::now() + self.timeout).await?;
         let (mut token, mut renewed) = (self.token().await?, false);
         let mut tries = 0;
         loop {
             let place = self.good.load(Ordering::Relaxed) % self.addresses.len();
-            let answer = self.send(place, &Method::PUT, path, &[], Some(&body), token.as_ref(), self.timeout).boxed().await;
+            let answer = self.send(place, method, path, &[], Some(&body), token.as_ref(), self.timeout).boxed().await;
             let Err(failure) = answer else { return answer };
             tries += 1;
             if failure.is_denial() && !renewed {

@@ -1,13 +1,12 @@
 //! The sweep: whatever waits is looked after on a timer, whether or not its event ever came, and whoever had it in hand before.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::Service;
@@ -18,12 +17,10 @@ use super::walking::{Pace, Walked, walk};
 use decamp_aws::Leaving;
 use decamp_config::Mode;
 use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction, NomadSight, Unseen};
-use decamp_core::ids::InstanceId;
+use decamp_core::sweep::Sweep;
+use decamp_core::time::Time;
 use decamp_core::world::World;
 
-/// An instance of which nothing was due for so many times as a sweep comes by itself is taken up all the same: nobody may be at it, and
-/// some waits need a worker that remembers. Sweeps that were asked for prove nothing sooner.
-const PATIENCE: u32 = 5;
 /// Between two sweeps at least, where they are asked for: each asks for every group, of the bucket that departures need.
 const PAUSE: Duration = Duration::from_secs(5);
 /// What Nomad may take to say what our token sees.
@@ -34,7 +31,7 @@ pub(super) async fn sweeping(service: Arc<Service>) {
     let mut timer = interval(service.settings.serve.sweep_every);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let pause = PAUSE.min(service.settings.serve.sweep_every);
-    let (mut idle, mut last) = (HashMap::new(), None::<Instant>);
+    let mut last = None::<Instant>;
     let mut stopping = service.stopping.subscribe();
     loop {
         let asked = async {
@@ -50,22 +47,21 @@ pub(super) async fn sweeping(service: Arc<Service>) {
         }
         // Whoever asked until now asked for this one.
         service.sweep_now.notified().now_or_never();
-        sweep(&service, &mut idle).await;
+        sweep(&service).await;
         last = Some(Instant::now());
     }
 }
 
-/// Whether nobody may be at an instance of which nothing was due since then.
-fn is_neglected(since: Instant, now: Instant, sweep_every: Duration) -> bool {
-    sweep_every.saturating_mul(PATIENCE) <= now.duration_since(since)
+/// Whether nobody shows that it is at an instance for which something was last written then: within one period it is taken up (D43).
+fn is_neglected(written: Option<Time>, now: Time, sweep_every: Duration) -> bool {
+    written.is_none_or(|written| written + sweep_every <= now)
 }
 
 /// One look, heartbeat and step for everything that waits and is not in hand here.
 ///
-/// Where that found something to write, nobody was at it, and this replica takes it up. Where nothing was due, another replica
-/// may have it in hand: it is left to that one, and shown. `idle` is since when that is so of each.
-async fn sweep(service: &Arc<Service>, idle: &mut HashMap<InstanceId, Instant>) {
-    let now = Instant::now();
+/// Where that found something to write, nobody was at it, and this replica takes it up. It does so as well where nobody has written
+/// anything for a period. Else another replica has it in hand: it is left to that one, and shown.
+async fn sweep(service: &Arc<Service>) {
     let look = async { tokio::join!(leaving(service), see_nomad(service)) };
     let leaving = match unless_stopped(service, look).await {
         None => return,
@@ -90,21 +86,31 @@ async fn sweep(service: &Arc<Service>, idle: &mut HashMap<InstanceId, Instant>) 
         })
         .filter(|entry| service.departures.begin_pass(entry))
         .collect();
+    let every = service.settings.serve.sweep_every;
+    let begun = service.live.now();
+    let sweep = Sweep::begin(begun, every, entries.len(), service.settings.aws.auto_scaling_rate);
+    let mut entries = entries;
+    entries.sort_by_cached_key(|entry| sweep.place(entry.departure.instance));
     // A task for each: a defect that one of them shows ends that one's pass and no other's.
-    let passes = entries.iter().map(|entry| {
+    let passes = entries.iter().enumerate().map(|(place, entry)| {
         let (service, entry) = (Arc::clone(service), Arc::clone(entry));
+        let wait = sweep.starts_after(place, every * 3 / 4);
         spawn_local(async move {
             let _passer = service.departures.passer(&entry);
-            walk(&service, &entry, Pace::OnePass).await
+            let mut stopping = service.stopping.subscribe();
+            tokio::select! {
+                _ = stopping.wait_for(|stop| *stop) => return Walked::NOT,
+                () = sleep(wait) => {}
+            }
+            walk(&service, &entry, Pace::OnePass(sweep)).await
         })
     });
     let walked = join_all(passes).await.into_iter().map(|walked| walked.unwrap_or(Walked::NOT));
     let acts = service.settings.mode == Mode::Act;
     let mut elsewhere = Vec::new();
-    let before = std::mem::take(idle);
-    for (entry, Walked { done, wrote, only_looked }) in entries.iter().zip(walked) {
+    let now = service.live.now();
+    for (entry, Walked { done, wrote, only_looked, written }) in entries.iter().zip(walked) {
         let instance = entry.departure.instance;
-        let since = before.get(&instance).copied().unwrap_or(now);
         if done == Done::Over {
             if !only_looked {
                 service.departures.remember(entry);
@@ -116,13 +122,12 @@ async fn sweep(service: &Arc<Service>, idle: &mut HashMap<InstanceId, Instant>) 
             continue;
         }
         // Whoever only looks has nothing to take up: what is shown is all there is to it.
-        if !only_looked && acts && (wrote || is_neglected(since, now, service.settings.serve.sweep_every)) {
+        if !only_looked && acts && (wrote || is_neglected(written, now, every)) {
             match take_up(service, entry.departure.clone(), "sweep") {
                 TakenUp::InHand(_) => continue,
                 TakenUp::Full | TakenUp::Stopping => {}
             }
         }
-        idle.insert(instance, since);
         elsewhere.push((instance, entry.shown()));
     }
     service.departures.see_elsewhere(elsewhere);
@@ -165,10 +170,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patience_is_a_time_however_often_somebody_asked_for_a_sweep() {
-        let (since, every) = (Instant::now(), Duration::from_secs(60));
-        assert!(!is_neglected(since, since, every));
-        assert!(!is_neglected(since, since + Duration::from_secs(299), every));
-        assert!(is_neglected(since, since + Duration::from_secs(300), every));
+    fn what_nobody_wrote_for_within_a_period_is_taken_up() {
+        let (now, every) = (Time(1_800_000_000_000), Duration::from_secs(60));
+        assert!(is_neglected(None, now, every), "nobody has begun");
+        assert!(!is_neglected(Some(now - Duration::from_secs(59)), now, every));
+        assert!(is_neglected(Some(now - Duration::from_secs(60)), now, every));
     }
 }

@@ -8,8 +8,11 @@ use super::gentle::Gentle;
 use super::notify::{self, Note};
 use super::traces::Trace;
 use decamp_config::Mode;
-use decamp_core::decide::{Action, Budget, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System};
+use decamp_core::decide::{
+    Action, Budget, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System, last_written,
+};
 use decamp_core::run::{Ending, How, Manner, Tell, run};
+use decamp_core::sweep::Sweep;
 use decamp_core::telling::{Telling, above_the_floor, because, can_tell_how_long, effect_title, phase};
 use decamp_core::time::Time;
 use decamp_core::world::World;
@@ -19,8 +22,17 @@ use decamp_core::world::World;
 pub(super) enum Pace {
     /// To its end, or to the word to stop.
     Whole,
-    /// Until there is something to wait for.
-    OnePass,
+    /// Until there is something to wait for, as part of this sweep.
+    OnePass(Sweep),
+}
+
+impl Pace {
+    fn sweep(self) -> Option<Sweep> {
+        match self {
+            Self::Whole => None,
+            Self::OnePass(sweep) => Some(sweep),
+        }
+    }
 }
 
 /// What a walk came to.
@@ -31,11 +43,13 @@ pub(super) struct Walked {
     pub(super) wrote: bool,
     /// Whether a sweep only looked at it: the next one will find the same, so that it is neither counted nor remembered.
     pub(super) only_looked: bool,
+    /// When somebody last wrote something for it, as far as Nomad shows it.
+    pub(super) written: Option<Time>,
 }
 
 impl Walked {
     /// A walk that came to nothing.
-    pub(super) const NOT: Self = Self { done: Done::LetGo, wrote: false, only_looked: true };
+    pub(super) const NOT: Self = Self { done: Done::LetGo, wrote: false, only_looked: true, written: None };
 }
 
 /// Walks a departure. Whatever is logged on the way names its trace, if it has one.
@@ -57,7 +71,7 @@ async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, is_start: false, blind: None, trace };
     let world = Gentle::new(&service.live);
     let observe = service.settings.mode == Mode::Observe;
-    let manner = Manner { observe, never_wait: pace == Pace::OnePass, ..Manner::default() };
+    let manner = Manner { observe, never_wait: matches!(pace, Pace::OnePass(_)), sweep: pace.sweep(), ..Manner::default() };
     let ending = tokio::select! {
         // First, so that what was just answered is still told.
         biased;
@@ -65,20 +79,23 @@ async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
         () = world.left(entry.stop.subscribe()) => None,
     };
     watching.sees_again(None);
-    let mut only_looked = false;
+    let (mut only_looked, mut written) = (false, None);
     let done = match ending {
         None => {
             info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "let go", "let go at a decision, for whoever goes on");
             Done::LetGo
         }
-        Some(Ending { how: How::HandedBack, .. }) => Done::LetGo,
+        Some(Ending { how: How::HandedBack, seen }) => {
+            written = last_written(departure, &seen);
+            Done::LetGo
+        }
         Some(Ending { how: How::Observed(decision), .. }) => {
-            only_looked = pace == Pace::OnePass;
+            only_looked = pace != Pace::Whole;
             watching.log.observed(departure, &decision);
             if only_looked { Done::LetGo } else { Done::Over }
         }
         Some(Ending { how: How::Ended(outcome, reason), seen }) => {
-            let looked = if pace == Pace::OnePass && !watching.wrote { only_looked_at(&outcome) } else { None };
+            let looked = if pace != Pace::Whole && !watching.wrote { only_looked_at(&outcome) } else { None };
             only_looked = looked.is_some();
             if only_looked {
                 let began = Budget::of(departure, &seen, policy).began;
@@ -93,7 +110,7 @@ async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     if done == Done::Over {
         service.notify.forget(&departure.mark());
     }
-    Walked { done, wrote: watching.wrote, only_looked }
+    Walked { done, wrote: watching.wrote, only_looked, written }
 }
 
 /// Says and counts how a departure ended.

@@ -179,7 +179,8 @@ async fn invoke(fleet: &Scripted, settings: &Settings, event: &str) -> Passed {
     let metrics = RefCell::new(String::new());
     let note = |line: &str| metrics.borrow_mut().push_str(&format!("{line}\n"));
     let began = Instant::now();
-    let at = Invocation::begin(fleet, settings, Duration::from_secs(60), &note);
+    let memory = Memory::default();
+    let at = Invocation::begin(fleet, settings, &memory, Duration::from_secs(60), &note);
     let answer = pass(&at, event.as_bytes()).await;
     let took = began.elapsed();
     Passed {

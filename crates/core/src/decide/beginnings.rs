@@ -118,6 +118,17 @@ fn worth_knowing(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now:
     all
 }
 
+/// When somebody last wrote something for this departure, as far as Nomad shows it: whoever is at it. It may be later than that, by
+/// what others did to the node.
+#[must_use]
+pub fn last_written(departure: &Departure, seen: &Snapshot) -> Option<Time> {
+    let nodes = || seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes);
+    let drained = nodes().filter_map(|node| node.last_drain.as_ref()?.updated);
+    let kept_off = nodes().filter(|node| !node.eligible).filter_map(|node| node.status_since);
+    let notes = Beginning::ALL.into_iter().flat_map(|what| noted(departure, seen, what)).map(|note| note.since);
+    drained.chain(kept_off).chain(notes).max()
+}
+
 /// What a process that stays warm keeps for the next run of the same departure.
 #[must_use]
 pub fn remember(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Vec<Noted> {

@@ -152,8 +152,14 @@ fn action_ref(scope: &Scope<'_>) -> Option<ActionRef> {
 /// A heartbeat at a third of the time-out, from the first moment, on the event's word alone (D10).
 pub(super) fn heartbeat(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     let Some(of) = action_ref(scope).filter(|_| is_ours(scope) && now < budget.end) else { return Step::Satisfied };
-    let last = scope.seen.history.heartbeat.or(Some(budget.began).filter(|_| budget.began_is_known));
-    let due = last.map_or(now, |at| at + budget.heartbeat_every());
+    let history = &scope.seen.history;
+    let due = match (history.heartbeat, &history.sweep) {
+        (Some(sent), _) => sent + budget.heartbeat_every(),
+        // Sweeps share them out: what another sweep sends is not this one's to send.
+        (None, Some(sweep)) if sweep.heartbeats(scope.departure.instance, budget.heartbeat_timeout) => now,
+        (None, Some(_)) => return Step::Satisfied,
+        (None, None) => Some(budget.began).filter(|_| budget.began_is_known).map_or(now, |at| at + budget.heartbeat_every()),
+    };
     if now < due {
         return Step::wait(due, Reason::HeartbeatDue);
     }

@@ -177,7 +177,7 @@ impl Snapshot {
         // Most often something was seen: then there is nothing to compare.
         self.lifecycle.at().is_none() && self.nomad.at().is_none() && {
             let noted = self.history.noted.clone();
-            let history = History { noted, ..History::begin(self.history.began) };
+            let history = History { noted, sweep: self.history.sweep, ..History::begin(self.history.began) };
             *self == Self { instance: self.instance, history, ..Self::default() }
         }
     }

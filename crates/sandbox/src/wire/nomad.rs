@@ -4,6 +4,7 @@ mod acl;
 mod agent;
 mod allocations;
 mod jobs;
+mod metadata;
 mod nodes;
 mod notes;
 mod shapes;
@@ -34,6 +35,7 @@ pub fn router(shared: &Arc<Shared>) -> Router {
 
 fn nodes() -> Router<Arc<Shared>> {
     Router::new()
+        .route("/v1/client/metadata", get(metadata::read).post(metadata::apply))
         .route("/v1/nodes", get(nodes::list))
         .route("/v1/node/{id}", get(nodes::one))
         .route("/v1/node/{id}/allocations", get(nodes::allocations))

@@ -47,6 +47,7 @@ impl Blocker {
             | Reason::DrainHangs => node(),
             Reason::WriteFailed(_)
             | Reason::MustLook
+            | Reason::NextMustKnow
             | Reason::MustConfirm
             | Reason::HeartbeatDue
             | Reason::StillInService

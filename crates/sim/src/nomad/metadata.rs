@@ -56,6 +56,15 @@ impl Nomad {
         Ok(self.nodes[number.index()].agents_metadata.clone())
     }
 
+    /// `GET /v1/client/metadata`: what the node's agent has now.
+    ///
+    /// # Errors
+    /// Where there is no such node, or no connection to its agent.
+    pub fn agents_metadata(&self, node: NodeId) -> Result<Metadata, ApiError> {
+        let state = self.node(self.node_number(node).ok_or(ApiError::UnknownNode)?);
+        if state.agent_alive { Ok(state.agents_metadata.clone()) } else { Err(ApiError::NoPathToNode) }
+    }
+
     /// The agent registers its node anew, with the metadata that it has.
     pub(super) fn metadata_comes(&mut self, node: NodeNumber, epoch: u32) {
         let now = self.now;

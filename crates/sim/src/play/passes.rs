@@ -7,11 +7,14 @@ use crate::luck::Luck;
 use crate::worker::Worker;
 use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Noted, Policy, our_hook};
 use decamp_core::run::{Ending, How, Manner, Tell};
+use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
 use decamp_core::world::World;
 
 /// The schedule invokes the sweep this often.
 pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How many calls of Auto Scaling a process makes, by default.
+const CALLS_A_SECOND: u32 = 15;
 /// A message that a pass hands back stays hidden for this long at most.
 const HIDDEN: Duration = Duration::from_secs(5);
 /// From a message's reappearance to the pass that it begins.
@@ -110,7 +113,8 @@ impl Passes {
     /// How a worker of this departure is to behave.
     pub(super) fn manner<'a>(&self, sweep: bool, now: Time, remembered: &'a [Noted]) -> Manner<'a> {
         let remembered = if self.warm { remembered } else { &[] };
-        Manner { stop_at: Some(now + self.length), never_wait: sweep, remembered, ..Manner::default() }
+        let number = sweep.then(|| Sweep::begin(now, SWEEP_EVERY, 1, CALLS_A_SECOND));
+        Manner { stop_at: Some(now + self.length), never_wait: sweep, remembered, sweep: number, ..Manner::default() }
     }
 }
 

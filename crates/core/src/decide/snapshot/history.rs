@@ -11,6 +11,7 @@ use super::notes::Noted;
 use crate::decide::action::{Effect, Refusal};
 use crate::decide::outcome::Outcome;
 use crate::ids::{AllocationId, NodeId};
+use crate::sweep::Sweep;
 use crate::time::Time;
 
 /// This run's own memory. Nothing depends on it but how long something is waited for.
@@ -54,6 +55,8 @@ pub struct History {
     pub token_refused: bool,
     /// Every registration in Consul that this run saw: the control look of D9.
     pub registered: Vec<(AllocationId, Arc<str>)>,
+    /// The sweep that this run is part of, if it is one.
+    pub sweep: Option<Sweep>,
     /// What its process remembers of the beginnings that earlier runs saw.
     pub noted: Vec<Noted>,
     /// The beginnings that this run wrote down, and that were accepted.

@@ -51,7 +51,10 @@ fn states(nomad: &Nomad, number: AllocationNumber, began: Time) -> Value {
             let (word, finished) = match state {
                 TaskState::Pending => ("pending", Value::Null),
                 TaskState::Running => ("running", Value::Null),
-                TaskState::Dead => ("dead", Value::from(shapes::stamp(nomad.allocation(number).synced))),
+                TaskState::Dead => {
+                    let allocation = nomad.allocation(number);
+                    ("dead", Value::from(shapes::stamp(allocation.ended.unwrap_or(allocation.synced))))
+                }
             };
             let row = json!({ "Events": null, "Failed": false, "FinishedAt": finished, "LastRestart": null, "Restarts": 0,
                 "StartedAt": shapes::stamp(began), "State": word });

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::notes;
 use decamp_core::decide::{DrainStatus, NodeStatus};
 use decamp_core::time::Time;
-use decamp_sim::nomad::{DrainState, LastDrainState, NodeState, Version};
+use decamp_sim::nomad::{DrainState, LastDrainState, Metadata, NodeState, Version};
 
 /// RFC 3339 with milliseconds.
 pub(super) fn stamp(time: Time) -> String {
@@ -101,6 +101,11 @@ fn drivers() -> Value {
         "HealthDescription": "Healthy", "UpdateTime": NEVER_SET } })
 }
 
+/// Metadata as a map.
+pub(super) fn meta(metadata: &Metadata) -> Value {
+    Value::Object(metadata.iter().map(|(key, value)| (key.to_string(), Value::from(&**value))).collect())
+}
+
 /// `GET /v1/node/:id`, and what filters see.
 pub(super) fn node(node: &NodeState, version: Version, began: Time) -> Value {
     json!({
@@ -118,7 +123,7 @@ pub(super) fn node(node: &NodeState, version: Version, began: Time) -> Value {
         "ID": node.spec.id.to_string(),
         "LastDrain": node.last_drain.as_ref().map(last_drain),
         "Links": links(node),
-        "Meta": {},
+        "Meta": meta(&node.metadata),
         "ModifyIndex": node.index,
         "Name": &*node.spec.name,
         "NodeClass": "",
@@ -135,7 +140,7 @@ pub(super) fn node(node: &NodeState, version: Version, began: Time) -> Value {
         "SecretID": "",
         "Status": status(node.status),
         "StatusDescription": "",
-        "StatusUpdatedAt": began.0 / 1000,
+        "StatusUpdatedAt": node.status_since.0 / 1000,
         "TLSEnabled": false,
     })
 }

@@ -1,0 +1,125 @@
+//! Which of many waiting instances a sweep heartbeats, and when in its pass it comes to each: fair without a memory (D43).
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::ids::{InstanceId, hash};
+use crate::time::Time;
+
+/// Between two instances at most: a sweep over few does not have to last its whole pass.
+const WIDEST: Duration = Duration::from_millis(250);
+
+/// One sweep: every process that sweeps in the same period gives it the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Sweep {
+    /// How many periods have gone by since 1970.
+    number: u64,
+    /// Between two sweeps.
+    #[serde(skip)]
+    period: Duration,
+    /// How many instances wait.
+    waiting: u64,
+    /// How many heartbeats a sweep may send, by the process's own rate.
+    most: u64,
+}
+
+impl Sweep {
+    /// The sweep that begins now over so many instances. `per_second` is how many calls of Auto Scaling this process makes at most.
+    #[must_use]
+    pub fn begin(now: Time, period: Duration, waiting: usize, per_second: u32) -> Self {
+        let period = period.max(Duration::from_secs(1));
+        let seconds = period.as_secs();
+        // A quarter of the calls is left for looks.
+        let most = seconds.saturating_mul(u64::from(per_second)) * 3 / 4;
+        Self { number: now.0 / 1_000 / seconds, period, waiting: waiting as u64, most: most.max(1) }
+    }
+
+    /// Whether this sweep heartbeats an instance, whose hook has this time-out.
+    ///
+    /// As many sweeps as fit into a third of the time-out share the instances by their hashes. Where each had to send more heartbeats
+    /// than it may, as many share them as fit into half of it: later than planned is better than refused.
+    #[must_use]
+    pub fn heartbeats(&self, instance: InstanceId, timeout: Duration) -> bool {
+        let fit = |span: Duration| (span.as_secs() / self.period.as_secs().max(1)).max(1);
+        let planned = fit(timeout / 3);
+        let shared_by = if self.waiting <= planned.saturating_mul(self.most) { planned } else { fit(timeout / 2).max(planned) };
+        spread(instance) % shared_by == self.number % shared_by
+    }
+
+    /// In which order the instances are come to: another one in each sweep, so that nobody is always the last.
+    #[must_use]
+    pub fn place(&self, instance: InstanceId) -> u64 {
+        number_of(&[&instance.to_string(), &self.number.to_string()])
+    }
+
+    /// How long after the first of them the one at this place is come to, in a pass of this length.
+    #[must_use]
+    pub fn starts_after(&self, place: usize, pass: Duration) -> Duration {
+        let all = u32::try_from(self.waiting.max(1)).unwrap_or(u32::MAX);
+        (pass / all).min(WIDEST).saturating_mul(u32::try_from(place).unwrap_or(u32::MAX)).min(pass)
+    }
+}
+
+/// A number that spreads instances evenly, the same in every process.
+fn spread(instance: InstanceId) -> u64 {
+    number_of(&[&instance.to_string()])
+}
+
+fn number_of(parts: &[&str]) -> u64 {
+    let bytes = hash(parts);
+    bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+    const TIMEOUT: Duration = Duration::from_mins(15);
+
+    fn sweeps(waiting: usize, many: u64) -> impl Iterator<Item = Sweep> {
+        (0..many).map(move |number| Sweep::begin(Time(1_800_000_000_000 + number * 60_000), MINUTE, waiting, 15))
+    }
+
+    #[test]
+    fn each_instance_is_heartbeaten_once_in_a_third_of_its_time_out_whoever_sweeps() {
+        for instance in (0..500).map(InstanceId::from_number) {
+            let due: Vec<bool> = sweeps(500, 20).map(|sweep| sweep.heartbeats(instance, TIMEOUT)).collect();
+            assert!(due.chunks(5).all(|third| third.iter().filter(|due| **due).count() == 1), "{instance}: {due:?}");
+        }
+    }
+
+    #[test]
+    fn a_sweep_may_begin_at_any_moment_of_its_minute() {
+        let instance = InstanceId::from_number(7);
+        for millis in [0, 1, 30_000, 59_999] {
+            let at = |number: u64| Sweep::begin(Time(1_800_000_000_000 + number * 60_000 + millis), MINUTE, 1, 15);
+            let due: Vec<bool> = (0..5).map(|number| at(number).heartbeats(instance, TIMEOUT)).collect();
+            assert_eq!(due, sweeps(1, 5).map(|sweep| sweep.heartbeats(instance, TIMEOUT)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_short_hook_is_heartbeaten_by_every_sweep() {
+        let instance = InstanceId::from_number(7);
+        assert!(sweeps(1, 10).all(|sweep| sweep.heartbeats(instance, Duration::from_secs(180))));
+    }
+
+    #[test]
+    fn where_there_are_too_many_each_is_still_heartbeaten_in_half_of_its_time_out() {
+        for instance in (0..500).map(InstanceId::from_number) {
+            let due: Vec<bool> = sweeps(5_000, 21).map(|sweep| sweep.heartbeats(instance, TIMEOUT)).collect();
+            assert!(due.chunks(7).all(|half| half.iter().filter(|due| **due).count() == 1), "{instance}: {due:?}");
+        }
+    }
+
+    #[test]
+    fn a_pass_is_spent_evenly_and_few_are_not_waited_for() {
+        let [few, many] = [10, 5_000].map(|waiting| Sweep::begin(Time(1_800_000_000_000), MINUTE, waiting, 15));
+        let pass = Duration::from_secs(50);
+        assert_eq!(few.starts_after(9, pass), WIDEST * 9);
+        assert_eq!(many.starts_after(2_500, pass), pass / 2);
+        assert!(many.starts_after(4_999, pass) < pass);
+    }
+}
