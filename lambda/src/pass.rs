@@ -8,9 +8,9 @@ use decamp_config::{Mode, Settings};
 use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction};
 use decamp_core::ids::InstanceId;
 use decamp_core::metrics;
-use decamp_core::replacing::{Asked, replace};
+use decamp_core::replacing::{Asked, Due, Window, hidden_for, replace};
 use decamp_core::sweep::Sweep;
-use decamp_core::time::Time;
+use decamp_core::time::{Time, plain};
 use decamp_events::{Message, Record, Rejection, Told, read};
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -83,8 +83,16 @@ struct Task {
 #[derive(PartialEq, Eq)]
 enum What {
     Depart(Departure),
-    Interruption { instance: InstanceId, at: Time },
+    Interruption {
+        instance: InstanceId,
+        at: Time,
+    },
     Replace(Vec<InstanceId>),
+    /// A change to come: its instances are replaced when its time comes near.
+    ReplaceFor {
+        instances: Vec<InstanceId>,
+        window: Window,
+    },
     Sweep,
 }
 
@@ -100,7 +108,7 @@ pub(crate) async fn pass<F: Fleet>(at: &Invocation<'_, F>, event: &[u8]) -> SqsB
             }
         }
     }
-    let became = join_all(tasks.iter().map(|task| take_up(at, &task.what))).await;
+    let became = join_all(tasks.iter().map(|task| take_up(at, task))).await;
     let mut back: Vec<(&Arc<Message>, Duration)> = Vec::new();
     for (task, became) in tasks.iter().zip(became) {
         let Became::HandedBack(hide) = became else { continue };
@@ -137,12 +145,17 @@ fn task<F: Fleet>(at: &Invocation<'_, F>, record: &Record) -> Option<What> {
             warn!(message.id = message, instance.id = %instance, event = told.word(), "EC2 may soon take the instance back");
             return at.settings.replace.on_rebalance().then(|| What::Replace(vec![*instance]));
         }
-        Ok(told @ Told::ScheduledChange { instances }) => {
-            at.count(metrics::WARNINGS, told.word());
-            for instance in instances {
-                warn!(message.id = message, instance.id = %instance, event = told.word(), "AWS means to change what the instance runs on");
+        Ok(told @ Told::ScheduledChange { instances, window }) => {
+            // It is told again by every pass that waits for its time: counted and said once.
+            if record.message.as_ref().is_none_or(|message| message.receives <= 1) {
+                at.count(metrics::WARNINGS, told.word());
+                let begins = window.begins.map_or_else(|| "at a time not told".to_owned(), |at| at.to_string());
+                for instance in instances {
+                    warn!(message.id = message, instance.id = %instance, event = told.word(), begins, "AWS means to change what the instance runs on");
+                }
             }
-            return at.settings.replace.on_scheduled_change().then(|| What::Replace(instances.clone()));
+            let wish = What::ReplaceFor { instances: instances.clone(), window: *window };
+            return at.settings.replace.on_scheduled_change().then_some(wish);
         }
         Ok(told @ Told::Arrival { instance, asg }) => {
             info!(message.id = message, instance.id = %instance, asg.name = &**asg, event = told.word(), "a launch; its hook is not decamp's");
@@ -172,24 +185,60 @@ fn is_the_same(one: &What, other: &What) -> bool {
             one.instance == other.instance && one.asg == other.asg && named(one) == named(other)
         }
         (What::Interruption { instance, .. }, What::Interruption { instance: other, .. }) => instance == other,
-        (What::Replace(one), What::Replace(other)) => one == other,
+        (What::Replace(_) | What::ReplaceFor { .. }, _) => one == other,
         (What::Sweep, What::Sweep) => true,
-        (What::Depart(_) | What::Interruption { .. } | What::Replace(_) | What::Sweep, _) => false,
+        (What::Depart(_) | What::Interruption { .. } | What::Sweep, _) => false,
     }
 }
 
-async fn take_up<F: Fleet>(at: &Invocation<'_, F>, what: &What) -> Became {
-    match what {
+async fn take_up<F: Fleet>(at: &Invocation<'_, F>, task: &Task) -> Became {
+    match &task.what {
         What::Depart(departure) => depart(at, departure, None).await,
         What::Interruption { instance, at: gone } => interruption(at, *instance, *gone).await,
-        What::Replace(instances) => {
-            let all = join_all(instances.iter().map(|instance| replaced(at, *instance))).await;
-            all.into_iter().find(|became| matches!(became, Became::HandedBack(_))).unwrap_or(Became::Over)
-        }
+        What::Replace(instances) => replace_all(at, instances).await,
+        What::ReplaceFor { instances, window } => match when(at, *window, instances, &task.messages) {
+            Ok(()) => replace_all(at, instances).await,
+            Err(became) => became,
+        },
         What::Sweep => {
             sweep(at).await;
             // The next one comes by itself.
             Became::Over
+        }
+    }
+}
+
+async fn replace_all<F: Fleet>(at: &Invocation<'_, F>, instances: &[InstanceId]) -> Became {
+    let all = join_all(instances.iter().map(|instance| replaced(at, *instance))).await;
+    all.into_iter().find(|became| matches!(became, Became::HandedBack(_))).unwrap_or(Became::Over)
+}
+
+/// Whether the time of a change has come near; else what becomes of its event, which waits on its queue.
+fn when<F: Fleet>(
+    at: &Invocation<'_, F>,
+    window: Window,
+    instances: &[InstanceId],
+    messages: &[Arc<Message>],
+) -> Result<(), Became> {
+    let (settings, now) = (at.settings, at.fleet.now());
+    let example = instances.first().map(InstanceId::to_string);
+    let due = match window.due(settings.replace_ahead, now) {
+        Due::Now => return Ok(()),
+        Due::Over => {
+            info!(instance.id = example, event = "scheduled-change", "the change is over; nothing is replaced for it");
+            return Err(Became::Over);
+        }
+        Due::Later(due) => due,
+    };
+    let Some(message) = messages.first() else {
+        warn!(instance.id = example, event = "scheduled-change", due = %due, "nothing is replaced yet, and no queue brings this event back: send it by a queue");
+        return Err(Became::Over);
+    };
+    match hidden_for(due, message.sent, settings.queue_keeps, message.receives, BETWEEN_PASSES, now) {
+        None => Ok(()),
+        Some(hide) => {
+            info!(message.id = &*message.id, instance.id = example, event = "scheduled-change", due = %due, "replaced not before {due}; its event comes back in {}", plain(hide));
+            Err(Became::HandedBack(hide))
         }
     }
 }

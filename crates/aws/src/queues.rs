@@ -37,6 +37,7 @@ pub struct Received {
 #[serde(rename_all = "PascalCase", default)]
 struct Attributes {
     approximate_receive_count: Option<String>,
+    sent_timestamp: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +59,9 @@ impl Received {
     pub fn as_record(&self, queue: &str) -> serde_json::Value {
         json!({
             "messageId": self.message_id, "receiptHandle": self.receipt_handle, "body": self.body,
-            "attributes": { "ApproximateReceiveCount": self.attributes.approximate_receive_count },
+            "attributes": {
+                "ApproximateReceiveCount": self.attributes.approximate_receive_count, "SentTimestamp": self.attributes.sent_timestamp,
+            },
             "eventSource": "aws:sqs", "eventSourceARN": queue,
         })
     }
@@ -75,7 +78,7 @@ impl Signed {
             "MaxNumberOfMessages": 10,
             "WaitTimeSeconds": wait.as_secs().min(20),
             "VisibilityTimeout": hidden.as_secs().min(LONGEST_VISIBILITY),
-            "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
+            "MessageSystemAttributeNames": ["ApproximateReceiveCount", "SentTimestamp"],
         });
         let answer = self.call_queue(&RECEIVE_MESSAGE, queue, body, "", wait + CALL).await?;
         if answer.trim_ascii().is_empty() {

@@ -21,6 +21,7 @@ mod webhooks;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::aws::Aws;
 pub use self::connection::{Connection, Tls};
@@ -39,6 +40,10 @@ pub struct Settings {
     pub mode: Mode,
     /// Which early warnings have Auto Scaling replace the instance.
     pub replace: Replace,
+    /// How long before a scheduled change its instance is replaced. `DECAMP_REPLACE_AHEAD`.
+    pub replace_ahead: Duration,
+    /// How long a queue keeps a message that nobody deletes. `DECAMP_QUEUE_KEEPS`.
+    pub queue_keeps: Duration,
     /// The rules' settings.
     pub policy: Policy,
     /// What may be touched at all.
@@ -94,6 +99,11 @@ impl Replace {
         matches!(self, Self::Scheduled | Self::Both)
     }
 }
+
+/// A day: time for a replacement that finds no capacity at first, and for a person.
+const REPLACE_AHEAD: Duration = Duration::from_hours(24);
+/// What SQS takes where nothing else is set.
+const QUEUE_KEEPS: Duration = Duration::from_hours(96);
 
 /// How much is logged: a level and all that are worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +207,8 @@ impl Settings {
             ("both", Replace::Both),
         ];
         let replace = reader.choice("DECAMP_REPLACE", &replaces)?.unwrap_or(Replace::Never);
+        let replace_ahead = reader.span("DECAMP_REPLACE_AHEAD", REPLACE_AHEAD)?;
+        let queue_keeps = reader.span("DECAMP_QUEUE_KEEPS", QUEUE_KEEPS)?;
         let allowed = Allowed {
             groups: reader.list("DECAMP_GROUPS"),
             accounts: reader.list("DECAMP_ACCOUNTS"),
@@ -228,7 +240,22 @@ impl Settings {
         policy::fits(&reader, &policy, nomad.timeout)?;
         let serve = serve::read(&reader)?;
         let logging = logging::read(&reader)?;
-        Ok(Self { mode, replace, policy, allowed, nomad, consul, aws: aws::read(&reader)?, serve, logging, log_level, warnings })
+        let aws = aws::read(&reader)?;
+        Ok(Self {
+            mode,
+            replace,
+            replace_ahead,
+            queue_keeps,
+            policy,
+            allowed,
+            nomad,
+            consul,
+            aws,
+            serve,
+            logging,
+            log_level,
+            warnings,
+        })
     }
 }
 

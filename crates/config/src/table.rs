@@ -48,6 +48,8 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_ON_CANCEL", "respect, drain-again", "respect", "What to do when somebody cancels decamp's drain.";
     "DECAMP_LAST_TARGET", "warn, hold", "warn", "What to do when the instance is the last healthy target of a group.";
     "DECAMP_REPLACE", "never, rebalance, scheduled, both", "never", "Which early warnings of AWS have Auto Scaling replace the instance, through its hook (the Lambda and the service).";
+    "DECAMP_REPLACE_AHEAD", "time", "24h", "How long before a scheduled change its instance is replaced; until then the event waits on its queue.";
+    "DECAMP_QUEUE_KEEPS", "time", "96h", "How long the queue keeps a message. A change that comes later is acted on half a day before its message is lost.";
     "DECAMP_REFUSE_WITHOUT_SIGHT", "true, false", "false", "End before the first write when the Nomad token cannot see enough, instead of waiting for a better one.";
     "DECAMP_POSTSTOP", "time", "30s", "What poststop tasks may take; Nomad sets them no limit.";
     "DECAMP_LONGEST_REQUEST", "time", "5s", "The longest request that clients make; settings that would cut it are reported.";

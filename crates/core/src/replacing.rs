@@ -1,12 +1,67 @@
 //! An early warning about an instance: by policy Auto Scaling is asked to replace it, and its hook departs it (D12).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
 use crate::decide::{Cause, Departure, Group, Lifecycle, LifecycleAction, Part, Refusal, Showing, Snapshot, Unseen};
 use crate::ids::InstanceId;
+use crate::time::Time;
 use crate::world::World;
+
+/// When AWS changes what an instance runs on, as far as its notice says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Window {
+    /// From then on.
+    pub begins: Option<Time>,
+    /// Until then.
+    pub ends: Option<Time>,
+}
+
+/// When something is to be done about a change to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// At once.
+    Now,
+    /// Not before this time.
+    Later(Time),
+    /// Not any more: the change is over, and the instance is still there.
+    Over,
+}
+
+impl Window {
+    /// When an instance that the change affects is to be replaced: `ahead` of its beginning. At once, if that is not known.
+    #[must_use]
+    pub fn due(self, ahead: Duration, now: Time) -> Due {
+        let Some(begins) = self.begins else { return Due::Now };
+        // A retirement may end when it begins: it is over when the instance is gone.
+        if self.ends.is_some_and(|ends| begins < ends && ends <= now) {
+            return Due::Over;
+        }
+        let due = begins - ahead;
+        if due <= now { Due::Now } else { Due::Later(due) }
+    }
+}
+
+/// The longest that a message is hidden for at a time; SQS hides none for longer than 12 h.
+pub const LONGEST_HIDDEN: Duration = Duration::from_hours(11);
+/// A message that a queue soon loses by its age is acted on before.
+const BEFORE_IT_IS_LOST: Duration = Duration::from_hours(12);
+/// A message that was received so often no longer counts towards the age of a queue's oldest message, of which an alarm tells.
+const NOT_COUNTED: u32 = 3;
+
+/// How long a message about something that is due at `due` stays hidden now; `None`: its time has come. `sent` is when the queue took
+/// the message in, `keeps` how long it keeps one, `soon` the shortest pause between two looks at it.
+#[must_use]
+pub fn hidden_for(due: Time, sent: Option<Time>, keeps: Duration, receives: u32, soon: Duration, now: Time) -> Option<Duration> {
+    let lost = sent.map_or(Time::NEVER, |sent| sent + keeps.saturating_sub(BEFORE_IT_IS_LOST));
+    let left = due.min(lost).since(now);
+    if left.is_zero() {
+        return None;
+    }
+    Some(if receives < NOT_COUNTED { soon.min(left) } else { LONGEST_HIDDEN.min(left) })
+}
 
 /// What replacing needs of a world besides what a departure needs.
 #[expect(async_fn_in_trait, reason = "as for World")]
@@ -101,4 +156,35 @@ async fn look<W: World>(world: &W, instance: InstanceId, asg: &Arc<str>) -> Resu
         }
     }
     Ok((lifecycle?, group?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    #[test]
+    fn a_change_is_acted_on_when_its_time_comes_near() {
+        let (now, at) = (Time(1_000_000_000_000), Time(1_000_000_000_000) + 14 * DAY);
+        let window = |begins, ends| Window { begins, ends };
+        assert_eq!(window(Some(at), None).due(DAY, now), Due::Later(at - DAY));
+        assert_eq!(window(Some(at), None).due(DAY, at - DAY), Due::Now);
+        assert_eq!(window(Some(at), Some(at)).due(DAY, at + DAY), Due::Now, "it may be retired at any moment");
+        assert_eq!(window(Some(at), Some(at + DAY)).due(DAY, at + DAY), Due::Over);
+        assert_eq!(window(None, None).due(DAY, now), Due::Now);
+        assert_eq!(window(None, Some(at)).due(DAY, now), Due::Now);
+    }
+
+    #[test]
+    fn a_message_is_hidden_until_its_time_and_never_lost_by_its_age() {
+        let (sent, soon) = (Time(1_000_000_000_000), Duration::from_secs(5));
+        let of = |due, receives, now| hidden_for(due, Some(sent), 4 * DAY, receives, soon, now);
+        assert_eq!(of(sent + 14 * DAY, 1, sent), Some(soon), "it must be received thrice, or an alarm counts its age");
+        assert_eq!(of(sent + 14 * DAY, 3, sent), Some(LONGEST_HIDDEN));
+        assert_eq!(of(sent + 2 * DAY, 9, sent + DAY + 20 * Duration::from_hours(1)), Some(Duration::from_hours(4)));
+        assert_eq!(of(sent + 2 * DAY, 9, sent + 2 * DAY), None);
+        assert_eq!(of(sent + 14 * DAY, 9, sent + 4 * DAY - Duration::from_hours(12)), None, "it would be lost with the message");
+        assert_eq!(hidden_for(sent + DAY, None, DAY, 3, soon, sent), Some(LONGEST_HIDDEN));
+    }
 }

@@ -30,6 +30,15 @@ impl Time {
         let stamp: jiff::Timestamp = text.parse().ok()?;
         u64::try_from(stamp.as_millisecond()).ok().map(Self)
     }
+
+    /// Reads a time as mail and AWS Health write it: `Wed, 4 Mar 2026 05:06:07 GMT`. The day of the week is not compared with the
+    /// date: samples of AWS's own have a wrong one.
+    #[must_use]
+    pub fn read_mail(text: &str) -> Option<Self> {
+        static MAIL: jiff::fmt::rfc2822::DateTimeParser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
+        let stamp = MAIL.parse_timestamp(text).ok()?;
+        u64::try_from(stamp.as_millisecond()).ok().map(Self)
+    }
 }
 
 impl Add<Duration> for Time {
@@ -96,6 +105,15 @@ mod tests {
         assert_eq!(Time::read("1970-01-01T00:00:01Z"), Some(Time(1000)));
         assert_eq!(Time::read("2026-11-22T19:22:17.137553362Z").map(|t| t.0 % 1000), Some(137));
         assert_eq!(Time::read("0001-01-01T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn times_are_read_as_aws_health_writes_them() {
+        let at = Time::read("2016-06-05T15:10:09Z");
+        for text in ["Sun, 05 Jun 2016 15:10:09 GMT", "Sat, 05 Jun 2016 15:10:09 GMT", "Sun, 5 Jun 2016 15:10:09 +0000"] {
+            assert_eq!(Time::read_mail(text), at, "{text}");
+        }
+        assert_eq!(Time::read_mail("next week"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::json::{Fields, MOST_DEPTH, Object, depth, shape};
 use super::rejection::{Ours, Rejection};
 use super::{MOST_RECORDS, Reader};
+use decamp_core::time::Time;
 
 /// An SQS message as Lambda hands it to us: what is needed to hand it back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Message {
     pub queue: Arc<str>,
     /// How often it was received, this time included. 1 if SQS did not say.
     pub receives: u32,
+    /// When the queue took it in, if SQS said so.
+    pub sent: Option<Time>,
 }
 
 /// A receipt handle. Who has it can delete the message, so it is never shown.
@@ -100,15 +103,15 @@ impl Message {
         if !fits {
             return Err(Rejection::Bad { field: "messageId", expected: "the id of an SQS message" });
         }
-        let receives = match record.object("attributes") {
-            Ok(Some(attributes)) => attributes.text("ApproximateReceiveCount").ok().flatten().and_then(|n| n.parse().ok()),
-            Ok(None) | Err(_) => None,
-        };
+        let attributes = record.object("attributes").ok().flatten();
+        let number = |field| attributes.as_ref().and_then(|all| all.text(field).ok().flatten()?.parse::<u64>().ok());
+        let receives = number("ApproximateReceiveCount").and_then(|n| u32::try_from(n).ok());
         Ok(Self {
             id: id.as_ref().into(),
             receipt: ReceiptHandle(record.text("receiptHandle")?.as_deref().unwrap_or_default().into()),
             queue: queue(record, ours)?,
             receives: receives.unwrap_or(1),
+            sent: number("SentTimestamp").map(Time),
         })
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::json::{Fields, Object, string};
 use super::lifecycle::{self, Transition, instance_id};
-use super::rejection::{Foreign, Ours, Rejection};
-use super::{Informational, Told};
+use super::rejection::{Ours, Rejection};
+use super::{Informational, Told, health};
 use decamp_core::ids::InstanceId;
 
 /// From EC2's warning to the end of a spot instance.
@@ -14,18 +14,22 @@ const WARNING: Duration = Duration::from_mins(2);
 /// The most resources that an envelope names.
 const MOST_RESOURCES: usize = 100;
 
-/// The most entities that a health event names.
-const MOST_ENTITIES: usize = 1_000;
-
 /// Reads an envelope. Only AWS can send as `aws.…`: the source is the proof that nobody made the event up.
-pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Told, Rejection> {
-    let account = envelope.required("account")?;
-    let region = envelope.required("region")?;
+pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Vec<Result<Told, Rejection>>, Rejection> {
+    let (account, region) = (envelope.required("account")?, envelope.required("region")?);
+    let (source, kind) = (envelope.required("source")?, envelope.required("detail-type")?);
+    if (source.as_ref(), kind.as_ref()) == ("aws.health", "AWS Health Event") {
+        // It may be delivered elsewhere than where it affects anything.
+        return health::read(envelope, ours);
+    }
     ours.account(&account)?;
     ours.region(&region)?;
-    let source = envelope.required("source")?;
-    let kind = envelope.required("detail-type")?;
-    match (source.as_ref(), kind.as_ref()) {
+    Ok(vec![Ok(one(envelope, &source, &kind, ours)?)])
+}
+
+/// An event that tells one thing.
+fn one(envelope: &Object<'_>, source: &str, kind: &str, ours: Ours<'_>) -> Result<Told, Rejection> {
+    match (source, kind) {
         ("aws.autoscaling", "EC2 Instance-terminate Lifecycle Action") => action(envelope, Transition::Terminating, ours),
         ("aws.autoscaling", "EC2 Instance-launch Lifecycle Action") => action(envelope, Transition::Launching, ours),
         ("aws.autoscaling", kind) if kind.starts_with("EC2 Auto Scaling Instance Refresh") => {
@@ -39,9 +43,9 @@ pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Told, Reject
         }
         ("aws.ec2", "EC2 Instance Rebalance Recommendation") => Ok(Told::Rebalance { instance: instance_of(envelope)? }),
         ("aws.ec2", "EC2 Instance State-change Notification") => Ok(Told::Informational(Informational::StateChange)),
-        ("aws.health", "AWS Health Event") => health(envelope, &account),
+        ("aws.health", _) => Ok(Told::Informational(Informational::Health)),
         ("aws.events" | "aws.scheduler", "Scheduled Event") => Ok(Told::Sweep),
-        ("aws.ec2" | "aws.health" | "aws.events" | "aws.scheduler", _) => Ok(Told::Informational(Informational::Other)),
+        ("aws.ec2" | "aws.events" | "aws.scheduler", _) => Ok(Told::Informational(Informational::Other)),
         (_, kind) if kind.contains("Lifecycle Action") => {
             Err(Rejection::Contradiction("a lifecycle action that Auto Scaling did not send"))
         }
@@ -49,7 +53,7 @@ pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Told, Reject
     }
 }
 
-fn detail<'a>(envelope: &Object<'a>) -> Result<Object<'a>, Rejection> {
+pub(super) fn detail<'a>(envelope: &Object<'a>) -> Result<Object<'a>, Rejection> {
     envelope.object("detail")?.ok_or(Rejection::Missing { field: "detail" })
 }
 
@@ -91,26 +95,4 @@ fn resources(envelope: &Object<'_>) -> Result<Vec<String>, Rejection> {
     let all = envelope.array("resources", MOST_RESOURCES)?.unwrap_or_default();
     let texts: Option<Vec<String>> = all.into_iter().map(|text| string(text).map(|text| text.into_owned())).collect();
     texts.ok_or(Rejection::WrongType { field: "resources", expected: "an array of strings" })
-}
-
-/// A health event, if it is a change to come for instances of this account.
-fn health(envelope: &Object<'_>, account: &str) -> Result<Told, Rejection> {
-    let detail = detail(envelope)?;
-    let is = |field, value| Ok::<_, Rejection>(detail.text(field)?.is_some_and(|text| text == value));
-    if detail.text("affectedAccount")?.is_some_and(|affected| affected != account) {
-        return Err(Rejection::Foreign(Foreign::Account));
-    }
-    if !is("service", "EC2")? || !is("eventTypeCategory", "scheduledChange")? || is("statusCode", "closed")? {
-        return Ok(Told::Informational(Informational::Health));
-    }
-    let field = "affectedEntities";
-    let entities = detail.array(field, MOST_ENTITIES)?.ok_or(Rejection::Missing { field })?;
-    let mut instances = Vec::new();
-    for entity in entities {
-        let value = Object::read(entity).map_err(|_| Rejection::WrongType { field, expected: "an array of objects" })?;
-        // Other things than instances have scheduled changes too.
-        let id = value.required("entityValue")?.parse();
-        instances.extend(id.ok().filter(|id| !instances.contains(id)));
-    }
-    if instances.is_empty() { Ok(Told::Informational(Informational::Health)) } else { Ok(Told::ScheduledChange { instances }) }
 }

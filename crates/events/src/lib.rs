@@ -4,6 +4,7 @@
 
 mod delivery;
 mod envelope;
+mod health;
 mod json;
 mod lifecycle;
 mod notification;
@@ -20,6 +21,7 @@ pub use self::rejection::{Foreign, Rejection};
 use decamp_config::Allowed;
 use decamp_core::decide::Departure;
 use decamp_core::ids::InstanceId;
+use decamp_core::replacing::Window;
 use decamp_core::time::Time;
 
 /// The largest event of one thing: what SQS, SNS and EventBridge carry of Auto Scaling's is far smaller.
@@ -75,6 +77,8 @@ pub enum Told {
     ScheduledChange {
         /// The instances.
         instances: Vec<InstanceId>,
+        /// When, as far as it is known.
+        window: Window,
     },
     /// Time to look after everything that waits.
     Sweep,
@@ -175,13 +179,14 @@ impl Reader<'_> {
         if object.has("TopicArn") {
             return self.topic(&object, inner);
         }
-        let told = self.told(&object)?;
-        self.records.push(Record { message: self.message.clone(), told: Ok(told) });
+        for told in self.told(&object)? {
+            self.records.push(Record { message: self.message.clone(), told });
+        }
         Ok(())
     }
 
     /// One event without wrappings.
-    fn told(&self, object: &Object<'_>) -> Result<Told, Rejection> {
+    fn told(&self, object: &Object<'_>) -> Result<Vec<Result<Told, Rejection>>, Rejection> {
         if object.has("detail-type") {
             if object.has("LifecycleTransition") || object.has("Event") {
                 return Err(Rejection::Contradiction("an EventBridge event and a notification at once"));
@@ -189,10 +194,10 @@ impl Reader<'_> {
             return envelope::read(object, self.ours);
         }
         if object.has("LifecycleTransition") || object.has("Event") {
-            return notification::read(object, self.ours);
+            return Ok(vec![notification::read(object, self.ours)]);
         }
         match object.text("decamp")?.as_deref() {
-            Some("sweep") => Ok(Told::Sweep),
+            Some("sweep") => Ok(vec![Ok(Told::Sweep)]),
             Some(_) => Err(Rejection::Bad { field: "decamp", expected: "\"sweep\"" }),
             None => Err(Rejection::Unknown { shape: object.shape() }),
         }

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use decamp_config::Allowed;
-use decamp_core::decide::{Cause, Departure};
 use decamp_events::{Record, Told, read};
+
+mod said;
+use said::line;
 
 fn ours() -> Allowed {
     Allowed { accounts: vec!["123456789012".into()], regions: vec!["eu-west-1".into()], groups: vec!["workers".into()] }
@@ -18,29 +20,6 @@ fn sample(name: &str) -> Vec<u8> {
 /// What was read, a line a record.
 fn told(name: &str) -> Vec<String> {
     read(&sample(name), &ours(), &["decamp".into()]).iter().map(line).collect()
-}
-
-fn line(record: &Record) -> String {
-    let message = record.message.as_ref().map(|m| format!("[{} x{}] ", m.id, m.receives)).unwrap_or_default();
-    let told = match &record.told {
-        Ok(Told::Departure(departure)) => format!("departure: {}", departure_line(departure)),
-        Ok(Told::Arrival { instance, asg }) => format!("arrival: {instance} of {asg}"),
-        Ok(Told::Interruption { instance, at }) => format!("interruption: {instance} at {at}"),
-        Ok(Told::Rebalance { instance }) => format!("rebalance: {instance}"),
-        Ok(Told::ScheduledChange { instances }) => format!("scheduled change: {instances:?}"),
-        Ok(told @ (Told::Sweep | Told::Test | Told::Informational(_))) => told.word().to_owned(),
-        Err(rejection) => format!("{}: {rejection}", rejection.word()),
-    };
-    message + &told
-}
-
-fn departure_line(departure: &Departure) -> String {
-    let Cause::Lifecycle(action) = &departure.cause else { panic!("no event tells of a departure without a lifecycle action") };
-    let hook = action.hook.as_deref().unwrap_or("any hook");
-    let token = action.token.as_ref().map_or("no token", |token| &token.expose()[..8]);
-    let began = action.began.map_or("unknown".to_owned(), |time| time.to_string());
-    let to = if action.to_warm_pool { ", to the warm pool" } else { "" };
-    format!("{} of {}, {hook}, {token}, since {began}{to}", departure.instance, departure.asg)
 }
 
 const WHOLE: &str = "departure: i-0123456789abcdef0 of workers, decamp, 11112222, since 2026-03-04T05:06:07Z";
@@ -75,7 +54,7 @@ fn everything_else_that_aws_tells_is_known_for_what_it_is() {
         ("spot-interruption", format!("interruption: {instance} at 2026-03-04T05:08:07Z")),
         ("rebalance", format!("rebalance: {instance}")),
         ("state-change", "state-change".to_owned()),
-        ("health-scheduled-change", format!("scheduled change: [{instance}, i-0abc1234]")),
+        ("health-scheduled-change", format!("scheduled change: [{instance}, i-0abc1234] from 2026-03-04T05:06:07Z to unknown")),
         ("health-issue", "health".to_owned()),
         ("schedule", "sweep".to_owned()),
         ("scheduler", "sweep".to_owned()),

@@ -28,6 +28,8 @@ use decamp_core::world::World;
 pub(super) const MOST: usize = 1_000;
 /// Between two tries: an interruption leaves two minutes in all.
 const BETWEEN: Duration = Duration::from_secs(5);
+/// How long an errand sleeps at a time until it is due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// How often a replacement is asked for: a quarter of an hour. AWS's warnings come hours before what they warn of.
 const MOST_TRIES: u32 = 180;
 
@@ -41,21 +43,26 @@ pub(super) enum Errand {
         at: Time,
     },
     /// AWS warned of it, and the settings say that it is to be replaced (D12).
-    Replace(InstanceId),
+    Replace {
+        instance: InstanceId,
+        /// Not before then; `None`: at once.
+        due: Option<Time>,
+    },
 }
 
 /// Which errand is meant: what is told of an instance twice is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Interrupted(InstanceId),
-    Replace(InstanceId),
+    /// What is due at once waits behind nothing that is due later.
+    Replace(InstanceId, Option<Time>),
 }
 
 impl From<Errand> for Key {
     fn from(errand: Errand) -> Self {
         match errand {
             Errand::Interrupted { instance, .. } => Self::Interrupted(instance),
-            Errand::Replace(instance) => Self::Replace(instance),
+            Errand::Replace { instance, due } => Self::Replace(instance, due),
         }
     }
 }
@@ -160,7 +167,13 @@ pub(super) async fn run(service: &Service, errand: &InHand) {
     let asking = async {
         match errand.errand {
             Errand::Interrupted { instance, at } => interrupted(service, instance, at).await,
-            Errand::Replace(instance) => replaced(service, &world, instance).await,
+            Errand::Replace { instance, due } => {
+                // In short sleeps: the clock may be set meanwhile.
+                while let Some(due) = due.filter(|due| service.live.now() < *due) {
+                    sleep(due.since(service.live.now()).min(LONGEST_SLEEP)).await;
+                }
+                replaced(service, &world, instance).await
+            }
         }
     };
     running.became = tokio::select! {

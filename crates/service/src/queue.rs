@@ -91,6 +91,9 @@ async fn hold(service: Arc<Service>, queue: Arc<str>, message: Received) {
         Some(Again::Stopping) => return hide(&service, &queue, &message, Duration::ZERO).await,
         None => {}
     }
+    if let Some(later) = taken.later.filter(|_| taken.entries.is_empty() && taken.errands.is_empty()) {
+        return hide(&service, &queue, &message, later).await;
+    }
     let mut over = std::pin::pin!(taken.done());
     let span = service.settings.serve.queue_hidden;
     let received = Instant::now();
@@ -102,6 +105,10 @@ async fn hold(service: Arc<Service>, queue: Arc<str>, message: Received) {
                 if done == Done::LetGo {
                     let span = if *service.stopping.borrow() { Duration::ZERO } else { NOT_NOW };
                     return hide(&service, &queue, &message, span).await;
+                }
+                if let Some(later) = taken.later {
+                    // SQS counts from when it was received.
+                    return hide(&service, &queue, &message, later.min(HELD_AT_MOST.saturating_sub(received.elapsed()))).await;
                 }
                 break;
             }

@@ -1,6 +1,7 @@
 //! What was told becomes departures in hand, from whichever way it came in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tracing::{error, info, warn};
@@ -10,8 +11,14 @@ use super::departures::{Done, Entry, TakenUp};
 use super::errands::{self, Errand};
 use super::view::View;
 use decamp_core::decide::Departure;
+use decamp_core::ids::InstanceId;
+use decamp_core::replacing::{Due, Window, hidden_for};
+use decamp_core::time::plain;
 use decamp_core::world::World;
-use decamp_events::{Record, Rejection, Told, read};
+use decamp_events::{Message, Record, Rejection, Told, read};
+
+/// The shortest time that the message of a change to come stays hidden.
+const SOON: Duration = Duration::from_secs(5);
 
 /// What became of all that one message or request told.
 #[derive(Debug, Default)]
@@ -28,6 +35,8 @@ pub(super) struct Taken {
     pub(super) rejected: Vec<Rejection>,
     /// Why some of it has to be told again.
     pub(super) again: Option<Again>,
+    /// How long its message is to stay hidden after all that is in hand is over: it tells of something whose time has not come.
+    pub(super) later: Option<Duration>,
 }
 
 /// Why something has to be told again, later or to another replica.
@@ -46,14 +55,14 @@ pub(super) fn take(service: &Service, event: &[u8], told_by: &'static str) -> Ta
     let settings = &service.settings;
     let mut taken = Taken::default();
     for Record { message, told } in read(event, &settings.allowed, &settings.policy.hooks) {
-        let message = message.as_ref().map(|message| &*message.id);
+        let message = message.as_deref();
         match told {
             Ok(told) => {
                 service.numbers.told(told_by, told.word());
                 take_one(service, told, told_by, message, &mut taken);
             }
             Err(rejection) => {
-                reject(service, message, &rejection);
+                reject(service, id(message), &rejection);
                 taken.rejected.push(rejection);
             }
         }
@@ -61,7 +70,11 @@ pub(super) fn take(service: &Service, event: &[u8], told_by: &'static str) -> Ta
     taken
 }
 
-fn take_one(service: &Service, told: Told, told_by: &'static str, message: Option<&str>, taken: &mut Taken) {
+fn id(message: Option<&Message>) -> Option<&str> {
+    message.map(|message| &*message.id)
+}
+
+fn take_one(service: &Service, told: Told, told_by: &'static str, message: Option<&Message>, taken: &mut Taken) {
     match told {
         Told::Departure(departure) => match take_up(service, departure, told_by) {
             TakenUp::InHand(entry) => {
@@ -77,27 +90,61 @@ fn take_one(service: &Service, told: Told, told_by: &'static str, message: Optio
             taken.accepted += 1;
         }
         Told::Rebalance { instance } => {
-            warn!(message.id = message, instance.id = %instance, event = "rebalance", "EC2 may soon take the instance back");
+            warn!(message.id = id(message), instance.id = %instance, event = "rebalance", "EC2 may soon take the instance back");
             if service.settings.replace.on_rebalance() {
-                send(service, Errand::Replace(instance), taken);
+                send(service, Errand::Replace { instance, due: None }, taken);
             } else {
                 taken.ignored += 1;
             }
         }
-        Told::ScheduledChange { instances } => {
-            for instance in instances {
-                warn!(message.id = message, instance.id = %instance, event = "scheduled-change", "AWS means to change what the instance runs on");
-                if service.settings.replace.on_scheduled_change() {
-                    send(service, Errand::Replace(instance), taken);
-                } else {
-                    taken.ignored += 1;
-                }
-            }
-        }
+        Told::ScheduledChange { instances, window } => scheduled(service, &instances, window, message, taken),
         told @ (Told::Arrival { .. } | Told::Test | Told::Informational(_)) => {
             taken.ignored += 1;
-            info!(message.id = message, event = told.word(), "nothing to do");
+            info!(message.id = id(message), event = told.word(), "nothing to do");
         }
+    }
+}
+
+/// A change to come: its instances are replaced when its time comes near. Until then its event waits on its queue; one that came
+/// without a queue waits in this replica alone.
+fn scheduled(service: &Service, instances: &[InstanceId], window: Window, message: Option<&Message>, taken: &mut Taken) {
+    let settings = &service.settings;
+    let begins = window.begins.map_or_else(|| "at a time not told".to_owned(), |at| at.to_string());
+    // A message that waits for its time comes again and again: it is said once.
+    if message.is_none_or(|message| message.receives <= 1) {
+        for instance in instances {
+            warn!(message.id = id(message), instance.id = %instance, event = "scheduled-change", begins, "AWS means to change what the instance runs on");
+        }
+    }
+    let ignored = u32::try_from(instances.len()).unwrap_or(u32::MAX);
+    if !settings.replace.on_scheduled_change() {
+        taken.ignored += ignored;
+        return;
+    }
+    let now = service.live.now();
+    let mut due = match window.due(settings.replace_ahead, now) {
+        Due::Now => None,
+        Due::Later(due) => Some(due),
+        Due::Over => {
+            info!(message.id = id(message), event = "scheduled-change", "the change is over; nothing is replaced for it");
+            taken.ignored += ignored;
+            return;
+        }
+    };
+    if let (Some(message), Some(at)) = (message, due) {
+        if let Some(hide) = hidden_for(at, message.sent, settings.queue_keeps, message.receives, SOON, now) {
+            info!(message.id = &*message.id, event = "scheduled-change", due = %at, "replaced not before {at}; its event comes back in {}", plain(hide));
+            taken.later = Some(taken.later.map_or(hide, |earlier| earlier.min(hide)));
+            taken.accepted += ignored;
+            return;
+        }
+        due = None;
+    }
+    for &instance in instances {
+        if let Some(due) = due {
+            warn!(instance.id = %instance, event = "scheduled-change", due = %due, "replaced not before {due}, if this replica lives so long; send such events by a queue");
+        }
+        send(service, Errand::Replace { instance, due }, taken);
     }
 }
 

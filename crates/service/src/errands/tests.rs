@@ -14,9 +14,12 @@ fn what_is_told_twice_is_one_and_another_kind_is_another() {
     let first = set.take_up(interrupted(1)).expect("there is room");
     let again = set.take_up(interrupted(1)).expect("it is in hand");
     assert!(Arc::ptr_eq(&first, &again));
-    let other = set.take_up(Errand::Replace(InstanceId::from_number(1))).expect("there is room");
+    let other = set.take_up(Errand::Replace { instance: InstanceId::from_number(1), due: None }).expect("there is room");
     assert!(!Arc::ptr_eq(&first, &other));
-    assert!(begun.try_recv().is_ok() && begun.try_recv().is_ok() && begun.try_recv().is_err(), "each is run once");
+    let later = Errand::Replace { instance: InstanceId::from_number(1), due: Some(Time(9)) };
+    assert!(!Arc::ptr_eq(&other, &set.take_up(later).expect("there is room")), "what is due at once does not wait for it");
+    let run = std::iter::from_fn(|| begun.try_recv().ok()).count();
+    assert_eq!(run, 3, "each is run once");
 }
 
 #[test]

@@ -55,3 +55,52 @@ async fn what_may_work_later_is_brought_back_and_what_is_denied_is_said_once() {
     let passed = invoke(&fleet, &settings(&[("DECAMP_REPLACE", "both")]), &batch(&[&rebalance()])).await;
     assert_eq!((passed.back.len(), fleet.acts.borrow().len()), (1, 0));
 }
+
+/// A retirement that begins then.
+fn retirement(begins: &str) -> String {
+    json!({
+        "detail-type": "AWS Health Event", "source": "aws.health", "account": "123456789012", "region": "eu-west-1",
+        "time": "2026-03-04T05:06:47Z", "resources": [], "detail": {
+            "service": "EC2", "eventTypeCategory": "scheduledChange", "statusCode": "upcoming", "startTime": begins,
+            "affectedEntities": [{"entityValue": format!("arn:aws:ec2:eu-west-1:123456789012:instance/{INSTANCE}"), "status": "PENDING"}],
+        },
+    })
+    .to_string()
+}
+
+/// The message of a batch of one, received so often and sent then.
+fn received(batch: &str, receives: u32, sent: &str) -> String {
+    let mut batch: serde_json::Value = serde_json::from_str(batch).expect("JSON");
+    let sent = Time::read(sent).expect("a time").0;
+    batch["Records"][0]["attributes"] =
+        json!({"ApproximateReceiveCount": receives.to_string(), "SentTimestamp": sent.to_string()});
+    batch.to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_to_come_waits_on_its_queue_until_a_day_before() {
+    let scheduled = [("DECAMP_REPLACE", "scheduled")];
+    let far = "Wed, 18 Mar 2026 05:00:00 GMT";
+    let pass = async |begins: &str, receives, sent: &str| {
+        let fleet = in_service();
+        let event = received(&batch(&[&retirement(begins)]), receives, sent);
+        let passed = invoke(&fleet, &settings(&scheduled), &event).await;
+        let hidden = fleet.hidden.borrow().first().map(|(_, span)| *span);
+        (fleet.acts.borrow().clone(), passed.back.len(), hidden)
+    };
+    let just_now = "2026-03-04T05:06:47Z";
+    assert_eq!(pass(far, 1, just_now).await, (vec![], 1, Some(Duration::from_secs(5))), "two weeks ahead");
+    assert_eq!(pass(far, 3, just_now).await, (vec![], 1, Some(Duration::from_hours(11))), "no alarm counts its age any more");
+    assert_eq!(pass(far, 9, "2026-02-28T18:00:00Z").await, (vec!["replace"], 0, None), "its message is soon lost");
+    assert_eq!(pass("Thu, 5 Mar 2026 05:00:00 GMT", 1, just_now).await, (vec!["replace"], 0, None), "tomorrow");
+    let three_hours_early = pass("Thu, 5 Mar 2026 08:07:07 GMT", 3, just_now).await;
+    assert_eq!(three_hours_early, (vec![], 1, Some(Duration::from_hours(3))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_to_come_without_a_queue_is_not_acted_on_before_its_time() {
+    let fleet = in_service();
+    let passed =
+        invoke(&fleet, &settings(&[("DECAMP_REPLACE", "scheduled")]), &retirement("Wed, 18 Mar 2026 05:00:00 GMT")).await;
+    assert!(fleet.acts.borrow().is_empty() && passed.back.is_empty());
+}

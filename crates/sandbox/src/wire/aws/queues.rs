@@ -1,7 +1,7 @@
 //! The pretend SQS: standard queues with visibility and receive counts, by name, as its JSON protocol shows them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -33,6 +33,8 @@ struct Message {
     receipt: Option<String>,
     receives: u32,
     visible: Instant,
+    /// Milliseconds since 1970, as SQS tells it.
+    sent: u128,
 }
 
 impl Queue {
@@ -41,7 +43,8 @@ impl Queue {
         self.numbered += 1;
         let id = format!("00000000-0000-4000-8000-{:012x}", self.numbered);
         let (body, visible) = (body.to_owned(), Instant::now());
-        self.messages.push(Message { id: id.clone(), body, receipt: None, receives: 0, visible });
+        let sent = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        self.messages.push(Message { id: id.clone(), body, receipt: None, receives: 0, visible, sent });
         id
     }
 
@@ -71,7 +74,9 @@ impl Queue {
                 message.receives += 1;
                 message.visible = now + hidden;
                 message.receipt = Some(receipt.clone());
-                let attributes = json!({ "ApproximateReceiveCount": message.receives.to_string() });
+                let attributes = json!({
+                    "ApproximateReceiveCount": message.receives.to_string(), "SentTimestamp": message.sent.to_string(),
+                });
                 json!({ "MessageId": message.id, "ReceiptHandle": receipt, "Body": message.body, "Attributes": attributes })
             })
             .collect()
