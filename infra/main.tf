@@ -107,6 +107,8 @@ locals {
       DECAMP_NEVER_FORCE        = tostring(var.departure.never_force)
       DECAMP_IGNORE_SYSTEM_JOBS = tostring(var.departure.ignore_system_jobs)
       DECAMP_REPLACE            = var.replace
+      DECAMP_REPLACE_AHEAD      = "${var.replace_ahead}s"
+      DECAMP_QUEUE_KEEPS        = "${var.message_retention}s"
       DECAMP_CONSUL             = tostring(var.consul != null)
       NOMAD_ADDR                = join(",", try(var.nomad.addresses, []))
     },

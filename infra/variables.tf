@@ -429,6 +429,18 @@ variable "replace" {
   }
 }
 
+variable "replace_ahead" {
+  description = "Seconds before a scheduled change at which its instance is replaced. Until then the event waits on the queue; if message_retention is shorter than that, the instance is replaced half a day before the queue drops the event."
+  type        = number
+  default     = 86400
+  nullable    = false
+
+  validation {
+    condition     = 0 <= var.replace_ahead && floor(var.replace_ahead) == var.replace_ahead
+    error_message = "replace_ahead must be a whole number of seconds, 0 or more."
+  }
+}
+
 variable "service" {
   description = "What service_policy_json allows besides, for decamp as a service: topic_arns are the topics whose subscriptions it confirms, secrets the parameters and secrets that its settings name (Nomad's and Consul's are of `nomad` and `consul`); with refresh it may start instance refreshes of the groups, when a webhook or Terraform's notification says so."
   type = object({

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::pin::pin;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
 use decamp_config::Mode;
 use decamp_core::decide::{Departure, Policy};
@@ -20,6 +20,7 @@ use decamp_core::world::World;
 use futures_util::future::join_all;
 use tokio::select;
 
+use self::asked::Asked;
 use self::signals::Signals;
 use self::telling::{Line, Telling};
 use super::connect::{Connected, connect};
@@ -51,7 +52,19 @@ pub(crate) async fn depart(arguments: Arguments) -> Result<u8> {
     let mut at = connect().await?;
     // Whoever watches wants to be told at once that the token is short, not after waiting for another one.
     at.settings.policy.refuse_without_sight = true;
-    let departures = asked::departures(&at, &arguments).await?;
+    let Asked { departures, passed_over } = asked::asked(&at, &arguments).await?;
+    if let ([], [alone]) = (&*departures, &*passed_over)
+        && matches!(alone.code, 0 | exit::ERROR)
+    {
+        bail!("{}", alone.alone());
+    }
+    let passed = passed_over.iter().map(|part| part.say(arguments.json)).max().unwrap_or(0);
+    if departures.is_empty() {
+        if matches!(passed, 0 | exit::ERROR) {
+            bail!("the event tells of nothing that can be walked out");
+        }
+        return Ok(passed);
+    }
     let several = departures.len() > 1;
     let watched = is_watched() && !arguments.json && !several;
     let policy = &at.settings.policy;
@@ -68,8 +81,8 @@ pub(crate) async fn depart(arguments: Arguments) -> Result<u8> {
         }
     };
     match walked {
-        // Zero only if all of them departed.
-        Ok(codes) => Ok(codes.into_iter().max().unwrap_or(exit::ERROR)),
+        // Zero only if all of them departed, and nothing was passed over that may have been one.
+        Ok(codes) => Ok(codes.into_iter().max().unwrap_or(exit::ERROR).max(passed)),
         Err(signal) => {
             let farewells = departures.iter().zip(&tellings).map(|(d, t)| farewell::say_farewell(&at, d, t, arguments.json));
             let farewells = pin!(join_all(farewells));

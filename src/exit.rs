@@ -19,7 +19,7 @@ pub(crate) const TERMINATED: u8 = 143;
 /// The table, as `run --help` shows it.
 pub(crate) const HELP: &str = "Exit codes:
   0    departed: nothing was left on the instance
-  1    nothing was begun: settings, arguments, or an API that does not answer
+  1    nothing was begun: settings, arguments, or an API that does not answer; or part of the event could not be used
   2    the command line was not understood
   3    DECAMP_MODE=observe: a write was next, and was not made
   10   forced: nothing is left, but a deadline cut allocations short

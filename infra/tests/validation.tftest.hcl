@@ -634,6 +634,16 @@ run "a_replacement_for_another_cause" {
   expect_failures = [var.replace]
 }
 
+run "a_replacement_after_the_change" {
+  command = plan
+
+  variables {
+    replace_ahead = -1
+  }
+
+  expect_failures = [var.replace_ahead]
+}
+
 run "a_vpc_without_subnets" {
   command = plan
 

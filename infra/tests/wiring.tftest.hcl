@@ -151,6 +151,8 @@ run "the_function_is_told_what_is_ours" {
       DECAMP_NEVER_FORCE        = "false"
       DECAMP_IGNORE_SYSTEM_JOBS = "false"
       DECAMP_REPLACE            = "never"
+      DECAMP_REPLACE_AHEAD      = "86400s"
+      DECAMP_QUEUE_KEEPS        = "345600s"
       DECAMP_CONSUL             = "false"
       NOMAD_ADDR                = "https://one:4646,https://two:4646"
       NOMAD_REGION              = "eu"

@@ -133,6 +133,9 @@ pub(crate) async fn pass<F: Fleet>(at: &Invocation<'_, F>, event: &[u8]) -> SqsB
 /// What a record asks for. Whatever asks for nothing is said here, once.
 fn task<F: Fleet>(at: &Invocation<'_, F>, record: &Record) -> Option<What> {
     let message = record.message.as_ref().map(|message| &*message.id);
+    if record.names_no_region {
+        info!(message.id = message, "the event names no Region; what Auto Scaling shows in ours decides");
+    }
     match &record.told {
         Ok(Told::Departure(departure)) => return Some(What::Depart(departure.clone())),
         Ok(Told::Interruption { instance, at: gone }) => {

@@ -1,19 +1,63 @@
-//! Which departures the arguments of `decamp run` ask for.
+//! Which departures the arguments of `decamp run` ask for, and what of an event is passed over.
 
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use decamp_core::decide::{Cause, Departure};
+use decamp_core::decide::{Cause, Departure, Outcome};
+use decamp_core::ids::InstanceId;
+use decamp_core::time::Time;
+use decamp_core::world::World;
 use decamp_events::{MOST_BATCH_BYTES, Told};
+use serde_json::json;
+use tracing::info;
 
 use super::Arguments;
 use crate::connect::{Connected, named_by_a_person};
+use crate::exit;
+use crate::out::{say, say_json};
 
-pub(super) async fn departures(at: &Connected, arguments: &Arguments) -> Result<Vec<Departure>> {
+/// What is asked for.
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) departures: Vec<Departure>,
+    pub(super) passed_over: Vec<PassedOver>,
+}
+
+/// A part of an event that no departure comes of.
+pub(super) struct PassedOver {
+    /// Its place in the event, from 1.
+    record: usize,
+    /// What is wrong with it, as a sentence without its subject.
+    why: String,
+    /// The exit code that it asks for.
+    pub(super) code: u8,
+}
+
+impl PassedOver {
+    /// Says that it is passed over, and answers its exit code.
+    pub(super) fn say(&self, json: bool) -> u8 {
+        if json {
+            say_json(&json!({ "kind": "passed-over", "record": self.record, "why": self.alone() }));
+        } else {
+            say(format!("passed over: record {} {}", self.record, self.why));
+        }
+        self.code
+    }
+
+    /// The same of an event that has no other part.
+    pub(super) fn alone(&self) -> String {
+        format!("the event {}", self.why)
+    }
+}
+
+pub(super) async fn asked(at: &Connected, arguments: &Arguments) -> Result<Asked> {
     match (arguments.instance, &arguments.event) {
-        (Some(instance), _) => Ok(vec![at.departure(instance, arguments.asg.as_deref(), named_by_a_person()).await?]),
-        (None, Some(file)) => of_event(at, &read(file)?).await,
+        (Some(instance), _) => {
+            let departure = at.departure(instance, arguments.asg.as_deref(), named_by_a_person()).await?;
+            Ok(Asked { departures: vec![departure], passed_over: Vec::new() })
+        }
+        (None, Some(file)) => Ok(of_event(at, &read(file)?).await),
         (None, None) => bail!("name an instance with --instance, or an event with --event"),
     }
 }
@@ -33,26 +77,56 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     Ok(event)
 }
 
-async fn of_event(at: &Connected, event: &[u8]) -> Result<Vec<Departure>> {
+/// Every departure that the event tells of. What cannot be walked keeps nothing else from being walked.
+async fn of_event(at: &Connected, event: &[u8]) -> Asked {
     let settings = &at.settings;
-    let mut departures = Vec::new();
-    for record in decamp_events::read(event, &settings.allowed, &settings.policy.hooks) {
-        match record.told {
-            Ok(Told::Departure(departure)) => departures.push(departure),
-            Ok(Told::Interruption { instance, at: gone }) => {
-                departures.push(at.departure(instance, None, Cause::Interruption { at: gone }).await?);
+    let mut asked = Asked::default();
+    let region = &at.region;
+    for (place, record) in decamp_events::read(event, &settings.allowed, &settings.policy.hooks).into_iter().enumerate() {
+        if record.names_no_region {
+            info!("record {} names no Region; what Auto Scaling shows in {region} decides", place + 1);
+        }
+        let departure = match record.told {
+            Ok(Told::Departure(departure)) => Ok(departure),
+            Ok(Told::Interruption { instance, at: gone }) => interruption(at, instance, gone).await,
+            Ok(told) => Err((needs_nothing(&told), 0)),
+            Err(rejection) => {
+                let code = if rejection.is_everyday() { 0 } else { exit::ERROR };
+                Err((format!("cannot be used: {rejection}"), code))
             }
-            Ok(Told::Sweep) => {
-                bail!("the event is a schedule's; `decamp status` lists who waits, `decamp run --instance` takes one out")
-            }
-            Ok(told @ (Told::Arrival { .. } | Told::Rebalance { .. } | Told::ScheduledChange { .. })) => {
-                bail!("the event is of the kind {}, which takes no instance out; name one with --instance", told.word())
-            }
-            Ok(told @ (Told::Test | Told::Informational(_))) => {
-                bail!("the event is of the kind {}, about which nothing is to be done", told.word())
-            }
-            Err(rejection) => bail!("the event cannot be used: {rejection}"),
+        };
+        match departure {
+            // The same told twice is walked once.
+            Ok(departure) if asked.departures.iter().any(|known| is_the_same(known, &departure)) => {}
+            Ok(departure) => asked.departures.push(departure),
+            Err((why, code)) => asked.passed_over.push(PassedOver { record: place + 1, why, code }),
         }
     }
-    Ok(departures)
+    asked
+}
+
+async fn interruption(at: &Connected, instance: InstanceId, gone: Time) -> Result<Departure, (String, u8)> {
+    if gone <= at.live.now() {
+        let why = format!("says that EC2 takes {instance} back at {gone}, which is past: nothing can be done any more");
+        return Err((why, exit::of(&Outcome::AlreadyPast)));
+    }
+    let departure = at.departure(instance, None, Cause::Interruption { at: gone }).await;
+    departure.map_err(|why| (format!("cannot be used: {why:#}"), exit::ERROR))
+}
+
+/// What an event says that takes no instance out.
+fn needs_nothing(told: &Told) -> String {
+    match told {
+        Told::Sweep => "is a schedule's; `decamp status` lists who waits, `decamp run --instance` takes one out".to_owned(),
+        Told::Arrival { .. } | Told::Rebalance { .. } | Told::ScheduledChange { .. } => {
+            format!("is of the kind {}, which takes no instance out; name one with --instance", told.word())
+        }
+        Told::Departure(_) | Told::Interruption { .. } | Told::Test | Told::Informational(_) => {
+            format!("is of the kind {}, about which nothing is to be done", told.word())
+        }
+    }
+}
+
+fn is_the_same(one: &Departure, other: &Departure) -> bool {
+    (one.instance, &one.asg, one.action().is_some()) == (other.instance, &other.asg, other.action().is_some())
 }

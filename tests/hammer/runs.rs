@@ -32,7 +32,7 @@ fn good() -> Vec<Vec<u8>> {
 fn parse(input: &[u8]) -> &'static str {
     match read(input, now()) {
         Ok(Told::Verification) => "verification",
-        Ok(Told::Other) => "other",
+        Ok(Told::Other(other)) => other.word(),
         Ok(Told::Applied(_)) => "applied",
         Err(Bad::NotOne) => "not one",
         Err(Bad::Part(_)) => "a part",

@@ -219,16 +219,19 @@ async fn what_is_unsigned_forged_foreign_old_or_no_applied_run_starts_nothing() 
         body
     };
     let old = Time((seconds() - 3_700) * 1000).to_string();
-    let rows: [(&str, Value, u16); 9] = [
+    let drift = json!({"payload_version": 1, "run_id": null, "workspace_name": "web", "organization_name": "acme", "trigger_scope": "assessment",
+        "notifications": [{"trigger": "assessment:drifted", "message": "Drift Detected"}]});
+    let rows: [(&str, Value, u16); 10] = [
         ("an error", with(&|b| b["notifications"][0]["trigger"] = "run:errored".into()), 200),
         ("nothing to apply", with(&|b| b["notifications"][0]["run_status"] = "planned_and_finished".into()), 200),
-        ("another workspace", with(&|b| b["workspace_name"] = "api".into()), 403),
+        ("another workspace", with(&|b| b["workspace_name"] = "api".into()), 200),
+        ("drift", drift, 200),
         ("another organization", with(&|b| b["organization_name"] = "evil".into()), 403),
         ("an old run", with(&|b| b["notifications"][0]["run_updated_at"] = old.as_str().into()), 400),
         ("no time", with(&|b| b["notifications"][0]["run_updated_at"] = Value::Null), 400),
         ("no run", with(&|b| b["run_id"] = Value::Null), 400),
         ("a path for a workspace", with(&|b| b["workspace_name"] = "../web".into()), 400),
-        ("another version", with(&|b| b["payload_version"] = 2.into()), 400),
+        ("another version", with(&|b| b["payload_version"] = "2".into()), 200),
     ];
     for (what, body, status) in rows {
         let answer = notify(&replica, &body).await;

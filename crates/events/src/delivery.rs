@@ -48,11 +48,33 @@ impl Reader<'_> {
         if records.is_empty() {
             return Err(Rejection::Unknown { shape: "an empty batch".to_owned() });
         }
-        let outer = self.message.clone();
         for record in records {
-            let result = self.record(record, wrappings);
+            self.lone_record(record, wrappings)?;
+        }
+        Ok(())
+    }
+
+    /// A record: what it names as its message and Region holds for it alone.
+    pub(super) fn lone_record(&mut self, text: &str, wrappings: u8) -> Result<(), Rejection> {
+        let (message, region_is_named) = (self.message.clone(), self.region_is_named);
+        let result = self.record(text, wrappings);
+        self.keep(result);
+        (self.message, self.region_is_named) = (message, region_is_named);
+        Ok(())
+    }
+
+    /// What `aws sqs receive-message` prints. It names no queue, so none of its messages can be handed back.
+    pub(super) fn received(&mut self, object: &Object<'_>, wrappings: u8) -> Result<(), Rejection> {
+        let messages = object.array("Messages", MOST_RECORDS)?.ok_or(Rejection::Missing { field: "Messages" })?;
+        if messages.is_empty() {
+            return Err(Rejection::Unknown { shape: "no messages".to_owned() });
+        }
+        for message in messages {
+            let result = Object::read(message).and_then(|message| {
+                let body = message.required("Body")?;
+                self.body(&body, wrappings)
+            });
             self.keep(result);
-            self.message.clone_from(&outer);
         }
         Ok(())
     }
@@ -69,6 +91,7 @@ impl Reader<'_> {
                 if self.message.is_none() {
                     self.message = Some(Arc::new(Message::read(&record, self.ours)?));
                 }
+                self.region_is_named = true;
                 let body = record.required("body")?;
                 self.body(&body, wrappings)
             }
@@ -91,8 +114,11 @@ impl Reader<'_> {
         let topic = message.required("TopicArn")?;
         let region = topic.split(':').nth(3).ok_or(Rejection::Bad { field: "TopicArn", expected: "the ARN of a topic" })?;
         self.ours.region(region)?;
+        let before = std::mem::replace(&mut self.region_is_named, true);
         let body = message.required("Message")?;
-        self.body(&body, wrappings)
+        let result = self.body(&body, wrappings);
+        self.region_is_named = before;
+        result
     }
 }
 

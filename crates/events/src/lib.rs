@@ -15,7 +15,7 @@ use std::sync::Arc;
 use strum::{IntoStaticStr, VariantNames};
 
 pub use self::delivery::{Message, ReceiptHandle};
-use self::json::{Fields, MOST_DEPTH, Object, depth, elements, shape};
+use self::json::{Fields, MOST_DEPTH, Object, depth, elements, shape, string};
 use self::rejection::Ours;
 pub use self::rejection::{Foreign, Rejection};
 use decamp_config::Allowed;
@@ -46,6 +46,8 @@ pub struct Record {
     pub message: Option<Arc<Message>>,
     /// What it says, or what is wrong with it.
     pub told: Result<Told, Rejection>,
+    /// Whether the Regions are listed, and neither it nor its wrappings name one: then what Auto Scaling shows in our own decides.
+    pub names_no_region: bool,
 }
 
 /// What an event says.
@@ -124,7 +126,7 @@ impl Told {
 /// `hooks` are the terminating lifecycle hooks that are ours; an empty list is all of them, like every list of `allowed`.
 #[must_use]
 pub fn read(event: &[u8], allowed: &Allowed, hooks: &[Arc<str>]) -> Vec<Record> {
-    let mut reader = Reader { ours: Ours { allowed, hooks }, records: Vec::new(), message: None };
+    let mut reader = Reader { ours: Ours { allowed, hooks }, records: Vec::new(), message: None, region_is_named: false };
     let result = match str::from_utf8(event) {
         Ok(_) if MOST_BATCH_BYTES < event.len() => Err(Rejection::TooLarge { bytes: event.len(), most: MOST_BATCH_BYTES }),
         Ok(text) => reader.whole(text),
@@ -140,10 +142,13 @@ struct Reader<'a> {
     records: Vec<Record>,
     /// The message that is being read.
     message: Option<Arc<Message>>,
+    /// Whether a queue or topic around it named a Region of ours: Auto Scaling notifies only within its own.
+    region_is_named: bool,
 }
 
 impl Reader<'_> {
     fn whole(&mut self, text: &str) -> Result<(), Rejection> {
+        let text = unmarked(text);
         serde_json::from_str::<&serde_json::value::RawValue>(text).map_err(|_| Rejection::NotJson)?;
         self.event(text, MOST_WRAPPINGS)
     }
@@ -154,20 +159,23 @@ impl Reader<'_> {
             return Err(Rejection::TooMany { what: "wrappings around an event", most: MOST_WRAPPINGS.into() });
         };
         if text.trim_start().starts_with('[') {
-            let all = elements(text, MOST_EVENTS)?;
-            if all.is_empty() {
-                return Err(Rejection::Unknown { shape: "an empty array".to_owned() });
-            }
-            for one in all {
-                let result = self.event(one, inner);
-                self.keep(result);
-            }
-            return Ok(());
+            return self.array(text, inner);
+        }
+        if let Some(body) = string(text) {
+            // A pipe or a person passed on the body of a message alone, as the text that it is.
+            return self.body(&body, inner);
         }
         let object = Object::read(text)?;
         if object.has("Records") {
             only(&object, "Records", "a batch and another event at once")?;
             return self.batch(&object, inner);
+        }
+        if object.has("Messages") {
+            only(&object, "Messages", "a batch and another event at once")?;
+            return self.received(&object, inner);
+        }
+        if is_record(&object) {
+            return self.lone_record(text, inner);
         }
         let too_large = MOST_BYTES < text.len();
         if too_large {
@@ -180,7 +188,22 @@ impl Reader<'_> {
             return self.topic(&object, inner);
         }
         for told in self.told(&object)? {
-            self.records.push(Record { message: self.message.clone(), told });
+            self.push(told, object.has("region"));
+        }
+        Ok(())
+    }
+
+    /// An array: of events, or of records as EventBridge Pipes hand them on, with nothing around them.
+    fn array(&mut self, text: &str, wrappings: u8) -> Result<(), Rejection> {
+        let all = elements(text, MOST_RECORDS)?;
+        let first = all.first().ok_or_else(|| Rejection::Unknown { shape: "an empty array".to_owned() })?;
+        let most = if Object::read(first).is_ok_and(|first| is_record(&first)) { MOST_RECORDS } else { MOST_EVENTS };
+        if most < all.len() {
+            return Err(Rejection::TooMany { what: "elements in an array", most });
+        }
+        for one in all {
+            let result = self.event(one, wrappings);
+            self.keep(result);
         }
         Ok(())
     }
@@ -205,6 +228,7 @@ impl Reader<'_> {
 
     /// What a queue or topic carried: JSON, or the lines of an e-mail.
     fn body(&mut self, body: &str, wrappings: u8) -> Result<(), Rejection> {
+        let body = unmarked(body);
         if MOST_BYTES < body.len() {
             return Err(Rejection::TooLarge { bytes: body.len(), most: MOST_BYTES });
         }
@@ -215,7 +239,7 @@ impl Reader<'_> {
         match notification::Lines::read(body) {
             Some(lines) => {
                 let told = notification::read(&lines, self.ours)?;
-                self.records.push(Record { message: self.message.clone(), told: Ok(told) });
+                self.push(Ok(told), false);
                 Ok(())
             }
             None => Err(Rejection::Unknown { shape: shape(body) }),
@@ -225,14 +249,30 @@ impl Reader<'_> {
     /// Keeps what was wrong with the part that was just read.
     fn keep(&mut self, result: Result<(), Rejection>) {
         if let Err(rejection) = result {
-            self.records.push(Record { message: self.message.clone(), told: Err(rejection) });
+            self.push(Err(rejection), true);
         }
     }
+
+    fn push(&mut self, told: Result<Told, Rejection>, names_region: bool) {
+        let matters = matches!(told, Ok(Told::Departure(_) | Told::Arrival { .. }));
+        let names_no_region = matters && !self.ours.allowed.regions.is_empty() && !names_region && !self.region_is_named;
+        self.records.push(Record { message: self.message.clone(), told, names_no_region });
+    }
+}
+
+/// A text without the mark that some editors put before UTF-8.
+fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Whether it is a record of a batch that stands by itself.
+fn is_record(object: &Object<'_>) -> bool {
+    object.has("eventSource") && object.has("body") || object.has("EventSource") && object.has("Sns")
 }
 
 /// Refuses an object that is two kinds of event.
 fn only(object: &Object<'_>, kind: &str, why: &'static str) -> Result<(), Rejection> {
-    let kinds = ["Records", "TopicArn", "detail-type", "LifecycleTransition", "Event"];
+    let kinds = ["Records", "Messages", "TopicArn", "detail-type", "LifecycleTransition", "Event"];
     if kinds.iter().any(|other| *other != kind && object.has(other)) {
         return Err(Rejection::Contradiction(why));
     }

@@ -16,8 +16,13 @@ pub(super) fn read(fields: &impl Fields, ours: Ours<'_>) -> Result<Told, Rejecti
     let transition = fields.text("LifecycleTransition")?;
     let is_test =
         |text: &Option<Cow<'_, str>>| matches!(text.as_deref(), Some("autoscaling:TEST_NOTIFICATION" | "TEST_NOTIFICATION"));
-    if let Some(account) = fields.text("AccountId")? {
-        ours.account(&account)?;
+    match fields.text("AccountId")? {
+        Some(account) => ours.account(&account)?,
+        // Unknown is not allowed where a list is set. A test asks for nothing.
+        None if !ours.allowed.accounts.is_empty() && !is_test(&event) && !is_test(&transition) => {
+            return Err(Rejection::Unnamed("AWS account"));
+        }
+        None => {}
     }
     match (&event, &transition) {
         (None, Some(_)) if is_test(&transition) => Ok(Told::Test),

@@ -77,6 +77,9 @@ pub enum Rejection {
     /// Two parts of it say different things.
     #[error("it contradicts itself: {0}")]
     Contradiction(&'static str),
+    /// It does not say what a list of ours has to allow.
+    #[error("it names no {0}, and only those of a list are allowed")]
+    Unnamed(&'static str),
     /// It is about something that is not ours.
     #[error("not ours: {0}")]
     Foreign(Foreign),

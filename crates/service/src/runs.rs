@@ -1,9 +1,14 @@
-//! What HCP Terraform and Terraform Enterprise tell of their runs (notification payloads of version 1). Pure.
+//! What HCP Terraform and Terraform Enterprise tell (notification payloads of any version). Pure.
+//!
+//! A notification that was signed is theirs. Whatever is not about a run that was applied is understood and needs nothing: Terraform
+//! shows an answer other than 200 as a failed delivery, and switches a notification off whose test fails.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
+use strum::VariantNames as _;
 
 use decamp_core::time::Time;
 
@@ -19,8 +24,48 @@ pub enum Told {
     Verification,
     /// That a run was applied.
     Applied(Run),
-    /// Something else about a run.
-    Other,
+    /// Something that needs nothing.
+    Other(Other),
+}
+
+/// What is told beside applied runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Other {
+    /// A run that goes on, failed, or applied nothing.
+    OtherRun,
+    /// An applied run of a workspace of our organization to which no group belongs.
+    OtherWorkspace,
+    /// Drift, a failed check or a failed assessment of a workspace's health.
+    Assessment,
+    /// A reminder of an automatic destruction, or its result.
+    AutoDestroy,
+    /// A change request of a team.
+    ChangeRequest,
+    /// A kind that this version does not know, or a payload of a form that it does not know.
+    Unknown,
+}
+
+impl Other {
+    /// All words that there are.
+    pub const WORDS: &'static [&'static str] = Self::VARIANTS;
+
+    /// The word for metrics and answers.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.into()
+    }
+
+    /// What a trigger tells of, when it is not of a run that was applied.
+    fn of(trigger: &str) -> Self {
+        match trigger.split_once(':') {
+            Some(("run", _)) => Self::OtherRun,
+            Some(("assessment", _)) => Self::Assessment,
+            Some(("workspace", kind)) if kind.starts_with("auto_destro") => Self::AutoDestroy,
+            Some(("change_request", _) | ("team", "change_request")) => Self::ChangeRequest,
+            Some(_) | None => Self::Unknown,
+        }
+    }
 }
 
 /// A run that was applied.
@@ -35,31 +80,35 @@ pub struct Run {
 /// Why a notification cannot be acted on. Nothing of it is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Bad {
-    /// It is not a notification of a version that is known.
-    #[error("it is no notification payload of version 1")]
+    /// It is not JSON, or no object.
+    #[error("the notification is not a JSON object; Terraform sends one with `notifications`")]
     NotOne,
-    /// A part of it that is needed is missing or not in its grammar.
-    #[error("`{0}` is missing or cannot be read")]
+    /// A part of an applied run that is needed is missing or not in its grammar.
+    #[error("the notification tells of an applied run, but its `{0}` is missing or cannot be read")]
     Part(&'static str),
     /// The run was applied too long ago, or lies in the future.
-    #[error("the run was not applied within the last hour")]
+    #[error(
+        "the notification tells of a run that was not applied within the last hour; a notification starts a refresh for an hour"
+    )]
     OutOfTime,
 }
 
+/// The parts that matter. Whatever else is in it may be anything.
 #[derive(Deserialize)]
 struct Payload {
-    payload_version: u32,
-    run_id: Option<String>,
-    workspace_name: Option<String>,
-    organization_name: Option<String>,
-    notifications: Vec<Notification>,
-}
-
-#[derive(Deserialize)]
-struct Notification {
-    trigger: String,
-    run_status: Option<String>,
-    run_updated_at: Option<String>,
+    #[serde(default)]
+    payload_version: Value,
+    #[serde(default)]
+    run_id: Value,
+    #[serde(default)]
+    workspace_name: Value,
+    #[serde(default)]
+    organization_name: Value,
+    /// Payloads of the second version tell of one thing, and name its trigger here.
+    #[serde(default)]
+    trigger: Value,
+    #[serde(default)]
+    notifications: Value,
 }
 
 /// Reads a notification.
@@ -70,30 +119,41 @@ struct Notification {
 pub fn read(body: &[u8], now: Time) -> Result<Told, Bad> {
     // What is read past has to be text as well.
     let text = std::str::from_utf8(body).map_err(|_| Bad::NotOne)?;
-    let payload: Payload = serde_json::from_str(text).map_err(|_| Bad::NotOne)?;
-    if payload.payload_version != 1 || payload.notifications.is_empty() {
+    if !text.trim_start().starts_with('{') {
         return Err(Bad::NotOne);
     }
-    if payload.notifications.iter().any(|one| one.trigger == "verification") {
+    let payload: Payload = serde_json::from_str(text).map_err(|_| Bad::NotOne)?;
+    let all = payload.notifications.as_array().map(Vec::as_slice).unwrap_or_default();
+    let part = |of: &Value, name: &str| of.get(name).and_then(Value::as_str).map(str::to_owned);
+    let triggers: Vec<String> = all.iter().filter_map(|one| part(one, "trigger")).collect();
+    if triggers.iter().any(|trigger| trigger == "verification") {
         return Ok(Told::Verification);
     }
     // A run that planned nothing is completed too, and changed nothing.
-    let applied = |one: &&Notification| one.trigger == "run:completed" && one.run_status.as_deref() == Some("applied");
-    let Some(applied) = payload.notifications.iter().find(applied) else { return Ok(Told::Other) };
-    let id = word(payload.run_id.as_deref(), "run_id")?;
-    let organization = word(payload.organization_name.as_deref(), "organization_name")?;
-    let workspace = word(payload.workspace_name.as_deref(), "workspace_name")?;
-    let at = applied.run_updated_at.as_deref().and_then(Time::read).ok_or(Bad::Part("run_updated_at"))?;
+    let applied = |one: &&Value| {
+        part(one, "trigger").as_deref() == Some("run:completed") && part(one, "run_status").as_deref() == Some("applied")
+    };
+    // A later version may mean something else by the same words; it is written as a text.
+    let is_known = payload.payload_version == 1;
+    let Some(applied) = all.iter().find(applied).filter(|_| is_known) else {
+        let trigger = triggers.first().map(String::as_str).or(payload.trigger.as_str());
+        let other = trigger.map_or(Other::Unknown, Other::of);
+        return Ok(Told::Other(if !is_known && other == Other::OtherRun { Other::Unknown } else { other }));
+    };
+    let id = word(&payload.run_id, "run_id")?;
+    let organization = word(&payload.organization_name, "organization_name")?;
+    let workspace = word(&payload.workspace_name, "workspace_name")?;
+    let at = part(applied, "run_updated_at").as_deref().and_then(Time::read).ok_or(Bad::Part("run_updated_at"))?;
     if OLDEST < now.since(at) || AHEAD < at.since(now) {
         return Err(Bad::OutOfTime);
     }
     Ok(Told::Applied(Run { id: id.into(), workspace: format!("{organization}/{workspace}").into() }))
 }
 
-fn word<'a>(text: Option<&'a str>, part: &'static str) -> Result<&'a str, Bad> {
+fn word<'a>(value: &'a Value, part: &'static str) -> Result<&'a str, Bad> {
     let plain =
         |text: &&str| (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    text.filter(plain).ok_or(Bad::Part(part))
+    value.as_str().filter(plain).ok_or(Bad::Part(part))
 }
 
 #[cfg(test)]

@@ -54,8 +54,11 @@ pub(super) enum Again {
 pub(super) fn take(service: &Service, event: &[u8], told_by: &'static str) -> Taken {
     let settings = &service.settings;
     let mut taken = Taken::default();
-    for Record { message, told } in read(event, &settings.allowed, &settings.policy.hooks) {
+    for Record { message, told, names_no_region } in read(event, &settings.allowed, &settings.policy.hooks) {
         let message = message.as_deref();
+        if names_no_region {
+            info!(message.id = id(message), "the event names no Region; what Auto Scaling shows in ours decides");
+        }
         match told {
             Ok(told) => {
                 service.numbers.told(told_by, told.word());

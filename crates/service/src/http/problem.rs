@@ -1,5 +1,6 @@
 //! What every refused request is answered with: a problem document that says what to do (RFC 9457).
 
+use crate::runs::Bad;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
@@ -81,6 +82,12 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-event", "No event that decamp knows", detail)
     }
 
+    /// Only a signed notification gets so far.
+    pub(super) fn bad_notification(bad: Bad) -> Self {
+        let detail = format!("{bad}. HCP Terraform and Terraform Enterprise send notifications of the destination type generic.");
+        Self::new(StatusCode::BAD_REQUEST, "bad-notification", "No notification of Terraform that decamp can act on", detail)
+    }
+
     pub(super) fn bad_instance() -> Self {
         let detail = "An instance is named by its id, such as i-0123456789abcdef0.";
         Self::new(StatusCode::BAD_REQUEST, "bad-instance", "Not an instance id", detail)
@@ -120,8 +127,8 @@ impl Problem {
 
     /// Only a signed notification gets so far.
     pub(super) fn foreign_workspace() -> Self {
-        let detail = "No group belongs to this workspace. Name it under [terraform.workspaces] in the settings' file.";
-        Self::new(StatusCode::FORBIDDEN, "foreign-workspace", "Not a workspace of this service", detail)
+        let detail = "No workspace of this Terraform organization is named here. Name it under [terraform.workspaces] in the settings' file.";
+        Self::new(StatusCode::FORBIDDEN, "foreign-workspace", "Not a Terraform organization of this service", detail)
     }
 
     pub(super) fn not_refreshed() -> Self {

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::{body, refreshes};
 use crate::Service;
 use crate::refreshes::{Wish, grant};
-use crate::runs::{OLDEST, Told, read};
+use crate::runs::{OLDEST, Other, Told, read};
 use crate::verify::hmacs::terraform as verify;
 use decamp_config::TokenSource;
 use decamp_core::world::World;
@@ -58,7 +58,8 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     params(("x-tfe-notification-signature" = Option<String>, Header, description = "HMAC-SHA512 of the body, in hexadecimal.")),
     request_body(content = Object, description = "A notification as Terraform sends it. At most 256 KiB."),
     responses(
-        (status = 200, description = "Each refresh was started or adopted; or there is nothing to do (`ignored` says why).", body = Answer)
+        (status = 200, description = "Each refresh was started or adopted; or there is nothing to do (`ignored` says why): it tests \
+        the notification, or tells of anything but an applied run of a workspace that is named.", body = Answer)
     )
 )]
 pub(super) async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
@@ -74,14 +75,20 @@ pub(super) async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, 
     let run = match read(&body, service.live.now()) {
         Ok(Told::Applied(run)) => run,
         Ok(Told::Verification) => return Ok(ignored(service, "verification")),
-        Ok(Told::Other) => return Ok(ignored(service, "other-run")),
+        Ok(Told::Other(other)) => return Ok(ignored(service, other.word())),
         Err(bad) => {
             warn!(event = "terraform", "a notification cannot be acted on: {bad}");
-            return Err(Problem::bad_event(bad.to_string()));
+            return Err(Problem::bad_notification(bad));
         }
     };
     let Some(groups) = terraform.workspaces.get(&run.workspace) else {
-        warn!(event = "terraform", workspace = %run.workspace, "no group belongs to this workspace");
+        let organization = |workspace: &str| workspace.split_once('/').map(|(organization, _)| organization.to_owned());
+        let is_ours = terraform.workspaces.keys().any(|known| organization(known) == organization(&run.workspace));
+        if is_ours {
+            info!(event = "terraform", workspace = %run.workspace, "no group belongs to this workspace");
+            return Ok(ignored(service, Other::OtherWorkspace.word()));
+        }
+        warn!(event = "terraform", workspace = %run.workspace, "no workspace of this organization is named");
         return Err(Problem::foreign_workspace());
     };
     service.numbers.told("terraform", "applied-run");

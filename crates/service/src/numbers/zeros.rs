@@ -5,6 +5,7 @@ use strum::VariantNames;
 
 use super::Numbers;
 use crate::notify;
+use crate::runs::Other;
 use decamp_aws::{Caller, OPERATIONS};
 use decamp_config::{Serve, Settings, TokenSource};
 use decamp_core::decide::{Outcome, Reason, System};
@@ -53,9 +54,13 @@ impl Numbers {
             Told::words().for_each(|kind| drop(self.events.with_label_values(&[way, kind])));
         }
         let hooks = if serve.signed.is_empty() { &[][..] } else { &["look", "refresh"] };
-        let runs = if serve.terraform.is_none() { &[][..] } else { &["applied-run", "verification", "other-run"] };
-        for (way, kind) in hooks.iter().map(|kind| ("webhook", kind)).chain(runs.iter().map(|kind| ("terraform", kind))) {
-            self.events.with_label_values(&[way, kind]);
+        for kind in hooks {
+            self.events.with_label_values(&["webhook", kind]);
+        }
+        if serve.terraform.is_some() {
+            for kind in ["applied-run", "verification"].iter().chain(Other::WORDS) {
+                self.events.with_label_values(&["terraform", kind]);
+            }
         }
     }
 
