@@ -7,6 +7,8 @@ mod departures;
 mod devtools;
 #[path = "serve/doors.rs"]
 mod doors;
+#[path = "serve/flood.rs"]
+mod flood;
 #[path = "serve/hostile.rs"]
 mod hostile;
 #[path = "serve/identity.rs"]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -11,6 +11,10 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that wait; beyond that they are counted and lost.
 const MOST_WAITING: usize = 10_000;
+/// Bytes of lines that wait. Whatever strangers have logged, this is all the memory that it takes.
+const MOST_BYTES: usize = 1024 * 1024;
+/// What a line that waits takes beside its text.
+const BESIDE: usize = 64;
 /// How long the end of the process waits for lines that are still to be written.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
@@ -18,7 +22,15 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub(super) struct Unhurried {
     lines: SyncSender<Line>,
-    lost: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Lines that were lost since that was last written.
+    lost: AtomicU64,
+    /// Bytes that wait.
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -32,11 +44,11 @@ impl Unhurried {
     /// Starts the thread.
     pub(super) fn new(sink: impl Write + Send + 'static) -> Self {
         let (sender, lines) = sync_channel(MOST_WAITING);
-        let lost = Arc::<AtomicU64>::default();
-        let counts = Arc::clone(&lost);
+        let counts = Arc::<Counts>::default();
+        let shared = Arc::clone(&counts);
         // It ends with the process: nobody may wait for a sink that blocks.
-        drop(thread::spawn(move || write_all(sink, &lines, &counts)));
-        Self { lines: sender, lost }
+        drop(thread::spawn(move || write_all(sink, &lines, &shared)));
+        Self { lines: sender, counts }
     }
 
     /// Waits a moment until what was said is written.
@@ -48,13 +60,14 @@ impl Unhurried {
     }
 }
 
-fn write_all(mut sink: impl Write, lines: &Receiver<Line>, lost: &AtomicU64) {
+fn write_all(mut sink: impl Write, lines: &Receiver<Line>, counts: &Counts) {
     while let Ok(line) = lines.recv() {
         match line {
             Line::Text(text) => {
                 // There is nobody to tell of a log that cannot be written.
                 sink.write_all(&text).ok();
-                let lost = lost.swap(0, Ordering::Relaxed);
+                counts.waiting.fetch_sub(text.len() + BESIDE, Ordering::Relaxed);
+                let lost = counts.lost.swap(0, Ordering::Relaxed);
                 if 0 < lost {
                     writeln!(sink, "{lost} lines of the log were lost: they were not read in time").ok();
                 }
@@ -70,8 +83,11 @@ fn write_all(mut sink: impl Write, lines: &Receiver<Line>, lost: &AtomicU64) {
 impl Write for Unhurried {
     /// One call is one line: that is how tracing's formatter writes.
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        if self.lines.try_send(Line::Text(text.to_vec())).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        let bytes = text.len() + BESIDE;
+        let fits = self.counts.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes <= MOST_BYTES;
+        if !fits || self.lines.try_send(Line::Text(text.to_vec())).is_err() {
+            self.counts.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(text.len())
     }
@@ -122,9 +138,10 @@ mod tests {
         assert!(began.elapsed() < 4 * LAST_LINES, "{:?}", began.elapsed());
         drop(blocked);
         // The queue is full of lines, so that room has to be made for the word to stop.
-        while writer.lines.try_send(Line::Text(b"after\n".to_vec())).is_err() {
+        while BESIDE < writer.counts.waiting.load(Ordering::Relaxed) {
             thread::yield_now();
         }
+        writer.write_all(b"after\n").expect("it takes all");
         let text = loop {
             writer.finish();
             let text = String::from_utf8(sink.0.lock().expect("nobody panicked").clone()).expect("it is text");
@@ -136,5 +153,26 @@ mod tests {
         assert!(text.starts_with("line 0\n") && text.contains("lines of the log were lost"), "{}", &text[..100]);
         let written = text.lines().filter(|line| line.starts_with("line ")).count();
         assert!((MOST_WAITING..2 * MOST_WAITING).contains(&written), "{written}");
+    }
+
+    #[test]
+    fn lines_of_any_size_wait_in_no_more_than_a_mebibyte() {
+        let sink = Sink::default();
+        let mut writer = Unhurried::new(sink.clone());
+        let blocked = sink.0.lock().expect("nobody panicked");
+        let line = vec![b'x'; 31_000];
+        for _ in 0..1_000 {
+            writer.write_all(&line).expect("it takes all");
+        }
+        let waiting = writer.counts.waiting.load(Ordering::Relaxed);
+        assert!((MOST_BYTES - 2 * line.len()..=MOST_BYTES).contains(&waiting), "{waiting}");
+        assert!(900 < writer.counts.lost.load(Ordering::Relaxed));
+        drop(blocked);
+        let began = std::time::Instant::now();
+        while writer.counts.waiting.load(Ordering::Relaxed) != 0 {
+            assert!(began.elapsed() < Duration::from_secs(20), "it is not written");
+            thread::yield_now();
+        }
+        assert!(sink.0.lock().expect("nobody panicked").ends_with(b"they were not read in time\n"));
     }
 }

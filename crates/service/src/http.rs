@@ -56,7 +56,7 @@ impl Doors {
     pub(super) fn open(service: &Arc<Service>, webhooks: TcpListener, admin: TcpListener) -> Result<Self> {
         let serve = &service.settings.serve;
         // One for the guard and for the page: a session is sealed with what the other believes.
-        let token = Keys::new(&serve.admin_token, &service.live);
+        let token = Keys::new(&serve.admin_token, service);
         let events = guard::before(
             events::router(service)
                 .merge(sns::router(service)?)

@@ -18,6 +18,7 @@ mod queue;
 mod receivers;
 mod record;
 mod refreshes;
+mod repeated;
 pub mod runs;
 mod sweep;
 mod taking;
@@ -48,6 +49,7 @@ use self::notify::Notifier;
 use self::numbers::Numbers;
 use self::record::Record;
 use self::refreshes::Refreshes;
+use self::repeated::Repeated;
 use self::traces::Traces;
 use self::walking::{Pace, walk};
 use decamp_config::Settings;
@@ -74,6 +76,7 @@ pub(crate) struct Service {
     stopping: watch::Sender<bool>,
     sweep_now: Notify,
     errands: Errands,
+    repeated: Arc<Repeated>,
 }
 
 /// Where a service listens.
@@ -113,6 +116,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
         stopping: watch::Sender::new(false),
         sweep_now: Notify::new(),
         errands,
+        repeated: Arc::default(),
         settings,
         live,
     });
@@ -128,11 +132,13 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             waited.extend(queue::consume_all(&service));
             let follows = Arc::clone(&service);
             let stalls = Arc::clone(&service);
+            let sums = Arc::clone(&service);
             let mut others = [
                 Loop::begin("the walks", walk_all(Arc::clone(&service), begun)),
                 Loop::begin("the errands", run_errands(Arc::clone(&service), to_ask)),
                 Loop::begin("the look after refreshes", async move { refreshes::following(&follows).await }),
                 Loop::begin("the look after stalls", async move { notify::watching(&stalls).await }),
+                Loop::begin("the log's sums", async move { repeated::adding_up(&sums).await }),
             ];
             let mut told: Vec<_> = notify::deliver_all(&service, deliveries);
             told.extend(traces::export(&service, spans));
@@ -170,6 +176,7 @@ async fn farewell(service: &Service, waited: Vec<Loop>, told: Vec<JoinHandle<()>
     if timeout_at(end, farewell).await.is_err() {
         warn!(departures = service.departures.count(), "ended in the middle: a call was not answered in time");
     }
+    repeated::write(service);
     // Last, because what ended on the way is told as well.
     service.notify.finish();
     service.traces.finish();

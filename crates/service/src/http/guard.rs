@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, debug, info, info_span};
 
 use super::body;
@@ -23,10 +23,13 @@ use super::places::{Place, Places};
 use super::problem::Problem;
 use super::sources::{Source, Sources, address, network};
 use crate::Service;
+use crate::repeated::Kind;
 use decamp_events::MOST_BYTES;
 
 /// A request has to be answered by then; a stream only has to begin.
 const WHOLE: Duration = Duration::from_secs(10);
+/// What is over its limit is answered this much later, so that no connection has more than ten such answers a second.
+const SLOWED: Duration = Duration::from_millis(100);
 /// Paths of the admin listener that anybody may ask for: they name nothing, or ask for the token.
 const OPEN: &[&str] = &["/healthz", "/readyz", "/login", "/style.css"];
 
@@ -47,6 +50,8 @@ struct Guard {
     token: Option<Arc<Keys>>,
     events: Arc<Keys>,
     sources: Sources,
+    /// The same for the health paths: who floods the rest from the address of a health check does not fail it.
+    checks: Sources,
     places: Places,
     random: SystemRandom,
 }
@@ -55,8 +60,9 @@ struct Guard {
 pub(super) fn before(router: Router, service: &Arc<Service>, listener: &'static str, token: Option<Arc<Keys>>) -> Router {
     let serve = &service.settings.serve;
     let guard = Arc::new(Guard {
-        events: Keys::new(&serve.events_key, &service.live),
+        events: Keys::new(&serve.events_key, service),
         sources: Sources::new(serve.source_rate),
+        checks: Sources::new(serve.source_rate),
         places: Places::new(),
         random: SystemRandom::new(),
         service: Arc::clone(service),
@@ -73,14 +79,14 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> 
     let began = Instant::now();
     let id = guard.id();
     let route = request.extensions().get::<MatchedPath>().map_or("none", |path| path.as_str()).to_owned();
-    let method = request.method().clone();
+    let method = known(request.method());
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
     let from = address(peer, request.headers(), &guard.service.settings.serve.proxies);
     let (parts, body) = request.into_parts();
     let (body, whole) = body::watched(body);
     let mut request = Request::from_parts(parts, body);
     let answering = async {
-        match guard.admit(request.headers(), request.uri(), from).await {
+        match guard.admit(method, request.headers(), request.uri(), from).await {
             Err(refusal) => *refusal,
             Ok((known, _place)) => {
                 request.extensions_mut().insert(known);
@@ -99,13 +105,29 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> 
     let took = began.elapsed();
     guard.service.numbers.requested(guard.listener, &route, status, took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    // A flood is counted, and fills no log.
-    if status == 429 || (status < 400 && guard.token.is_some()) {
-        debug!(request.id = id, listener = guard.listener, %method, route, status, peer = %from, milliseconds, "answered");
-    } else {
-        info!(request.id = id, listener = guard.listener, %method, route, status, peer = %from, milliseconds, "answered");
+    // What is looked at is counted, and fills no log; neither does a flood.
+    if status < 400 && guard.token.is_some() {
+        debug!(request.id = id, listener = guard.listener, method, route, status, peer = %from, milliseconds, "answered");
+    } else if guard.service.repeated.may_write(Kind::Answered { listener: guard.listener, status }) {
+        info!(request.id = id, listener = guard.listener, method, route, status, peer = %from, milliseconds, "answered");
     }
     response
+}
+
+/// A method by its name, if it is one that HTTP has: any other is a text of the sender's, of any length.
+fn known(method: &Method) -> &'static str {
+    let all = [
+        (Method::GET, "GET"),
+        (Method::POST, "POST"),
+        (Method::HEAD, "HEAD"),
+        (Method::PUT, "PUT"),
+        (Method::DELETE, "DELETE"),
+        (Method::PATCH, "PATCH"),
+        (Method::OPTIONS, "OPTIONS"),
+        (Method::TRACE, "TRACE"),
+        (Method::CONNECT, "CONNECT"),
+    ];
+    all.iter().find(|(of, _)| of == method).map_or("unknown", |(_, name)| name)
 }
 
 /// What a browser needs to be told of everything that is sent.
@@ -132,14 +154,18 @@ impl Guard {
         format!("{:016x}", u64::from_be_bytes(bytes))
     }
 
-    /// Who asks, and a place for the request.
-    async fn admit(&self, headers: &HeaderMap, uri: &Uri, from: IpAddr) -> Result<(Known, Place), Box<Response>> {
+    /// Who asks, and a place for the request. The limit of each source comes first, whatever it asks for.
+    async fn admit(
+        &self,
+        method: &'static str,
+        headers: &HeaderMap,
+        uri: &Uri,
+        from: IpAddr,
+    ) -> Result<(Known, Place), Box<Response>> {
         let path = uri.path();
-        let health = matches!(path, "/healthz" | "/readyz");
-        let is_ours = self.is_ours(headers, uri);
-        if !health && !is_ours {
-            return Err(refused(Problem::wrong_host()));
-        }
+        let health = self.token.is_some()
+            && matches!(path, "/healthz" | "/readyz")
+            && matches!(method, "GET" | "HEAD");
         let place = |known: bool| {
             let place = if known { self.places.for_known() } else { self.places.for_stranger(network(from)) };
             place.ok_or_else(|| refused(Problem::busy()))
@@ -150,8 +176,18 @@ impl Guard {
             (Some(token), Some(given)) => token.place(&given).await.map_err(refused)?,
         };
         let source = key.map_or(Source::Address(network(from)), Source::Key);
-        if !health && !self.sources.may_ask(source) {
+        if health {
+            // A health check may have the address of whoever floods, so it is slowed and never refused.
+            if !self.checks.may_ask(source) {
+                sleep(SLOWED).await;
+            }
+        } else if !self.sources.may_ask(source) {
+            sleep(SLOWED).await;
             return Err(refused(Problem::too_many(1)));
+        }
+        let is_ours = self.is_ours(headers, uri);
+        if !health && !is_ours {
+            return Err(refused(Problem::wrong_host()));
         }
         let Some(token) = &self.token else { return Ok((Known { key, trusted: false }, place(key.is_some())?)) };
         // Another name that resolves to our address is told as little as a stranger.

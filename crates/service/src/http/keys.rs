@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::problem::Problem;
+use crate::Service;
+use crate::repeated::{Kind, Repeated};
 use decamp_config::{Secret, TokenSource, keys};
-use decamp_live::Live;
 use decamp_net::secrets::Token;
 
 /// How long anybody waits for where secrets are kept: senders want their answer within a second.
@@ -22,12 +23,13 @@ const PATIENCE: Duration = Duration::from_millis(800);
 pub(super) struct Keys {
     /// `None`: there is none, so that nothing fits.
     token: Option<Token>,
+    repeated: Arc<Repeated>,
 }
 
 impl Keys {
-    pub(super) fn new(source: &TokenSource, live: &Live) -> Arc<Self> {
-        let token = (*source != TokenSource::None).then(|| Token::new(source.clone(), live.store()));
-        Arc::new(Self { token })
+    pub(super) fn new(source: &TokenSource, service: &Service) -> Arc<Self> {
+        let token = (*source != TokenSource::None).then(|| Token::new(source.clone(), service.live.store()));
+        Arc::new(Self { token, repeated: Arc::clone(&service.repeated) })
     }
 
     /// Whether there are any.
@@ -42,13 +44,13 @@ impl Keys {
     /// The keys cannot be had: whoever shows one may be right, and has to come again.
     pub(super) async fn place(&self, given: &str) -> Result<Option<usize>, Problem> {
         let Some(token) = &self.token else { return Ok(None) };
-        let held = held(token).await?;
+        let held = self.held(token).await?;
         let found = held.as_ref().and_then(|held| place(held, given));
         if found.is_some() {
             return Ok(found);
         }
         // They may have been rotated: they are read again, but not for every guess.
-        let other = in_time(token.instead_of(held.as_ref())).await?;
+        let other = self.in_time(token.instead_of(held.as_ref())).await?;
         Ok(other.and_then(|other| place(&other, given)))
     }
 
@@ -60,11 +62,11 @@ impl Keys {
     pub(super) async fn opens(&self, opens: impl Fn(&[Secret]) -> bool) -> Result<bool, Problem> {
         let Some(token) = &self.token else { return Ok(false) };
         let all = |held: &Secret| keys(held.expose()).map(Secret::new).collect::<Vec<_>>();
-        let held = held(token).await?;
+        let held = self.held(token).await?;
         if held.as_ref().is_some_and(|held| opens(&all(held))) {
             return Ok(true);
         }
-        Ok(in_time(token.instead_of(held.as_ref())).await?.is_some_and(|other| opens(&all(&other))))
+        Ok(self.in_time(token.instead_of(held.as_ref())).await?.is_some_and(|other| opens(&all(&other))))
     }
 
     /// What `verify` says of the secrets, one a line; if it doubts and they have been rotated, what it says of the new ones.
@@ -78,31 +80,35 @@ impl Keys {
         refused: impl Fn(D) -> Problem,
     ) -> Result<T, Problem> {
         let Some(token) = &self.token else { return verify(&[]).map_err(refused) };
-        let held = held(token).await?;
+        let held = self.held(token).await?;
         match verify(&held.iter().flat_map(Secret::lines).collect::<Vec<_>>()) {
             Ok(believed) => Ok(believed),
-            Err(doubt) => match in_time(token.instead_of(held.as_ref())).await? {
+            Err(doubt) => match self.in_time(token.instead_of(held.as_ref())).await? {
                 Some(other) => verify(&other.lines().collect::<Vec<_>>()).map_err(refused),
                 None => Err(refused(doubt)),
             },
         }
     }
-}
 
-/// What is held now, fetched first if nothing is.
-async fn held(token: &Token) -> Result<Option<Secret>, Problem> {
-    token.keep_fresh();
-    in_time(token.get()).await?.map_err(|why| {
-        warn!(%why, "a secret cannot be had, and nobody is believed meanwhile: {why}");
-        Problem::cannot_verify()
-    })
-}
+    /// What is held now, fetched first if nothing is.
+    async fn held(&self, token: &Token) -> Result<Option<Secret>, Problem> {
+        token.keep_fresh();
+        self.in_time(token.get()).await?.map_err(|why| {
+            if self.repeated.may_write(Kind::NoSecret) {
+                warn!(%why, "a secret cannot be had, and nobody is believed meanwhile: {why}");
+            }
+            Problem::cannot_verify()
+        })
+    }
 
-async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T, Problem> {
-    timeout(PATIENCE, answer).await.map_err(|_| {
-        warn!("a secret is not had in time, and nobody is believed by it meanwhile");
-        Problem::cannot_verify()
-    })
+    async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, Problem> {
+        timeout(PATIENCE, answer).await.map_err(|_| {
+            if self.repeated.may_write(Kind::NoSecret) {
+                warn!("a secret is not had in time, and nobody is believed by it meanwhile");
+            }
+            Problem::cannot_verify()
+        })
+    }
 }
 
 fn place(held: &Secret, given: &str) -> Option<usize> {
@@ -160,7 +166,7 @@ mod tests {
 
     fn stored(answers: u32) -> Keys {
         let store = Arc::new(Answers(AtomicU32::new(0), answers));
-        Keys { token: Some(Token::new(TokenSource::Stored(Stored::Ssm("key".into())), store)) }
+        Keys { token: Some(Token::new(TokenSource::Stored(Stored::Ssm("key".into())), store)), repeated: Arc::default() }
     }
 
     fn status<T>(of: Result<T, Problem>) -> Option<u16> {
@@ -176,8 +182,8 @@ mod tests {
         let believed = keys.believe(|_| Ok::<_, ()>(()), |()| Problem::unauthorized()).await;
         assert_eq!(status(believed), Some(503));
         assert!(began.elapsed() <= 2 * PATIENCE, "{:?}", began.elapsed());
-        let missing =
-            Keys { token: Some(Token::new(TokenSource::File("/nowhere/key".into()), Arc::new(decamp_net::secrets::NoStore))) };
+        let missing = Token::new(TokenSource::File("/nowhere/key".into()), Arc::new(decamp_net::secrets::NoStore));
+        let missing = Keys { token: Some(missing), repeated: Arc::default() };
         assert_eq!(status(missing.place("any").await), Some(503));
     }
 

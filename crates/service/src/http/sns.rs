@@ -20,6 +20,7 @@ use super::problem::Problem;
 use super::{body, events};
 use crate::Service;
 use crate::departures::lock;
+use crate::repeated::Kind as Said;
 use crate::taking::take;
 use crate::verify::sns::{Claim, Doubt, Kind, LARGEST_CERTIFICATE, read, verify};
 use decamp_config::{Mode, Serve, Tls};
@@ -89,7 +90,7 @@ pub(super) async fn sns(State(topics): State<Arc<Topics>>, headers: HeaderMap, b
     let body = body::read(&headers, body).await?;
     let header = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let now = service.live.now();
-    let claim = read(&header, &body, &serve.topics, serve.signature_1, now).map_err(doubt)?;
+    let claim = read(&header, &body, &serve.topics, serve.signature_1, now).map_err(|doubt| topics.doubt(doubt))?;
     topics.believe(&claim).await?;
     match &claim.kind {
         Kind::Notification => events::answer(service, &take(service, claim.message.as_bytes(), "topic")),
@@ -101,32 +102,38 @@ pub(super) async fn sns(State(topics): State<Arc<Topics>>, headers: HeaderMap, b
     }
 }
 
-/// Says what was doubted, to whoever reads the log and to nobody else.
-fn doubt(doubt: Doubt) -> Problem {
-    warn!(event = "sns", "a message was not believed: {doubt}");
-    Problem::not_believed()
-}
-
 impl Topics {
+    /// Says what was doubted, to whoever reads the log and to nobody else.
+    fn doubt(&self, doubt: Doubt) -> Problem {
+        if self.service.repeated.may_write(Said::Doubted("/v1/sns")) {
+            warn!(event = "sns", "a message was not believed: {doubt}");
+        }
+        Problem::not_believed()
+    }
+
+    /// Says why a certificate was not had.
+    fn not_fetched(&self, why: impl std::fmt::Display) -> Problem {
+        if self.service.repeated.may_write(Said::NoCertificate) {
+            warn!(event = "sns", %why, "SNS's certificate was not fetched: {why}");
+        }
+        Problem::cannot_verify()
+    }
+
     /// Verifies the signature, by a certificate that is kept or fetched from SNS.
     async fn believe(&self, claim: &Claim) -> Result<(), Problem> {
         let now = self.service.live.now();
         let name = (Arc::clone(&claim.topic), claim.certificate.clone());
         let kept = lock(&self.certificates).get(&name).cloned();
         if let Some(kept) = kept {
-            return verify(claim, &kept, &self.anchors, now).map_err(doubt);
+            return verify(claim, &kept, &self.anchors, now).map_err(|doubt| self.doubt(doubt));
         }
         let Ok(Ok(_turn)) = timeout(TURN, self.fetches.acquire()).await else { return Err(Problem::cannot_verify()) };
         let fetching = self.service.live.signed().fetch_certificate(&claim.topic, &claim.certificate, LARGEST_CERTIFICATE);
         let Ok(fetched) = timeout(FETCH, fetching).await else {
-            warn!(event = "sns", "SNS's certificate was not fetched in {} s", FETCH.as_secs());
-            return Err(Problem::cannot_verify());
+            return Err(self.not_fetched(format!("no answer in {} s", FETCH.as_secs())));
         };
-        let fetched = fetched.map_err(|refusal| {
-            warn!(event = "sns", why = %refusal, "SNS's certificate was not fetched: {refusal}");
-            Problem::cannot_verify()
-        })?;
-        verify(claim, &fetched, &self.anchors, now).map_err(doubt)?;
+        let fetched = fetched.map_err(|refusal| self.not_fetched(refusal))?;
+        verify(claim, &fetched, &self.anchors, now).map_err(|doubt| self.doubt(doubt))?;
         keep(&mut lock(&self.certificates), name, fetched);
         Ok(())
     }

@@ -18,6 +18,7 @@ use super::problem::Problem;
 use super::{body, refreshes};
 use crate::Service;
 use crate::refreshes::{Wish, grant};
+use crate::repeated::Kind;
 use crate::runs::{OLDEST, Other, Told, read};
 use crate::verify::hmacs::terraform as verify;
 use decamp_config::TokenSource;
@@ -48,7 +49,7 @@ pub(super) struct Runs {
 pub(super) fn router(service: &Arc<Service>) -> Router {
     let none = TokenSource::None;
     let source = service.settings.serve.terraform.as_ref().map_or(&none, |terraform| &terraform.secrets);
-    let runs = Runs { service: Arc::clone(service), secrets: Keys::new(source, &service.live) };
+    let runs = Runs { service: Arc::clone(service), secrets: Keys::new(source, service) };
     Router::new().route("/v1/terraform", post(notified)).with_state(Arc::new(runs))
 }
 
@@ -68,7 +69,9 @@ pub(super) async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, 
     let body = body::read(&headers, body).await?;
     let signature = headers.get("x-tfe-notification-signature").and_then(|value| value.to_str().ok());
     let refused = |doubt| {
-        warn!(event = "terraform", "a notification was not believed: {doubt}");
+        if service.repeated.may_write(Kind::Doubted("/v1/terraform")) {
+            warn!(event = "terraform", "a notification was not believed: {doubt}");
+        }
         Problem::unsigned()
     };
     runs.secrets.believe(|secrets| verify(signature, &body, secrets), refused).await?;

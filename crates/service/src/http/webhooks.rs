@@ -20,6 +20,7 @@ use super::problem::Problem;
 use super::{body, refreshes};
 use crate::Service;
 use crate::refreshes::{Wish, grant};
+use crate::repeated::Kind;
 use crate::verify::hmacs::{Doubt, TOLERANCE, github, standard};
 use decamp_config::{Secret, Webhook, WebhookAction, WebhookScheme};
 use decamp_core::world::World;
@@ -36,7 +37,7 @@ pub(super) struct Webhooks {
 /// The route.
 pub(super) fn router(service: &Arc<Service>) -> Router {
     let set = service.settings.serve.signed.iter();
-    let secrets = set.map(|(name, webhook)| (Arc::clone(name), Keys::new(&webhook.secrets, &service.live))).collect();
+    let secrets = set.map(|(name, webhook)| (Arc::clone(name), Keys::new(&webhook.secrets, service))).collect();
     let webhooks = Webhooks { service: Arc::clone(service), secrets };
     Router::new().route("/v1/webhooks/{name}", post(webhook)).with_state(Arc::new(webhooks))
 }
@@ -88,7 +89,9 @@ pub(super) async fn webhook(
     };
     // The same answer as for an unknown name: who forges learns nothing.
     let refused = |doubt: Doubt| {
-        warn!(webhook = &**name, "a webhook was not believed: {doubt}");
+        if service.repeated.may_write(Kind::Doubted("/v1/webhooks/{name}")) {
+            warn!(webhook = &**name, "a webhook was not believed: {doubt}");
+        }
         Problem::unsigned()
     };
     let id = keys.believe(verify, refused).await?;

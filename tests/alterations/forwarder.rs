@@ -1,0 +1,218 @@
+//! A forwarder between decamp and the sandbox that rewrites answers: what a system says differs, what it does stays the same.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use decamp_sandbox::wire::Side;
+use reqwest::Client;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// No answer of the sandbox is larger.
+const LARGEST: usize = 64 << 20;
+
+/// What becomes of an answer.
+#[derive(Clone, Copy)]
+pub(crate) enum Change {
+    /// The request goes no further: this status and body are the answer.
+    Refuse(u16, &'static str),
+    /// The request is carried out, and this status and body are the answer.
+    Replace(u16, &'static str),
+    /// The JSON of the answer is edited.
+    Json(fn(&mut Value)),
+    /// Each occurrence of the first text becomes the second.
+    Text(&'static str, &'static str),
+    /// The request goes no further, and the connection ends without an answer.
+    HangUp,
+    /// The answer comes so much later.
+    Late(Duration),
+    /// The answer carries this header, in place of any other of its name.
+    Header(&'static str, &'static str),
+    /// The JSON of the answer, an object or a list of objects, carries a field of so many bytes that nobody asked for.
+    Fatten(usize),
+}
+
+/// Which answers are rewritten, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Alteration {
+    /// The system that answers.
+    pub(crate) side: Side,
+    /// What the operation contains: an action of AWS (`DescribeTargetHealth`), or a method and path (`GET /v1/node/`).
+    pub(crate) operation: &'static str,
+    /// How many such answers stay as they are first.
+    pub(crate) skip: u32,
+    /// How many are rewritten after that.
+    pub(crate) times: u32,
+    pub(crate) change: Change,
+}
+
+/// The forwarder of one sandbox: an address for each system.
+pub(crate) struct Forwarder {
+    pub(crate) aws: String,
+    pub(crate) nomad: String,
+    pub(crate) consul: String,
+    shared: Arc<Mutex<Rewritten>>,
+    servers: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        self.servers.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// What is left of an alteration, and how often it was used.
+struct Rewritten {
+    alteration: Option<Alteration>,
+    count: u32,
+}
+
+#[derive(Clone)]
+struct Hop {
+    side: Side,
+    to: String,
+    client: Client,
+    shared: Arc<Mutex<Rewritten>>,
+}
+
+impl Forwarder {
+    /// Starts one before these addresses. Without an alteration it changes nothing.
+    pub(crate) async fn start(aws: String, nomad: String, consul: String, alteration: Option<Alteration>) -> Self {
+        // An error only says that another test was first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let shared = Arc::new(Mutex::new(Rewritten { alteration, count: 0 }));
+        let client = Client::builder().no_proxy().build().expect("no certificates are involved");
+        let mut addresses = Vec::new();
+        let mut servers = Vec::new();
+        for (side, to) in [(Side::Aws, aws), (Side::Nomad, nomad), (Side::Consul, consul)] {
+            let hop = Hop { side, to, client: client.clone(), shared: Arc::clone(&shared) };
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+            addresses.push(format!("http://{}", listener.local_addr().expect("it is bound")));
+            let router = Router::new().fallback(forward).with_state(hop);
+            servers.push(tokio::spawn(async move {
+                // It ends when the test drops it.
+                let _ = axum::serve(listener, router).await;
+            }));
+        }
+        let [aws, nomad, consul] = <[String; 3]>::try_from(addresses).expect("there are three");
+        Self { aws, nomad, consul, shared, servers }
+    }
+
+    /// How many answers were rewritten.
+    pub(crate) fn rewritten(&self) -> u32 {
+        self.shared.lock().expect("nobody panics while holding it").count
+    }
+}
+
+impl Rewritten {
+    fn meet(&mut self, side: Side, operation: &str) -> Option<Change> {
+        let alteration = self.alteration.as_mut().filter(|one| one.side == side && operation.contains(one.operation))?;
+        if alteration.skip != 0 {
+            alteration.skip -= 1;
+            return None;
+        }
+        if alteration.times == 0 {
+            return None;
+        }
+        alteration.times -= 1;
+        self.count += 1;
+        Some(alteration.change)
+    }
+}
+
+async fn forward(State(hop): State<Hop>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, LARGEST).await.expect("decamp sends little");
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let operation = operation(hop.side, &head.headers, &body, &format!("{} {path}", head.method));
+    let change = hop.shared.lock().expect("nobody panics while holding it").meet(hop.side, &operation);
+    if let Some(Change::Refuse(status, text)) = change {
+        return refusal(hop.side, status, text);
+    }
+    if let Some(Change::HangUp) = change {
+        // A body that fails ends the connection.
+        let broken =
+            futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset)) });
+        return Response::builder().header(header::CONTENT_LENGTH, 4).body(Body::from_stream(broken)).expect("it is complete");
+    }
+    let url = format!("{}{path}", hop.to);
+    let mut headers = head.headers.clone();
+    headers.remove(header::HOST);
+    headers.remove(header::CONTENT_LENGTH);
+    let sent = hop.client.request(head.method, url).headers(headers).body(body).send().await;
+    // The sandbox may be gone: decamp sees a gateway without a server.
+    let Ok(answer) = sent else { return StatusCode::BAD_GATEWAY.into_response() };
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let Ok(bytes) = answer.bytes().await else { return StatusCode::BAD_GATEWAY.into_response() };
+    if let Some(Change::Late(by)) = change {
+        tokio::time::sleep(by).await;
+    }
+    if let Some(Change::Replace(status, text)) = change {
+        return refusal(hop.side, status, text);
+    }
+    let bytes = change.map_or(bytes.clone(), |change| rewritten(change, &bytes));
+    let mut response = (status, bytes).into_response();
+    for (name, value) in &headers {
+        if ![header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION].contains(name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    if let Some(Change::Header(name, value)) = change {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// AWS's two protocols carry the action in a header or in the form; the others have a method and a path.
+fn operation(side: Side, headers: &HeaderMap, body: &Bytes, request: &str) -> String {
+    if !matches!(side, Side::Aws) {
+        return request.to_owned();
+    }
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).and_then(|target| target.rsplit_once('.'));
+    if let Some((_, operation)) = target {
+        return operation.to_owned();
+    }
+    let form = String::from_utf8_lossy(body);
+    form.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default().to_owned()
+}
+
+fn refusal(side: Side, status: u16, text: &'static str) -> Response {
+    let status = StatusCode::from_u16(status).expect("the table has statuses");
+    let kind = if matches!(side, Side::Aws) { "text/xml" } else { "application/json" };
+    (status, [(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+fn rewritten(change: Change, bytes: &Bytes) -> Bytes {
+    match change {
+        Change::Json(edit) => edited(bytes, edit),
+        Change::Fatten(size) => edited(bytes, |value| {
+            let padding = Value::from("x".repeat(size));
+            match value {
+                Value::Object(fields) => {
+                    fields.insert("DecampPadding".to_owned(), padding);
+                }
+                Value::Array(rows) => {
+                    if let Some(Value::Object(fields)) = rows.first_mut() {
+                        fields.insert("DecampPadding".to_owned(), padding);
+                    }
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+            }
+        }),
+        Change::Text(from, to) => Bytes::from(String::from_utf8_lossy(bytes).replace(from, to)),
+        Change::Refuse(..) | Change::Replace(..) | Change::HangUp | Change::Late(_) | Change::Header(..) => bytes.clone(),
+    }
+}
+
+/// What is no JSON (an error in words) stays as it is.
+fn edited(bytes: &Bytes, edit: impl FnOnce(&mut Value)) -> Bytes {
+    let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else { return bytes.clone() };
+    edit(&mut value);
+    Bytes::from(value.to_string())
+}
