@@ -52,7 +52,8 @@ async fn a_flood_of_refused_requests_writes_little_and_fails_no_health_check() {
         (
             "a wrong key",
             &replica.webhooks,
-            "POST /v1/events HTTP/1.1\r\nhost: localhost\r\nx-api-key: a-wrong-key-0123456789\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            "POST /v1/events HTTP/1.1\r\nhost: localhost\r\nx-api-key: a-wrong-key-0123456789\r\ncontent-length: 0\r\n\r\n"
+                .to_owned(),
         ),
     ];
     for (what, address, request) in floods {

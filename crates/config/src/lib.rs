@@ -7,6 +7,7 @@ pub mod duration;
 mod file;
 mod keys;
 mod logging;
+mod network;
 #[cfg(feature = "service")]
 mod notify;
 mod policy;
@@ -27,6 +28,7 @@ pub use self::aws::Aws;
 pub use self::connection::{Connection, Tls};
 pub use self::keys::keys;
 pub use self::logging::{LogFormat, Logging};
+pub use self::network::Network;
 pub use self::secret::{Secret, Stored, TokenSource};
 pub use self::serve::{Listen, Notify, NotifyKind, Serve, Terraform, Traces, Webhook, WebhookAction, WebhookScheme};
 pub use self::table::{Setting, TABLE, setting};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Refused;
 use super::keys::{SHORTEST_KEY, can_be_guessed};
+use super::network::Network;
 use super::reader::Reader;
 use super::secret::{TokenSource, source};
 use decamp_core::refresh::Preferences;
@@ -48,7 +49,7 @@ pub struct Serve {
     /// How many requests a second one source may make. `DECAMP_SOURCE_RATE`.
     pub source_rate: u32,
     /// Proxies whose X-Forwarded-For is believed. `DECAMP_TRUSTED_PROXIES`.
-    pub proxies: Vec<IpAddr>,
+    pub proxies: Vec<Network>,
     /// Signed webhooks by name, from the settings' file alone.
     pub signed: BTreeMap<Arc<str>, Webhook>,
     /// Whose runs start a refresh, from the settings' file alone.
@@ -383,6 +384,7 @@ mod tests {
             (&[("DECAMP_STALLED_AFTER", "0")], "at least 1s"),
             (&[("DECAMP_SOURCE_RATE", "many")], "not a whole number"),
             (&[("DECAMP_EVENTS_HEADER", "a b")], "such as x-api-key"),
+            (&[("DECAMP_TRUSTED_PROXIES", "10.0.0.0/40")], "10.0.0.0/16"),
         ];
         for (set, sentence) in cases {
             let refusal = read(set).expect_err(&format!("{set:?}")).to_string();

@@ -82,7 +82,7 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_SWEEP", "time", "1m", "How often decamp serve looks after everything that waits. In the Lambda: how often the schedule invokes its sweep.";
     "DECAMP_MOST_DEPARTURES", "number", "10000", "How many departures one replica has in hand at most; then events are answered with 503.";
     "DECAMP_SOURCE_RATE", "number", "100", "How many requests a second one credential, or else one address, may make.";
-    "DECAMP_TRUSTED_PROXIES", "addresses, with commas", "", "Proxies whose X-Forwarded-For is believed.";
+    "DECAMP_TRUSTED_PROXIES", "addresses or networks, with commas", "", "Proxies whose X-Forwarded-For is believed, such as the subnets of a load balancer (10.0.0.0/24). Without them everybody behind it is one source.";
     "DECAMP_STALLED_AFTER", "time", "5m", "How long a departure may wait for one thing until that counts as a stall, of which decamp serve notifies.";
     "DECAMP_TRACES", "URL", "", "Where traces of departures go, by OTLP over HTTP in JSON, without /v1/traces. Empty: nowhere.";
     "DECAMP_TRACES_HEADER", "name: value", "", "A header that the collector asks for.";

@@ -1,7 +1,11 @@
 //! The two listeners: webhooks take events in and nothing else, admin shows what is so (D22).
 
 mod admin;
+mod blocks;
+mod bodies;
 mod body;
+mod connection;
+mod crowd;
 mod door;
 mod events;
 mod guard;
@@ -16,6 +20,7 @@ mod sources;
 mod stream;
 mod terraform;
 mod tls;
+mod visit;
 mod webhooks;
 
 use std::sync::Arc;

@@ -22,23 +22,22 @@ use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
-use super::places::Crowd;
-use super::sources::network;
+use super::connection::{Connection, until_sent};
+use super::crowd::Crowd;
 use super::tls::Certificate;
 use crate::Service;
 
 /// Connections at once.
 const MOST_CONNECTIONS: usize = 1_024;
-/// Of them from one network: a flood from one leaves room for others.
-const MOST_FROM_ONE: usize = 256;
-/// Of them from one proxy that is listed: whoever floods behind it is bounded by what it forwards ([`super::places`]).
-const MOST_FROM_A_PROXY: usize = 768;
-/// A request's head has to be there by then, also the next one on an idle connection.
+/// A request's head has to be there by then, also the next one on an idle connection. Strangers have less ([`super::connection`]).
 const HEAD: Duration = Duration::from_secs(5);
+/// The same of a listed proxy: load balancers keep a connection for the next client, an ALB for 60 s, and answer 502 for what comes when
+/// it is closed just then.
+const PROXYS_HEAD: Duration = Duration::from_secs(75);
 /// A TLS handshake has to be done by then.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The largest head of a request.
-const LARGEST_HEAD: usize = 32 * 1024;
+const LARGEST_HEAD: usize = 16 * 1024;
 /// The most headers of a request.
 const MOST_HEADERS: usize = 64;
 /// A client has to take some of its answer within this.
@@ -47,10 +46,6 @@ const TAKES: Duration = Duration::from_secs(10);
 const LINGERS: Duration = Duration::from_secs(1);
 /// When the service stops, what is being answered has so long.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
-
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) IpAddr);
 
 /// One listener.
 pub(super) struct Door {
@@ -103,8 +98,8 @@ impl Door {
     }
 
     fn take(&self, stream: TcpStream, peer: IpAddr, open: &Crowd, connections: &mut JoinSet<()>) {
-        let is_proxy = self.service.settings.serve.proxies.contains(&peer);
-        let Some(place) = open.take(network(peer), if is_proxy { MOST_FROM_A_PROXY } else { MOST_FROM_ONE }) else {
+        let is_proxy = self.service.settings.serve.proxies.iter().any(|network| network.has(peer));
+        let Some(spot) = open.enter(peer, is_proxy) else {
             tracing::debug!(listener = self.name, %peer, "a connection was closed: too many are open");
             return;
         };
@@ -116,12 +111,18 @@ impl Door {
         let stopping = self.service.stopping.clone();
         let certificate = self.certificate.clone();
         connections.spawn_local(async move {
-            let _place = place;
+            let connection = Connection::new(peer, spot);
+            let head = if is_proxy { PROXYS_HEAD } else { HEAD };
             match certificate {
-                None => converse(TokioIo::new(stream), peer, router, &stopping).await,
+                None => converse(TokioIo::new(stream), connection, head, router, &stopping).await,
                 Some(certificate) => {
-                    if let Ok(Ok(secure)) = timeout(HANDSHAKE, certificate.accept(stream)).await {
-                        converse(TokioIo::new(secure), peer, router, &stopping).await;
+                    let secure = tokio::select! {
+                        secure = timeout(HANDSHAKE, certificate.accept(stream)) => secure,
+                        () = connection.to_be_left() => return,
+                    };
+                    if let Ok(Ok(secure)) = secure {
+                        connection.begin();
+                        converse(TokioIo::new(secure), connection, head, router, &stopping).await;
                     }
                 }
             }
@@ -129,20 +130,27 @@ impl Door {
     }
 }
 
-async fn converse<S>(stream: TokioIo<S>, peer: IpAddr, router: Router, stopping: &tokio::sync::watch::Sender<bool>)
-where
+async fn converse<S>(
+    stream: TokioIo<S>,
+    with: Arc<Connection>,
+    head: Duration,
+    router: Router,
+    stopping: &tokio::sync::watch::Sender<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     TokioIo<S>: rt::Read + rt::Write,
 {
+    let asked = Arc::clone(&with);
     let respond = service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        router.oneshot(request)
+        request.extensions_mut().insert(Arc::clone(&asked));
+        let answering = asked.answering();
+        Box::pin(async move { router.oneshot(request).await.map(|response| until_sent(response, answering)) })
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(head)
         .max_buf_size(LARGEST_HEAD)
         .max_headers(MOST_HEADERS)
         .serve_connection(stream, respond);
@@ -151,6 +159,8 @@ where
     let told_to_stop = tokio::select! {
         _ = poll_fn(|context| connection.poll_without_shutdown(context)) => false,
         _ = stop.wait_for(|stop| *stop) => true,
+        // It is dropped as it is: what would be read or written first is what others wait for.
+        () = with.to_be_closed() => return,
     };
     if told_to_stop {
         Pin::new(&mut connection).graceful_shutdown();
@@ -169,34 +179,4 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         std::io::Result::Ok(())
     };
     timeout(LINGERS, rest).await.ok();
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
-    use super::super::places::Spot;
-    use super::*;
-
-    #[test]
-    fn one_network_has_a_quarter_of_all_connections_and_nothing_is_kept_of_whoever_is_turned_away() {
-        let open = Crowd::new(MOST_CONNECTIONS);
-        let take = |peer: IpAddr, count: usize| -> Vec<Spot> {
-            (0..count).map_while(|_| open.take(network(peer), MOST_FROM_ONE)).collect()
-        };
-        let v4 = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
-        let v6 = |number: u128| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | number));
-        let mut flood: Vec<Spot> = (0..2_000).filter_map(|number| open.take(network(v6(number)), MOST_FROM_ONE)).collect();
-        assert_eq!(flood.len(), MOST_FROM_ONE, "however many addresses it has");
-        let others = [v4(1), v4(2)].map(|peer| take(peer, 2_000));
-        assert_eq!(others.each_ref().map(Vec::len), [MOST_FROM_ONE; 2]);
-        let last = take(v4(3), 2_000);
-        assert_eq!(last.len(), MOST_FROM_ONE);
-        assert!((10..5_000).all(|number| open.take(network(v4(number)), MOST_FROM_ONE).is_none()), "all are taken");
-        assert_eq!(open.networks(), 4);
-        flood.truncate(1);
-        assert!(open.take(network(v4(10)), MOST_FROM_ONE).is_some());
-        drop((flood, others, last));
-        assert_eq!(open.networks(), 0, "{open:?}");
-    }
 }

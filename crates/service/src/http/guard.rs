@@ -15,13 +15,15 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, debug, info, info_span};
 
+use super::bodies::Bodies;
 use super::body;
-use super::door::Peer;
+use super::connection::Connection;
 use super::keys::Keys;
 use super::page::session;
-use super::places::{Place, Places};
+use super::places::Places;
 use super::problem::Problem;
-use super::sources::{Source, Sources, address, network};
+use super::sources::{Source, Sources, address};
+use super::visit::Visit;
 use crate::Service;
 use crate::repeated::Kind;
 use decamp_events::MOST_BYTES;
@@ -53,6 +55,7 @@ struct Guard {
     /// The same for the health paths: who floods the rest from the address of a health check does not fail it.
     checks: Sources,
     places: Places,
+    bodies: Bodies,
     random: SystemRandom,
 }
 
@@ -64,6 +67,7 @@ pub(super) fn before(router: Router, service: &Arc<Service>, listener: &'static 
         sources: Sources::new(serve.source_rate),
         checks: Sources::new(serve.source_rate),
         places: Places::new(),
+        bodies: Bodies::default(),
         random: SystemRandom::new(),
         service: Arc::clone(service),
         listener,
@@ -80,18 +84,32 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> 
     let id = guard.id();
     let route = request.extensions().get::<MatchedPath>().map_or("none", |path| path.as_str()).to_owned();
     let method = known(request.method());
-    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let peer = connection.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.peer);
     let from = address(peer, request.headers(), &guard.service.settings.serve.proxies);
     let (parts, body) = request.into_parts();
     let (body, whole) = body::watched(body);
     let mut request = Request::from_parts(parts, body);
     let answering = async {
-        match guard.admit(method, request.headers(), request.uri(), from).await {
-            Err(refusal) => *refusal,
-            Ok((known, _place)) => {
-                request.extensions_mut().insert(known);
-                next.run(request).await
+        let (known, shown) = match guard.admit(method, request.headers(), request.uri(), from).await {
+            Err(refusal) => return *refusal,
+            Ok(admitted) => admitted,
+        };
+        let visit = if shown {
+            match Visit::of_known(connection, &guard.places) {
+                Ok(visit) => visit,
+                Err(busy) => return busy.into_response(),
             }
+        } else {
+            let visit = Visit::of_stranger(from, connection, &guard.bodies);
+            request = request.map(|body| body::paced(body, &visit));
+            visit
+        };
+        request.extensions_mut().insert(known);
+        request.extensions_mut().insert(visit.clone());
+        tokio::select! {
+            response = next.run(request) => response,
+            () = visit.to_go() => Problem::busy().into_response(),
         }
     };
     let answered = timeout(WHOLE, answering).instrument(info_span!("request", request.id = id)).await;
@@ -154,28 +172,22 @@ impl Guard {
         format!("{:016x}", u64::from_be_bytes(bytes))
     }
 
-    /// Who asks, and a place for the request. The limit of each source comes first, whatever it asks for.
+    /// Who asks, and whether a key or a session was shown. The limit of each source comes first, whatever it asks for.
     async fn admit(
         &self,
         method: &'static str,
         headers: &HeaderMap,
         uri: &Uri,
         from: IpAddr,
-    ) -> Result<(Known, Place), Box<Response>> {
+    ) -> Result<(Known, bool), Box<Response>> {
         let path = uri.path();
-        let health = self.token.is_some()
-            && matches!(path, "/healthz" | "/readyz")
-            && matches!(method, "GET" | "HEAD");
-        let place = |known: bool| {
-            let place = if known { self.places.for_known() } else { self.places.for_stranger(network(from)) };
-            place.ok_or_else(|| refused(Problem::busy()))
-        };
+        let health = self.token.is_some() && matches!(path, "/healthz" | "/readyz") && matches!(method, "GET" | "HEAD");
         let key = match (&self.token, presented(headers, &self.service.settings.serve.events_header)) {
             (_, None) => None,
             (None, Some(given)) => self.events.place(&given).await.map_err(refused)?,
             (Some(token), Some(given)) => token.place(&given).await.map_err(refused)?,
         };
-        let source = key.map_or(Source::Address(network(from)), Source::Key);
+        let source = key.map_or(Source::Address(from), Source::Key);
         if health {
             // A health check may have the address of whoever floods, so it is slowed and never refused.
             if !self.checks.may_ask(source) {
@@ -189,12 +201,12 @@ impl Guard {
         if !health && !is_ours {
             return Err(refused(Problem::wrong_host()));
         }
-        let Some(token) = &self.token else { return Ok((Known { key, trusted: false }, place(key.is_some())?)) };
+        let Some(token) = &self.token else { return Ok((Known { key, trusted: false }, key.is_some())) };
         // Another name that resolves to our address is told as little as a stranger.
-        let trusted = is_ours
-            && (!token.are_set() || key.is_some() || session::is_open(token, headers, &self.service).await.map_err(refused)?);
+        let shown = is_ours && (key.is_some() || session::is_open(token, headers, &self.service).await.map_err(refused)?);
+        let trusted = shown || (is_ours && !token.are_set());
         if trusted || OPEN.contains(&path) {
-            return Ok((Known { key, trusted }, place(trusted)?));
+            return Ok((Known { key, trusted }, shown));
         }
         let page = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).is_some_and(|k| k.contains("text/html"));
         if page && path == "/" {

@@ -5,18 +5,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Extension, Router};
 use rustls::pki_types::TrustAnchor;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::problem::Problem;
+use super::visit::Visit;
 use super::{body, events};
 use crate::Service;
 use crate::departures::lock;
@@ -81,7 +82,12 @@ pub(super) fn anchors(serve: &Serve) -> Result<Vec<TrustAnchor<'static>>> {
         (status = 202, description = "What was published is in hand, or there is nothing to do.", body = events::Counts)
     )
 )]
-pub(super) async fn sns(State(topics): State<Arc<Topics>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn sns(
+    State(topics): State<Arc<Topics>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let service = &topics.service;
     let serve = &service.settings.serve;
     if serve.topics.is_empty() {
@@ -92,6 +98,7 @@ pub(super) async fn sns(State(topics): State<Arc<Topics>>, headers: HeaderMap, b
     let now = service.live.now();
     let claim = read(&header, &body, &serve.topics, serve.signature_1, now).map_err(|doubt| topics.doubt(doubt))?;
     topics.believe(&claim).await?;
+    visit.trust();
     match &claim.kind {
         Kind::Notification => events::answer(service, &take(service, claim.message.as_bytes(), "topic")),
         Kind::Confirmation { token } => topics.confirm(&claim, token).await,

@@ -8,13 +8,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Serialize;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use super::keys::Keys;
 use super::problem::Problem;
+use super::visit::Visit;
 use super::{body, refreshes};
 use crate::Service;
 use crate::refreshes::{Wish, grant};
@@ -63,7 +64,12 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
         the notification, or tells of anything but an applied run of a workspace that is named.", body = Answer)
     )
 )]
-pub(super) async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn notified(
+    State(runs): State<Arc<Runs>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let service = &runs.service;
     let Some(terraform) = &service.settings.serve.terraform else { return Err(Problem::unsigned()) };
     let body = body::read(&headers, body).await?;
@@ -75,6 +81,7 @@ pub(super) async fn notified(State(runs): State<Arc<Runs>>, headers: HeaderMap, 
         Problem::unsigned()
     };
     runs.secrets.believe(|secrets| verify(signature, &body, secrets), refused).await?;
+    visit.trust();
     let run = match read(&body, service.live.now()) {
         Ok(Told::Applied(run)) => run,
         Ok(Told::Verification) => return Ok(ignored(service, "verification")),

@@ -10,13 +10,14 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Serialize;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use super::keys::Keys;
 use super::problem::Problem;
+use super::visit::Visit;
 use super::{body, refreshes};
 use crate::Service;
 use crate::refreshes::{Wish, grant};
@@ -68,6 +69,7 @@ pub(super) struct Accepted {
 pub(super) async fn webhook(
     State(webhooks): State<Arc<Webhooks>>,
     name: Result<Path<String>, PathRejection>,
+    Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -95,6 +97,7 @@ pub(super) async fn webhook(
         Problem::unsigned()
     };
     let id = keys.believe(verify, refused).await?;
+    visit.trust();
     match (action, id) {
         (WebhookAction::Look, _) => {
             info!(webhook = &**name, "a webhook asks to look sooner");
