@@ -133,7 +133,7 @@ impl Client {
         let (path, query) = (services_path(consul_node), [("consistent", "")]);
         let answer = match (*index, may_block()) {
             (0, _) => self.http.get(&path, &query).await,
-            (from, Some(_held)) => self.http.get_newer(&path, &query, from, WAIT).await,
+            (from, Some(_held)) => self.http.get_newer(&path, &query, from, WAIT, None).await,
             (_, None) => {
                 sleep(PAUSE).await;
                 self.http.get(&path, &query).await

@@ -1,5 +1,6 @@
 //! Nomad's API: the instance's nodes and allocations, our token's sight, Nomad's own discovery, eligibility and drains.
 
+mod allocations;
 mod before;
 mod find;
 mod freshness;
@@ -9,6 +10,7 @@ mod jobs;
 mod listing;
 mod marks;
 mod rules;
+mod services;
 mod sight;
 mod translate;
 mod watch;
@@ -26,9 +28,7 @@ use serde_json::json;
 
 pub use self::listing::{Listed, Server};
 use decamp_config::Connection;
-use decamp_core::decide::{
-    DrainMeta, Node, Nomad, NomadSight, Noted, Provider, Refusal, Registration, Registrations, Unseen, WholeSeconds,
-};
+use decamp_core::decide::{DrainMeta, Node, Nomad, NomadSight, Noted, Refusal, Unseen, WholeSeconds};
 use decamp_core::ids::{InstanceId, NodeId};
 use decamp_core::time::Time;
 use decamp_net::http;
@@ -56,6 +56,8 @@ pub struct Client {
     allocations_index: Lately<NodeId, u64>,
     /// Nodes that were read on a cluster whose servers cannot filter.
     before: before::Before,
+    /// Nodes whose allocations are too many to be read whole.
+    lists: allocations::Lists,
 }
 
 impl Client {
@@ -72,6 +74,7 @@ impl Client {
             ahead: AtomicI64::new(0),
             allocations_index: Lately::for_a(INDEX_KEPT),
             before: before::Before::default(),
+            lists: allocations::Lists::default(),
         })
     }
 
@@ -178,52 +181,14 @@ impl Client {
     async fn node_with_allocations(&self, id: NodeId) -> Result<Option<Node>, Unseen> {
         let Some((node, answer)) = self.node(id).await? else { return Ok(None) };
         let ahead = self.ahead(&answer);
-        let answer = self.http.get(&format!("/v1/node/{id}/allocations"), &[]).await.map_err(Failure::unseen)?;
-        let allocations = self.allocations(id, &answer)?;
+        let allocations = self.list(id, node.attribute("nomad.version").unwrap_or_default()).await?;
         translate::node(id, &node, &allocations, ahead).map(Some).map_err(Failure::unseen)
-    }
-
-    fn allocations(&self, id: NodeId, answer: &Answer) -> Result<Vec<wire::Allocation>, Unseen> {
-        let allocations = answer.json().map_err(Failure::unseen)?;
-        if answer.header("x-nomad-knownleader") == Some("false") {
-            return Err(Unseen::Stale);
-        }
-        if let Some(index) = answer.number("x-nomad-index") {
-            self.allocations_index.put(id, index);
-        }
-        Ok(allocations)
     }
 
     fn ahead(&self, answer: &Answer) -> i64 {
         let ahead = translate::ahead(answer.date(), (self.clock)(), self.ahead.load(Ordering::Relaxed));
         self.ahead.store(ahead, Ordering::Relaxed);
         ahead
-    }
-
-    /// What Nomad's own discovery lists for the allocations of an earlier look that declare services there. There is no way to
-    /// ask by node, and lists over all namespaces hide things behind a 200 (facts, section 5), so each allocation is asked for.
-    ///
-    /// # Errors
-    ///
-    /// Why it cannot be seen.
-    pub async fn services(&self, known: &Nomad) -> Result<Registrations, Unseen> {
-        let allocations = known.nodes.iter().flat_map(|node| node.allocations.iter());
-        let declaring = allocations.filter(|a| a.group.services.iter().any(|s| s.provider == Provider::Nomad));
-        let asked = declaring.map(|allocation| async move {
-            let path = format!("/v1/allocation/{}/services", allocation.id);
-            let listed: Vec<wire::Registration> = match self.http.get(&path, &[("namespace", &allocation.group.namespace)]).await
-            {
-                Ok(answer) => answer.json().map_err(Failure::unseen)?,
-                // Collected since: nothing of it is left.
-                Err(Failure::Status { status: 404, text }) if text.contains("not found") => Vec::new(),
-                Err(failure) => return Err(failure.unseen()),
-            };
-            let registration =
-                |r: wire::Registration| Registration { allocation: allocation.id, service: r.service.into(), critical: false };
-            Ok(listed.into_iter().map(registration).collect::<Vec<_>>())
-        });
-        let listed: Vec<Vec<Registration>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
-        Ok(Registrations { whole: true, agent_dead: false, services: listed.into_iter().flatten().collect() })
     }
 
     /// Keeps new work off a node.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod failure;
+mod rows;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,14 +17,16 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 pub use self::answer::Answer;
+pub use self::answer::Sink;
 pub use self::answer::read_json;
 pub use self::failure::Failure;
 pub use self::failure::plain_text;
+pub use self::rows::Rows;
 use super::secrets::{Fetch, Token};
 use super::tls;
 use decamp_config::{Connection, Secret};
 
-/// A body beyond this is not read. The allocations of one node, jobs embedded, stay well below a tenth of it.
+/// A body beyond this is not kept. Lists that may be longer are taken in row by row (`Client::get_rows`).
 const LARGEST_BODY: usize = 32 * 1024 * 1024;
 
 /// An idle connection is dropped after this: load balancers in between forget theirs after a minute.
@@ -107,7 +110,19 @@ impl Client {
         let whole = if self.addresses.len() == 1 { self.timeout } else { self.timeout * 2 };
         let end = Instant::now() + whole;
         let _turn = self.turn(end).await?;
-        self.read(path, query, self.timeout, end, self.addresses.len()).await
+        self.read(path, query, self.timeout, end, self.addresses.len(), None).await
+    }
+
+    /// As `get`, but the body goes to `sink` as it arrives.
+    ///
+    /// # Errors
+    ///
+    /// As `get`, or what the sink refused.
+    pub async fn get_rows(&self, path: &str, query: &[(&str, &str)], sink: &mut dyn Sink) -> Result<Answer, Failure> {
+        let whole = if self.addresses.len() == 1 { self.timeout } else { self.timeout * 2 };
+        let end = Instant::now() + whole;
+        let _turn = self.turn(end).await?;
+        self.read(path, query, self.timeout, end, self.addresses.len(), Some(sink)).await
     }
 
     /// Reads once the answer is newer than `index`, or `wait` is over. One address only: the caller asks again.
@@ -115,13 +130,20 @@ impl Client {
     /// # Errors
     ///
     /// As `get`.
-    pub async fn get_newer(&self, path: &str, query: &[(&str, &str)], index: u64, wait: Duration) -> Result<Answer, Failure> {
+    pub async fn get_newer(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        index: u64,
+        wait: Duration,
+        sink: Option<&mut dyn Sink>,
+    ) -> Result<Answer, Failure> {
         let (index, millis) = (index.to_string(), format!("{}ms", wait.as_millis()));
         let mut query = query.to_vec();
         query.extend([("index", index.as_str()), ("wait", millis.as_str())]);
         // Servers add up to a sixteenth to the wait, so that not all who wait wake at once.
         let time = wait + wait / 16 + self.timeout;
-        self.read(path, &query, time, Instant::now() + time, 1).await
+        self.read(path, &query, time, Instant::now() + time, 1, sink).await
     }
 
     /// Writes. Sent to a second address only if the first one certainly did not get it.
@@ -149,8 +171,11 @@ impl Client {
         let mut tries = 0;
         loop {
             let place = self.good.load(Ordering::Relaxed) % self.addresses.len();
-            let answer = self.send(place, method, path, &[], Some(&body), token.as_ref(), self.timeout).boxed().await;
-            let Err(failure) = answer else { return answer };
+            let sent = self.send(place, method, path, &[], Some(&body), token.as_ref(), self.timeout, None).boxed();
+            let failure = match sent.await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
             tries += 1;
             if failure.is_denial() && !renewed {
                 // A denied write was not done.
@@ -178,6 +203,7 @@ impl Client {
         time: Duration,
         end: Instant,
         most: usize,
+        mut sink: Option<&mut dyn Sink>,
     ) -> Result<Answer, Failure> {
         let (mut token, mut renewed) = (self.token().await?, false);
         let mut tries = 0;
@@ -185,8 +211,12 @@ impl Client {
             let place = self.good.load(Ordering::Relaxed) % self.addresses.len();
             let left = end.saturating_duration_since(Instant::now());
             // Boxed, because a request under way is large, and a thousand departures that wait for their turn have none.
-            let answer = self.send(place, &Method::GET, path, query, None, token.as_ref(), time.min(left)).boxed().await;
-            let Err(failure) = answer else { return answer };
+            let sink = sink.as_mut().map(|sink| &mut **sink as &mut dyn Sink);
+            let sent = self.send(place, &Method::GET, path, query, None, token.as_ref(), time.min(left), sink).boxed();
+            let failure = match sent.await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
             tries += 1;
             if failure.is_denial() && !renewed {
                 renewed = true;
@@ -230,6 +260,7 @@ impl Client {
         body: Option<&[u8]>,
         token: Option<&Secret>,
         time: Duration,
+        sink: Option<&mut dyn Sink>,
     ) -> Result<Answer, Failure> {
         let address = &self.addresses[place];
         let mut request = self.http.request(method.clone(), format!("{address}{path}")).timeout(time);
@@ -243,9 +274,10 @@ impl Client {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_vec());
         }
-        let answer = match request.send().await {
-            Err(why) => Err(Failure::of(why)),
-            Ok(response) => Answer::read(response, LARGEST_BODY, token).await,
+        let answer = match (request.send().await, sink) {
+            (Err(why), _) => Err(Failure::of(why)),
+            (Ok(response), Some(sink)) => Answer::pass_on(response, sink, token).await,
+            (Ok(response), None) => Answer::read(response, LARGEST_BODY, token).await,
         };
         answer.map_err(|failure| failure.at(method, address, path))
     }

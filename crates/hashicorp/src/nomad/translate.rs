@@ -132,7 +132,7 @@ fn ended(from: &wire::Allocation, client: ClientStatus) -> Option<Time> {
     ends.flatten().max()
 }
 
-fn client_status(text: &str) -> ClientStatus {
+pub(super) fn client_status(text: &str) -> ClientStatus {
     match text {
         "pending" => ClientStatus::Pending,
         "running" => ClientStatus::Running,

@@ -63,22 +63,24 @@ impl Client {
     }
 
     async fn newer_allocations(&self, known: &Node) -> Result<Vec<wire::Allocation>, Unseen> {
-        let path = format!("/v1/node/{}/allocations", known.id);
+        // What is read as stubs cannot be waited for: their index is that of all allocations in the cluster.
+        if self.lists.is_long(known.id) {
+            sleep(pause(known.id, 0)).await;
+            return self.list(known.id, &known.version).await;
+        }
         let Some(index) = self.allocations_index.take(&known.id).filter(|&index| index != 0) else {
             // Nothing to go on from: this answer is compared with what is known, and the next one goes on from it.
-            let answer = self.http.get(&path, &[]).await.map_err(Failure::unseen)?;
-            return self.allocations(known.id, &answer);
+            return self.list(known.id, &known.version).await;
         };
         // Without allocations the index is that of all allocations in the cluster, which changes all the time (facts, 3.1).
         let permit = if known.allocations.is_empty() { None } else { may_block() };
-        let answer = match permit {
-            Some(_held) => self.http.get_newer(&path, &[], index, WAIT).await.map_err(Failure::unseen)?,
+        match permit {
+            Some(_held) => self.list_newer(known.id, &known.version, index, WAIT).await,
             None => {
                 sleep(pause(known.id, index)).await;
-                self.http.get(&path, &[]).await.map_err(Failure::unseen)?
+                self.list(known.id, &known.version).await
             }
-        };
-        self.allocations(known.id, &answer)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What Nomad's API sends, as far as it is read. Every field may be missing or null: releases differ, and Go leaves out what is empty.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
@@ -65,7 +66,8 @@ wire! {
         task_group: String = "TaskGroup",
         desired: String = "DesiredStatus",
         client: String = "ClientStatus",
-        job: Option<Job> = "Job",
+        job: Option<Arc<Job>> = "Job",
+        modify_index: u64 = "ModifyIndex",
         resources: AllocatedResources = "AllocatedResources",
         network: NetworkStatus = "NetworkStatus",
         states: HashMap<String, TaskState> = "TaskStates",
@@ -73,6 +75,19 @@ wire! {
     TaskState {
         state: String = "State",
         finished: String = "FinishedAt",
+    }
+    /// One of `GET /v1/allocations`.
+    AllocationStub {
+        id: String = "ID",
+        namespace: String = "Namespace",
+        node: String = "NodeID",
+        job_id: String = "JobID",
+        job_type: String = "JobType",
+        job_version: u64 = "JobVersion",
+        task_group: String = "TaskGroup",
+        desired: String = "DesiredStatus",
+        client: String = "ClientStatus",
+        modify_index: u64 = "ModifyIndex",
     }
     NetworkStatus {
         address: String = "Address",
@@ -185,6 +200,17 @@ wire! {
         name: String = "Name",
         status: String = "Status",
         tags: HashMap<String, String> = "Tags",
+    }
+}
+
+impl Job {
+    /// The same without its tasks' configuration, which is most of a job and says how it serves.
+    pub(super) fn without_insides(&self) -> Self {
+        let mut job = self.clone();
+        for task in job.groups.iter_mut().flat_map(|group| &mut group.tasks) {
+            (task.config, task.env, task.templates) = Default::default();
+        }
+        job
     }
 }
 

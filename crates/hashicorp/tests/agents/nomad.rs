@@ -203,6 +203,38 @@ async fn a_watch_that_cannot_see_is_no_news() {
 }
 
 #[tokio::test]
+async fn services_of_many_that_have_ended_are_asked_for_by_name() {
+    let service = |name: &str| json!([{ "Name": name, "Provider": "nomad" }]);
+    let job =
+        |name: &str| json!({ "Type": "service", "TaskGroups": [{ "Name": "web", "Services": service(name), "Tasks": [] }] });
+    let list: Vec<Value> = (1..=200_u128)
+        .map(|n| {
+            let mut one = allocation(n, if n == 1 { "running" } else { "failed" });
+            // The name of the last is filled in by Nomad.
+            one["Job"] = job(if n == 200 { "${NOMAD_JOB_NAME}-web" } else { "flaps" });
+            one["Job"]["Version"] = json!(if n == 200 { 1 } else { 0 });
+            one
+        })
+        .collect();
+    let registered = |n: u128| json!([{ "ServiceName": "flaps", "AllocID": decamp_core::ids::AllocationId(n).to_string() }]);
+    let server = Server::start(move |request| match request.path.as_str() {
+        path if path.starts_with("/v1/service/flaps?") => Reply::json(registered(7).to_string()),
+        path if path.contains("/services") => Reply::json(registered(if path.contains("0001/") { 1 } else { 200 }).to_string()),
+        path if path.contains("/allocations") => Reply::json(Value::from(list.clone()).to_string()),
+        _ => old_nomad(vec![node(1, OURS, "ready")])(request),
+    })
+    .await;
+    let client = server::nomad(&[&server.address], None);
+    let known = client.look(instance(), None).await.expect("it is there");
+    let before = server.heard().len();
+    let services = client.services(&known).await.expect("it answers");
+    let of: Vec<u128> = services.services.iter().map(|one| one.allocation.0).collect();
+    assert_eq!(of, [1, 200, 7]);
+    assert_eq!(server.heard().len() - before, 3, "the one that runs, the one without a name, and one name for all others");
+    assert!(server.heard().iter().any(|r| r.path.contains("filter=NodeID ==")));
+}
+
+#[tokio::test]
 async fn no_more_than_32_watches_hold_a_connection_open() {
     let held = Arc::new(AtomicU64::new(0));
     let now = Arc::clone(&held);

@@ -1,4 +1,5 @@
-//! An answer: its headers and its whole body. One that is cut short or not JSON is a failure, never an empty answer.
+//! An answer: its headers, and its body whole or passed on as it arrives. One that is cut short or not JSON is a failure, never an
+//! empty answer.
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use serde::de::DeserializeOwned;
@@ -6,6 +7,9 @@ use serde::de::DeserializeOwned;
 use super::failure::{Failure, plain_text};
 use decamp_config::Secret;
 use decamp_core::time::Time;
+
+/// What is read of a refusal: servers say what is wrong in a line.
+const LARGEST_REFUSAL: usize = 64 * 1024;
 
 /// A successful answer.
 #[derive(Debug)]
@@ -15,34 +19,29 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads a response to its end, and refuses what is not a successful answer of an API.
-    pub async fn read(mut response: reqwest::Response, largest: usize, token: Option<&Secret>) -> Result<Self, Failure> {
-        let status = response.status();
-        let too_large = || Failure::Nonsense(format!("an answer of more than {largest} bytes").into());
-        if response.content_length().is_some_and(|length| u64::try_from(largest).unwrap_or(u64::MAX) < length) {
-            return Err(too_large());
-        }
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if largest < body.len() + chunk.len() => return Err(too_large()),
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => break,
-                // A refusal is a refusal, whether or not all of its text arrived.
-                Err(_) if !status.is_success() => break,
-                Err(why) => return Err(Failure::of(why)),
-            }
-        }
-        let text = || plain_text(&body, token.map(Secret::expose));
-        if !status.is_success() {
-            return Err(Failure::Status { status: status.as_u16(), text: text() });
-        }
-        let headers = std::mem::take(response.headers_mut());
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("nothing in particular");
-        if !kind.to_ascii_lowercase().starts_with("application/json") {
-            return Err(Failure::Nonsense(format!("answered {status} with {kind}, not JSON").into()));
-        }
-        Ok(Self { headers, body })
+    /// Reads a response to its end, and refuses what is not a successful answer of an API, or longer than `largest` bytes.
+    ///
+    /// # Errors
+    ///
+    /// Why it is no answer.
+    pub async fn read(response: reqwest::Response, largest: usize, token: Option<&Secret>) -> Result<Self, Failure> {
+        let mut body = Whole { largest, body: Vec::new() };
+        let headers = pour(response, &mut body, token).await?;
+        Ok(Self { headers, body: body.body })
+    }
+
+    /// As `read`, but the body goes to `sink` piece by piece: what it makes of it is all that is held.
+    ///
+    /// # Errors
+    ///
+    /// Why it is no answer, or what the sink refused.
+    pub(super) async fn pass_on(
+        response: reqwest::Response,
+        sink: &mut dyn Sink,
+        token: Option<&Secret>,
+    ) -> Result<Self, Failure> {
+        let headers = pour(response, sink, token).await?;
+        Ok(Self { headers, body: Vec::new() })
     }
 
     /// The body.
@@ -73,6 +72,77 @@ impl Answer {
         let stamp = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
         u64::try_from(stamp.as_millisecond()).ok().map(Time)
     }
+}
+
+/// What takes a body in as it arrives.
+pub trait Sink: Send {
+    /// A body begins, perhaps anew: a request that failed on its way is sent to another address.
+    fn begin(&mut self);
+
+    /// The next bytes of it.
+    ///
+    /// # Errors
+    ///
+    /// If no more of it is wanted.
+    fn take(&mut self, piece: &[u8]) -> Result<(), Failure>;
+
+    /// It is over.
+    ///
+    /// # Errors
+    ///
+    /// If it is not whole.
+    fn end(&mut self) -> Result<(), Failure>;
+}
+
+/// Keeps all of a body, up to a bound.
+struct Whole {
+    largest: usize,
+    body: Vec<u8>,
+}
+
+impl Sink for Whole {
+    fn begin(&mut self) {
+        self.body.clear();
+    }
+
+    fn take(&mut self, piece: &[u8]) -> Result<(), Failure> {
+        if self.largest < self.body.len() + piece.len() {
+            return Err(Failure::too_large(self.largest));
+        }
+        self.body.extend_from_slice(piece);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// Passes a successful answer's body on, and reads the text of any other.
+async fn pour(mut response: reqwest::Response, sink: &mut dyn Sink, token: Option<&Secret>) -> Result<HeaderMap, Failure> {
+    let status = response.status();
+    if !status.is_success() {
+        let mut text = Vec::new();
+        // A refusal is a refusal, whether or not all of its text arrived.
+        while let Ok(Some(chunk)) = response.chunk().await {
+            text.extend_from_slice(&chunk[..chunk.len().min(LARGEST_REFUSAL - text.len())]);
+            if LARGEST_REFUSAL <= text.len() {
+                break;
+            }
+        }
+        return Err(Failure::Status { status: status.as_u16(), text: plain_text(&text, token.map(Secret::expose)) });
+    }
+    let headers = std::mem::take(response.headers_mut());
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("nothing in particular");
+    if !kind.to_ascii_lowercase().starts_with("application/json") {
+        return Err(Failure::Nonsense(format!("answered {status} with {kind}, not JSON").into()));
+    }
+    sink.begin();
+    while let Some(chunk) = response.chunk().await.map_err(Failure::of)? {
+        sink.take(&chunk)?;
+    }
+    sink.end()?;
+    Ok(headers)
 }
 
 /// Reads JSON. What is refused is named by its place, never by its content: an answer may hold anything, of any length.

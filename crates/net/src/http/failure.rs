@@ -24,6 +24,8 @@ pub enum Failure {
     NoAnswer(Arc<str>),
     /// It was answered with something that no Nomad or Consul answers.
     Nonsense(Arc<str>),
+    /// The answer is longer than what is read of one.
+    TooLarge(Arc<str>),
     /// It was refused.
     Status {
         /// The HTTP status.
@@ -33,7 +35,22 @@ pub enum Failure {
     },
 }
 
+/// What a request that was not answered in time is called.
+const LATE: &str = "no answer in time";
+
 impl Failure {
+    /// An answer of more than so many bytes.
+    #[must_use]
+    pub fn too_large(largest: usize) -> Self {
+        Self::TooLarge(format!("an answer of more than {largest} bytes").into())
+    }
+
+    /// Whether the time was up before all of the answer was there.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::NoAnswer(why) if why.ends_with(LATE))
+    }
+
     /// Asks an error of the HTTP library whether the request left us.
     pub fn of(why: reqwest::Error) -> Self {
         let why = why.without_url();
@@ -41,7 +58,7 @@ impl Failure {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        let text: Arc<str> = if why.is_timeout() { "no answer in time".into() } else { cause.to_string().into() };
+        let text: Arc<str> = if why.is_timeout() { LATE.into() } else { cause.to_string().into() };
         if why.is_connect() || why.is_builder() { Self::NotSent(text) } else { Self::NoAnswer(text) }
     }
 
@@ -52,6 +69,7 @@ impl Failure {
             Self::NotSent(why) => Self::NotSent(told(why)),
             Self::NoAnswer(why) => Self::NoAnswer(told(why)),
             Self::Nonsense(why) => Self::Nonsense(told(why)),
+            Self::TooLarge(why) => Self::TooLarge(told(why)),
             Self::NoToken(_) | Self::Status { .. } => self,
         }
     }
@@ -59,7 +77,8 @@ impl Failure {
     /// Whether another address may fare better.
     pub fn is_address(&self) -> bool {
         match self {
-            Self::NoToken(_) => false,
+            // The others hold as much.
+            Self::NoToken(_) | Self::TooLarge(_) => false,
             Self::NotSent(_) | Self::NoAnswer(_) | Self::Nonsense(_) => true,
             Self::Status { status, .. } => !self.is_denial() && (*status == 429 || 500 <= *status),
         }
@@ -69,7 +88,7 @@ impl Failure {
     #[must_use]
     pub fn is_denial(&self) -> bool {
         match self {
-            Self::NoToken(_) | Self::NotSent(_) | Self::NoAnswer(_) | Self::Nonsense(_) => false,
+            Self::NoToken(_) | Self::NotSent(_) | Self::NoAnswer(_) | Self::Nonsense(_) | Self::TooLarge(_) => false,
             Self::Status { status: 401 | 403, .. } => true,
             Self::Status { status: 500, text } => {
                 let signs =
@@ -91,7 +110,7 @@ impl Failure {
     pub fn unseen(self) -> Unseen {
         match self {
             Self::NoToken(why) => why,
-            Self::NotSent(why) | Self::NoAnswer(why) | Self::Nonsense(why) => Unseen::Away(why),
+            Self::NotSent(why) | Self::NoAnswer(why) | Self::Nonsense(why) | Self::TooLarge(why) => Unseen::Away(why),
             Self::Status { ref text, .. } if self.is_denial() => Unseen::Denied(Arc::clone(text)),
             Self::Status { status: 429, .. } => Unseen::Throttled,
             Self::Status { status: 503, ref text } if text.contains("rate limit") => Unseen::Throttled,
@@ -109,7 +128,7 @@ impl Failure {
             Self::NoToken(Unseen::Denied(why)) => Refusal::Denied(why),
             Self::NoToken(Unseen::Throttled) => Refusal::Throttled,
             Self::NoToken(why @ (Unseen::Away(_) | Unseen::Stale)) => Refusal::Away(why.to_string().into()),
-            Self::NotSent(why) | Self::NoAnswer(why) | Self::Nonsense(why) => Refusal::Away(why),
+            Self::NotSent(why) | Self::NoAnswer(why) | Self::Nonsense(why) | Self::TooLarge(why) => Refusal::Away(why),
             Self::Status { ref text, .. } if self.is_denial() => Refusal::Denied(Arc::clone(text)),
             Self::Status { status: 429, .. } => Refusal::Throttled,
             Self::Status { status: 503, ref text } if text.contains("rate limit") => Refusal::Throttled,
@@ -167,7 +186,7 @@ mod tests {
             (status(500, "rpc error: EOF"), Refusal::Away("answered 500: rpc error: EOF".into())),
             (status(400, "Request body is empty"), Refusal::Rejected("answered 400: Request body is empty".into())),
             (status(429, ""), Refusal::Throttled),
-            (Failure::NoAnswer("no answer in time".into()), Refusal::Away("no answer in time".into())),
+            (Failure::NoAnswer(LATE.into()), Refusal::Away(LATE.into())),
         ];
         for (failure, refusal) in cases {
             assert_eq!(failure.clone().refusal(), refusal, "{failure:?}");

@@ -3,8 +3,10 @@
 use axum::extract::{Path, State};
 use serde_json::{Map, Value, json};
 
+use super::nodes::wrong;
 use super::{Answer, Of, Request, jobs, read, shapes};
 use crate::wire::asked::{Asked, Refused, Seen};
+use crate::wire::filter::Filter;
 use decamp_core::decide::{ClientStatus, Provider};
 use decamp_core::ids::AllocationId;
 use decamp_core::time::Time;
@@ -148,16 +150,34 @@ pub(super) async fn list(State(shared): Of, asked: Asked) -> Answer {
             return Err(ApiError::PermissionDenied.into());
         }
         let nomad = &*cluster.nomad;
+        // Before 1.3 the filter is ignored; since the releases that mended the drain, a missing key is no error.
+        let filter = request.asked.text("filter").filter(|_| nomad.version().filters());
+        let filter = filter.map(Filter::read).transpose().map_err(wrong)?;
+        let lenient = nomad.version().completes_on_client_status();
         let prefix = request.asked.text("prefix").unwrap_or_default();
         let index = listed(nomad).map(|n| nomad.allocation(n).modified).max().unwrap_or(1);
-        Ok(Seen::newer(since, index, || {
-            let seen = listed(nomad).filter(|number| {
-                let allocation = nomad.allocation(*number);
-                let namespace = &group_of(nomad, allocation).spec.group.namespace;
-                request.wants(namespace) && request.token.reads_jobs(namespace) && allocation.id.to_string().starts_with(prefix)
-            });
-            seen.map(|number| stub(nomad, number, began)).collect()
-        }))
+        let with_tasks = request.asked.text("task_states") != Some("false");
+        let mut rows = Vec::new();
+        for number in listed(nomad) {
+            let allocation = nomad.allocation(number);
+            let namespace = &group_of(nomad, allocation).spec.group.namespace;
+            let asked_for = request.wants(namespace) && allocation.id.to_string().starts_with(prefix);
+            if !asked_for || !request.token.reads_jobs(namespace) {
+                continue;
+            }
+            let mut row = fields(nomad, number, began);
+            let fits = match &filter {
+                Some(filter) => filter.fits(&Value::Object(row.clone()), lenient).map_err(wrong)?,
+                None => true,
+            };
+            if !with_tasks {
+                row.insert("TaskStates".to_owned(), Value::Null);
+            }
+            if fits {
+                rows.push(Value::Object(row));
+            }
+        }
+        Ok(Seen::newer(since, index, || rows.into_iter().collect()))
     })
     .await
 }

@@ -23,7 +23,7 @@ fn may_read_nodes(request: &Request) -> Result<(), Refused> {
     if request.token.node() < NodeRule::Read { Err(ApiError::PermissionDenied.into()) } else { Ok(()) }
 }
 
-fn wrong(wrong: Wrong) -> Refused {
+pub(super) fn wrong(wrong: Wrong) -> Refused {
     match wrong {
         Wrong::Syntax(why) => {
             Refused::new(400, format!("failed to create result paginator: failed to read filter expression: {why}"))
