@@ -10,16 +10,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_autoscaling::Client;
-
 use self::group::Groups;
 pub use self::group::target_groups;
 use self::lifecycle::lifecycle;
 pub use self::past::Terminated;
 pub use self::refreshes::Template;
 pub use self::roster::Roster;
-use super::aws::{Aws, Use, refusal, unseen};
-use super::shared::{Crowd, Gather, Limiter, PATIENCE};
+use super::attempts::Paced;
+use super::aws::{Aws, Use, refusal};
+use super::shared::{Crowd, Gather, Limiter};
 use decamp_core::decide::{ActionRef, Departure, Group, Lifecycle, LifecycleResult, Refusal, Unseen};
 use decamp_core::ids::InstanceId;
 
@@ -50,13 +49,14 @@ pub struct Leaving {
     pub lifecycle: Lifecycle,
 }
 
+type Client = Paced<aws_sdk_autoscaling::Client>;
+
 type Instances = Arc<HashMap<InstanceId, Listed>>;
 
 /// Auto Scaling, as all departures of this process share it.
 pub struct AutoScaling {
     looks: Client,
     writes: Client,
-    limiter: Arc<Limiter>,
     instances: Gather<(), InstanceId, Instances, Unseen>,
     groups: Groups,
 }
@@ -64,16 +64,16 @@ pub struct AutoScaling {
 impl AutoScaling {
     /// A client that shares its looks with all departures of `crowd`. Nothing is sent yet.
     pub fn new(aws: &Aws, crowd: &Arc<Crowd>) -> Self {
-        let looks = aws.auto_scaling(Use::Look);
-        let rate = aws.settings.auto_scaling_rate;
+        let (sdk, rate) = (aws.auto_scaling(), aws.settings.auto_scaling_rate);
         let limiter = Arc::new(Limiter::new(rate * BURST_SECONDS, rate));
-        let (client, bucket) = (looks.clone(), Arc::clone(&limiter));
+        let looks = Paced::new(sdk.clone(), &limiter, Use::Look, aws.backoff);
+        let client = looks.clone();
         let instances = Gather::new(INSTANCES_A_CALL, &limiter, crowd, move |(), ids| {
-            let (client, bucket) = (client.clone(), Arc::clone(&bucket));
-            async move { noting_throttles(&bucket, describe_instances(&client, ids).await) }
+            let client = client.clone();
+            async move { describe_instances(&client, ids).await }
         });
         let groups = Groups::new(&looks, &limiter, crowd);
-        Self { looks, writes: aws.auto_scaling(Use::Write), limiter, instances, groups }
+        Self { looks, writes: Paced::new(sdk, &limiter, Use::Write, aws.backoff), instances, groups }
     }
 
     /// Where an instance stands, and in which group; `None`: in none.
@@ -106,11 +106,13 @@ impl AutoScaling {
         let mut leaving = Vec::new();
         let chunks: Vec<&[Arc<str>]> = if asgs.is_empty() { vec![&[]] } else { asgs.chunks(GROUPS_A_CALL).collect() };
         for chunk in chunks {
-            self.limiter.look().await?;
-            let names = (!chunk.is_empty()).then(|| chunk.iter().map(ToString::to_string).collect());
-            let pages = self.looks.describe_auto_scaling_groups().set_auto_scaling_group_names(names).into_paginator();
-            let groups = pages.items().send().collect::<Result<Vec<_>, _>>().await.map_err(|e| unseen(refusal(&e, None)));
-            for group in noting_throttles(&self.limiter, groups)? {
+            self.looks.look().await?;
+            let names: Option<Vec<String>> = (!chunk.is_empty()).then(|| chunk.iter().map(ToString::to_string).collect());
+            let send = |client: &aws_sdk_autoscaling::Client, from| {
+                client.describe_auto_scaling_groups().set_auto_scaling_group_names(names.clone()).set_next_token(from).send()
+            };
+            let pages = self.looks.pages(usize::MAX, send, |page| page.next_token()).await?;
+            for group in pages.iter().flat_map(|page| page.auto_scaling_groups()) {
                 let asg: Arc<str> = group.auto_scaling_group_name().unwrap_or_default().into();
                 leaving.extend(group.instances().iter().filter_map(|listed| {
                     let instance = listed.instance_id()?.parse().ok()?;
@@ -125,12 +127,13 @@ impl AutoScaling {
 
     /// Restarts the heartbeat time-out of a lifecycle action.
     pub async fn heartbeat(&self, asg: &str, instance: InstanceId, of: &ActionRef) -> Result<(), Refusal> {
-        self.enter().await?;
-        let call = self.writes.record_lifecycle_action_heartbeat();
-        let call = call.auto_scaling_group_name(asg).lifecycle_hook_name(&*of.hook).instance_id(instance.to_string());
+        self.writes.enter().await?;
         let token = of.token.as_ref().map(|token| token.expose().to_owned());
-        let answer = call.set_lifecycle_action_token(token.clone()).send().await;
-        noting_refusals(&self.limiter, answer.map(drop).map_err(|e| refusal(&e, token.as_deref())))
+        let send = |client: &aws_sdk_autoscaling::Client| {
+            let call = client.record_lifecycle_action_heartbeat().set_lifecycle_action_token(token.clone());
+            call.auto_scaling_group_name(asg).lifecycle_hook_name(&*of.hook).instance_id(instance.to_string()).send()
+        };
+        self.writes.call(send).await.map(drop).map_err(|e| refusal(&e, token.as_deref()))
     }
 
     /// Completes a lifecycle action.
@@ -141,55 +144,44 @@ impl AutoScaling {
         of: &ActionRef,
         result: LifecycleResult,
     ) -> Result<(), Refusal> {
-        self.enter().await?;
-        let call = self.writes.complete_lifecycle_action().lifecycle_action_result(match result {
+        self.writes.enter().await?;
+        let result = match result {
             LifecycleResult::Continue => "CONTINUE",
             LifecycleResult::Abandon => "ABANDON",
-        });
-        let call = call.auto_scaling_group_name(asg).lifecycle_hook_name(&*of.hook).instance_id(instance.to_string());
+        };
         let token = of.token.as_ref().map(|token| token.expose().to_owned());
-        let answer = call.set_lifecycle_action_token(token.clone()).send().await;
-        noting_refusals(&self.limiter, answer.map(drop).map_err(|e| refusal(&e, token.as_deref())))
+        let send = |client: &aws_sdk_autoscaling::Client| {
+            let call = client.complete_lifecycle_action().lifecycle_action_result(result);
+            let call = call.set_lifecycle_action_token(token.clone()).auto_scaling_group_name(asg);
+            call.lifecycle_hook_name(&*of.hook).instance_id(instance.to_string()).send()
+        };
+        self.writes.call(send).await.map(drop).map_err(|e| refusal(&e, token.as_deref()))
     }
 
     /// Asks Auto Scaling to replace an instance, through its hook (D12).
     pub async fn set_unhealthy(&self, instance: InstanceId) -> Result<(), Refusal> {
-        self.enter().await?;
-        let call = self.writes.set_instance_health().instance_id(instance.to_string());
-        let answer = call.health_status("Unhealthy").should_respect_grace_period(false).send().await;
-        noting_refusals(&self.limiter, answer.map(drop).map_err(|e| refusal(&e, None)))
-    }
-
-    async fn enter(&self) -> Result<(), Refusal> {
-        if self.limiter.enter(PATIENCE).await { Ok(()) } else { Err(Refusal::Throttled) }
+        self.writes.enter().await?;
+        let send = |client: &aws_sdk_autoscaling::Client| {
+            let call = client.set_instance_health().instance_id(instance.to_string());
+            call.health_status("Unhealthy").should_respect_grace_period(false).send()
+        };
+        self.writes.call(send).await.map(drop).map_err(|e| refusal(&e, None))
     }
 }
 
 /// One call, for at most 50 instances. Those that Auto Scaling does not know are not in the answer.
 async fn describe_instances(client: &Client, ids: Vec<InstanceId>) -> Result<Instances, Unseen> {
-    let ids = ids.iter().map(ToString::to_string).collect();
-    let pages = client.describe_auto_scaling_instances().set_instance_ids(Some(ids)).into_paginator().items().send();
-    let listed = pages.collect::<Result<Vec<_>, _>>().await.map_err(|e| unseen(refusal(&e, None)))?;
-    let listed = listed.iter().filter_map(|row| {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let send = |client: &aws_sdk_autoscaling::Client, from| {
+        client.describe_auto_scaling_instances().set_instance_ids(Some(ids.clone())).set_next_token(from).send()
+    };
+    let pages = client.pages(usize::MAX, send, |page| page.next_token()).await?;
+    let listed = pages.iter().flat_map(|page| page.auto_scaling_instances()).filter_map(|row| {
         let state = lifecycle(row.lifecycle_state()?);
         let asg = row.auto_scaling_group_name()?.into();
         Some((row.instance_id()?.parse().ok()?, Listed { asg, lifecycle: state }))
     });
     Ok(Arc::new(listed.collect()))
-}
-
-fn noting_throttles<T>(limiter: &Limiter, answer: Result<T, Unseen>) -> Result<T, Unseen> {
-    if matches!(answer, Err(Unseen::Throttled)) {
-        limiter.throttled();
-    }
-    answer
-}
-
-fn noting_refusals(limiter: &Limiter, answer: Result<(), Refusal>) -> Result<(), Refusal> {
-    if matches!(answer, Err(Refusal::Throttled)) {
-        limiter.throttled();
-    }
-    answer
 }
 
 /// A span in whole seconds, as AWS's numbers give it.

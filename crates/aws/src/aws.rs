@@ -1,4 +1,4 @@
-//! How AWS is called: one configuration for all clients, with one retry behaviour for looks and one for writes.
+//! How AWS is called: one configuration for all clients.
 
 mod answers;
 mod refusals;
@@ -53,7 +53,7 @@ impl std::fmt::Debug for Keys {
 pub struct Aws {
     pub(super) config: SdkConfig,
     pub(super) settings: settings::Aws,
-    /// The SDK's first pause between two attempts.
+    /// The longest pause between two attempts at first.
     pub backoff: Duration,
     pub(super) clock: Arc<Clock>,
     pub(super) calls: Arc<Calls>,
@@ -69,27 +69,19 @@ pub(super) enum Use {
 }
 
 impl Use {
-    fn retries(self, backoff: Duration) -> RetryConfig {
-        let attempts = match self {
+    /// How often a call is made at most.
+    pub(super) fn attempts(self) -> u32 {
+        match self {
             Self::Look => 3,
             Self::Write => 6,
-        };
-        RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(backoff).with_max_backoff(backoff * 8)
+        }
     }
 
-    fn timeouts(self) -> TimeoutConfig {
-        let whole = match self {
+    /// How long it may take, with its retries.
+    pub(super) fn whole(self) -> Duration {
+        match self {
             Self::Look => LOOK,
             Self::Write => WRITE,
-        };
-        TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(whole).build()
-    }
-
-    /// Each use has its own quota of retries: failing looks must not use up those of a heartbeat.
-    fn partition(self, service: &str) -> String {
-        match self {
-            Self::Look => format!("{service}-look"),
-            Self::Write => format!("{service}-write"),
         }
     }
 }
@@ -102,7 +94,9 @@ impl Aws {
         let http = http.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http)
-            .timeout_config(Use::Look.timeouts())
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
+            // `attempts` repeats calls: it asks our share of AWS's buckets before each attempt, which the SDK cannot.
+            .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(region) = &settings.region {
             loader = loader.region(Region::new(region.clone()));
@@ -133,17 +127,8 @@ impl Aws {
     }
 
     /// A client of Auto Scaling.
-    pub(super) fn auto_scaling(&self, used_for: Use) -> aws_sdk_autoscaling::Client {
-        use aws_sdk_autoscaling::config::{Builder, retry};
-        let partition = retry::RetryPartition::custom(used_for.partition("autoscaling"));
-        let partition = match used_for {
-            Use::Look => partition,
-            Use::Write => partition.token_bucket(retry::TokenBucket::unlimited()),
-        };
-        let config = Builder::from(&self.config)
-            .timeout_config(used_for.timeouts())
-            .retry_config(used_for.retries(self.backoff))
-            .retry_partition(partition.build());
+    pub(super) fn auto_scaling(&self) -> aws_sdk_autoscaling::Client {
+        let config = aws_sdk_autoscaling::config::Builder::from(&self.config);
         let config = match self.endpoint(&self.settings.auto_scaling_endpoint) {
             Some(endpoint) => config.endpoint_url(endpoint),
             None => config,
@@ -152,17 +137,8 @@ impl Aws {
     }
 
     /// A client of Elastic Load Balancing.
-    pub(super) fn load_balancers(&self, used_for: Use) -> aws_sdk_elasticloadbalancingv2::Client {
-        use aws_sdk_elasticloadbalancingv2::config::{Builder, retry};
-        let partition = retry::RetryPartition::custom(used_for.partition("elasticloadbalancing"));
-        let partition = match used_for {
-            Use::Look => partition,
-            Use::Write => partition.token_bucket(retry::TokenBucket::unlimited()),
-        };
-        let config = Builder::from(&self.config)
-            .timeout_config(used_for.timeouts())
-            .retry_config(used_for.retries(self.backoff))
-            .retry_partition(partition.build());
+    pub(super) fn load_balancers(&self) -> aws_sdk_elasticloadbalancingv2::Client {
+        let config = aws_sdk_elasticloadbalancingv2::config::Builder::from(&self.config);
         let config = match self.endpoint(&self.settings.load_balancing_endpoint) {
             Some(endpoint) => config.endpoint_url(endpoint),
             None => config,

@@ -1,5 +1,6 @@
 //! AWS: Auto Scaling, Elastic Load Balancing, SQS, SNS and the stores of secrets, one file a system.
 
+mod attempts;
 pub mod auto_scaling;
 pub mod aws;
 mod calls;

@@ -11,6 +11,7 @@ use futures_util::future::{join, join_all};
 use self::facts::Facts;
 use self::scan::Scan;
 use self::targets::{Deregistered, Listing};
+use super::attempts::Paced;
 use super::aws::{Aws, Use};
 use super::shared::{Crowd, Gather, Limiter};
 use decamp_core::decide::{Refusal, Target, TargetGroup, Unseen};
@@ -23,6 +24,8 @@ const LOOKS_PER_SECOND: u32 = 5;
 const WRITES_BURST: u32 = 10;
 const WRITES_PER_SECOND: u32 = 5;
 
+type Client = Paced<aws_sdk_elasticloadbalancingv2::Client>;
+
 /// The load balancers' target groups, as all departures of this process share them.
 pub struct LoadBalancers {
     facts: Facts,
@@ -34,11 +37,13 @@ pub struct LoadBalancers {
 impl LoadBalancers {
     /// A client that shares its looks with all departures of `crowd`. Nothing is sent yet.
     pub fn new(aws: &Aws, crowd: &Arc<Crowd>) -> Self {
-        let (looks, writes) = (aws.load_balancers(Use::Look), aws.load_balancers(Use::Write));
+        let sdk = aws.load_balancers();
         let looking = Arc::new(Limiter::new(LOOKS_BURST, LOOKS_PER_SECOND));
         let writing = Arc::new(Limiter::new(WRITES_BURST, WRITES_PER_SECOND));
+        let looks = Paced::new(sdk.clone(), &looking, Use::Look, aws.backoff);
+        let writes = Paced::new(sdk, &writing, Use::Write, aws.backoff);
         let health = Arc::new(targets::health(&looks, &looking, crowd));
-        let scan = Scan::new(&looks, &looking, &health);
+        let scan = Scan::new(&looks, &health);
         let deregister = targets::deregister(&writes, &writing, crowd);
         Self { facts: Facts::new(&looks, &looking, crowd), health, deregister, scan }
     }

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_autoscaling::Client;
+use aws_sdk_autoscaling::operation::describe_scaling_activities::DescribeScalingActivitiesOutput;
 use aws_sdk_autoscaling::types::{AutoScalingGroup, LifecycleHook, RetentionAction, ScalingActivityStatusCode};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{noting_throttles, seconds};
+use super::{Client, seconds};
 use crate::aws::{refusal, unseen};
 use crate::shared::{Crowd, Gather, Limiter};
 use decamp_core::decide::{Group, Hook, Unseen};
@@ -38,22 +38,22 @@ impl Groups {
     pub(super) fn new(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Self {
         let remembered = Remembered::new(Lately::for_a(REMEMBERED));
         let groups = {
-            let (client, bucket, remembered) = (client.clone(), Arc::clone(limiter), Arc::clone(&remembered));
+            let (client, remembered) = (client.clone(), Arc::clone(&remembered));
             Gather::new(usize::MAX, limiter, crowd, move |asg: Arc<str>, _| {
-                let (client, bucket, remembered) = (client.clone(), Arc::clone(&bucket), Arc::clone(&remembered));
+                let (client, remembered) = (client.clone(), Arc::clone(&remembered));
                 async move {
                     let asked = Instant::now();
-                    let group = noting_throttles(&bucket, read_group(&client, &asg).await)?;
+                    let group = read_group(&client, &asg).await?;
                     remembered.put(asg, (asked, group.clone()));
                     Ok(group)
                 }
             })
         };
         let activities = {
-            let (client, bucket) = (client.clone(), Arc::clone(limiter));
+            let client = client.clone();
             Gather::new(usize::MAX, limiter, crowd, move |asg: Arc<str>, _| {
-                let (client, bucket) = (client.clone(), Arc::clone(&bucket));
-                async move { noting_throttles(&bucket, unfinished_activities(&client, &asg).await) }
+                let client = client.clone();
+                async move { unfinished_activities(&client, &asg).await }
             })
         };
         Self { groups, activities, remembered }
@@ -79,12 +79,18 @@ impl Groups {
     }
 }
 
-/// Three calls at the same time: hooks, traffic sources, and the group without its instances.
+/// Three calls at the same time: hooks, traffic sources, and the group without its instances. A place was taken for one of them.
 async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
-    let hooks = client.describe_lifecycle_hooks().auto_scaling_group_name(asg).send();
-    let sources = client.describe_traffic_sources().auto_scaling_group_name(asg).traffic_source_type("elbv2");
-    let sources = sources.into_paginator().send().collect::<Result<Vec<_>, _>>();
-    let group = client.describe_auto_scaling_groups().auto_scaling_group_names(asg).include_instances(false).send();
+    client.look().await?;
+    client.look().await?;
+    let hooks = client.call(|sdk| sdk.describe_lifecycle_hooks().auto_scaling_group_name(asg).send());
+    let send = |sdk: &aws_sdk_autoscaling::Client, from| {
+        let call = sdk.describe_traffic_sources().auto_scaling_group_name(asg).traffic_source_type("elbv2");
+        call.set_next_token(from).send()
+    };
+    let sources = client.pages(usize::MAX, send, |page| page.next_token());
+    let group =
+        client.call(|sdk| sdk.describe_auto_scaling_groups().auto_scaling_group_names(asg).include_instances(false).send());
     let (hooks, sources, group) = tokio::join!(hooks, sources, group);
     let group = group.map_err(|e| unseen(refusal(&e, None)))?;
     let Some(group) = group.auto_scaling_groups().iter().find(|g| g.auto_scaling_group_name() == Some(asg)) else {
@@ -92,7 +98,7 @@ async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
         return Ok(Group { hooks: Vec::new(), attached: Vec::new(), held: false, retains: false, activity_began: None });
     };
     let hooks = hooks.map_err(|e| unseen(refusal(&e, None)))?;
-    let sources = sources.map_err(|e| unseen(refusal(&e, None)))?;
+    let sources = sources?;
     let attached = sources.iter().flat_map(|page| page.traffic_sources()).filter_map(|source| {
         let named = source.identifier()?;
         named.parse().inspect_err(|e| tracing::debug!(asg.name = asg, "a traffic source is {e}")).ok()
@@ -140,25 +146,22 @@ pub fn target_groups(hook: &str, text: &str) -> Vec<TargetGroupArn> {
 /// Who is under way out of the group, and since when.
 async fn unfinished_activities(client: &Client, asg: &str) -> Result<Began, Unseen> {
     let mut began = HashMap::new();
-    let pages = client.describe_scaling_activities().auto_scaling_group_name(asg).into_paginator().page_size(100);
-    let mut pages = pages.send();
-    for _ in 0..ACTIVITY_PAGES {
-        let Some(page) = pages.next().await else { break };
-        let page = page.map_err(|e| unseen(refusal(&e, None)))?;
-        let mut all_over = true;
+    let send = |sdk: &aws_sdk_autoscaling::Client, from| {
+        sdk.describe_scaling_activities().auto_scaling_group_name(asg).max_records(100).set_next_token(from).send()
+    };
+    // Unfinished ones come first: after a page without any there are none.
+    let unfinished = |page: &DescribeScalingActivitiesOutput| page.activities().iter().any(|one| !is_over(one.status_code()));
+    let pages = client.pages(ACTIVITY_PAGES, send, |page| page.next_token().filter(|_| unfinished(page))).await?;
+    for page in pages {
         for activity in page.activities() {
             if is_over(activity.status_code()) {
                 continue;
             }
-            all_over = false;
             let instance = activity.description().and_then(terminated_instance);
             let start = activity.start_time().and_then(|at| u64::try_from(at.to_millis().ok()?).ok());
             if let (Some(instance), Some(start)) = (instance, start) {
                 began.entry(instance).or_insert(Time(start));
             }
-        }
-        if all_over {
-            break;
         }
     }
     Ok(Arc::new(began))

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use aws_sdk_autoscaling::types::{Activity, ScalingActivityStatusCode};
 
+use super::AutoScaling;
 use super::group::{is_over, terminated_instance};
-use super::{AutoScaling, noting_throttles};
 use crate::aws::{is_no_such_group, refusal, unseen};
 use decamp_core::decide::Unseen;
 use decamp_core::ids::InstanceId;
@@ -43,14 +43,17 @@ impl AutoScaling {
         let mut all = Vec::new();
         let named: Vec<Option<&Arc<str>>> = if asgs.is_empty() { vec![None] } else { asgs.iter().map(Some).collect() };
         for asg in named {
-            self.limiter.look().await?;
-            let call = self.looks.describe_scaling_activities().max_records(ACTIVITIES_A_CALL);
-            let answer = call.set_auto_scaling_group_name(asg.map(ToString::to_string)).send().await;
+            self.looks.look().await?;
+            let send = |client: &aws_sdk_autoscaling::Client| {
+                let call = client.describe_scaling_activities().max_records(ACTIVITIES_A_CALL);
+                call.set_auto_scaling_group_name(asg.map(ToString::to_string)).send()
+            };
+            let answer = self.looks.call(send).await;
             match answer.map_err(|e| refusal(&e, None)) {
                 Ok(answer) => all.extend(answer.activities().iter().filter_map(terminated)),
                 // Whoever names a group that is not there yet, or no more, still wants to know of the others.
                 Err(refusal) if is_no_such_group(&refusal) => {}
-                Err(refusal) => return noting_throttles(&self.limiter, Err(unseen(refusal))),
+                Err(refusal) => return Err(unseen(refusal)),
             }
         }
         all.sort_by_key(|one| std::cmp::Reverse(one.ended.unwrap_or(one.began)));

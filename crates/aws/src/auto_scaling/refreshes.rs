@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{AutoScaling, noting_throttles};
+use super::AutoScaling;
 use crate::aws::{is_no_such_group, refusal, unseen};
 use decamp_core::decide::{Refusal, Unseen};
 use decamp_core::refresh::{NotDone, Preferences, Refresh, Status};
@@ -27,9 +27,12 @@ pub struct Template {
 impl AutoScaling {
     /// Starts a refresh: to what the group is set to, or to another version of its launch template. Answers its id.
     pub async fn start_refresh(&self, asg: &str, preferences: &Preferences, to: Option<&Template>) -> Result<Arc<str>, NotDone> {
-        self.enter().await.map_err(NotDone::Refused)?;
-        let call = self.writes.start_instance_refresh().auto_scaling_group_name(asg).preferences(asked(preferences));
-        let answer = call.set_desired_configuration(to.map(desired)).send().await.map_err(|e| self.not_done(&e))?;
+        self.writes.enter().await.map_err(NotDone::Refused)?;
+        let send = |client: &aws_sdk_autoscaling::Client| {
+            let call = client.start_instance_refresh().auto_scaling_group_name(asg).preferences(asked(preferences));
+            call.set_desired_configuration(to.map(desired)).send()
+        };
+        let answer = self.writes.call(send).await.map_err(|e| not_done(&e))?;
         id(answer.instance_refresh_id())
     }
 
@@ -40,56 +43,52 @@ impl AutoScaling {
 
     /// The same; `None`: Auto Scaling says that there is no such group.
     pub async fn refreshes_if_there(&self, asg: &Arc<str>) -> Result<Option<Vec<Refresh>>, Unseen> {
-        self.limiter.look().await?;
-        let answer = self.looks.describe_instance_refreshes().auto_scaling_group_name(&**asg).send().await;
+        self.looks.look().await?;
+        let answer = self.looks.call(|c| c.describe_instance_refreshes().auto_scaling_group_name(&**asg).send()).await;
         match answer.map_err(|e| refusal(&e, None)) {
             Ok(answer) => Ok(Some(answer.instance_refreshes().iter().filter_map(|listed| seen(asg, listed)).collect())),
             Err(refusal) if is_no_such_group(&refusal) => Ok(None),
-            Err(refusal) => noting_throttles(&self.limiter, Err(unseen(refusal))),
+            Err(refusal) => Err(unseen(refusal)),
         }
     }
 
     /// Cancels the refresh that is under way. AWS waits for what it has begun, and so for our hooks.
     pub async fn cancel_refresh(&self, asg: &str) -> Result<Arc<str>, NotDone> {
-        self.enter().await.map_err(NotDone::Refused)?;
-        let answer = self.writes.cancel_instance_refresh().auto_scaling_group_name(asg).send().await;
-        id(answer.map_err(|e| self.not_done(&e))?.instance_refresh_id())
+        self.writes.enter().await.map_err(NotDone::Refused)?;
+        let answer = self.writes.call(|c| c.cancel_instance_refresh().auto_scaling_group_name(asg).send()).await;
+        id(answer.map_err(|e| not_done(&e))?.instance_refresh_id())
     }
 
     /// Rolls back the refresh that is under way.
     pub async fn roll_back_refresh(&self, asg: &str) -> Result<Arc<str>, NotDone> {
-        self.enter().await.map_err(NotDone::Refused)?;
-        let answer = self.writes.rollback_instance_refresh().auto_scaling_group_name(asg).send().await;
-        id(answer.map_err(|e| self.not_done(&e))?.instance_refresh_id())
+        self.writes.enter().await.map_err(NotDone::Refused)?;
+        let answer = self.writes.call(|c| c.rollback_instance_refresh().auto_scaling_group_name(asg).send()).await;
+        id(answer.map_err(|e| not_done(&e))?.instance_refresh_id())
     }
 
     /// A group's own launch template, in this version. `None`: there is no such group, or it has none of its own.
     pub async fn template(&self, asg: &str, version: u32) -> Result<Option<Template>, Unseen> {
-        self.limiter.look().await?;
-        let call = self.looks.describe_auto_scaling_groups().auto_scaling_group_names(asg).include_instances(false);
-        let answer = noting_throttles(&self.limiter, call.send().await.map_err(|e| unseen(refusal(&e, None))))?;
+        self.looks.look().await?;
+        let send = |client: &aws_sdk_autoscaling::Client| {
+            client.describe_auto_scaling_groups().auto_scaling_group_names(asg).include_instances(false).send()
+        };
+        let answer = self.looks.call(send).await.map_err(|e| unseen(refusal(&e, None)))?;
         let group = answer.auto_scaling_groups().iter().find(|group| group.auto_scaling_group_name() == Some(asg));
         let id = group.and_then(|group| group.launch_template()?.launch_template_id());
         Ok(id.map(|id| Template { id: id.to_owned(), version }))
     }
+}
 
-    fn not_done<E>(&self, error: &SdkError<E, HttpResponse>) -> NotDone
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
-        match code.trim_end_matches("Fault") {
-            "InstanceRefreshInProgress" => NotDone::UnderWay,
-            "ActiveInstanceRefreshNotFound" => NotDone::NoneUnderWay,
-            "IrreversibleInstanceRefresh" => NotDone::Irreversible,
-            _ => {
-                let refusal = refusal(error, None);
-                if refusal == Refusal::Throttled {
-                    self.limiter.throttled();
-                }
-                NotDone::Refused(refusal)
-            }
-        }
+fn not_done<E>(error: &SdkError<E, HttpResponse>) -> NotDone
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
+    match code.trim_end_matches("Fault") {
+        "InstanceRefreshInProgress" => NotDone::UnderWay,
+        "ActiveInstanceRefreshNotFound" => NotDone::NoneUnderWay,
+        "IrreversibleInstanceRefresh" => NotDone::Irreversible,
+        _ => NotDone::Refused(refusal(error, None)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who is in an Auto Scaling group, staying or not, and what the group does with whom it replaces. For `decamp check`.
 
-use super::{AutoScaling, lifecycle, noting_throttles};
+use super::{AutoScaling, lifecycle};
 use crate::aws::{refusal, unseen};
 use decamp_core::decide::{Lifecycle, Unseen};
 use decamp_core::ids::InstanceId;
@@ -19,9 +19,9 @@ pub struct Roster {
 impl AutoScaling {
     /// Who is in a group; `None`: there is no such group.
     pub async fn roster(&self, asg: &str) -> Result<Option<Roster>, Unseen> {
-        self.limiter.look().await?;
-        let answer = self.looks.describe_auto_scaling_groups().auto_scaling_group_names(asg).send().await;
-        let answer = noting_throttles(&self.limiter, answer.map_err(|e| unseen(refusal(&e, None))))?;
+        self.looks.look().await?;
+        let answer = self.looks.call(|client| client.describe_auto_scaling_groups().auto_scaling_group_names(asg).send()).await;
+        let answer = answer.map_err(|e| unseen(refusal(&e, None)))?;
         let Some(group) = answer.auto_scaling_groups().iter().find(|g| g.auto_scaling_group_name() == Some(asg)) else {
             return Ok(None);
         };

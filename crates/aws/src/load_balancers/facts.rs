@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types::ProtocolEnum;
 use tokio::time::Instant;
 
+use super::Client;
 use super::targets::Memory;
 use crate::aws::{refusal, unseen};
 use crate::shared::{Crowd, Gather, Limiter};
@@ -116,6 +116,7 @@ async fn kinds_of(
         Ok(()) => {}
         Err(Refusal::Missing | Refusal::Rejected(_)) if 1 < arns.len() => {
             for arn in &arns {
+                client.look().await?;
                 match describe(client, std::slice::from_ref(arn), &mut kinds).await {
                     Ok(()) => {}
                     Err(why) => tracing::debug!(target_group = %arn, "cannot be described: {why}"),
@@ -136,8 +137,8 @@ async fn describe(
     arns: &[TargetGroupArn],
     kinds: &mut HashMap<TargetGroupArn, BalancerKind>,
 ) -> Result<(), Refusal> {
-    let names = arns.iter().map(|arn| arn.as_str().to_owned()).collect();
-    let answer = client.describe_target_groups().set_target_group_arns(Some(names)).send().await;
+    let names: Vec<String> = arns.iter().map(|arn| arn.as_str().to_owned()).collect();
+    let answer = client.call(|sdk| sdk.describe_target_groups().set_target_group_arns(Some(names.clone())).send()).await;
     for group in answer.map_err(|e| refusal(&e, None))?.target_groups() {
         if let Some(arn) = group.target_group_arn().and_then(|arn| arn.parse().ok()) {
             kinds.insert(arn, kind(group.protocol()));
@@ -155,7 +156,7 @@ fn kind(protocol: Option<&ProtocolEnum>) -> BalancerKind {
 }
 
 async fn read_delay(client: &Client, arn: &TargetGroupArn) -> Result<Option<Duration>, Unseen> {
-    let answer = client.describe_target_group_attributes().target_group_arn(arn.as_str()).send().await;
+    let answer = client.call(|sdk| sdk.describe_target_group_attributes().target_group_arn(arn.as_str()).send()).await;
     let answer = match answer.map_err(|e| refusal(&e, None)) {
         Ok(answer) => answer,
         // Its health says that it is gone.

@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types::TargetTypeEnum;
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::Client;
 use super::targets::Listing;
-use crate::aws::{refusal, unseen};
-use crate::shared::{Gather, Limiter};
+use crate::shared::Gather;
 use decamp_core::decide::{Target, Unseen};
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 
@@ -25,7 +24,6 @@ const ABREAST: usize = 5;
 
 pub(super) struct Scan {
     client: Client,
-    limiter: Arc<Limiter>,
     health: Arc<Gather<TargetGroupArn, (), Listing, Unseen>>,
     progress: Mutex<Progress>,
 }
@@ -41,13 +39,9 @@ struct Progress {
 }
 
 impl Scan {
-    pub(super) fn new(
-        client: &Client,
-        limiter: &Arc<Limiter>,
-        health: &Arc<Gather<TargetGroupArn, (), Listing, Unseen>>,
-    ) -> Self {
-        let (limiter, health) = (Arc::clone(limiter), Arc::clone(health));
-        Self { client: client.clone(), limiter, health, progress: Mutex::default() }
+    pub(super) fn new(client: &Client, health: &Arc<Gather<TargetGroupArn, (), Listing, Unseen>>) -> Self {
+        let health = Arc::clone(health);
+        Self { client: client.clone(), health, progress: Mutex::default() }
     }
 
     /// The groups that list the instance, at most a minute old. Until all were looked at, it is unseen.
@@ -86,10 +80,13 @@ impl Scan {
 
     /// Every target group that may hold instances.
     async fn list(&self) -> Result<Vec<TargetGroupArn>, Unseen> {
-        self.limiter.look().await?;
-        let pages = self.client.describe_target_groups().page_size(400).into_paginator().items().send();
-        let groups = pages.collect::<Result<Vec<_>, _>>().await.map_err(|e| unseen(refusal(&e, None)))?;
-        let ours = groups.iter().filter(|g| g.target_type() == Some(&TargetTypeEnum::Instance));
+        self.client.look().await?;
+        let send = |sdk: &aws_sdk_elasticloadbalancingv2::Client, from| {
+            sdk.describe_target_groups().page_size(400).set_marker(from).send()
+        };
+        let pages = self.client.pages(usize::MAX, send, |page| page.next_marker()).await?;
+        let ours =
+            pages.iter().flat_map(|page| page.target_groups()).filter(|g| g.target_type() == Some(&TargetTypeEnum::Instance));
         Ok(ours.filter_map(|group| group.target_group_arn()?.parse().ok()).collect())
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types::{
     TargetDescription, TargetHealthDescription, TargetHealthReasonEnum as Reason, TargetHealthStateEnum as State,
 };
 
+use super::Client;
 use crate::aws::{refusal, unseen};
 use crate::shared::{Crowd, Gather, Limiter};
 use decamp_core::decide::{Refusal, Target, TargetHealth, Unseen};
@@ -24,20 +24,15 @@ pub(super) type Deregistered = Arc<[(TargetId, u16, Result<(), Refusal>)]>;
 
 /// One DescribeTargetHealth a group, for all who ask: without naming targets, so that it lists the draining ones too.
 pub(super) fn health(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Gather<TargetGroupArn, (), Listing, Unseen> {
-    let (client, bucket) = (client.clone(), Arc::clone(limiter));
+    let client = client.clone();
     Gather::new(usize::MAX, limiter, crowd, move |arn: TargetGroupArn, _| {
-        let (client, bucket) = (client.clone(), Arc::clone(&bucket));
+        let client = client.clone();
         async move {
-            let answer = client.describe_target_health().target_group_arn(arn.as_str()).send().await;
+            let answer = client.call(|sdk| sdk.describe_target_health().target_group_arn(arn.as_str()).send()).await;
             match answer.map_err(|e| refusal(&e, None)) {
                 Ok(answer) => Ok(Some(answer.target_health_descriptions().iter().filter_map(target).collect())),
                 Err(Refusal::Missing) => Ok(None),
-                Err(why) => {
-                    if why == Refusal::Throttled {
-                        bucket.throttled();
-                    }
-                    Err(unseen(why))
-                }
+                Err(why) => Err(unseen(why)),
             }
         }
     })
@@ -49,9 +44,9 @@ pub(super) fn deregister(
     limiter: &Arc<Limiter>,
     crowd: &Arc<Crowd>,
 ) -> Gather<TargetGroupArn, Vec<Target>, Deregistered, Refusal> {
-    let (client, bucket) = (client.clone(), Arc::clone(limiter));
+    let client = client.clone();
     Gather::new(usize::MAX, limiter, crowd, move |arn: TargetGroupArn, asked: Vec<Vec<Target>>| {
-        let (client, bucket) = (client.clone(), Arc::clone(&bucket));
+        let client = client.clone();
         async move {
             let mut targets: Vec<Target> = Vec::new();
             for target in asked.into_iter().flatten() {
@@ -60,15 +55,19 @@ pub(super) fn deregister(
                 }
             }
             let mut answers = Vec::with_capacity(targets.len());
-            for chunk in targets.chunks(TARGETS_A_CALL) {
-                let answer = deregister_once(&client, &arn, chunk).await;
-                if answer == Err(Refusal::Throttled) {
-                    bucket.throttled();
-                }
+            for (place, chunk) in targets.chunks(TARGETS_A_CALL).enumerate() {
+                // A place was taken for the first of them.
+                let answer = match if place == 0 { Ok(()) } else { client.enter().await } {
+                    Ok(()) => deregister_once(&client, &arn, chunk).await,
+                    Err(why) => Err(why),
+                };
                 // One target that AWS objects to must not keep the others in service.
                 if matches!(answer, Err(Refusal::Rejected(_))) && chunk.len() > 1 {
                     for target in chunk {
-                        let alone = deregister_once(&client, &arn, std::slice::from_ref(target)).await;
+                        let alone = match client.enter().await {
+                            Ok(()) => deregister_once(&client, &arn, std::slice::from_ref(target)).await,
+                            Err(why) => Err(why),
+                        };
                         answers.push((target.id.clone(), target.port, alone));
                     }
                 } else {
@@ -88,8 +87,11 @@ async fn deregister_once(client: &Client, arn: &TargetGroupArn, targets: &[Targe
             .set_availability_zone(target.zone.as_deref().map(str::to_owned))
             .build()
     });
-    let call = client.deregister_targets().target_group_arn(arn.as_str()).set_targets(Some(named.collect()));
-    call.send().await.map(drop).map_err(|e| refusal(&e, None))
+    let named: Vec<TargetDescription> = named.collect();
+    let send = |sdk: &aws_sdk_elasticloadbalancingv2::Client| {
+        sdk.deregister_targets().target_group_arn(arn.as_str()).set_targets(Some(named.clone())).send()
+    };
+    client.call(send).await.map(drop).map_err(|e| refusal(&e, None))
 }
 
 /// A target as it is listed; `None` for a row without an id.

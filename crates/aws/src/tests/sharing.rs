@@ -12,7 +12,7 @@ use super::wire::{Answer, Call, Server, group, instance, row};
 use crate::auto_scaling::AutoScaling;
 use crate::load_balancers::LoadBalancers;
 use crate::shared::{Crowd, Gather, Limiter};
-use decamp_core::decide::{Lifecycle, Target, TargetHealth, Unseen};
+use decamp_core::decide::{ActionRef, Lifecycle, Refusal, Target, TargetHealth, Unseen};
 use decamp_core::ids::TargetId;
 
 #[tokio::test]
@@ -51,6 +51,45 @@ async fn a_hundred_departures_look_for_the_price_of_one_look_at_each_group() {
     assert!(deregistered.iter().all(|call| !call.field("Targets.member.100.Id").is_empty()), "all hundred in each");
     assert_eq!(aws.calls().total(), server.count() as u64);
     assert_eq!(aws.calls().of("DeregisterTargets"), 3);
+}
+
+#[tokio::test]
+async fn every_attempt_takes_a_place_of_its_own_and_is_counted() {
+    let server = Server::start(|_: &Call| Answer::error(400, "Throttling", "Rate exceeded")).await;
+    let mut aws = server.aws().await;
+    aws.settings.auto_scaling_rate = 4;
+    let auto_scaling = AutoScaling::new(&aws, &Arc::new(Crowd::default()));
+    let by_id = ActionRef { hook: "decamp".into(), token: None };
+    let began = Instant::now();
+    // As many as one departure makes while it is throttled, one after the other for three seconds.
+    while began.elapsed() < Duration::from_secs(3) {
+        assert_eq!(auto_scaling.lifecycle(&departure(1)).await, Err(Unseen::Throttled));
+        assert_eq!(auto_scaling.heartbeat("web", instance(1), &by_id).await, Err(Refusal::Throttled));
+    }
+    let (asked, seconds) = (server.count(), began.elapsed().as_secs_f64());
+    // The first that is throttled takes away what was saved up.
+    assert!((asked as f64) <= 2.0 + 4.0 * seconds, "{asked} calls in {seconds} s");
+    assert_eq!(aws.calls().total(), asked as u64);
+    assert_eq!(aws.calls().of("RecordLifecycleActionHeartbeat"), server.asked("RecordLifecycleActionHeartbeat").len() as u64);
+}
+
+#[tokio::test]
+async fn each_page_of_a_list_takes_a_place_of_its_own() {
+    let server = Server::start(|call: &Call| {
+        let page: usize = call.field("NextToken").parse().unwrap_or(0);
+        let next = if page < 7 { format!("<NextToken>{}</NextToken>", page + 1) } else { String::new() };
+        let name = format!("<AutoScalingGroupName>g{page}</AutoScalingGroupName>");
+        let rows = format!("<Instances>{}</Instances>", row(&instance(page as u64).to_string(), "g", "Terminating:Wait"));
+        Answer::result(call.action(), &format!("<AutoScalingGroups><member>{name}{rows}</member></AutoScalingGroups>{next}"))
+    })
+    .await;
+    let mut aws = server.aws().await;
+    aws.settings.auto_scaling_rate = 1;
+    let auto_scaling = AutoScaling::new(&aws, &Arc::new(Crowd::default()));
+    let began = Instant::now();
+    assert_eq!(auto_scaling.leaving(&[]).await.map(|leaving| leaving.len()), Ok(8));
+    assert!(Duration::from_secs(2) <= began.elapsed(), "five at once, and then one a second: {:?}", began.elapsed());
+    assert_eq!((server.count(), aws.calls().total()), (8, 8));
 }
 
 /// A thing to look at that only ever grows, and how long a look at it takes.
