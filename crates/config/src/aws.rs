@@ -1,6 +1,7 @@
 //! How AWS is reached: its Region, and endpoints other than its own.
 
 use super::Refused;
+use super::connection::{Proxy, proxy};
 use super::reader::Reader;
 
 /// Our share of the account's bucket for all of Auto Scaling, whose size AWS does not publish (100 and 20 a second were seen).
@@ -25,6 +26,8 @@ pub struct Aws {
     pub sqs_endpoint: Option<String>,
     /// Another endpoint for SNS. `AWS_ENDPOINT_URL_SNS`.
     pub sns_endpoint: Option<String>,
+    /// A proxy, which is never taken from the usual variables by itself.
+    pub proxy: Option<Proxy>,
     /// Calls of Auto Scaling a second that this process makes at most. `DECAMP_AUTO_SCALING_RATE`.
     pub auto_scaling_rate: u32,
 }
@@ -40,6 +43,7 @@ impl Default for Aws {
             secrets_manager_endpoint: None,
             sqs_endpoint: None,
             sns_endpoint: None,
+            proxy: None,
             auto_scaling_rate: AUTO_SCALING_RATE,
         }
     }
@@ -61,6 +65,7 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Aws, Refused> {
         secrets_manager_endpoint: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
         sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS")?,
         sns_endpoint: endpoint("AWS_ENDPOINT_URL_SNS")?,
+        proxy: proxy(from)?,
         auto_scaling_rate: auto_scaling_rate(from)?,
     })
 }

@@ -18,12 +18,27 @@ pub struct Connection {
     pub tls: Tls,
     /// What every request asks for besides: `region`, or `ns`, `partition` and `dc`.
     pub query: Vec<(&'static str, String)>,
-    /// A proxy, which is never taken from the usual variables by itself. `DECAMP_PROXY`.
-    pub proxy: Option<String>,
+    /// A proxy, which is never taken from the usual variables by itself.
+    pub proxy: Option<Proxy>,
     /// How long a connection may take to be made. `DECAMP_CONNECT_TIMEOUT`.
     pub connect_timeout: Duration,
     /// How long one request may take, its answer's body included. `DECAMP_CALL_TIMEOUT`.
     pub timeout: Duration,
+}
+
+/// A proxy, through which AWS, Nomad and Consul are called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its address. `DECAMP_PROXY`.
+    pub url: String,
+    /// The hosts, domains and networks that are called without it, with commas. `NO_PROXY`.
+    pub except: String,
+}
+
+pub(super) fn proxy(from: &Reader<'_>) -> Result<Option<Proxy>, Refused> {
+    let Some(url) = from.text("DECAMP_PROXY") else { return Ok(None) };
+    let url = address("DECAMP_PROXY", &url, None)?;
+    Ok(Some(Proxy { url, except: from.text("NO_PROXY").unwrap_or_default() }))
 }
 
 /// How a server's certificate is checked, and which one is ours. All paths are of PEM files.
@@ -108,10 +123,7 @@ fn finish(
     if let Some(address) = addresses.iter().find(bare).filter(|_| token != TokenSource::None) {
         warnings.push(format!("{variable}: the token goes to {address} in the clear; use https"));
     }
-    let proxy = match from.text("DECAMP_PROXY") {
-        Some(proxy) => Some(address("DECAMP_PROXY", &proxy, None)?),
-        None => None,
-    };
+    let proxy = proxy(from)?;
     let connect_timeout = from.span("DECAMP_CONNECT_TIMEOUT", Duration::from_secs(2))?;
     let timeout = from.span("DECAMP_CALL_TIMEOUT", Duration::from_secs(5))?;
     for (name, span) in [("DECAMP_CONNECT_TIMEOUT", connect_timeout), ("DECAMP_CALL_TIMEOUT", timeout)] {

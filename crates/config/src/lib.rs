@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::aws::Aws;
-pub use self::connection::{Connection, Tls};
+pub use self::connection::{Connection, Proxy, Tls};
 pub use self::keys::keys;
 pub use self::logging::{LogFormat, Logging};
 pub use self::network::Network;

@@ -57,7 +57,8 @@ pub const TABLE: &[Setting] = settings![
 
     "DECAMP_CALL_TIMEOUT", "time", "5s", "How long one call of Nomad or Consul may take.";
     "DECAMP_CONNECT_TIMEOUT", "time", "2s", "How long a connection to Nomad or Consul may take to be made.";
-    "DECAMP_PROXY", "URL", "", "A proxy for Nomad and Consul. The usual proxy variables are not read.";
+    "DECAMP_PROXY", "URL", "", "A proxy for AWS, Nomad and Consul. HTTP_PROXY and HTTPS_PROXY are not read.";
+    "NO_PROXY", "hosts, with commas", "", "Hosts, domains and networks that are called without that proxy. The addresses where AWS gives an instance or a task its credentials always are.";
     "DECAMP_AUTO_SCALING_RATE", "number", "15", "How many calls of Auto Scaling a second one process makes at most, after a burst of five times as many. More is for accounts whose quota was raised.";
 
     "DECAMP_WEBHOOKS_LISTEN", "address:port", "127.0.0.1:8480", "Where decamp serve takes events in.";

@@ -3,6 +3,7 @@
 mod answer;
 mod failure;
 mod rows;
+mod transport;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,19 +23,12 @@ pub use self::answer::read_json;
 pub use self::failure::Failure;
 pub use self::failure::plain_text;
 pub use self::rows::Rows;
+use self::transport::Transport;
 use super::secrets::{Fetch, Token};
-use super::tls;
 use decamp_config::{Connection, Secret};
 
 /// A body beyond this is not kept. Lists that may be longer are taken in row by row (`Client::get_rows`).
 const LARGEST_BODY: usize = 32 * 1024 * 1024;
-
-/// An idle connection is dropped after this: load balancers in between forget theirs after a minute.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// Idle connections that are kept: enough for what departures ask between two blocking queries, while a thousand that have just ended
-/// one give theirs back.
-const MOST_IDLE: usize = 16;
 
 /// Blocking queries of the whole process. Nomad takes 100 connections from one address; many of us share a NAT's (facts, 3.4).
 static BLOCKING: Semaphore = Semaphore::const_new(32);
@@ -48,10 +42,20 @@ pub fn may_block() -> Option<SemaphorePermit<'static>> {
     BLOCKING.try_acquire().ok()
 }
 
+/// Makes a client call through a proxy, but for the hosts, domains and networks in `except`.
+///
+/// # Errors
+///
+/// If the proxy's address is none.
+pub fn through(builder: reqwest::ClientBuilder, proxy: &str, except: &str) -> Result<reqwest::ClientBuilder> {
+    let proxy = reqwest::Proxy::all(proxy).context("use the proxy")?;
+    Ok(builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(except))))
+}
+
 /// A client for the servers of one system.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    http: Transport,
     addresses: Vec<String>,
     /// The address that answered last.
     good: AtomicUsize,
@@ -70,21 +74,8 @@ impl Client {
     ///
     /// If a certificate or key cannot be used.
     pub fn new(connection: &Connection, token_header: &'static str, store: Arc<dyn Fetch>) -> Result<Self> {
-        let secure = connection.addresses.iter().any(|address| address.starts_with("https://"));
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(&connection.tls, secure)?)
-            .user_agent(concat!("decamp/", env!("CARGO_PKG_VERSION")))
-            // Neither Nomad nor Consul redirects; whoever does would get our token.
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(connection.connect_timeout)
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MOST_IDLE)
-            .no_proxy();
-        if let Some(proxy) = &connection.proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy).context("use the proxy")?);
-        }
         Ok(Self {
-            http: builder.build().context("make an HTTP client")?,
+            http: Transport::new(connection)?,
             addresses: connection.addresses.clone(),
             good: AtomicUsize::new(0),
             turn: Semaphore::new(AT_ONCE),
@@ -186,6 +177,10 @@ impl Client {
                 };
                 continue;
             }
+            if failure.is_tls() && self.http.renew() {
+                // A refused handshake is no write; one that the server took and then refused the certificate of is none either.
+                continue;
+            }
             if failure.is_address() {
                 self.good.store(place + 1, Ordering::Relaxed);
             }
@@ -226,6 +221,9 @@ impl Client {
                 };
                 continue;
             }
+            if failure.is_tls() && self.http.renew() {
+                continue;
+            }
             if !failure.is_address() {
                 return Err(failure);
             }
@@ -263,7 +261,7 @@ impl Client {
         sink: Option<&mut dyn Sink>,
     ) -> Result<Answer, Failure> {
         let address = &self.addresses[place];
-        let mut request = self.http.request(method.clone(), format!("{address}{path}")).timeout(time);
+        let mut request = self.http.client().request(method.clone(), format!("{address}{path}")).timeout(time);
         request = request.query(&self.query).query(query);
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(token.expose())

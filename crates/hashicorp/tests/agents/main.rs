@@ -5,5 +5,6 @@ mod process;
 mod real_consul;
 mod real_nomad;
 mod recorded;
+mod rotation;
 mod server;
 mod wire;

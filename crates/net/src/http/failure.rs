@@ -74,6 +74,21 @@ impl Failure {
         }
     }
 
+    /// Whether TLS is what failed: a certificate that one side does not believe (any more).
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        // An alert about a certificate comes before a request is taken; other alerts may come at any time.
+        let about = ["BadCertificate", "Certificate", "UnknownCA", "UnsupportedCertificate", "AccessDenied", "HandshakeFailure"];
+        let refused = |why: &str| {
+            let (_, alert) = why.split_once("received fatal alert: ")?;
+            Some(about.iter().any(|name| alert.starts_with(name)))
+        };
+        match self {
+            Self::NotSent(why) | Self::NoAnswer(why) => why.contains("invalid peer certificate") || refused(why).unwrap_or(false),
+            Self::NoToken(_) | Self::Nonsense(_) | Self::TooLarge(_) | Self::Status { .. } => false,
+        }
+    }
+
     /// Whether another address may fare better.
     pub fn is_address(&self) -> bool {
         match self {

@@ -1,0 +1,144 @@
+//! Certificates that change while a client lives: the next call is made with what the files hold by then.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use decamp_config::Tls;
+use decamp_core::decide::Unseen;
+use decamp_hashicorp::nomad;
+use decamp_net::secrets::NoStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+use super::process::on_the_path;
+use super::server::{clock, connection};
+
+/// An authority with a certificate for the server and one for the client.
+struct Authority {
+    folder: tempfile::TempDir,
+}
+
+impl Authority {
+    fn new(openssl: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = |arguments: &str| {
+            let output = Command::new(openssl).current_dir(folder.path()).args(arguments.split(' ')).output().expect("it runs");
+            assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+        run(&format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=ca -days 2"));
+        std::fs::write(folder.path().join("names"), "subjectAltName=IP:127.0.0.1").expect("it is ours");
+        for name in ["server", "client"] {
+            run(&format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
+            run(&format!(
+                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem -days 2 -extfile names"
+            ));
+        }
+        Self { folder }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A server that believes this authority alone.
+    fn server(&self) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let certificate = |name| CertificateDer::from_pem_file(self.file(name)).expect("openssl made it");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate("ca.pem")).expect("an authority");
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+        let key = PrivateKeyDer::from_pem_file(self.file("server.key")).expect("openssl made it");
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("both");
+        let builder = builder.with_client_cert_verifier(clients.expect("an authority"));
+        Arc::new(builder.with_single_cert(vec![certificate("server.pem")], key).expect("they fit"))
+    }
+
+    /// Writes the client's files over those at `folder`.
+    fn hand_out(&self, folder: &Path) {
+        for name in ["ca.pem", "client.pem", "client.key"] {
+            std::fs::copy(self.file(name), folder.join(name)).expect("it is ours");
+        }
+    }
+}
+
+fn serve(config: Arc<Mutex<Arc<ServerConfig>>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
+    let address = format!("https://{}", listener.local_addr().expect("it is bound"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let config = Arc::clone(&config.lock().expect("no test panics in it"));
+            std::thread::spawn(move || answer(config, stream));
+        }
+    });
+    address
+}
+
+/// One request a connection, so that each has a handshake of its own.
+fn answer(config: Arc<ServerConfig>, stream: TcpStream) -> Option<()> {
+    let mut stream = StreamOwned::new(ServerConnection::new(config).ok()?, stream);
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        read.push(byte[0]);
+    }
+    let body = r#"{"Members":[]}"#;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+    stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n{body}").as_bytes()).ok()?;
+    stream.conn.send_close_notify();
+    stream.flush().ok()
+}
+
+#[tokio::test]
+async fn certificates_and_authorities_are_read_again_when_they_change_or_are_refused() {
+    let Some(openssl) = on_the_path("openssl") else { return };
+    let (old, new) = (Authority::new(&openssl), Authority::new(&openssl));
+    let ours = tempfile::tempdir().expect("a folder");
+    old.hand_out(ours.path());
+    let config = Arc::new(Mutex::new(old.server()));
+    let address = serve(Arc::clone(&config));
+    let mut settings = connection(&[&address], None);
+    settings.timeout = Duration::from_secs(5);
+    settings.tls = Tls {
+        ca: Some(ours.path().join("ca.pem")),
+        certificate: Some(ours.path().join("client.pem")),
+        key: Some(ours.path().join("client.key")),
+        ..Tls::default()
+    };
+    let client = nomad::Client::new(&settings, Arc::new(NoStore), clock()).expect("there is nothing wrong with it");
+    assert_eq!(client.servers().await, Ok(Vec::new()));
+
+    // The servers are rotated first: nobody is believed, until the files follow.
+    *config.lock().expect("no test panics in it") = new.server();
+    assert!(matches!(client.servers().await, Err(Unseen::Away(_))));
+    new.hand_out(ours.path());
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(client.servers().await, Ok(Vec::new()), "what the files hold now is used");
+
+    // A certificate whose key has not come yet changes nothing.
+    std::fs::copy(old.file("client.pem"), ours.path().join("client.pem")).expect("it is ours");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(client.servers().await, Ok(Vec::new()), "what was read before stays");
+    *config.lock().expect("no test panics in it") = old.server();
+    old.hand_out(ours.path());
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(client.servers().await, Ok(Vec::new()));
+
+    // Written anew within a clock tick and with the same length, nothing shows but that TLS fails.
+    let unchanged = std::fs::metadata(ours.path().join("ca.pem")).and_then(|m| m.modified()).expect("it is there");
+    new.hand_out(ours.path());
+    for name in ["ca.pem", "client.pem", "client.key"] {
+        let file = std::fs::File::options().append(true).open(ours.path().join(name)).expect("it is ours");
+        file.set_modified(unchanged).expect("it is ours");
+    }
+    *config.lock().expect("no test panics in it") = new.server();
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(client.servers().await, Ok(Vec::new()), "a refused handshake has them read");
+}
