@@ -231,8 +231,7 @@ async fn template(at: &Connected, asg: &str, version: u32) -> Result<Template> {
     match at.live.auto_scaling().template(asg, version).await {
         Ok(Some(template)) => Ok(template),
         Ok(None) => bail!(
-            "{asg} is no group in {} with a launch template of its own; check the name and AWS_REGION, or, where it has a mixed \
-             instances policy, change that and start without --launch-template-version",
+            "{asg} is no group in {} with a launch template, its own or that of a mixed instances policy; check the name and AWS_REGION",
             at.region
         ),
         Err(why) => Err(at.cannot_ask(&why)),

@@ -2,15 +2,13 @@
 
 mod answers;
 mod refusals;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_smithy_http_client::Builder as HttpBuilder;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -18,6 +16,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use self::answers::Answers;
 pub(super) use self::answers::date;
 pub(super) use self::refusals::{classify, is_no_such_group, refusal, unseen};
+pub(super) use self::wire::not_through;
 use super::calls::Calls;
 use decamp_config as settings;
 use decamp_net::clock::Clock;
@@ -30,8 +29,6 @@ const LOOK: Duration = Duration::from_secs(8);
 const WRITE: Duration = Duration::from_secs(12);
 /// The longest pause before the first retry; each is drawn between nothing and its bound, and every further bound is twice as long.
 const BACKOFF: Duration = Duration::from_millis(400);
-/// Idle connections that are kept for what comes next. A thousand departures may have called at once; each connection holds some 30 KiB.
-const MOST_IDLE: usize = 16;
 
 /// An access key and its secret, which is never printed. For tests and the pretend world: others leave keys to the standard chain.
 #[derive(Clone)]
@@ -90,10 +87,8 @@ impl Aws {
     /// Takes what the settings say, and the rest from the standard chain of variables, profiles and roles. Credentials are
     /// fetched with the first call, not here.
     pub async fn load(settings: &settings::Aws, keys: Option<Keys>) -> Self {
-        let http = HttpBuilder::new().pool_max_idle_per_host(MOST_IDLE);
-        let http = http.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http)
+            .http_client(wire::client(settings.proxy.as_ref()))
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
             // `attempts` repeats calls: it asks our share of AWS's buckets before each attempt, which the SDK cannot.
             .retry_config(RetryConfig::disabled())

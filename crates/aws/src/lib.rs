@@ -4,6 +4,7 @@ mod attempts;
 pub mod auto_scaling;
 pub mod aws;
 mod calls;
+pub mod endpoints;
 pub mod load_balancers;
 mod queues;
 pub mod refresh;

@@ -118,7 +118,7 @@ impl Signed {
         let &["arn", _, "sqs", region, account, name] = parts.as_slice() else {
             return Err(Refusal::Rejected("not the ARN of a queue".into()));
         };
-        body["QueueUrl"] = format!("{}{account}/{name}", self.address(operation, region)).into();
+        body["QueueUrl"] = format!("{}{account}/{name}", self.address(operation, region)?).into();
         self.call(operation, Some(region), body.to_string(), secret, time).await
     }
 }

@@ -14,9 +14,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::aws::{Aws, classify, date, unseen};
+use super::aws::{Aws, classify, date, not_through, unseen};
+use super::endpoints;
 use decamp_config::{Secret, Stored, Tls};
 use decamp_core::decide::{Refusal, Unseen};
+use decamp_net::http;
 use decamp_net::secrets::Fetch;
 use decamp_net::tls;
 
@@ -51,7 +53,7 @@ const GET_SECRET_VALUE: Operation =
 
 /// A caller of these operations, with the credentials that all of decamp uses.
 pub struct Signed {
-    aws: Aws,
+    pub(super) aws: Aws,
     credentials: Mutex<Option<Credentials>>,
     /// Whoever calls waits here until few enough do.
     turn: Semaphore,
@@ -77,8 +79,8 @@ impl Signed {
         secret_of(&answer)
     }
 
-    /// Where an operation is called, with a slash at the end.
-    pub(super) fn address(&self, operation: &Operation, region: &str) -> String {
+    /// Where an operation is called, with a slash at the end: as the SDK's own clients are, or where the settings say.
+    pub(super) fn address(&self, operation: &Operation, region: &str) -> Result<String, Refusal> {
         let settings = &self.aws.settings;
         let own = match operation.service {
             "ssm" => &settings.ssm_endpoint,
@@ -86,11 +88,13 @@ impl Signed {
             "sns" => &settings.sns_endpoint,
             _ => &settings.secrets_manager_endpoint,
         };
-        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        match self.aws.endpoint(own) {
-            Some(endpoint) => format!("{}/", endpoint.trim_end_matches('/')),
-            None => format!("https://{}.{region}.{suffix}/", operation.service),
+        if let Some(endpoint) = self.aws.endpoint(own) {
+            return Ok(format!("{}/", endpoint.trim_end_matches('/')));
         }
+        let config = &self.aws.config;
+        let (fips, dual_stack) = (config.use_fips().unwrap_or(false), config.use_dual_stack().unwrap_or(false));
+        let host = endpoints::host(operation.service, region, fips, dual_stack).map_err(|why| Refusal::Away(why.into()))?;
+        Ok(format!("https://{host}/"))
     }
 
     /// Makes one call, in JSON or, where the operation has no target, as a form. `secret` is what AWS might repeat in an error, and nobody should read.
@@ -103,7 +107,7 @@ impl Signed {
         time: Duration,
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let region = region.or(self.aws.region()).ok_or(Refusal::Away("no Region is set".into()))?;
-        let address = self.address(operation, region);
+        let address = self.address(operation, region)?;
         let target = format!("{}.{}", operation.target, operation.name);
         let speaks_json = !operation.target.is_empty();
         let mut headers = vec![("content-type", operation.kind)];
@@ -195,7 +199,10 @@ impl Signed {
         }
         let made = tls::config(&Tls::default(), true).and_then(|tls| {
             let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy();
-            let builder = builder.pool_max_idle_per_host(MOST_IDLE).pool_idle_timeout(IDLE);
+            let mut builder = builder.pool_max_idle_per_host(MOST_IDLE).pool_idle_timeout(IDLE);
+            if let Some(proxy) = &self.aws.settings.proxy {
+                builder = http::through(builder, &proxy.url, &not_through(proxy))?;
+            }
             Ok(builder.redirect(reqwest::redirect::Policy::none()).build()?)
         });
         let made = made.map_err(|why| Refusal::Away(format!("{why:#}").into()))?;

@@ -4,6 +4,7 @@ mod auto_scaling;
 mod calls;
 mod hostile;
 mod load_balancers;
+mod proxies;
 mod refreshes;
 mod sharing;
 mod signed;

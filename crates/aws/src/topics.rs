@@ -2,6 +2,7 @@
 
 use decamp_core::decide::Refusal;
 
+use super::endpoints;
 use super::signed::{CALL, Operation, Signed, away};
 
 const CONFIRM_SUBSCRIPTION: Operation = Operation {
@@ -19,7 +20,11 @@ impl Signed {
     /// Nothing came back, or no file of that name is there.
     pub async fn fetch_certificate(&self, topic: &str, file: &str, most: usize) -> Result<Vec<u8>, Refusal> {
         let region = topic.split(':').nth(3).unwrap_or_default();
-        let address = format!("{}{file}", self.address(&CONFIRM_SUBSCRIPTION, region));
+        // Its certificates are at the plain host whatever endpoint is called: so says the address that is compared with it.
+        let address = match self.aws.endpoint(&self.aws.settings.sns_endpoint) {
+            Some(endpoint) => format!("{}/{file}", endpoint.trim_end_matches('/')),
+            None => format!("https://{}/{file}", endpoints::plain_host("sns", region)),
+        };
         let mut answer = self.http()?.get(address).timeout(CALL).send().await.map_err(|why| away(&why))?;
         if !answer.status().is_success() {
             return Err(Refusal::Away(format!("SNS answered {} for its certificate", answer.status().as_u16()).into()));

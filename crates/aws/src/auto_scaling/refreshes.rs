@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_autoscaling::types::{DesiredConfiguration, InstanceRefresh, LaunchTemplateSpecification, RefreshPreferences};
+use aws_sdk_autoscaling::types::{
+    DesiredConfiguration, InstanceRefresh, LaunchTemplateSpecification, MixedInstancesPolicy, RefreshPreferences,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::DateTime;
@@ -16,12 +18,14 @@ use decamp_core::refresh::{NotDone, Preferences, Refresh, Status};
 use decamp_core::time::Time;
 
 /// A launch template in one of its versions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Template {
     /// Its id.
     pub id: String,
     /// The version's number.
     pub version: u32,
+    /// The rest of the policy that it belongs to, where the group has several types of instances.
+    pub(crate) mixed: Option<Box<MixedInstancesPolicy>>,
 }
 
 impl AutoScaling {
@@ -66,7 +70,8 @@ impl AutoScaling {
         id(answer.map_err(|e| not_done(&e))?.instance_refresh_id())
     }
 
-    /// A group's own launch template, in this version. `None`: there is no such group, or it has none of its own.
+    /// A group's launch template, its own or that of its mixed instances policy, in this version. `None`: there is no such group, or it
+    /// has none.
     pub async fn template(&self, asg: &str, version: u32) -> Result<Option<Template>, Unseen> {
         self.looks.look().await?;
         let send = |client: &aws_sdk_autoscaling::Client| {
@@ -74,8 +79,17 @@ impl AutoScaling {
         };
         let answer = self.looks.call(send).await.map_err(|e| unseen(refusal(&e, None)))?;
         let group = answer.auto_scaling_groups().iter().find(|group| group.auto_scaling_group_name() == Some(asg));
-        let id = group.and_then(|group| group.launch_template()?.launch_template_id());
-        Ok(id.map(|id| Template { id: id.to_owned(), version }))
+        let Some(group) = group else { return Ok(None) };
+        let (of, mixed) = match (group.launch_template(), group.mixed_instances_policy()) {
+            (Some(own), _) => (Some(own), None),
+            (None, Some(policy)) => {
+                let of = policy.launch_template().and_then(|template| template.launch_template_specification());
+                (of, Some(Box::new(policy.clone())))
+            }
+            (None, None) => (None, None),
+        };
+        let id = of.and_then(LaunchTemplateSpecification::launch_template_id);
+        Ok(id.map(|id| Template { id: id.to_owned(), version, mixed }))
     }
 }
 
@@ -115,8 +129,25 @@ fn asked(preferences: &Preferences) -> RefreshPreferences {
 }
 
 fn desired(to: &Template) -> DesiredConfiguration {
-    let template = LaunchTemplateSpecification::builder().launch_template_id(&to.id).version(to.version.to_string());
-    DesiredConfiguration::builder().launch_template(template.build()).build()
+    let template = LaunchTemplateSpecification::builder().launch_template_id(&to.id).version(to.version.to_string()).build();
+    let Some(mixed) = &to.mixed else { return DesiredConfiguration::builder().launch_template(template).build() };
+    // A launch template alone would end the policy: types, weights and the share of spot instances go along as they are.
+    let mut policy = (**mixed).clone();
+    if let Some(of) = &mut policy.launch_template {
+        for other in of.overrides.iter_mut().flatten() {
+            other.launch_template_specification = other.launch_template_specification.take().map(by_id);
+        }
+        of.launch_template_specification = Some(template);
+    }
+    DesiredConfiguration::builder().mixed_instances_policy(policy).build()
+}
+
+/// Auto Scaling tells a template's id and its name, and takes one of them.
+fn by_id(mut template: LaunchTemplateSpecification) -> LaunchTemplateSpecification {
+    if template.launch_template_id.is_some() {
+        template.launch_template_name = None;
+    }
+    template
 }
 
 fn seen(asg: &Arc<str>, listed: &InstanceRefresh) -> Option<Refresh> {

@@ -77,6 +77,9 @@ impl Intercept for Answers {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        if context.output_or_error().is_err() {
+            return Ok(());
+        }
         let answer = context.response();
         let Some(operation) = cfg.load::<Metadata>().map(Metadata::name) else { return Ok(()) };
         if answer.status().is_success() && !is_whole(answer.body().bytes().unwrap_or_default(), operation) {

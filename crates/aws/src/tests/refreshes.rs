@@ -32,7 +32,7 @@ async fn a_refresh_is_asked_for_with_its_preferences_and_nothing_that_was_not_sa
         skip_matching: true,
         auto_rollback: true,
     };
-    let to = Template { id: "lt-1".to_owned(), version: 7 };
+    let to = Template { id: "lt-1".to_owned(), version: 7, mixed: None };
     assert_eq!(auto_scaling.start_refresh("web", &all, Some(&to)).await.as_deref(), Ok("r-1"));
     assert_eq!(auto_scaling.start_refresh("web", &Preferences::default(), None).await.as_deref(), Ok("r-1"));
     let [full, bare] = &server.asked("StartInstanceRefresh")[..] else { panic!("two calls") };
@@ -57,6 +57,50 @@ async fn a_refresh_is_asked_for_with_its_preferences_and_nothing_that_was_not_sa
     sent.sort_unstable();
     assert_eq!(sent, ["Action", "AutoScalingGroupName", "Preferences.AutoRollback", "Preferences.SkipMatching", "Version"]);
     assert_eq!(bare.field("Preferences.SkipMatching"), "true", "unless it is told otherwise");
+}
+
+#[tokio::test]
+async fn a_group_of_several_types_goes_to_the_version_and_keeps_its_policy() {
+    let server = Server::start(|call: &Call| {
+        let template = |id: &str| {
+            let names = format!("<LaunchTemplateId>{id}</LaunchTemplateId><LaunchTemplateName>{id}-name</LaunchTemplateName>");
+            format!("<LaunchTemplateSpecification>{names}<Version>3</Version></LaunchTemplateSpecification>")
+        };
+        let types = ["<InstanceType>c7g.large</InstanceType><WeightedCapacity>2</WeightedCapacity>", "<InstanceType>c7a.large</InstanceType>"];
+        let overrides = format!("<member>{}{}</member><member>{}</member>", types[0], template("lt-arm"), types[1]);
+        let policy = format!(
+            "<MixedInstancesPolicy><LaunchTemplate>{}<Overrides>{overrides}</Overrides></LaunchTemplate><InstancesDistribution>\
+             <OnDemandBaseCapacity>1</OnDemandBaseCapacity><SpotAllocationStrategy>price-capacity-optimized</SpotAllocationStrategy>\
+             </InstancesDistribution></MixedInstancesPolicy>",
+            template("lt-1")
+        );
+        let group = format!("<member><AutoScalingGroupName>web</AutoScalingGroupName>{policy}</member>");
+        let result = format!("<AutoScalingGroups>{group}</AutoScalingGroups><InstanceRefreshId>r-1</InstanceRefreshId>");
+        Answer::result(call.action(), &result)
+    })
+    .await;
+    let auto_scaling = auto_scaling(&server).await;
+    let to = auto_scaling.template("web", 7).await.expect("it answers").expect("its policy names one");
+    assert_eq!((to.id.as_str(), to.version), ("lt-1", 7));
+    assert_eq!(auto_scaling.start_refresh("web", &Preferences::default(), Some(&to)).await.as_deref(), Ok("r-1"));
+    let call = &server.asked("StartInstanceRefresh")[0];
+    let policy = |name: &str| call.field(&format!("DesiredConfiguration.MixedInstancesPolicy.{name}")).to_owned();
+    for (name, value) in [
+        ("LaunchTemplate.LaunchTemplateSpecification.LaunchTemplateId", "lt-1"),
+        ("LaunchTemplate.LaunchTemplateSpecification.Version", "7"),
+        ("LaunchTemplate.LaunchTemplateSpecification.LaunchTemplateName", ""),
+        ("LaunchTemplate.Overrides.member.1.InstanceType", "c7g.large"),
+        ("LaunchTemplate.Overrides.member.1.WeightedCapacity", "2"),
+        ("LaunchTemplate.Overrides.member.1.LaunchTemplateSpecification.LaunchTemplateId", "lt-arm"),
+        ("LaunchTemplate.Overrides.member.1.LaunchTemplateSpecification.LaunchTemplateName", ""),
+        ("LaunchTemplate.Overrides.member.1.LaunchTemplateSpecification.Version", "3"),
+        ("LaunchTemplate.Overrides.member.2.InstanceType", "c7a.large"),
+        ("InstancesDistribution.OnDemandBaseCapacity", "1"),
+        ("InstancesDistribution.SpotAllocationStrategy", "price-capacity-optimized"),
+    ] {
+        assert_eq!(policy(name), value, "{name}");
+    }
+    assert_eq!(call.field("DesiredConfiguration.LaunchTemplate.LaunchTemplateId"), "");
 }
 
 #[tokio::test]

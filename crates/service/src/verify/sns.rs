@@ -184,8 +184,7 @@ fn canonical(said: &Envelope) -> Result<String, Doubt> {
 #[must_use]
 pub fn host(topic: &str) -> String {
     let region = topic.split(':').nth(3).unwrap_or_default();
-    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    format!("sns.{region}.{suffix}")
+    decamp_aws::endpoints::plain_host("sns", region)
 }
 
 /// The file's name, if the address is SNS's own for this topic and nothing else: compared letter by letter, never parsed.

@@ -1,0 +1,96 @@
+//! Where the services are that are called by hand: by the SDK's own rules for partitions, FIPS and dual-stack.
+//!
+//! The SDK carries one set of rules a service. Those of Auto Scaling are linked, and name the same suffixes as those of SSM, SQS and SNS
+//! do, GovCloud's exceptions included; Secrets Manager differs as said below.
+
+use aws_sdk_autoscaling::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+use futures_util::FutureExt as _;
+
+/// The name in the rules that are linked.
+const RESOLVED: &str = "autoscaling";
+
+/// The host of a service in a Region.
+///
+/// # Errors
+///
+/// The Region is none, or its partition has no such endpoints.
+pub fn host(service: &str, region: &str, fips: bool, dual_stack: bool) -> Result<String, String> {
+    if service != "secretsmanager" {
+        return resolve(service, region, fips, dual_stack);
+    }
+    // In the commercial partitions it has no hosts of its own for dual-stack, and GovCloud's FIPS hosts say so in their name.
+    let plain = resolve(service, region, false, false)?;
+    let commercial = plain.ends_with(".amazonaws.com") || plain.ends_with(".amazonaws.com.cn");
+    let host = if dual_stack && !commercial { resolve(service, region, false, true)? } else { plain };
+    Ok(if fips { host.replacen(service, &format!("{service}-fips"), 1) } else { host })
+}
+
+/// The host without either switch. A Region that is none has a host that is none.
+#[must_use]
+pub fn plain_host(service: &str, region: &str) -> String {
+    host(service, region, false, false).unwrap_or_else(|_| format!("{service}.invalid"))
+}
+
+fn resolve(service: &str, region: &str, fips: bool, dual_stack: bool) -> Result<String, String> {
+    let parameters = Params::builder().region(region).use_fips(fips).use_dual_stack(dual_stack).build();
+    let parameters = parameters.map_err(|why| format!("no endpoint of {service} in {region}: {why}"))?;
+    let resolver = DefaultResolver::new();
+    let found = resolver.resolve_endpoint(&parameters).now_or_never();
+    let found = found.unwrap_or_else(|| Err("the rules did not answer at once".into()));
+    let found = found.map_err(|why| format!("no endpoint of {service} in {region}: {why}"))?;
+    let host = found.url().strip_prefix("https://").and_then(|host| host.strip_prefix(RESOLVED));
+    host.map(|rest| format!("{service}{rest}")).ok_or_else(|| format!("no endpoint of {service} in {region}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What botocore's rules answer for these services, by neither switch, dual-stack, FIPS, both.
+    #[test]
+    fn every_partition_has_the_hosts_that_botocore_knows() {
+        let cases = [
+            ("eu-west-1", "amazonaws.com", "api.aws", "sqs-fips"),
+            ("mars-west-1", "amazonaws.com", "api.aws", "sqs-fips"),
+            ("cn-north-1", "amazonaws.com.cn", "api.amazonwebservices.com.cn", "sqs-fips"),
+            ("us-gov-west-1", "amazonaws.com", "api.aws", "sqs"),
+            ("us-iso-east-1", "c2s.ic.gov", "api.aws.ic.gov", "sqs-fips"),
+            ("us-isob-east-1", "sc2s.sgov.gov", "api.aws.scloud", "sqs-fips"),
+            ("eu-isoe-west-1", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", "sqs-fips"),
+            ("us-isof-south-1", "csp.hci.ic.gov", "api.aws.hci.ic.gov", "sqs-fips"),
+            ("eusc-de-east-1", "amazonaws.eu", "api.amazonwebservices.eu", "sqs-fips"),
+        ];
+        for (region, suffix, dual, fips) in cases {
+            for service in ["sqs", "sns", "ssm"] {
+                let fips = fips.replace("sqs", service);
+                assert_eq!(plain_host(service, region), format!("{service}.{region}.{suffix}"));
+                assert_eq!(host(service, region, false, true), Ok(format!("{service}.{region}.{dual}")));
+                assert_eq!(host(service, region, true, false), Ok(format!("{fips}.{region}.{suffix}")));
+                assert_eq!(host(service, region, true, true), Ok(format!("{service}-fips.{region}.{dual}")));
+            }
+        }
+    }
+
+    #[test]
+    fn secrets_manager_has_no_hosts_of_its_own_for_dual_stack_where_it_is_reached_by_both() {
+        let cases = [
+            ("eu-west-1", false, true, "secretsmanager.eu-west-1.amazonaws.com"),
+            ("us-gov-west-1", true, false, "secretsmanager-fips.us-gov-west-1.amazonaws.com"),
+            ("us-gov-west-1", true, true, "secretsmanager-fips.us-gov-west-1.amazonaws.com"),
+            ("cn-north-1", false, true, "secretsmanager.cn-north-1.amazonaws.com.cn"),
+            ("eusc-de-east-1", false, true, "secretsmanager.eusc-de-east-1.api.amazonwebservices.eu"),
+            ("us-iso-east-1", true, true, "secretsmanager-fips.us-iso-east-1.api.aws.ic.gov"),
+        ];
+        for (region, fips, dual_stack, expected) in cases {
+            assert_eq!(host("secretsmanager", region, fips, dual_stack).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_no_region_has_no_host() {
+        for region in ["", "eu-west-1.evil.example/", "a b"] {
+            assert!(host("sns", region, false, false).is_err(), "{region}");
+            assert_eq!(plain_host("sns", region), "sns.invalid");
+        }
+    }
+}
