@@ -1,6 +1,9 @@
 //! Early warnings: counted and logged, and by policy answered by asking Auto Scaling for a replacement.
 
+use std::time::Duration;
+
 use decamp_core::decide::{Lifecycle, Refusal, Unseen};
+use decamp_core::time::Time;
 use serde_json::json;
 
 use super::{INSTANCE, Scripted, batch, invoke, settings};
