@@ -106,7 +106,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     }
     if seen.consul.at().is_none() {
         // The control look (D9): what is registered is seen before anything is stopped.
-        steps.push(nodes::discovery_out_of_sight(scope, Duration::MAX, now));
+        steps.push(nodes::discovery_out_of_sight(scope, false, now));
         // Behind another worker's drain a purge may have taken what declares its services, and left what it had registered: one look
         // tells, if it can be had.
         let tried = seen.consul.blind().is_some() || scope.declares(Provider::Consul);

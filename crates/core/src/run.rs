@@ -106,6 +106,7 @@ pub async fn run_by<W: World>(
                 for showing in showings {
                     seen.take(asked, showing);
                 }
+                seen.history.looked(asked, world.now());
             }
             Action::Wait { .. } if manner.never_wait => return Ending { how: How::HandedBack, seen },
             Action::Wait { until, watch } => {

@@ -221,6 +221,7 @@ fn hinders_nothing(fault: Fault) -> bool {
             | Fault::MessageLate
             | Fault::ActivitiesDenied
             | Fault::MetadataRefused
+            | Fault::SlowAnswers
     )
 }
 

@@ -32,6 +32,8 @@ pub struct Weather {
     pub lose_answers: Vec<EffectKind>,
     /// One answer in so many is garbage; 0 is none.
     pub nonsense_one_in: u64,
+    /// How much longer than usual each answer of a system takes.
+    slow: [Duration; 4],
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,6 +71,17 @@ impl Weather {
     /// This system denies everything.
     pub fn denied(&mut self, system: System, from: Time, to: Time) {
         self.denied[place(system)] = Span { from, to };
+    }
+
+    /// Each answer of this system takes so much longer.
+    pub fn slow(&mut self, system: System, by: Duration) {
+        self.slow[place(system)] = by;
+    }
+
+    /// How much longer than usual an answer of this system takes.
+    #[must_use]
+    pub fn slowness(&self, system: System) -> Duration {
+        self.slow[place(system)]
     }
 
     /// Heartbeats are throttled, nothing else is.

@@ -197,7 +197,7 @@ impl<'s> Worker<'s> {
                 (System::Consul, _) => stage.calls.consul += 1,
             }
             let there = stage.now + one_way(system, &mut stage.luck);
-            let back = one_way(system, &mut stage.luck);
+            let back = one_way(system, &mut stage.luck) + stage.weather.slowness(system);
             (there, back, stage.weather.fate(system, write, there, &mut stage.luck))
         };
         self.sending.set(self.sending.get() + 1);

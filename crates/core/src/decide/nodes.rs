@@ -9,7 +9,7 @@ use super::budget::Budget;
 use super::scope::{Scope, Vanished};
 use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, NomadSight, Phase, Provider};
 use super::step::{Step, look_again, must_see, write};
-use super::{Effect, EffectKind, OnCancel, Part, Reason, System, WholeSeconds};
+use super::{Effect, EffectKind, OnCancel, Part, Reason, Sight, System, WholeSeconds};
 use crate::time::Time;
 
 /// A look at the node and its allocations is repeated this often even if no watch woke us: a cancelled drain changes no allocation.
@@ -242,7 +242,10 @@ impl Sending<'_> {
     /// released long ago may have been registered again (fault 33); and the node, because another worker may have drained it.
     fn confirming(&self, phase: Phase) -> Step {
         let mut parts = Vec::new();
-        match discovery_out_of_sight(self.scope, JUST_NOW, self.now) {
+        // Whatever is asked for again is asked for with all the rest, so that one round shows it all: where answers are slow, two rounds
+        // would each outdate what the other showed, and go on doing so.
+        let node_is_old = !is_recent(self.scope, &self.scope.seen.nomad, self.now);
+        match discovery_out_of_sight(self.scope, node_is_old, self.now) {
             Step::Look(more, _) => parts.extend(more),
             Step::Satisfied => {}
             blind @ (Step::Wait { .. } | Step::Do(..)) => return blind,
@@ -262,7 +265,7 @@ impl Sending<'_> {
         if !old.is_empty() {
             parts.push(Part::TargetGroups { groups: old, attributes_again: false });
         }
-        if self.scope.seen.nomad.fresh_at().is_none_or(|at| at + JUST_NOW < self.now) {
+        if node_is_old || !parts.is_empty() {
             parts.push(Part::Nomad);
         }
         if parts.is_empty() { Step::Satisfied } else { Step::Look(parts, Reason::MustConfirm) }
@@ -295,12 +298,17 @@ impl Sending<'_> {
     }
 }
 
-/// Discovery must be in sight before anything is stopped: while it is away, an ingress goes on sending to what is gone.
-pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, at_most: Duration, now: Time) -> Step {
+/// Whether it was looked at just now, or in the round of looks that ended just now.
+fn is_recent<T>(scope: &Scope<'_>, sight: &Sight<T>, now: Time) -> bool {
+    sight.fresh_at().is_some_and(|at| scope.seen.history.is_recent(at, JUST_NOW, now))
+}
+
+/// Discovery must be in sight before anything is stopped: while it is away, an ingress goes on sending to what is gone. With `again` it is
+/// looked at even if that was just now.
+pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, again: bool, now: Time) -> Step {
     let seen = scope.seen;
     if scope.policy.consul && scope.declares(Provider::Consul) {
-        let fresh = seen.consul.fresh_at().is_some_and(|at| now <= at + at_most);
-        if !fresh {
+        if again || !is_recent(scope, &seen.consul, now) {
             let reason = if seen.consul.at().is_some() { Reason::MustConfirm } else { Reason::MustLook };
             return look_again(&seen.consul, Part::Consul, System::Consul, now, reason);
         }

@@ -19,6 +19,21 @@ fn the_node_is_made_ineligible_before_anything_else() {
 }
 
 #[test]
+fn answers_that_take_seconds_are_believed_and_not_asked_for_again_and_again() {
+    let mut scene = released(|_| ());
+    // A heartbeat may be due first.
+    let mut decision = scene.next_slowly(4);
+    if writes(&decision, EffectKind::Heartbeat) {
+        scene.obey(&decision);
+        decision = scene.next_slowly(4);
+    }
+    assert!(writes(&decision, EffectKind::Drain), "{decision:?}");
+    scene.pass(2);
+    let Action::Look(parts) = scene.decide().action else { panic!("what was seen is old by then: {:?}", scene.decide()) };
+    assert!(parts.contains(&Part::Nomad) && parts.contains(&Part::Consul), "one round shows all of it: {parts:?}");
+}
+
+#[test]
 fn a_node_that_is_ineligible_already_is_left_so() {
     let mut scene = calm();
     scene.node().eligible = false;

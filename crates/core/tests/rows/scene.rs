@@ -107,6 +107,21 @@ impl Scene {
         panic!("it looks for ever: {:?}", self.decide());
     }
 
+    /// The next decision that is no look, where every answer takes so long. Fewer than ten rounds of looks must do.
+    pub(crate) fn next_slowly(&mut self, seconds: u64) -> Decision {
+        for _ in 0..10 {
+            let decision = self.decide();
+            let Action::Look(parts) = &decision.action else { return decision };
+            let asked = self.now;
+            for part in parts.clone() {
+                self.look(&part);
+            }
+            self.pass(seconds);
+            self.seen.history.looked(asked, self.now);
+        }
+        panic!("it looks for ever: {:?}", self.decide());
+    }
+
     /// The decision that writes something of this kind; all writes before it are taken.
     #[track_caller]
     pub(crate) fn until_it_writes(&mut self, kind: EffectKind) -> Decision {

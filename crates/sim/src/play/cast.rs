@@ -279,6 +279,11 @@ fn lend_a_hand(
             stage.weather.away(System::AutoScaling, at, at + secs(300));
             stage.weather.away(System::LoadBalancers, at, at + secs(300));
         }
+        Fault::SlowAnswers => {
+            let systems = [System::AutoScaling, System::LoadBalancers, System::Nomad, System::Consul];
+            let slow = systems[usize::try_from(luck.below(4)).unwrap_or(0)];
+            stage.weather.slow(slow, Duration::from_millis(500 + luck.below(2500)));
+        }
         Fault::NonsenseAnswers => stage.weather.nonsense_one_in = 4 + luck.below(30),
         Fault::NomadDenied => stage.weather.denied(System::Nomad, at, for_a_while(luck)),
         Fault::NomadThrottled => stage.weather.throttled(System::Nomad, at, for_a_while(luck)),

@@ -19,6 +19,8 @@ use crate::time::Time;
 pub struct History {
     /// When this run began.
     pub began: Time,
+    /// When the last round of looks was asked for, and when its last answer was there.
+    pub last_round: Option<(Time, Time)>,
     /// When the last accepted heartbeat was sent.
     pub heartbeat: Option<Time>,
     /// Every allocation that this run ever saw not over, by id.
@@ -148,6 +150,19 @@ impl History {
     #[must_use]
     pub fn begin(at: Time) -> Self {
         Self { began: at, ..Self::default() }
+    }
+
+    /// A round of looks ended: asked for then, answered now.
+    pub fn looked(&mut self, asked: Time, answered: Time) {
+        self.last_round = Some((asked, answered));
+    }
+
+    /// Whether what was seen then is as recent as a look can be: seen within `at_most`, or in the round of looks that ended within it. A
+    /// round lasts as long as the slowest of its answers, and what is older than it is asked for again in vain.
+    #[must_use]
+    pub fn is_recent(&self, seen: Time, at_most: std::time::Duration, now: Time) -> bool {
+        let in_last_round = |(asked, answered): (Time, Time)| asked <= seen && now <= answered + at_most;
+        now <= seen + at_most || self.last_round.is_some_and(in_last_round)
     }
 
     /// The first look set the clock: this run began no earlier and no later than that look.

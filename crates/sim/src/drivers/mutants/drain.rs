@@ -42,6 +42,12 @@ pub(super) const WRONG: &[Wrong] = &[
         faults: &[],
         how: Does(|scene, decision| scene.drains(decision, |_, _, ignore_system_jobs, _| *ignore_system_jobs = false)),
     },
+    Wrong {
+        name: "outdated-by-a-slow-answer",
+        mistake: "It takes for old what the round of looks that has just ended showed, if that round took long.",
+        faults: &[Fault::SlowAnswers],
+        how: Sees(|view| view.seen.history.last_round = None),
+    },
     Wrong { name: "drains-first", mistake: "It drains before anything is deregistered.", faults: &[], how: Does(drains_first) },
     Wrong {
         name: "never-drains",
