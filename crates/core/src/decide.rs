@@ -101,9 +101,6 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     let mut steps = Vec::with_capacity(MOST_STEPS);
     let settled = kept_off.is_satisfied() && sight.is_satisfied();
     steps.extend([std::mem::replace(&mut balancing.step, Step::Satisfied), kept_off, sight]);
-    if may_write {
-        steps.push(beginnings::write_down(scope, budget, &balancing, now));
-    }
     if seen.consul.at().is_none() {
         // The control look (D9): what is registered is seen before anything is stopped.
         steps.push(nodes::discovery_out_of_sight(scope, false, now));
@@ -129,7 +126,10 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
             steps.push(Step::wait(budget.force_at, Reason::TimeIsShort));
         }
     }
-    // Last, so that a wait is named by what it waits for.
+    // Last, so that a step is named by what it does and a wait by what it waits for.
+    if may_write {
+        steps.push(beginnings::write_down(scope, budget, &balancing, now));
+    }
     steps.push(heartbeat);
     steps.push(Step::wait(budget.end, Reason::TimeIsUp));
     let satisfied = steps.iter().all(|step| !matches!(step, Step::Do(..) | Step::Look(..)));

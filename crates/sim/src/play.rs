@@ -114,7 +114,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     };
     let mut luck = luck;
     let needs = passes::Needs {
-        notes: stage.nomad.version().has_dynamic_metadata() && !faults.has(Fault::MetadataRefused),
+        notes: stage.nomad.version().has_dynamic_metadata() && !faults.iter().any(nobody_notes),
         guard: longest_guard,
     };
     let working = play.working.unwrap_or_else(|| Working::draw(play.seed, faults, heartbeat_timeout, needs));
@@ -205,6 +205,14 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         crashed: planned.into_iter().filter(|point| !crashes.borrow().contains(point)).collect(),
         mark: record.mark ^ stage.traffic.sent ^ u64::from(stage.calls.aws) << 32,
     }
+}
+
+/// Whether a fault leaves no agent that could keep a note.
+fn nobody_notes(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::MetadataRefused | Fault::NoNode | Fault::AgentDead | Fault::AgentAway | Fault::NodeCollected | Fault::BlindToken
+    )
 }
 
 /// Whether a fault leaves a departure every way to finish in order, and in time.

@@ -1,6 +1,7 @@
 //! One row for each rule: facts from a calm world, one thing changed, the next step and its reason; and what must not happen.
 
 mod asked;
+mod beginnings;
 mod budget;
 mod draining;
 mod ending;

@@ -8,7 +8,7 @@ use decamp_core::ids::{AllocationId, NodeId};
 use decamp_core::time::Time;
 
 use crate::asked::{completion, ended, only_waits, why, writes};
-use crate::facts::{API, BATCH, INGRESS, SHOP, allocation, registration, secs, task, task_group};
+use crate::facts::{API, BATCH, ENTRY, INGRESS, SHOP, allocation, registration, secs, task, task_group};
 use crate::scene::{Scene, calm, draining, over, released};
 
 /// Everything is over and unregistered but for this change, and news of it has come.
@@ -191,14 +191,13 @@ fn a_node_that_is_nowhere_is_waited_for_and_then_the_instance_goes_without_one()
     scene.nomad.nodes.clear();
     let decision = scene.until_it_writes(EffectKind::Deregister);
     scene.obey(&decision);
-    let since = scene.now;
     scene.group.attached.clear();
     scene.group.hooks[0].target_groups.clear();
     scene.look(&Part::Group { with_activity: false });
     only_waits(&scene.next(), "no-node-yet");
-    scene.pass(29);
+    scene.now = ENTRY + secs(29);
     still_here(&scene.next());
-    scene.now = since + secs(31);
+    scene.now = ENTRY + secs(31);
     scene.targets_leave();
     let decision = scene.until_it_writes(EffectKind::Complete);
     assert_eq!(completion(&decision).1, Outcome::NoNode);

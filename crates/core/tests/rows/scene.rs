@@ -95,10 +95,24 @@ pub(crate) fn over(change: impl FnOnce(&mut Scene)) -> Scene {
 }
 
 impl Scene {
+    /// Takes the notes out of a decision, and writes them down. Whether it was nothing but notes: rows are about what is waited for.
+    fn notes(&mut self, decision: &mut Decision) -> bool {
+        let Action::Do(effects) = &mut decision.action else { return false };
+        let notes: Vec<Effect> = effects.extract_if(.., |effect| matches!(effect, Effect::Note { .. })).collect();
+        for note in &notes {
+            self.take_effect(note);
+            self.seen.did(self.now, self.now, note, &Ok(()));
+        }
+        !notes.is_empty() && effects.is_empty()
+    }
+
     /// The next decision that is no look; the looks before it show what is so.
     pub(crate) fn next(&mut self) -> Decision {
         for _ in 0..20 {
-            let decision = self.decide();
+            let mut decision = self.decide();
+            if self.notes(&mut decision) {
+                continue;
+            }
             let Action::Look(parts) = &decision.action else { return decision };
             for part in parts.clone() {
                 self.look(&part);
@@ -250,7 +264,11 @@ impl Scene {
                 }
                 node.allocations = all.into();
             }
-            Effect::Note { node, notes } => self.node_of(*node).notes.clone_from(notes),
+            Effect::Note { node, notes } => {
+                let kept = &mut self.node_of(*node).notes;
+                kept.retain(|old| !notes.iter().any(|new| new.what == old.what));
+                kept.extend(notes.iter().cloned());
+            }
             Effect::Complete { .. } => self.lifecycle = Lifecycle::Past,
         }
     }

@@ -1,0 +1,272 @@
+//! A wait that one worker began is ended by another, by what the world shows or the first one noted; and sweeps share their heartbeats. (D43, D54.)
+
+use decamp_core::decide::{
+    BalancerKind, Beginning, EffectKind, NodeStatus, Noted, Outcome, Part, Phase, Policy, Reason, Snapshot, remember,
+};
+use decamp_core::sweep::Sweep;
+use decamp_core::time::Time;
+
+use crate::asked::{completion, drain, effects, only_waits, writes};
+use crate::facts::{API, ENTRY, attached, instance, named, registration, secs};
+use crate::scene::{Scene, calm, deregistered, draining, over, released};
+
+/// Another worker comes, which remembers nothing.
+fn next_worker(scene: &mut Scene) {
+    scene.seen = Snapshot::begin(instance(), scene.now);
+}
+
+/// Out of groups of a Network Load Balancer, whose routing lags for longer than their targets are listed.
+fn behind_a_network_load_balancer() -> Scene {
+    let mut scene = deregistered(|scene| {
+        scene.policy = Policy { overlap: false, ..Policy::default() };
+        scene.front(&attached()).kind = BalancerKind::Nlb;
+        scene.front(&named()).kind = BalancerKind::Nlb;
+    });
+    scene.next();
+    scene.pass(31);
+    scene.targets_leave();
+    scene
+}
+
+fn delayed_until(scene: &mut Scene) -> Time {
+    match scene.until_no_heartbeat().reason {
+        Reason::LoadBalancerDelay { until, .. } => until,
+        other => panic!("it waits for a load balancer: {other:?}"),
+    }
+}
+
+fn note(what: Beginning, since: Time, listed: u32) -> Noted {
+    Noted { what, action: crate::facts::departure().mark(), since, listed }
+}
+
+#[test]
+fn the_time_of_a_deregistration_is_noted_on_the_node() {
+    let scene = deregistered(|scene| scene.policy.overlap = false);
+    let at = scene.now;
+    let decision = scene.decide();
+    let [decamp_core::decide::Effect::Note { notes, .. }] = effects(&decision) else { panic!("{decision:?}") };
+    assert_eq!(*notes, [note(Beginning::Departure, ENTRY, 0), note(Beginning::Deregistered, at, 0)]);
+    assert_eq!(decision.reason, Reason::NextMustKnow);
+}
+
+#[test]
+fn the_next_worker_counts_from_the_note_and_not_from_its_first_look() {
+    let mut scene = behind_a_network_load_balancer();
+    let since = scene.nomad.nodes[0].notes.iter().find(|note| note.what == Beginning::Deregistered).expect("it is noted").since;
+    for _ in 0..4 {
+        next_worker(&mut scene);
+        assert_eq!(delayed_until(&mut scene), since + secs(120));
+        scene.pass(20);
+    }
+    next_worker(&mut scene);
+    scene.pass(20);
+    assert!(writes(&scene.until_no_heartbeat(), EffectKind::Drain), "{:?}", scene.decide());
+}
+
+#[test]
+fn without_a_note_the_next_worker_waits_from_its_own_first_look() {
+    let mut scene = behind_a_network_load_balancer();
+    scene.node().notes.clear();
+    next_worker(&mut scene);
+    let now = scene.now;
+    assert_eq!(delayed_until(&mut scene), now + secs(120));
+}
+
+#[test]
+fn a_warm_process_remembers_what_nobody_could_note() {
+    let mut scene = behind_a_network_load_balancer();
+    let since = remember(&scene.departure, &scene.seen, &scene.policy, scene.now);
+    scene.node().notes.clear();
+    scene.node().version = "1.1.2".into();
+    for _ in 0..3 {
+        scene.pass(10);
+        scene.seen = Snapshot::begin_again(instance(), scene.now, &since);
+        let until = delayed_until(&mut scene);
+        assert!(until < scene.now + secs(120), "it goes on where the last pass was");
+        assert_eq!(remember(&scene.departure, &scene.seen, &scene.policy, scene.now), since);
+    }
+}
+
+#[test]
+fn a_note_of_an_earlier_departure_of_the_same_instance_counts_for_nothing() {
+    let mut scene = behind_a_network_load_balancer();
+    scene.node().notes = vec![note(Beginning::Deregistered, ENTRY - secs(3600), 0)];
+    next_worker(&mut scene);
+    let now = scene.now;
+    assert_eq!(delayed_until(&mut scene), now + secs(120));
+    scene.node().notes = vec![Noted { action: "another".into(), ..note(Beginning::Deregistered, ENTRY + secs(1), 0) }];
+    next_worker(&mut scene);
+    assert_eq!(delayed_until(&mut scene), now + secs(120));
+}
+
+#[test]
+fn what_is_registered_again_is_noted_anew() {
+    let mut scene = behind_a_network_load_balancer();
+    next_worker(&mut scene);
+    let target = crate::facts::target(decamp_core::ids::TargetId::Instance(instance()), 8080);
+    scene.add_target(&named(), target);
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    scene.obey(&decision);
+    let at = scene.now;
+    scene.next();
+    assert!(scene.nomad.nodes[0].notes.contains(&note(Beginning::Deregistered, at, 0)), "{:?}", scene.nomad.nodes[0].notes);
+}
+
+#[test]
+fn an_old_nomad_is_not_asked_to_keep_notes() {
+    let mut scene = deregistered(|scene| scene.node().version = "1.4.9".into());
+    assert!(!writes(&scene.next(), EffectKind::Note), "{:?}", scene.decide());
+    let mut scene = deregistered(|scene| scene.node().version = "1.5.0".into());
+    scene.next();
+    assert!(!scene.nomad.nodes[0].notes.is_empty());
+}
+
+#[test]
+fn a_note_that_is_refused_holds_nothing_up() {
+    let mut scene = deregistered(|_| ());
+    let mut decision = scene.decide();
+    for _ in 0..5 {
+        if writes(&decision, EffectKind::Note) {
+            scene.refuse(&decision, &decamp_core::decide::Refusal::Missing);
+            scene.pass(20);
+        }
+        decision = scene.decide();
+    }
+    assert!(!writes(&decision, EffectKind::Note), "it is tried three times: {decision:?}");
+}
+
+#[test]
+fn an_agent_has_been_dead_since_nomad_says_so() {
+    let mut scene = released(|scene| scene.node().status = NodeStatus::Down);
+    scene.node().status_since = Some(scene.now - secs(290));
+    scene.allocations(|a| a.client = decamp_core::decide::ClientStatus::Lost);
+    next_worker(&mut scene);
+    only_waits(&scene.until_no_heartbeat(), "agent-dead");
+    scene.pass(11);
+    next_worker(&mut scene);
+    // Absent at the first look: its guard is over before.
+    let decision = scene.until_it_writes(EffectKind::Complete);
+    assert_eq!(completion(&decision).1, Outcome::AgentDead);
+}
+
+#[test]
+fn no_node_has_been_there_since_the_instance_entered_its_hook() {
+    let mut scene = calm();
+    scene.nomad.nodes.clear();
+    scene.group.attached.clear();
+    scene.group.hooks[0].target_groups.clear();
+    scene.now = ENTRY + secs(29);
+    next_worker(&mut scene);
+    only_waits(&scene.until_no_heartbeat(), "no-node-yet");
+    scene.now = ENTRY + secs(31);
+    next_worker(&mut scene);
+    assert_eq!(completion(&scene.until_no_heartbeat()).1, Outcome::NoNode);
+}
+
+#[test]
+fn a_leftover_has_been_one_since_the_end_of_its_allocation() {
+    let mut scene = over(|scene| scene.policy.overlap = false);
+    scene.consul.services = vec![registration(API, "api")].into();
+    let ended = scene.now;
+    scene.allocations(|a| a.ended = Some(ended));
+    scene.pass(590);
+    next_worker(&mut scene);
+    let decision = scene.until_no_heartbeat();
+    assert!(!writes(&decision, EffectKind::Complete), "{decision:?}");
+    scene.pass(20);
+    next_worker(&mut scene);
+    let decision = scene.until_it_writes(EffectKind::Complete);
+    assert_eq!(completion(&decision).1, Outcome::Departed { waiting_for: None });
+}
+
+#[test]
+fn a_drain_hangs_since_its_last_allocation_ended() {
+    let mut scene = draining(|scene| scene.policy.overlap = false);
+    scene.allocations(|a| {
+        let system = a.group.kind == decamp_core::decide::JobKind::System;
+        a.wanted = system;
+        if !system {
+            a.client = decamp_core::decide::ClientStatus::Complete;
+        }
+    });
+    let ended = scene.now;
+    scene.allocations(|a| a.ended = Some(ended).filter(|_| a.client.is_over()));
+    let drained = scene.now;
+    scene.node().last_drain.as_mut().expect("it drains").updated = Some(drained);
+    scene.pass(2);
+    next_worker(&mut scene);
+    assert!(!writes(&scene.until_no_heartbeat(), EffectKind::Drain), "the servers may be about to tell it: {:?}", scene.decide());
+    scene.pass(4);
+    next_worker(&mut scene);
+    let decision = scene.until_it_writes(EffectKind::Drain);
+    assert_eq!(drain(&decision).2.phase, Phase::Resent);
+}
+
+#[test]
+fn what_vanished_between_two_workers_is_noted_and_waited_for_once() {
+    let mut scene = draining(|_| ());
+    scene.purge(API);
+    scene.stopped_are_over();
+    scene.drain_completes();
+    scene.consul.services = Vec::new().into();
+    scene.pass(60);
+    next_worker(&mut scene);
+    let since = scene.now;
+    let decision = scene.until_no_heartbeat();
+    let Reason::Vanished { until, .. } = decision.reason else { panic!("{decision:?}") };
+    assert!(since + secs(30) <= until, "a purge may have come right before this look");
+    assert!(scene.nomad.nodes[0].notes.contains(&note(Beginning::Vanished, since, 2)), "{:?}", scene.nomad.nodes[0].notes);
+    scene.pass(20);
+    next_worker(&mut scene);
+    let Reason::Vanished { until: later, .. } = scene.until_no_heartbeat().reason else { panic!("{:?}", scene.decide()) };
+    assert_eq!(later, until, "the next worker goes on with the same wait");
+    scene.purge(crate::facts::SHOP);
+    next_worker(&mut scene);
+    let Reason::Vanished { until: anew, .. } = scene.until_no_heartbeat().reason else { panic!("{:?}", scene.decide()) };
+    assert!(until < anew, "another vanished since");
+}
+
+#[test]
+fn a_beginning_that_nobody_tells_stands_still() {
+    let mut scene = calm();
+    scene.action().began = None;
+    scene.now = ENTRY + secs(1000);
+    scene.until_it_writes(EffectKind::Deregister);
+    let (began, end) = (scene.budget().began, scene.budget().end);
+    assert!(!scene.budget().began_is_known);
+    let decision = scene.decide();
+    scene.obey(&decision);
+    scene.next();
+    assert!(scene.nomad.nodes[0].notes.contains(&note(Beginning::Departure, began, 0)), "{:?}", scene.nomad.nodes[0].notes);
+    for _ in 0..5 {
+        scene.pass(600);
+        next_worker(&mut scene);
+        scene.look(&Part::Group { with_activity: true });
+        scene.look(&Part::Nomad);
+        assert_eq!((scene.budget().began, scene.budget().end), (began, end));
+    }
+}
+
+#[test]
+fn a_beginning_that_is_only_assumed_leaves_half_of_the_time() {
+    let mut scene = calm();
+    scene.action().began = None;
+    scene.policy.max_departure = secs(600);
+    scene.look(&Part::Group { with_activity: true });
+    assert!(scene.now + secs(200) < scene.budget().end, "{:?}", scene.budget());
+}
+
+#[test]
+fn a_sweep_heartbeats_those_whose_turn_it_is() {
+    let mut turns = Vec::new();
+    for number in 0..10 {
+        let mut scene = calm();
+        scene.now = ENTRY + secs(400 + 60 * number);
+        // A sweep knows of an instance that it waits, and no more.
+        *scene.action() = decamp_core::decide::LifecycleAction { began: Some(ENTRY), ..Default::default() };
+        next_worker(&mut scene);
+        scene.seen.history.sweep = Some(Sweep::begin(scene.now, secs(60), 100, 15));
+        turns.push(writes(&scene.next(), EffectKind::Heartbeat) || scene.seen.history.heartbeat.is_some());
+    }
+    assert_eq!(turns.iter().filter(|turn| **turn).count(), 2, "once in five minutes: {turns:?}");
+}
