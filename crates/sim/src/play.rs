@@ -174,6 +174,10 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         );
         let above = floor::above_floor(&stage, first_told.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
         stage.oracle.took(ended_at, ended_at.since(first_told.unwrap_or(BEGIN)), above, outcome.as_ref());
+        if play.crashes.is_empty() && faults.iter().all(|fault| hinders_nothing(fault) || floor::is_waited_out(fault)) {
+            let due = floor::waited_out(&stage, faults, &policy, first_told.unwrap_or(BEGIN), balancer_floor);
+            stage.oracle.prompt(ended_at, due, outcome.as_ref());
+        }
         if faultless && !spot && matches!(driver, Driver::Decamp) && working == Working::Through {
             let (calls, groups) = (stage.calls, stage.cast.fronts.len());
             stage.oracle.thrifty(ended_at, calls, groups, warm);

@@ -2,6 +2,7 @@
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
 mod balancers;
+mod beginnings;
 #[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
 mod drain;
 #[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
@@ -52,7 +53,7 @@ struct Scene<'a> {
     now: Time,
 }
 
-const TABLES: [&[Wrong]; 4] = [hook::WRONG, balancers::WRONG, drain::WRONG, over::WRONG];
+const TABLES: [&[Wrong]; 5] = [hook::WRONG, balancers::WRONG, drain::WRONG, over::WRONG, beginnings::WRONG];
 
 /// A wrong driver, by its place in the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -166,6 +166,16 @@ impl Oracle {
         }
     }
 
+    /// L3 again, of departures that wait for something that never comes: it is waited for once, and not by each pass anew.
+    pub fn prompt(&mut self, at: Time, due: Time, outcome: Option<&Outcome>) {
+        let allowed = LATE + self.bounds.longest_gap * STEPS;
+        let told_late = matches!(outcome, None | Some(Outcome::Gone | Outcome::AlreadyPast));
+        if !self.meddled && !told_late && due + allowed < at {
+            let late = decamp_core::time::plain(at.since(due));
+            self.broke(at, "L3", format!("all that it waits for was over, and it waited {late} more"));
+        }
+    }
+
     /// Whether it ended as a departure does that nothing hinders.
     pub(super) fn finished(&self, outcome: Option<&Outcome>) -> bool {
         matches!(outcome, Some(Outcome::Departed { .. })) || self.bounds.proof_is_lost && outcome == Some(&Outcome::Unconfirmed)

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use crate::faults::{Fault, Faults};
 use crate::stage::Stage;
-use decamp_core::decide::Outcome;
+use decamp_core::decide::{Outcome, Policy};
 use decamp_core::time::Time;
+
+/// Nomad notices within this that an agent is dead, and writes for the last time what that changes.
+const NOTICED: Duration = Duration::from_secs(40);
 
 /// How much longer it took than the load balancers' delay and the stops, each counted once where they overlap.
 pub(super) fn above_floor(
@@ -32,6 +36,25 @@ pub(super) fn above_floor(
         }
     }
     Some(ended.since(started).saturating_sub(covered(spans, started, ended)))
+}
+
+/// Whether a fault leaves something that is waited for, for a time that the settings say.
+pub(super) fn is_waited_out(fault: Fault) -> bool {
+    matches!(fault, Fault::AgentDead | Fault::NoNode | Fault::LeftoverRegistration)
+}
+
+/// When the last of the waits is over that such faults and the cluster itself bring, whoever waits (D54).
+pub(super) fn waited_out(stage: &Stage, faults: Faults, policy: &Policy, started: Time, balancers: Duration) -> Time {
+    let oracle = &stage.oracle;
+    let released = oracle.first_deregistered.unwrap_or(started) + balancers;
+    let over = oracle.last_over.unwrap_or(started);
+    let here = stage.nomad.allocations().iter().filter(|a| Some(a.node) == stage.cast.node);
+    let longest = here.map(|a| stage.nomad.groups()[a.group.index()].spec.group.longest_stop(policy.poststop)).max();
+    let dead = |died: Time| died + NOTICED + policy.agent_dead_wait.max(longest.unwrap_or_default());
+    let dead = oracle.agent_died.filter(|_| faults.has(Fault::AgentDead)).map(dead);
+    let left = faults.has(Fault::LeftoverRegistration).then(|| over + policy.leftover_wait);
+    let nowhere = faults.has(Fault::NoNode).then(|| started + policy.no_node_wait);
+    [Some(released), Some(over), dead, left, nowhere].into_iter().flatten().max().unwrap_or(started)
 }
 
 /// How much of a stretch of time the spans cover together.

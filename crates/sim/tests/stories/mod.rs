@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use decamp_sim::drivers::Driver;
 use decamp_sim::faults::{Fault, Faults};
-use decamp_sim::play::{CrashPoint, Play, Played, play};
+use decamp_sim::play::{CrashPoint, Passes, Play, Played, Working, play};
 
 /// One departure, and what it tells.
 pub(crate) struct Story {
@@ -17,6 +18,8 @@ pub(crate) struct Story {
     pub(crate) faults: &'static [Fault],
     /// Where its first worker is killed.
     pub(crate) crash: Option<CrashPoint>,
+    /// How its workers work.
+    pub(crate) working: Working,
     /// Its outcome.
     pub(crate) outcome: &'static str,
     /// What it must show; else it tells something else than it says.
@@ -26,7 +29,18 @@ pub(crate) struct Story {
 }
 
 const fn story(name: &'static str, about: &'static str, faults: &'static [Fault], outcome: &'static str) -> Story {
-    Story { name, about, faults, crash: None, outcome, shows: &[], never: &[] }
+    Story { name, about, faults, crash: None, working: Working::Through, outcome, shows: &[], never: &[] }
+}
+
+/// Passes of this many seconds, in processes that remember nothing.
+const fn passes(seconds: u64, sweeps_alone: bool) -> Working {
+    Working::Passes(Passes {
+        length: Duration::from_secs(seconds),
+        warm: false,
+        heartbeat_timeout: Duration::from_secs(900),
+        sweeps_alone,
+        late: false,
+    })
 }
 
 const BESIDE: &str = "drain services";
@@ -186,6 +200,36 @@ pub(crate) const STORIES: &[Story] = &[
         ..story("no-node", "No Nomad node is the instance: it leaves its load balancers and goes.", &[Fault::NoNode], "no-node")
     },
     Story {
+        shows: &["[3]", "note decamp.began, decamp.deregistered", "the next worker has to know", "drain all"],
+        working: passes(10, false),
+        ..story(
+            "passes",
+            "The Lambda's passes are shorter than a load balancer's delay: each goes on from what an earlier one noted on the node.",
+            &[],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["[3]", "drain all"],
+        working: passes(55, true),
+        ..story(
+            "sweeps-alone",
+            "The event is lost: the sweep of each minute takes one step after the other, and remembers nothing.",
+            &[Fault::SweepsAlone],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["Nomad's agent on it is dead", "[9]"],
+        working: passes(25, false),
+        ..story(
+            "agent-dead-in-passes",
+            "Nomad's agent dies for good: each pass counts from when Nomad says that it did.",
+            &[Fault::AgentDead],
+            "agent-dead",
+        )
+    },
+    Story {
         shows: &["an allocation landed after the drain"],
         ..story(
             "lands-late",
@@ -200,7 +244,17 @@ impl Story {
     /// Plays it with this seed.
     pub(crate) fn play(&self, seed: u64) -> Played {
         let faults = self.faults.iter().copied().fold(Faults::NONE, Faults::with);
-        play(&Driver::Decamp, &Play { seed, faults, crashes: self.crash.into_iter().collect(), trace: true, ..Play::default() })
+        play(
+            &Driver::Decamp,
+            &Play {
+                seed,
+                faults,
+                crashes: self.crash.into_iter().collect(),
+                trace: true,
+                working: Some(self.working),
+                ..Play::default()
+            },
+        )
     }
 
     /// As it is kept.
@@ -213,6 +267,9 @@ impl Story {
         }
         if let Some(CrashPoint { effect, after }) = self.crash {
             let _ = write!(text, ", killed {} effect {effect}", if after { "after" } else { "before" });
+        }
+        if let Working::Passes(passes) = self.working {
+            let _ = write!(text, ", in passes of {}", decamp_core::time::plain(passes.length));
         }
         text.push_str("\n\n");
         text.push_str(&shortened(&played.trace));

@@ -1,0 +1,68 @@
+//! Wrong about beginnings: each worker waits as if it were the first (D54).
+
+use super::How::Sees;
+use super::{View, Wrong};
+use crate::faults::Fault;
+use decamp_core::decide::{Beginning, Node};
+
+pub(super) const WRONG: &[Wrong] = &[
+    Wrong {
+        name: "forgets-deregistrations",
+        mistake: "It does not read when an earlier worker saw nothing registered any more.",
+        faults: &[Fault::SweepsAlone],
+        how: Sees(|view| {
+            view.seen.history.noted.retain(|note| note.what != Beginning::Deregistered);
+            nodes(view, |node| node.notes.retain(|note| note.what != Beginning::Deregistered));
+        }),
+    },
+    Wrong {
+        name: "forgets-when-it-began",
+        mistake: "Where nobody tells when the departure began, each worker assumes it anew.",
+        faults: &[Fault::SweepsAlone, Fault::ActivitiesDenied, Fault::LongBatch],
+        how: Sees(|view| {
+            view.seen.history.noted.retain(|note| note.what != Beginning::Departure);
+            nodes(view, |node| {
+                node.notes.retain(|note| note.what != Beginning::Departure);
+                if let Some(last) = &mut node.last_drain {
+                    last.updated = None;
+                }
+            });
+        }),
+    },
+    Wrong {
+        name: "each-sees-the-agent-die",
+        mistake: "Each worker gives a dead agent all of the time to come back, from its own first look.",
+        faults: &[Fault::AgentDead, Fault::SweepsAlone],
+        how: Sees(|view| nodes(view, |node| node.status_since = None)),
+    },
+    Wrong {
+        name: "each-sees-it-left-over",
+        mistake: "Each worker waits for a leftover registration from its own first look.",
+        faults: &[Fault::LeftoverRegistration, Fault::SweepsAlone],
+        how: Sees(|view| {
+            nodes(view, |node| {
+                let mut all = node.allocations.to_vec();
+                all.iter_mut().for_each(|allocation| allocation.ended = None);
+                node.allocations = all.into();
+            });
+        }),
+    },
+    Wrong {
+        name: "believes-any-note",
+        mistake: "It believes that its targets have been gone since the departure began.",
+        faults: &[],
+        how: Sees(|view| {
+            let began = view.departure.action().and_then(|action| action.began);
+            if let Some(since) = began {
+                let action = view.departure.mark();
+                let what = Beginning::Deregistered;
+                view.seen.history.noted.push(decamp_core::decide::Noted { what, action, since, listed: 0 });
+                view.seen.balancers.iter_mut().for_each(|balancer| balancer.deregistered = balancer.deregistered.map(|_| since));
+            }
+        }),
+    },
+];
+
+fn nodes(view: &mut View<'_>, change: impl Fn(&mut Node)) {
+    view.seen.nomad.edit(|nomad| nomad.nodes.iter_mut().for_each(&change));
+}
