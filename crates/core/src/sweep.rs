@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::ids::{InstanceId, hash};
 use crate::time::Time;
 
+/// So few are looked at all at once.
+const AT_ONCE: u64 = 20;
 /// Between two instances at most: a sweep over few does not have to last its whole pass.
 const WIDEST: Duration = Duration::from_millis(250);
 
@@ -56,7 +58,10 @@ impl Sweep {
     /// How long after the first of them the one at this place is come to, in a pass of this length.
     #[must_use]
     pub fn starts_after(&self, place: usize, pass: Duration) -> Duration {
-        let all = u32::try_from(self.waiting.max(1)).unwrap_or(u32::MAX);
+        if self.waiting <= AT_ONCE {
+            return Duration::ZERO;
+        }
+        let all = u32::try_from(self.waiting).unwrap_or(u32::MAX);
         (pass / all).min(WIDEST).saturating_mul(u32::try_from(place).unwrap_or(u32::MAX)).min(pass)
     }
 }
@@ -116,9 +121,10 @@ mod tests {
 
     #[test]
     fn a_pass_is_spent_evenly_and_few_are_not_waited_for() {
-        let [few, many] = [10, 5_000].map(|waiting| Sweep::begin(Time(1_800_000_000_000), MINUTE, waiting, 15));
+        let [few, some, many] = [20, 40, 5_000].map(|waiting| Sweep::begin(Time(1_800_000_000_000), MINUTE, waiting, 15));
         let pass = Duration::from_secs(50);
-        assert_eq!(few.starts_after(9, pass), WIDEST * 9);
+        assert_eq!(few.starts_after(19, pass), Duration::ZERO);
+        assert_eq!(some.starts_after(9, pass), WIDEST * 9);
         assert_eq!(many.starts_after(2_500, pass), pass / 2);
         assert!(many.starts_after(4_999, pass) < pass);
     }

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::*;
 
 mod early;
+mod sweeps;
 
 const INSTANCE: &str = "i-0123456789abcdef0";
 
@@ -30,6 +31,8 @@ struct Scripted {
     acts: RefCell<Vec<&'static str>>,
     hidden: RefCell<Vec<(String, Duration)>>,
     looks: RefCell<u32>,
+    /// The hook's heartbeat time-out.
+    timeout: Duration,
 }
 
 impl Scripted {
@@ -44,6 +47,7 @@ impl Scripted {
             acts: RefCell::default(),
             hidden: RefCell::default(),
             looks: RefCell::default(),
+            timeout: Duration::from_secs(180),
         }
     }
 
@@ -71,7 +75,7 @@ impl World for Scripted {
         let away = || Unseen::Away("connection refused".into());
         let shown = |part: &Part| match part {
             Part::Lifecycle => vec![Showing::Lifecycle(Ok(self.lifecycle.clone()))],
-            Part::Group { .. } => vec![Showing::Group(Ok(group()))],
+            Part::Group { .. } => vec![Showing::Group(Ok(group(self.timeout)))],
             Part::TargetGroups { groups, .. } => {
                 groups.iter().map(|(arn, _)| Showing::TargetGroup(arn.clone(), Err(away()))).collect()
             }
@@ -120,13 +124,9 @@ impl Fleet for Scripted {
     }
 }
 
-fn group() -> Group {
-    let hook = Hook {
-        name: "decamp".into(),
-        heartbeat_timeout: Duration::from_secs(180),
-        global_timeout: Duration::from_hours(5),
-        target_groups: Vec::new(),
-    };
+fn group(heartbeat_timeout: Duration) -> Group {
+    let hook =
+        Hook { name: "decamp".into(), heartbeat_timeout, global_timeout: Duration::from_hours(5), target_groups: Vec::new() };
     Group { hooks: vec![hook], attached: Vec::new(), held: false, retains: false, activity_began: None }
 }
 
