@@ -33,8 +33,7 @@ pub struct Serve {
     pub events_header: String,
     /// Queues that are consumed, as ARNs. `DECAMP_QUEUES`.
     pub queues: Vec<Arc<str>>,
-    /// How long a message is hidden at a time while it is held: after this long another replica goes on with what a dead one had in
-    /// hand. `DECAMP_QUEUE_HIDDEN`.
+    /// How long a message is hidden at a time while it is held; then another replica may have it. `DECAMP_QUEUE_HIDDEN`.
     pub queue_hidden: Duration,
     /// SNS topics that are believed, as ARNs. `DECAMP_SNS_TOPICS`.
     pub topics: Vec<Arc<str>>,

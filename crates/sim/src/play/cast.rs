@@ -1,7 +1,6 @@
 //! The script of one departure: which events come when, what operators and faults do, which workers die or freeze.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::nomad::GroupNumber;
 use crate::setting::BEGIN;
 use crate::stage::{Hand, Stage};
 use crate::worker::CrashPoint;
-use decamp_core::decide::{Action, Cause, Decision, Effect, EffectKind, LifecycleAction, Part, Policy, System};
+use decamp_core::decide::{Cause, EffectKind, LifecycleAction, Policy, System};
 use decamp_core::time::Time;
 
 const fn secs(seconds: u64) -> Duration {
@@ -395,46 +394,6 @@ pub(super) fn other_settings(policy: &Policy) -> Policy {
         max_departure: policy.max_departure / 2,
         poststop: policy.poststop * 2,
         ..policy.clone()
-    }
-}
-
-/// A decision as a line of a story.
-pub(super) fn line(decision: &Decision) -> String {
-    let mut line = match &decision.action {
-        Action::Look(parts) => format!("look at {}", parts.iter().map(part_word).collect::<Vec<_>>().join(", ")),
-        Action::Do(effects) => effects.iter().map(effect_word).collect::<Vec<_>>().join("; "),
-        Action::Wait { .. } => "wait".to_owned(),
-        Action::End(outcome) => format!("end: {outcome}"),
-    };
-    // Writing to a String cannot fail.
-    let _ = write!(line, ", because {}", decision.reason);
-    line
-}
-
-fn part_word(part: &Part) -> &'static str {
-    match part {
-        Part::Lifecycle => "the instance",
-        Part::Group { .. } => "its group",
-        Part::TargetGroups { .. } => "its target groups",
-        Part::Scan => "all target groups",
-        Part::Nomad => "its node",
-        Part::NomadSight => "our Nomad token",
-        Part::Consul => "Consul",
-        Part::NomadServices => "Nomad's services",
-    }
-}
-
-/// An effect in a few words.
-pub(super) fn effect_word(effect: &Effect) -> String {
-    match effect {
-        Effect::Heartbeat(_) => "heartbeat".to_owned(),
-        Effect::MakeIneligible(_) => "make the node ineligible".to_owned(),
-        Effect::Deregister { group, targets } => format!("deregister {} of {}", targets.len(), group.name()),
-        Effect::Drain { deadline, meta, .. } => {
-            format!("drain {} ({})", meta.phase.word(), decamp_core::time::plain(deadline.span()))
-        }
-        Effect::Complete { result, .. } => format!("complete: {result:?}"),
-        Effect::Note { notes, .. } => format!("note {}", notes.iter().map(|note| note.what.key()).collect::<Vec<_>>().join(", ")),
     }
 }
 

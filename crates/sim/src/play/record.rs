@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::cast;
+use super::words;
 use crate::setting::BEGIN;
 use decamp_core::decide::{Action, Decision, Departure, Effect, Finding, Policy, Reason, Refusal, Snapshot, foreseen_losses};
 use decamp_core::run::Tell;
@@ -86,7 +86,7 @@ impl Tell for Teller {
         }
         let worker = self.worker;
         if let Some(trace) = &mut record.trace {
-            let line = cast::line(decision);
+            let line = words::line(decision);
             if record.last_wait.as_ref() != Some(&line) {
                 trace.push(format!("{:>8.1}s  [{worker}] {line}", now.since(BEGIN).as_secs_f64()));
             }
@@ -101,7 +101,7 @@ impl Tell for Teller {
             trace.push(format!(
                 "{:>8.1}s  [{worker}]   {}: {refusal}",
                 now.since(BEGIN).as_secs_f64(),
-                cast::effect_word(effect)
+                words::effect_word(effect)
             ));
         }
     }
