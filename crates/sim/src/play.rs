@@ -175,7 +175,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     Played {
         above_floor: floor::above_floor(&stage, started, ended_at, balancer_floor, outcome.as_ref())
             .filter(|_| working == Working::Through && matches!(outcome, Some(Outcome::Departed { .. }))),
-        final_state: cast::final_state(&stage),
+        final_state: words::final_state(&stage),
         violations: std::mem::take(&mut stage.oracle.violations),
         outcome,
         requests,

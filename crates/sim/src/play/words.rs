@@ -1,7 +1,8 @@
-//! Decisions and writes in the words of a story.
+//! Decisions, writes and the end of a departure in the words of a story.
 
 use std::fmt::Write as _;
 
+use crate::stage::Stage;
 use decamp_core::decide::{Action, Decision, Effect, Part};
 
 /// A decision as a line of a story.
@@ -42,4 +43,13 @@ pub(super) fn effect_word(effect: &Effect) -> String {
         Effect::Complete { result, .. } => format!("complete: {result:?}"),
         Effect::Note { notes, .. } => format!("note {}", notes.iter().map(|note| note.what.key()).collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// How the world stands: what of the instance is registered, alive or listed.
+pub(super) fn final_state(stage: &Stage) -> String {
+    let lifecycle = stage.auto_scaling.lifecycle(stage.cast.instance);
+    let registered =
+        stage.cast.fronts.iter().filter(|arn| stage.balancers.listed_until(arn, stage.cast.instance).is_some()).count();
+    let alive = stage.nomad.allocations().iter().filter(|a| Some(a.node) == stage.cast.node && a.is_alive()).count();
+    format!("{lifecycle:?}, {registered} registered, {alive} alive, ended {:?}", stage.oracle.action_ended.map(|(_, e)| e))
 }
