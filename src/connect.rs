@@ -43,18 +43,32 @@ impl Connected {
     pub(crate) async fn departure(&self, instance: InstanceId, asg: Option<&str>, cause: Cause) -> Result<Departure> {
         let asg: Arc<str> = match asg {
             Some(asg) => asg.into(),
-            None => match self.live.auto_scaling().instance(instance).await {
-                Ok(Some(listed)) => listed.asg,
-                Ok(None) => bail!(
-                    "Auto Scaling lists no instance {instance} in {}; check the id and AWS_REGION (an instance that is gone is \
-                     listed no more)",
-                    self.region
-                ),
+            None => match self.group_of(instance).await {
+                Ok(Some(asg)) => asg,
+                Ok(None) => return Err(self.no_such_instance(instance)),
                 Err(why) => return Err(self.cannot_ask(&why)),
             },
         };
+        self.departure_from(instance, asg, cause)
+    }
+
+    /// The departure of an instance from a group, if that may be touched.
+    pub(crate) fn departure_from(&self, instance: InstanceId, asg: Arc<str>, cause: Cause) -> Result<Departure> {
         self.may_touch(&asg)?;
         Ok(Departure { instance, asg, cause })
+    }
+
+    /// The group of an instance; `None`: Auto Scaling lists it in none.
+    pub(crate) async fn group_of(&self, instance: InstanceId) -> Result<Option<Arc<str>>, Unseen> {
+        Ok(self.live.auto_scaling().instance(instance).await?.map(|listed| listed.asg))
+    }
+
+    /// An instance that Auto Scaling does not list: what to do about it.
+    pub(crate) fn no_such_instance(&self, instance: InstanceId) -> anyhow::Error {
+        anyhow::anyhow!(
+            "Auto Scaling lists no instance {instance} in {}; check the id and AWS_REGION (an instance that is gone is listed no more)",
+            self.region
+        )
     }
 
     /// Refuses a group that the allow-list does not name.
@@ -76,7 +90,12 @@ impl Connected {
                 "check the network, the credentials, AWS_REGION and AWS_ENDPOINT_URL, and try again"
             }
         };
-        anyhow::anyhow!("Auto Scaling in {} cannot be asked: {why}; {what_to_do}", self.region)
+        anyhow::anyhow!("{}; {what_to_do}", self.cannot_ask_because(why))
+    }
+
+    /// The same without advice.
+    pub(crate) fn cannot_ask_because(&self, why: &Unseen) -> String {
+        format!("Auto Scaling in {} cannot be asked: {why}", self.region)
     }
 }
 

@@ -52,7 +52,11 @@ pub(crate) async fn depart(arguments: Arguments) -> Result<u8> {
     let mut at = connect().await?;
     // Whoever watches wants to be told at once that the token is short, not after waiting for another one.
     at.settings.policy.refuse_without_sight = true;
-    let Asked { departures, passed_over } = asked::asked(&at, &arguments).await?;
+    let Asked { departures, passed_over } = select! {
+        asked = asked::asked(&at, &arguments) => asked?,
+        // Nothing was begun, so nothing has to be said of it.
+        signal = signals.next() => return Ok(signal.exit_code()),
+    };
     if let ([], [alone]) = (&*departures, &*passed_over)
         && matches!(alone.code, 0 | exit::ERROR)
     {

@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use decamp_core::ids::InstanceId;
-use decamp_sandbox::wire::Tokens;
+use decamp_sandbox::wire::{FaultPlan, Rule, Tokens, WireFault};
 use decamp_sandbox::{ASG, CONSUL_TOKEN, NOMAD_TOKEN, Options, Sandbox, serve};
 use decamp_sim::{consul, nomad};
 use serde_json::Value;
@@ -151,6 +151,26 @@ async fn a_run_ended_by_a_signal_says_how_to_go_on_and_the_next_one_does() {
     assert_eq!(code(&departed), Some(0), "{}", text(&departed.stdout));
     assert_eq!(sandbox.shared.events().len(), events, "it departed twice");
     assert_eq!(failed_requests(&sandbox), Value::Array(vec![]), "{}", text(&departed.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_throttled_account_is_waited_for_before_the_departure_as_it_is_in_it() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let (instance, other) = (sandbox.instances[0], sandbox.instances[1]);
+    terminate(&sandbox, instance).await;
+    // Three attempts a look: the first two looks are in vain.
+    let throttled = Rule::next(6, "DescribeAutoScalingInstances", WireFault::Throttled);
+    sandbox.shared.set_faults(FaultPlan::new(vec![throttled], 1));
+    let output = run(&sandbox, &["run", "--instance", &instance.to_string(), "--json"]).await;
+    let said = text(&output.stderr);
+    assert_eq!(code(&output), Some(0), "{said}");
+    assert!(said.contains("cannot be asked") && said.contains("asked again in 1s") && said.contains("again in 2s"), "{said}");
+    assert_eq!(failed_requests(&sandbox), Value::Array(vec![]));
+    // What is denied stays so, and a person should know at once.
+    sandbox.shared.set_faults(FaultPlan::new(vec![Rule::next(u32::MAX, "DescribeAuto", WireFault::Denied)], 1));
+    let output = run(&sandbox, &["run", "--instance", &other.to_string()]).await;
+    assert_eq!(code(&output), Some(1));
+    assert!(text(&output.stderr).contains("check the credentials"), "{}", text(&output.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,11 +2,13 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use decamp_core::decide::{Cause, Departure, Outcome};
+use decamp_core::decide::{Cause, Departure, Outcome, Unseen};
 use decamp_core::ids::InstanceId;
-use decamp_core::time::Time;
+use decamp_core::time::{Time, plain};
 use decamp_core::world::World;
 use decamp_events::{MOST_BATCH_BYTES, Told};
 use serde_json::json;
@@ -15,7 +17,13 @@ use tracing::info;
 use super::Arguments;
 use crate::connect::{Connected, named_by_a_person};
 use crate::exit;
-use crate::out::{say, say_json};
+use crate::out::{complain, say, say_json};
+
+/// The longest time between two questions to Auto Scaling.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// How long one record of an event may wait for the answer: the others wait for it.
+const A_RECORD: Duration = Duration::from_secs(30);
 
 /// What is asked for.
 #[derive(Default)]
@@ -54,11 +62,38 @@ impl PassedOver {
 pub(super) async fn asked(at: &Connected, arguments: &Arguments) -> Result<Asked> {
     match (arguments.instance, &arguments.event) {
         (Some(instance), _) => {
-            let departure = at.departure(instance, arguments.asg.as_deref(), named_by_a_person()).await?;
+            let departure = patiently(at, instance, arguments.asg.as_deref()).await?;
             Ok(Asked { departures: vec![departure], passed_over: Vec::new() })
         }
         (None, Some(file)) => Ok(of_event(at, &read(file)?).await),
         (None, None) => bail!("name an instance with --instance, or an event with --event"),
+    }
+}
+
+/// The departure of an instance that a person named. Its group is asked for as in a departure: what is throttled or away is waited for,
+/// for as long as a departure may take.
+async fn patiently(at: &Connected, instance: InstanceId, asg: Option<&str>) -> Result<Departure> {
+    let asg = match asg {
+        Some(asg) => asg.into(),
+        None => group_of(at, instance, at.live.now() + at.settings.policy.max_departure).await?,
+    };
+    at.departure_from(instance, asg, named_by_a_person())
+}
+
+/// An instance's group, asked for until it is told, or until `end`.
+async fn group_of(at: &Connected, instance: InstanceId, end: Time) -> Result<Arc<str>> {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match at.group_of(instance).await {
+            Ok(Some(asg)) => return Ok(asg),
+            Ok(None) => return Err(at.no_such_instance(instance)),
+            Err(why @ (Unseen::Throttled | Unseen::Away(_) | Unseen::Stale)) if at.live.now() + pause < end => {
+                complain(format!("{}; it is asked again in {}", at.cannot_ask_because(&why), plain(pause)));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(why) => return Err(at.cannot_ask(&why)),
+        }
     }
 }
 
@@ -110,7 +145,9 @@ async fn interruption(at: &Connected, instance: InstanceId, gone: Time) -> Resul
         let why = format!("says that EC2 takes {instance} back at {gone}, which is past: nothing can be done any more");
         return Err((why, exit::of(&Outcome::AlreadyPast)));
     }
-    let departure = at.departure(instance, None, Cause::Interruption { at: gone }).await;
+    let end = gone.min(at.live.now() + A_RECORD);
+    let departure = group_of(at, instance, end).await;
+    let departure = departure.and_then(|asg| at.departure_from(instance, asg, Cause::Interruption { at: gone }));
     departure.map_err(|why| (format!("cannot be used: {why:#}"), exit::ERROR))
 }
 

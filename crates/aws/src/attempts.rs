@@ -160,6 +160,6 @@ where
             Refusal::Denied(_) | Refusal::Missing | Refusal::NoActiveAction | Refusal::Rejected(_) => None,
         },
         // Cut short, late, or of a kind that is not known yet.
-        _ => Some(Repeat::Away),
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) | _ => Some(Repeat::Away),
     }
 }
