@@ -295,8 +295,8 @@ variable "settings" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for name in keys(var.settings) : can(regex("^(DECAMP|NOMAD|CONSUL)_[A-Z_]+$", name))])
-    error_message = "A name in settings is not one of decamp's: they begin with DECAMP_, NOMAD_ or CONSUL_."
+    condition     = alltrue([for name in keys(var.settings) : can(regex("^((DECAMP|NOMAD|CONSUL)_[A-Z_]+|NO_PROXY)$", name))])
+    error_message = "A name in settings is not one of decamp's: they begin with DECAMP_, NOMAD_ or CONSUL_, or are NO_PROXY."
   }
 
   validation {

@@ -174,6 +174,37 @@ async fn a_throttled_account_is_waited_for_before_the_departure_as_it_is_in_it()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_may_come_from_a_program_that_a_profile_names() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config");
+    let keys = r#"{"Version":1,"AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"secret-canary"}"#;
+    let text = format!("[profile people]\ncredential_process = echo '{keys}'\nregion = eu-west-1\n");
+    std::fs::write(&config, text).expect("it is ours");
+    let mut command = decamp(&sandbox, &["status", "--json"]);
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env_remove("AWS_SESSION_TOKEN");
+    command.env("AWS_CONFIG_FILE", &config).env("AWS_PROFILE", "people").env("PATH", "/usr/bin:/bin");
+    let output = command.output().await.expect("the binary starts");
+    assert_eq!(code(&output), Some(0), "{}", text_of(&output));
+
+    // A session of IAM Identity Center that has ended is named as what it is: the provider is there.
+    let sso = "[profile people]\nsso_session = s\nsso_account_id = 123456789012\nsso_role_name = r\nregion = eu-west-1\n\
+               [sso-session s]\nsso_region = eu-west-1\nsso_start_url = https://example.awsapps.com/start\n";
+    std::fs::write(&config, sso).expect("it is ours");
+    let mut command = decamp(&sandbox, &["status", "--json"]);
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env_remove("AWS_SESSION_TOKEN");
+    command.env("AWS_CONFIG_FILE", &config).env("AWS_PROFILE", "people").env("HOME", folder.path());
+    let output = command.output().await.expect("the binary starts");
+    assert_eq!(code(&output), Some(1));
+    let said = text_of(&output);
+    assert!(said.to_ascii_lowercase().contains("sso") && !said.contains("feature"), "{said}");
+}
+
+fn text_of(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_sees_too_little_is_refused_before_the_first_write_and_check_says_why() {
     let sandbox = serve(&Options { acls: true, ..quick() }).await.expect("loopback is there");
     let instance = sandbox.instances[0];
