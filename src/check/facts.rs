@@ -44,7 +44,12 @@ pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
         add(
             Layer::Ingress,
             &group.title(),
-            format!("{}; forgets a service within {}", ingress.how, plain(ingress.forgets_after)),
+            format!(
+                "{}; promises to forget a service within {}, and DECAMP_INGRESS_MARGIN allows its own work {} more, which load may eat",
+                ingress.how,
+                plain(ingress.forgets_after),
+                plain(read.settings.policy.ingress_margin)
+            ),
         );
     }
     if ingresses.is_empty() {

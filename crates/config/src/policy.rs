@@ -40,6 +40,7 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Policy, Refused> {
         poststop: from.span("DECAMP_POSTSTOP", usual.poststop)?,
         longest_request: from.span("DECAMP_LONGEST_REQUEST", usual.longest_request)?,
         ingress_forgets: from.span("DECAMP_INGRESS_FORGETS", usual.ingress_forgets)?,
+        ingress_margin: from.span("DECAMP_INGRESS_MARGIN", usual.ingress_margin)?,
     })
 }
 

@@ -54,6 +54,7 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_POSTSTOP", "time", "30s", "What poststop tasks may take; Nomad sets them no limit.";
     "DECAMP_LONGEST_REQUEST", "time", "5s", "The longest request that clients make; settings that would cut it are reported.";
     "DECAMP_INGRESS_FORGETS", "time", "17s", "How long the ingress routes to a service that left discovery, where no job on the node tells.";
+    "DECAMP_INGRESS_MARGIN", "time", "3s", "How long an ingress may take beyond what its job promises (poll interval and throttle) to forget a service: its own work, which load makes longer.";
 
     "DECAMP_CALL_TIMEOUT", "time", "5s", "How long one call of Nomad or Consul may take.";
     "DECAMP_CONNECT_TIMEOUT", "time", "2s", "How long a connection to Nomad or Consul may take to be made.";

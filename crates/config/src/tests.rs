@@ -66,6 +66,7 @@ fn each_setting_of_the_policy_arrives_where_it_belongs() {
         ("DECAMP_POSTSTOP", "33s"),
         ("DECAMP_LONGEST_REQUEST", "8s"),
         ("DECAMP_INGRESS_FORGETS", "3s"),
+        ("DECAMP_INGRESS_MARGIN", "1s"),
     ];
     let settings = read(&set).expect("all of it makes sense");
     let expected = Policy {
@@ -90,6 +91,7 @@ fn each_setting_of_the_policy_arrives_where_it_belongs() {
         poststop: Duration::from_secs(33),
         longest_request: Duration::from_secs(8),
         ingress_forgets: Duration::from_secs(3),
+        ingress_margin: Duration::from_secs(1),
     };
     assert_eq!(settings.policy, expected);
     assert_eq!(settings.consul, None);

@@ -115,6 +115,8 @@ impl Plan {
     pub const SWEEP_EVERY: Duration = Duration::from_secs(10);
     /// No two changes of the ingress come into force within this time.
     pub const THROTTLE: Duration = Duration::from_secs(2);
+    /// What its own work takes beyond that at most: it is never under load.
+    pub const MARGIN: Duration = Duration::from_secs(1);
     /// The load goes on for so long after the last instance has gone.
     pub const AFTERWARDS: Duration = Duration::from_secs(1);
     /// A refresh that takes longer than this has failed.
@@ -168,10 +170,10 @@ impl Plan {
         Self::MIN_HEALTHY + self.consul.as_ref().map_or(Duration::ZERO, |_| REAL_CHECK_EVERY + Duration::from_millis(500))
     }
 
-    /// The longest that the ingress goes on sending to what has left discovery.
+    /// The longest that the ingress promises to go on sending to what has left discovery.
     #[must_use]
     pub fn ingress_forgets(&self) -> Duration {
-        self.ingress_poll.map_or(Duration::from_secs(3), |every| every + Self::THROTTLE)
+        self.ingress_poll.map_or(Self::THROTTLE, |every| every + Self::THROTTLE)
     }
 
     /// The port of decamp's page, on each node that has a replica of it.

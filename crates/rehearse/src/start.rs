@@ -199,7 +199,8 @@ pub(super) fn variables(plan: &Plan, aws: &str, nomad: &str, consul: &str) -> Ve
         ("DECAMP_GROUPS", plan::ASG.to_owned()),
         ("DECAMP_GUARD_ALB", seconds(Plan::GUARD)),
         ("DECAMP_LONGEST_REQUEST", seconds(Plan::LONGEST_REQUEST)),
-        ("DECAMP_INGRESS_FORGETS", seconds(plan.ingress_forgets())),
+        ("DECAMP_INGRESS_FORGETS", seconds(plan.ingress_forgets() + Plan::MARGIN)),
+        ("DECAMP_INGRESS_MARGIN", seconds(Plan::MARGIN)),
         ("DECAMP_CALL_TIMEOUT", "2s".to_owned()),
     ]
 }

@@ -81,7 +81,7 @@ pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeN
         Provider::Consul => "Traefik watches Consul",
         Provider::Nomad => "Traefik watches Nomad",
     };
-    group.ingress = Some(Ingress { forgets_after: Duration::from_secs(3), how: follows.into() });
+    group.ingress = Some(Ingress { forgets_after: Duration::from_secs(2), how: follows.into() });
     let behaviour = Behaviour { starts_in: Duration::from_millis(300), healthy_in: options.healthy_in, ..Behaviour::default() };
     let spec = GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports: Ports::Static([PORT].into()) };
     let number = nomad.add_group(spec);

@@ -237,6 +237,8 @@ impl Sandbox {
             ("CONSUL_HTTP_ADDR", self.consul.url()),
             ("CONSUL_HTTP_TOKEN", CONSUL_TOKEN.to_owned()),
             ("DECAMP_GROUPS", ASG.to_owned()),
+            // Its ingress is never under load.
+            ("DECAMP_INGRESS_MARGIN", "1s".to_owned()),
         ]
     }
 

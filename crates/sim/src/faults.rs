@@ -79,6 +79,7 @@ faults! {
     WarmPool = 71, "warm-pool", "The instance goes to a warm pool.";
     Held = 72, "held", "The group is held by its tag for a while.";
     SpotInterruption = 73, "spot-interruption", "EC2 takes the instance back in two minutes.";
+    IngressUnderLoad = 111, "ingress-under-load", "The ingress is under load: what it heard of is in force up to 2.5 s after its throttle.";
     SweepsAlone = 74, "sweeps-alone", "No message ever comes: the sweep of each minute does everything.";
     MessageLate = 75, "message-late", "A message that a pass hands back stays hidden for minutes.";
     ActivitiesDenied = 76, "activities-denied", "Scaling activities may not be read: nobody tells when the instance entered its hook.";

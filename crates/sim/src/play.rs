@@ -207,6 +207,7 @@ fn hinders_nothing(fault: Fault) -> bool {
             | Fault::SystemAndCsi
             | Fault::SeveralPorts
             | Fault::IngressPolls
+            | Fault::IngressUnderLoad
             | Fault::SecondHook
             | Fault::LostEvent
             | Fault::SweepsAlone

@@ -169,6 +169,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         works_long: again % 4 == 3,
     };
     let polls = faults.has(Fault::IngressPolls);
+    let margin = if faults.has(Fault::IngressUnderLoad) { 3 } else { 1 };
     let door = match behind {
         Behind::SystemIngress => Some(cluster.ingress(JobKind::System, polls)),
         Behind::ServiceIngress => Some(cluster.ingress(JobKind::Service, polls)),
@@ -253,6 +254,11 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         let every = secs([2, 3, 5, 10, 20][pick(&mut luck, 5)]);
         traffic.ingress = traffic.ingress.beside_changes(BEGIN, every, anew(luck.bits()));
     }
+    if faults.has(Fault::IngressUnderLoad) {
+        // Drawn aside, so that all other clusters stay as they were.
+        let works_for = Duration::from_millis(500 + Luck::new(seed ^ again ^ 0x6c6f_6164).below(2_000));
+        traffic.ingress = traffic.ingress.under_load(works_for);
+    }
     for front in 0..fronts.len() + unknown.iter().len() {
         for port in [8080, 8443] {
             traffic.add_door(Door { front, port, behind: door, is_ingress, known: front < fronts.len() });
@@ -267,7 +273,9 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         on_timeout: if faults.has(Fault::AbandonRetains) { LifecycleResult::Abandon } else { LifecycleResult::Continue },
         longest_request: LONGEST_REQUEST,
         // Where no ingress is on the node, the operator has said what the one elsewhere does.
-        ingress_forgets: secs(if polls { 17 } else { 3 }),
+        ingress_forgets: secs(if polls { 17 } else { 2 } + margin),
+        // Where it never is under load, the operator knows that it needs no more.
+        ingress_margin: secs(margin),
         hooks: vec!["decamp".into()],
         ..Policy::default()
     };

@@ -167,11 +167,21 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     findings
 }
 
-/// The longest that an ingress routes to a service after it left discovery: what the jobs on the node tell, else the setting.
+/// The longest that an ingress routes to a service after it left discovery: what the jobs on the node tell with the margin for its own
+/// work, else the setting.
 #[must_use]
 pub fn ingress_forgets(seen: &Snapshot, policy: &Policy) -> Duration {
     let told = seen.history.known.iter().filter_map(|k| k.group.ingress.as_ref()).map(|i| i.forgets_after).max();
-    told.unwrap_or(policy.ingress_forgets)
+    told.map_or(policy.ingress_forgets, |told| told + policy.ingress_margin)
+}
+
+/// What of that is margin, in words: nothing where no job tells.
+fn margin(seen: &Snapshot, policy: &Policy) -> String {
+    let told = seen.history.known.iter().any(|k| k.group.ingress.is_some());
+    if !told || policy.ingress_margin.is_zero() {
+        return String::new();
+    }
+    format!(", {} of it for its own work, which load makes longer", plain(policy.ingress_margin))
 }
 
 /// One allocation of each task group that counts.
@@ -214,7 +224,11 @@ fn of_a_service(scope: &Scope<'_>, allocation: &Allocation, forgets: Duration) -
             object: group.title().into(),
             value: format!("shutdown_delay {}", plain(serves_on)),
             needed: plain(forgets),
-            why: format!("the ingress may send to it for {} after it left discovery", plain(forgets)),
+            why: format!(
+                "the ingress may send to it for {} after it left discovery{}",
+                plain(forgets),
+                margin(scope.seen, scope.policy)
+            ),
             line: format!("shutdown_delay = \"{}s\"", forgets.as_secs_f64().ceil()),
         });
     }

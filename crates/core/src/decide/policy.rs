@@ -53,6 +53,9 @@ pub struct Policy {
     /// How long the ingress routes to a service after it left discovery, where no job on the node tells.
     /// Default 17 s: Traefik's poll of 15 s and its throttle of 2 s.
     pub ingress_forgets: Duration,
+    /// What an ingress may need on top of what its settings promise: to read what changed, to apply it, and to be scheduled at all on a busy
+    /// machine. Default 3 s: a Traefik that watches, with its throttle of 2 s, took up to 4 s on one.
+    pub ingress_margin: Duration,
 }
 
 /// What to do when somebody cancels our drain.
@@ -99,6 +102,7 @@ impl Default for Policy {
             poststop: Duration::from_secs(30),
             longest_request: Duration::from_secs(5),
             ingress_forgets: Duration::from_secs(17),
+            ingress_margin: Duration::from_secs(3),
         }
     }
 }

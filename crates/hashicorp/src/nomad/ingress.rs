@@ -1,4 +1,4 @@
-//! Recognises Traefik in a job, and how long it goes on routing to a service that has left discovery.
+//! Recognises Traefik in a job, and how long by its settings it goes on routing to a service that has left discovery.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,6 @@ const REFRESH: Duration = Duration::from_secs(15);
 
 /// How long Traefik collects changes before it applies them, unless it is set.
 const THROTTLE: Duration = Duration::from_secs(2);
-
-/// With `watch` a change was in force after 0.1 to 2 s (facts, 0.1).
-const WATCHED: Duration = Duration::from_secs(3);
 
 /// What the task says of itself as an ingress that follows discovery; `None` if it is none that is known here.
 pub(super) fn of(task: &wire::Task) -> Option<Ingress> {
@@ -127,7 +124,7 @@ impl Said {
             let follows = follows?;
             let throttle = self.throttle.unwrap_or(THROTTLE);
             let (forgets_after, how) = if follows.watch {
-                (WATCHED.max(throttle + (WATCHED - THROTTLE)), format!("Traefik watches {system}"))
+                (throttle, format!("Traefik watches {system}"))
             } else {
                 let refresh = follows.refresh.unwrap_or(REFRESH);
                 (refresh + throttle, format!("Traefik polls {system} every {}", plain(refresh)))
@@ -160,10 +157,10 @@ mod tests {
     #[test]
     fn traefik_says_by_its_arguments_how_it_follows_discovery() {
         let cases: &[(&[&str], Option<u64>)] = &[
-            (&["--providers.consulcatalog.endpoint.address=127.0.0.1:8500", "--providers.consulcatalog.watch=true"], Some(3)),
+            (&["--providers.consulcatalog.endpoint.address=127.0.0.1:8500", "--providers.consulcatalog.watch=true"], Some(2)),
             (&["--providers.consulCatalog=true"], Some(17)),
             (&["--providers.consulcatalog.watch=false"], Some(17)),
-            (&["--providers.consulcatalog.watch"], Some(3)),
+            (&["--providers.consulcatalog.watch"], Some(2)),
             (&["--providers.consulcatalog.refreshInterval=30s"], Some(32)),
             (&["--providers.consulcatalog.refreshInterval=5"], Some(7)),
             (&["--providers.nomad=true"], Some(17)),
@@ -194,7 +191,7 @@ mod tests {
             "entryPoints:\n  web:\n    address: :80\nproviders:\n  file:\n    watch: true\n  nomad:\n    refreshInterval: 10s\n";
         assert_eq!(seconds(with_file(yaml)), Some(12));
         let yaml = "providers:\n  consulCatalog:\n    watch: true\n    endpoint:\n      address: x\n";
-        assert_eq!(seconds(with_file(yaml)), Some(3));
+        assert_eq!(seconds(with_file(yaml)), Some(2));
         assert_eq!(seconds(with_file("watch: true\nlevel = INFO\n")), None);
     }
 

@@ -372,6 +372,7 @@ fn lend_a_hand(
         | Fault::DrainHangs
         | Fault::BlindToken
         | Fault::IngressPolls
+        | Fault::IngressUnderLoad
         | Fault::OtherSettingsNextTime
         | Fault::SpotInterruption
         | Fault::TargetGroupDeleted

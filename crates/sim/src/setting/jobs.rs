@@ -76,7 +76,7 @@ impl Cluster {
         let mut group = self.group("traefik", 0, kind);
         group.tasks[0].shutdown_delay = secs(self.luck.below(4));
         group.tasks[0].kill_timeout = secs(10 + self.luck.below(10));
-        group.ingress = Some(Ingress { forgets_after: secs(if polls { 17 } else { 3 }), how: name("follows Consul", 0) });
+        group.ingress = Some(Ingress { forgets_after: secs(if polls { 17 } else { 2 }), how: name("follows Consul", 0) });
         group.services.push(Service { name: name("traefik", 0), provider: Provider::Consul });
         group.count = u32::try_from(self.nodes.len()).unwrap_or(1);
         let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([8080, 8443].into()));

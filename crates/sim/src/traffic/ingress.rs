@@ -44,6 +44,8 @@ pub struct Ingress {
     elsewhere: Option<(Time, Duration, Luck)>,
     /// Whether something else has changed that is not yet in force.
     changed_elsewhere: bool,
+    /// How long its own work takes beyond that.
+    works_for: Duration,
 }
 
 impl Default for Ingress {
@@ -68,7 +70,15 @@ impl Ingress {
             blocked: false,
             elsewhere: None,
             changed_elsewhere: false,
+            works_for: Duration::ZERO,
         }
+    }
+
+    /// Has every change be in force so much later, as on a machine that is busy.
+    #[must_use]
+    pub fn under_load(mut self, works_for: Duration) -> Self {
+        self.works_for = works_for;
+        self
     }
 
     /// Lets other things in the catalog change about so often, from `at` on, as they do in a cluster that is in use.
@@ -156,7 +166,7 @@ impl Ingress {
             // What was heard and not yet in force is replaced; the throttle's timer goes on.
             let (in_force, before) = match self.heard.take() {
                 Some((in_force, heard)) => (in_force, Some(heard)),
-                None => (due.max(self.last_in_force + THROTTLE), None),
+                None => (due.max(self.last_in_force + THROTTLE) + self.works_for, None),
             };
             // Traefik skips a configuration that changes nothing; its throttle does not begin anew.
             self.heard = if self.blocked {
@@ -227,6 +237,17 @@ mod tests {
         ingress.advance(Time(100_090));
         assert_eq!(knows(&ingress), 1);
         ingress.advance(Time(100_300));
+        assert_eq!(knows(&ingress), 0);
+    }
+
+    #[test]
+    fn one_under_load_forgets_later_by_what_its_work_takes() {
+        let (ingress, mut luck) = with_one_copy(Follows::Watches);
+        let mut ingress = ingress.under_load(Duration::from_secs(2));
+        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut luck);
+        ingress.advance(Time(102_090));
+        assert_eq!(knows(&ingress), 1);
+        ingress.advance(Time(102_300));
         assert_eq!(knows(&ingress), 0);
     }
 

@@ -99,7 +99,7 @@ pub enum Provider {
 /// How an ingress follows discovery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ingress {
-    /// The longest it routes to a service after that left discovery.
+    /// The longest that it promises to route to a service after that left discovery, as it is set; its own work comes on top.
     pub forgets_after: Duration,
     /// Where that is from, for people: `traefik polls Consul every 15 s`.
     pub how: Arc<str>,
