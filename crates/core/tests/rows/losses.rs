@@ -32,7 +32,11 @@ fn a_service_that_stops_before_the_ingress_forgets_it_is_named_with_the_line_to_
     assert_eq!((finding.layer, finding.loss, &*finding.object), (Layer::Service, Loss::LeavesBeforeForgotten, "api/group"));
     // It promises 2 s, and its own work may take 3 s more.
     assert_eq!(finding.line, "shutdown_delay = \"5s\"");
-    assert!(finding.why.ends_with("for 5s after it left discovery, 3s of it for its own work, which load makes longer"), "{}", finding.why);
+    assert!(
+        finding.why.ends_with("for 5s after it left discovery, 3s of it for its own work, which load makes longer"),
+        "{}",
+        finding.why
+    );
 }
 
 #[test]
