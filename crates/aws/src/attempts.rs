@@ -148,7 +148,6 @@ fn may_be_repeated<E>(error: &SdkError<E, HttpResponse>) -> Option<Repeat>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK may add kinds of errors")]
     match error {
         SdkError::ConstructionFailure(_) => None,
         SdkError::DispatchFailure(failure) => {
