@@ -1,11 +1,13 @@
 //! Log lines on standard error, as text or as JSON: what the libraries and the adapters have to say beside the command's own words.
 
+mod plain;
 mod unhurried;
 
 use decamp_config::{LogFormat, LogLevel, Logging};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use self::plain::Plain;
 use self::unhurried::Unhurried;
 
 /// Begins to log: as much as was set, else as much as is usual for this command.
@@ -38,10 +40,10 @@ fn begin_on(logging: &Logging, usual: LogLevel, writer: impl for<'a> MakeWriter<
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let subscriber = tracing_subscriber::fmt().with_writer(writer).with_target(false).with_max_level(level);
+    let subscriber = tracing_subscriber::fmt().with_target(false).with_max_level(level);
     // A second call would be a second process: nothing comes of it.
     let _ = match logging.format {
-        LogFormat::Text => subscriber.with_ansi(false).try_init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).with_span_list(false).try_init(),
+        LogFormat::Text => subscriber.with_ansi(false).with_writer(Plain(writer)).try_init(),
+        LogFormat::Json => subscriber.with_writer(writer).json().flatten_event(true).with_span_list(false).try_init(),
     };
 }
