@@ -79,3 +79,54 @@ async fn every_secret_in_a_file_is_read_again_and_the_old_one_is_believed_no_mor
     assert_eq!(page.status(), 200);
     assert!(!replica.printed().contains("canary"), "{}", replica.printed());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_whose_file_is_deleted_or_emptied_is_named_at_once_and_soon_opens_nothing() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let folder = tempfile::tempdir().expect("a folder");
+    let [events, admin, hook] = ["events", "admin", "hook"].map(|name| folder.path().join(name));
+    [&events, &admin, &hook].into_iter().for_each(|file| write(file, OLD));
+    let settings = folder.path().join("decamp.toml");
+    let text = format!("[webhooks.deploy]\nscheme = \"github\"\naction = \"look\"\nsecret_file = \"{}\"\n", hook.display());
+    std::fs::write(&settings, text).expect("it is ours");
+    let (events_file, admin_file) = (events.display().to_string(), admin.display().to_string());
+    let more = [("DECAMP_EVENTS_KEY", ""), ("DECAMP_EVENTS_KEY_FILE", &*events_file), ("DECAMP_ADMIN_TOKEN_FILE", &*admin_file)];
+    let replica = Replica::start_with(&sandbox, &["--config", &settings.display().to_string()], &more).await;
+    let event = async || {
+        let request = replica.client.post(format!("{}/v1/events", replica.webhooks)).header("x-api-key", OLD);
+        request.body("{\"decamp\":\"sweep\"}").send().await.expect("an answer").status().as_u16()
+    };
+    let page = async || {
+        let request = replica.client.get(format!("{}/metrics", replica.admin)).bearer_auth(OLD);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    let webhook = async || {
+        let request = replica.client.post(format!("{}/v1/webhooks/deploy", replica.webhooks));
+        request.header("x-hub-signature-256", sign(OLD, "{}")).body("{}").send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!((event().await, page().await, webhook().await), (202, 200, 202));
+
+    std::fs::remove_file(&events).expect("it is ours");
+    std::fs::remove_file(&hook).expect("it is ours");
+    std::fs::write(&admin, "").expect("it is ours");
+    let began = Instant::now();
+    for name in ["the events' key is gone", "the secret of the webhook deploy is gone", "the admin token is gone"] {
+        while !replica.printed().contains(name) {
+            assert!(began.elapsed() < Duration::from_secs(9), "{name}: {}", replica.printed());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert_eq!((event().await, page().await, webhook().await), (202, 200, 202), "its writer may be about to write");
+    while (event().await, page().await, webhook().await) != (503, 503, 503) {
+        assert!(began.elapsed() < Duration::from_secs(45), "{:?}", (event().await, page().await, webhook().await));
+        sleep(Duration::from_millis(500)).await;
+    }
+    [&events, &admin, &hook].into_iter().for_each(|file| write(file, OLD));
+    let began = Instant::now();
+    while (event().await, page().await, webhook().await) != (202, 200, 202) {
+        assert!(began.elapsed() < Duration::from_secs(9), "{:?}", (event().await, page().await, webhook().await));
+        sleep(Duration::from_millis(500)).await;
+    }
+    replica.says("the admin token is back").await;
+    assert_eq!(replica.get("/healthz").await.status(), 200);
+}

@@ -13,6 +13,8 @@ use decamp_core::decide::Unseen;
 const FETCH_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// A fetch that failed answers for so long whoever asks next.
 const FAILED_FOR: Duration = Duration::from_secs(1);
+/// A secret whose file was deleted or emptied is believed for so long: its writer may be about to write the next one.
+const GONE_FOR: Duration = Duration::from_secs(30);
 /// A file that is compared with is read again after this.
 const FILE_LASTS: Duration = Duration::from_secs(5);
 /// A secret in AWS that is compared with is fetched again after this, as AWS's own extension for Lambda does (SECRETS_MANAGER_TTL, 300 s).
@@ -53,6 +55,8 @@ struct State {
     tried: Option<Instant>,
     /// Why the last one failed, and when.
     failed: Option<(Unseen, Instant)>,
+    /// Since when nothing is where the one that is held was, and how that shows.
+    gone: Option<(Instant, Unseen)>,
     /// The one that is under way: all who want it wait for the same.
     under_way: Option<Fetching>,
 }
@@ -83,6 +87,13 @@ impl Token {
         }
         let fetching = {
             let mut state = self.state();
+            if state.is_gone() && state.tried.is_none_or(|at| FAILED_FOR <= at.elapsed()) {
+                // It may be back.
+                drop(self.begin(&mut state));
+            }
+            if let Some((_, why)) = state.gone.as_ref().filter(|_| state.is_gone()) {
+                return Err(why.clone());
+            }
             if let Some((secret, _)) = &state.held {
                 return Ok(Some(secret.clone()).filter(|s| !s.is_blank()));
             }
@@ -92,6 +103,12 @@ impl Token {
             self.begin(&mut state)
         };
         Ok(Some(fetching.await?).filter(|s| !s.is_blank()))
+    }
+
+    /// Whether it is in a file, so that to read it asks nobody.
+    #[must_use]
+    pub fn is_in_a_file(&self) -> bool {
+        matches!(self.0.source, TokenSource::File(_))
     }
 
     /// Another token than the one that was refused, if there is one by now.
@@ -126,6 +143,12 @@ impl Token {
         }
     }
 
+    /// Why the secret that is held is believed only for a moment more, or not any more: its file was deleted or emptied.
+    #[must_use]
+    pub fn gone(&self) -> Option<Unseen> {
+        self.state().gone.as_ref().map(|(_, why)| why.clone())
+    }
+
     /// Begins to fetch, or joins whoever has. It goes on even if nobody waits for it any more.
     fn begin(&self, state: &mut State) -> Fetching {
         if let Some(fetching) = &state.under_way {
@@ -136,7 +159,7 @@ impl Token {
             let (inner, stored) = (Arc::clone(&self.0), stored.clone());
             let fetch = async move {
                 let fetched = inner.store.fetch(&stored).await;
-                lock(&inner.state).fetched(&fetched);
+                lock(&inner.state).fetched(&inner.source, &fetched);
                 fetched
             };
             let fetching = fetch.boxed().shared();
@@ -145,7 +168,7 @@ impl Token {
             return fetching;
         }
         let read = self.read();
-        state.fetched(&read);
+        state.fetched(&self.0.source, &read);
         std::future::ready(read).boxed().shared()
     }
 
@@ -172,14 +195,33 @@ impl Token {
 
 impl State {
     /// Keeps what came of a fetch.
-    fn fetched(&mut self, fetched: &Result<Secret, Unseen>) {
+    fn fetched(&mut self, source: &TokenSource, fetched: &Result<Secret, Unseen>) {
         self.under_way = None;
+        let now = Instant::now();
         match fetched {
             // Whoever writes a file empties it first.
-            Ok(secret) if secret.is_blank() && self.held.is_some() => {}
-            Ok(secret) => (self.held, self.failed) = (Some((secret.clone(), Instant::now())), None),
-            Err(why) => self.failed = Some((why.clone(), Instant::now())),
+            Ok(secret) if secret.is_blank() && self.held.is_some() => {
+                let why = || match source {
+                    TokenSource::File(path) => format!("there is nothing in the file {}", path.display()),
+                    TokenSource::Stored(stored) => format!("there is nothing in {stored}"),
+                    TokenSource::None | TokenSource::Literal(_) => "there is nothing in it".to_owned(),
+                };
+                self.gone.get_or_insert_with(|| (now, Unseen::Away(why().into())));
+            }
+            Ok(secret) => (self.held, self.failed, self.gone) = (Some((secret.clone(), now)), None, None),
+            Err(why) => {
+                self.failed = Some((why.clone(), now));
+                // A store that is away is not an empty one.
+                if matches!(source, TokenSource::File(_)) && self.held.is_some() {
+                    self.gone.get_or_insert_with(|| (now, why.clone()));
+                }
+            }
         }
+    }
+
+    /// Whether what is held is believed no more.
+    fn is_gone(&self) -> bool {
+        self.gone.as_ref().is_some_and(|(since, _)| GONE_FOR <= since.elapsed())
     }
 }
 
@@ -303,7 +345,31 @@ mod tests {
         }
         std::fs::remove_file(file.path()).expect("it is ours");
         tokio::time::advance(FILE_LASTS).await;
-        assert_eq!(text().await.as_deref(), Some("two"), "one that cannot be read changes nothing");
+        assert_eq!(text().await.as_deref(), Some("two"), "one that cannot be read changes nothing for a moment");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_whose_file_was_deleted_or_emptied_is_believed_for_a_moment_and_named_at_once() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let path = file.path().to_owned();
+        for emptied in [true, false] {
+            std::fs::write(&path, "one\n").expect("it is ours");
+            let token = Token::new(TokenSource::File(path.clone()), Arc::new(NoStore));
+            assert!(token.get().await.is_ok() && token.gone().is_none());
+            if emptied { std::fs::write(&path, "\n") } else { std::fs::remove_file(&path) }.expect("it is ours");
+            tokio::time::advance(FILE_LASTS).await;
+            token.keep_fresh();
+            let why = token.gone().map(|why| why.to_string()).unwrap_or_default();
+            assert!(why.contains(&path.display().to_string()), "{why}");
+            assert!(token.get().await.is_ok(), "its writer may be about to write");
+            tokio::time::advance(GONE_FOR).await;
+            assert!(matches!(token.get().await, Err(Unseen::Away(_))), "{emptied}");
+            assert!(matches!(token.get().await, Err(Unseen::Away(_))), "{emptied}");
+            std::fs::write(&path, "two\n").expect("it is ours");
+            tokio::time::advance(FAILED_FOR).await;
+            assert_eq!(token.get().await.expect("it is back").as_ref().map(Secret::expose), Some("two"));
+            assert!(token.gone().is_none());
+        }
     }
 
     #[tokio::test(start_paused = true)]

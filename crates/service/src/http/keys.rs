@@ -27,8 +27,12 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(source: &TokenSource, service: &Service) -> Arc<Self> {
+    /// The keys of this source, which the log calls so.
+    pub(super) fn new(name: &str, source: &TokenSource, service: &Service) -> Arc<Self> {
         let token = (*source != TokenSource::None).then(|| Token::new(source.clone(), service.live.store()));
+        if let Some(token) = &token {
+            service.secrets.look_after(name, token);
+        }
         Arc::new(Self { token, repeated: Arc::clone(&service.repeated) })
     }
 
