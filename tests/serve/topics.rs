@@ -77,3 +77,56 @@ async fn a_topic_is_subscribed_by_a_call_and_its_notification_takes_an_instance_
     assert_eq!(failures, Value::Array(vec![]), "{}", replica.printed());
     assert!(!replica.printed().contains("canary"), "{}", replica.printed());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_forges_has_little_fetched_and_learns_no_topic_and_what_sns_sends_is_believed_meanwhile() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    sandbox.shared.stores().signing_certificate = Some(include_str!("sns/signer.pem").to_owned());
+    let root = format!("{}/tests/serve/sns/root.pem", env!("CARGO_MANIFEST_DIR"));
+    let settings = [
+        ("DECAMP_SNS_TOPICS", &*topic()),
+        ("DECAMP_SNS_CACERT", &root),
+        ("DECAMP_SNS_CERTIFICATES", FILE),
+        ("DECAMP_SOURCE_RATE", "100000"),
+    ];
+    let replica = Replica::start(&sandbox, &settings).await;
+    replica.says("a certificate of SNS was fetched").await;
+    // From now on SNS has no other one.
+    sandbox.shared.stores().signing_certificate = None;
+    sandbox.shared.stores().certificates_asked.clear();
+    let order = ["Message", "MessageId", "Timestamp", "TopicArn", "Type"];
+    let genuine = message("Notification", &[("Message", "{\"decamp\":\"sweep\"}")], &order);
+    let forged = |number: u32, topic: &str| {
+        let mut body = genuine.clone();
+        body["SigningCertURL"] = format!("https://sns.{REGION}.amazonaws.com/SimpleNotificationService-{number:032x}.pem").into();
+        body["TopicArn"] = topic.into();
+        body
+    };
+    let (ours, other) = (topic(), topic().replace("decamp", "another"));
+    let flood = async {
+        for number in 0..100 {
+            let asked = [&ours, &other].map(|topic| forged(number, topic));
+            let answers = futures_util::future::join_all(asked.iter().map(|body| send(&replica, body))).await;
+            let mut told = Vec::new();
+            for answer in answers {
+                told.push((answer.status().as_u16(), answer.text().await.expect("it is text")));
+            }
+            assert_eq!(told[0], told[1], "the answers tell a topic of ours from another");
+            assert_eq!(told[0].0, 403, "{told:?}");
+        }
+    };
+    let sent = async {
+        for _ in 0..50 {
+            assert_eq!(send(&replica, &genuine).await.status(), 202, "{}", replica.printed());
+        }
+    };
+    tokio::join!(flood, sent);
+    // Its own certificate, and something else than what was signed.
+    for topic in [&ours, &other] {
+        let mut body = genuine.clone();
+        (body["TopicArn"], body["Message"]) = (topic.as_str().into(), "another message".into());
+        assert_eq!(send(&replica, &body).await.status(), 403);
+    }
+    let asked = sandbox.shared.stores().certificates_asked.len();
+    assert!(asked <= 3, "200 forgeries had {asked} files fetched");
+}

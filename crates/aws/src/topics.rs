@@ -17,8 +17,8 @@ impl Signed {
     ///
     /// # Errors
     ///
-    /// Nothing came back, or no file of that name is there.
-    pub async fn fetch_certificate(&self, topic: &str, file: &str, most: usize) -> Result<Vec<u8>, Refusal> {
+    /// Nothing came back that can be read. `None`: no file of that name is there.
+    pub async fn fetch_certificate(&self, topic: &str, file: &str, most: usize) -> Result<Option<Vec<u8>>, Refusal> {
         let region = topic.split(':').nth(3).unwrap_or_default();
         // Its certificates are at the plain host whatever endpoint is called: so says the address that is compared with it.
         let address = match self.aws.endpoint(&self.aws.settings.sns_endpoint) {
@@ -26,6 +26,10 @@ impl Signed {
             None => format!("https://{}/{file}", endpoints::plain_host("sns", region)),
         };
         let mut answer = self.http()?.get(address).timeout(CALL).send().await.map_err(|why| away(&why))?;
+        // S3, where the files are, answers 403 for what is not there.
+        if matches!(answer.status().as_u16(), 400 | 403 | 404 | 410) {
+            return Ok(None);
+        }
         if !answer.status().is_success() {
             return Err(Refusal::Away(format!("SNS answered {} for its certificate", answer.status().as_u16()).into()));
         }
@@ -36,7 +40,7 @@ impl Signed {
             }
             read.extend_from_slice(&chunk);
         }
-        Ok(read)
+        Ok(Some(read))
     }
 
     /// Agrees to a subscription, by the token that came with its confirmation.

@@ -81,6 +81,7 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_SNS_TOPICS", "ARNs, with commas", "", "SNS topics whose messages POST /v1/sns believes. Empty: it is closed.";
     "DECAMP_SNS_SIGNATURE_1", "true, false", "false", "Believe SNS's first signature version (SHA-1) as well.";
     "DECAMP_SNS_CACERT", "path", "", "The only authorities believed for SNS's signing certificate. Empty: the system's.";
+    "DECAMP_SNS_CERTIFICATES", "names, with commas", "", "Files of SNS's signing certificates that are fetched at the start, such as SimpleNotificationService-0123456789abcdef0123456789abcdef.pem (the end of a message's SigningCertURL). Others are fetched when a message names them, one at a time.";
     "DECAMP_SWEEP", "time", "1m", "How often decamp serve looks after everything that waits. In the Lambda: how often the schedule invokes its sweep.";
     "DECAMP_MOST_DEPARTURES", "number", "10000", "How many departures one replica has in hand at most; then events are answered with 503.";
     "DECAMP_SOURCE_RATE", "number", "100", "How many requests a second one credential, or else one address, may make.";

@@ -49,6 +49,8 @@ pub struct Stores {
     pub queues: Queues,
     /// The certificate that signs SNS's messages, as PEM.
     pub signing_certificate: Option<String>,
+    /// The names under which that was asked for.
+    pub certificates_asked: Vec<String>,
     /// Every confirmed subscription: the topic and the token.
     pub confirmations: Vec<(String, String)>,
     /// Every accepted ChangeMessageVisibility: the receipt handle and the seconds.
@@ -63,6 +65,7 @@ impl Default for Stores {
             secrets: BTreeMap::new(),
             queues: Queues::new(),
             signing_certificate: None,
+            certificates_asked: Vec::new(),
             confirmations: Vec::new(),
             visibilities: Vec::new(),
             luck: Luck::new(0x2b),

@@ -1,8 +1,7 @@
 //! `POST /v1/sns`: what SNS delivers over HTTP, each message believed by its signature alone.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use axum::body::Body;
@@ -12,52 +11,31 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
 use rustls::pki_types::TrustAnchor;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::blocks::sender;
+use super::certificates::{Certificates, NotHad};
 use super::problem::Problem;
 use super::visit::Visit;
 use super::{body, events};
 use crate::Service;
-use crate::departures::lock;
 use crate::repeated::Kind as Said;
 use crate::taking::take;
-use crate::verify::sns::{Claim, Doubt, Kind, LARGEST_CERTIFICATE, read, verify};
+use crate::verify::sns::{Claim, Doubt, Kind, read, verify};
 use decamp_config::{Mode, Serve, Tls};
 use decamp_core::world::World;
 use decamp_net::tls;
 
-/// Certificates that are kept: SNS has a few a Region at a time.
-const MOST_CERTIFICATES: usize = 16;
-/// Certificates that are fetched at once: a flood of forged messages fetches no faster.
-const MOST_FETCHES: usize = 2;
-/// A message waits so long for its turn to have one fetched; SNS sends it again (three times at once, then ever more slowly).
-const TURN: Duration = Duration::from_secs(1);
-/// A fetch takes at most this.
-const FETCH: Duration = Duration::from_secs(3);
-
-/// Files that verified a message, by topic and name.
-type Certificates = HashMap<(Arc<str>, String), Arc<Vec<u8>>>;
-
 /// What is needed to believe SNS.
 pub(super) struct Topics {
     service: Arc<Service>,
-    anchors: Vec<TrustAnchor<'static>>,
-    certificates: Mutex<Certificates>,
-    fetches: Semaphore,
+    certificates: Arc<Certificates>,
 }
 
 /// The route.
-///
-/// # Errors
-///
-/// The authorities that are to be believed cannot be read.
-pub(super) fn router(service: &Arc<Service>) -> Result<Router> {
-    let anchors = anchors(&service.settings.serve)?;
-    let (certificates, fetches) = (Mutex::default(), Semaphore::new(MOST_FETCHES));
-    let topics = Topics { service: Arc::clone(service), anchors, certificates, fetches };
-    Ok(Router::new().route("/v1/sns", post(sns)).with_state(Arc::new(topics)))
+pub(super) fn router(service: &Arc<Service>, certificates: &Arc<Certificates>) -> Router {
+    let topics = Topics { service: Arc::clone(service), certificates: Arc::clone(certificates) };
+    Router::new().route("/v1/sns", post(sns)).with_state(Arc::new(topics))
 }
 
 /// Who is believed for SNS's certificate, where there are topics.
@@ -97,13 +75,13 @@ pub(super) async fn sns(
     let header = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let now = service.live.now();
     let claim = read(&header, &body, &serve.topics, serve.signature_1, now).map_err(|doubt| topics.doubt(doubt))?;
-    topics.believe(&claim).await?;
+    let topic = topics.believe(&claim, visit.from()).await?;
     visit.trust();
     match &claim.kind {
         Kind::Notification => events::answer(service, &take(service, claim.message.as_bytes(), "topic")),
-        Kind::Confirmation { token } => topics.confirm(&claim, token).await,
+        Kind::Confirmation { token } => topics.confirm(&topic, token).await,
         Kind::Unsubscribed => {
-            warn!(topic = &*claim.topic, "the subscription was ended by somebody");
+            warn!(topic = &*topic, "the subscription was ended by somebody");
             Ok(StatusCode::OK.into_response())
         }
     }
@@ -118,72 +96,32 @@ impl Topics {
         Problem::not_believed()
     }
 
-    /// Says why a certificate was not had.
-    fn not_fetched(&self, why: impl std::fmt::Display) -> Problem {
-        if self.service.repeated.may_write(Said::NoCertificate) {
-            warn!(event = "sns", %why, "SNS's certificate was not fetched: {why}");
+    /// Verifies the signature, by a certificate that is kept or fetched from SNS, and answers the topic. The answer is the same for
+    /// a topic of ours and any other: it comes last.
+    async fn believe(&self, claim: &Claim, from: IpAddr) -> Result<Arc<str>, Problem> {
+        let certificates = &self.certificates;
+        match certificates.of(&claim.near, &claim.certificate, sender(from)).await {
+            Ok(file) => verify(claim, &file, certificates.anchors(), self.service.live.now()).map_err(|doubt| self.doubt(doubt)),
+            Err(NotHad::Doubted(doubt)) => Err(self.doubt(doubt)),
+            Err(NotHad::Unavailable(why)) => Err(certificates.unavailable(&why)),
         }
-        Problem::cannot_verify()
-    }
-
-    /// Verifies the signature, by a certificate that is kept or fetched from SNS.
-    async fn believe(&self, claim: &Claim) -> Result<(), Problem> {
-        let now = self.service.live.now();
-        let name = (Arc::clone(&claim.topic), claim.certificate.clone());
-        let kept = lock(&self.certificates).get(&name).cloned();
-        if let Some(kept) = kept {
-            return verify(claim, &kept, &self.anchors, now).map_err(|doubt| self.doubt(doubt));
-        }
-        let Ok(Ok(_turn)) = timeout(TURN, self.fetches.acquire()).await else { return Err(Problem::cannot_verify()) };
-        let fetching = self.service.live.signed().fetch_certificate(&claim.topic, &claim.certificate, LARGEST_CERTIFICATE);
-        let Ok(fetched) = timeout(FETCH, fetching).await else {
-            return Err(self.not_fetched(format!("no answer in {} s", FETCH.as_secs())));
-        };
-        let fetched = fetched.map_err(|refusal| self.not_fetched(refusal))?;
-        verify(claim, &fetched, &self.anchors, now).map_err(|doubt| self.doubt(doubt))?;
-        keep(&mut lock(&self.certificates), name, fetched);
-        Ok(())
     }
 
     /// Agrees to a subscription of a topic of ours, by a call; the address in the message is never visited.
-    async fn confirm(&self, claim: &Claim, token: &str) -> Result<Response, Problem> {
+    async fn confirm(&self, topic: &str, token: &str) -> Result<Response, Problem> {
         if self.service.settings.mode == Mode::Observe {
-            info!(topic = &*claim.topic, "observed: a subscription would have been confirmed");
+            info!(topic, "observed: a subscription would have been confirmed");
             return Ok(StatusCode::OK.into_response());
         }
-        match self.service.live.signed().confirm_subscription(&claim.topic, token).await {
+        match self.service.live.signed().confirm_subscription(topic, token).await {
             Ok(()) => {
-                info!(topic = &*claim.topic, "the subscription was confirmed");
+                info!(topic, "the subscription was confirmed");
                 Ok(StatusCode::OK.into_response())
             }
             Err(refusal) => {
-                warn!(topic = &*claim.topic, why = %refusal, "the subscription was not confirmed: {refusal}");
+                warn!(topic, why = %refusal, "the subscription was not confirmed: {refusal}");
                 Err(Problem::cannot_verify())
             }
-        }
-    }
-}
-
-/// Keeps one more. When there are too many all are fetched anew, which costs one call each.
-fn keep(certificates: &mut Certificates, name: (Arc<str>, String), file: Vec<u8>) {
-    if MOST_CERTIFICATES <= certificates.len() {
-        certificates.clear();
-    }
-    certificates.insert(name, Arc::new(file));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_certificate_is_kept_and_never_more_than_a_few() {
-        let mut certificates = Certificates::default();
-        for number in 0..100_u8 {
-            let name = (Arc::from("topic"), number.to_string());
-            keep(&mut certificates, name.clone(), vec![number]);
-            assert_eq!(certificates.get(&name).map(|file| file[0]), Some(number));
-            assert!(certificates.len() <= MOST_CERTIFICATES, "{number}");
         }
     }
 }

@@ -79,14 +79,16 @@ pub enum Kind {
 pub struct Claim {
     /// What it is for.
     pub kind: Kind,
-    /// Its topic: one of ours.
-    pub topic: Arc<str>,
+    /// A topic of ours at whose SNS its certificate is.
+    pub near: Arc<str>,
     /// Its id.
     pub id: String,
     /// What was published.
     pub message: String,
     /// The name of the certificate's file at SNS: all of its address that is not derived from the topic.
     pub certificate: String,
+    /// Its topic, if it is one of ours. Whoever forges learns nothing of that: it counts only once everything else fits.
+    topic: Option<Arc<str>>,
     first_version: bool,
     signature: Vec<u8>,
     canonical: String,
@@ -94,7 +96,7 @@ pub struct Claim {
 
 impl std::fmt::Debug for Claim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Claim").field("topic", &self.topic).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Claim").field("near", &self.near).field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -118,7 +120,7 @@ struct Envelope {
     subscribe_url: Option<String>,
 }
 
-/// Reads what a message claims, and refuses it for whatever can be told without its certificate.
+/// Reads what a message claims, and refuses it for whatever can be told without its certificate, except a topic that is not ours.
 ///
 /// # Errors
 ///
@@ -138,13 +140,13 @@ pub fn read(
     if differs("x-amz-sns-message-type", &said.kind) || differs("x-amz-sns-topic-arn", &said.topic_arn) {
         return Err(Doubt::Contradiction);
     }
-    let topic = topics.iter().find(|topic| ***topic == *said.topic_arn).ok_or(Doubt::Topic)?;
     let first_version = match &*said.signature_version {
         "2" => false,
         "1" if first_version_too => true,
         _ => return Err(Doubt::Version),
     };
-    let certificate = certificate_file(&said.signing_cert_url, topic).ok_or(Doubt::Place)?.to_owned();
+    let place = |near: &Arc<str>| Some((Arc::clone(near), certificate_file(&said.signing_cert_url, near)?.to_owned()));
+    let (near, certificate) = topics.iter().find_map(place).ok_or(Doubt::Place)?;
     let sent = Time::read(&said.timestamp).ok_or(Doubt::Unreadable)?;
     if OLDEST < now.since(sent) || AHEAD < sent.since(now) {
         return Err(Doubt::OutOfTime);
@@ -157,8 +159,9 @@ pub fn read(
         "UnsubscribeConfirmation" => Kind::Unsubscribed,
         _ => return Err(Doubt::Unreadable),
     };
-    let topic = Arc::clone(topic);
-    Ok(Claim { kind, topic, id: said.message_id, message: said.message, certificate, first_version, signature, canonical })
+    let topic = topics.iter().find(|topic| ***topic == *said.topic_arn && host(topic) == host(&near)).cloned();
+    let (id, message) = (said.message_id, said.message);
+    Ok(Claim { kind, near, id, message, certificate, topic, first_version, signature, canonical })
 }
 
 /// What SNS signs: some fields in their order, each name and value on a line of its own.
@@ -187,20 +190,49 @@ pub fn host(topic: &str) -> String {
     decamp_aws::endpoints::plain_host("sns", region)
 }
 
+/// Whether this may be the name of a certificate's file at SNS.
+#[must_use]
+pub fn is_certificate_file(file: &str) -> bool {
+    let number = file.strip_prefix("SimpleNotificationService-").and_then(|rest| rest.strip_suffix(".pem"));
+    number.is_some_and(|number| number.len() == 32 && number.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+}
+
 /// The file's name, if the address is SNS's own for this topic and nothing else: compared letter by letter, never parsed.
 fn certificate_file<'a>(address: &'a str, topic: &str) -> Option<&'a str> {
     let file = address.strip_prefix("https://")?.strip_prefix(&*host(topic))?.strip_prefix('/')?;
-    let number = file.strip_prefix("SimpleNotificationService-")?.strip_suffix(".pem")?;
-    let fits = number.len() == 32 && number.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    fits.then_some(file)
+    is_certificate_file(file).then_some(file)
 }
 
-/// Verifies the signature of a message by a file of certificates, SNS's own first.
+/// Verifies the signature of a message by a file of certificates, SNS's own first, and answers its topic.
 ///
 /// # Errors
 ///
 /// Why it is not believed.
-pub fn verify(claim: &Claim, certificates: &[u8], anchors: &[TrustAnchor<'_>], now: Time) -> Result<(), Doubt> {
+pub fn verify(claim: &Claim, certificates: &[u8], anchors: &[TrustAnchor<'_>], now: Time) -> Result<Arc<str>, Doubt> {
+    let algorithm: &dyn SignatureVerificationAlgorithm =
+        if claim.first_version { &Sha1 } else { webpki::ring::RSA_PKCS1_2048_8192_SHA256 };
+    let fits = |own: &EndEntityCert<'_>| own.verify_signature(algorithm, claim.canonical.as_bytes(), &claim.signature);
+    with_signer(&claim.near, certificates, anchors, now, fits)?.map_err(|_| Doubt::Forged)?;
+    claim.topic.clone().ok_or(Doubt::Topic)
+}
+
+/// Whether a file of certificates is of SNS in the Region of this topic, and valid now.
+///
+/// # Errors
+///
+/// It is not.
+pub fn is_of_sns(near: &str, certificates: &[u8], anchors: &[TrustAnchor<'_>], now: Time) -> Result<(), Doubt> {
+    with_signer(near, certificates, anchors, now, |_| ())
+}
+
+/// What `then` makes of the certificate that signs, if it is SNS's.
+fn with_signer<T>(
+    near: &str,
+    certificates: &[u8],
+    anchors: &[TrustAnchor<'_>],
+    now: Time,
+    then: impl FnOnce(&EndEntityCert<'_>) -> T,
+) -> Result<T, Doubt> {
     if LARGEST_CERTIFICATE < certificates.len() {
         return Err(Doubt::Certificate);
     }
@@ -212,7 +244,7 @@ pub fn verify(claim: &Claim, certificates: &[u8], anchors: &[TrustAnchor<'_>], n
     let time = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
     own.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, anchors, others, time, KeyUsage::server_auth(), None, None)
         .map_err(|_| Doubt::Certificate)?;
-    let host = host(&claim.topic);
+    let host = host(near);
     // Older ones are of all Regions.
     let names = [host.as_str(), "sns.amazonaws.com"];
     let named = names
@@ -221,9 +253,7 @@ pub fn verify(claim: &Claim, certificates: &[u8], anchors: &[TrustAnchor<'_>], n
     if !named {
         return Err(Doubt::Certificate);
     }
-    let algorithm: &dyn SignatureVerificationAlgorithm =
-        if claim.first_version { &Sha1 } else { webpki::ring::RSA_PKCS1_2048_8192_SHA256 };
-    own.verify_signature(algorithm, claim.canonical.as_bytes(), &claim.signature).map_err(|_| Doubt::Forged)
+    Ok(then(&own))
 }
 
 /// RSA with SHA-1, which signs certificates no more: for SNS's first signature version alone.

@@ -13,7 +13,10 @@ use crate::wire::Shared;
 
 /// `GET /SimpleNotificationService-….pem`, as SNS serves it.
 pub(super) async fn certificate(State(shared): State<Arc<Shared>>, Path(file): Path<String>) -> Response {
-    let certificate = shared.stores().signing_certificate.clone();
+    let mut stores = shared.stores();
+    stores.certificates_asked.push(file.clone());
+    let certificate = stores.signing_certificate.clone();
+    drop(stores);
     match certificate.filter(|_| file.starts_with("SimpleNotificationService-") && file.ends_with(".pem")) {
         Some(certificate) => certificate.into_response(),
         None => StatusCode::NOT_FOUND.into_response(),

@@ -62,7 +62,7 @@ fn claim(body: &Value, first_version_too: bool) -> Result<Claim, Doubt> {
 fn believed_by(claim: &Claim, certificates: &[u8], root: &[u8], now: Time) -> Result<(), Doubt> {
     let root = CertificateDer::from_pem_slice(root).expect("a root");
     let anchor = webpki::anchor_from_trusted_cert(&root).expect("an anchor");
-    verify(claim, certificates, &[anchor], now)
+    verify(claim, certificates, &[anchor], now).map(drop)
 }
 
 fn believed(body: &Value) -> Result<Claim, Doubt> {
@@ -159,10 +159,17 @@ fn only_the_very_topics_in_the_list_are_heard() {
         "arn:aws:sns:eu-west-1:123456789012:decamp ",
         "",
     ] {
-        assert_eq!(claim(&signed(with("TopicArn", topic)), false), Err(Doubt::Topic), "{topic}");
+        // Whoever forges learns nothing of topics: a forgery is one whatever its topic, and only what SNS signed is refused for it.
+        assert_eq!(believed(&with("TopicArn", topic)), Err(Doubt::Forged), "{topic}");
+        assert_eq!(believed(&signed(with("TopicArn", topic))), Err(Doubt::Topic), "{topic}");
     }
     let none: [Arc<str>; 0] = [];
-    assert_eq!(read(&|_| None, notification().to_string().as_bytes(), &none, false, now()), Err(Doubt::Topic));
+    assert_eq!(read(&|_| None, notification().to_string().as_bytes(), &none, false, now()), Err(Doubt::Place));
+    // Both are ours, and the certificate is at SNS of the other one's Region.
+    let both = [TOPIC.into(), "arn:aws:sns:us-east-1:123456789012:decamp".into()];
+    let body = signed(with("TopicArn", "arn:aws:sns:us-east-1:123456789012:decamp"));
+    let claim = read(&|_| None, body.to_string().as_bytes(), &both, false, now()).expect("it holds together");
+    assert_eq!(believed_by(&claim, CERTIFICATE, ROOT, now()), Err(Doubt::Topic));
 }
 
 #[test]
