@@ -1,5 +1,7 @@
 //! `decamp serve`: the HTTP service, until a signal ends it.
 
+mod signals;
+
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
@@ -10,12 +12,12 @@ use decamp_live::Live;
 use decamp_service::{Addresses, check, serve as serve_until};
 use tracing::warn;
 
-use super::depart::signals::Signals;
+use self::signals::Signals;
 use super::logging;
 use super::out::say;
 
 const HELP: &str = "It listens on two addresses: webhooks (DECAMP_WEBHOOKS_LISTEN) take events in, admin (DECAMP_ADMIN_LISTEN) has the page, \
-the API and the metrics. Off loopback, admin needs a certificate and a token. On SIGTERM it takes no new work, lets what is in hand go \
+the API and the metrics. Off loopback, admin needs a certificate and a token. On SIGTERM, SIGINT or SIGQUIT it takes no new work, lets what is in hand go \
 at a decision, hands its messages back and is gone within 10 s; another replica, or the next sweep, goes on.";
 
 /// Serve: events and queues in, departures walked out, a page and an API to see them.
@@ -57,7 +59,7 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<u8> {
         say(format!("webhooks on {webhooks}, admin on {admin}"));
     };
     let stop = async {
-        signals.next().await;
+        signals.stop().await;
     };
     serve_until(settings, live, ready, stop).await?;
     Ok(0)

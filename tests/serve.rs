@@ -25,6 +25,8 @@ mod metrics;
 mod notifications;
 #[path = "serve/page.rs"]
 mod page;
+#[path = "serve/plain.rs"]
+mod plain;
 #[path = "serve/prometheus.rs"]
 mod prometheus;
 #[path = "serve/receiver.rs"]

@@ -81,7 +81,9 @@ async fn ask_everything(replica: &Replica, instance: &str, output: &mut Output) 
         let get = || replica.client.get(format!("{}{path}", replica.admin));
         answered += usize::from(output.ask(&format!("GET {path}"), get().bearer_auth(ADMIN)).await == 200);
         output.ask(&format!("GET {path} with a wrong token"), get().bearer_auth(STRANGERS)).await;
-        output.ask(&format!("GET {path} with a wrong session"), get().header("cookie", format!("decamp=1.{STRANGERS}"))).await;
+        output
+            .ask(&format!("GET {path} with a wrong session"), get().header("cookie", format!("__Host-decamp=1.{STRANGERS}")))
+            .await;
         output.ask(&format!("GET {path} of nobody"), get()).await;
     }
     assert!(12 <= answered, "only {answered} paths were open to the token");

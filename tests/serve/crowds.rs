@@ -155,3 +155,27 @@ async fn heads_without_bodies_shut_no_signed_webhook_out() {
     let large = format!("{head}{}", "x".repeat(200_000));
     assert_eq!(answered(1, to, &large, "401", 1).await.0, 1, "it is read, and not believed");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_leave_open_files_for_the_work() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let replica = Replica::start_within(300, &sandbox, &[("DECAMP_SWEEP", "1s"), ("DECAMP_SOURCE_RATE", "1000")]).await;
+    replica.says("because the limit of open files is low").await;
+    let (webhooks, admin) = (address(&replica.webhooks), address(&replica.admin));
+    let mut crowds = JoinSet::new();
+    for network in 10..13 {
+        crowds.spawn(crowd(network, 128, webhooks, ""));
+        crowds.spawn(crowd(network, 128, admin, ""));
+    }
+    sleep(Duration::from_millis(700)).await;
+    let check = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let (checked, slowest) = answered(1, admin, check, "200", 100).await;
+    eprintln!("300 open files, 768 strangers: {checked} of 100 checks, the slowest in {slowest:?}");
+    assert_eq!(checked, 100);
+    // What it calls needs files as well: a whole departure goes on beside the crowd.
+    let event = crate::replica::terminate(&sandbox, sandbox.instances[0]).await;
+    assert_eq!(replica.send(&event).await.status(), 202);
+    assert_eq!(replica.past().await["outcome"]["word"], "departed", "{}", replica.printed());
+    assert!(!replica.printed().contains("open files)"), "{}", replica.printed());
+    crowds.shutdown().await;
+}

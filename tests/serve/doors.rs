@@ -80,6 +80,8 @@ async fn bad_requests_are_answered_with_problem_documents() {
 
     let elsewhere = client.get(format!("{}/v1/departures", replica.admin)).header("host", "evil.example").send();
     problem(elsewhere.await.expect("an answer"), 421, "wrong-host").await;
+    let beside = client.get(format!("{}/v1/departures", replica.admin)).header("host", "localhost:evil.example").send();
+    problem(beside.await.expect("an answer"), 421, "wrong-host").await;
     let elsewhere = client.post(&url).header("host", "evil.example").header("x-api-key", KEY).send();
     problem(elsewhere.await.expect("an answer"), 421, "wrong-host").await;
     let health = client.get(format!("{}/readyz", replica.admin)).header("host", "evil.example").send().await.expect("an answer");
@@ -255,6 +257,19 @@ async fn the_admin_listener_opens_to_its_token_and_to_a_session() {
     assert!(answer.contains("HttpOnly; Secure; SameSite=Strict") && !cookie.contains(TOKEN));
     let open = replica.client.get(&page).header("cookie", cookie).send().await.expect("an answer");
     assert_eq!(open.status(), 200);
+    assert!(cookie.starts_with("__Host-decamp="), "a neighbour under the same domain could set it: {cookie}");
+    let beside = format!("other=1; __Host-decamp=1.00; {cookie}");
+    let open = replica.client.get(&page).header("cookie", beside).send().await.expect("an answer");
+    assert_eq!(open.status(), 200, "one before it closes nothing");
+    let html = open.text().await.expect("it is text");
+    assert!(html.contains("action=\"/logout\""), "{html}");
+    let leave =
+        format!("POST /logout HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncookie: {cookie}\r\ncontent-length: 0\r\n\r\n");
+    let left = raw(&replica.admin, leave.as_bytes()).await;
+    assert!(left.starts_with("HTTP/1.1 303") && left.contains("location: /login"), "{left}");
+    assert!(left.contains("set-cookie: __Host-decamp=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Strict"), "{left}");
+    let stranger = replica.client.post(format!("{}/logout", replica.admin)).send().await.expect("an answer");
+    problem(stranger, 401, "unauthorized").await;
     let forged = replica.client.get(&page).header("cookie", format!("{cookie}0")).send().await.expect("an answer");
     problem(forged, 401, "unauthorized").await;
     assert!(!replica.printed().contains("canary"), "{}", replica.printed());

@@ -56,7 +56,17 @@ impl Replica {
 
     /// The same with arguments.
     pub(crate) async fn start_with(sandbox: &Sandbox, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_decamp"));
+        Self::start_as(Command::new(env!("CARGO_BIN_EXE_decamp")), sandbox, arguments, settings).await
+    }
+
+    /// The same with so many open files at most.
+    pub(crate) async fn start_within(files: u32, sandbox: &Sandbox, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(format!("ulimit -n {files}; exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_decamp"));
+        Self::start_as(command, sandbox, &[], settings).await
+    }
+
+    async fn start_as(mut command: Command, sandbox: &Sandbox, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         command.env_clear().arg("serve").args(arguments).envs(sandbox.variables());
         command.env("DECAMP_GUARD_ALB", "2s").env("DECAMP_LONGEST_REQUEST", "1s").env("AWS_EC2_METADATA_DISABLED", "true");
         command.env("DECAMP_WEBHOOKS_LISTEN", "127.0.0.1:0").env("DECAMP_ADMIN_LISTEN", "127.0.0.1:0");
@@ -131,9 +141,19 @@ impl Replica {
 
     /// Tells it to stop, and waits until it is gone.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
+        self.stop_by("TERM").await
+    }
+
+    /// Sends it a signal.
+    pub(crate) async fn signal(&self, name: &str) {
         let id = self.child.id().expect("it runs").to_string();
-        let killed = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill is there");
-        assert!(killed.success());
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.expect("kill is there");
+        assert!(sent.success());
+    }
+
+    /// Tells it to stop by this signal, and waits until it is gone.
+    pub(crate) async fn stop_by(&mut self, signal: &str) -> ExitStatus {
+        self.signal(signal).await;
         let ended = timeout(Duration::from_secs(10), self.child.wait()).await.expect("it is gone within 10 s").expect("it ended");
         for gathered in self.gathering.drain(..) {
             gathered.await.expect("it reads to the end");

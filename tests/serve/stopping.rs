@@ -7,7 +7,7 @@ use decamp_sandbox::{ACCOUNT, REGION, Sandbox, serve};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::replica::{Replica, quick, terminate};
+use crate::replica::{KEY, Replica, quick, terminate};
 
 /// The answer of this operation comes late; the call is carried out at once.
 fn late(sandbox: &Sandbox, operation: &str, milliseconds: u64) {
@@ -53,4 +53,35 @@ async fn a_replacement_that_was_asked_for_is_answered() {
     called(&replica, "SetInstanceHealth").await;
     assert_eq!(replica.stop().await.code(), Some(0));
     assert!(replica.printed().contains("Auto Scaling is to replace it"), "{}", replica.printed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_that_means_nothing_ends_nothing_and_quit_stops_in_order() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let mut replica = Replica::start(&sandbox, &[]).await;
+    for signal in ["HUP", "USR1", "USR2"] {
+        replica.signal(signal).await;
+        replica.says(&format!("SIG{signal} changes nothing")).await;
+        assert_eq!(replica.get("/healthz").await.status(), 200, "{signal}");
+    }
+    assert_eq!(replica.stop_by("QUIT").await.code(), Some(0));
+    assert!(replica.printed().contains("told to stop"), "{}", replica.printed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_departure_that_is_over_is_told_again_and_nothing_comes_of_it() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let replica = Replica::start(&sandbox, &[("DECAMP_SWEEP", "10m")]).await;
+    let event = terminate(&sandbox, sandbox.instances[0]).await;
+    assert_eq!(replica.send(&event).await.status(), 202);
+    replica.past().await;
+    for _ in 0..5 {
+        let again = replica.client.post(format!("{}/v1/events", replica.webhooks)).header("x-api-key", KEY).json(&event).send();
+        let again = again.await.expect("it answers");
+        assert_eq!(again.status(), 202);
+        assert_eq!(again.json::<serde_json::Value>().await.expect("JSON"), json!({ "accepted": 0, "ignored": 1, "rejected": 0 }));
+    }
+    sleep(Duration::from_secs(3)).await;
+    let shown = replica.json("/v1/departures").await;
+    assert_eq!((shown["departures"].as_array().map(Vec::len), shown["past"].as_array().map(Vec::len)), (Some(0), Some(1)));
 }

@@ -91,3 +91,21 @@ async fn a_group_that_is_not_there_hides_nobody_elses_record_and_is_not_asked_fo
     assert_eq!(record["terminated"][0]["instance"].as_str(), Some(&*instance.to_string()), "{record:#}");
     assert_eq!(number(&replica, "decamp_aws_calls_total{operation=\"DescribeScalingActivities\"}").await, 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_sweep_wrote_first_is_shown_and_its_delay_is_nobodys_own_time() {
+    let sandbox = serve(&Options { delay: Duration::from_secs(6), ..quick() }).await.expect("loopback is there");
+    let replica = Replica::start(&sandbox, &[("DECAMP_SWEEP", "1s")]).await;
+    terminate(&sandbox, sandbox.instances[0]).await;
+    let past = replica.past().await;
+    assert_eq!((past["outcome"]["word"].as_str(), past["told_by"].as_str()), (Some("departed"), Some("sweep")), "{past:#}");
+    let timeline = past["timeline"].to_string();
+    for write in ["ineligible", "deregister", "drain", "complete"] {
+        assert!(timeline.contains(write), "{write}: {past:#}");
+    }
+    assert_eq!(past["outcome"]["seconds_above_floor"], Value::Null, "{past:#}");
+    assert_eq!(number(&replica, "decamp_departure_above_floor_seconds_count").await, 0, "the metric tells what the page tells");
+    for stretch in past["floor"].as_array().expect("a list") {
+        assert!(stretch["from"].as_str() <= stretch["to"].as_str(), "{stretch}");
+    }
+}

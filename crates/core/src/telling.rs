@@ -228,6 +228,8 @@ impl Floor {
         let released = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).max();
         let delay = released.map(|at| (at, at + budget.balancers));
         let stops = seen.history.drains.first().and_then(|drain| Some((drain.at, seen.history.nomad_changed?)));
+        // The last change may be of an earlier look than the drain: nothing of it is known to have stopped yet.
+        let stops = stops.filter(|(from, to)| from <= to);
         Self { delay, stops }
     }
 

@@ -1,5 +1,6 @@
 //! The set of departures that this replica has in hand, bounded; those that others seem to have; and the last ones that are over.
 
+mod over;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
+use self::over::Over;
 use super::view::View;
 use decamp_core::decide::{Cause, Departure};
 use decamp_core::ids::InstanceId;
@@ -121,6 +123,8 @@ fn say_if_by_a_defect(departure: &Departure) {
 pub(super) enum TakenUp {
     /// It is in hand: since now, or since before.
     InHand(Arc<Entry>),
+    /// It is over: it was told again.
+    Over,
     /// As many are in hand as may be.
     Full,
     /// This replica was told to stop.
@@ -143,6 +147,7 @@ struct Sets {
     passing: BTreeMap<InstanceId, Arc<Entry>>,
     elsewhere: BTreeMap<InstanceId, View>,
     past: VecDeque<View>,
+    over: Over,
     stopping: bool,
 }
 
@@ -177,6 +182,9 @@ impl Departures {
         }
         if let Some(entry) = sets.here.get(&key) {
             return TakenUp::InHand(Arc::clone(entry));
+        }
+        if sets.over.has(&departure) {
+            return TakenUp::Over;
         }
         if key.kind == Kind::Hook(None)
             && let Some(entry) = sets.hooks_of(key.instance)
@@ -244,6 +252,7 @@ impl Departures {
         sets.here.remove(&Key::of(&entry.departure));
         if done == Done::Over {
             sets.remember(entry.shown());
+            sets.over.remember(&entry.departure);
         }
         drop(sets);
         entry.done.send_replace(Some(done));
@@ -253,6 +262,16 @@ impl Departures {
     /// Keeps one that was over within a sweep among the past.
     pub(super) fn remember(&self, entry: &Entry) {
         lock(&self.sets).remember(entry.shown());
+    }
+
+    /// Shows what a sweep's pass over an instance wrote with what is in hand of its lifecycle actions.
+    pub(super) fn add_writes(&self, pass: &Entry) {
+        let writes = pass.shown().timeline;
+        let entry = lock(&self.sets).hooks_of(pass.departure.instance).cloned();
+        if let Some(entry) = entry.filter(|_| !writes.is_empty()) {
+            lock(&entry.view).add_writes(writes);
+            self.tell();
+        }
     }
 
     /// What a sweep saw of departures that are not in hand here.

@@ -194,6 +194,7 @@ async fn interrupted(service: &Service, instance: InstanceId, at: Time) -> Becam
                 let departure = Departure { instance, asg, cause: Cause::Interruption { at } };
                 match take_up(service, departure, "event") {
                     TakenUp::InHand(entry) => return Became::Departure(entry),
+                    TakenUp::Over => return Became::Over,
                     TakenUp::Full => {
                         error!(instance.id = %instance, event = "interruption", "not taken up yet: as many departures are in hand as may be");
                     }

@@ -4,12 +4,14 @@ mod admin;
 mod blocks;
 mod bodies;
 mod body;
+mod certificates;
 mod connection;
 mod crowd;
 mod door;
 mod events;
 mod guard;
 mod keys;
+mod open_files;
 mod openapi;
 mod page;
 mod places;
@@ -29,6 +31,7 @@ use anyhow::Result;
 use futures_util::future::join;
 use tokio::net::TcpListener;
 
+use self::certificates::Certificates;
 use self::door::Door;
 use self::keys::Keys;
 use super::Service;
@@ -50,6 +53,7 @@ pub(super) fn check_files(serve: &Serve) -> Result<()> {
 pub(super) struct Doors {
     webhooks: Door,
     admin: Door,
+    certificates: Arc<Certificates>,
 }
 
 impl Doors {
@@ -61,25 +65,33 @@ impl Doors {
     pub(super) fn open(service: &Arc<Service>, webhooks: TcpListener, admin: TcpListener) -> Result<Self> {
         let serve = &service.settings.serve;
         // One for the guard and for the page: a session is sealed with what the other believes.
-        let token = Keys::new(&serve.admin_token, service);
+        let token = Keys::new("the admin token", &serve.admin_token, service);
+        let keys = Keys::new("the events' key", &serve.events_key, service);
+        let certificates = Certificates::new(service, sns::anchors(serve)?);
         let events = guard::before(
             events::router(service)
-                .merge(sns::router(service)?)
+                .merge(sns::router(service, &certificates))
                 .merge(webhooks::router(service))
                 .merge(terraform::router(service)),
             service,
             "webhooks",
+            &keys,
             None,
         );
-        let shows = guard::before(admin::router(service, &token), service, "admin", Some(token));
+        let shows = guard::before(admin::router(service, &token), service, "admin", &keys, Some(token));
+        let most = open_files::most_connections();
         Ok(Self {
-            webhooks: Door::new("webhooks", webhooks, events, serve.webhooks.tls.as_ref(), service)?,
-            admin: Door::new("admin", admin, shows, serve.admin.tls.as_ref(), service)?,
+            webhooks: Door::new("webhooks", webhooks, most, events, serve.webhooks.tls.as_ref(), service)?,
+            admin: Door::new("admin", admin, most, shows, serve.admin.tls.as_ref(), service)?,
+            certificates,
         })
     }
 
     /// Serves until the service stops, then finishes what is being answered.
     pub(super) async fn serve(self) {
-        join(self.webhooks.serve(), self.admin.serve()).await;
+        tokio::select! {
+            _ = join(self.webhooks.serve(), self.admin.serve()) => {}
+            () = self.certificates.preloading() => {}
+        }
     }
 }

@@ -20,6 +20,7 @@ mod record;
 mod refreshes;
 mod repeated;
 pub mod runs;
+mod secrets;
 mod sweep;
 mod taking;
 mod traces;
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
@@ -50,6 +51,7 @@ use self::numbers::Numbers;
 use self::record::Record;
 use self::refreshes::Refreshes;
 use self::repeated::Repeated;
+use self::secrets::Secrets;
 use self::traces::Traces;
 use self::walking::{Pace, walk};
 use decamp_config::Settings;
@@ -77,6 +79,7 @@ pub(crate) struct Service {
     sweep_now: Notify,
     errands: Errands,
     repeated: Arc<Repeated>,
+    secrets: Secrets,
 }
 
 /// Where a service listens.
@@ -95,10 +98,8 @@ pub struct Addresses {
 /// An address cannot be listened on, or a certificate cannot be used: nothing was begun then. Or a part of the service ended by a defect:
 /// everything was let go then.
 pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses), stop: impl Future<Output = ()>) -> Result<()> {
-    let listen =
-        |address: SocketAddr| async move { TcpListener::bind(address).await.with_context(|| format!("listen on {address}")) };
-    let webhooks = listen(settings.serve.webhooks.address).await?;
-    let admin = listen(settings.serve.admin.address).await?;
+    let webhooks = listen(settings.serve.webhooks.address)?;
+    let admin = listen(settings.serve.admin.address)?;
     let addresses = Addresses { webhooks: webhooks.local_addr()?, admin: admin.local_addr()? };
     let (departures, begun) = Departures::new(settings.serve.most_departures);
     let (errands, to_ask) = Errands::new();
@@ -117,6 +118,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
         sweep_now: Notify::new(),
         errands,
         repeated: Arc::default(),
+        secrets: Secrets::default(),
         settings,
         live,
     });
@@ -133,11 +135,13 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
             let follows = Arc::clone(&service);
             let stalls = Arc::clone(&service);
             let sums = Arc::clone(&service);
+            let keys = Arc::clone(&service);
             let mut others = [
                 Loop::begin("the walks", walk_all(Arc::clone(&service), begun)),
                 Loop::begin("the errands", run_errands(Arc::clone(&service), to_ask)),
                 Loop::begin("the look after refreshes", async move { refreshes::following(&follows).await }),
                 Loop::begin("the look after stalls", async move { notify::watching(&stalls).await }),
+                Loop::begin("the look after secrets", async move { secrets::looking_after(&keys).await }),
                 Loop::begin("the log's sums", async move { repeated::adding_up(&sums).await }),
             ];
             let mut told: Vec<_> = notify::deliver_all(&service, deliveries);
@@ -158,6 +162,17 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
         })
         .await;
     failed.map_or(Ok(()), Err)
+}
+
+/// Listens on an address. In a flood connections wait in this queue: one that does not fit has to come again a second later.
+fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(4_096)
+    };
+    listen().with_context(|| format!("listen on {address}"))
 }
 
 /// Lets everything go: the calls in hand are answered, messages are handed back, and what ended is told.

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::Service;
 use super::departures::{Done, Entry, TakenUp};
-use super::taking::take_up;
+use super::taking::take_up_after;
 use super::view::View;
 use super::walking::{Pace, Walked, walk};
 use decamp_aws::Leaving;
@@ -118,14 +118,15 @@ async fn sweep(service: &Arc<Service>) {
             continue;
         }
         if service.departures.has(instance) {
-            // It came in meanwhile.
+            // It came in meanwhile: what the pass wrote before that is part of it.
+            service.departures.add_writes(entry);
             continue;
         }
         // Whoever only looks has nothing to take up: what is shown is all there is to it.
         if !only_looked && acts && (wrote || is_neglected(written, now, every)) {
-            match take_up(service, entry.departure.clone(), "sweep") {
+            match take_up_after(service, entry) {
                 TakenUp::InHand(_) => continue,
-                TakenUp::Full | TakenUp::Stopping => {}
+                TakenUp::Over | TakenUp::Full | TakenUp::Stopping => {}
             }
         }
         elsewhere.push((instance, entry.shown()));

@@ -84,6 +84,10 @@ fn take_one(service: &Service, told: Told, told_by: &'static str, message: Optio
                 taken.accepted += 1;
                 taken.entries.push(entry);
             }
+            TakenUp::Over => {
+                taken.ignored += 1;
+                info!(message.id = message, event = "again", "nothing to do: it is over");
+            }
             TakenUp::Full => taken.again = Some(Again::Full),
             TakenUp::Stopping => taken.again = Some(Again::Stopping),
         },
@@ -181,6 +185,13 @@ pub(super) fn take_up(service: &Service, departure: Departure, told_by: &'static
     let trace_id = service.traces.id_of(&departure);
     let view = View { trace_id, ..View::begin(&departure, told_by, service.live.now()) };
     service.departures.take_up(departure, || view)
+}
+
+/// Takes up one that a sweep made its pass over, and goes on from what that did.
+pub(super) fn take_up_after(service: &Service, pass: &Entry) -> TakenUp {
+    let now = service.live.now();
+    let view = View { trace_id: service.traces.id_of(&pass.departure), ..View::begin(&pass.departure, "sweep", now) };
+    service.departures.take_up(pass.departure.clone(), || view.go_on_from(pass.shown(), now))
 }
 
 fn reject(service: &Service, message: Option<&str>, rejection: &Rejection) {

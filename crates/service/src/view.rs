@@ -66,6 +66,9 @@ pub(super) struct View {
     /// What of its time was above the floor, known once its last decision is made.
     #[serde(skip)]
     pub(super) own: Option<Duration>,
+    /// Whether a sweep's pass made some of its writes: how long what these began takes is nobody's to tell then.
+    #[serde(skip)]
+    pub(super) goes_on: bool,
     /// The id of its trace; only where traces are sent to a collector.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[0-9a-f]{32}$")]
@@ -172,6 +175,7 @@ impl View {
             evidence: Vec::new(),
             outcome: None,
             own: None,
+            goes_on: false,
             trace_id: None,
             wait: None,
         }
@@ -207,7 +211,7 @@ impl View {
         self.floor = floor(Floor::of(&budget, seen));
         self.evidence = evidence(seen);
         if matches!(decision.action, Action::End(_)) {
-            let told = can_tell_how_long(departure, seen) && self.saw_the_floor_begin();
+            let told = can_tell_how_long(departure, seen) && !self.goes_on && self.saw_the_floor_begin();
             self.own = if told { above_the_floor(departure, seen, policy, now) } else { None };
         } else {
             self.steps.next(self.action, self.reason, now);
@@ -223,6 +227,25 @@ impl View {
             "allocations-left" => began(STOPPING, step),
             _ => true,
         })
+    }
+
+    /// Goes on from what a sweep's pass over it did, before it was taken up here: its writes and steps are shown as well.
+    pub(super) fn go_on_from(mut self, pass: Self, now: Time) -> Self {
+        self.add_writes(pass.timeline);
+        self.taken_up = self.taken_up.min(pass.taken_up);
+        let mut steps = pass.steps;
+        steps.end(now);
+        self.steps = steps;
+        self
+    }
+
+    /// Shows writes that a sweep's pass made meanwhile as well.
+    pub(super) fn add_writes(&mut self, writes: Vec<Moment>) {
+        self.goes_on |= writes.iter().any(|moment| !moment.heartbeat);
+        self.timeline.extend(writes);
+        self.timeline.sort_by_key(|moment| moment.at);
+        let more = self.timeline.len().saturating_sub(MOST_MOMENTS);
+        self.timeline.drain(..more);
     }
 
     /// When it began: as the hook has it where that is known, else when it was taken up here.
@@ -312,6 +335,26 @@ mod tests {
             view.floor.push(Stretch { what, from: Time(5_000), to: Time(9_000) });
             assert!(view.saw_the_floor_begin());
         }
+    }
+
+    #[test]
+    fn what_a_sweep_wrote_before_is_shown_and_not_reckoned_as_ours() {
+        let cause = Cause::Lifecycle(LifecycleAction::default());
+        let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
+        let mut pass = View::begin(&departure, "sweep", Time(1_000));
+        pass.steps.next("deregister", "still-in-service", Time(1_100));
+        let moment = |at, what: &str| Moment { at: Time(at), what: what.to_owned(), heartbeat: what == "heartbeat", refused: None };
+        pass.timeline = vec![moment(1_200, "heartbeat"), moment(1_300, "deregister 1 of web")];
+        let view = View::begin(&departure, "sweep", Time(2_000)).go_on_from(pass, Time(2_000));
+        assert_eq!((view.taken_up, view.timeline.len(), view.goes_on), (Time(1_000), 2, true));
+        assert_eq!(view.steps.all().first().map(|step| (step.action, step.to)), Some(("deregister", Some(Time(2_000)))));
+        let mut told = View::begin(&departure, "event", Time(1_250));
+        told.timeline = vec![moment(1_260, "make node n ineligible")];
+        told.add_writes(vec![moment(1_200, "heartbeat")]);
+        assert!(!told.goes_on, "a heartbeat begins nothing");
+        told.add_writes(vec![moment(1_255, "deregister 1 of web")]);
+        let shown: Vec<u64> = told.timeline.iter().map(|moment| moment.at.0).collect();
+        assert_eq!((shown, told.goes_on), (vec![1_200, 1_255, 1_260], true));
     }
 
     #[test]

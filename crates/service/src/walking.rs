@@ -13,7 +13,7 @@ use decamp_core::decide::{
 };
 use decamp_core::run::{Ending, How, Manner, Tell, run};
 use decamp_core::sweep::Sweep;
-use decamp_core::telling::{Telling, above_the_floor, because, can_tell_how_long, effect_title, phase};
+use decamp_core::telling::{Telling, because, can_tell_how_long, effect_title, phase};
 use decamp_core::time::Time;
 use decamp_core::world::World;
 
@@ -121,7 +121,8 @@ fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: 
     let budget = Budget::of(departure, seen, policy);
     let took = now.since(budget.began);
     service.numbers.departed(&departure.asg, outcome.word(), log.steps);
-    let above = above_the_floor(departure, seen, policy, now);
+    // What the page and the API show, the metric counts and the notification says: one number, or none.
+    let above = lock(&entry.view).own;
     if can_tell_how_long(departure, seen) {
         service.numbers.took(took, above);
         let deregistered = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).min();

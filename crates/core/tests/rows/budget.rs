@@ -1,9 +1,11 @@
 //! The time there is: one end, and what must have happened before it. (D1, D2.)
 
 use decamp_core::decide::{Cause, LifecycleAction, Part};
+use decamp_core::telling::Floor;
+use decamp_core::time::Time;
 
 use crate::facts::{API, ENTRY, attached, secs};
-use crate::scene::{Scene, calm, calm_and_seen};
+use crate::scene::{Scene, calm, calm_and_seen, draining};
 
 fn seen(change: impl FnOnce(&mut Scene)) -> Scene {
     let mut scene = calm();
@@ -95,4 +97,16 @@ fn what_does_not_fit_is_said_with_what_to_change() {
     assert!(calm_and_seen().budget().misfits().is_empty());
     let misfits = seen(|scene| scene.group.hooks[0].global_timeout = secs(90)).budget().misfits();
     assert!(misfits.len() == 1 && misfits[0].contains("heartbeat_timeout"), "{misfits:?}");
+}
+
+#[test]
+fn allocations_stop_from_the_drain_on_and_not_until_a_change_that_was_before_it() {
+    let mut scene = draining(|_| {});
+    let drained = scene.seen.history.drains.first().expect("it was sent").at;
+    let mut stops = |changed: Time| {
+        scene.seen.history.nomad_changed = Some(changed);
+        Floor::of(&scene.budget(), &scene.seen).stops
+    };
+    assert_eq!(stops(drained + secs(5)), Some((drained, drained + secs(5))));
+    assert_eq!(stops(Time(drained.0 - 100)), None, "the look was before the drain");
 }

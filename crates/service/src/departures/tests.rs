@@ -24,8 +24,31 @@ fn pass(number: u64) -> Arc<Entry> {
 fn in_hand(taken: TakenUp) -> Arc<Entry> {
     match taken {
         TakenUp::InHand(entry) => entry,
-        TakenUp::Full | TakenUp::Stopping => panic!("{taken:?}"),
+        TakenUp::Over | TakenUp::Full | TakenUp::Stopping => panic!("{taken:?}"),
     }
+}
+
+#[test]
+fn what_is_over_is_not_walked_again_and_pushes_nothing_out() {
+    let (set, _begun) = Departures::new(10);
+    let told = |number: u64, token: &str| {
+        let mut told = departure(number, Some("ours"));
+        if let Cause::Lifecycle(action) = &mut told.cause {
+            action.token = Some(format!("{token:-<36}").parse().expect("a token"));
+        }
+        told
+    };
+    let first = in_hand(take_up(&set, told(1, "one")));
+    set.finish(&first, Done::Over);
+    for _ in 0..2_000 {
+        assert!(matches!(take_up(&set, told(1, "one")), TakenUp::Over));
+    }
+    assert_eq!((set.count(), set.shown().1.len()), (0, 1));
+    // The instance comes back from a warm pool and leaves again; another one has a token of its own; what was let go is not over.
+    let second = in_hand(take_up(&set, told(1, "two")));
+    set.finish(&second, Done::LetGo);
+    in_hand(take_up(&set, told(1, "two")));
+    in_hand(take_up(&set, told(2, "one")));
 }
 
 #[test]

@@ -26,9 +26,8 @@ use super::connection::{Connection, until_sent};
 use super::crowd::Crowd;
 use super::tls::Certificate;
 use crate::Service;
+use decamp_core::world::World as _;
 
-/// Connections at once.
-const MOST_CONNECTIONS: usize = 1_024;
 /// A request's head has to be there by then, also the next one on an idle connection. Strangers have less ([`super::connection`]).
 const HEAD: Duration = Duration::from_secs(5);
 /// The same of a listed proxy: load balancers keep a connection for the next client, an ALB for 60 s, and answer 502 for what comes when
@@ -54,6 +53,8 @@ pub(super) struct Door {
     certificate: Option<Arc<Certificate>>,
     service: Arc<Service>,
     name: &'static str,
+    /// Connections at once.
+    most: usize,
 }
 
 impl Door {
@@ -65,18 +66,19 @@ impl Door {
     pub(super) fn new(
         name: &'static str,
         listener: TcpListener,
+        most: usize,
         router: Router,
         tls: Option<&(PathBuf, PathBuf)>,
         service: &Arc<Service>,
     ) -> Result<Self> {
         let certificate = tls.map(|(certificate, key)| Certificate::read(certificate, key)).transpose()?;
-        Ok(Self { listener, router, certificate, service: Arc::clone(service), name })
+        Ok(Self { listener, router, certificate, service: Arc::clone(service), name, most })
     }
 
     /// Serves until the service stops.
     pub(super) async fn serve(self) {
         let mut stopping = self.service.stopping.subscribe();
-        let open = Crowd::new(MOST_CONNECTIONS);
+        let open = Crowd::new(self.most);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -109,6 +111,7 @@ impl Door {
         let stream = Box::pin(stream);
         let router = self.router.clone();
         let stopping = self.service.stopping.clone();
+        let service = Arc::clone(&self.service);
         let certificate = self.certificate.clone();
         connections.spawn_local(async move {
             let connection = Connection::new(peer, spot);
@@ -116,8 +119,9 @@ impl Door {
             match certificate {
                 None => converse(TokioIo::new(stream), connection, head, router, &stopping).await,
                 Some(certificate) => {
+                    let now = service.live.now();
                     let secure = tokio::select! {
-                        secure = timeout(HANDSHAKE, certificate.accept(stream)) => secure,
+                        secure = timeout(HANDSHAKE, certificate.accept(stream, now)) => secure,
                         () = connection.to_be_left() => return,
                     };
                     if let Ok(Ok(secure)) = secure {

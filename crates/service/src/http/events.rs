@@ -34,10 +34,68 @@ pub(super) struct Counts {
     rejected: usize,
 }
 
+/// What may be sent.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it documents what `decamp_events` reads")]
+pub(super) enum Sent {
+    /// One event.
+    One(EventBridgeEvent),
+    /// Several.
+    Many(Vec<EventBridgeEvent>),
+    /// Look after everything that waits, now.
+    Sweep(Sweep),
+}
+
+/// An event as EventBridge writes it.
+#[derive(ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "it documents what `decamp_events` reads")]
+pub(super) struct EventBridgeEvent {
+    /// Always `0`.
+    version: Option<String>,
+    /// Its id.
+    id: Option<String>,
+    /// What happened; other kinds are answered as ignored or refused.
+    #[schema(examples(
+        "EC2 Instance-terminate Lifecycle Action",
+        "EC2 Spot Instance Interruption Warning",
+        "EC2 Instance Rebalance Recommendation",
+        "AWS Health Event"
+    ))]
+    detail_type: String,
+    /// Whose event it is.
+    #[schema(examples("aws.autoscaling", "aws.ec2", "aws.health"))]
+    source: String,
+    /// The AWS account.
+    #[schema(pattern = "^[0-9]{12}$")]
+    account: Option<String>,
+    /// When.
+    #[schema(format = DateTime)]
+    time: Option<String>,
+    /// The AWS Region.
+    region: Option<String>,
+    /// ARNs.
+    resources: Option<Vec<String>>,
+    /// What its kind has: of a lifecycle action `LifecycleActionToken`, `AutoScalingGroupName`, `LifecycleHookName`, `EC2InstanceId`,
+    /// `LifecycleTransition` and `NotificationMetadata`; of the others `instance-id` or `affectedEntities`.
+    #[schema(value_type = Object)]
+    detail: serde_json::Value,
+}
+
+/// Look after everything that waits, now.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it documents what `decamp_events` reads")]
+pub(super) struct Sweep {
+    /// Always `sweep`.
+    #[schema(pattern = "^sweep$")]
+    decamp: String,
+}
+
 /// Takes in what EventBridge's API destinations send: one event, or an array of them.
 #[utoipa::path(
     post, path = "/v1/events", tag = "webhooks", security(("key" = []), ("basic" = [])),
-    request_body(content = Object, description = "An event of Auto Scaling, EC2 or Health as EventBridge writes it; an array of them; or \
+    request_body(content = Sent, description = "An event of Auto Scaling, EC2 or Health as EventBridge writes it; an array of them; or \
         `{\"decamp\":\"sweep\"}`. At most 256 KiB.", example = json!({ "decamp": "sweep" })),
     responses((status = 202, description = "In hand, or nothing to do.", body = Counts))
 )]

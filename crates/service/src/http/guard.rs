@@ -60,10 +60,16 @@ struct Guard {
 }
 
 /// Puts all of it before a router.
-pub(super) fn before(router: Router, service: &Arc<Service>, listener: &'static str, token: Option<Arc<Keys>>) -> Router {
+pub(super) fn before(
+    router: Router,
+    service: &Arc<Service>,
+    listener: &'static str,
+    events: &Arc<Keys>,
+    token: Option<Arc<Keys>>,
+) -> Router {
     let serve = &service.settings.serve;
     let guard = Arc::new(Guard {
-        events: Keys::new(&serve.events_key, service),
+        events: Arc::clone(events),
         sources: Sources::new(serve.source_rate),
         checks: Sources::new(serve.source_rate),
         places: Places::new(),
@@ -96,7 +102,7 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> 
             Ok(admitted) => admitted,
         };
         let visit = if shown {
-            match Visit::of_known(connection, &guard.places) {
+            match Visit::of_known(from, connection, &guard.places) {
                 Ok(visit) => visit,
                 Err(busy) => return busy.into_response(),
             }
@@ -225,16 +231,23 @@ impl Guard {
             (Some(_), Some(_)) => None,
         };
         let Some(said) = named else { return false };
-        let host = match said.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, _)) => host,
-            None => said.rsplit_once(':').map_or(said, |(host, _)| host),
-        };
+        let Some(host) = without_port(said) else { return false };
         let host = host.to_ascii_lowercase();
         let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         let serve = &self.service.settings.serve;
         let listen = if self.token.is_some() { &serve.admin } else { &serve.webhooks };
         (loopback && listen.is_loopback()) || serve.hosts.iter().any(|ours| **ours == *host)
     }
+}
+
+/// The name in a Host header; `None` if what follows it is no port.
+fn without_port(said: &str) -> Option<&str> {
+    let (host, rest) = match said.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => said.find(':').map_or((said, ""), |colon| said.split_at(colon)),
+    };
+    let is_port = |port: &str| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
+    (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port)).then_some(host)
 }
 
 fn refused(problem: Problem) -> Box<Response> {
@@ -261,6 +274,23 @@ fn presented(headers: &HeaderMap, own: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_a_name_and_perhaps_a_port() {
+        for (said, host) in [
+            ("localhost", Some("localhost")),
+            ("localhost:8480", Some("localhost")),
+            ("[::1]:8480", Some("::1")),
+            ("[::1]", Some("::1")),
+            ("localhost:evil.example", None),
+            ("localhost:8480:1", None),
+            ("localhost:123456", None),
+            ("[::1]evil.example", None),
+            ("[::1", None),
+        ] {
+            assert_eq!(without_port(said), host, "{said}");
+        }
+    }
 
     #[test]
     fn a_key_is_taken_from_its_header_a_bearer_or_basic() {

@@ -34,6 +34,7 @@ use super::{admin, events, page, problem, refreshes, sns, stream, terraform, web
         page::live,
         page::login::login,
         page::login::log_in,
+        page::login::log_out,
         page::style,
         page::script,
         openapi,
@@ -170,6 +171,18 @@ mod tests {
         assert!(10 < all.len(), "{all:?}");
         let names: BTreeSet<&String> = all.iter().collect();
         assert_eq!(names.len(), all.len(), "{all:?}");
+    }
+
+    #[test]
+    fn the_document_says_what_an_event_looks_like() {
+        let document: Value = serde_json::from_str(&TEXT).expect("it is JSON");
+        let body = &document["paths"]["/v1/events"]["post"]["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!(body["$ref"], "#/components/schemas/Sent", "{body:#}");
+        let schemas = &document["components"]["schemas"];
+        assert_eq!(schemas["Sent"]["oneOf"].as_array().map(Vec::len), Some(3), "{:#}", schemas["Sent"]);
+        let event = &schemas["EventBridgeEvent"];
+        assert_eq!(event["required"], serde_json::json!(["detail-type", "source", "detail"]), "{event:#}");
+        assert_eq!(schemas["Sweep"]["properties"]["decamp"]["pattern"], "^sweep$");
     }
 
     #[test]

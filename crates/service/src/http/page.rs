@@ -14,7 +14,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::keys::Keys;
 use crate::Service;
@@ -33,6 +33,9 @@ const LOST: &str = "<p id=\"lost\" class=\"ill\" role=\"alert\" hidden><b>This r
                     <p id=\"over\" class=\"ill\" role=\"alert\" hidden><b>Your session is over</b>: what follows is old. \
                     <a href=\"/login\">Log in again</a>.</p>";
 
+/// The way out.
+const LEAVE: &str = "<form method=\"post\" action=\"/logout\"><button>Log out</button></form>";
+
 /// Said in observe mode, in which nothing leaves by this replica.
 const OBSERVES: &str = "<p class=\"observes\"><b>This replica only observes</b> (DECAMP_MODE=observe): it looks at what waits, says in its log \
                         what it would do, and writes nothing.</p>";
@@ -50,6 +53,7 @@ pub(super) fn router(service: &Arc<Service>, token: &Arc<Keys>) -> Router {
         .route("/", get(whole))
         .route("/live", get(live))
         .route("/login", get(login::login).post(login::log_in))
+        .route("/logout", post(login::log_out))
         .route("/style.css", get(style))
         .route("/page.js", get(script))
         .with_state(page)
@@ -58,7 +62,10 @@ pub(super) fn router(service: &Arc<Service>, token: &Arc<Keys>) -> Router {
 /// The page.
 #[utoipa::path(get, path = "/", tag = "admin", security(("token" = [])), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
 pub(super) async fn whole(State(page): State<Arc<Page>>) -> Html<String> {
-    let body = format!("<h1>decamp</h1>{LOST}<main>{}</main><script src=\"/page.js\" defer></script>", drawn(&page.service));
+    // Where no token is asked for there is no session to end.
+    let leave = if page.token.are_set() { LEAVE } else { "" };
+    let body =
+        format!("<h1>decamp</h1>{leave}{LOST}<main>{}</main><script src=\"/page.js\" defer></script>", drawn(&page.service));
     Html(document("decamp", &body))
 }
 

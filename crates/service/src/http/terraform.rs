@@ -50,7 +50,7 @@ pub(super) struct Runs {
 pub(super) fn router(service: &Arc<Service>) -> Router {
     let none = TokenSource::None;
     let source = service.settings.serve.terraform.as_ref().map_or(&none, |terraform| &terraform.secrets);
-    let runs = Runs { service: Arc::clone(service), secrets: Keys::new(source, service) };
+    let runs = Runs { service: Arc::clone(service), secrets: Keys::new("the secret of Terraform", source, service) };
     Router::new().route("/v1/terraform", post(notified)).with_state(Arc::new(runs))
 }
 

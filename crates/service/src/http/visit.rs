@@ -16,6 +16,7 @@ pub(super) struct Visit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    from: IpAddr,
     connection: Option<Arc<Connection>>,
     /// What is held of its body, if it is a stranger's.
     body: Option<Body>,
@@ -26,7 +27,7 @@ struct Inner {
 impl Visit {
     /// A request of a stranger.
     pub(super) fn of_stranger(from: IpAddr, connection: Option<Arc<Connection>>, bodies: &Bodies) -> Self {
-        Self(Arc::new(Inner { connection, body: Some(bodies.begin(from)), _place: None }))
+        Self(Arc::new(Inner { from, connection, body: Some(bodies.begin(from)), _place: None }))
     }
 
     /// A request that has shown a key.
@@ -34,11 +35,16 @@ impl Visit {
     /// # Errors
     ///
     /// Too many of them are being answered.
-    pub(super) fn of_known(connection: Option<Arc<Connection>>, places: &Places) -> Result<Self, Problem> {
+    pub(super) fn of_known(from: IpAddr, connection: Option<Arc<Connection>>, places: &Places) -> Result<Self, Problem> {
         let place = places.take().ok_or_else(Problem::busy)?;
-        let visit = Self(Arc::new(Inner { connection, body: None, _place: Some(place) }));
+        let visit = Self(Arc::new(Inner { from, connection, body: None, _place: Some(place) }));
         visit.trust();
         Ok(visit)
+    }
+
+    /// Where it came from, as far as proxies are believed.
+    pub(super) fn from(&self) -> IpAddr {
+        self.0.from
     }
 
     /// It has shown a key or a signature.

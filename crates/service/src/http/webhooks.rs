@@ -38,7 +38,8 @@ pub(super) struct Webhooks {
 /// The route.
 pub(super) fn router(service: &Arc<Service>) -> Router {
     let set = service.settings.serve.signed.iter();
-    let secrets = set.map(|(name, webhook)| (Arc::clone(name), Keys::new(&webhook.secrets, service))).collect();
+    let keys = |name: &str, webhook: &Webhook| Keys::new(&format!("the secret of the webhook {name}"), &webhook.secrets, service);
+    let secrets = set.map(|(name, webhook)| (Arc::clone(name), keys(name, webhook))).collect();
     let webhooks = Webhooks { service: Arc::clone(service), secrets };
     Router::new().route("/v1/webhooks/{name}", post(webhook)).with_state(Arc::new(webhooks))
 }

@@ -73,6 +73,15 @@ pub(crate) async fn log_in(
     }
 }
 
+/// Takes the session out of the browser. To end all sessions everywhere, change the admin token.
+#[utoipa::path(
+    post, path = "/logout", tag = "admin", security(("token" = [])),
+    responses((status = 303, description = "It is over; the way in is at `/login`."))
+)]
+pub(crate) async fn log_out() -> Response {
+    ([(header::SET_COOKIE, session::no_cookie())], Redirect::to("/login")).into_response()
+}
+
 /// A refusal. A person gets the form again, with a sentence.
 fn refused(problem: Problem, said: &str, headers: &HeaderMap) -> Response {
     let problem = problem.into_response();
