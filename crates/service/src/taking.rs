@@ -86,7 +86,7 @@ fn take_one(service: &Service, told: Told, told_by: &'static str, message: Optio
             }
             TakenUp::Over => {
                 taken.ignored += 1;
-                info!(message.id = message, event = "again", "nothing to do: it is over");
+                info!(message.id = message.map(|message| &*message.id), event = "again", "nothing to do: it is over");
             }
             TakenUp::Full => taken.again = Some(Again::Full),
             TakenUp::Stopping => taken.again = Some(Again::Stopping),

@@ -343,7 +343,8 @@ mod tests {
         let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
         let mut pass = View::begin(&departure, "sweep", Time(1_000));
         pass.steps.next("deregister", "still-in-service", Time(1_100));
-        let moment = |at, what: &str| Moment { at: Time(at), what: what.to_owned(), heartbeat: what == "heartbeat", refused: None };
+        let moment =
+            |at, what: &str| Moment { at: Time(at), what: what.to_owned(), heartbeat: what == "heartbeat", refused: None };
         pass.timeline = vec![moment(1_200, "heartbeat"), moment(1_300, "deregister 1 of web")];
         let view = View::begin(&departure, "sweep", Time(2_000)).go_on_from(pass, Time(2_000));
         assert_eq!((view.taken_up, view.timeline.len(), view.goes_on), (Time(1_000), 2, true));
