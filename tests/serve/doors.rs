@@ -142,8 +142,8 @@ async fn a_source_that_floods_waits_and_the_others_are_served() {
     let replica = Replica::start(&sandbox, &[("DECAMP_SOURCE_RATE", "20")]).await;
     let url = format!("{}/v1/events", replica.webhooks);
     let mut refused = 0;
-    for _ in 0..60 {
-        let answer = replica.client.post(&url).header("x-api-key", "a-wrong-key-0123456789").body("{}").send().await;
+    let ask = |_| replica.client.post(&url).header("x-api-key", "a-wrong-key-0123456789").body("{}").send();
+    for answer in futures_util::future::join_all((0..60).map(ask)).await {
         let answer = answer.expect("an answer");
         if answer.status() == 429 {
             refused += 1;

@@ -14,7 +14,7 @@ async fn a_newline_in_a_name_forges_no_line_of_the_log() {
          group = \"web\\n2026-01-01T00:00:00Z  INFO forged\\u001b[2J\"\n"
     );
     std::fs::write(file.path(), text).expect("it is ours");
-    let settings = [("DECAMP_LOG_FORMAT", "text")];
+    let settings = [("DECAMP_LOG_FORMAT", "text"), ("DECAMP_GROUPS", "web*")];
     let replica = Replica::start_with(&sandbox, &["--config", &file.path().display().to_string()], &settings).await;
     hook_of(&replica, "deploy", "one", seconds(), "{}").await;
     replica.says("a webhook asks for a refresh").await;

@@ -93,7 +93,8 @@ impl Replica {
         };
         // An error only says that another test was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::new();
+        // A connection for each request: those of strangers are closed when they are idle, perhaps in the moment of the next one.
+        let client = Client::builder().pool_max_idle_per_host(0).build().expect("it can be made");
         let replica = Self { child, webhooks, admin, client, printed, gathering };
         let ready = async {
             while replica.get("/readyz").await.status() != 200 {

@@ -161,6 +161,8 @@ async fn converse<S>(
     let mut stop = stopping.subscribe();
     // How a connection ended is for its client to say.
     let told_to_stop = tokio::select! {
+        // First, so that what has come is read before its sender counts as idle.
+        biased;
         _ = poll_fn(|context| connection.poll_without_shutdown(context)) => false,
         _ = stop.wait_for(|stop| *stop) => true,
         // It is dropped as it is: what would be read or written first is what others wait for.
