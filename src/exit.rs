@@ -30,7 +30,7 @@ pub(crate) const HELP: &str = "Exit codes:
   15   no-node: no Nomad node is this instance
   16   gone: Auto Scaling no longer lists it
   17   expired: its hook ended without us
-  18   already-past: it was past its hook before we looked
+  18   already-past: it was past its hook, or the time of EC2's notice, before we looked
   19   not-leaving: nothing was touched
   20   not-ours: it waits in no hook of ours; nothing was touched
   21   interrupted: EC2 takes it back; what could be done in time was done

@@ -107,7 +107,7 @@ async fn row(at: &Connected, one: &Leaving) -> Row {
         next: "-".to_owned(),
     };
     match one.lifecycle {
-        Lifecycle::Waiting | Lifecycle::WaitingForWarmPool | Lifecycle::Terminating => {}
+        Lifecycle::Waiting | Lifecycle::WaitingForWarmPool | Lifecycle::ReplacingRootVolume | Lifecycle::Terminating => {}
         Lifecycle::Retained => return nothing("kept, and billed, until somebody terminates it"),
         Lifecycle::Past | Lifecycle::Gone | Lifecycle::Staying(_) | Lifecycle::Unknown(_) => {
             return nothing("decamp is done with it");
@@ -119,7 +119,7 @@ async fn row(at: &Connected, one: &Leaving) -> Row {
     let now = at.live.now();
     let budget = Budget::of(&departure, &seen, policy);
     Row {
-        waits: one.lifecycle == Lifecycle::Waiting,
+        waits: [Lifecycle::Waiting, Lifecycle::ReplacingRootVolume].contains(&one.lifecycle),
         step: telling::phase(&seen).to_owned(),
         reason: words::because(&decision, &seen),
         since: Some(budget.began),

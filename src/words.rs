@@ -61,6 +61,7 @@ pub(crate) fn lifecycle(lifecycle: &Lifecycle) -> String {
         Lifecycle::Terminating => "terminating, its hook has not begun".to_owned(),
         Lifecycle::Waiting => "waiting in its hook".to_owned(),
         Lifecycle::WaitingForWarmPool => "waiting in its hook, on its way into the warm pool".to_owned(),
+        Lifecycle::ReplacingRootVolume => "waiting in its hook, for another root volume".to_owned(),
         Lifecycle::Past => "past its hook".to_owned(),
         Lifecycle::Retained => "retained".to_owned(),
         Lifecycle::Gone => "not listed".to_owned(),

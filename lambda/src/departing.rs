@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Refusal, Snapshot, our_hook, remember};
+use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Lifecycle, Refusal, Snapshot, our_hook, remember};
 use decamp_core::metrics;
 use decamp_core::run::{Ending, How, Manner, Tell, run};
 use decamp_core::sweep::Sweep;
@@ -44,6 +44,9 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
         warn!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "hand back", "the time was up in the middle of a call");
         Ending { how: How::HandedBack, seen: Snapshot::begin_again(departure.instance, at.fleet.now(), &remembered) }
     });
+    if seen.lifecycle.last() == Some(&Lifecycle::ReplacingRootVolume) {
+        at.count(metrics::WARNINGS, "root-volume");
+    }
     match how {
         How::HandedBack => at.memory.keep(departure, remember(departure, &seen, policy, at.fleet.now())),
         How::Ended(..) | How::Observed(_) => at.memory.forget(departure),

@@ -311,7 +311,7 @@ async fn sweep<F: Fleet>(at: &Invocation<'_, F>) {
     let (waiting, retained) = (of(&Lifecycle::Waiting), of(&Lifecycle::Retained));
     let mut departures: Vec<Departure> = leaving
         .iter()
-        .filter(|one| one.lifecycle == Lifecycle::Waiting)
+        .filter(|one| [Lifecycle::Waiting, Lifecycle::ReplacingRootVolume].contains(&one.lifecycle))
         .map(|one| Departure {
             instance: one.instance,
             asg: Arc::clone(&one.asg),

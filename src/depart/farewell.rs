@@ -48,7 +48,10 @@ fn action(
     let shown = our_hook(departure, seen, policy).map(|hook| hook.name.clone());
     let token = told.token.clone().filter(|_| !seen.history.token_refused);
     // Without an event, only a look that showed the instance waiting says that there is an action.
-    let waits = matches!(seen.lifecycle.last(), Some(Lifecycle::Waiting | Lifecycle::WaitingForWarmPool));
+    let waits = matches!(
+        seen.lifecycle.last(),
+        Some(Lifecycle::Waiting | Lifecycle::WaitingForWarmPool | Lifecycle::ReplacingRootVolume)
+    );
     let waits = waits || told.token.is_some();
     Some(ActionRef { hook: shown.or_else(|| told.hook.clone())?, token }).filter(|_| waits)
 }

@@ -74,6 +74,10 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
     if !held.is_satisfied() {
         return among([held, heartbeat, Step::wait(budget.end, Reason::Held)], now);
     }
+    let comes_back = leaving::comes_back(scope, budget);
+    if !comes_back.is_satisfied() {
+        return among([comes_back, heartbeat], now);
+    }
     walk_out(scope, budget, heartbeat, now)
 }
 

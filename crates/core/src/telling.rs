@@ -93,6 +93,9 @@ impl Tell for Telling<'_> {
             return;
         }
         match why {
+            None if *reason == Reason::RootVolume => {
+                error!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, "{title}, because {because}");
+            }
             Some(Unseen::Denied(why)) => {
                 error!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, why = %why, "{title}, because {because}");
             }

@@ -50,7 +50,10 @@ pub(super) fn read(fields: &impl Fields, transition: Transition, began: Option<T
             Ok(Told::Arrival { instance, asg })
         };
     }
-    if destination.as_deref() == Some("AutoScalingGroup") {
+    // An instance whose root volume is replaced leaves the group for the group.
+    let comes_back = fields.text("Action")?.is_some_and(|action| action == "ReplaceRootVolume")
+        || fields.text("Origin")?.is_some_and(|origin| origin == "AutoScalingGroup");
+    if destination.as_deref() == Some("AutoScalingGroup") && !comes_back {
         return Err(Rejection::Contradiction("a termination that ends in the group"));
     }
     if let Some(hook) = &hook {

@@ -75,7 +75,8 @@ async fn sweep(service: &Arc<Service>) {
     service.health.saw("Auto Scaling", Ok(()));
     let count = |wanted: &Lifecycle| leaving.iter().filter(|one| one.lifecycle == *wanted).count();
     let (waiting, retained) = (count(&Lifecycle::Waiting), count(&Lifecycle::Retained));
-    let ours = leaving.iter().filter(|one| one.lifecycle == Lifecycle::Waiting);
+    let waits = [Lifecycle::Waiting, Lifecycle::ReplacingRootVolume];
+    let ours = leaving.iter().filter(|one| waits.contains(&one.lifecycle));
     let entries: Vec<Arc<Entry>> = ours
         .map(|one| {
             let cause = Cause::Lifecycle(LifecycleAction::default());

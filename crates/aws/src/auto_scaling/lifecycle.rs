@@ -6,18 +6,17 @@ use decamp_core::decide::Lifecycle;
 pub(super) fn lifecycle(state: &str) -> Lifecycle {
     match state {
         // `Warmed:Pending` is the way into a warm pool before its hook begins.
-        "Terminating" | "Warmed:Terminating" | "Warmed:Pending" => Lifecycle::Terminating,
+        "Terminating" | "Warmed:Terminating" | "Warmed:Pending" | "ReplacingRootVolume" => Lifecycle::Terminating,
         "Terminating:Wait" | "Warmed:Terminating:Wait" => Lifecycle::Waiting,
         "Warmed:Pending:Wait" => Lifecycle::WaitingForWarmPool,
+        "ReplacingRootVolume:Wait" => Lifecycle::ReplacingRootVolume,
+        "ReplacingRootVolume:Proceed" | "RootVolumeReplaced" => Lifecycle::Past,
         "Terminating:Proceed" | "Terminated" | "Warmed:Terminating:Proceed" | "Warmed:Terminated" => Lifecycle::Past,
         // In the warm pool already, or through the hook that leads there.
         "Warmed:Pending:Proceed" | "Warmed:Stopped" | "Warmed:Running" | "Warmed:Hibernated" => Lifecycle::Past,
         "Terminating:Retained" | "Warmed:Terminating:Retained" | "Warmed:Pending:Retained" => Lifecycle::Retained,
         "InService" | "Pending" | "Pending:Wait" | "Pending:Proceed" | "Quarantined" => Lifecycle::Staying(state.into()),
         "Standby" | "EnteringStandby" | "Detaching" | "Detached" => Lifecycle::Staying(state.into()),
-        "ReplacingRootVolume" | "ReplacingRootVolume:Wait" | "ReplacingRootVolume:Proceed" | "RootVolumeReplaced" => {
-            Lifecycle::Staying(state.into())
-        }
         _ => Lifecycle::Unknown(state.into()),
     }
 }
@@ -42,7 +41,8 @@ mod tests {
             .collect();
         assert_eq!(waiting, ["Terminating:Wait", "Warmed:Terminating:Wait"]);
         assert!(matches!(lifecycle("Pending:Wait"), Lifecycle::Staying(_)));
-        assert!(matches!(lifecycle("ReplacingRootVolume:Wait"), Lifecycle::Staying(_)));
+        assert_eq!(lifecycle("ReplacingRootVolume:Wait"), Lifecycle::ReplacingRootVolume);
+        assert_eq!(lifecycle("RootVolumeReplaced"), Lifecycle::Past);
         assert!(matches!(lifecycle("terminating:wait"), Lifecycle::Unknown(_)));
     }
 }

@@ -26,7 +26,9 @@ pub(super) fn ended(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Dec
     }
     let interrupted = matches!(scope.departure.cause, Cause::Interruption { .. });
     if interrupted && budget.end <= now {
-        return end(Outcome::Interrupted, Reason::TimeIsUp);
+        // What nobody could do anything about did not end in time.
+        let came_late = budget.end <= seen.history.began;
+        return end(if came_late { Outcome::AlreadyPast } else { Outcome::Interrupted }, Reason::TimeIsUp);
     }
     // Heartbeats stop at `end`, so by then the hook's own default has acted.
     let surely = budget.hook_ends.min(budget.end + budget.reserve + budget.heartbeat_timeout) + BELIEVED_OVER;
@@ -42,7 +44,9 @@ pub(super) fn ended(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Dec
         Lifecycle::WaitingForWarmPool if !scope.departure.action().is_some_and(|action| action.to_warm_pool) => {
             end(Outcome::NotLeaving, Reason::InState("Warmed:Pending:Wait".into()))
         }
-        Lifecycle::Terminating | Lifecycle::Waiting | Lifecycle::WaitingForWarmPool => held_by_another(scope, budget),
+        Lifecycle::Terminating | Lifecycle::Waiting | Lifecycle::WaitingForWarmPool | Lifecycle::ReplacingRootVolume => {
+            held_by_another(scope, budget)
+        }
     }
 }
 
@@ -181,6 +185,15 @@ pub(super) fn held(scope: &Scope<'_>, now: Time) -> Step {
         return look_again(&seen.group, Part::Group { with_activity: false }, System::AutoScaling, now, Reason::Held);
     }
     Step::wait(next, Reason::Held)
+}
+
+/// An instance whose root volume is to be replaced comes back with its node's identity. Nothing here can undo a drain yet, so that it
+/// is only kept alive, and a person has until the end to empty it.
+pub(super) fn comes_back(scope: &Scope<'_>, budget: &Budget) -> Step {
+    match scope.seen.lifecycle.now() {
+        Some(Lifecycle::ReplacingRootVolume) => Step::wait(budget.end, Reason::RootVolume),
+        _ => Step::Satisfied,
+    }
 }
 
 /// Completes the action, as the last of all writes.

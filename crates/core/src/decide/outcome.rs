@@ -34,7 +34,7 @@ pub enum Outcome {
     Expired,
     /// Another worker, or somebody else, completed it while we worked: it ended before the hook could have run out by itself.
     Overtaken,
-    /// It was past its hook before we first looked.
+    /// It was past its hook, or the time of EC2's notice, before we first looked.
     AlreadyPast,
     /// It is not leaving, says the live look. Nothing was touched.
     NotLeaving,
@@ -74,7 +74,7 @@ impl Outcome {
             Self::Gone => "Auto Scaling no longer lists the instance",
             Self::Expired => "its hook ended without us",
             Self::Overtaken => "somebody else completed its action while we worked",
-            Self::AlreadyPast => "it was past its hook before we looked",
+            Self::AlreadyPast => "it was past its hook, or the time of EC2's notice, before we looked",
             Self::NotLeaving => "it is not leaving; nothing was touched",
             Self::NotOurs => "it waits in no hook of ours; nothing was touched",
             Self::Interrupted => "EC2 takes it back; what could be done in time was done",

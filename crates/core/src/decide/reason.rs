@@ -54,6 +54,8 @@ pub enum Reason {
     HookNotBegun,
     /// The group is held by its tag `decamp:hold`.
     Held,
+    /// Its root volume is to be replaced, and it comes back: nothing can bring it back in order yet.
+    RootVolume,
     /// Our Nomad token cannot see enough to prove anything.
     NoSight(Arc<str>),
     /// No Nomad node is this instance, yet.
@@ -141,6 +143,10 @@ impl fmt::Display for Reason {
             Self::NextMustKnow => f.write_str("the next worker has to know when this wait began"),
             Self::WriteFailed(why) => write!(f, "the last try failed ({why})"),
             Self::HookNotBegun => f.write_str("its hook has not begun"),
+            Self::RootVolume => f.write_str(
+                "its root volume is to be replaced and it comes back, which decamp cannot do in order: it is only kept alive; \
+                 empty its node, then complete the lifecycle action",
+            ),
             Self::Held => f.write_str("its group is held by the tag decamp:hold"),
             Self::NoSight(missing) => write!(f, "the Nomad token cannot see enough: {missing}"),
             Self::NoNodeYet => f.write_str("no Nomad node is this instance, yet"),

@@ -224,6 +224,18 @@ fn holding_ends_at_the_end() {
 }
 
 #[test]
+fn an_instance_that_comes_back_with_another_root_volume_is_only_kept_alive_until_the_end() {
+    let mut scene = calm();
+    scene.lifecycle = Lifecycle::ReplacingRootVolume;
+    only_waits(&scene.next(), "root-volume");
+    scene.pass(300);
+    let decision = scene.next();
+    assert!(matches!(effects(&decision), [Effect::Heartbeat(_)]), "{decision:?}");
+    scene.now = scene.budget().end;
+    assert_eq!(completion(&scene.next()), (LifecycleResult::Continue, Outcome::TimedOut));
+}
+
+#[test]
 fn the_time_of_entry_is_asked_for_only_if_the_event_does_not_tell_it() {
     let mut scene = calm();
     by_a_sweep(&mut scene);
@@ -323,6 +335,10 @@ fn an_interruption_completes_no_action() {
     let mut scene = deregistered(interrupted);
     scene.now = ENTRY + secs(120);
     ends(&scene.next(), &Outcome::Interrupted, &Reason::TimeIsUp);
+
+    let mut scene = calm();
+    scene.departure.cause = Cause::Interruption { at: ENTRY - secs(600) };
+    ends(&scene.next(), &Outcome::AlreadyPast, &Reason::TimeIsUp);
 }
 
 #[test]

@@ -59,6 +59,7 @@ impl Blocker {
             | Reason::TimeIsUp
             | Reason::HookNotBegun
             | Reason::NoNodeYet
+            | Reason::RootVolume
             | Reason::NotListed
             | Reason::InState(_)
             | Reason::PastItsHook

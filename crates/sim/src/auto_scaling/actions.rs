@@ -174,6 +174,7 @@ impl AutoScaling {
                 (Transition::Launching, _) => LifecycleState::PendingWait,
                 (Transition::Terminating, LifecycleState::WarmedPending) => LifecycleState::WarmedPendingWait,
                 (Transition::Terminating, LifecycleState::WarmedTerminating) => LifecycleState::WarmedTerminatingWait,
+                (Transition::Terminating, LifecycleState::ReplacingRootVolume) => LifecycleState::ReplacingRootVolumeWait,
                 (Transition::Terminating, _) => LifecycleState::TerminatingWait,
             };
             self.set_state(place, state);
@@ -228,7 +229,9 @@ impl AutoScaling {
         let retained = abandoned && setup.retains;
         let launching = matches!(instance.state, LifecycleState::Pending | LifecycleState::PendingWait);
         let pooling = matches!(instance.state, LifecycleState::WarmedPending | LifecycleState::WarmedPendingWait);
+        let replacing = matches!(instance.state, LifecycleState::ReplacingRootVolume | LifecycleState::ReplacingRootVolumeWait);
         let state = match (launching, pooling, instance.state.is_warm()) {
+            (_, _, _) if replacing && !abandoned => LifecycleState::ReplacingRootVolumeProceed,
             (true, _, _) if abandoned => LifecycleState::TerminatingProceed,
             (true, _, _) => LifecycleState::PendingProceed,
             (_, true, _) if retained => LifecycleState::WarmedPendingRetained,

@@ -50,6 +50,20 @@ impl AutoScaling {
         Ok(())
     }
 
+    /// An instance refresh of the strategy `ReplaceRootVolume` comes to this instance.
+    ///
+    /// # Errors
+    /// No such instance, or one that is not in service.
+    pub fn replace_root_volume(&mut self, id: InstanceId, balancers: &mut LoadBalancers) -> Result<(), ApiError> {
+        let place = self.instance_place(id).ok_or_else(|| no_instance(id))?;
+        if self.instances[place].state != LifecycleState::InService {
+            return Err(ApiError::ScalingActivityInProgress);
+        }
+        self.begin_root_volume(place, balancers);
+        self.reckon();
+        Ok(())
+    }
+
     /// `TerminateInstanceInAutoScalingGroup`: a call of the API.
     ///
     /// # Errors

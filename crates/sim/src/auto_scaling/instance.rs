@@ -106,6 +106,13 @@ impl AutoScaling {
             LifecycleState::Terminating | LifecycleState::WarmedPending | LifecycleState::WarmedTerminating => {
                 self.begin_hooks(place, Transition::Terminating);
             }
+            LifecycleState::ReplacingRootVolume => self.begin_hooks(place, Transition::Terminating),
+            LifecycleState::ReplacingRootVolumeProceed => {
+                // It is rebooted: what ran on it is gone.
+                self.stop_machine(place, balancers);
+                self.end_activity(place);
+                self.set_state(place, LifecycleState::RootVolumeReplaced);
+            }
             LifecycleState::Pending => self.begin_hooks(place, Transition::Launching),
             LifecycleState::PendingProceed => self.enter_service(place, balancers),
             LifecycleState::TerminatingProceed => self.stop(place, LifecycleState::Terminated, balancers),
@@ -123,9 +130,7 @@ impl AutoScaling {
             | LifecycleState::TerminatingWait
             | LifecycleState::TerminatingRetained
             | LifecycleState::Detached
-            | LifecycleState::ReplacingRootVolume
             | LifecycleState::ReplacingRootVolumeWait
-            | LifecycleState::ReplacingRootVolumeProceed
             | LifecycleState::WarmedPendingWait
             | LifecycleState::WarmedPendingRetained
             | LifecycleState::WarmedTerminatingWait
@@ -156,6 +161,18 @@ impl AutoScaling {
         for arn in &self.groups[group].setup.attached {
             balancers.deregister_instance(arn, id);
         }
+        self.step(place, balancers);
+    }
+
+    /// Begins the replacement of its root volume. Whether attached target groups are left first is not documented: here they are not.
+    pub(super) fn begin_root_volume(&mut self, place: usize, balancers: &mut LoadBalancers) {
+        let (number, began) = (self.luck.bits(), self.now);
+        let instance = &mut self.instances[place];
+        (instance.origin, instance.destination) = (Destination::AutoScalingGroup, Destination::AutoScalingGroup);
+        instance.actions.clear();
+        instance.activity = Some(Activity { number, transition: Transition::Terminating, began, ended: None });
+        instance.turns = self.now;
+        self.set_state(place, LifecycleState::ReplacingRootVolume);
         self.step(place, balancers);
     }
 

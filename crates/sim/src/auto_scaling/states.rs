@@ -100,10 +100,15 @@ impl LifecycleState {
     pub fn seen(self) -> Lifecycle {
         match self {
             // `Warmed:Pending` is the way into the warm pool before its hook begins.
-            Self::Terminating | Self::WarmedTerminating | Self::WarmedPending => Lifecycle::Terminating,
+            Self::Terminating | Self::WarmedTerminating | Self::WarmedPending | Self::ReplacingRootVolume => {
+                Lifecycle::Terminating
+            }
+            Self::ReplacingRootVolumeWait => Lifecycle::ReplacingRootVolume,
             Self::TerminatingWait | Self::WarmedTerminatingWait => Lifecycle::Waiting,
             Self::WarmedPendingWait => Lifecycle::WaitingForWarmPool,
-            Self::TerminatingProceed
+            Self::ReplacingRootVolumeProceed
+            | Self::RootVolumeReplaced
+            | Self::TerminatingProceed
             | Self::Terminated
             | Self::WarmedTerminatingProceed
             | Self::WarmedTerminated
@@ -120,11 +125,7 @@ impl LifecycleState {
             | Self::Detaching
             | Self::Detached
             | Self::EnteringStandby
-            | Self::Standby
-            | Self::ReplacingRootVolume
-            | Self::ReplacingRootVolumeWait
-            | Self::ReplacingRootVolumeProceed
-            | Self::RootVolumeReplaced => Lifecycle::Staying(self.name().into()),
+            | Self::Standby => Lifecycle::Staying(self.name().into()),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Oracle;
-use crate::auto_scaling::AutoScaling;
+use crate::auto_scaling::{AutoScaling, LifecycleState};
 use crate::nomad::{Nomad, Note};
 use crate::stage::Cast;
 use decamp_core::decide::{Effect, LifecycleResult, Outcome, Phase};
@@ -46,9 +46,11 @@ impl Oracle {
     pub(super) fn promised(&mut self, at: Time, effect: &Effect, auto_scaling: &AutoScaling, nomad: &Nomad, cast: &Cast) {
         match effect {
             Effect::Heartbeat(of) => self.own_hook(at, &of.hook),
-            Effect::MakeIneligible(_) | Effect::Deregister { .. } | Effect::Note { .. } => self.may_touch(at),
+            Effect::MakeIneligible(_) | Effect::Deregister { .. } | Effect::Note { .. } => {
+                self.may_touch(at, auto_scaling, cast);
+            }
             Effect::Drain { node, deadline, meta, .. } => {
-                self.may_touch(at);
+                self.may_touch(at, auto_scaling, cast);
                 let foreign = nomad.nodes().any(|(_, state)| {
                     let noted = state.last_drain.as_ref().is_some_and(|last| matches!(last.note, Note::Ours(_)));
                     state.spec.id == *node && state.drain.is_some() && !noted
@@ -86,7 +88,11 @@ impl Oracle {
         }
     }
 
-    fn may_touch(&mut self, at: Time) {
+    fn may_touch(&mut self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) {
+        let state = auto_scaling.instance(cast.instance).map(|instance| instance.state);
+        if state == Some(LifecycleState::ReplacingRootVolumeWait) {
+            self.broke(at, "S5", "it comes back with another root volume, and nothing could undo it".to_owned());
+        }
         if self.held {
             self.broke(at, "S5", "its group is held".to_owned());
         }

@@ -115,7 +115,11 @@ pub(super) fn script(
     }
     let instance = stage.cast.instance;
     // It cannot fail: the instance was put in service.
-    drop(stage.auto_scaling.terminate(instance, &mut stage.balancers));
+    if faults.has(Fault::RootVolume) {
+        drop(stage.auto_scaling.replace_root_volume(instance, &mut stage.balancers));
+    } else {
+        drop(stage.auto_scaling.terminate(instance, &mut stage.balancers));
+    }
     if faults.has(Fault::LostEvent) {
         script.waits_for_event = true;
     }
@@ -349,6 +353,7 @@ fn lend_a_hand(
         }
         Fault::DrainingSticks if 0 < groups => lend(Hand::RaiseDelay(front, secs(300 + luck.below(600)))),
         Fault::WarmPool
+        | Fault::RootVolume
         | Fault::DuplicateEvent
         | Fault::TwoWorkers
         | Fault::LateEvent

@@ -164,6 +164,15 @@ pub(crate) const STORIES: &[Story] = &[
         )
     },
     Story {
+        shows: &["its root volume is to be replaced", "heartbeat"],
+        ..story(
+            "root-volume",
+            "The instance waits for another root volume and comes back: it is kept alive for a person to empty it.",
+            &[Fault::RootVolume],
+            "timed-out",
+        )
+    },
+    Story {
         shows: &["drain all"],
         ..story("warm-pool", "The instance goes to a warm pool, and may come back.", &[Fault::WarmPool], "departed")
     },

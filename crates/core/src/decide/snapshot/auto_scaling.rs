@@ -20,6 +20,8 @@ pub enum Lifecycle {
     Waiting,
     /// `Warmed:Pending:Wait`: on its way into a warm pool, waiting in a hook.
     WaitingForWarmPool,
+    /// `ReplacingRootVolume:Wait`: it waits in a terminating hook, and comes back with another root volume.
+    ReplacingRootVolume,
     /// `Terminating:Proceed`, `Terminated` and their twins: past its hook.
     Past,
     /// `Terminating:Retained` and its twins: kept after an ABANDON.

@@ -41,6 +41,26 @@ pub(super) const WRONG: &[Wrong] = &[
         how: Sees(|view| view.seen.lifecycle = Sight::seen(view.now, Lifecycle::Waiting)),
     },
     Wrong {
+        name: "new-root-volume-is-staying",
+        mistake: "It takes an instance that waits for another root volume for one that stays.",
+        faults: &[Fault::RootVolume],
+        how: Sees(|view| {
+            if view.seen.lifecycle.last() == Some(&Lifecycle::ReplacingRootVolume) {
+                view.seen.lifecycle = Sight::seen(view.now, Lifecycle::Staying("ReplacingRootVolume:Wait".into()));
+            }
+        }),
+    },
+    Wrong {
+        name: "new-root-volume-is-leaving",
+        mistake: "It walks an instance out that comes back with another root volume.",
+        faults: &[Fault::RootVolume],
+        how: Sees(|view| {
+            if view.seen.lifecycle.last() == Some(&Lifecycle::ReplacingRootVolume) {
+                view.seen.lifecycle = Sight::seen(view.now, Lifecycle::Waiting);
+            }
+        }),
+    },
+    Wrong {
         name: "ignores-the-hold",
         mistake: "It does not heed the tag that holds the group.",
         faults: &[Fault::Held],
