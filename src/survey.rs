@@ -114,6 +114,9 @@ pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
         for hook in &group.hooks {
             let (beat, whole) = (plain(hook.heartbeat_timeout), plain(hook.global_timeout));
             lines.push(format!("hook {}: heartbeat time-out {beat}, at most {whole}", hook.name));
+            lines.extend(
+                hook.misnamed.iter().map(|fault| format!("  its metadata names target groups that are not left: {fault}")),
+            );
         }
         if group.hooks.is_empty() {
             lines.push("no terminating lifecycle hook".to_owned());

@@ -106,6 +106,12 @@ fn of_hooks(read: &Read<'_>) -> Vec<Notice> {
         notices.push(notice(WouldNotWork, Layer::Hook, &read.asg, [&value, "one that is decamp's", why, &line]));
     }
     for hook in hooks {
+        for fault in &hook.misnamed {
+            let why = format!("target groups that it means to name are not left, and go on sending: {fault}");
+            let line = "notification_metadata = jsonencode({ target_groups = [aws_lb_target_group.this.arn] })";
+            let words = ["metadata that cannot be read", "{\"target_groups\":[\"arn:…\"]}", &why, line];
+            notices.push(notice(WouldNotWork, Layer::Hook, &hook.name, words));
+        }
         let beat = hook.heartbeat_timeout;
         let value = format!("heartbeat time-out {}", plain(beat));
         let with_the_defaults = Numbers { heartbeat_timeout: beat, ..Numbers::default() };

@@ -41,7 +41,13 @@ fn instance(number: u8) -> InstanceId {
 
 fn hook(name: &str, heartbeat_s: u64) -> Hook {
     let heartbeat_timeout = Duration::from_secs(heartbeat_s);
-    Hook { name: name.into(), heartbeat_timeout, global_timeout: heartbeat_timeout * 100, target_groups: Vec::new() }
+    Hook {
+        name: name.into(),
+        heartbeat_timeout,
+        global_timeout: heartbeat_timeout * 100,
+        target_groups: Vec::new(),
+        misnamed: Vec::new(),
+    }
 }
 
 fn web(job: &str, count: u32) -> Arc<TaskGroup> {
@@ -174,6 +180,9 @@ fn one_change_from_calm_says_one_thing_about_it() {
         (Warning, "heartbeat time-out 3m", |c| c.group.hooks = vec![hook("decamp", 180)]),
         (WouldNotWork, "no terminating lifecycle hook of ours", |c| c.group.hooks.clear()),
         (WouldNotWork, "terminating hooks decamp, other", |c| c.group.hooks.push(hook("other", 900))),
+        (WouldNotWork, "metadata that cannot be read", |c| {
+            c.group.hooks[0].misnamed.push("its key `target_group` is not read; write target_groups".into());
+        }),
         (WouldNotWork, "reuse on scale-in", |c| c.roster.reuses = true),
         (Warning, "MinHealthyPercentage 90", |c| c.roster.healthy_percentages = Some((90, 100))),
         (Warning, "tag decamp:hold", |c| c.group.held = true),

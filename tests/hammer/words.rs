@@ -44,7 +44,7 @@ fn metadata() -> Vec<Vec<u8>> {
 
 fn parse_metadata(input: &[u8]) -> &'static str {
     let text = String::from_utf8_lossy(input);
-    let named = target_groups("decamp", &text);
+    let (named, _) = target_groups(&text);
     assert!(named.len() <= count(input, "targetgroup"), "what is named is in the text");
     for arn in &named {
         assert_eq!((arn.account().len(), arn.as_str().contains(char::is_whitespace)), (12, false), "{arn}");

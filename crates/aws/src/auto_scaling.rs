@@ -2,6 +2,7 @@
 
 mod group;
 mod lifecycle;
+mod metadata;
 mod past;
 mod refreshes;
 mod roster;
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::group::Groups;
-pub use self::group::target_groups;
 use self::lifecycle::lifecycle;
+pub use self::metadata::target_groups;
 pub use self::past::Terminated;
 pub use self::refreshes::Template;
 pub use self::roster::Roster;

@@ -31,7 +31,7 @@ pub use self::logging::{LogFormat, Logging};
 pub use self::network::Network;
 pub use self::secret::{Secret, Stored, TokenSource};
 pub use self::serve::{Listen, Notify, NotifyKind, Serve, Terraform, Traces, Webhook, WebhookAction, WebhookScheme};
-pub use self::table::{Setting, TABLE, setting};
+pub use self::table::{Setting, TABLE, distance, setting};
 use decamp_core::decide::Policy;
 use reader::Reader;
 

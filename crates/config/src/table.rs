@@ -153,7 +153,8 @@ pub(super) fn nearest(name: &str) -> &'static str {
 }
 
 /// How many letters have to be put in, left out or changed to make one of the other.
-fn distance(one: &str, other: &str) -> usize {
+#[must_use]
+pub fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (i, a) in one.chars().enumerate() {

@@ -125,8 +125,13 @@ impl Fleet for Scripted {
 }
 
 fn group(heartbeat_timeout: Duration) -> Group {
-    let hook =
-        Hook { name: "decamp".into(), heartbeat_timeout, global_timeout: Duration::from_hours(5), target_groups: Vec::new() };
+    let hook = Hook {
+        name: "decamp".into(),
+        heartbeat_timeout,
+        global_timeout: Duration::from_hours(5),
+        target_groups: Vec::new(),
+        misnamed: Vec::new(),
+    };
     Group { hooks: vec![hook], attached: Vec::new(), held: false, retains: false, activity_began: None }
 }
 

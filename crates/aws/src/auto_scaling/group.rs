@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use aws_sdk_autoscaling::operation::describe_scaling_activities::DescribeScalingActivitiesOutput;
 use aws_sdk_autoscaling::types::{AutoScalingGroup, LifecycleHook, RetentionAction, ScalingActivityStatusCode};
-use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::metadata::target_groups;
 use super::{Client, seconds};
 use crate::aws::{refusal, unseen};
 use crate::shared::{Crowd, Gather, Limiter};
@@ -122,25 +122,12 @@ fn hook(hook: &LifecycleHook) -> Option<Hook> {
     let name: Arc<str> = hook.lifecycle_hook_name().filter(|_| hook.lifecycle_transition() == Some(TERMINATING))?.into();
     let heartbeat_timeout = seconds(hook.heartbeat_timeout()).unwrap_or(Duration::from_hours(1));
     let bound = (heartbeat_timeout * 100).min(Duration::from_hours(48));
-    let target_groups = hook.notification_metadata().map(|text| target_groups(&name, text)).unwrap_or_default();
-    Some(Hook { name, heartbeat_timeout, global_timeout: seconds(hook.global_timeout()).unwrap_or(bound), target_groups })
-}
-
-/// The part of a hook's NotificationMetadata that is for us. It is free text, and may be meant for somebody else.
-#[derive(Deserialize)]
-struct Metadata {
-    target_groups: Vec<String>,
-}
-
-/// The target groups that a hook's metadata names: those that can be read, or none.
-#[must_use]
-pub fn target_groups(hook: &str, text: &str) -> Vec<TargetGroupArn> {
-    let Ok(Metadata { target_groups }) = serde_json::from_str(text) else {
-        tracing::debug!(hook, "the hook's metadata names no target groups");
-        return Vec::new();
-    };
-    let read = target_groups.iter().map(|arn| arn.parse());
-    read.filter_map(|arn| arn.inspect_err(|e| tracing::debug!(hook, "an entry of target_groups is {e}")).ok()).collect()
+    let (target_groups, misnamed) = hook.notification_metadata().map(target_groups).unwrap_or_default();
+    for fault in &misnamed {
+        tracing::warn!(hook = &*name, "the hook's NotificationMetadata seems to name target groups that are not left: {fault}");
+    }
+    let global_timeout = seconds(hook.global_timeout()).unwrap_or(bound);
+    Some(Hook { name, heartbeat_timeout, global_timeout, target_groups, misnamed })
 }
 
 /// Who is under way out of the group, and since when.
@@ -182,17 +169,6 @@ pub(super) fn is_over(status: Option<&ScalingActivityStatusCode>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ARN: &str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef";
-
-    #[test]
-    fn a_hooks_metadata_names_target_groups_or_nothing() {
-        assert_eq!(target_groups("h", &format!(r#"{{"target_groups":["{ARN}"],"more":1}}"#)), [ARN.parse().expect("an ARN")]);
-        assert_eq!(target_groups("h", &format!(r#"{{"target_groups":["nonsense","{ARN}"]}}"#)).len(), 1);
-        for text in ["", "free text", "{}", "[]", r#"{"target_groups":"x"}"#, r#"{"target_groups":[1]}"#] {
-            assert_eq!(target_groups("h", text), [], "{text}");
-        }
-    }
 
     #[test]
     fn a_launching_hook_is_not_one_of_ours() {

@@ -66,7 +66,13 @@ pub(crate) fn departure() -> Departure {
 }
 
 pub(crate) fn hook(name: &str) -> Hook {
-    Hook { name: name.into(), heartbeat_timeout: secs(900), global_timeout: secs(90_000), target_groups: Vec::new() }
+    Hook {
+        name: name.into(),
+        heartbeat_timeout: secs(900),
+        global_timeout: secs(90_000),
+        target_groups: Vec::new(),
+        misnamed: Vec::new(),
+    }
 }
 
 pub(crate) fn group() -> Group {

@@ -130,6 +130,7 @@ fn terminating_hooks(setup: &GroupSetup) -> Vec<decide::Hook> {
             heartbeat_timeout: hook.heartbeat_timeout,
             global_timeout: hook.global_timeout(),
             target_groups: hook.target_groups.clone(),
+            misnamed: Vec::new(),
         })
         .collect()
 }

@@ -58,4 +58,6 @@ pub struct Hook {
     pub global_timeout: Duration,
     /// Target groups named in the hook's NotificationMetadata.
     pub target_groups: Vec<TargetGroupArn>,
+    /// What in that metadata seems to name target groups and cannot be read, in sentences.
+    pub misnamed: Vec<Arc<str>>,
 }
