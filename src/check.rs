@@ -2,6 +2,7 @@
 
 mod facts;
 mod foreseen;
+mod own;
 mod print;
 mod rules;
 
@@ -29,7 +30,7 @@ const SCANS: usize = 60;
 /// Read a whole group while nothing leaves: hooks, target groups, nodes, jobs and tokens.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes:\n  0  a departure works, and costs nothing\n  1  it works, with warnings; or nothing could be begun\n  2  it would not work"
+    after_help = "Exit codes:\n  0  a departure works, and costs nothing\n  1  it works, with warnings; or nothing could be begun\n  2  it would not work, or something that it needs could not be seen"
 )]
 pub(crate) struct Arguments {
     /// The Auto Scaling group

@@ -9,6 +9,7 @@ mod telling;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
@@ -39,7 +40,8 @@ pub(crate) struct Arguments {
     /// Its Auto Scaling group; Auto Scaling is asked if it is not given
     #[arg(long, value_name = "NAME", requires = "instance")]
     asg: Option<String>,
-    /// A file with an event as EventBridge, SNS or SQS delivers it; - reads standard input
+    /// A file with an event as EventBridge, SNS or SQS delivers it, alone or in a batch, or what `aws sqs receive-message` prints; -
+    /// reads standard input. Every departure in it is walked, and the rest is named
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
     /// One JSON object a line instead of text
@@ -79,8 +81,10 @@ pub(crate) async fn depart(arguments: Arguments) -> Result<u8> {
     let walked = {
         let walks = departures.iter().zip(&tellings).map(|(departure, telling)| walk(&at, departure, telling));
         let walking = pin!(join_all(walks));
+        let signs = pin!(say_signs_of_life(&at, &departures, &tellings));
         select! {
             codes = walking => Ok(codes),
+            () = signs => Ok(Vec::new()),
             signal = signals.next() => Err(signal),
         }
     };
@@ -95,6 +99,16 @@ pub(crate) async fn depart(arguments: Arguments) -> Result<u8> {
                 _ = signals.next() => {}
             }
             Ok(signal.exit_code())
+        }
+    }
+}
+
+/// Says for ever what each waits for, where nothing else is said.
+async fn say_signs_of_life(at: &Connected, departures: &[Departure], tellings: &[RefCell<Telling>]) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for (departure, telling) in departures.iter().zip(tellings) {
+            telling.borrow_mut().say_if_silent(departure, at.live.now());
         }
     }
 }

@@ -3,9 +3,10 @@
 mod plain;
 mod unhurried;
 
-use decamp_config::{LogFormat, LogLevel, Logging};
+use decamp_config::{LogFormat, LogLevel, Logging, may_be_logged};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
 use self::plain::Plain;
 use self::unhurried::Unhurried;
@@ -40,6 +41,7 @@ fn begin_on(logging: &Logging, usual: LogLevel, writer: impl for<'a> MakeWriter<
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
+    let writer = writer.with_filter(|line| may_be_logged(line.target()));
     let subscriber = tracing_subscriber::fmt().with_target(false).with_max_level(level);
     // A second call would be a second process: nothing comes of it.
     let _ = match logging.format {

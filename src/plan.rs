@@ -61,16 +61,17 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     let now = at.live.now();
     // The rules look no further than they must, so what they saw is less than all.
     let budget = Budget::of(&departure, &surveyed, policy);
+    let known = words::Known::of(&surveyed);
     let findings: Vec<Finding> = foreseen_losses(&departure, &surveyed, policy);
     if arguments.json {
         say_json(
-            &json!({ "departure": departure, "snapshot": surveyed, "budget": budget, "foreseen": findings, "decision": decision }),
+            &json!({ "departure": departure, "snapshot": surveyed, "budget": known.budget_json(&budget), "foreseen": findings, "decision": decision }),
         );
         return Ok(0);
     }
     lines(&departure, &surveyed).iter().for_each(say);
     say("\nTime budget, from the entry into the hook");
-    for (what, how_long) in words::budget(&budget) {
+    for (what, how_long) in words::budget(&budget, known) {
         say(format!("  {what:<34} {how_long}"));
     }
     budget.misfits().iter().for_each(|misfit| say(format!("  does not fit: {misfit}")));

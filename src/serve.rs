@@ -43,16 +43,16 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<u8> {
     for warning in settings.warnings.iter().chain(&doubts) {
         warn!("{warning}");
     }
-    if arguments.check {
-        say("the settings make sense");
-        return Ok(0);
-    }
     let mut signals = Signals::new()?;
     let aws = Aws::load(&settings.aws, None).await;
     match aws.region() {
         Some(region) if settings.allowed.region(region) => {}
         Some(region) => bail!("DECAMP_REGIONS does not allow the Region {region}; add it, or set AWS_REGION"),
         None => bail!("no AWS Region is known; set AWS_REGION, or AWS_PROFILE to a profile with a region"),
+    }
+    if arguments.check {
+        say("the settings make sense");
+        return Ok(0);
     }
     let live = Live::new(&settings, &aws).context("connect")?;
     let ready = |Addresses { webhooks, admin }: Addresses| {

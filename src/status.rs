@@ -1,12 +1,15 @@
 //! `decamp status`: who waits in a terminating hook, for what, since when, and what is next (D13). Writes nothing.
 
+mod steady;
+
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use decamp_aws::Leaving;
-use decamp_core::decide::{Action, Budget, Departure, Lifecycle};
+use decamp_core::decide::{Action, Budget, Departure, Lifecycle, Outcome};
 use decamp_core::telling;
 use decamp_core::time::{Time, plain};
 use decamp_core::world::World;
@@ -14,6 +17,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::json;
 
+use self::steady::Steady;
 use super::connect::{Connected, connect, named_by_a_person};
 use super::out::{is_watched, say, say_json};
 use super::plan::next_step;
@@ -55,9 +59,19 @@ pub(super) struct Row {
 }
 
 pub(crate) async fn status(arguments: Arguments) -> Result<u8> {
-    let at = connect().await?;
+    let mut at = connect().await?;
+    // As plan and run: what this token cannot see is said, and not waited for.
+    at.settings.policy.refuse_without_sight = true;
+    if let Some(asg) = &arguments.asg {
+        at.may_touch(asg)?;
+        let roster = at.live.auto_scaling().roster(asg).await.map_err(|why| at.cannot_ask(&why))?;
+        if roster.is_none() {
+            bail!("there is no Auto Scaling group {asg} in {}; check the name and AWS_REGION", at.region);
+        }
+    }
+    let steady = RefCell::new(Steady::default());
     loop {
-        let rows = look(&at, arguments.asg.as_deref()).await?;
+        let rows = look(&at, arguments.asg.as_deref(), &steady).await?;
         let now = at.live.now();
         if arguments.json {
             say_json(&json!({ "time": now, "leaving": rows }));
@@ -75,7 +89,7 @@ pub(crate) async fn status(arguments: Arguments) -> Result<u8> {
     }
 }
 
-pub(super) async fn look(at: &Connected, asg: Option<&str>) -> Result<Vec<Row>> {
+pub(super) async fn look(at: &Connected, asg: Option<&str>, steady: &RefCell<Steady>) -> Result<Vec<Row>> {
     if let Some(asg) = asg {
         at.may_touch(asg)?;
     }
@@ -88,10 +102,10 @@ pub(super) async fn look(at: &Connected, asg: Option<&str>) -> Result<Vec<Row>> 
     };
     let leaving = at.live.auto_scaling().leaving(&names).await.map_err(|why| at.cannot_ask(&why))?;
     let leaving: Vec<Leaving> = leaving.into_iter().filter(|one| allowed.group(&one.asg)).collect();
-    Ok(join_all(leaving.iter().map(|one| row(at, one))).await)
+    Ok(join_all(leaving.iter().map(|one| row(at, one, steady))).await)
 }
 
-async fn row(at: &Connected, one: &Leaving) -> Row {
+async fn row(at: &Connected, one: &Leaving, steady: &RefCell<Steady>) -> Row {
     let departure = Departure { instance: one.instance, asg: Arc::clone(&one.asg), cause: named_by_a_person() };
     let state = words::lifecycle(&one.lifecycle);
     let nothing = |reason: &str| Row {
@@ -115,9 +129,10 @@ async fn row(at: &Connected, one: &Leaving) -> Row {
     }
     let policy = &at.settings.policy;
     let (decision, seen) = next_step(&at.live, &departure, policy).await;
-    let Some(decision) = decision else { return nothing("nothing was decided") };
+    let Some(mut decision) = decision else { return nothing("nothing was decided") };
     let now = at.live.now();
-    let budget = Budget::of(&departure, &seen, policy);
+    let mut budget = Budget::of(&departure, &seen, policy);
+    steady.borrow_mut().hold(one.instance, &mut decision, &mut budget, now);
     Row {
         waits: [Lifecycle::Waiting, Lifecycle::ReplacingRootVolume].contains(&one.lifecycle),
         step: telling::phase(&seen).to_owned(),
@@ -127,6 +142,9 @@ async fn row(at: &Connected, one: &Leaving) -> Row {
         time_left_s: Some(budget.end.since(now).as_secs()),
         next: match &decision.action {
             Action::Do(_) => format!("{} (by whoever runs next)", words::title(&decision.action, now)),
+            Action::End(Outcome::Refused { .. }) => {
+                "not known to this command: plan and run refuse with this token too".to_owned()
+            }
             Action::Look(_) | Action::Wait { .. } | Action::End(_) => words::title(&decision.action, now),
         },
         ..nothing("")

@@ -68,11 +68,18 @@ fn target_groups(seen: &Snapshot, policy: &Policy, found: &[TargetGroupArn]) -> 
     let mut all: Vec<(TargetGroupArn, bool)> = Vec::new();
     let group = seen.group.last();
     let named = group.into_iter().flat_map(|g| &g.hooks).flat_map(|hook| &hook.target_groups);
-    let named = named.chain(&policy.target_groups).chain(found).map(|arn| (arn, false));
+    let named = named.chain(&policy.target_groups).map(|arn| (arn, false));
     for (arn, attached) in group.into_iter().flat_map(|g| &g.attached).map(|arn| (arn, true)).chain(named) {
         match all.iter_mut().find(|(known, _)| known == arn) {
+            // In a group that is named an address counts as ours as well, attached or not (D7).
             Some((_, was_attached)) => *was_attached &= attached,
             None => all.push((arn.clone(), attached)),
+        }
+    }
+    // That a scan finds a group says nothing of how it came to be ours.
+    for arn in found {
+        if all.iter().all(|(known, _)| known != arn) {
+            all.push((arn.clone(), false));
         }
     }
     all
@@ -165,17 +172,22 @@ fn balancer_line(departure: &Departure, seen: &Snapshot, balancer: &Balancer) ->
     let ours: Vec<String> =
         ours(departure, seen, group).iter().map(|target| format!("port {} {}", target.port, health(target.health))).collect();
     let ours = if ours.is_empty() { "none is this instance".to_owned() } else { ours.join(", ") };
-    format!("target group {name} ({}): {} targets, {ours}", balancer_kind(group), targets.len())
+    format!("target group {name} ({}): {} targets, {ours}", balancer_kind(group, seen), targets.len())
 }
 
-/// A group's kind and delay, in words.
-pub(crate) fn balancer_kind(group: &TargetGroup) -> String {
+/// A target group's kind and delay, and whether it is attached, in words.
+pub(crate) fn balancer_kind(group: &TargetGroup, seen: &Snapshot) -> String {
     let kind = match group.kind {
         BalancerKind::Alb => "ALB",
         BalancerKind::Nlb => "NLB",
     };
     let delay = group.delay.map_or_else(|| "delay unreadable".to_owned(), |delay| format!("delay {}", plain(delay)));
-    format!("{kind}, {}, {delay}", if group.attached { "attached" } else { "not attached" })
+    let attached = match seen.group.last() {
+        Some(asg) if asg.attached.contains(&group.arn) => "attached",
+        Some(_) => "not attached",
+        None => "attached or not is unknown",
+    };
+    format!("{kind}, {attached}, {delay}")
 }
 
 fn health(health: TargetHealth) -> &'static str {

@@ -1,9 +1,11 @@
 //! Decisions, budgets and findings in words, for whoever reads them on a terminal or in a log.
 
-use decamp_core::decide::{Action, Budget, Effect, Finding, Lifecycle};
+use decamp_core::decide::{Action, Budget, Effect, Finding, Lifecycle, Snapshot};
 pub(crate) use decamp_core::telling::because;
 use decamp_core::telling::{effect_title, part};
 use decamp_core::time::{Time, plain};
+use serde::Serialize;
+use serde_json::Value;
 
 /// The word for an action, to search by.
 pub(crate) fn kind(action: &Action) -> &'static str {
@@ -69,18 +71,64 @@ pub(crate) fn lifecycle(lifecycle: &Lifecycle) -> String {
     }
 }
 
+/// Which of a budget's parts were seen. The others are assumed, and printed as unknown: zero is never a guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Known {
+    hook: bool,
+    balancers: bool,
+    stops: bool,
+}
+
+impl Known {
+    /// What one look at everything showed.
+    pub(crate) fn of(seen: &Snapshot) -> Self {
+        let group = seen.group.last();
+        Self {
+            hook: group.is_some(),
+            balancers: group.is_some() && seen.balancers.iter().all(|balancer| balancer.sight.last().is_some()),
+            stops: seen.nomad.last().is_some(),
+        }
+    }
+
+    /// What several looks showed, each of another instance.
+    pub(crate) fn of_all<'a>(all: impl Iterator<Item = &'a Snapshot>) -> Self {
+        let both = |one: Self, other: Self| Self {
+            hook: one.hook && other.hook,
+            balancers: one.balancers && other.balancers,
+            stops: one.stops && other.stops,
+        };
+        all.map(Self::of).reduce(both).unwrap_or(Self { hook: false, balancers: false, stops: false })
+    }
+
+    /// A budget as JSON, with null for what is not known.
+    pub(crate) fn budget_json(self, budget: &Budget) -> Value {
+        let mut json = serde_json::to_value(budget).unwrap_or_default();
+        let unknown: [(bool, &[&str]); 3] = [
+            (self.hook, &["heartbeat_timeout", "hook_ends"]),
+            (self.balancers, &["balancers"]),
+            (self.stops, &["longest_stop", "until", "force_at"]),
+        ];
+        for field in unknown.iter().filter(|(known, _)| !known).flat_map(|(_, fields)| *fields) {
+            json[*field] = Value::Null;
+        }
+        json
+    }
+}
+
 /// The time that a departure has, as rows of what and how long. Points in time count from its beginning.
-pub(crate) fn budget(budget: &Budget) -> Vec<(&'static str, String)> {
+pub(crate) fn budget(budget: &Budget, known: Known) -> Vec<(&'static str, String)> {
+    let if_known = |known: bool, text: String| if known { text } else { "unknown".to_owned() };
     let at =
         |time: Time| if time == Time::NEVER { "never".to_owned() } else { format!("at {}", plain(time.since(budget.began))) };
+    let beat = format!("every {} (time-out {})", plain(budget.heartbeat_every()), plain(budget.heartbeat_timeout));
     vec![
-        ("heartbeat", format!("every {} (time-out {})", plain(budget.heartbeat_every()), plain(budget.heartbeat_timeout))),
-        ("load balancers may still send for", plain(budget.balancers)),
-        ("longest stop of an allocation", plain(budget.longest_stop)),
-        ("drain's deadline", at(budget.until)),
-        ("forced, if it did not stop them", at(budget.force_at)),
+        ("heartbeat", if_known(known.hook, beat)),
+        ("load balancers may still send for", if_known(known.balancers, plain(budget.balancers))),
+        ("longest stop of an allocation", if_known(known.stops, plain(budget.longest_stop))),
+        ("drain's deadline", if_known(known.stops, at(budget.until))),
+        ("forced, if it did not stop them", if_known(known.stops, at(budget.force_at))),
         ("decamp ends it itself", at(budget.end)),
-        ("hook ends", at(budget.hook_ends)),
+        ("hook ends", if_known(known.hook, at(budget.hook_ends))),
     ]
 }
 

@@ -294,3 +294,10 @@ fn completions_are_written_for_the_usual_shells() {
         assert!(text(&output.stdout).contains("simulate"), "{shell}");
     }
 }
+
+#[test]
+fn the_services_settings_make_no_sense_without_a_region() {
+    let output = decamp(&["serve", "--check"]).env_remove("AWS_REGION").output().expect("the binary starts");
+    assert_eq!(code(&output), 1, "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("no AWS Region is known"), "{}", text(&output.stderr));
+}

@@ -1,4 +1,6 @@
 //! The binary against a whole pretend cluster: what it reads, writes, prints and exits with.
+#[path = "cli_live/batch.rs"]
+mod batch;
 #[path = "cli_live/refresh.rs"]
 mod refresh;
 

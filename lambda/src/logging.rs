@@ -1,7 +1,8 @@
 //! Log lines as JSON on standard output, each readable alone and searchable by field.
 
-use decamp_config::LogLevel;
+use decamp_config::{LogLevel, may_be_logged};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
 /// Begins to log.
 pub(crate) fn begin(level: LogLevel) {
@@ -12,5 +13,13 @@ pub(crate) fn begin(level: LogLevel) {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_span_list(false).with_max_level(level).init();
+    let writer = std::io::stdout.with_filter(|line| may_be_logged(line.target()));
+    tracing_subscriber::fmt()
+        .with_writer(writer)
+        .json()
+        .flatten_event(true)
+        .with_target(false)
+        .with_span_list(false)
+        .with_max_level(level)
+        .init();
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use decamp_core::decide::{Layer, NomadSight, Provider, TaskGroup};
+use decamp_core::ids::TargetId;
 use decamp_core::time::plain;
 use serde::Serialize;
 
@@ -52,7 +53,8 @@ pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
             ),
         );
     }
-    if ingresses.is_empty() {
+    let nomad_was_seen = !read.looks.is_empty() && read.looks.iter().all(|(_, seen)| seen.nomad.last().is_some());
+    if ingresses.is_empty() && nomad_was_seen {
         let forgets = plain(read.settings.policy.ingress_forgets);
         add(Layer::Ingress, "-", format!("no job on these nodes shows one; DECAMP_INGRESS_FORGETS is taken: {forgets}"));
     }
@@ -95,26 +97,53 @@ fn target_groups(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
     for (departure, seen) in &read.looks {
         for (balancer, group) in seen.balancers.iter().filter_map(|b| Some((b, b.sight.last()?))) {
             let targets = group.targets.as_ref().map_or(0, |targets| targets.len());
-            let text = format!("{}, {targets} targets", balancer_kind(group));
+            let text = format!("{}, {targets} targets", balancer_kind(group, seen));
             let row = told.entry(balancer.arn.to_string()).or_insert_with(|| (balancer.arn.name().to_owned(), text, 0));
             row.2 += ours(departure, seen, group).len();
         }
     }
-    for (name, text, of_ours) in told.values() {
-        add(Layer::LoadBalancer, name, format!("{text}, {of_ours} of them this group's"));
+    // Whose an address is only Nomad says.
+    let nomad_was_seen = read.looks.iter().all(|(_, seen)| seen.nomad.last().is_some());
+    let by_address = |arn: &str| {
+        let groups = read.looks.iter().flat_map(|(_, seen)| &seen.balancers).filter(|b| b.arn.to_string() == arn);
+        groups.filter_map(|b| b.sight.last()).flat_map(|g| g.listed()).any(|target| matches!(target.id, TargetId::Ip(_)))
+    };
+    for (arn, (name, text, of_ours)) in &told {
+        let whose = if nomad_was_seen || !by_address(arn) {
+            format!("{of_ours} of them this group's")
+        } else {
+            "how many of them are this group's is unknown".to_owned()
+        };
+        add(Layer::LoadBalancer, name, format!("{text}, {whose}"));
     }
-    if let Ok(found) = &read.scanned {
-        add(Layer::LoadBalancer, "-", format!("a scan of all target groups found {} that hold its instances", found.len()));
+    for balancer in read.looks.iter().flat_map(|(_, seen)| &seen.balancers) {
+        if !told.contains_key(&balancer.arn.to_string()) {
+            told.insert(balancer.arn.to_string(), Default::default());
+            add(Layer::LoadBalancer, balancer.arn.name(), "unknown: it could not be seen".to_owned());
+        }
+    }
+    match &read.scanned {
+        Ok(found) => {
+            add(Layer::LoadBalancer, "-", format!("a scan of all target groups found {} that hold its instances", found.len()));
+        }
+        Err(why) => add(Layer::LoadBalancer, "-", format!("whether others hold its instances is unknown: {why}")),
     }
 }
 
 fn nodes(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
     for (departure, seen) in &read.looks {
+        if seen.nomad.last().is_none() {
+            add(Layer::Node, &departure.instance.to_string(), "unknown: Nomad could not be seen".to_owned());
+        }
         for node in seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes) {
             let running = node.allocations.iter().filter(|a| !a.client.is_over()).count();
             let status = format!("{:?}", node.status).to_lowercase();
             let eligible = if node.eligible { "eligible" } else { "ineligible" };
-            let registered = seen.consul.last().map(|r| format!(", {} services in Consul", r.services.len())).unwrap_or_default();
+            let registered = match (seen.consul.last(), read.settings.policy.consul) {
+                (Some(registered), _) => format!(", {} services in Consul", registered.services.len()),
+                (None, true) => ", services in Consul unknown".to_owned(),
+                (None, false) => String::new(),
+            };
             let text = format!("{} {status}, {eligible}, Nomad {}, {running} allocations{registered}", node.name, node.version);
             add(Layer::Node, &departure.instance.to_string(), text);
         }

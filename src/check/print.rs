@@ -22,18 +22,19 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
         let found: Vec<_> = report.found.iter().filter(|fact| fact.layer == layer).collect();
         lines.extend(found.iter().map(|fact| format!("  {}: {}", fact.object, fact.text)));
         if found.is_empty() {
-            lines.push("  nothing".to_owned());
+            lines.push(if report.unseen.contains(&layer) { "  unknown" } else { "  nothing" }.to_owned());
         }
     }
-    if let Some(budget) = &report.budget {
+    if let Some((budget, known)) = &report.budget {
         lines.push("\nTime budget of the longest departure, from the entry into the hook".to_owned());
-        lines.extend(words::budget(budget).iter().map(|(what, how_long)| format!("  {what:<34} {how_long}")));
+        lines.extend(words::budget(budget, *known).iter().map(|(what, how_long)| format!("  {what:<34} {how_long}")));
     }
     lines.push(String::new());
     for notice in &report.notices {
         let name = LAYERS.iter().find(|(layer, _)| *layer == notice.layer).map_or("", |(_, name)| name);
         let word = match notice.verdict {
             Verdict::WouldNotWork => "would not work",
+            Verdict::Unknown => "unknown",
             Verdict::Warning | Verdict::Works => "warning",
         };
         lines.push(format!("{word}: {name}: {}: {}; needed: {}", notice.object, notice.value, notice.needed));
@@ -45,6 +46,14 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
         (Verdict::Works, _) => format!("{}: a departure works, and no setting was found that costs a request", report.asg),
         (Verdict::Warning, 1) => format!("{}: a departure works, with 1 warning", report.asg),
         (Verdict::Warning, _) => format!("{}: a departure works, with {warnings} warnings", report.asg),
+        (Verdict::Unknown, _) => {
+            let unknown = report.notices.iter().filter(|notice| notice.verdict == Verdict::Unknown).count() as u64;
+            format!(
+                "{}: it is not known whether a departure would work: {} could not be seen",
+                report.asg,
+                words::counted(unknown, "thing")
+            )
+        }
         (Verdict::WouldNotWork, _) => format!("{}: a departure would not work as it is", report.asg),
     });
     lines

@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use decamp_core::decide::{Budget, Hook, Layer, Lifecycle, Node, NodeStatus, NomadSight, Snapshot, TaskGroup};
+use decamp_core::decide::{Budget, Hook, Layer, Lifecycle, Node, NodeStatus, NomadSight, Snapshot};
 use decamp_core::fit::{Numbers, Rule};
-use decamp_core::ids::NodeId;
 use decamp_core::time::plain;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Read;
 use super::facts::{Fact, facts};
 use super::foreseen::foreseen;
+use super::own::of_our_own_job;
 use crate::survey::is_controlled;
+use crate::words::Known;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -22,7 +23,9 @@ pub(crate) enum Verdict {
     Works,
     /// It costs something, or may.
     Warning,
-    /// A departure would not work, or cannot be known to.
+    /// Something that a departure needs could not be seen.
+    Unknown,
+    /// A departure would not work.
     WouldNotWork,
 }
 
@@ -31,7 +34,7 @@ impl Verdict {
         match self {
             Self::Works => 0,
             Self::Warning => 1,
-            Self::WouldNotWork => 2,
+            Self::Unknown | Self::WouldNotWork => 2,
         }
     }
 }
@@ -55,7 +58,10 @@ pub(crate) struct Report {
     pub(crate) asg: Arc<str>,
     pub(crate) verdict: Verdict,
     pub(crate) found: Vec<Fact>,
-    pub(crate) budget: Option<Budget>,
+    #[serde(serialize_with = "with_unknowns")]
+    pub(crate) budget: Option<(Budget, Known)>,
+    /// Layers of which nothing is listed because not all of it was seen.
+    pub(crate) unseen: Vec<Layer>,
     pub(crate) notices: Vec<Notice>,
 }
 
@@ -64,16 +70,48 @@ pub(super) fn report(read: &Read<'_>) -> Report {
     let mut notices = foreseen(read);
     notices.extend(of_hooks(read));
     notices.extend(of_group(read));
-    notices.extend(of_target_groups(read));
+    let forgotten = of_target_groups(read);
+    if forgotten.iter().any(|notice| notice.value == FORGOTTEN) {
+        // Where the scan names the group that nobody named, that none is named is the same finding with less in it.
+        notices.retain(|notice| notice.value != NO_TARGET_GROUP);
+    }
+    notices.extend(forgotten);
     notices.extend(of_nodes(read));
     notices.extend(of_sight(read));
     notices.extend(of_our_own_job(read));
     notices.sort_by(|one, other| (other.verdict, one.layer, &one.object).cmp(&(one.verdict, other.layer, &other.object)));
     let verdict = notices.iter().map(|notice| notice.verdict).max().unwrap_or(Verdict::Works);
-    Report { asg: Arc::clone(&read.asg), verdict, found: facts(read), budget: read.budget(), notices }
+    let budget = read.budget().map(|budget| (budget, Known::of_all(read.looks.iter().map(|(_, seen)| seen))));
+    Report { asg: Arc::clone(&read.asg), verdict, found: facts(read), budget, unseen: unseen(read), notices }
 }
 
-fn notice(verdict: Verdict, layer: Layer, object: &str, [value, needed, why, line]: [&str; 4]) -> Notice {
+/// The layers of which not everything was seen.
+fn unseen(read: &Read<'_>) -> Vec<Layer> {
+    let all = |seen: &dyn Fn(&Snapshot) -> bool| !read.looks.is_empty() && read.looks.iter().all(|(_, look)| seen(look));
+    let nomad = all(&|look| look.nomad.last().is_some());
+    let group = all(&|look| look.group.last().is_some());
+    let balancers = group && all(&|look| look.balancers.iter().all(|balancer| balancer.sight.last().is_some()));
+    let layers = [
+        (Layer::Container, nomad),
+        (Layer::Service, nomad),
+        (Layer::Ingress, nomad),
+        (Layer::Node, nomad),
+        (Layer::LoadBalancer, balancers && read.scanned.is_ok()),
+        (Layer::Hook, group),
+    ];
+    layers.into_iter().filter_map(|(layer, seen)| (!seen).then_some(layer)).collect()
+}
+
+fn with_unknowns<S: Serializer>(budget: &Option<(Budget, Known)>, to: S) -> Result<S::Ok, S::Error> {
+    budget.as_ref().map(|(budget, known)| known.budget_json(budget)).serialize(to)
+}
+
+/// A target group that holds the group's instances and that nobody told decamp of.
+const FORGOTTEN: &str = "neither attached nor named";
+/// What a departure foresees that knows of no target group at all.
+const NO_TARGET_GROUP: &str = "no target group, attached or named";
+
+pub(super) fn notice(verdict: Verdict, layer: Layer, object: &str, [value, needed, why, line]: [&str; 4]) -> Notice {
     let own = str::to_owned;
     Notice { verdict, layer, object: object.into(), value: own(value), needed: own(needed), why: own(why), line: own(line) }
 }
@@ -142,7 +180,7 @@ fn of_group(read: &Read<'_>) -> Vec<Notice> {
     let mut say = |verdict, words: [&str; 4]| notices.push(notice(verdict, Layer::Group, &read.asg, words));
     if read.roster.instances.is_empty() {
         let why = "without an instance there is no node, job or target to read";
-        say(Warning, ["no instances", "one at least", why, "# run this again when it has one"]);
+        say(Verdict::Unknown, ["no instances", "one at least", why, "# run this again when it has one"]);
     }
     if read.roster.reuses {
         let why =
@@ -173,7 +211,7 @@ fn of_group(read: &Read<'_>) -> Vec<Notice> {
         read.looks.iter().find_map(|(d, seen)| seen.group.blind().filter(|_| seen.group.last().is_none()).map(|b| (d, &b.why)))
     {
         let why = format!("it cannot be seen: {why}");
-        say(WouldNotWork, ["unknown", "its hooks, target groups and tags", &why, "# allow autoscaling:Describe* to decamp"]);
+        say(Verdict::Unknown, ["unknown", "its hooks, target groups and tags", &why, "# allow autoscaling:Describe* to decamp"]);
     }
     notices
 }
@@ -191,7 +229,7 @@ fn of_target_groups(read: &Read<'_>) -> Vec<Notice> {
             for arn in found.iter().filter(|arn| !known(*arn)) {
                 let why = "it goes on sending to an instance that leaves: decamp touches only what it was told of";
                 let line = format!("DECAMP_TARGET_GROUPS={arn}");
-                let words = ["neither attached nor named", "named", why, &line];
+                let words = [FORGOTTEN, "named", why, &line];
                 let verdict = if read.settings.policy.scan { continue } else { WouldNotWork };
                 notices.push(notice(verdict, Layer::LoadBalancer, arn.name(), words));
             }
@@ -199,7 +237,7 @@ fn of_target_groups(read: &Read<'_>) -> Vec<Notice> {
         Err(why) => {
             let why = format!("whether others hold the group's instances cannot be seen: {why}");
             let words = ["not scanned", "a scan of all target groups", &why, "# allow elasticloadbalancing:Describe* to decamp"];
-            notices.push(notice(Warning, Layer::LoadBalancer, &read.asg, words));
+            notices.push(notice(Verdict::Unknown, Layer::LoadBalancer, &read.asg, words));
         }
     }
     let mut told = BTreeSet::new();
@@ -222,7 +260,7 @@ fn of_target_groups(read: &Read<'_>) -> Vec<Notice> {
             (None, Some(blind)) => {
                 let why = format!("it cannot be seen, and a departure would wait for it: {}", blind.why);
                 let words = ["unknown", "its targets", &why, "# allow elasticloadbalancing:Describe* to decamp"];
-                notices.push(notice(WouldNotWork, Layer::LoadBalancer, name, words));
+                notices.push(notice(Verdict::Unknown, Layer::LoadBalancer, name, words));
             }
             (Some(group), _) if group.delay.is_none() => {
                 let why = "its deregistration delay cannot be read, so 300 s are assumed";
@@ -248,12 +286,12 @@ fn of_nodes(read: &Read<'_>) -> Vec<Notice> {
                     .nomad
                     .blind()
                     .map_or_else(|| "it was not looked at".to_owned(), |b| format!("Nomad cannot be seen: {}", b.why));
-                say(WouldNotWork, ["unknown", "its Nomad node", &why, "NOMAD_ADDR=https://… NOMAD_TOKEN=…"]);
+                say(Verdict::Unknown, ["unknown", "its Nomad node", &why, "NOMAD_ADDR=https://… NOMAD_TOKEN=…"]);
             }
             Some(nomad) if nomad.nodes.is_empty() => {
-                let why = "no node has its instance id: it would leave its load balancers only";
+                let why = "no node has its instance id: what runs on it would be neither seen nor stopped";
                 say(
-                    Warning,
+                    WouldNotWork,
                     [
                         "no Nomad node",
                         "one",
@@ -296,6 +334,13 @@ fn of_sight(read: &Read<'_>) -> Vec<Notice> {
         let line = "node { policy = \"write\" } namespace \"*\" { capabilities = [\"read-job\"] }";
         notices.push(notice(WouldNotWork, Layer::Node, "the Nomad token", [missing, "a token that sees all", why, line]));
     }
+    let blind = read.looks.iter().find_map(|(_, seen)| seen.nomad_sight.blind().filter(|_| seen.nomad_sight.last().is_none()));
+    if let Some(blind) = blind {
+        let why = format!("what the token may see cannot be seen, so an empty answer of Nomad proves nothing: {}", blind.why);
+        let line = "NOMAD_TOKEN=… # of an ACL policy that may be read by its own token";
+        let words = ["unknown", "a token that sees all", &why, line];
+        notices.push(notice(Verdict::Unknown, Layer::Node, "the Nomad token", words));
+    }
     let declared = read.looks.iter().any(|(_, seen)| {
         seen.history.known.iter().any(|k| k.group.services.iter().any(|s| s.provider == decamp_core::decide::Provider::Consul))
     });
@@ -320,7 +365,7 @@ fn of_sight(read: &Read<'_>) -> Vec<Notice> {
         if let Some(blind) = blind.filter(|_| nodes) {
             let why = format!("Consul cannot be seen: {}", blind.why);
             notices.push(notice(
-                WouldNotWork,
+                Verdict::Unknown,
                 Layer::Service,
                 "Consul",
                 ["unknown", "its catalog", &why, "CONSUL_HTTP_ADDR=https://… or DECAMP_CONSUL=false"],
@@ -328,39 +373,4 @@ fn of_sight(read: &Read<'_>) -> Vec<Notice> {
         }
     }
     notices
-}
-
-/// decamp as a job on these nodes must outlive the departure of any one of them.
-fn of_our_own_job(read: &Read<'_>) -> Vec<Notice> {
-    let mut ours: Vec<(&TaskGroup, BTreeSet<NodeId>)> = Vec::new();
-    for (_, seen) in &read.looks {
-        let nodes = seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
-        for (node, allocation) in nodes.iter().flat_map(|n| n.allocations.iter().map(move |a| (n.id, a))) {
-            let group = &*allocation.group;
-            if allocation.client.is_over() || !is_decamp(group) {
-                continue;
-            }
-            match ours.iter_mut().find(|(known, _)| known.title() == group.title()) {
-                Some((_, on)) => drop(on.insert(node)),
-                None => ours.push((group, BTreeSet::from([node]))),
-            }
-        }
-    }
-    let mut notices = Vec::new();
-    for (group, on) in ours {
-        let mut say = |words: [&str; 4]| notices.push(notice(Verdict::Warning, Layer::Service, &group.title(), words));
-        if group.count < 2 {
-            let why = "when its own node leaves nobody is there to walk it out";
-            say(["decamp in one copy", "two", why, "count = 2"]);
-        } else if on.len() < 2 {
-            let why = "when that host leaves nobody is there to walk it out";
-            say(["decamp on one host", "two hosts", why, "constraint { distinct_hosts = true }"]);
-        }
-    }
-    notices
-}
-
-fn is_decamp(group: &TaskGroup) -> bool {
-    let named = |name: &str| name == "decamp" || name.starts_with("decamp-");
-    named(&group.job) || group.tasks.iter().any(|task| named(&task.name))
 }

@@ -14,8 +14,8 @@ use decamp_core::decide::{
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
-use super::Read;
 use super::rules::{Report, Verdict, report};
+use super::{Read, print};
 
 const NOW: Time = Time(1_800_000_000_000);
 
@@ -167,13 +167,13 @@ fn a_calm_group_works_without_a_word() {
     let report = calm().report();
     assert_eq!(said(&report), (Verdict::Works, vec![]));
     assert_eq!(report.verdict.exit_code(), 0);
-    let budget = report.budget.expect("it has instances");
+    let (budget, _) = report.budget.expect("it has instances");
     assert_eq!((budget.balancers, budget.longest_stop), (Duration::from_secs(30), Duration::from_secs(30)));
 }
 
 #[test]
 fn one_change_from_calm_says_one_thing_about_it() {
-    use Verdict::{Warning, WouldNotWork};
+    use Verdict::{Unknown, Warning, WouldNotWork};
     type Change = fn(&mut Calm);
     let cases: &[(Verdict, &str, Change)] = &[
         (WouldNotWork, "heartbeat time-out 2m 59s", |c| c.group.hooks = vec![hook("decamp", 179)]),
@@ -187,7 +187,7 @@ fn one_change_from_calm_says_one_thing_about_it() {
         (Warning, "MinHealthyPercentage 90", |c| c.roster.healthy_percentages = Some((90, 100))),
         (Warning, "tag decamp:hold", |c| c.group.held = true),
         (WouldNotWork, "neither attached nor named", |c| c.scanned = Ok(vec![arn("front"), arn("other")])),
-        (Warning, "not scanned", |c| c.scanned = Err(Unseen::Throttled)),
+        (Unknown, "not scanned", |c| c.scanned = Err(Unseen::Throttled)),
         (WouldNotWork, "no node write", |c| c.sight = NomadSight::Short("no node write".into())),
         (Warning, "may not see all", |c| {
             c.consul_whole = false;
@@ -204,7 +204,7 @@ fn one_change_from_calm_says_one_thing_about_it() {
             }
         }),
         (Warning, "switched off", |c| c.variables.push(("DECAMP_CONSUL", "false".into()))),
-        (Warning, "no instances", |c| {
+        (Unknown, "no instances", |c| {
             c.roster.instances.clear();
             c.scanned = Ok(vec![]);
         }),
@@ -246,10 +246,19 @@ fn a_consul_that_may_hide_things_is_no_matter_if_it_showed_all_that_is_declared(
 #[test]
 fn a_nomad_that_cannot_be_seen_is_never_taken_for_one_without_nodes() {
     let report = calm().change(|c| c.nomad = Err(Unseen::Away("connection refused".into()))).report();
-    assert_eq!(report.verdict, Verdict::WouldNotWork);
+    assert_eq!((report.verdict, report.verdict.exit_code()), (Verdict::Unknown, 2));
     assert!(report.notices.iter().any(|n| n.why.contains("connection refused")), "{:?}", report.notices);
+    let printed = print::lines(&report).join("\n");
+    let zeros = ["0 allocations", "longest stop of an allocation      0s", "a departure works"];
+    assert!(
+        zeros.iter().all(|zero| !printed.contains(zero)) && printed.contains("unknown: Nomad could not be seen"),
+        "{printed}"
+    );
+    assert!(printed.contains("longest stop of an allocation      unknown"), "{printed}");
+    let json = serde_json::to_value(&report).expect("it is data");
+    assert_eq!((&json["budget"]["longest_stop"], &json["verdict"]), (&serde_json::Value::Null, &"unknown".into()));
     let none = calm().change(|c| c.nomad = Ok(vec![Nomad { nodes: vec![], set_aside: vec![] }; 2])).report();
-    assert_eq!(none.verdict, Verdict::Warning);
+    assert_eq!(none.verdict, Verdict::WouldNotWork, "what runs there would be neither seen nor stopped");
     assert!(none.notices.iter().all(|n| n.value == "no Nomad node"), "{:?}", none.notices);
 }
 
@@ -280,4 +289,28 @@ fn a_loss_that_a_departure_would_foresee_is_told_once_for_the_whole_group() {
     };
     let report = calm().change(|c| c.nomad = Ok((1..=2).map(|n| node(n, &short("web"))).collect())).report();
     assert_eq!(said(&report), (Verdict::Warning, vec!["shutdown_delay 2s"]));
+}
+
+#[test]
+fn a_verdict_never_says_works_while_something_that_it_needs_is_unknown() {
+    let changes: [(&str, fn(&mut Calm)); 3] = [
+        ("the scan", |c| c.scanned = Err(Unseen::Denied("no".into()))),
+        ("Nomad", |c| c.nomad = Err(Unseen::Throttled)),
+        ("all instances", |c| {
+            c.roster.instances.clear();
+            c.scanned = Ok(vec![]);
+        }),
+    ];
+    for (what, change) in changes {
+        let report = calm().change(change).report();
+        let printed = print::lines(&report).join("\n");
+        assert!(report.verdict == Verdict::Unknown && !printed.contains("a departure works"), "{what}: {printed}");
+    }
+}
+
+#[test]
+fn a_group_that_is_attached_is_said_to_be_attached_whatever_a_scan_finds() {
+    let report = calm().report();
+    let front = report.found.iter().find(|fact| fact.object == "front").expect("it is listed");
+    assert!(front.text.contains(", attached,"), "{}", front.text);
 }

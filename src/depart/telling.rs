@@ -10,6 +10,7 @@ use decamp_core::time::Time;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::out::{say, say_json};
@@ -43,7 +44,14 @@ pub(super) struct Telling {
     pub(super) heartbeats: u64,
     /// What was known when the last decision was made.
     pub(super) seen: Snapshot,
+    /// What is waited for or looked at, as the last decision said.
+    waits_for: Option<Decision>,
+    /// When the last line was said.
+    said: Instant,
 }
+
+/// Where nothing moves on a terminal a line is said at least so often.
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 impl Telling {
     pub(super) fn new(departure: &Departure, policy: &Policy, json: bool, watched: bool, several: bool, now: Time) -> Self {
@@ -66,11 +74,14 @@ impl Telling {
             timeline: Vec::new(),
             heartbeats: 0,
             seen: Snapshot::begin(departure.instance, now),
+            waits_for: None,
+            said: Instant::now(),
         }
     }
 
     /// A line above whatever moves.
-    fn line(&self, line: &str) {
+    fn line(&mut self, line: &str) {
+        self.said = Instant::now();
         match &self.spinner {
             Some(spinner) => spinner.suspend(|| say(format!("{}{line}", self.prefix))),
             None => say(format!("{}{line}", self.prefix)),
@@ -79,6 +90,21 @@ impl Telling {
 
     fn seconds(&self, now: Time) -> f64 {
         now.since(self.began).as_secs_f64()
+    }
+
+    /// Says once more what is waited for, if nothing was said for long.
+    pub(super) fn say_if_silent(&mut self, departure: &Departure, now: Time) {
+        let silent = self.spinner.is_none() && SIGN_OF_LIFE <= self.said.elapsed();
+        let Some(decision) = self.waits_for.clone().filter(|_| silent) else { return };
+        let seconds = self.seconds(now);
+        let text = format!("still {}, because {}", words::title(&decision.action, now), words::because(&decision, &self.seen));
+        if self.json {
+            self.said = Instant::now();
+            say_json(&json!({ "kind": "waiting", "time": now, "seconds": seconds, "instance.id": departure.instance,
+                "asg.name": &*departure.asg, "reason": decision.reason.word(), "text": text }));
+        } else {
+            self.line(&format!("{seconds:>7.1}s  {text}"));
+        }
     }
 
     /// Nothing moves any more.
@@ -124,8 +150,10 @@ impl Telling {
             info!(instance.id = %instance, asg.name = asg, action = kind, reason = reason.word(), time_left_s, "{title}, because {because}");
         }
         let waits = matches!(action, Action::Look(_) | Action::Wait { .. });
+        self.waits_for = Some(decision.clone()).filter(|_| waits);
         if self.json {
             if !(again && waits) {
+                self.said = Instant::now();
                 let seconds = self.seconds(now);
                 say_json(&json!({ "kind": "decision", "time": now, "seconds": seconds, "instance.id": instance, "asg.name": asg,
                     "action": kind, "reason": reason.word(), "text": format!("{title}, because {because}"),

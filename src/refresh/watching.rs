@@ -1,5 +1,6 @@
 //! A refresh is followed to its end: looks at it and at what leaves, until it is over or a signal comes.
 
+use std::cell::RefCell;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +79,7 @@ async fn looks(at: &Connected, followed: &Followed) -> Result<Option<Refresh>> {
                     return Ok(Some(refresh));
                 }
                 // What leaves is worth a look, and no reason to lose sight of the refresh.
-                let leaving = status::look(at, Some(&followed.asg)).await;
+                let leaving = status::look(at, Some(&followed.asg), &RefCell::default()).await;
                 showing.show(&Look { now: at.live.now(), refresh, leaving });
             }
             // Somebody has to change a policy first.

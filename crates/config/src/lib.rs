@@ -27,7 +27,7 @@ use std::time::Duration;
 pub use self::aws::Aws;
 pub use self::connection::{Connection, Proxy, Tls};
 pub use self::keys::keys;
-pub use self::logging::{LogFormat, Logging};
+pub use self::logging::{LogFormat, Logging, may_be_logged};
 pub use self::network::Network;
 pub use self::secret::{Secret, Stored, TokenSource};
 pub use self::serve::{Listen, Notify, NotifyKind, Serve, Terraform, Traces, Webhook, WebhookAction, WebhookScheme};

@@ -21,6 +21,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether lines of this target may be logged. AWS's SDK and the HTTP libraries dump answers with their headers and bodies, at `error`
+/// too; whatever is wrong with a call is said by decamp itself.
+#[must_use]
+pub fn may_be_logged(target: &str) -> bool {
+    const SILENT: [&str; 6] = ["aws_", "hyper", "h2", "reqwest", "tower", "lambda_runtime_api_client"];
+    !SILENT.iter().any(|library| target.starts_with(library))
+}
+
 pub(super) fn read(from: &Reader<'_>) -> Result<Logging, Refused> {
     let levels = [
         ("error", LogLevel::Error),
@@ -34,4 +42,21 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Logging, Refused> {
         level: from.choice("DECAMP_LOG", &levels)?,
         format: from.choice("DECAMP_LOG_FORMAT", &formats)?.unwrap_or(LogFormat::Text),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_be_logged;
+
+    #[test]
+    fn libraries_that_dump_answers_are_silent() {
+        for target in
+            ["aws_config::imds::region", "aws_smithy_runtime::client::orchestrator", "hyper_util::client", "reqwest::connect"]
+        {
+            assert!(!may_be_logged(target), "{target}");
+        }
+        for target in ["decamp", "decamp_aws::signed", "decamp_service::sweep", "bootstrap::pass", "rustls::conn"] {
+            assert!(may_be_logged(target), "{target}");
+        }
+    }
 }

@@ -185,7 +185,11 @@ impl View {
     pub(super) fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, policy: &Policy, now: Time) {
         let budget = Budget::of(departure, seen, policy);
         self.action = telling::kind(&decision.action);
-        self.title = telling::title(&decision.action, now);
+        // It is shown until the next decision: what counts down would stand still.
+        self.title = match &decision.action {
+            Action::Wait { until, .. } if *until != Time::NEVER => format!("wait until {until}"),
+            action @ (Action::Wait { .. } | Action::Look(_) | Action::Do(_) | Action::End(_)) => telling::title(action, now),
+        };
         let waits = matches!(decision.action, Action::Wait { .. });
         if waits {
             self.wait = Some(Wait::next(self.wait.as_ref(), departure, decision, seen, &budget, now));

@@ -95,7 +95,10 @@ async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
             if only_looked { Done::LetGo } else { Done::Over }
         }
         Some(Ending { how: How::Ended(outcome, reason), seen }) => {
-            let looked = if pace != Pace::Whole && !watching.wrote { only_looked_at(&outcome) } else { None };
+            let looked = match Share::of(&outcome, watching.wrote) {
+                Share::Found(done) if pace != Pace::Whole && !watching.wrote => Some(done),
+                Share::Found(_) | Share::Completed | Share::Beside => None,
+            };
             only_looked = looked.is_some();
             if only_looked {
                 let began = Budget::of(departure, &seen, policy).began;
@@ -132,7 +135,7 @@ fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: 
     }
     lock(&entry.view).ended(outcome, reason.to_string(), now);
     log.ended(departure, outcome, reason, took);
-    let completed = completed_here(outcome, *wrote);
+    let completed = Share::of(outcome, *wrote) == Share::Completed;
     if completed && service.notify.is_anybody() {
         let ending = notify::Ending { outcome, took, above_the_floor: above, steps: log.steps, foreseen: &log.foreseen };
         service.notify.tell(service, Note::ended(departure, &entry.shown(), &ending, now));
@@ -143,43 +146,34 @@ fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: 
     }
 }
 
-/// Whether it was this replica that brought it to its end (D23): an action is completed by one; of an interruption, which has none,
-/// whoever wrote anything tells.
-fn completed_here(outcome: &Outcome, wrote: bool) -> bool {
-    match outcome {
-        Outcome::Departed { .. }
-        | Outcome::Forced
-        | Outcome::Unconfirmed
-        | Outcome::TimedOut
-        | Outcome::Retained
-        | Outcome::AgentDead
-        | Outcome::NoNode => true,
-        Outcome::Interrupted => wrote,
-        Outcome::Gone
-        | Outcome::Expired
-        | Outcome::Overtaken
-        | Outcome::AlreadyPast
-        | Outcome::NotLeaving
-        | Outcome::NotOurs
-        | Outcome::Refused { .. } => false,
-    }
+/// What this replica had to do with an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// It brought it about: it counts it, and tells of it (D23).
+    Completed,
+    /// It came about without anybody who walked it. A pass that wrote nothing only looked at it: it is over, or waits on for whoever
+    /// acts.
+    Found(Done),
+    /// It came about beside this replica's work.
+    Beside,
 }
 
-/// Of an end to which nobody did anything: whether the instance waits on, for whoever acts. `None` of any other.
-fn only_looked_at(outcome: &Outcome) -> Option<Done> {
-    match outcome {
-        Outcome::Gone | Outcome::AlreadyPast | Outcome::NotLeaving => Some(Done::Over),
-        Outcome::NotOurs | Outcome::Refused { .. } => Some(Done::LetGo),
-        Outcome::Departed { .. }
-        | Outcome::Forced
-        | Outcome::Unconfirmed
-        | Outcome::TimedOut
-        | Outcome::Retained
-        | Outcome::AgentDead
-        | Outcome::NoNode
-        | Outcome::Expired
-        | Outcome::Overtaken
-        | Outcome::Interrupted => None,
+impl Share {
+    fn of(outcome: &Outcome, wrote: bool) -> Self {
+        match outcome {
+            // Each of them is a completion that was accepted.
+            Outcome::Departed { .. }
+            | Outcome::Forced
+            | Outcome::Unconfirmed
+            | Outcome::TimedOut
+            | Outcome::AgentDead
+            | Outcome::NoNode => Self::Completed,
+            // An interruption has no action, and what is retained may have been abandoned by somebody: whoever wrote anything tells.
+            Outcome::Interrupted | Outcome::Retained if wrote => Self::Completed,
+            Outcome::Interrupted | Outcome::Retained | Outcome::Expired | Outcome::Overtaken => Self::Beside,
+            Outcome::Gone | Outcome::AlreadyPast | Outcome::NotLeaving => Self::Found(Done::Over),
+            Outcome::NotOurs | Outcome::Refused { .. } => Self::Found(Done::LetGo),
+        }
     }
 }
 

@@ -170,7 +170,7 @@ async fn what_terraform_wires_walks_an_instance_out_without_a_failed_request() {
     assert_eq!(example.one("aws_autoscaling_group.this")["name"], ASG);
     assert_eq!(example.hook()["name"], HOOK);
     let metadata = example.hook()["notification_metadata"].as_str().expect("it names target groups");
-    let named = decamp_aws::target_groups(HOOK, metadata);
+    let (named, _) = decamp_aws::target_groups(metadata);
     assert_eq!(named, sandbox_groups(&options(&example)));
 
     let (gate, aws) = guarded(&sandbox, &example).await;

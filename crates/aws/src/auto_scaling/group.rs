@@ -13,7 +13,7 @@ use super::{Client, seconds};
 use crate::aws::{refusal, unseen};
 use crate::shared::{Crowd, Gather, Limiter};
 use decamp_core::decide::{Group, Hook, Unseen};
-use decamp_core::ids::{InstanceId, TargetGroupArn};
+use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
 use decamp_net::lately::Lately;
 

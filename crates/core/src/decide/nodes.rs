@@ -307,11 +307,10 @@ fn is_recent<T>(scope: &Scope<'_>, sight: &Sight<T>, now: Time) -> bool {
 /// looked at even if that was just now.
 pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, again: bool, now: Time) -> Step {
     let seen = scope.seen;
-    if scope.policy.consul && scope.declares(Provider::Consul) {
-        if again || !is_recent(scope, &seen.consul, now) {
-            let reason = if seen.consul.at().is_some() { Reason::MustConfirm } else { Reason::MustLook };
-            return look_again(&seen.consul, Part::Consul, System::Consul, now, reason);
-        }
+    let matters = scope.policy.consul && scope.declares(Provider::Consul);
+    if matters && (again || !is_recent(scope, &seen.consul, now)) {
+        let reason = if seen.consul.at().is_some() { Reason::MustConfirm } else { Reason::MustLook };
+        return look_again(&seen.consul, Part::Consul, System::Consul, now, reason);
     }
     Step::Satisfied
 }

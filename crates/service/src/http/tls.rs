@@ -86,7 +86,10 @@ fn is_over(valid: Option<(Time, Time)>, now: Time) -> bool {
     valid.is_some_and(|(from, until)| now < from || until < now)
 }
 
-fn config(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<(Time, Time)>)> {
+/// The times between which a certificate is valid.
+type Validity = (Time, Time);
+
+fn config(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<Validity>)> {
     let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect)
         .with_context(|| format!("read certificates from {}", certificate.display()))?;

@@ -147,7 +147,9 @@ impl Oracle {
             | Outcome::Refused { .. } => false,
         };
         let open = |i: &crate::auto_scaling::Instance| i.actions.iter().any(|a| a.is_open() && *a.hook == *"decamp");
-        if completes && auto_scaling.instance(cast.instance).is_some_and(open) {
+        // Whoever turns away from what waits lets its hook run out.
+        let turns_away = *outcome == Outcome::NotLeaving;
+        if (completes || turns_away) && auto_scaling.instance(cast.instance).is_some_and(open) {
             self.broke(at, "L1", format!("it says {}, and its action is open", outcome.word()));
         }
     }

@@ -24,8 +24,11 @@ pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<(Time, Time)>
     Some((from, time(kind, until)?))
 }
 
+/// What a part holds, and what comes after it.
+type Halves<'a> = (&'a [u8], &'a [u8]);
+
 /// The first part of some DER, if it is of this kind: its kind, what is in it, and what comes after it.
-fn part(der: &[u8], of: Option<u8>) -> Option<(u8, (&[u8], &[u8]))> {
+fn part(der: &[u8], of: Option<u8>) -> Option<(u8, Halves<'_>)> {
     let (&kind, rest) = der.split_first()?;
     if of.is_some_and(|of| of != kind) {
         return None;
