@@ -102,10 +102,12 @@ async fn read(at: &Connected, asg: Arc<str>, roster: Roster) -> Read<'_> {
 async fn scan(at: &Connected, instances: &[InstanceId]) -> Result<Vec<TargetGroupArn>, Unseen> {
     let mut found: Vec<TargetGroupArn> = Vec::new();
     for &instance in instances {
+        // Where Nomad cannot be seen, groups are found by the instance's id alone; that Nomad cannot be seen is said elsewhere.
+        let addresses = at.live.nomad().look(instance, None).await.map(|nomad| nomad.addresses()).unwrap_or_default();
         let mut tries = 0;
         let groups = loop {
             tries += 1;
-            match at.live.load_balancers().scan(instance).await {
+            match at.live.load_balancers().scan(instance, &addresses).await {
                 Ok(groups) => break groups,
                 Err(Unseen::Denied(why)) => return Err(Unseen::Denied(why)),
                 // It goes on where it was; a big account takes a while.

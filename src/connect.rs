@@ -23,8 +23,7 @@ pub(crate) struct Connected {
 pub(crate) async fn connect() -> Result<Connected> {
     let settings = Settings::from_environment()?;
     logging::begin(&settings.logging, LogLevel::Warn);
-    // Whoever names an instance or a group has said which groups are meant.
-    for warning in settings.warnings.iter().filter(|warning| !warning.starts_with("DECAMP_GROUPS")) {
+    for warning in &settings.warnings {
         warn!("{warning}");
     }
     let aws = Aws::load(&settings.aws, None).await;

@@ -10,7 +10,7 @@ use decamp_aws::Aws;
 use decamp_config::{LogLevel, Settings};
 use decamp_live::Live;
 use decamp_service::{Addresses, check, serve as serve_until};
-use tracing::warn;
+use tracing::{error, warn};
 
 use self::signals::Signals;
 use super::logging;
@@ -42,6 +42,9 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<u8> {
     check(&settings)?;
     for warning in settings.warnings.iter().chain(&doubts) {
         warn!("{warning}");
+    }
+    if let Some(why) = settings.names_no_group() {
+        error!("{why}");
     }
     let mut signals = Signals::new()?;
     let aws = Aws::load(&settings.aws, None).await;

@@ -2,9 +2,9 @@
 
 use decamp_core::decide::{
     Balancer, BalancerKind, Departure, Node, NomadSight, Part, Policy, Provider, Snapshot, System, Target, TargetGroup,
-    TargetHealth,
+    TargetHealth, targets_of, whose_to_ask,
 };
-use decamp_core::ids::{TargetGroupArn, TargetId};
+use decamp_core::ids::TargetGroupArn;
 use decamp_core::telling::blindness;
 use decamp_core::time::plain;
 use decamp_core::world::World;
@@ -33,6 +33,9 @@ pub(crate) async fn survey(live: &Live, departure: &Departure, policy: &Policy, 
             break;
         }
         look(live, departure, &mut seen, vec![Part::TargetGroups { groups, attributes_again: false }]).await;
+    }
+    if let Some(part) = whose_to_ask(departure, &seen) {
+        look(live, departure, &mut seen, vec![part]).await;
     }
     seen
 }
@@ -87,16 +90,7 @@ fn target_groups(seen: &Snapshot, policy: &Policy, found: &[TargetGroupArn]) -> 
 
 /// The targets of a group that are this instance.
 pub(crate) fn ours<'a>(departure: &Departure, seen: &Snapshot, group: &'a TargetGroup) -> Vec<&'a Target> {
-    let nodes = seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
-    let of_node = |ip: &std::net::IpAddr| {
-        nodes.iter().any(|n| n.addresses.contains(ip) || n.allocations.iter().any(|a| a.address.as_ref() == Some(ip)))
-    };
-    let is_ours = |target: &&Target| match &target.id {
-        TargetId::Instance(instance) => *instance == departure.instance,
-        TargetId::Ip(ip) => !group.attached && of_node(ip),
-        TargetId::Other(_) => false,
-    };
-    group.listed().filter(is_ours).collect()
+    targets_of(departure, seen, group)
 }
 
 /// Whether Consul was seen to list every service that the allocations declare there: then an empty answer is one (D9), whatever

@@ -34,6 +34,9 @@ async fn serve() -> anyhow::Result<()> {
     for warning in &settings.warnings {
         warn!("{warning}");
     }
+    if let Some(why) = settings.names_no_group() {
+        error!("{why}");
+    }
     let live = Live::connect(&settings).await.inspect_err(|why| error!("decamp cannot work with its settings: {why:#}"))?;
     let (first, memory) = (AtomicBool::new(true), Memory::default());
     let handler = service_fn(|event: LambdaEvent<Box<RawValue>>| {

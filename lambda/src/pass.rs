@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsBatchResponse;
-use decamp_config::{Mode, Settings};
+use decamp_config::Settings;
 use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction};
 use decamp_core::ids::InstanceId;
 use decamp_core::metrics;
@@ -41,10 +41,7 @@ pub(crate) struct Invocation<'a, F> {
 
 impl<'a, F: Fleet> Invocation<'a, F> {
     pub(crate) fn observes(&self) -> bool {
-        match self.settings.mode {
-            Mode::Act => false,
-            Mode::Observe => true,
-        }
+        self.settings.only_observes()
     }
 
     pub(crate) fn report(&self, line: &str) {
@@ -248,7 +245,7 @@ fn when<F: Fleet>(
 
 /// Has Auto Scaling replace an instance that AWS warned of.
 async fn replaced<F: Fleet>(at: &Invocation<'_, F>, instance: InstanceId) -> Became {
-    let asked = replace(at.fleet, |asg| at.settings.allowed.group(asg), at.settings.mode == Mode::Observe, instance);
+    let asked = replace(at.fleet, |asg| at.settings.allowed.group(asg), at.settings.only_observes(), instance);
     match at.in_time(asked).await {
         Some(Asked::Replaced) => {
             at.count(metrics::WARNINGS, "replaced");

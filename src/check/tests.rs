@@ -71,7 +71,7 @@ fn web(job: &str, count: u32) -> Arc<TaskGroup> {
 fn allocation(number: u128, group: Arc<TaskGroup>) -> Allocation {
     let id = format!("00000000-0000-0000-0000-{number:012}").parse().expect("an id");
     let ports: Arc<[u16]> = Arc::from([20_000]);
-    Allocation { id, group, wanted: true, client: ClientStatus::Running, ports, address: None, ended: None }
+    Allocation { id, group, wanted: true, client: ClientStatus::Running, ports, own: None, ended: None }
 }
 
 fn node(number: u8, group: &Arc<TaskGroup>) -> Nomad {
@@ -107,6 +107,7 @@ fn calm() -> Calm {
             held: false,
             retains: false,
             activity_began: None,
+            launched: decamp_core::decide::Launched::Unasked,
         },
         nomad: Ok((1..=2).map(|n| node(n, &job)).collect()),
         sight: NomadSight::Full,

@@ -92,14 +92,14 @@ impl AutoScaling {
         })
     }
 
-    /// What a group is set to; with the time when the instance's unfinished activity began, if that is asked for.
+    /// What a group is set to; with the times when the instance's unfinished activity began and when it was launched, if that is asked for.
     pub async fn group(&self, departure: &Departure, with_activity: bool) -> Result<Group, Unseen> {
         if !with_activity {
             return self.groups.group(&departure.asg).await;
         }
-        let (group, began) =
-            tokio::join!(self.groups.group(&departure.asg), self.groups.activity_began(&departure.asg, departure.instance));
-        Ok(Group { activity_began: began, ..group? })
+        let (group, (activity_began, launched)) =
+            tokio::join!(self.groups.group(&departure.asg), self.groups.activities(&departure.asg, departure.instance));
+        Ok(Group { activity_began, launched, ..group? })
     }
 
     /// Every instance of these groups that is on its way out; of every group there is, if none is named.

@@ -4,6 +4,7 @@ mod facts;
 mod scan;
 mod targets;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
@@ -76,8 +77,9 @@ impl LoadBalancers {
         ours.try_for_each(|(_, _, answer)| answer.clone())
     }
 
-    /// Every target group that lists the instance by its id. What is not finished in a few seconds goes on with the next look.
-    pub async fn scan(&self, instance: InstanceId) -> Result<Vec<TargetGroupArn>, Unseen> {
-        self.scan.groups_of(instance).await
+    /// Every target group that lists the instance by its id, or one of its addresses. What is not finished in a few seconds goes on
+    /// with the next look.
+    pub async fn scan(&self, instance: InstanceId, addresses: &[IpAddr]) -> Result<Vec<TargetGroupArn>, Unseen> {
+        self.scan.groups_of(instance, addresses).await
     }
 }

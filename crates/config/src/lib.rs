@@ -32,7 +32,7 @@ pub use self::network::Network;
 pub use self::secret::{Secret, Stored, TokenSource};
 pub use self::serve::{Listen, Notify, NotifyKind, Serve, Terraform, Traces, Webhook, WebhookAction, WebhookScheme};
 pub use self::table::{Setting, TABLE, distance, setting};
-use decamp_core::decide::Policy;
+use decamp_core::decide::{Policy, is_named_by};
 use reader::Reader;
 
 /// Everything that an operator sets. `TABLE` has each variable with its unit, default and meaning.
@@ -132,7 +132,7 @@ const LOG_LEVELS: &[(&str, LogLevel)] = &[
     ("fatal", LogLevel::Error),
 ];
 
-/// The allow-lists. An empty list allows all, except of groups: which ones are ours has to be said by somebody.
+/// The allow-lists. An empty list allows all. An empty list of groups allows what a person names, and observes the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {
     /// Auto Scaling groups, by name; a `*` at the end stands for any rest. `DECAMP_GROUPS`.
@@ -155,11 +155,7 @@ impl Allowed {
     /// Whether a group of this name may be touched.
     #[must_use]
     pub fn group(&self, name: &str) -> bool {
-        self.groups.is_empty()
-            || self.groups.iter().any(|allowed| match allowed.strip_suffix('*') {
-                Some(start) => name.starts_with(start),
-                None => **allowed == *name,
-            })
+        self.groups.is_empty() || self.groups.iter().any(|allowed| is_named_by(allowed, name))
     }
 
     /// The groups by name; none, if all are allowed or a name has a star: then all groups have to be asked for.
@@ -182,6 +178,21 @@ impl Allowed {
 }
 
 impl Settings {
+    /// Whether what is told of by others, and not by a person who names it, is only looked at (D41).
+    #[must_use]
+    pub fn only_observes(&self) -> bool {
+        self.mode == Mode::Observe || self.allowed.groups.is_empty()
+    }
+
+    /// What a person should do about that, if nobody has asked to observe.
+    #[must_use]
+    pub fn names_no_group(&self) -> Option<&'static str> {
+        (self.mode == Mode::Act && self.allowed.groups.is_empty()).then_some(
+            "DECAMP_GROUPS is not set: nothing is written, because the hooks that are seen may be other tools'; name the Auto Scaling \
+             groups that are decamp's, or set it to *",
+        )
+    }
+
     /// Reads the process's environment.
     ///
     /// # Errors
@@ -232,11 +243,6 @@ impl Settings {
         }
         let log_level = reader.choice("AWS_LAMBDA_LOG_LEVEL", LOG_LEVELS)?.unwrap_or(LogLevel::Info);
         let mut warnings = Vec::new();
-        if allowed.groups.is_empty() {
-            warnings.push(
-                "DECAMP_GROUPS is not set: every Auto Scaling group whose terminating hook is seen counts as ours".to_owned(),
-            );
-        }
         let nomad = connection::nomad(&reader, &mut warnings)?;
         let consul = if policy.consul { Some(connection::consul(&reader, &mut warnings)?) } else { None };
         policy::fits(&reader, &policy, nomad.timeout)?;

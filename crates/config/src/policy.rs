@@ -24,8 +24,10 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Policy, Refused> {
         guard_alb: from.span("DECAMP_GUARD_ALB", usual.guard_alb)?,
         guard_nlb: from.span("DECAMP_GUARD_NLB", usual.guard_nlb)?,
         no_node_wait: from.span("DECAMP_NO_NODE_WAIT", usual.no_node_wait)?,
+        without_nomad: from.list("DECAMP_WITHOUT_NOMAD"),
         agent_dead_wait: from.span("DECAMP_AGENT_DEAD_WAIT", usual.agent_dead_wait)?,
         leftover_wait: from.span("DECAMP_LEFTOVER_WAIT", usual.leftover_wait)?,
+        unknown_target_wait: from.span("DECAMP_UNKNOWN_TARGET_WAIT", usual.unknown_target_wait)?,
         on_cancel: from
             .choice("DECAMP_ON_CANCEL", &[("respect", OnCancel::Respect), ("drain-again", OnCancel::DrainAgain)])?
             .unwrap_or(usual.on_cancel),

@@ -24,7 +24,7 @@ macro_rules! settings {
 /// All of them, in the order a reader wants them.
 pub const TABLE: &[Setting] = settings![
     "DECAMP_MODE", "act, observe", "act", "Observe looks, decides and logs, and writes nothing.";
-    "DECAMP_GROUPS", "names, with commas", "", "The Auto Scaling groups that may be touched; a * at the end stands for any rest. Empty: all.";
+    "DECAMP_GROUPS", "names, with commas", "", "The Auto Scaling groups that may be touched; a * at the end stands for any rest. Empty: the Lambda and the service only observe.";
     "DECAMP_ACCOUNTS", "12 digits, with commas", "", "The AWS accounts whose events are believed. Empty: all.";
     "DECAMP_REGIONS", "names, with commas", "", "The AWS Regions whose events are believed. Empty: all.";
     "DECAMP_HOOKS", "names, with commas", "", "The lifecycle hooks that are decamp's. Empty: every terminating hook of an allowed group.";
@@ -42,9 +42,11 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_OVERLAP", "true, false", "true", "Drain beside the deregistration delay where that loses nothing.";
     "DECAMP_GUARD_ALB", "time", "10s", "How long an Application Load Balancer may still send after a deregistration.";
     "DECAMP_GUARD_NLB", "time", "2m", "The same for Network and Gateway Load Balancers.";
-    "DECAMP_NO_NODE_WAIT", "time", "30s", "How long to wait for a Nomad node that never appears.";
+    "DECAMP_NO_NODE_WAIT", "time", "30s", "How long to wait for the Nomad node of an instance that is younger than 15 min, or in a group without Nomad.";
+    "DECAMP_WITHOUT_NOMAD", "patterns, with commas", "", "Groups that run no Nomad. In any other a missing node is an error, and waited for to the end.";
     "DECAMP_AGENT_DEAD_WAIT", "time", "5m", "How long to wait for a dead Nomad agent to come back; at least the longest stop.";
     "DECAMP_LEFTOVER_WAIT", "time", "10m", "How long to wait for a leftover registration of an allocation that is over.";
+    "DECAMP_UNKNOWN_TARGET_WAIT", "time", "10m", "How long to wait for a target that may be the instance's: nobody is known to have its address. The outcome is then unconfirmed.";
     "DECAMP_ON_CANCEL", "respect, drain-again", "respect", "What to do when somebody cancels decamp's drain.";
     "DECAMP_LAST_TARGET", "warn, hold", "warn", "What to do when the instance is the last healthy target of a group.";
     "DECAMP_REPLACE", "never, rebalance, scheduled, both", "never", "Which early warnings of AWS have Auto Scaling replace the instance, through its hook (the Lambda and the service).";

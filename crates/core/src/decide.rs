@@ -5,8 +5,10 @@ mod balancers;
 mod beginnings;
 mod budget;
 mod departure;
+mod doubts;
 mod leaving;
 mod losses;
+mod missing;
 mod nodes;
 mod outcome;
 mod policy;
@@ -16,6 +18,7 @@ mod scope;
 mod sight;
 pub mod snapshot;
 mod step;
+mod whose;
 
 pub use self::action::*;
 pub use self::beginnings::{last_written, remember};
@@ -27,6 +30,7 @@ pub use self::policy::*;
 pub use self::reason::*;
 pub use self::sight::*;
 pub use self::snapshot::*;
+pub use self::whose::{targets_of, whose_to_ask};
 
 use self::scope::Scope;
 use self::step::{Step, decide_among};
@@ -62,6 +66,9 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
     }
     if !confirmed.is_satisfied() {
         return among([at_the_end(scope, budget, now), confirmed, heartbeat], now);
+    }
+    if leaving::which_is_not_said(scope) {
+        return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook };
     }
     let interrupted = matches!(departure.cause, Cause::Interruption { .. });
     if !interrupted && !leaving::is_ours(scope) {
@@ -115,7 +122,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
             steps.push(Step::Look(vec![Part::Consul], Reason::MustLook));
         }
     }
-    let no_node = no_node(scope, budget);
+    let no_node = missing::no_node(scope, budget);
     let mut over = no_node;
     if may_write && !no_node {
         let draining = nodes::draining(scope, budget, &balancing, now);
@@ -160,17 +167,6 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     among(steps, now)
 }
 
-/// No node of any status is this instance, and it was waited for.
-fn no_node(scope: &Scope<'_>, budget: &Budget) -> bool {
-    let history = &scope.seen.history;
-    let waited = scope.seen.nomad.at().zip(beginnings::no_node(scope, budget));
-    // An empty list is an answer only to a token that could have seen more (D9).
-    matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full))
-        && scope.seen.nomad.now().is_some_and(|nomad| nomad.nodes.is_empty())
-        && history.known.is_empty()
-        && waited.is_some_and(|(at, since)| since + scope.policy.no_node_wait <= at)
-}
-
 /// Everything is over: discovery, one last look at all of it, and the completion.
 fn finish(scope: &Scope<'_>, release: Time, no_node: bool, now: Time) -> Step {
     let seen = scope.seen;
@@ -197,7 +193,8 @@ fn finish(scope: &Scope<'_>, release: Time, no_node: bool, now: Time) -> Step {
     if matches!(scope.departure.cause, Cause::Interruption { .. }) {
         return Step::Satisfied;
     }
-    let verdict = verdict(scope, no_node, discovery.proved);
+    let proved = discovery.proved && scope.unknown_targets().next().is_none();
+    let verdict = verdict(scope, no_node, proved);
     leaving::complete(scope, LifecycleResult::Continue, verdict, Reason::NothingLeft, now)
 }
 
@@ -237,8 +234,10 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
         && scope.vanished().is_none_or(|vanished| vanished.until <= now);
     // Which load balancers there are is the group's to say.
     let released = scope.seen.group.last().is_some() && balancers::balancing(scope, budget, now).released;
-    let verdict = match (over && released, was_forced(scope)) {
-        _ if no_node(scope, budget) && released => Outcome::NoNode,
+    // What may still be sent to is not nothing (D39).
+    let proved = scope.unknown_targets().next().is_none();
+    let verdict = match (over && released, proved && was_forced(scope)) {
+        _ if missing::is_nowhere(scope) && released => Outcome::NoNode,
         (true, true) => Outcome::Forced,
         (true, false) => Outcome::Unconfirmed,
         (false, _) => Outcome::TimedOut,

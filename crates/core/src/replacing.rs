@@ -152,7 +152,8 @@ async fn look<W: World>(world: &W, instance: InstanceId, asg: &Arc<str>) -> Resu
             | Showing::Nomad(_)
             | Showing::NomadSight(_)
             | Showing::Consul(_)
-            | Showing::NomadServices(_) => {}
+            | Showing::NomadServices(_)
+            | Showing::Addresses(_) => {}
         }
     }
     Ok((lifecycle?, group?))

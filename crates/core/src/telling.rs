@@ -102,6 +102,10 @@ impl Tell for Telling<'_> {
             Some(why) => {
                 warn!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, why = %why, "{title}, because {because}");
             }
+            // A person has to say which node, or which hook, it is.
+            None if matches!(reason, Reason::NodeMissing | Reason::WhichHook) => {
+                error!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, "{title}, because {because}");
+            }
             None => {
                 info!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, "{title}, because {because}");
             }
@@ -193,6 +197,7 @@ pub fn part(part: &Part) -> &'static str {
         Part::NomadSight => "the Nomad token",
         Part::Consul => "Consul",
         Part::NomadServices => "Nomad's services",
+        Part::Addresses(_) => "the addresses of other nodes",
     }
 }
 
@@ -202,7 +207,9 @@ pub fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
     let blind = match system {
         System::AutoScaling => seen.lifecycle.blind().or(seen.group.blind()),
         System::LoadBalancers => seen.balancers.iter().find_map(|balancer| balancer.sight.blind()).or(seen.scan.blind()),
-        System::Nomad => seen.nomad.blind().or(seen.nomad_sight.blind()).or(seen.nomad_services.blind()),
+        System::Nomad => {
+            seen.nomad.blind().or(seen.nomad_sight.blind()).or(seen.nomad_services.blind()).or(seen.elsewhere.blind())
+        }
         System::Consul => seen.consul.blind(),
     };
     blind.map(|blind| blind.why.clone())

@@ -14,6 +14,7 @@ use decamp_core::decide::{Registration, Registrations, Unseen};
 use decamp_core::ids::AllocationId;
 use decamp_net::http;
 use decamp_net::http::{Answer, Failure, may_block};
+use decamp_net::lately::Lately;
 use decamp_net::secrets::Fetch;
 
 /// What the ids of services start with that belong to an allocation; its id follows. Nomad's own agents have other ids, and
@@ -25,6 +26,9 @@ const FILTERED: &str = "x-consul-results-filtered-by-acls";
 
 /// The longest blocking query. A check that turns critical does not wake it, so it is how late that is noticed at most.
 const WAIT: Duration = Duration::from_secs(20);
+
+/// How long it is believed that ACLs are off, or on.
+const ACLS_KEPT: Duration = Duration::from_mins(1);
 
 /// No node is asked more often than this.
 const PACE: Duration = Duration::from_millis(250);
@@ -39,6 +43,8 @@ pub struct Client {
     says_so: AtomicBool,
     /// Whether asking the agent for its version was refused, so that it is not asked again and again.
     version_denied: AtomicBool,
+    /// Whether ACLs are off, as was answered a moment ago. Somebody may switch them on.
+    acls_off: Lately<(), bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,6 +102,7 @@ impl Client {
             http: http::Client::new(connection, "x-consul-token", store)?,
             says_so: AtomicBool::new(false),
             version_denied: AtomicBool::new(false),
+            acls_off: Lately::for_a(ACLS_KEPT),
         })
     }
 
@@ -161,8 +168,9 @@ impl Client {
         if filtered {
             self.says_so.store(true, Ordering::Relaxed);
         }
-        let unfiltered = node.is_some() && !filtered && self.http.has_token().await && self.says_so(answer, node.as_ref()).await;
-        read.whole &= unfiltered;
+        let would_say = !filtered && self.http.has_token().await && self.says_so(answer, node.as_ref()).await;
+        // A node that is shown is asked about further: servers that filter would have hidden it from nobody's token.
+        read.whole &= node.is_some() && (would_say || !filtered && self.acls_are_off().await);
         Ok(read)
     }
 
@@ -181,6 +189,21 @@ impl Client {
             self.says_so.store(true, Ordering::Relaxed);
         }
         certain
+    }
+
+    /// Whether Consul has no ACLs: then nothing can be hidden from anybody.
+    async fn acls_are_off(&self) -> bool {
+        if let Some(known) = self.acls_off.get(&()) {
+            return known;
+        }
+        let off = match self.http.get("/v1/acl/token/self", &[]).await {
+            Err(Failure::Status { text, .. }) if text.contains("ACL support disabled") => true,
+            Ok(_) | Err(Failure::Status { .. }) => false,
+            // No answer is none to keep.
+            Err(_) => return false,
+        };
+        self.acls_off.put((), off);
+        off
     }
 
     async fn agent_is_1_11(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod allocations;
 mod before;
+mod elsewhere;
 mod find;
 mod freshness;
 mod hcl;
@@ -42,6 +43,9 @@ const AT_ONCE: usize = 8;
 /// How long the index of a node's allocations is of use. Without it a blocking query goes on from one answer more.
 const INDEX_KEPT: Duration = Duration::from_mins(1);
 
+/// How long it is believed that another node has an address.
+const ADDRESSES_KEPT: Duration = Duration::from_mins(1);
+
 /// What tells our time.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
 
@@ -54,6 +58,8 @@ pub struct Client {
     ahead: AtomicI64,
     /// The index of each node's allocations when they were last read: where a blocking query goes on from.
     allocations_index: Lately<NodeId, u64>,
+    /// Which node had an address, or ran what has it, when that was last looked for.
+    addresses: Lately<IpAddr, NodeId>,
     /// Nodes that were read on a cluster whose servers cannot filter.
     before: before::Before,
     /// Nodes whose allocations are too many to be read whole.
@@ -73,6 +79,7 @@ impl Client {
             freshness: freshness::Freshness::default(),
             ahead: AtomicI64::new(0),
             allocations_index: Lately::for_a(INDEX_KEPT),
+            addresses: Lately::for_a(ADDRESSES_KEPT),
             before: before::Before::default(),
             lists: allocations::Lists::default(),
         })

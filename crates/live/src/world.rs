@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, join, join_all, select};
+use futures_util::future::{Either, join, join_all, join3, select};
 use tokio::time::sleep_until;
 
 use super::Live;
@@ -25,7 +25,7 @@ impl World for Live {
 
     async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
         self.crowd.hear(departure.instance);
-        let aws = join_all(parts.iter().map(|part| self.look_at_aws(departure, part)));
+        let aws = join_all(parts.iter().map(|part| self.look_at_aws(departure, seen, part)));
         let (aws, cluster) = join(aws, self.look_at_cluster(departure, seen, parts)).await;
         aws.into_iter().flatten().chain(cluster).collect()
     }
@@ -100,7 +100,7 @@ impl Replaces for Live {
 
 impl Live {
     /// One part of AWS; nothing for the parts of others.
-    async fn look_at_aws(&self, departure: &Departure, part: &Part) -> Vec<Showing> {
+    async fn look_at_aws(&self, departure: &Departure, seen: &Snapshot, part: &Part) -> Vec<Showing> {
         match part {
             Part::Lifecycle => vec![Showing::Lifecycle(self.auto_scaling.lifecycle(departure).await)],
             Part::Group { with_activity } => vec![Showing::Group(self.auto_scaling.group(departure, *with_activity).await)],
@@ -108,8 +108,11 @@ impl Live {
                 let looks = self.load_balancers.look(groups, *attributes_again).await;
                 looks.into_iter().map(|(arn, look)| Showing::TargetGroup(arn, look)).collect()
             }
-            Part::Scan => vec![Showing::Scan(self.load_balancers.scan(departure.instance).await)],
-            Part::Nomad | Part::NomadSight | Part::Consul | Part::NomadServices => Vec::new(),
+            Part::Scan => {
+                let addresses = seen.nomad.last().map(Nomad::addresses).unwrap_or_default();
+                vec![Showing::Scan(self.load_balancers.scan(departure.instance, &addresses).await)]
+            }
+            Part::Nomad | Part::NomadSight | Part::Consul | Part::NomadServices | Part::Addresses(_) => Vec::new(),
         }
     }
 
@@ -126,8 +129,13 @@ impl Live {
             let services = async {
                 if wanted(Part::NomadServices) { Some(Showing::NomadServices(self.look_at_services(known).await)) } else { None }
             };
-            let (consul, services) = join(consul, services).await;
-            [nomad.map(Showing::Nomad), consul, services]
+            let asked = parts.iter().find_map(|part| if let Part::Addresses(asked) = part { Some(asked) } else { None });
+            let addresses = async {
+                let look = self.nomad.elsewhere(departure.instance, known, asked?).await;
+                Some(Showing::Addresses(look))
+            };
+            let (consul, services, addresses) = join3(consul, services, addresses).await;
+            [nomad.map(Showing::Nomad), consul, services, addresses]
         };
         let (sight, rest) = join(sight, rest).await;
         rest.into_iter().flatten().chain(sight).collect()

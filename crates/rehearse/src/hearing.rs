@@ -62,6 +62,7 @@ mod tests {
             Loss::NeverMigrates,
             Loss::DiskCut,
             Loss::NoTargetGroup,
+            Loss::UnknownTarget,
             Loss::DoesNotFit,
             Loss::Interrupted,
         ] {

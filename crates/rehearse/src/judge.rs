@@ -59,6 +59,7 @@ fn explains(finding: &Finding, failure: &Failure) -> bool {
         | Loss::DiskCut
         | Loss::DoesNotFit
         | Loss::Interrupted
-        | Loss::NoTargetGroup => false,
+        | Loss::NoTargetGroup
+        | Loss::UnknownTarget => false,
     }
 }

@@ -17,7 +17,6 @@ use super::Service;
 use super::departures::{Done, Entry, TakenUp, lock};
 use super::gentle::Gentle;
 use super::taking::take_up;
-use decamp_config::Mode;
 use decamp_core::decide::{Cause, Departure};
 use decamp_core::ids::InstanceId;
 use decamp_core::replacing::{Asked, Replaces, replace};
@@ -219,7 +218,7 @@ async fn interrupted(service: &Service, instance: InstanceId, at: Time) -> Becam
 async fn replaced(service: &Service, world: &impl Replaces, instance: InstanceId) -> Became {
     for _ in 0..MOST_TRIES {
         let settings = &service.settings;
-        match replace(world, |asg| settings.allowed.group(asg), settings.mode == Mode::Observe, instance).await {
+        match replace(world, |asg| settings.allowed.group(asg), settings.only_observes(), instance).await {
             Asked::Replaced => {
                 service.numbers.replaced();
                 return Became::Over;

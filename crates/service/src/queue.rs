@@ -12,7 +12,6 @@ use super::departures::Done;
 use super::loops::Loop;
 use super::taking::{Again, take};
 use decamp_aws::Received;
-use decamp_config::Mode;
 
 /// How long one call waits for a message.
 const WAIT: Duration = Duration::from_secs(20);
@@ -28,9 +27,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Consumes every queue that is set. An observer leaves them alone: to receive a message is to hide it from whoever acts.
 pub(super) fn consume_all(service: &Arc<Service>) -> Vec<Loop> {
     let queues = &service.settings.serve.queues;
-    if service.settings.mode == Mode::Observe {
+    if service.settings.only_observes() {
         if !queues.is_empty() {
-            info!("DECAMP_MODE=observe: the queues are left alone, and the sweep sees what waits");
+            info!("this replica only observes: the queues are left alone, and the sweep sees what waits");
         }
         return Vec::new();
     }

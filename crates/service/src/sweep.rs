@@ -15,7 +15,6 @@ use super::taking::take_up_after;
 use super::view::View;
 use super::walking::{Pace, Walked, walk};
 use decamp_aws::Leaving;
-use decamp_config::Mode;
 use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction, NomadSight, Unseen};
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
@@ -107,7 +106,7 @@ async fn sweep(service: &Arc<Service>) {
         })
     });
     let walked = join_all(passes).await.into_iter().map(|walked| walked.unwrap_or(Walked::NOT));
-    let acts = service.settings.mode == Mode::Act;
+    let acts = !service.settings.only_observes();
     let mut elsewhere = Vec::new();
     let now = service.live.now();
     for (entry, Walked { done, wrote, only_looked, written }) in entries.iter().zip(walked) {

@@ -7,7 +7,6 @@ use super::departures::{Done, Entry, lock};
 use super::gentle::Gentle;
 use super::notify::{self, Note};
 use super::traces::Trace;
-use decamp_config::Mode;
 use decamp_core::decide::{
     Action, Budget, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System, last_written,
 };
@@ -70,7 +69,7 @@ async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     let trace = if pace == Pace::Whole { service.traces.begin(departure) } else { None };
     let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, is_start: false, blind: None, trace };
     let world = Gentle::new(&service.live);
-    let observe = service.settings.mode == Mode::Observe;
+    let observe = service.settings.only_observes();
     let manner = Manner { observe, never_wait: matches!(pace, Pace::OnePass(_)), sweep: pace.sweep(), ..Manner::default() };
     let ending = tokio::select! {
         // First, so that what was just answered is still told.

@@ -136,6 +136,13 @@ impl AutoScaling {
         }
     }
 
+    /// An instance was launched lately: its group's activities tell when.
+    pub fn launched_at(&mut self, id: InstanceId, at: Time) {
+        if let Some(instance) = self.instances.iter_mut().find(|instance| instance.id == id) {
+            instance.launched = Some(at);
+        }
+    }
+
     /// The time that it was last advanced to.
     #[must_use]
     pub fn now(&self) -> Time {

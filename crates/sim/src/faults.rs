@@ -78,6 +78,13 @@ faults! {
     LandsLate = 70, "lands-late", "An allocation lands on the node after its drain.";
     WarmPool = 71, "warm-pool", "The instance goes to a warm pool.";
     Held = 72, "held", "The group is held by its tag for a while.";
+    UnknownAddress = 98, "unknown-address", "A target of ours in a named group is at an address that nothing tells.";
+    StrangersAddress = 99, "strangers-address", "A target is another workload's, at an address that one of our allocations has had, or has behind a bridge.";
+    OwnAddresses = 100, "own-addresses", "A service has addresses of its own and is a target by them, beside a system job on the same port.";
+    FoundByScan = 101, "found-by-scan", "A target group that is neither attached nor named has to be found, by id or by address.";
+    FingerprintMissing = 102, "fingerprint-missing", "The Nomad node does not tell which instance it is.";
+    HooksNotNamed = 103, "hooks-not-named", "The group has another tool's terminating hook, and nobody has said which is decamp's.";
+    ConsulWithoutAcls = 104, "consul-without-acls", "Consul has no ACLs, and nobody sends it a token.";
     SpotInterruption = 73, "spot-interruption", "EC2 takes the instance back in two minutes.";
     IngressUnderLoad = 111, "ingress-under-load", "The ingress is under load: what it heard of is in force up to 2.5 s after its throttle.";
     SweepsAlone = 74, "sweeps-alone", "No message ever comes: the sweep of each minute does everything.";

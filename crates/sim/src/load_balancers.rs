@@ -13,6 +13,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,6 +140,11 @@ impl LoadBalancers {
         self.leave(arn, |id, _, _| *id == TargetId::Instance(instance));
     }
 
+    /// An operator, or a controller, takes out every port of this address.
+    pub fn deregister_address(&mut self, arn: &TargetGroupArn, address: IpAddr) {
+        self.leave(arn, |id, _, _| *id == TargetId::Ip(address));
+    }
+
     /// What a registration by Auto Scaling does: the instance at the group's own port.
     pub fn register_instance(&mut self, arn: &TargetGroupArn, instance: InstanceId, zone: Option<Arc<str>>) {
         let now = self.now;
@@ -188,6 +194,12 @@ impl LoadBalancers {
     /// Every group that was added and not deleted.
     pub fn arns(&self) -> impl Iterator<Item = &TargetGroupArn> {
         self.groups.iter().filter(|group| !group.deleted).map(|group| &group.setup.arn)
+    }
+
+    /// The groups that list a target that is one of these.
+    pub fn holding(&mut self, which: impl Fn(&TargetId) -> bool) -> Vec<TargetGroupArn> {
+        let there = self.groups.iter_mut().filter(|group| !group.deleted);
+        there.filter_map(|g| g.shown().iter().any(|t| which(&t.id)).then(|| g.setup.arn.clone())).collect()
     }
 
     /// How a group is set up, while it exists.

@@ -5,7 +5,9 @@ mod capacity;
 mod departed;
 mod disks;
 mod promises;
+mod whose;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 pub use self::promises::Bounds;
@@ -125,6 +127,8 @@ pub struct Oracle {
     pub actor: u64,
     /// When a worker last deregistered a target, and which.
     last_deregistered: Option<(Time, u64)>,
+    /// When a worker first saw it registered by an address.
+    by_address: Option<Time>,
     held: bool,
     agent_last_died: Option<Time>,
     caught_up: Option<Time>,
@@ -187,7 +191,18 @@ impl Oracle {
     }
 
     /// Something happened to a process. S1: nothing that a load balancer may still send to is stopped by us.
-    pub fn process(&mut self, at: Time, event: Event, ours: bool, nomad: &Nomad, traffic: &Traffic, balancers: &LoadBalancers) {
+    /// `untold` is the address at which it is a target and which nothing tells.
+    #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
+    pub fn process(
+        &mut self,
+        at: Time,
+        event: Event,
+        ours: bool,
+        untold: Option<IpAddr>,
+        nomad: &Nomad,
+        traffic: &Traffic,
+        balancers: &LoadBalancers,
+    ) {
         if !ours {
             return;
         }
@@ -208,10 +223,11 @@ impl Oracle {
                     && !self.just_registered_again()
                     && !self.delay_unknown()
                     && self.operator_drained.is_none();
-                if by_us && let Some(port) = traffic.routed_door(event.allocation, balancers) {
+                let waited_out = untold.filter(|_| self.waited_for_addresses(at));
+                if by_us && let Some((target, port)) = traffic.routed_door(event.allocation, balancers, waited_out) {
                     let group = nomad.allocation(event.allocation).group;
                     let title = nomad.groups()[group.index()].spec.group.title();
-                    self.broke(at, "S1", format!("{title} was stopped while port {port} was still routed to"));
+                    self.broke(at, "S1", format!("{title} was stopped while {target}:{port} was still routed to"));
                 }
             }
             What::ToldToStop => self.capacity(at, event, nomad),
@@ -239,7 +255,7 @@ impl Oracle {
             Effect::Deregister { group, targets } => {
                 let ours = |id: &TargetId| match id {
                     TargetId::Instance(instance) => *instance == cast.instance,
-                    TargetId::Ip(ip) => cast.node.is_some_and(|n| nomad.node(n).spec.addresses.contains(ip)),
+                    TargetId::Ip(ip) => cast.addresses.contains(ip),
                     TargetId::Other(_) => false,
                 };
                 if let Some(foreign) = targets.iter().find(|t| !ours(&t.id)) {

@@ -6,6 +6,7 @@ mod floor;
 mod judge;
 mod passes;
 mod record;
+mod settings;
 mod words;
 
 use std::cell::{Cell, RefCell};
@@ -88,6 +89,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         max_departure: policy.max_departure,
         heartbeat_timeout,
         entry_is_wrong: faults.has(Fault::StaleToken),
+        hooks_not_named: faults.has(Fault::HooksNotNamed),
         orderly: play.crashes.is_empty() && faults.iter().all(hinders_nothing),
         longest_gap: Duration::ZERO,
         proof_is_lost: false,
@@ -164,6 +166,11 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         }
         stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &stage.weather);
     }
+    // That there are no ACLs proves what a later worker sees as well: it has no reason to doubt it (D9).
+    let doubtless = faults.without(Fault::Crash).without(Fault::ConsulWithoutAcls).is_empty();
+    if faults.has(Fault::ConsulWithoutAcls) && doubtless && outcome == Some(Outcome::Unconfirmed) {
+        stage.oracle.doubts_needlessly(ended_at);
+    }
     let mut record = record.borrow_mut();
     let findings = record.findings();
     if told {
@@ -195,7 +202,13 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
 fn nobody_notes(fault: Fault) -> bool {
     matches!(
         fault,
-        Fault::MetadataRefused | Fault::NoNode | Fault::AgentDead | Fault::AgentAway | Fault::NodeCollected | Fault::BlindToken
+        Fault::MetadataRefused
+            | Fault::NoNode
+            | Fault::FingerprintMissing
+            | Fault::AgentDead
+            | Fault::AgentAway
+            | Fault::NodeCollected
+            | Fault::BlindToken
     )
 }
 

@@ -1,11 +1,14 @@
 //! The setting of one departure, drawn from its seed: the cluster, its jobs and load balancers, decamp's policy.
 
 mod jobs;
+mod needs;
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::needs::{has_addresses, needs_group};
 use super::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, HookSetup, LifecycleState};
 use super::bucket::Limit;
 use super::consul::{self, Consul};
@@ -113,15 +116,27 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
             Kind::Nlb => (secs(5), secs(100)),
         };
         let guard = if kind == Kind::Alb { policy_guards.0 } else { policy_guards.1 };
-        longest_guard = longest_guard.max(guard);
-        if luck.one_in(2) && !(short || faults.has(Fault::SeveralPorts)) {
+        // A target that may be ours is waited for longer than any guard.
+        let doubtful = has_addresses(faults) || faults.has(Fault::FoundByScan);
+        longest_guard = longest_guard.max(if doubtful { secs(600) } else { guard });
+        // Only a group that is named holds addresses of ours.
+        let by_address = place == 0 && has_addresses(faults);
+        let to_find = place == 0 && faults.has(Fault::FoundByScan) && !has_addresses(faults);
+        if luck.one_in(2) && !(short || by_address || to_find || faults.has(Fault::SeveralPorts)) {
             attached.push(arn(place));
             balancer_floor = balancer_floor.max(if setup.delay < guard { guard } else { Duration::ZERO });
         } else {
-            named.push(arn(place));
+            if !to_find {
+                named.push(arn(place));
+            }
             balancer_floor = balancer_floor.max(setup.delay.max(guard));
         }
-        if faults.has(Fault::SeveralPorts) && place == 0 && groups > 1 {
+        // What nothing tells cannot be found by it.
+        let findable = !faults.has(Fault::NoNode) && !faults.has(Fault::FingerprintMissing);
+        if by_address
+            || to_find && findable && seed.is_multiple_of(2)
+            || faults.has(Fault::SeveralPorts) && !to_find && place == 0 && groups > 1
+        {
             setup.target_type = TargetType::Ip;
         }
         fronts.push((arn(place), setup.target_type));
@@ -143,11 +158,11 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
             id: NodeId(u128::from(luck.bits()) << 64 | u128::from(luck.bits())),
             name: Arc::clone(&name),
             instance: if place == 0 {
-                (!faults.has(Fault::NoNode)).then_some(instance)
+                (!faults.has(Fault::NoNode) && !faults.has(Fault::FingerprintMissing)).then_some(instance)
             } else {
                 Some(InstanceId::from_number(place))
             },
-            addresses: vec![std::net::IpAddr::from([10, 0, 0, u8::try_from(10 + place).unwrap_or(255)])],
+            addresses: vec![IpAddr::from([10, 0, 0, u8::try_from(10 + place).unwrap_or(255)])],
             consul: Some((agent, name)),
         });
         nodes.push((number, agent));
@@ -176,10 +191,15 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         Behind::Direct => Some(cluster.direct()),
         Behind::Host => None,
     };
+    let mesh = faults.has(Fault::OwnAddresses).then(|| cluster.mesh());
     let drawn = cluster.services(faults);
     cluster.beside(faults);
+    let strange = IpAddr::from([172, 26, 64, 5]);
+    if faults.has(Fault::StrangersAddress) {
+        cluster.stranger(seed.is_multiple_of(2), seed % 4 < 2, strange);
+    }
     let jobs::Cluster { mut nomad, consul, .. } = cluster;
-    if faults.has(Fault::TwoNodes) {
+    if faults.has(Fault::TwoNodes) && !faults.has(Fault::FingerprintMissing) {
         let ghost = nomad.add_node(NodeSpec {
             id: NodeId(u128::from(luck.bits())),
             name: jobs::name("ghost-", 0),
@@ -191,14 +211,27 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     }
 
     // Targets: ours first, then the others'.
-    let ours = [TargetId::Instance(instance), TargetId::Ip(std::net::IpAddr::from([10, 0, 0, 10]))];
-    for (arn, target_type) in &fronts {
-        let id = if *target_type == TargetType::Ip { ours[1].clone() } else { ours[0].clone() };
+    let untold = (faults.has(Fault::UnknownAddress) && mesh.is_none()).then(|| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 0x10]));
+    let addresses: Vec<IpAddr> =
+        [IpAddr::from([10, 0, 0, 10])].into_iter().chain(untold).chain(mesh.map(|_| jobs::mesh_address(0))).collect();
+    let ours: Vec<TargetId> =
+        [TargetId::Instance(instance)].into_iter().chain(addresses.iter().copied().map(TargetId::Ip)).collect();
+    for (place, (arn, target_type)) in fronts.iter().enumerate() {
+        let by_address = place == 0 && has_addresses(faults);
+        let id = match target_type {
+            TargetType::Ip if by_address => ours[ours.len() - 1].clone(),
+            TargetType::Ip => ours[1].clone(),
+            TargetType::Instance => ours[0].clone(),
+        };
         balancers.put_target(arn, id, 8080, None);
+        if by_address && faults.has(Fault::StrangersAddress) {
+            balancers.put_target(arn, TargetId::Ip(strange), 8080, None);
+        }
         let lonely = faults.has(Fault::LastHealthyTarget);
         for place in 1..=others {
             let id = match target_type {
-                TargetType::Ip => TargetId::Ip(std::net::IpAddr::from([10, 0, 0, u8::try_from(10 + place).unwrap_or(255)])),
+                TargetType::Ip if by_address && mesh.is_some() => TargetId::Ip(jobs::mesh_address(place)),
+                TargetType::Ip => TargetId::Ip(IpAddr::from([10, 0, 0, u8::try_from(10 + place).unwrap_or(255)])),
                 TargetType::Instance => TargetId::Instance(InstanceId::from_number(place)),
             };
             if !lonely {
@@ -231,14 +264,24 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let mut hook = HookSetup::terminating("decamp".into(), heartbeat_timeout);
     hook.target_groups.clone_from(&named);
     asg.hooks.push(hook);
-    if faults.has(Fault::SecondHook) {
-        asg.hooks.push(HookSetup::terminating("another".into(), secs(1800)));
+    if faults.has(Fault::SecondHook) || faults.has(Fault::HooksNotNamed) {
+        let mut another = HookSetup::terminating("another".into(), secs(1800));
+        // It may be the only one that is left, and then it is ours.
+        if faults.has(Fault::HooksNotNamed) {
+            another.target_groups.clone_from(&named);
+        }
+        asg.hooks.push(another);
     }
     asg.attached.clone_from(&attached);
     asg.retains = faults.has(Fault::AbandonRetains);
     let asg_name = Arc::clone(&asg.name);
     auto_scaling.add_group(asg);
     auto_scaling.put_instance(&asg_name, instance, "eu-west-1a".into(), LifecycleState::InService);
+    // Of the instances without a node one in three is young, and one in three in a group that runs no Nomad.
+    let no_node = faults.has(Fault::NoNode) && !faults.has(Fault::FingerprintMissing);
+    if no_node && seed.is_multiple_of(3) {
+        auto_scaling.launched_at(instance, Time(BEGIN.0 - luck.below(600_000)));
+    }
 
     // Clients.
     let follows = if faults.has(Fault::IngressPolls) { Follows::Polls(secs(15)) } else { Follows::Watches };
@@ -248,7 +291,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let sending: Vec<TargetGroupArn> = front_arns.iter().chain(&unknown).cloned().collect();
     let mut otherwise = Luck::new(again);
     let mut anew = |bits: u64| Luck::new(if again == 0 { bits } else { bits ^ otherwise.bits() });
-    let mut traffic = Traffic::new(BEGIN, anew(luck.bits()), sending, ours.to_vec(), gap, LONGEST_REQUEST);
+    let mut traffic = Traffic::new(BEGIN, anew(luck.bits()), sending, ours, gap, LONGEST_REQUEST);
     traffic.ingress = Ingress::new(follows, Time(BEGIN.0 - anew(luck.bits()).below(15_000)));
     if follows == Follows::Watches {
         let every = secs([2, 3, 5, 10, 20][pick(&mut luck, 5)]);
@@ -261,7 +304,11 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     }
     for front in 0..fronts.len() + unknown.iter().len() {
         for port in [8080, 8443] {
-            traffic.add_door(Door { front, port, behind: door, is_ingress, known: front < fronts.len() });
+            let known = front < fronts.len();
+            match mesh.filter(|_| front == 0) {
+                Some(copy) => traffic.add_door(Door { front, port, behind: Some(copy), is_ingress: false, known }),
+                None => traffic.add_door(Door { front, port, behind: door, is_ingress, known }),
+            }
         }
     }
     let numbers = number_services(&nomad, &mut traffic, drawn.hidden);
@@ -276,7 +323,9 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         ingress_forgets: secs(if polls { 17 } else { 2 } + margin),
         // Where it never is under load, the operator knows that it needs no more.
         ingress_margin: secs(margin),
-        hooks: vec!["decamp".into()],
+        hooks: if faults.has(Fault::HooksNotNamed) { Vec::new() } else { vec!["decamp".into()] },
+        scan: faults.has(Fault::FoundByScan),
+        without_nomad: if no_node && seed % 3 == 1 { vec!["web*".into()] } else { Vec::new() },
         ..Policy::default()
     };
     let cast = Cast {
@@ -285,9 +334,17 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         node: (!faults.has(Fault::NoNode)).then_some(our_node),
         consul_node: our_agent,
         fronts: front_arns,
+        addresses,
+        untold,
         nomad_token: if faults.has(Fault::BlindToken) { blind_token(seed) } else { nomad::Token::Management },
         // Every other blind token is blind in Consul as well: its answers are filtered, and empty.
-        consul_token: if faults.has(Fault::BlindToken) && seed % 4 < 2 { consul::Token::NodesOnly } else { consul::Token::Full },
+        consul_token: if faults.has(Fault::ConsulWithoutAcls) {
+            consul::Token::AclsOff
+        } else if faults.has(Fault::BlindToken) && seed % 4 < 2 {
+            consul::Token::NodesOnly
+        } else {
+            consul::Token::Full
+        },
     };
     let mut stage = Stage::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, anew(luck.bits()), cast);
     stage.number_services(numbers);
@@ -323,25 +380,6 @@ fn number_services(nomad: &Nomad, traffic: &mut Traffic, hidden: u32) -> Vec<Vec
             .collect()
     };
     nomad.groups().iter().enumerate().map(number_group).collect()
-}
-
-fn needs_group(faults: Faults) -> bool {
-    [
-        Fault::BalancersThrottled,
-        Fault::DeregistrationAnswerLost,
-        Fault::DrainingSticks,
-        Fault::TargetGroupDeleted,
-        Fault::TargetGroupDenied,
-        Fault::TargetRegisteredAgain,
-        Fault::SeveralPorts,
-        Fault::AlreadyDraining,
-        Fault::DelayUnreadable,
-        Fault::DelayRaised,
-        Fault::RequestsOutliveTheDelay,
-        Fault::LastHealthyTarget,
-    ]
-    .iter()
-    .any(|fault| faults.has(*fault))
 }
 
 pub(super) fn pick(luck: &mut Luck, many: u64) -> usize {

@@ -1,6 +1,7 @@
 //! The stage of one departure: all the pretend systems on one clock, the traffic over them, and what operators and faults do.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::auto_scaling::{AutoScaling, Happening};
@@ -61,6 +62,10 @@ pub struct Cast {
     pub consul_node: consul::NodeNumber,
     /// The target groups, as the traffic knows them.
     pub fronts: Vec<TargetGroupArn>,
+    /// Every address of it, and of what runs on it, at which it is a target.
+    pub addresses: Vec<IpAddr>,
+    /// The one of them that nothing tells.
+    pub untold: Option<IpAddr>,
     /// decamp's Nomad token.
     pub nomad_token: nomad::Token,
     /// decamp's Consul token.
@@ -97,6 +102,8 @@ pub enum Hand {
     Deny(usize, bool, bool),
     /// The instance is registered again in a group.
     Register(usize),
+    /// The target at this address is taken out of a group by whoever registered it.
+    TakeOut(usize, IpAddr),
     /// A group's delay is raised.
     RaiseDelay(usize, std::time::Duration),
     /// The leader is lost.
@@ -249,7 +256,7 @@ impl Stage {
             if ours && matches!(event.what, What::ToldToStop | What::Signalled) {
                 self.traffic.fill(event.at, &self.balancers);
             }
-            self.oracle.process(self.now, event, ours, &self.nomad, &self.traffic, &self.balancers);
+            self.oracle.process(self.now, event, ours, self.cast.untold, &self.nomad, &self.traffic, &self.balancers);
             let numbers = self.numbers.get(allocation.group.index());
             self.traffic.happened(event, |service| numbers.and_then(|n| n.get(usize::from(service)).copied().flatten()));
         }
@@ -317,6 +324,7 @@ impl Stage {
             Hand::DeleteGroup(front) => self.balancers.delete_group(&self.cast.fronts[front]),
             Hand::Deny(front, reads, writes) => self.balancers.set_denied(&self.cast.fronts[front], reads, writes),
             Hand::Register(front) => self.balancers.register_instance(&self.cast.fronts[front], instance, None),
+            Hand::TakeOut(front, address) => self.balancers.deregister_address(&self.cast.fronts[front], address),
             Hand::RaiseDelay(front, delay) => self.balancers.set_delay(&self.cast.fronts[front], delay),
             Hand::Hold(held) => self.auto_scaling.change_group(&asg, |group| {
                 group.tags.retain(|(key, _)| **key != *"decamp:hold");
@@ -359,8 +367,8 @@ impl Stage {
             }
             Hand::DrainAnother => {
                 let instance = self.cast.instance;
-                let others =
-                    self.nomad.nodes().filter(|(_, node)| node.spec.instance != Some(instance)).map(|(_, node)| node.spec.id);
+                let is_other = |node: &nomad::NodeState| node.spec.instance != Some(instance) && node.spec.id != id;
+                let others = self.nomad.nodes().filter(|(_, node)| is_other(node)).map(|(_, node)| node.spec.id);
                 let others: Vec<_> = others.collect();
                 // One stays, so that what stops has a place to go to.
                 if let [another, _, ..] = others.as_slice() {

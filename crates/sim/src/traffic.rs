@@ -4,6 +4,7 @@
 mod front;
 mod ingress;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use self::front::{Front, Lands};
@@ -355,15 +356,20 @@ impl Traffic {
         }
     }
 
-    /// A port of the instance that a load balancer still routes to and that this allocation listens on.
+    /// A target of the instance that a load balancer still routes to and at which this allocation listens, but for those at one address.
     #[must_use]
-    pub fn routed_door(&self, allocation: AllocationNumber, balancers: &LoadBalancers) -> Option<u16> {
-        let routed = |door: &&Door| {
+    pub fn routed_door(
+        &self,
+        allocation: AllocationNumber,
+        balancers: &LoadBalancers,
+        but_for: Option<IpAddr>,
+    ) -> Option<(TargetId, u16)> {
+        let ours = |id: &TargetId| self.ours.contains(id) && but_for.is_none_or(|address| *id != TargetId::Ip(address));
+        let mut doors = self.doors.iter().filter(|door| door.known && door.behind == Some(allocation));
+        doors.find_map(|door| {
             let routes = balancers.routes(&self.fronts[door.front].arn);
-            door.known
-                && door.behind == Some(allocation)
-                && routes.iter().any(|r| r.port == door.port && self.ours.contains(&r.id))
-        };
-        self.doors.iter().find(routed).map(|door| door.port)
+            let route = routes.iter().find(|r| r.port == door.port && ours(&r.id))?;
+            Some((route.id.clone(), route.port))
+        })
     }
 }

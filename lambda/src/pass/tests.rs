@@ -84,6 +84,7 @@ impl World for Scripted {
             Part::NomadSight => vec![Showing::NomadSight(Err(away()))],
             Part::Consul => vec![Showing::Consul(Err(away()))],
             Part::NomadServices => vec![Showing::NomadServices(Err(away()))],
+            Part::Addresses(_) => vec![Showing::Addresses(Err(away()))],
         };
         parts.iter().flat_map(shown).collect()
     }
@@ -132,7 +133,14 @@ fn group(heartbeat_timeout: Duration) -> Group {
         target_groups: Vec::new(),
         misnamed: Vec::new(),
     };
-    Group { hooks: vec![hook], attached: Vec::new(), held: false, retains: false, activity_began: None }
+    Group {
+        hooks: vec![hook],
+        attached: Vec::new(),
+        held: false,
+        retains: false,
+        activity_began: None,
+        launched: decamp_core::decide::Launched::Unasked,
+    }
 }
 
 fn settings(more: &[(&str, &str)]) -> Settings {

@@ -12,7 +12,7 @@ use super::metadata::target_groups;
 use super::{Client, seconds};
 use crate::aws::{refusal, unseen};
 use crate::shared::{Crowd, Gather, Limiter};
-use decamp_core::decide::{Group, Hook, Unseen};
+use decamp_core::decide::{Group, Hook, Launched, Unseen};
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
 use decamp_net::lately::Lately;
@@ -24,8 +24,17 @@ const ACTIVITY_PAGES: usize = 20;
 const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 const HOLD: &str = "decamp:hold";
 
-type Began = Arc<HashMap<InstanceId, Time>>;
+type Began = Arc<Activities>;
 type Remembered = Arc<Lately<Arc<str>, (Instant, Group)>>;
+
+/// What a group's activities tell of its instances.
+#[derive(Debug, Default)]
+struct Activities {
+    /// When each that is under way out of the group began to leave.
+    leaving: HashMap<InstanceId, Time>,
+    /// When each was launched, as far as the pages that were read go back.
+    launched: HashMap<InstanceId, Time>,
+}
 
 /// The groups of this process's departures.
 pub(super) struct Groups {
@@ -67,13 +76,17 @@ impl Groups {
         }
     }
 
-    /// When the instance's unfinished activity began. It only dates the entry into the hook, so not seeing it hides nothing else.
-    pub(super) async fn activity_began(&self, asg: &Arc<str>, instance: InstanceId) -> Option<Time> {
+    /// When the instance's unfinished activity began, and when it was launched. They only date its entry into the hook and its age,
+    /// so not seeing them hides nothing else.
+    pub(super) async fn activities(&self, asg: &Arc<str>, instance: InstanceId) -> (Option<Time>, Launched) {
         match self.activities.ask(Arc::clone(asg), ()).await {
-            Ok(began) => began.get(&instance).copied(),
+            Ok(all) => {
+                let launched = all.launched.get(&instance).map_or(Launched::Untold, |at| Launched::At(*at));
+                (all.leaving.get(&instance).copied(), launched)
+            }
             Err(why) => {
                 tracing::warn!(asg.name = %asg, instance.id = %instance, "cannot see when the instance began to leave: {why}");
-                None
+                (None, Launched::Untold)
             }
         }
     }
@@ -95,7 +108,14 @@ async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
     let group = group.map_err(|e| unseen(refusal(&e, None)))?;
     let Some(group) = group.auto_scaling_groups().iter().find(|g| g.auto_scaling_group_name() == Some(asg)) else {
         // The group is deleted: it has no hooks, and nothing attached.
-        return Ok(Group { hooks: Vec::new(), attached: Vec::new(), held: false, retains: false, activity_began: None });
+        return Ok(Group {
+            hooks: Vec::new(),
+            attached: Vec::new(),
+            held: false,
+            retains: false,
+            activity_began: None,
+            launched: Launched::Unasked,
+        });
     };
     let hooks = hooks.map_err(|e| unseen(refusal(&e, None)))?;
     let sources = sources?;
@@ -109,6 +129,7 @@ async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
         held: group.tags().iter().any(|tag| tag.key() == Some(HOLD)),
         retains: retains(group),
         activity_began: None,
+        launched: Launched::Unasked,
     })
 }
 
@@ -130,9 +151,9 @@ fn hook(hook: &LifecycleHook) -> Option<Hook> {
     Some(Hook { name, heartbeat_timeout, global_timeout, target_groups, misnamed })
 }
 
-/// Who is under way out of the group, and since when.
+/// Who is under way out of the group, and since when; and who was launched lately.
 async fn unfinished_activities(client: &Client, asg: &str) -> Result<Began, Unseen> {
-    let mut began = HashMap::new();
+    let mut began = Activities::default();
     let send = |sdk: &aws_sdk_autoscaling::Client, from| {
         sdk.describe_scaling_activities().auto_scaling_group_name(asg).max_records(100).set_next_token(from).send()
     };
@@ -141,13 +162,17 @@ async fn unfinished_activities(client: &Client, asg: &str) -> Result<Began, Unse
     let pages = client.pages(ACTIVITY_PAGES, send, |page| page.next_token().filter(|_| unfinished(page))).await?;
     for page in pages {
         for activity in page.activities() {
+            let start = activity.start_time().and_then(|at| u64::try_from(at.to_millis().ok()?).ok()).map(Time);
+            let launched = activity.description().and_then(launched_instance);
+            if let (Some(instance), Some(start)) = (launched, start) {
+                began.launched.entry(instance).or_insert(start);
+            }
             if is_over(activity.status_code()) {
                 continue;
             }
             let instance = activity.description().and_then(terminated_instance);
-            let start = activity.start_time().and_then(|at| u64::try_from(at.to_millis().ok()?).ok());
             if let (Some(instance), Some(start)) = (instance, start) {
-                began.entry(instance).or_insert(Time(start));
+                began.leaving.entry(instance).or_insert(start);
             }
         }
     }
@@ -157,6 +182,12 @@ async fn unfinished_activities(client: &Client, asg: &str) -> Result<Began, Unse
 /// The instance of `Terminating EC2 instance: i-… - Waiting For …`.
 pub(super) fn terminated_instance(description: &str) -> Option<InstanceId> {
     let (_, rest) = description.split_once("Terminating EC2 instance: ")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// The instance of `Launching a new EC2 instance: i-…`.
+fn launched_instance(description: &str) -> Option<InstanceId> {
+    let (_, rest) = description.split_once("Launching a new EC2 instance: ")?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
@@ -196,5 +227,7 @@ mod tests {
             id
         );
         assert_eq!(terminated_instance("Launching a new EC2 instance: i-0123456789abcdef0"), None);
+        assert_eq!(launched_instance("Launching a new EC2 instance: i-0123456789abcdef0"), id);
+        assert_eq!(launched_instance("Terminating EC2 instance: i-0123456789abcdef0"), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Every target group of the account and Region, one after the other: who lists the instance? Opt-in, and one at a time.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ struct Progress {
     /// Groups to be looked at yet; `None`: not even listed.
     left: Option<Vec<TargetGroupArn>>,
     seen: usize,
-    found: HashMap<InstanceId, Vec<TargetGroupArn>>,
+    found: HashMap<TargetId, Vec<TargetGroupArn>>,
     finished: Option<Instant>,
 }
 
@@ -44,8 +45,8 @@ impl Scan {
         Self { client: client.clone(), health, progress: Mutex::default() }
     }
 
-    /// The groups that list the instance, at most a minute old. Until all were looked at, it is unseen.
-    pub(super) async fn groups_of(&self, instance: InstanceId) -> Result<Vec<TargetGroupArn>, Unseen> {
+    /// The groups that list the instance or one of its addresses, at most a minute old. Until all were looked at, it is unseen.
+    pub(super) async fn groups_of(&self, instance: InstanceId, addresses: &[IpAddr]) -> Result<Vec<TargetGroupArn>, Unseen> {
         let until = Instant::now() + A_LOOK;
         let under_way = || Unseen::Away("the scan of all target groups is under way".into());
         let mut progress = tokio::time::timeout_at(until, self.progress.lock()).await.map_err(|_| under_way())?;
@@ -57,7 +58,14 @@ impl Scan {
             let left = progress.left.as_ref().map_or(0, Vec::len);
             Unseen::Away(format!("the scan has seen {} target groups, {left} are left", progress.seen).into())
         })??;
-        Ok(progress.found.get(&instance).cloned().unwrap_or_default())
+        let names = [TargetId::Instance(instance)].into_iter().chain(addresses.iter().copied().map(TargetId::Ip));
+        let mut groups: Vec<TargetGroupArn> = Vec::new();
+        for group in names.filter_map(|name| progress.found.get(&name)).flatten() {
+            if !groups.contains(group) {
+                groups.push(group.clone());
+            }
+        }
+        Ok(groups)
     }
 
     async fn go_on(&self, progress: &mut Progress) -> Result<(), Unseen> {
@@ -78,15 +86,15 @@ impl Scan {
         Ok(())
     }
 
-    /// Every target group that may hold instances.
+    /// Every target group that may hold instances, or addresses of them.
     async fn list(&self) -> Result<Vec<TargetGroupArn>, Unseen> {
         self.client.look().await?;
         let send = |sdk: &aws_sdk_elasticloadbalancingv2::Client, from| {
             sdk.describe_target_groups().page_size(400).set_marker(from).send()
         };
         let pages = self.client.pages(usize::MAX, send, |page| page.next_marker()).await?;
-        let ours =
-            pages.iter().flat_map(|page| page.target_groups()).filter(|g| g.target_type() == Some(&TargetTypeEnum::Instance));
+        let held_by = |kind: Option<&TargetTypeEnum>| matches!(kind, Some(TargetTypeEnum::Instance | TargetTypeEnum::Ip));
+        let ours = pages.iter().flat_map(|page| page.target_groups()).filter(|g| held_by(g.target_type()));
         Ok(ours.filter_map(|group| group.target_group_arn()?.parse().ok()).collect())
     }
 }
@@ -94,11 +102,9 @@ impl Scan {
 impl Progress {
     fn take(&mut self, arn: TargetGroupArn, targets: &[Target]) {
         for target in targets {
-            if let TargetId::Instance(instance) = target.id {
-                let groups = self.found.entry(instance).or_default();
-                if !groups.contains(&arn) {
-                    groups.push(arn.clone());
-                }
+            let groups = self.found.entry(target.id.clone()).or_default();
+            if !groups.contains(&arn) {
+                groups.push(arn.clone());
             }
         }
         self.seen += 1;

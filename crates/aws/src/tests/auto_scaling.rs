@@ -61,7 +61,9 @@ fn a_group(call: &Call) -> Answer {
             "<Activities><member><Description>Terminating EC2 instance: {0}</Description><StatusCode>Successful</StatusCode>\
              <StartTime>2026-11-22T09:00:00Z</StartTime></member>\
              <member><Description>Terminating EC2 instance: {0} - Waiting</Description><StatusCode>MidTerminatingLifecycleAction\
-             </StatusCode><StartTime>2026-11-22T10:00:00Z</StartTime></member></Activities>",
+             </StatusCode><StartTime>2026-11-22T10:00:00Z</StartTime></member>\
+             <member><Description>Launching a new EC2 instance: {0}</Description><StatusCode>Successful</StatusCode>\
+             <StartTime>2026-11-22T08:00:00Z</StartTime></member></Activities>",
             instance(1)
         ),
         other => return Answer::error(400, "InvalidAction", other),
@@ -88,6 +90,8 @@ async fn a_group_is_read_in_three_calls_and_a_fourth_for_when_it_began() {
     assert_eq!(server.asked("DescribeAutoScalingGroups")[0].field("IncludeInstances"), "false");
     let again = auto_scaling.group(&departure(1), true).await.expect("it is remembered");
     assert_eq!(again.activity_began, Time::read("2026-11-22T10:00:00Z"));
+    assert_eq!(Some(again.launched), Time::read("2026-11-22T08:00:00Z").map(Launched::At));
+    assert_eq!(seen.launched, Launched::Unasked);
     assert_eq!(server.count(), 5, "a warm worker asks for the activity alone");
 }
 

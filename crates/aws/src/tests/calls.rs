@@ -32,7 +32,7 @@ async fn every_operation_that_is_called_is_listed_and_every_listed_one_is_called
     let _ = auto_scaling.cancel_refresh("web").await;
     let _ = auto_scaling.roll_back_refresh("web").await;
     let _ = balancers.look(&[(group("web-a"), false)], false).await;
-    let _ = balancers.scan(instance(1)).await;
+    let _ = balancers.scan(instance(1), &[]).await;
     let _ = balancers.deregister(&group("web-a"), &[target]).await;
     let _ = signed.fetch(&Stored::Ssm("n".into())).await;
     let _ = signed.fetch(&Stored::SecretsManager("n".into())).await;

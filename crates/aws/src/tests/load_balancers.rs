@@ -162,8 +162,9 @@ async fn a_scan_finds_every_group_that_lists_the_instance_once_for_all() {
             let page = if call.field("Marker").is_empty() { 0..6 } else { 6..12 };
             let next = if page.start == 0 { "<NextMarker>2</NextMarker>" } else { "" };
             let row = |n| {
+                let kind = if n == 9 { "ip" } else { "instance" };
                 format!(
-                    "<member><TargetGroupArn>{}</TargetGroupArn><TargetType>instance</TargetType></member>",
+                    "<member><TargetGroupArn>{}</TargetGroupArn><TargetType>{kind}</TargetType></member>",
                     group(&format!("web-{n}"))
                 )
             };
@@ -171,16 +172,23 @@ async fn a_scan_finds_every_group_that_lists_the_instance_once_for_all() {
         }
         "DescribeTargetHealth" => {
             let lists = call.field("TargetGroupArn").contains("web-7/");
-            let rows = health(&instance(if lists { 1 } else { 2 }).to_string(), 80, "healthy", "");
+            let id = match call.field("TargetGroupArn").contains("web-9/") {
+                true => "10.0.0.7".to_owned(),
+                false => instance(if lists { 1 } else { 2 }).to_string(),
+            };
+            let rows = health(&id, 80, "healthy", "");
             Answer::result(call.action(), &format!("<TargetHealthDescriptions>{rows}</TargetHealthDescriptions>"))
         }
         other => Answer::error(400, "InvalidAction", other),
     })
     .await;
     let balancers = balancers(&server).await;
-    let (one, two, none) = tokio::join!(balancers.scan(instance(1)), balancers.scan(instance(2)), balancers.scan(instance(3)));
+    let (one, two, none) =
+        tokio::join!(balancers.scan(instance(1), &[]), balancers.scan(instance(2), &[]), balancers.scan(instance(3), &[]));
     assert_eq!(one, Ok(vec![group("web-7")]));
-    assert_eq!(two.map(|found| found.len()), Ok(11));
+    assert_eq!(two.map(|found| found.len()), Ok(10));
     assert_eq!(none, Ok(Vec::new()));
+    let by_address = balancers.scan(instance(3), &["10.0.0.7".parse().expect("an address")]).await;
+    assert_eq!(by_address, Ok(vec![group("web-9")]));
     assert_eq!(server.count(), 14, "two pages and twelve groups");
 }

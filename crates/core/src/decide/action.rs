@@ -58,7 +58,8 @@ pub enum Part {
         /// Whether to read their attributes again even if they are cached.
         attributes_again: bool,
     },
-    /// Every target group of the account that lists the instance. Opt-in: it costs a call for each group there is.
+    /// Every target group of the account that lists the instance, or an address of its node that was seen before. Opt-in: it costs a
+    /// call for each group there is.
     Scan,
     /// The instance's nodes and their allocations.
     Nomad,
@@ -68,6 +69,8 @@ pub enum Part {
     Consul,
     /// This instance's registrations in Nomad's own discovery.
     NomadServices,
+    /// Whose these addresses are that target groups list: another ready node's, or of what runs on it.
+    Addresses(Vec<std::net::IpAddr>),
 }
 
 /// One write.

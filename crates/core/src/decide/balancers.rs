@@ -2,9 +2,11 @@
 
 use super::beginnings;
 use super::budget::{self, Budget};
+use super::doubts::{gone_before_the_scan, unknown, waiting_for_unknown};
 use super::scope::Scope;
 use super::snapshot::{Balancer, JobKind, Left, Target, TargetGroup, TargetHealth};
 use super::step::{Step, look_again, retry_at, write};
+use super::whose::Whose;
 use super::{Effect, EffectKind, LastTarget, Part, Reason, System};
 use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::Time;
@@ -29,6 +31,8 @@ pub(super) struct Balancing {
     pub(super) step: Step,
     /// Nothing of ours is registered anywhere, by a look after our last write.
     pub(super) deregistered: bool,
+    /// What answers at something that may still be sent to is not known: nothing may overlap with it.
+    pub(super) doubtful: bool,
     /// Nothing can be sent any more, and nothing is held any more.
     pub(super) released: bool,
     /// When that is at the latest, once nothing is registered.
@@ -82,24 +86,49 @@ pub(super) fn left_alone_since(scope: &Scope<'_>, time: Time) -> Vec<(TargetGrou
 pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balancing {
     if scope.policy.scan && scope.seen.scan.at().is_none() {
         let step = look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook);
-        return Balancing { step, deregistered: false, released: false, release: Time::NEVER, since: Time::NEVER };
+        return Balancing {
+            step,
+            deregistered: false,
+            doubtful: false,
+            released: false,
+            release: Time::NEVER,
+            since: Time::NEVER,
+        };
     }
     let groups = groups(scope);
-    let mut steps = Vec::with_capacity(groups.len());
+    let mut steps = Vec::with_capacity(groups.len() + 1);
     let (mut deregistered, mut released, mut release, mut since) = (true, true, Time(0), Time(0));
+    let mut doubtful = false;
+    let told = scope.seen.history.addresses_since;
+    if scope.policy.scan && told.is_some() && scope.seen.scan.at() <= told {
+        // It was made before a node told its addresses: groups that list those alone were not found.
+        steps.push(look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook));
+        (deregistered, released, release, since) = (false, false, Time::NEVER, Time::NEVER);
+    } else if let Some(until) = gone_before_the_scan(scope, budget).filter(|until| now < *until) {
+        steps.push(Step::wait(until, Reason::NowhereListed { until }));
+        (deregistered, released, release, since) = (false, false, until, until);
+    }
     for (arn, attached) in groups {
         let one = one_group(scope, budget, arn, attached, now);
         deregistered &= one.deregistered;
+        doubtful |= one.doubtful || !one.released && hides_an_address(scope, arn);
         released &= one.released;
         release = release.max(one.release);
         since = since.max(one.since);
         steps.push(one.step);
     }
-    Balancing { step: joined(steps), deregistered, released, release, since }
+    Balancing { step: joined(steps), deregistered, doubtful, released, release, since }
 }
 
 fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached: bool, now: Time) -> Balancing {
-    let waiting = |step| Balancing { step, deregistered: false, released: false, release: Time::NEVER, since: Time::NEVER };
+    let waiting = |step| Balancing {
+        step,
+        deregistered: false,
+        doubtful: false,
+        released: false,
+        release: Time::NEVER,
+        since: Time::NEVER,
+    };
     let look = |again| Part::TargetGroups { groups: vec![(arn.clone(), attached)], attributes_again: again };
     let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
     let Some((balancer, group)) = entry.and_then(|b| b.sight.now().map(|group| (b, group))) else {
@@ -116,32 +145,63 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
             // What serves until after the release was told to stop already: this is the last moment to see it registered again.
             let long_ago = sight.at().max(Some(at)).is_some_and(|touched| touched + LONG_AGO <= now);
             let confirm_now = released && long_ago && scope.serving_is_stopping();
-            if sight.blind().is_none() && !confirm_now {
+            // What else it lists may be ours as well: that is not over by our timer.
+            let doubtful = unknown(scope, last).next().is_some();
+            if sight.blind().is_none() && !confirm_now && !doubtful {
                 // What is stopped or completed then is confirmed right before: one look serves both.
                 let reason = Reason::LoadBalancerDelay { group: arn.clone(), until: release };
                 let step = if released { Step::Satisfied } else { Step::wait(release, reason) };
-                return Balancing { step, deregistered: true, released, release, since: at };
+                return Balancing { step, deregistered: true, doubtful: false, released, release, since: at };
             }
             let step = look_again(&sight, look(false), System::LoadBalancers, now, reason);
-            return Balancing { step, deregistered: true, released: false, release, since: at };
+            return Balancing { step, deregistered: true, doubtful, released: false, release, since: at };
         }
         return waiting(look_again(&sight, look(false), System::LoadBalancers, now, reason));
     };
     let Some(targets) = &group.targets else {
         // The group is gone (fault 31): nothing is sent through it.
-        return Balancing { step: Step::Satisfied, deregistered: true, released: true, release: Time(0), since: Time(0) };
+        return Balancing {
+            step: Step::Satisfied,
+            deregistered: true,
+            doubtful: false,
+            released: true,
+            release: Time(0),
+            since: Time(0),
+        };
     };
     let unknown_addresses = !attached && scope.seen.nomad.at().is_none();
     if unknown_addresses && targets.iter().any(|t| matches!(t.id, TargetId::Ip(_))) {
         return waiting(Step::wait(Time::NEVER, Reason::CannotSee(System::Nomad)));
     }
-    let ours: Vec<&Target> = targets.iter().filter(|t| scope.is_ours(group, &t.id)).collect();
-    let registered: Vec<Target> = ours.iter().filter(|t| t.health.is_registered()).map(|t| (*t).clone()).collect();
+    let ours = |t: &&Target| scope.whose(group, &t.id, t.port) == Whose::Ours;
+    let registered: Vec<Target> = targets.iter().filter(|t| t.health.is_registered()).filter(ours).cloned().collect();
     if !registered.is_empty() {
         return waiting(deregister(scope, budget, balancer, group, registered, now));
     }
-    let draining = ours.iter().any(|t| t.health == TargetHealth::Draining);
-    after_deregistration(scope, budget, balancer, group, draining, look, now)
+    let asking = if attached { Step::Satisfied } else { scope.ask_whose(now) };
+    if !asking.is_satisfied() {
+        return waiting(asking);
+    }
+    // What left while it may have been ours is sent to for a while as well.
+    let gone =
+        balancer.left.iter().map(|left| (&left.id, left.port)).chain(balancer.draining.iter().map(|(id, port, _)| (id, *port)));
+    let mut rows = group.listed().map(|target| (&target.id, target.port)).chain(gone);
+    let doubtful = rows.any(|(id, port)| scope.whose(group, id, port) == Whose::Unknown);
+    if let Some(step) = waiting_for_unknown(scope, budget, balancer, group, look(false), now) {
+        return waiting(step);
+    }
+    let draining = targets.iter().any(|t| t.health == TargetHealth::Draining && scope.may_be_ours(group, &t.id, t.port));
+    let after = after_deregistration(scope, budget, balancer, group, draining, look, now);
+    Balancing { doubtful, ..after }
+}
+
+/// Whether a group sends to addresses, and none of its targets that was ours tells which: it was gone before this run looked.
+fn hides_an_address(scope: &Scope<'_>, arn: &TargetGroupArn) -> bool {
+    let Some(balancer) = scope.seen.balancers.iter().find(|balancer| balancer.arn == *arn) else { return false };
+    let Some(group) = balancer.sight.last().filter(|group| !group.attached) else { return false };
+    let by_address = group.listed().any(|target| matches!(target.id, TargetId::Ip(_)));
+    let ours = group.listed().any(|target| scope.whose(group, &target.id, target.port) == Whose::Ours);
+    by_address && balancer.taken_out.is_empty() && !ours
 }
 
 /// Nothing of ours is registered: when can nothing be sent any more?
@@ -157,7 +217,7 @@ fn after_deregistration(
     let seen_at = balancer.sight.at().unwrap_or(now);
     // What another deregistered while we looked on: at the latest when a look first showed it so.
     let ours_alone = |last: Time| balancer.deregistered.is_some_and(|at| last <= at);
-    let ours = |left: &&Left| !ours_alone(left.last_registered) && scope.is_ours(group, &left.id);
+    let ours = |left: &&Left| !ours_alone(left.last_registered) && scope.may_be_ours(group, &left.id, left.port);
     let left = balancer.left.iter().filter(ours).map(|left| left.since).max();
     let first = balancer.first_look.max(left).unwrap_or(now);
     // An earlier run may have noted an earlier time, of what was not registered when this one first looked.
@@ -178,7 +238,7 @@ fn after_deregistration(
     let release = again.map_or(by_our_timer, |at| at + budget::may_send_for(group, scope.policy));
     let begun = balancer.deregistered.map_or(first, |at| left.map_or(at, |left| left.max(at)));
     let since = again.unwrap_or(begun);
-    let state = |step, released| Balancing { step, deregistered: true, released, release, since };
+    let state = |step, released| Balancing { step, deregistered: true, doubtful: false, released, release, since };
     let delayed = || Reason::LoadBalancerDelay { group: balancer.arn.clone(), until: release };
     if now < release {
         // What somebody else deregistered may be absent earlier than we must assume.
@@ -210,7 +270,8 @@ fn after_deregistration(
 
 /// Since when one of ours has read `draining` that was first seen so well after our own timer had run out, if only until it left the list.
 fn draining_again_since(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup, release: Time) -> Option<Time> {
-    let rows = balancer.draining.iter().filter(|(id, _, since)| release + LAGS < *since && scope.is_ours(group, id));
+    let late = |since: Time| release + LAGS < since;
+    let rows = balancer.draining.iter().filter(|(id, port, since)| late(*since) && scope.may_be_ours(group, id, *port));
     rows.map(|(_, _, since)| *since).max()
 }
 
@@ -223,7 +284,10 @@ fn deregister(
     now: Time,
 ) -> Step {
     let last_healthy = registered.iter().any(|t| t.health == TargetHealth::Healthy)
-        && !group.listed().filter(|t| t.health == TargetHealth::Healthy).any(|t| !scope.is_ours(group, &t.id));
+        && !group
+            .listed()
+            .filter(|t| t.health == TargetHealth::Healthy)
+            .any(|t| scope.whose(group, &t.id, t.port) == Whose::Others);
     let hold_until = budget.force_at - budget::may_send_for(group, scope.policy);
     if last_healthy && scope.policy.last_target == LastTarget::Hold && now < hold_until {
         let next = balancer.sight.at().unwrap_or(now) + LOOK_EVERY;
@@ -247,32 +311,24 @@ pub(super) fn may_drain_beside_the_delay(scope: &Scope<'_>, release: Time, now: 
     if !scope.policy.overlap || scope.seen.nomad.now().is_none() {
         return false;
     }
-    let listed = scope.our_targets().map(|(_, target)| target.port);
-    let mut ports = listed.chain(scope.seen.balancers.iter().flat_map(|b| b.ports.iter().copied())).peekable();
-    if ports.peek().is_none() {
+    let mut targets = scope.sent_to().peekable();
+    if targets.peek().is_none() {
         // They were gone before we looked: which ports they had is not known.
         return false;
     }
-    ports.all(|port| {
-        let mut serving = scope
-            .nodes()
-            .iter()
-            .flat_map(|node| node.allocations.iter())
-            .filter(|a| !a.client.is_over() && a.ports.contains(&port))
-            .peekable();
+    targets.all(|(id, port)| {
+        let mut serving = scope.answering(id, port).filter(|a| !a.client.is_over()).peekable();
         serving.peek().is_some()
             && serving.all(|a| a.wanted && (a.group.kind == JobKind::System || release <= now + a.group.serves_on()))
     })
 }
 
-/// Whether stopping all that is left stops something that listens where one of our targets does; if in doubt, yes.
+/// Whether stopping all that is left stops something that answers at one of our targets; if in doubt, yes.
 pub(super) fn something_serves_still(scope: &Scope<'_>) -> bool {
-    let listed = scope.our_targets().map(|(_, target)| target.port);
-    let mut ports = listed.chain(scope.seen.balancers.iter().flat_map(|b| b.ports.iter().copied())).peekable();
-    ports.peek().is_none()
-        || ports.any(|port| {
-            let all = scope.nodes().iter().flat_map(|node| node.allocations.iter());
-            let mut there = all.filter(|a| a.ports.contains(&port)).peekable();
+    let mut targets = scope.sent_to().peekable();
+    targets.peek().is_none()
+        || targets.any(|(id, port)| {
+            let mut there = scope.answering(id, port).peekable();
             there.peek().is_none() || there.any(|a| a.wanted && !a.client.is_over())
         })
 }

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use super::balancers::Balancing;
+use super::balancers::{self, Balancing};
 use super::budget::Budget;
+use super::doubts;
 use super::scope::Scope;
 use super::snapshot::{Allocation, Beginning, JobKind, Node, NodeStatus, Noted, Snapshot};
 use super::step::{Step, retry_at};
@@ -40,6 +41,18 @@ pub(super) fn deregistered(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
 pub(super) fn vanished(scope: &Scope<'_>) -> Option<Time> {
     let listed = listed(scope.nodes());
     noted(scope.departure, scope.seen, Beginning::Vanished).filter(|note| note.listed <= listed).map(|note| note.since).max()
+}
+
+/// Since when so many targets that may be the instance's have been listed, if it was noted and none has come since.
+pub(super) fn unknown(scope: &Scope<'_>, budget: &Budget, targets: u32) -> Option<Time> {
+    let notes = noted(scope.departure, scope.seen, Beginning::Unknown).filter(|note| targets <= note.listed);
+    notes.map(|note| note.since).filter(|since| budget.began <= *since).max()
+}
+
+/// When an earlier run scanned all target groups and found none.
+pub(super) fn scanned(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
+    let notes = noted(scope.departure, scope.seen, Beginning::Scanned);
+    notes.map(|note| note.since).filter(|since| budget.began <= *since).max()
 }
 
 /// How many allocations the nodes list.
@@ -112,6 +125,14 @@ fn worth_knowing(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now:
     if delayed {
         know(Beginning::Deregistered, balancing.since, 0);
     }
+    if let Some((since, targets)) = doubts::unknown_since(scope, budget)
+        && now < since + scope.policy.unknown_target_wait
+    {
+        know(Beginning::Unknown, since, targets);
+    }
+    if let Some(since) = doubts::nothing_found_since(scope, budget) {
+        know(Beginning::Scanned, since, 0);
+    }
     if let Some(since) = scope.vanished().filter(|vanished| now < vanished.until).map(|vanished| vanished.since) {
         know(Beginning::Vanished, since, listed(scope.nodes()));
     }
@@ -138,7 +159,7 @@ pub fn remember(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Ti
         // Nothing was seen: what was known stays.
         return seen.history.noted.clone();
     }
-    let balancing = super::balancers::balancing(scope, budget, now);
+    let balancing = balancers::balancing(scope, budget, now);
     let mut all = worth_knowing(scope, budget, &balancing, now);
     let kept = seen.history.noted.iter().filter(|known| !all.iter().any(|new| new.what == known.what)).cloned();
     let kept: Vec<Noted> = kept.collect();

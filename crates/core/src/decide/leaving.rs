@@ -147,6 +147,11 @@ pub(super) fn is_ours(scope: &Scope<'_>) -> bool {
     allowed && there
 }
 
+/// Whether nobody has said which of several hooks is ours: then what another tool waits for must not be completed (D41).
+pub(super) fn which_is_not_said(scope: &Scope<'_>) -> bool {
+    scope.policy.hooks.is_empty() && scope.seen.group.last().is_some_and(|group| 1 < group.hooks.len())
+}
+
 /// Names our action to Auto Scaling: by its token until that is refused.
 fn action_ref(scope: &Scope<'_>) -> Option<ActionRef> {
     let token = scope.departure.action()?.token.clone().filter(|_| !scope.seen.history.token_refused);
@@ -155,7 +160,8 @@ fn action_ref(scope: &Scope<'_>) -> Option<ActionRef> {
 
 /// A heartbeat at a third of the time-out, from the first moment, on the event's word alone (D10).
 pub(super) fn heartbeat(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
-    let Some(of) = action_ref(scope).filter(|_| is_ours(scope) && now < budget.end) else { return Step::Satisfied };
+    let ours = is_ours(scope) && !which_is_not_said(scope);
+    let Some(of) = action_ref(scope).filter(|_| ours && now < budget.end) else { return Step::Satisfied };
     let history = &scope.seen.history;
     let due = match (history.heartbeat, &history.sweep) {
         (Some(sent), _) => sent + budget.heartbeat_every(),

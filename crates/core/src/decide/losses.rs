@@ -53,6 +53,8 @@ pub enum Loss {
     DiskCut,
     /// No load balancer is known that the instance could be taken out of, and something on it serves one.
     NoTargetGroup,
+    /// A load balancer sends to an address that nobody is known to have: it may be the instance's.
+    UnknownTarget,
     /// What a departure needs does not fit into the hook.
     DoesNotFit,
     /// EC2 takes the instance back before it can be left in order.
@@ -72,6 +74,7 @@ impl Loss {
             Self::NeverMigrates => "never-migrates",
             Self::DiskCut => "disk-cut",
             Self::NoTargetGroup => "no-target-group",
+            Self::UnknownTarget => "unknown-target",
             Self::DoesNotFit => "does-not-fit",
             Self::Interrupted => "interrupted",
         }
@@ -153,6 +156,7 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     }
     findings.extend(of_an_interruption(scope, budget));
     findings.extend(of_no_group(scope));
+    findings.extend(super::doubts::of_unknown_targets(scope));
     let groups = seen.balancers.iter().filter_map(|b| b.sight.last());
     findings.extend(groups.filter_map(|group| of_a_group(group, policy)));
     findings.extend(budget.misfits().into_iter().map(|why| Finding {
@@ -203,7 +207,7 @@ fn is_of(allocation: &Allocation, group: &TaskGroup) -> bool {
 
 /// Whether a load balancer sends to it directly: it then stops after the delay, when nothing is sent any more.
 fn serves_a_target(scope: &Scope<'_>, allocation: &Allocation) -> bool {
-    scope.our_targets().any(|(_, target)| allocation.ports.contains(&target.port))
+    scope.our_targets().any(|(_, target)| scope.answering(&target.id, target.port).any(|a| a.id == allocation.id))
 }
 
 fn of_a_service(scope: &Scope<'_>, allocation: &Allocation, forgets: Duration) -> Vec<Finding> {

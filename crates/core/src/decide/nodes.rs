@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::balancers::{Balancing, RECENT, may_drain_beside_the_delay};
 use super::beginnings;
 use super::budget::Budget;
+use super::missing::{LOOK_FOR_NODE_EVERY, look_for_it};
 use super::scope::{Scope, Vanished};
 use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, NomadSight, Phase, Provider};
 use super::step::{Step, look_again, must_see, write};
@@ -14,8 +15,6 @@ use crate::time::Time;
 
 /// A look at the node and its allocations is repeated this often even if no watch woke us: a cancelled drain changes no allocation.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// How often a node that is not there yet is looked for.
-const LOOK_FOR_NODE_EVERY: Duration = Duration::from_secs(5);
 /// How often a token without sight is read again (D9).
 const READ_TOKEN_EVERY: Duration = Duration::from_secs(60);
 /// How old a look at the node may be when it is drained: another worker may have done so meanwhile.
@@ -63,15 +62,7 @@ pub(super) fn keep_work_off(scope: &Scope<'_>, budget: &Budget, may_write: bool,
                     Some(_) | None => Step::Satisfied,
                 }
             }
-            // By a look, not by the clock alone: it may have appeared since.
-            Some(since) if since + scope.policy.no_node_wait <= looked => Step::Satisfied,
-            Some(since) => {
-                let next = (looked + LOOK_FOR_NODE_EVERY).min(since + scope.policy.no_node_wait);
-                if next <= now {
-                    return Step::Look(vec![Part::Nomad], Reason::NoNodeYet);
-                }
-                Step::wait(next, Reason::NoNodeYet)
-            }
+            Some(since) => look_for_it(scope, budget, since, looked, now),
             None => Step::Satisfied,
         };
     }
@@ -165,6 +156,7 @@ fn system_jobs_wanted(scope: &Scope<'_>, node: &Node) -> bool {
 /// an ingress that does not hear of a stop goes on sending.
 fn services_may_go(scope: &Scope<'_>, balancing: &Balancing, node: &Node, now: Time) -> bool {
     balancing.deregistered
+        && !balancing.doubtful
         && now + WORTH_IT <= balancing.release
         && scope.left(node).any(|a| a.group.kind != JobKind::System && a.wanted)
         && may_drain_beside_the_delay(scope, balancing.release, now)

@@ -26,12 +26,16 @@ pub struct Policy {
     pub guard_alb: Duration,
     /// The same for NLB and Gateway Load Balancers. Default 120 s.
     pub guard_nlb: Duration,
-    /// How long to wait for a node that never appears. Default 30 s.
+    /// How long to wait for the node of an instance that is younger than 15 min or in a group without Nomad. Default 30 s.
     pub no_node_wait: Duration,
+    /// Auto Scaling groups that run no Nomad, by name; a `*` at the end stands for any rest. Elsewhere a missing node is a contradiction.
+    pub without_nomad: Vec<std::sync::Arc<str>>,
     /// How long to wait for a dead Nomad agent to come back. Default 5 min, at least the longest stop.
     pub agent_dead_wait: Duration,
     /// How long a leftover registration of an allocation that is over is waited for. Default 10 min.
     pub leftover_wait: Duration,
+    /// How long a target is waited for that may be ours, because nobody is known to have its address. Default 10 min.
+    pub unknown_target_wait: Duration,
     /// What to do when somebody cancels our drain. Default respect.
     pub on_cancel: OnCancel,
     /// What to do when ours is the last healthy target of a group. Default warn.
@@ -90,8 +94,10 @@ impl Default for Policy {
             guard_alb: Duration::from_secs(10),
             guard_nlb: Duration::from_secs(120),
             no_node_wait: Duration::from_secs(30),
+            without_nomad: Vec::new(),
             agent_dead_wait: Duration::from_mins(5),
             leftover_wait: Duration::from_mins(10),
+            unknown_target_wait: Duration::from_mins(10),
             on_cancel: OnCancel::Respect,
             last_target: LastTarget::Warn,
             consul: true,
@@ -104,5 +110,14 @@ impl Default for Policy {
             ingress_forgets: Duration::from_secs(17),
             ingress_margin: Duration::from_secs(3),
         }
+    }
+}
+
+/// Whether a name is this pattern: the same, or its beginning where the pattern ends with a `*`.
+#[must_use]
+pub fn is_named_by(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => pattern == name,
     }
 }

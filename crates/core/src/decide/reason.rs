@@ -60,11 +60,27 @@ pub enum Reason {
     NoSight(Arc<str>),
     /// No Nomad node is this instance, yet.
     NoNodeYet,
+    /// No Nomad node is this instance, although it should have one: what runs on it is not seen.
+    NodeMissing,
     /// A load balancer may still send to the instance.
     LoadBalancerDelay {
         /// The group that is waited for longest.
         group: TargetGroupArn,
         /// Until when.
+        until: Time,
+    },
+    /// The scan of all target groups found none that lists it; one that did a moment before may still send to it.
+    NowhereListed {
+        /// Until when.
+        until: Time,
+    },
+    /// A target that may be the instance's: nobody is known to have its address.
+    UnknownTarget {
+        /// The group that lists it.
+        group: TargetGroupArn,
+        /// Its address.
+        address: std::net::IpAddr,
+        /// Until when it is waited for.
         until: Time,
     },
     /// Ours is the last healthy target of this group.
@@ -109,6 +125,8 @@ pub enum Reason {
     PastItsHook,
     /// None of the hooks that the group has is ours.
     NoHookOfOurs,
+    /// The group has several hooks, and nobody has said which is ours.
+    WhichHook,
     /// The action was completed, and accepted.
     ActionCompleted,
 }
@@ -150,7 +168,15 @@ impl fmt::Display for Reason {
             Self::Held => f.write_str("its group is held by the tag decamp:hold"),
             Self::NoSight(missing) => write!(f, "the Nomad token cannot see enough: {missing}"),
             Self::NoNodeYet => f.write_str("no Nomad node is this instance, yet"),
+            Self::NodeMissing => f.write_str(
+                "no Nomad node is this instance, which has had time to join: its node does not tell its instance id, or another region \
+                 or cluster is asked (DECAMP_WITHOUT_NOMAD names groups that run no Nomad)",
+            ),
             Self::LoadBalancerDelay { group, until } => write!(f, "{} may still send to it until {until}", group.name()),
+            Self::NowhereListed { until } => write!(f, "no target group lists it any more; one that did may send to it until {until}"),
+            Self::UnknownTarget { group, address, until } => {
+                write!(f, "{} lists {address}, which may be its own and which nobody is known to have; waited for until {until}", group.name())
+            }
             Self::LastHealthyTarget(group) => write!(f, "it is the last healthy target of {}", group.name()),
             Self::AllocationsLeft { count: 1, example, title } => write!(f, "1 allocation is not over: {title} ({example})"),
             Self::AllocationsLeft { count, example, title } => {
@@ -172,6 +198,7 @@ impl fmt::Display for Reason {
             Self::InState(state) => write!(f, "it is {state}"),
             Self::PastItsHook => f.write_str("it is past its hook"),
             Self::NoHookOfOurs => f.write_str("it waits in no hook of ours"),
+            Self::WhichHook => f.write_str("its group has several terminating hooks; DECAMP_HOOKS must name the one that is decamp's"),
             Self::ActionCompleted => f.write_str("its lifecycle action is completed"),
         }
     }

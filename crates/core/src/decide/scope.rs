@@ -1,9 +1,9 @@
 //! What is left on the instance: which allocations count, which are over, and which only vanished.
 
 use super::beginnings;
-use super::snapshot::{Allocation, JobKind, Node, Provider, Snapshot, Target, TargetGroup};
+use super::snapshot::{Allocation, JobKind, Node, Provider, Snapshot, TargetGroup};
 use super::{Departure, Policy};
-use crate::ids::{AllocationId, TargetId};
+use crate::ids::AllocationId;
 use crate::time::Time;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -74,15 +74,6 @@ impl Scope<'_> {
             .any(|a| a.group.kind == JobKind::System && !a.client.is_over() && a.ports.iter().any(|port| ports.contains(port)))
     }
 
-    /// Whether something that listens on a port of our targets was told to stop and has not stopped.
-    pub(super) fn serving_is_stopping(&self) -> bool {
-        let stopping = |a: &Allocation| !a.wanted && !a.client.is_over();
-        self.our_targets().any(|(_, target)| {
-            let serves = |a: &&Allocation| stopping(a) && a.ports.contains(&target.port);
-            self.nodes().iter().flat_map(|n| n.allocations.iter()).any(|a| serves(&a))
-        })
-    }
-
     /// The nodes as they were seen last.
     pub(super) fn nodes(&self) -> &[Node] {
         self.seen.nomad.last().map_or(&[], |nomad| &nomad.nodes)
@@ -136,30 +127,6 @@ impl Scope<'_> {
     pub(super) fn was_drained_before_us(&self) -> bool {
         let marks = self.nodes().iter().filter_map(|node| node.last_drain.as_ref().and_then(|drain| drain.meta.as_ref()));
         self.seen.history.drains.is_empty() && marks.into_iter().any(|meta| meta.action == *self.mark())
-    }
-
-    /// Whether a target is this instance (D7). An address is ours only in a group that was named.
-    pub(super) fn is_ours(&self, group: &TargetGroup, target: &TargetId) -> bool {
-        match target {
-            TargetId::Instance(id) => *id == self.departure.instance,
-            TargetId::Ip(ip) => {
-                !group.attached
-                    && self
-                        .nodes()
-                        .iter()
-                        .any(|node| node.addresses.contains(ip) || node.allocations.iter().any(|a| a.address == Some(*ip)))
-            }
-            TargetId::Other(_) => false,
-        }
-    }
-
-    /// Our targets in all groups, as they were seen last.
-    pub(super) fn our_targets(&self) -> impl Iterator<Item = (&TargetGroup, &Target)> {
-        self.seen
-            .balancers
-            .iter()
-            .filter_map(|b| b.sight.last())
-            .flat_map(move |group| group.listed().filter(move |t| self.is_ours(group, &t.id)).map(move |t| (group, t)))
     }
 
     /// Whether anything on the nodes registers services with this provider.

@@ -41,6 +41,8 @@ pub enum Showing {
     Consul(Result<Registrations, Unseen>),
     /// Of `Part::NomadServices`.
     NomadServices(Result<Registrations, Unseen>),
+    /// Of `Part::Addresses`.
+    Addresses(Result<Elsewhere, Unseen>),
 }
 
 /// What is known of the world in this run.
@@ -65,6 +67,8 @@ pub struct Snapshot {
     pub consul: Sight<Registrations>,
     /// Its registrations in Nomad's own discovery.
     pub nomad_services: Sight<Registrations>,
+    /// Whose the addresses are that target groups list and the instance is not known to have.
+    pub elsewhere: Sight<Elsewhere>,
     /// What this run did and saw so far.
     pub history: History,
 }
@@ -86,8 +90,10 @@ pub struct Balancer {
     pub unanswered: Option<Vec<(TargetId, u16)>>,
     /// Targets, those of other instances aside, that were registered and are no more.
     pub left: Vec<Left>,
-    /// The ports of what this run deregistered: a target leaves the list some time, and what serves it stays.
-    pub ports: Vec<u16>,
+    /// What this run deregistered: a target leaves the list some time, and what serves it stays.
+    pub taken_out: Vec<(TargetId, u16)>,
+    /// Targets by address, and the first look of the row in which each was registered.
+    pub registered: Vec<(TargetId, u16, Time)>,
     /// Targets, those of other instances aside, that read `draining` when they were last listed, and the first look of the row in which each did.
     pub draining: Vec<(TargetId, u16, Time)>,
 }
@@ -111,8 +117,10 @@ impl Balancer {
     fn see_unanswered(&mut self, at: Time, group: &TargetGroup) {
         let Some(named) = self.unanswered.take() else { return };
         let mut registered = group.listed().filter(|t| t.health.is_registered());
-        if !registered.any(|t| named.iter().any(|(id, port)| *id == t.id && *port == t.port)) {
+        let is_named = |t: &Target| named.iter().any(|(id, port)| *id == t.id && *port == t.port);
+        if !registered.any(is_named) {
             self.deregistered = self.deregistered.max(Some(at));
+            self.taken_out.extend(named);
         }
     }
 
@@ -127,6 +135,18 @@ impl Balancer {
             let gone = before.into_iter().filter(|row| !now.contains(row));
             self.left.extend(gone.map(|(id, port)| Left { id, port, last_registered, since: at }));
         }
+    }
+
+    /// Keeps since which look each target by address has been registered without a break.
+    fn see_registered(&mut self, at: Time, group: &TargetGroup) {
+        let by_address = group.listed().filter(|t| matches!(t.id, TargetId::Ip(_)) && t.health.is_registered());
+        let before = std::mem::take(&mut self.registered);
+        self.registered = by_address
+            .map(|target| {
+                let since = before.iter().find(|(id, port, _)| *id == target.id && *port == target.port);
+                (target.id.clone(), target.port, since.map_or(at, |(_, _, since)| *since))
+            })
+            .collect();
     }
 
     /// Keeps since which look each target has read `draining` without a break. One that left the list meanwhile is kept: it may still
@@ -199,11 +219,25 @@ impl Snapshot {
                 self.nomad_sight.take(asked, look);
             }
             Showing::NomadServices(look) => self.nomad_services.take(asked, look),
+            Showing::Addresses(look) => {
+                let before = self.elsewhere.last().map(|elsewhere| elsewhere.held.clone()).unwrap_or_default();
+                let together = |mut now: Elsewhere| {
+                    // What stopped elsewhere meanwhile is not ours for that.
+                    let gone: Vec<_> = before.into_iter().filter(|address| !now.held.contains(address)).collect();
+                    now.held.extend(gone);
+                    now
+                };
+                self.elsewhere.take(asked, look.map(together));
+            }
             Showing::TargetGroup(arn, look) => {
                 let of = self.instance;
+                let healthy =
+                    |t: &Target| t.health == TargetHealth::Healthy && of.is_some_and(|of| t.id == TargetId::Instance(of));
+                self.history.was_healthy |= look.as_ref().is_ok_and(|group| group.listed().any(healthy));
                 let balancer = self.balancer_mut(&arn);
                 if let Ok(group) = &look {
                     balancer.first_look.get_or_insert(asked);
+                    balancer.see_registered(asked, group);
                     balancer.see_draining(of, asked, group);
                     balancer.see_leaving(of, asked, group);
                     balancer.see_unanswered(asked, group);
@@ -236,7 +270,7 @@ impl Snapshot {
                 let balancer = self.balancer_mut(group);
                 balancer.sight.expire();
                 if answer.is_ok() {
-                    balancer.ports.extend(targets.iter().map(|t| t.port));
+                    balancer.taken_out.extend(targets.iter().map(|t| (t.id.clone(), t.port)));
                     balancer.deregistered = Some(answered);
                     balancer.deregistrations += 1;
                 } else {
@@ -258,7 +292,8 @@ impl Snapshot {
                     deregistered: None,
                     first_look: None,
                     deregistrations: 0,
-                    ports: Vec::new(),
+                    taken_out: Vec::new(),
+                    registered: Vec::new(),
                     draining: Vec::new(),
                     unanswered: None,
                     left: Vec::new(),

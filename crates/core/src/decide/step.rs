@@ -126,7 +126,8 @@ fn join(parts: &mut Vec<Part>, more: Vec<Part>) {
             | Part::Nomad
             | Part::NomadSight
             | Part::Consul
-            | Part::NomadServices => None,
+            | Part::NomadServices
+            | Part::Addresses(_) => None,
         });
         match there {
             None => parts.push(Part::TargetGroups { groups, attributes_again }),

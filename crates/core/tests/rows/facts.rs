@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, Hook, Ingress, JobKind, LifecycleAction, Node, NodeStatus,
-    Nomad, Provider, Registration, Registrations, Service, Target, TargetGroup, TargetHealth, Task, TaskGroup, TaskRole,
+    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, Hook, Ingress, JobKind, Launched, LifecycleAction, Node,
+    NodeStatus, Nomad, Provider, Registration, Registrations, Service, Target, TargetGroup, TargetHealth, Task, TaskGroup,
+    TaskRole,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -77,7 +78,14 @@ pub(crate) fn hook(name: &str) -> Hook {
 
 pub(crate) fn group() -> Group {
     let ours = Hook { target_groups: vec![named()], ..hook("decamp") };
-    Group { hooks: vec![ours], attached: vec![attached()], held: false, retains: false, activity_began: None }
+    Group {
+        hooks: vec![ours],
+        attached: vec![attached()],
+        held: false,
+        retains: false,
+        activity_began: None,
+        launched: Launched::Unasked,
+    }
 }
 
 pub(crate) fn target(id: TargetId, port: u16) -> Target {
@@ -125,7 +133,7 @@ pub(crate) fn allocation(id: AllocationId, group: TaskGroup, port: u16) -> Alloc
         wanted: true,
         client: ClientStatus::Running,
         ports: vec![port].into(),
-        address: None,
+        own: None,
         ended: None,
     }
 }

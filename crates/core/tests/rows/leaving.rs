@@ -114,7 +114,7 @@ fn of_two_hooks_and_no_word_which_none_is_guessed() {
     let mut scene = calm();
     scene.action().hook = None;
     scene.group.hooks.push(hook("another"));
-    ends(&scene.next(), &Outcome::NotOurs, &Reason::NoHookOfOurs);
+    ends(&scene.next(), &Outcome::NotOurs, &Reason::WhichHook);
 
     let mut scene = calm();
     scene.action().hook = None;
@@ -283,7 +283,10 @@ fn no_active_action_is_success_only_if_a_look_shows_it_past_the_wait() {
 
 #[test]
 fn another_hook_that_still_holds_it_is_named() {
-    let mut scene = over(|scene| scene.group.hooks.push(hook("another")));
+    let mut scene = over(|scene| {
+        scene.group.hooks.push(hook("another"));
+        scene.policy.hooks = vec!["decamp".into()];
+    });
     for _ in 0..2 {
         let decision = scene.until_it_writes(EffectKind::Complete);
         scene.refuse(&decision, &Refusal::NoActiveAction);
@@ -365,4 +368,21 @@ fn a_drain_after_the_delay_needs_the_live_look_of_this_run() {
     let decision = scene.decide();
     assert!(!writes(&decision, EffectKind::Drain) && ended(&decision).is_none(), "{decision:?}");
     assert!(matches!(decision.reason, Reason::CannotSee(System::AutoScaling) | Reason::MustLook), "{decision:?}");
+}
+
+#[test]
+fn a_group_with_several_hooks_of_which_none_is_named_is_not_touched() {
+    for told in [true, false] {
+        let mut scene = calm();
+        scene.group.hooks.push(hook("ecs-managed-draining-termination-hook"));
+        if !told {
+            scene.action().hook = None;
+        }
+        ends(&scene.next(), &Outcome::NotOurs, &Reason::WhichHook);
+
+        let mut named = calm();
+        named.group.hooks.push(hook("ecs-managed-draining-termination-hook"));
+        named.policy.hooks = vec!["decamp".into()];
+        assert!(!effects(&named.next()).is_empty(), "it is said which: {:?}", named.decide());
+    }
 }

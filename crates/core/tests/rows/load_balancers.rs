@@ -1,22 +1,16 @@
 //! Deregister exactly what is listed, then wait until nothing can be sent any more. (Design, step 4; D7.)
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use decamp_core::decide::{
     Action, BalancerKind, EffectKind, JobKind, LastTarget, Part, Phase, Reason, Refusal, System, TargetHealth,
 };
 use decamp_core::ids::TargetId;
 
 use crate::asked::{deregistrations, drain, only_waits, ours, why, writes};
-use crate::facts::{ADDRESS, API, ENTRY, INGRESS, arn, attached, instance, named, secs, target, target_group, task_group};
+use crate::facts::{API, ENTRY, INGRESS, arn, attached, instance, named, secs, target, target_group, task_group};
 use crate::scene::{Scene, calm, calm_and_seen, deregistered, over, released};
 
 fn by_id() -> TargetId {
     TargetId::Instance(instance())
-}
-
-fn by_address() -> TargetId {
-    TargetId::Ip(ADDRESS)
 }
 
 fn first_deregistrations(change: impl FnOnce(&mut Scene)) -> Vec<(decamp_core::ids::TargetGroupArn, TargetId, u16)> {
@@ -46,29 +40,6 @@ fn an_unhealthy_or_unused_target_is_still_registered() {
         });
         assert_eq!(all.len(), 2, "{health:?}: {all:?}");
     }
-}
-
-#[test]
-fn an_address_is_ours_in_a_group_that_was_named_and_in_no_other() {
-    let all = first_deregistrations(|scene| {
-        scene.add_target(&attached(), target(by_address(), 8080));
-        scene.add_target(&named(), target(by_address(), 8080));
-    });
-    let addresses: Vec<_> = all.iter().filter(|(_, id, _)| *id == by_address()).collect();
-    assert_eq!(addresses, [&(named(), by_address(), 8080)]);
-}
-
-#[test]
-fn an_allocations_own_address_is_ours_and_a_strangers_is_not() {
-    let own = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 5));
-    let strange = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 6));
-    let all = first_deregistrations(|scene| {
-        scene.allocation(API, |a| a.address = Some(own));
-        scene.add_target(&named(), target(TargetId::Ip(own), 80));
-        scene.add_target(&named(), target(TargetId::Ip(strange), 80));
-    });
-    assert!(all.contains(&(named(), TargetId::Ip(own), 80)), "{all:?}");
-    assert!(!all.iter().any(|(_, id, _)| *id == TargetId::Ip(strange)), "{all:?}");
 }
 
 #[test]

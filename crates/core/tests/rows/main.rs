@@ -12,3 +12,4 @@ mod losses;
 mod over;
 mod proof;
 mod scene;
+mod whose;

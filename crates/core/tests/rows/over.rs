@@ -1,14 +1,14 @@
 //! Drained means stopped, and gone from discovery. (Design, steps 6 and 7; D4, D5, D6, D8, D9.)
 
 use decamp_core::decide::{
-    Action, ClientStatus, Decision, EffectKind, JobKind, NodeStatus, Outcome, Part, Provider, Reason, Registrations, Service,
-    System,
+    Action, ClientStatus, Decision, EffectKind, JobKind, Launched, NodeStatus, Outcome, Part, Provider, Reason, Registrations,
+    Service, System,
 };
 use decamp_core::ids::{AllocationId, NodeId};
 use decamp_core::time::Time;
 
 use crate::asked::{completion, ended, only_waits, why, writes};
-use crate::facts::{API, BATCH, ENTRY, INGRESS, SHOP, allocation, registration, secs, task, task_group};
+use crate::facts::{API, BATCH, ENTRY, INGRESS, SHOP, allocation, attached, registration, secs, task, task_group};
 use crate::scene::{Scene, calm, draining, over, released};
 
 /// Everything is over and unregistered but for this change, and news of it has come.
@@ -185,22 +185,54 @@ fn an_agent_that_comes_back_is_drained_after_all() {
     assert!(writes(&scene.next(), EffectKind::Drain), "{:?}", scene.decide());
 }
 
-#[test]
-fn a_node_that_is_nowhere_is_waited_for_and_then_the_instance_goes_without_one() {
+/// No node is the instance, nothing sends to it, and its group says so of its launch.
+fn nowhere(launched: Launched, without_nomad: &[&str]) -> Scene {
     let mut scene = calm();
     scene.nomad.nodes.clear();
-    let decision = scene.until_it_writes(EffectKind::Deregister);
-    scene.obey(&decision);
+    scene.group.launched = launched;
+    scene.policy.without_nomad = without_nomad.iter().map(|pattern| (*pattern).into()).collect();
     scene.group.attached.clear();
     scene.group.hooks[0].target_groups.clear();
-    scene.look(&Part::Group { with_activity: false });
-    only_waits(&scene.next(), "no-node-yet");
-    scene.now = ENTRY + secs(29);
-    still_here(&scene.next());
-    scene.now = ENTRY + secs(31);
-    scene.targets_leave();
-    let decision = scene.until_it_writes(EffectKind::Complete);
-    assert_eq!(completion(&decision).1, Outcome::NoNode);
+    scene
+}
+
+#[test]
+fn the_node_of_a_young_instance_or_of_a_group_without_nomad_is_waited_for_and_then_it_goes_without_one() {
+    let cases = [(Launched::At(ENTRY - secs(14 * 60)), &[][..]), (Launched::Untold, &["other", "we*"][..])];
+    for (launched, without_nomad) in cases {
+        let mut scene = nowhere(launched, without_nomad);
+        let since = scene.now;
+        only_waits(&scene.until_no_heartbeat(), "no-node-yet");
+        scene.pass(27);
+        still_here(&scene.next());
+        scene.now = since + secs(31);
+        let decision = scene.until_it_writes(EffectKind::Complete);
+        assert_eq!(completion(&decision).1, Outcome::NoNode, "{launched:?}");
+    }
+}
+
+#[test]
+fn an_instance_that_had_time_to_join_and_has_no_node_is_waited_for_to_the_end() {
+    let healthy = |scene: &mut Scene| {
+        scene.group.attached = vec![attached()];
+        let decision = scene.until_it_writes(EffectKind::Deregister);
+        scene.obey(&decision);
+        scene.targets_leave();
+    };
+    let cases: &[(Launched, bool)] =
+        &[(Launched::At(ENTRY - secs(16 * 60)), false), (Launched::Untold, false), (Launched::At(ENTRY - secs(60)), true)];
+    for (launched, was_healthy) in cases {
+        let mut scene = nowhere(*launched, &["another"]);
+        if *was_healthy {
+            healthy(&mut scene);
+        }
+        scene.pass(60);
+        only_waits(&scene.until_no_heartbeat(), "node-missing");
+        scene.pass(3600);
+        still_here(&scene.until_no_heartbeat());
+        scene.now = scene.budget().end;
+        assert_eq!(completion(&scene.until_it_writes(EffectKind::Complete)).1, Outcome::NoNode, "{launched:?}");
+    }
 }
 
 #[test]

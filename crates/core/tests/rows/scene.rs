@@ -1,11 +1,12 @@
 //! The calm world in motion: it takes what is decided as a faultless world would, so that a row can begin anywhere in a departure.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use decamp_core::decide::{
-    Action, Allocation, Budget, ClientStatus, Decision, Departure, Drain, DrainStatus, Effect, EffectKind, Finding, Group,
-    JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Part, Policy, Refusal, Registrations, Showing,
-    Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
+    Action, Allocation, Budget, ClientStatus, Decision, Departure, Drain, DrainStatus, Effect, EffectKind, Elsewhere, Finding,
+    Group, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Part, Policy, Refusal, Registrations,
+    Showing, Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
 };
 use decamp_core::ids::{AllocationId, TargetGroupArn};
 use decamp_core::time::Time;
@@ -27,6 +28,8 @@ pub(crate) struct Scene {
     pub(crate) sight: NomadSight,
     pub(crate) consul: Registrations,
     pub(crate) native: Registrations,
+    /// Addresses that other nodes, or what runs on them, have.
+    pub(crate) elsewhere: Vec<IpAddr>,
 }
 
 /// A calm world, two seconds after the instance entered its hook. Nothing was seen of it yet.
@@ -44,6 +47,7 @@ pub(crate) fn calm() -> Scene {
         sight: NomadSight::Full,
         consul: facts::consul(),
         native: Registrations { whole: true, agent_dead: false, services: Vec::new().into() },
+        elsewhere: Vec::new(),
     }
 }
 
@@ -197,6 +201,11 @@ impl Scene {
             Part::NomadSight => self.seen.take(self.now, Showing::NomadSight(Ok(self.sight.clone()))),
             Part::Consul => self.seen.take(self.now, Showing::Consul(Ok(self.consul.clone()))),
             Part::NomadServices => self.seen.take(self.now, Showing::NomadServices(Ok(self.native.clone()))),
+            Part::Addresses(asked) => {
+                let held = asked.iter().copied().filter(|address| self.elsewhere.contains(address)).collect();
+                let asked = asked.clone();
+                self.seen.take(self.now, Showing::Addresses(Ok(Elsewhere { asked, held })));
+            }
         }
     }
 
@@ -221,6 +230,7 @@ impl Scene {
             Part::NomadSight => self.seen.take(self.now, Showing::NomadSight(Err(why()))),
             Part::Consul => self.seen.take(self.now, Showing::Consul(Err(why()))),
             Part::NomadServices => self.seen.take(self.now, Showing::NomadServices(Err(why()))),
+            Part::Addresses(_) => self.seen.take(self.now, Showing::Addresses(Err(why()))),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::jobs::Groups;
 use super::{marks, wire};
-use decamp_core::decide::{Allocation, ClientStatus, Drain, DrainStatus, LastDrain, Node, NodeStatus};
+use decamp_core::decide::{Allocation, ClientStatus, Drain, DrainStatus, LastDrain, Node, NodeStatus, OwnNetwork};
 use decamp_core::ids::NodeId;
 use decamp_core::time::Time;
 use decamp_net::http::Failure;
@@ -89,13 +89,34 @@ fn drain_status(text: &str) -> DrainStatus {
     }
 }
 
-/// What the node advertises, and its private addresses.
+/// The network that an allocation has for itself. Nomad tells an address only of those; what is not known to be reachable counts as
+/// behind a bridge.
+fn own_network(from: &wire::Allocation) -> Option<OwnNetwork> {
+    let told = [&from.network.address, &from.network.address_v6];
+    let address = told.into_iter().find_map(|text| text.parse().ok())?;
+    let reachable = from.resources.shared.networks.iter().any(|network| network.mode.starts_with("cni/"));
+    let shared = &from.resources.shared;
+    let of_networks = shared.networks.iter().flat_map(|network| network.reserved.iter().chain(&network.dynamic));
+    // Without a mapping the port is the same inside.
+    let inside = shared.ports.iter().chain(of_networks).map(|port| if port.to == 0 { port.value } else { port.to });
+    let ports = inside.filter(|&port| port != 0).collect::<BTreeSet<u16>>();
+    Some(OwnNetwork { address, bridge: !reachable, ports: ports.into_iter().collect() })
+}
+
+/// What the node advertises, its private addresses, and those of the interfaces that Nomad fingerprinted.
 pub(super) fn addresses(node: &wire::Node) -> Vec<IpAddr> {
     let advertised = node.http_address.parse::<SocketAddr>().ok().map(|address| address.ip());
-    let names = ["unique.platform.aws.local-ipv4", "unique.network.ip-address"];
+    let names = ["unique.platform.aws.local-ipv4", "unique.platform.aws.public-ipv6", "unique.network.ip-address"];
     let attributes = names.iter().filter_map(|name| node.attribute(name)?.parse().ok());
+    // A bridge of the node has the same address on every node.
+    let bridges = ["docker", "nomad", "cni", "podman", "br-", "virbr"];
+    let is_own =
+        |network: &&wire::NodeNetwork| network.mode == "host" && !bridges.iter().any(|bridge| network.device.starts_with(bridge));
+    let interfaces = node.resources.networks.iter().filter(is_own).flat_map(|network| &network.addresses);
+    let interfaces =
+        interfaces.filter_map(|address| address.address.parse().ok()).filter(|address: &IpAddr| !address.is_loopback());
     let mut found: Vec<IpAddr> = Vec::new();
-    for address in advertised.into_iter().chain(attributes) {
+    for address in advertised.into_iter().chain(attributes).chain(interfaces) {
         if !found.contains(&address) {
             found.push(address);
         }
@@ -111,7 +132,7 @@ fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation
         wanted: !matches!(from.desired.as_str(), "stop" | "evict"),
         client: client_status(&from.client),
         ports: ports(&from.resources),
-        address: from.network.address.parse().ok(),
+        own: own_network(from),
         ended: None,
     })
 }

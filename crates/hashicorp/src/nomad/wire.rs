@@ -31,6 +31,7 @@ wire! {
         status: String = "Status",
         eligibility: String = "SchedulingEligibility",
         version: String = "Version",
+        address: String = "Address",
         modify_index: u64 = "ModifyIndex",
     }
     /// `GET /v1/node/:id`.
@@ -47,6 +48,19 @@ wire! {
         strategy: Option<DrainStrategy> = "DrainStrategy",
         last_drain: Option<LastDrain> = "LastDrain",
         modify_index: u64 = "ModifyIndex",
+        resources: NodeResources = "NodeResources",
+    }
+    NodeResources {
+        networks: Vec<NodeNetwork> = "NodeNetworks",
+    }
+    /// An interface of the node that Nomad fingerprinted.
+    NodeNetwork {
+        mode: String = "Mode",
+        device: String = "Device",
+        addresses: Vec<NodeAddress> = "Addresses",
+    }
+    NodeAddress {
+        address: String = "Address",
     }
     DrainStrategy {
         ignore_system_jobs: bool = "IgnoreSystemJobs",
@@ -91,6 +105,7 @@ wire! {
     }
     NetworkStatus {
         address: String = "Address",
+        address_v6: String = "AddressIPv6",
     }
     AllocatedResources {
         shared: Resources = "Shared",
@@ -101,11 +116,13 @@ wire! {
         ports: Vec<Port> = "Ports",
     }
     Network {
+        mode: String = "Mode",
         reserved: Vec<Port> = "ReservedPorts",
         dynamic: Vec<Port> = "DynamicPorts",
     }
     Port {
         value: u16 = "Value",
+        to: u16 = "To",
     }
     Job {
         id: String = "ID",

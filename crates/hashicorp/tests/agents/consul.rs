@@ -67,6 +67,28 @@ async fn an_answer_is_whole_only_if_consul_would_have_said_otherwise() {
 }
 
 #[tokio::test]
+async fn an_answer_is_whole_where_acls_are_off_whatever_the_version_and_without_a_token() {
+    for (version, status, text, whole) in [
+        ("", 401, "ACL support disabled", true),
+        ("1.19.2", 401, "ACL support disabled", true),
+        ("1.19.2", 403, "token does not exist: ACL not found", false),
+        ("1.19.2", 500, "No cluster leader", false),
+    ] {
+        let server = Server::start(move |r| match r.path.starts_with("/v1/acl/token/self") {
+            true => Reply::text(status, text),
+            false => consul(json!([of("web", "")]), json!([]), version)(r),
+        })
+        .await;
+        let client = server::consul(&[&server.address], None);
+        for _ in 0..3 {
+            assert_eq!(client.look(NODE).await.expect("it is there").whole, whole, "{version} {text}");
+        }
+        let asked = server.heard().iter().filter(|r| r.path.starts_with("/v1/acl/token/self")).count();
+        assert_eq!(asked, 1, "it is remembered for a while");
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_is_not_listed_is_no_proof() {
     let server = Server::start(|r| {
         let body = if r.path.contains("node-services") { r#"{"Node":null,"Services":null}"# } else { "[]" };

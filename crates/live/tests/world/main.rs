@@ -70,6 +70,7 @@ async fn every_part_that_is_asked_for_is_answered_for() {
             Showing::TargetGroup(arn, look) => assert_eq!(look.as_ref().map(|g| g.targets.is_some()), Ok(*arn == group("web-a"))),
             Showing::Nomad(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
             Showing::NomadSight(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
+            Showing::Addresses(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
             Showing::Consul(look) | Showing::NomadServices(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
             Showing::Group(_) | Showing::Scan(_) => panic!("nobody asked for it"),
         }

@@ -32,7 +32,7 @@ impl Tokens {
     /// What stands behind the secret that a request to Consul carries.
     pub(super) fn consul(&self, secret: Option<&str>) -> consul::Token {
         match (&self.consul, secret) {
-            (None, _) => consul::Token::Full,
+            (None, _) => consul::Token::AclsOff,
             (Some(_), None) => consul::Token::Blank,
             (Some(known), Some(secret)) => known.get(secret).cloned().unwrap_or(consul::Token::Unknown),
         }

@@ -20,7 +20,6 @@ use super::keys::Keys;
 use crate::Service;
 use crate::health::{Health, Ill};
 use crate::view::View;
-use decamp_config::Mode;
 use decamp_core::world::World;
 
 /// The colours are those of the rehearsal's report.
@@ -37,7 +36,7 @@ const LOST: &str = "<p id=\"lost\" class=\"ill\" role=\"alert\" hidden><b>This r
 const LEAVE: &str = "<form method=\"post\" action=\"/logout\"><button>Log out</button></form>";
 
 /// Said in observe mode, in which nothing leaves by this replica.
-const OBSERVES: &str = "<p class=\"observes\"><b>This replica only observes</b> (DECAMP_MODE=observe): it looks at what waits, says in its log \
+const OBSERVES: &str = "<p class=\"observes\"><b>This replica only observes</b> (DECAMP_MODE is observe, or DECAMP_GROUPS names no group): it looks at what waits, says in its log \
                         what it would do, and writes nothing.</p>";
 
 /// What the page needs.
@@ -132,7 +131,7 @@ fn drawn(service: &Service) -> String {
          <div data-part=\"ills\">{}{}</div><section data-part=\"refreshes\">{}</section><section data-part=\"leaving\">{}</section>\
          <section data-part=\"over\">{}</section><section data-part=\"record\">{}</section>",
         status(under_way.len(), blocked, over, &ills),
-        if service.settings.mode == Mode::Observe { OBSERVES } else { "" },
+        if service.settings.only_observes() { OBSERVES } else { "" },
         ills.iter().map(trouble).collect::<String>(),
         refreshes::drawn(&service.refreshes.shown(), now),
         leaving::drawn(&under_way, now),

@@ -22,7 +22,7 @@ use crate::Service;
 use crate::repeated::Kind as Said;
 use crate::taking::take;
 use crate::verify::sns::{Claim, Doubt, Kind, read, verify};
-use decamp_config::{Mode, Serve, Tls};
+use decamp_config::{Serve, Tls};
 use decamp_core::world::World;
 use decamp_net::tls;
 
@@ -109,7 +109,7 @@ impl Topics {
 
     /// Agrees to a subscription of a topic of ours, by a call; the address in the message is never visited.
     async fn confirm(&self, topic: &str, token: &str) -> Result<Response, Problem> {
-        if self.service.settings.mode == Mode::Observe {
+        if self.service.settings.only_observes() {
             info!(topic, "observed: a subscription would have been confirmed");
             return Ok(StatusCode::OK.into_response());
         }

@@ -37,6 +37,7 @@ impl Blocker {
             Reason::LoadBalancerDelay { group, .. } | Reason::LastHealthyTarget(group) | Reason::RegisteredAgain(group) => {
                 Self { kind: "target-group", name: group.name().to_owned(), id: Some(group.to_string()) }
             }
+            Reason::UnknownTarget { address, .. } => named("target", address),
             Reason::StillRegistered { service, .. } => named("service", service),
             Reason::CannotSee(system) => named("system", system),
             Reason::NoSight(_) => named("token", &"the Nomad token"),
@@ -60,10 +61,13 @@ impl Blocker {
             | Reason::HookNotBegun
             | Reason::NoNodeYet
             | Reason::RootVolume
+            | Reason::NodeMissing
+            | Reason::NowhereListed { .. }
             | Reason::NotListed
             | Reason::InState(_)
             | Reason::PastItsHook
             | Reason::NoHookOfOurs
+            | Reason::WhichHook
             | Reason::ActionCompleted => named("instance", &departure.instance),
         }
     }

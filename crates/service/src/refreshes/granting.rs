@@ -12,7 +12,6 @@ use super::wishes::{Became, Comes};
 use crate::Service;
 use crate::departures::lock;
 use decamp_aws::refresh::{Begun, begin};
-use decamp_config::Mode;
 use decamp_core::refresh::NotDone;
 use decamp_core::world::World;
 
@@ -61,7 +60,7 @@ pub(crate) async fn grant(service: &Arc<Service>, wish: Wish<'_>) -> Result<Gran
     if *service.stopping.borrow() {
         return Err(NotGranted::Stopping);
     }
-    if service.settings.mode == Mode::Observe {
+    if service.settings.only_observes() {
         info!(event = wish.way, groups = ?wish.groups, "observed: a refresh would be started now");
         return Ok(Granted::Observed);
     }

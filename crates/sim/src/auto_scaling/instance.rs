@@ -63,6 +63,8 @@ pub struct Instance {
     pub runs: bool,
     /// Its actions, open ones and those that ended in the transition that it is in.
     pub actions: Vec<Action>,
+    /// When it was launched, if the activities go back so far.
+    pub launched: Option<Time>,
     /// Its last activity.
     pub activity: Option<Activity>,
     /// The version of the launch template that it was launched with.
@@ -84,7 +86,24 @@ impl Instance {
         let (origin, destination) = (Destination::AutoScalingGroup, Destination::Ec2);
         let (actions, activity) = (Vec::new(), None);
         let (healthy, listed, version, refreshed) = (true, true, 1, false);
-        Self { id, zone, state, healthy, listed, runs, actions, activity, version, refreshed, origin, destination, group, turns }
+        let launched = None;
+        Self {
+            id,
+            zone,
+            state,
+            healthy,
+            listed,
+            runs,
+            actions,
+            launched,
+            activity,
+            version,
+            refreshed,
+            origin,
+            destination,
+            group,
+            turns,
+        }
     }
 
     pub(super) fn next(&self) -> Time {

@@ -6,7 +6,7 @@ use super::instance::{Activity, Instance};
 use super::setup::Transition;
 use super::{AutoScaling, GroupSetup};
 use crate::api_error::ApiError;
-use decamp_core::decide::{self, Lifecycle, Unseen};
+use decamp_core::decide::{self, Launched, Lifecycle, Unseen};
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
 
@@ -77,7 +77,14 @@ impl AutoScaling {
         }
         let Some(setup) = self.group(asg) else {
             let (hooks, attached) = (Vec::new(), Vec::new());
-            return Ok(decide::Group { hooks, attached, held: false, retains: false, activity_began: None });
+            return Ok(decide::Group {
+                hooks,
+                attached,
+                held: false,
+                retains: false,
+                activity_began: None,
+                launched: Launched::Unasked,
+            });
         };
         Ok(decide::Group {
             hooks: terminating_hooks(setup),
@@ -85,7 +92,18 @@ impl AutoScaling {
             held: setup.tags.iter().any(|(key, _)| &**key == "decamp:hold"),
             retains: setup.retains,
             activity_began: activity_of.filter(|_| !self.activities_denied).and_then(|id| self.activity_began(id)),
+            launched: match activity_of {
+                Some(id) if !self.activities_denied => self.launched(id),
+                Some(_) => Launched::Untold,
+                None => Launched::Unasked,
+            },
         })
+    }
+
+    /// When the instance was launched, if its group's activities go back so far.
+    #[must_use]
+    pub fn launched(&self, id: InstanceId) -> Launched {
+        self.instance(id).and_then(|instance| instance.launched).map_or(Launched::Untold, Launched::At)
     }
 
     /// When the instance's unfinished activity began.

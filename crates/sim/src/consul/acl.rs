@@ -5,7 +5,9 @@ use std::sync::Arc;
 /// A token that asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
-    /// Reads everything: ACLs off, management, or node and service read on all.
+    /// No ACLs: whoever asks reads everything, and that there are none is answered.
+    AclsOff,
+    /// Reads everything: management, or node and service read on all.
     Full,
     /// `node_prefix "" { policy = "read" }` alone.
     NodesOnly,
@@ -24,7 +26,7 @@ impl Token {
     #[must_use]
     pub fn reads_nodes(&self) -> bool {
         match self {
-            Self::Full | Self::NodesOnly | Self::OneService(_) => true,
+            Self::AclsOff | Self::Full | Self::NodesOnly | Self::OneService(_) => true,
             Self::ServicesOnly | Self::Blank | Self::Unknown => false,
         }
     }
@@ -33,7 +35,7 @@ impl Token {
     #[must_use]
     pub fn reads_service(&self, name: &str) -> bool {
         match self {
-            Self::Full | Self::ServicesOnly => true,
+            Self::AclsOff | Self::Full | Self::ServicesOnly => true,
             Self::OneService(one) => **one == *name,
             Self::NodesOnly | Self::Blank | Self::Unknown => false,
         }

@@ -4,7 +4,7 @@ use super::state::{AllocationState, Fits, GroupNumber, GroupSpec, GroupState, Li
 use super::{Due, Nomad, Outside};
 use crate::consul::Consul;
 use crate::event::AllocationNumber;
-use decamp_core::decide::snapshot::{ClientStatus, JobKind, NodeStatus};
+use decamp_core::decide::snapshot::{ClientStatus, JobKind, NodeStatus, OwnNetwork};
 use decamp_core::ids::AllocationId;
 use decamp_core::time::Time;
 
@@ -77,6 +77,12 @@ impl Nomad {
         self.queue.put(at, Due::Finish { allocation: number, epoch });
     }
 
+    /// An allocation is in a network of its own.
+    pub fn put_in_network(&mut self, number: AllocationNumber, own: OwnNetwork) {
+        self.allocations[number.index()].own = Some(own);
+        self.allocation_changed(number);
+    }
+
     /// An allocation has not been up for long enough yet: it counts as healthy only from this time on, or never.
     pub fn healthy_at(&mut self, number: AllocationNumber, at: Time) {
         let state = &mut self.allocations[number.index()];
@@ -130,7 +136,7 @@ impl Nomad {
             group,
             index: name,
             ports,
-            address: None,
+            own: None,
             wanted: true,
             marked: false,
             client: ClientStatus::Pending,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::stopping::Stopping;
 use crate::consul;
 use crate::event::AllocationNumber;
-use decamp_core::decide::snapshot::{Allocation, ClientStatus, DrainMeta, DrainStatus, NodeStatus, TaskGroup};
+use decamp_core::decide::snapshot::{Allocation, ClientStatus, DrainMeta, DrainStatus, NodeStatus, OwnNetwork, TaskGroup};
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
 use decamp_core::time::Time;
 
@@ -251,8 +251,8 @@ pub struct AllocationState {
     pub index: u32,
     /// Host ports.
     pub ports: Arc<[u16]>,
-    /// Its own address, where that is not the node's.
-    pub address: Option<IpAddr>,
+    /// The network that is its own, where it does not share the node's.
+    pub own: Option<OwnNetwork>,
     /// `DesiredStatus` is `run`.
     pub wanted: bool,
     /// `DesiredTransition.Migrate`.

@@ -1,5 +1,6 @@
 //! Nomad's HTTP API, the reads: a node and its allocations, its own discovery, as a token may see them, now or as a follower lags.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::state::{AllocationState, DrainState, GroupState, LastDrainState, Node
 use super::stopping::TaskState;
 use crate::event::AllocationNumber;
 use decamp_core::decide::snapshot::{
-    Allocation, ClientStatus, Drain, LastDrain, Node, NomadSight, Registration, Registrations, TaskRole,
+    Allocation, ClientStatus, Drain, Elsewhere, LastDrain, Node, NodeStatus, NomadSight, Registration, Registrations, TaskRole,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
 use decamp_core::time::Time;
@@ -109,6 +110,33 @@ impl Nomad {
         }
         let body = Registrations { whole: true, agent_dead: false, services: services.into() };
         Ok(Answer { index: self.index, known_leader, body })
+    }
+
+    /// Which of these addresses other ready nodes have, or what runs on them. A node that does not know which instance it is may be
+    /// this one, as long as no other node is.
+    ///
+    /// # Errors
+    /// Without a leader, or without `node:read`.
+    pub fn elsewhere(&mut self, instance: InstanceId, asked: &[IpAddr], token: &Token) -> Result<Elsewhere, ApiError> {
+        self.leader_answers(token)?;
+        if token.node() < NodeRule::Read {
+            return Err(ApiError::PermissionDenied);
+        }
+        let is_found = self.nodes_of(instance).next().is_some();
+        let is_other = |node: &NodeState| node.spec.instance.map_or(is_found, |other| other != instance);
+        let others: Vec<&NodeState> =
+            self.nodes().map(|(_, node)| node).filter(|node| node.status == NodeStatus::Ready && is_other(node)).collect();
+        let has = |node: &NodeState, address: IpAddr| {
+            let own = |n: &AllocationNumber| {
+                let allocation = &self.allocations[n.index()];
+                let reads = token.reads_jobs(&self.groups[allocation.group.index()].spec.group.namespace);
+                let own = allocation.own.as_ref().filter(|_| reads && !allocation.client.is_over());
+                own.is_some_and(|own| !own.bridge && own.address == address)
+            };
+            node.spec.addresses.contains(&address) || node.allocations.iter().any(own)
+        };
+        let held = asked.iter().copied().filter(|address| others.iter().any(|node| has(node, *address))).collect();
+        Ok(Elsewhere { asked: asked.to_vec(), held })
     }
 
     /// What a token's own policies prove that it sees.
@@ -241,7 +269,7 @@ fn shown(allocation: &AllocationState, group: &GroupState) -> Allocation {
         wanted: allocation.wanted,
         client: allocation.client,
         ports: allocation.ports.clone(),
-        address: allocation.address,
+        own: allocation.own.clone(),
         ended: allocation.ended.filter(|_| allocation.client.is_over()),
     }
 }

@@ -45,6 +45,14 @@ impl Oracle {
             let others = self.last_deregistered.filter(|(when, who)| *who != self.actor && again < Some(*when));
             let taken_out = others.map(|(when, _)| when).filter(|_| again.is_some());
             let raced = again.max(taken_out).is_some_and(|again| at.since(again) < LOOK_AGE);
+            // What nobody can tell to be the instance's may be left behind by name, and only after its wait (D39).
+            let by_name = matches!(verdict, Outcome::Unconfirmed | Outcome::NoNode);
+            let left_behind = by_name && (self.waited_for_addresses(at) || self.forced.is_some());
+            let sent_to = |id: &TargetId| match id {
+                TargetId::Ip(address) => cast.addresses.contains(address) && !left_behind,
+                TargetId::Instance(_) | TargetId::Other(_) => false,
+            };
+            let routed = routed || balancers.routes(arn).iter().any(|route| sent_to(&route.id));
             if (registered || routed) && !raced && !self.delay_unknown() {
                 self.broke(at, "S3", format!("{} still routes to it", arn.name()));
             }

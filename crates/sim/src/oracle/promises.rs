@@ -33,6 +33,8 @@ pub struct Bounds {
     pub heartbeat_timeout: Duration,
     /// Whether an event told a wrong time of entry.
     pub entry_is_wrong: bool,
+    /// Whether nobody has said which of the group's hooks is decamp's.
+    pub hooks_not_named: bool,
     /// Whether nothing that it meets hinders it.
     pub orderly: bool,
     /// The longest that nobody looks at it, between two passes.
@@ -44,7 +46,13 @@ pub struct Bounds {
 impl Oracle {
     /// An effect arrives: S3, S4, S5 and S10 again, as far as they are promises.
     pub(super) fn promised(&mut self, at: Time, effect: &Effect, auto_scaling: &AutoScaling, nomad: &Nomad, cast: &Cast) {
+        // Once an operator has deleted one of the two, there is only one that can be meant.
+        if self.bounds.hooks_not_named && self.hook_deleted.is_none() && !matches!(effect, Effect::Heartbeat(_)) {
+            self.broke(at, "S5", "nobody has said which of its hooks is decamp's".to_owned());
+        }
         match effect {
+            // A heartbeat goes out on the event's word, if nothing could be seen yet (D10).
+            Effect::Heartbeat(_) if self.bounds.hooks_not_named => {}
             Effect::Heartbeat(of) => self.own_hook(at, &of.hook),
             Effect::MakeIneligible(_) | Effect::Deregister { .. } | Effect::Note { .. } => {
                 self.may_touch(at, auto_scaling, cast);
@@ -83,7 +91,7 @@ impl Oracle {
     }
 
     fn own_hook(&mut self, at: Time, hook: &str) {
-        if hook != "decamp" {
+        if hook != "decamp" && !(self.bounds.hooks_not_named && self.hook_deleted.is_some()) {
             self.broke(at, "S5", format!("the hook {hook} is not ours"));
         }
     }
@@ -121,6 +129,12 @@ impl Oracle {
         if *verdict == Outcome::TimedOut && !self.bounds.entry_is_wrong && at + surely < earliest {
             self.broke(at, "L2", "it gave up although there was time".to_owned());
         }
+        // A node that does not tell its instance runs what nobody saw stop: that takes as long as anything else (D40).
+        let lives = |node| nomad.allocations().iter().any(|a| a.node == node && a.is_alive());
+        let unseen = self.purged.is_none() && cast.node.is_some_and(lives) && !self.bounds.entry_is_wrong;
+        if *verdict == Outcome::NoNode && unseen && at + surely < earliest {
+            self.broke(at, "L2", "it says no node, and what runs on it was given no time".to_owned());
+        }
         let dead = !self.machine_died && self.agent_died.is_some_and(|died| at < died + AGENT_DEAD_WAIT);
         if *verdict == Outcome::AgentDead && dead {
             self.broke(at, "L2", "it gave a dead agent no time to come back".to_owned());
@@ -152,6 +166,11 @@ impl Oracle {
         if (completes || turns_away) && auto_scaling.instance(cast.instance).is_some_and(open) {
             self.broke(at, "L1", format!("it says {}, and its action is open", outcome.word()));
         }
+    }
+
+    /// It is over, and what proves what was seen was not believed.
+    pub fn doubts_needlessly(&mut self, at: Time) {
+        self.broke(at, "L2", "it ended as unconfirmed, although Consul hides nothing from anybody".to_owned());
     }
 
     /// It is over: did it take longer than it may?

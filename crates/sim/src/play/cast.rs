@@ -12,7 +12,7 @@ use crate::nomad::GroupNumber;
 use crate::setting::BEGIN;
 use crate::stage::{Hand, Stage};
 use crate::worker::CrashPoint;
-use decamp_core::decide::{Cause, EffectKind, LifecycleAction, Policy, System};
+use decamp_core::decide::{Cause, EffectKind, LifecycleAction, System};
 use decamp_core::time::Time;
 
 const fn secs(seconds: u64) -> Duration {
@@ -50,6 +50,8 @@ pub(super) struct Script {
     interruption: Option<Time>,
     heartbeat_timeout: Duration,
     sweeps: bool,
+    /// Whether it is the other tool's event that comes.
+    anothers: bool,
 }
 
 /// How one worker is.
@@ -94,6 +96,7 @@ pub(super) fn script(
         interruption: None,
         heartbeat_timeout,
         sweeps: true,
+        anothers: luck.clone().one_in(2),
     };
     if faults.has(Fault::Crash) {
         for _ in 0..=luck.below(2) {
@@ -130,7 +133,9 @@ impl Script {
     /// Takes the events that Auto Scaling has sent, and decides when they come.
     pub(super) fn events(&mut self, stage: &mut Stage, luck: &mut Luck) {
         for event in stage.auto_scaling.take_events() {
-            if event.instance != stage.cast.instance || *event.hook != *"decamp" || !self.waits_for_event {
+            // Where nobody has said which hook is meant, the other tool's event comes as well as ours.
+            let hook = if self.faults.has(Fault::HooksNotNamed) && self.anothers { "another" } else { "decamp" };
+            if event.instance != stage.cast.instance || *event.hook != *hook || !self.waits_for_event {
                 continue;
             }
             self.waits_for_event = false;
@@ -321,6 +326,12 @@ fn lend_a_hand(
         Fault::DrainHangs if luck.one_in(2) => lend(Hand::StopJob),
         Fault::ConsulAgentDead => lend(Hand::KillConsulAgent),
         Fault::BlindToken if luck.one_in(2) => lend(Hand::FullToken),
+        Fault::UnknownAddress if luck.one_in(2) => {
+            if let Some(address) = stage.cast.untold {
+                // Whoever registered it takes it out again.
+                lend(Hand::TakeOut(0, address));
+            }
+        }
         Fault::StaleCatalog => {
             hands.push((at, Hand::FreezeCatalog(true)));
             hands.push((at + secs(luck.below(20)), Hand::FreezeCatalog(false)));
@@ -379,6 +390,13 @@ fn lend_a_hand(
         | Fault::IngressPolls
         | Fault::IngressUnderLoad
         | Fault::OtherSettingsNextTime
+        | Fault::UnknownAddress
+        | Fault::StrangersAddress
+        | Fault::OwnAddresses
+        | Fault::FoundByScan
+        | Fault::FingerprintMissing
+        | Fault::HooksNotNamed
+        | Fault::ConsulWithoutAcls
         | Fault::SpotInterruption
         | Fault::TargetGroupDeleted
         | Fault::TargetGroupDenied
@@ -389,16 +407,5 @@ fn lend_a_hand(
         | Fault::DrainingSticks
         | Fault::SweepsAlone
         | Fault::MessageLate => {}
-    }
-}
-
-/// The settings that somebody deployed meanwhile.
-pub(super) fn other_settings(policy: &Policy) -> Policy {
-    Policy {
-        overlap: !policy.overlap,
-        guard_alb: policy.guard_alb + secs(5),
-        max_departure: policy.max_departure / 2,
-        poststop: policy.poststop * 2,
-        ..policy.clone()
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::cast::{self, Told};
 use super::passes::{self, Working};
 use super::record::{Record, Teller};
+use super::settings;
 use crate::drivers::Driver;
 use crate::luck::Luck;
 use crate::setting::BEGIN;
@@ -147,7 +148,7 @@ impl<'s> Company<'s, '_> {
         let (sweep, remembered) = (told.sweep, self.remembered[usize::from(told.sweep)].clone());
         let plan = self.script.plan(self.hired, now, &mut self.luck);
         let worker = Rc::new(Worker::new(self.stage, plan.skew_ms, plan.warm, plan.stale_reads, self.crashes, self.effects));
-        let policy = if plan.other_settings { cast::other_settings(self.policy) } else { self.policy.clone() };
+        let policy = if plan.other_settings { settings::other_settings(self.policy) } else { self.policy.clone() };
         let mut teller = Teller { record: Rc::clone(self.record), policy: policy.clone(), worker: self.hired };
         let (driver, world, leaving) = (self.driver, Rc::clone(&worker), departure.clone());
         let walk: Walk<'s> = Box::pin(async move {
@@ -233,6 +234,7 @@ impl<'s> Company<'s, '_> {
             let better =
                 self.outcome.is_none() || completed || matches!(self.outcome, Some(Outcome::AlreadyPast | Outcome::NotLeaving));
             if better {
+                self.ended_at = now;
                 self.outcome = Some(outcome.clone());
             }
             self.script.after_end(now, &mut self.luck);

@@ -74,6 +74,7 @@ fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
             | Loss::NoCopyLeft
             | Loss::DelayTooShort
             | Loss::NeverMigrates
+            | Loss::UnknownTarget
             | Loss::NoTargetGroup
             | Loss::DoesNotFit
             | Loss::Interrupted => false,
@@ -104,6 +105,7 @@ fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
             (Failed::CopyClosed | Failed::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
             (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => at_front(finding),
             (Failed::DoorClosed | Failed::DoorDied, Loss::NoTargetGroup) => at_group,
+            (Failed::DoorClosed | Failed::DoorDied, Loss::UnknownTarget) => at_front(finding),
             (_, Loss::Interrupted) => true,
             _ => false,
         }
@@ -144,6 +146,10 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     }
     let hook_deleted = faults.has(Fault::HookDeleted) || faults.has(Fault::ActionCompletedBySomebody);
     if hook_deleted && oracle.verdict.is_none() && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
+        return true;
+    }
+    // Nobody has said which hook is meant: then nothing is done (D41), and the machine goes as it would without a hook.
+    if faults.has(Fault::HooksNotNamed) && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
         return true;
     }
     if oracle.machine_died && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {

@@ -28,6 +28,7 @@ fn part_word(part: &Part) -> &'static str {
         Part::NomadSight => "our Nomad token",
         Part::Consul => "Consul",
         Part::NomadServices => "Nomad's services",
+        Part::Addresses(_) => "the addresses of other nodes",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::event::AllocationNumber;
 use crate::faults::{Fault, Faults};
 use crate::luck::Luck;
 use crate::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, Nomad, Ports};
-use decamp_core::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
+use decamp_core::decide::{Ingress, JobKind, OwnNetwork, Provider, Service, Task, TaskGroup, TaskRole};
 
 thread_local! {
     static NAMES: RefCell<BTreeMap<(u64, &'static str), Arc<str>>> = const { RefCell::new(BTreeMap::new()) };
@@ -38,6 +39,11 @@ pub(super) struct Drawn {
     pub(super) first: Option<GroupNumber>,
     /// How many groups, from the first, the ingress does not route to.
     pub(super) hidden: u32,
+}
+
+/// The own address of the copy on the node at this place.
+pub(super) fn mesh_address(place: u64) -> IpAddr {
+    IpAddr::from([10, 1, u8::try_from(place).unwrap_or(255), 5])
 }
 
 const fn secs(seconds: u64) -> Duration {
@@ -90,6 +96,43 @@ impl Cluster {
         group.count = u32::try_from(self.nodes.len()).unwrap_or(1);
         let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([8080, 8443].into()));
         self.on_every_node(number)
+    }
+
+    /// A service whose copies have an address each, and answer there at the port that a system job has on the node.
+    pub(super) fn mesh(&mut self) -> AllocationNumber {
+        let mut group = self.group("mesh", 0, JobKind::Service);
+        group.shutdown_delay = secs([0, 5, 20, 60][pick(&mut self.luck, 4)]);
+        group.count = u32::try_from(self.nodes.len()).unwrap_or(1);
+        let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([].into()));
+        let first = self.on_every_node(number);
+        let copies = self.nomad.groups()[number.index()].allocations.clone();
+        for (place, copy) in copies.into_iter().enumerate() {
+            let own = OwnNetwork { address: mesh_address(place as u64), bridge: false, ports: [8080].into() };
+            self.nomad.put_in_network(copy, own);
+        }
+        first
+    }
+
+    /// An allocation on our node that has, or had, an address that another workload is a target by: one that is over, or one
+    /// behind a bridge. `known`: the other workload is Nomad's as well.
+    pub(super) fn stranger(&mut self, over: bool, known: bool, address: IpAddr) {
+        let ours = self.nodes[0];
+        let network = |bridge| OwnNetwork { address, bridge, ports: [8080].into() };
+        let kind = if over { JobKind::Batch } else { JobKind::System };
+        let group = self.group("before", 0, kind);
+        let number = self.add(group, Behaviour::default(), Fits::Only(ours), Ports::Static([].into()));
+        let placed = self.nomad.place(number, ours, &mut self.consul);
+        self.nomad.put_in_network(placed, network(!over));
+        if over {
+            self.nomad.ends_at(placed, super::BEGIN + Duration::from_millis(500));
+        }
+        if known {
+            let there = self.nodes[1];
+            let group = self.group("stranger", 0, JobKind::Service);
+            let number = self.add(group, Behaviour::default(), Fits::Only(there), Ports::Static([].into()));
+            let placed = self.nomad.place(number, there, &mut self.consul);
+            self.nomad.put_in_network(placed, network(false));
+        }
     }
 
     fn on_every_node(&mut self, number: GroupNumber) -> AllocationNumber {

@@ -3,12 +3,13 @@
 use futures_util::future::join_all;
 
 use super::{Worker, versions_of};
+use crate::api_error::ApiError;
 use crate::load_balancers::Known;
 use crate::nomad::Read;
 use crate::weather::{Fate, unseen};
 use crate::{consul, nomad};
 use decamp_core::decide::{Departure, NodeStatus, Nomad, NomadSight, Part, Registrations, Showing, Snapshot, System, Unseen};
-use decamp_core::ids::TargetGroupArn;
+use decamp_core::ids::{TargetGroupArn, TargetId};
 
 impl Worker<'_> {
     pub(super) async fn look_at(&self, departure: &Departure, seen: &Snapshot, part: &Part) -> Vec<Showing> {
@@ -42,7 +43,16 @@ impl Worker<'_> {
                 let looks = groups.iter().map(|(arn, attached)| self.look_at_group(arn, *attached, *attributes_again));
                 join_all(looks).await
             }
-            Part::Scan => vec![Showing::Scan(Ok(Vec::new()))],
+            Part::Scan => {
+                let addresses = seen.nomad.last().map(Nomad::addresses).unwrap_or_default();
+                let instance = TargetId::Instance(departure.instance);
+                let ours = |id: &TargetId| *id == instance || matches!(id, TargetId::Ip(ip) if addresses.contains(ip));
+                let look = self.call(System::LoadBalancers, None, |s| {
+                    s.balancers.read()?;
+                    Ok(s.balancers.holding(ours))
+                });
+                vec![Showing::Scan(flat(look.await.map(|answer| answer.map_err(|error: ApiError| error.unseen()))))]
+            }
             Part::Nomad => {
                 vec![Showing::Nomad(self.look_at_nomad(departure, seen).await)]
             }
@@ -62,6 +72,14 @@ impl Worker<'_> {
                 });
                 vec![Showing::NomadServices(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
             }
+            Part::Addresses(asked) => {
+                self.stage.borrow_mut().calls.nomad += 1;
+                let look = self.call(System::Nomad, None, |s| {
+                    let token = s.cast.nomad_token.clone();
+                    s.nomad.elsewhere(departure.instance, asked, &token)
+                });
+                vec![Showing::Addresses(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
+            }
         }
     }
 
@@ -75,7 +93,15 @@ impl Worker<'_> {
             // Attributes and health are two calls; the model counts the second.
             self.stage.borrow_mut().calls.aws += 1;
         }
-        let look = self.call(System::LoadBalancers, None, |s| s.balancers.look_group(arn, attached, remembered)).await;
+        let look = self
+            .call(System::LoadBalancers, None, |s| {
+                let look = s.balancers.look_group(arn, attached, remembered);
+                if let Ok(group) = &look {
+                    s.oracle.looked_at_targets(s.now, group, &s.cast);
+                }
+                look
+            })
+            .await;
         let look = flat(look);
         if let Ok(group) = &look {
             let mut known = self.known.borrow_mut();

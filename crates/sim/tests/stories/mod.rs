@@ -68,6 +68,64 @@ pub(crate) const STORIES: &[Story] = &[
         )
     },
     Story {
+        shows: &["nobody is known to have", "unconfirmed"],
+        never: &[BESIDE],
+        ..story(
+            "unknown-address",
+            "A named group lists an address that nothing tells: it may be the instance's, and is waited for before anything is drained.",
+            &[Fault::UnknownAddress],
+            "unconfirmed",
+        )
+    },
+    Story {
+        shows: &["nobody is known to have"],
+        ..story(
+            "unknown-address-taken-out",
+            "The same, and whoever registered the address takes it out: then nothing is in doubt.",
+            &[Fault::UnknownAddress],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["the addresses of other nodes", "drain all"],
+        never: &[BESIDE],
+        ..story(
+            "own-addresses",
+            "A service is a target by addresses of its own: it is not drained before the load balancer has let go of them.",
+            &[Fault::OwnAddresses],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["no target group lists it any more"],
+        crash: Some(CrashPoint { effect: 3, after: true }),
+        ..story(
+            "nowhere-listed",
+            "A scan finds no target group: a worker before it may have left one that still sends, so it is waited for that.",
+            &[Fault::FoundByScan],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["which has had time to join"],
+        ..story(
+            "fingerprint-missing",
+            "The Nomad node does not tell which instance it is: the instance is kept to the end, and not let go with all that runs on it.",
+            &[Fault::FingerprintMissing],
+            "no-node",
+        )
+    },
+    Story {
+        shows: &["several terminating hooks"],
+        never: &["complete", "drain"],
+        ..story(
+            "hooks-not-named",
+            "The group has another tool's hook, and nobody has said which is decamp's: nothing is touched.",
+            &[Fault::HooksNotNamed],
+            "not-ours",
+        )
+    },
+    Story {
         shows: &["Nomad cannot be seen"],
         ..story(
             "nomad-denied",

@@ -45,6 +45,21 @@ pub struct Group {
     pub retains: bool,
     /// When the instance's unfinished activity began, if that was asked for.
     pub activity_began: Option<Time>,
+    /// When the instance was launched, if that was asked for.
+    pub launched: Launched,
+}
+
+/// When an instance was launched, as its group's activities tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Launched {
+    /// Nobody asked.
+    #[default]
+    Unasked,
+    /// The activities do not tell, or cannot be seen. It may be long ago.
+    Untold,
+    /// Then.
+    At(Time),
 }
 
 /// One terminating lifecycle hook.

@@ -1,12 +1,13 @@
 //! What this run did and saw so far: when heartbeats landed, which allocations were shown, which writes went wrong.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::discovery::Registrations;
 use super::jobs::{JobKind, TaskGroup};
-use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, Phase};
+use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, OwnNetwork, Phase};
 use super::notes::Noted;
 use crate::decide::action::{Effect, Refusal};
 use crate::decide::outcome::Outcome;
@@ -25,10 +26,16 @@ pub struct History {
     pub heartbeat: Option<Time>,
     /// Every allocation that this run ever saw not over, by id.
     pub known: Vec<Known>,
+    /// Every address that a node of the instance told in this run: its row may be purged since.
+    pub addresses: Vec<IpAddr>,
+    /// The look that last showed another address, of a node or of what runs on it.
+    pub addresses_since: Option<Time>,
     /// Whether Nomad was seen at all, and when first.
     pub first_nomad: Option<Time>,
     /// How long the longest list of allocations was.
     pub longest_list: usize,
+    /// Whether a load balancer was seen to take the instance for healthy.
+    pub was_healthy: bool,
     /// When no node was first seen to be this instance.
     pub no_node_since: Option<Time>,
     /// Since when every node was seen to be down or disconnected.
@@ -86,6 +93,8 @@ pub struct Known {
     pub lost_before: bool,
     /// Whether Nomad still wanted it to run, when last shown.
     pub wanted: bool,
+    /// The network that is its own.
+    pub own: Option<OwnNetwork>,
 }
 
 /// A drain that this run sent, whether or not it was answered.
@@ -241,6 +250,12 @@ impl History {
         // A list that grows shows what could not be seen before, even if that is over.
         let mut changed = first || longer;
         for node in &nomad.nodes {
+            for address in &node.addresses {
+                if !self.addresses.contains(address) {
+                    self.addresses.push(*address);
+                    self.addresses_since = Some(at);
+                }
+            }
             let deadline_passed = self.deadline.is_some_and(|deadline| deadline <= at);
             for shown in node.allocations.iter() {
                 changed |= self.see_allocation(at, shown, first && !node.status.is_lost(), deadline_passed);
@@ -281,6 +296,7 @@ impl History {
             }
             None if over => false,
             None => {
+                self.addresses_since = if shown.own.is_some() { Some(at) } else { self.addresses_since };
                 self.known.push(Known {
                     id: shown.id,
                     group: Arc::clone(&shown.group),
@@ -290,6 +306,7 @@ impl History {
                     over: false,
                     lost_before: may_be_lost_before && shown.client == ClientStatus::Lost,
                     wanted: shown.wanted,
+                    own: shown.own.clone(),
                 });
                 true
             }

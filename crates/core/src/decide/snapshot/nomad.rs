@@ -1,5 +1,6 @@
 //! What Nomad shows of the instance's node and its allocations.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,17 @@ pub struct Nomad {
     pub nodes: Vec<Node>,
     /// Nodes that carry the instance's id but are down while another is ready: set aside (D5).
     pub set_aside: Vec<NodeId>,
+}
+
+impl Nomad {
+    /// Every address at which the instance can be a target: its nodes', and those of allocations that are not over and have one for
+    /// themselves.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let running = self.nodes.iter().flat_map(|node| node.allocations.iter()).filter(|a| !a.client.is_over());
+        let own = running.filter_map(|a| a.own.as_ref()).filter(|own| !own.bridge).map(|own| own.address);
+        self.nodes.iter().flat_map(|node| node.addresses.iter().copied()).chain(own).collect()
+    }
 }
 
 /// One Nomad node with its allocations.
@@ -38,7 +50,7 @@ pub struct Node {
     /// The drain that was last begun, finished or not.
     pub last_drain: Option<LastDrain>,
     /// Its addresses (what it advertises, and its private address in EC2).
-    pub addresses: Vec<std::net::IpAddr>,
+    pub addresses: Vec<IpAddr>,
     /// Its name in Consul (`unique.consul.name`).
     pub consul_name: Option<Arc<str>>,
     /// What decamp wrote down in its metadata.
@@ -171,10 +183,39 @@ pub struct Allocation {
     pub client: ClientStatus,
     /// Host ports, all labels.
     pub ports: Arc<[u16]>,
-    /// Its own address, where that is not the node's.
-    pub address: Option<std::net::IpAddr>,
+    /// The network that is its own, where it does not share the node's.
+    pub own: Option<OwnNetwork>,
     /// When the last of its tasks ended, if it is over and Nomad tells.
     pub ended: Option<Time>,
+}
+
+/// A network namespace that one allocation has for itself (`network { mode = "bridge" }` or `"cni/…"`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OwnNetwork {
+    /// The allocation's address in it.
+    pub address: IpAddr,
+    /// Whether it is behind a bridge of the node. Every node hands out the same addresses behind its bridge, and nobody outside can
+    /// reach them: such an address is nobody's (D39).
+    pub bridge: bool,
+    /// The ports that its job declares there. Empty: the job declares none, and it may listen on any.
+    pub ports: Arc<[u16]>,
+}
+
+impl OwnNetwork {
+    /// Whether a load balancer that sends to this address and port reaches the allocation.
+    #[must_use]
+    pub fn answers_at(&self, address: IpAddr, port: u16) -> bool {
+        !self.bridge && self.address == address && (self.ports.is_empty() || self.ports.contains(&port))
+    }
+}
+
+/// Which addresses the rest of the cluster has: those of other ready nodes, and of what runs on them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Elsewhere {
+    /// The addresses that were asked about.
+    pub asked: Vec<IpAddr>,
+    /// Those of them that another node or an allocation on it has.
+    pub held: Vec<IpAddr>,
 }
 
 /// `ClientStatus` of an allocation.

@@ -16,6 +16,10 @@ pub enum Beginning {
     Deregistered,
     /// Allocations that a drain counted have not been listed any more.
     Vanished,
+    /// Targets have been listed that may be the instance's.
+    Unknown,
+    /// A scan of all target groups found none that lists the instance.
+    Scanned,
 }
 
 /// One beginning, as it was noted.
@@ -27,13 +31,14 @@ pub struct Noted {
     pub action: Arc<str>,
     /// When.
     pub since: Time,
-    /// Of `Vanished`: how many allocations were listed then. With fewer, more have vanished since. Else 0.
+    /// Of `Vanished`: how many allocations were listed then. With fewer, more have vanished since. Of `Unknown`: how many targets they
+    /// were. With more, some have come since. Else 0.
     pub listed: u32,
 }
 
 impl Beginning {
     /// All that there are.
-    pub const ALL: [Self; 3] = [Self::Departure, Self::Deregistered, Self::Vanished];
+    pub const ALL: [Self; 5] = [Self::Departure, Self::Deregistered, Self::Vanished, Self::Unknown, Self::Scanned];
 
     /// The key of the node's metadata that holds it.
     #[must_use]
@@ -42,6 +47,8 @@ impl Beginning {
             Self::Departure => "decamp.began",
             Self::Deregistered => "decamp.deregistered",
             Self::Vanished => "decamp.vanished",
+            Self::Unknown => "decamp.unknown",
+            Self::Scanned => "decamp.scanned",
         }
     }
 }

@@ -162,3 +162,37 @@ fn a_node_is_found_at_every_address_that_it_has() {
     assert_eq!(addresses, ["10.0.0.1", "10.0.0.2"]);
     assert_eq!(seen.consul_name.as_deref(), Some("ip-10-0-0-1"));
 }
+
+#[test]
+fn an_address_of_a_fingerprinted_interface_is_the_nodes_and_a_bridges_is_not() {
+    let network = |mode: &str, device: &str, address: &str| json!({ "Mode": mode, "Device": device, "Addresses": [{ "Family": "ipv4", "Alias": "default", "Address": address }] });
+    let networks = json!([
+        network("host", "ens5", "10.0.0.1"),
+        network("host", "ens6", "10.0.9.7"),
+        network("host", "ens5", "fd00::10"),
+        network("host", "docker0", "172.17.0.1"),
+        network("host", "lo", "127.0.0.1"),
+        network("bridge", "nomad", "172.26.64.1"),
+        { "Mode": "cni/mesh", "Device": "", "Addresses": null },
+    ]);
+    let seen = translated(&json!({ "HTTPAddr": "10.0.0.1:4646", "NodeResources": { "NodeNetworks": networks } }), &json!([]));
+    let addresses: Vec<String> = seen.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.0.0.1", "10.0.9.7", "fd00::10"]);
+}
+
+#[test]
+fn an_allocations_own_address_comes_with_its_ports_and_whether_it_is_behind_a_bridge() {
+    for (mode, bridge) in [("cni/mesh", false), ("bridge", true), ("", true), ("host", true)] {
+        let allocation = json!({ "ID": ID, "NetworkStatus": { "Address": "10.1.0.5", "InterfaceName": "eth0" },
+            "AllocatedResources": { "Shared": { "Networks": [{ "Mode": mode }], "Ports": [
+                { "Label": "http", "Value": 21_000, "To": 8080 }, { "Label": "admin", "Value": 9000, "To": 0 },
+            ] } } });
+        let seen = translated(&json!({}), &json!([allocation]));
+        let own = seen.allocations[0].own.clone().expect("it has one");
+        assert_eq!((own.address.to_string().as_str(), own.bridge), ("10.1.0.5", bridge), "{mode}");
+        assert_eq!(*own.ports, [8080, 9000]);
+        assert_eq!(*seen.allocations[0].ports, [9000, 21_000]);
+    }
+    let shares_the_nodes = json!({ "ID": ID, "NetworkStatus": { "Address": "", "InterfaceName": "" } });
+    assert_eq!(translated(&json!({}), &json!([shares_the_nodes])).allocations[0].own, None);
+}

@@ -12,7 +12,7 @@ use decamp_sim::consul::{ApiError, Token};
 /// Whether a token may read agents: here, only one that reads everything.
 fn may_read_agents(token: &Token) -> Result<(), Refused> {
     match token {
-        Token::Full => Ok(()),
+        Token::AclsOff | Token::Full => Ok(()),
         Token::Unknown => Err(ApiError::AclNotFound.into()),
         Token::NodesOnly | Token::OneService(_) | Token::ServicesOnly | Token::Blank => Err(ApiError::PermissionDenied.into()),
     }
@@ -58,6 +58,7 @@ pub(super) async fn token_self(State(shared): Of, asked: Asked) -> Answer {
     let request = Request::of(&shared, asked)?;
     let policy = match &request.token {
         Token::Blank | Token::Unknown => return Err(Refused::new(403, "token does not exist: ACL not found")),
+        Token::AclsOff => return Err(Refused::new(401, "ACL support disabled")),
         Token::Full => "global-read",
         Token::NodesOnly => "nodes-only",
         Token::OneService(_) => "one-service",

@@ -7,7 +7,7 @@ use super::nodes::wrong;
 use super::{Answer, Of, Request, jobs, read, shapes};
 use crate::wire::asked::{Asked, Refused, Seen};
 use crate::wire::filter::Filter;
-use decamp_core::decide::{ClientStatus, Provider};
+use decamp_core::decide::{ClientStatus, OwnNetwork, Provider};
 use decamp_core::ids::AllocationId;
 use decamp_core::time::Time;
 use decamp_sim::event::AllocationNumber;
@@ -37,8 +37,16 @@ fn ports(nomad: &Nomad, allocation: &AllocationState) -> Value {
     let label = |place: usize| if place == 0 { "http".to_owned() } else { format!("port{place}") };
     let rows: Vec<Value> = (allocation.ports.iter().enumerate())
         .map(|(place, port)| json!({ "HostIP": address, "Label": label(place), "Value": port, "To": 0 }))
+        .chain(
+            allocation
+                .own
+                .iter()
+                .flat_map(|own| own.ports.iter())
+                .map(|port| json!({ "HostIP": "", "Label": format!("own{port}"), "Value": 0, "To": port })),
+        )
         .collect();
-    let shared = json!({ "DiskMB": 300, "Networks": null, "Ports": rows });
+    let mode = |own: &OwnNetwork| json!([{ "Mode": if own.bridge { "bridge" } else { "cni/mesh" } }]);
+    let shared = json!({ "DiskMB": 300, "Networks": allocation.own.as_ref().map(mode), "Ports": rows });
     let tasks: Map<String, Value> = (group_of(nomad, allocation).spec.group.tasks.iter())
         .map(|task| {
             (task.name.to_string(), json!({ "Cpu": { "CpuShares": 100 }, "Memory": { "MemoryMB": 64 }, "Networks": null }))
@@ -124,7 +132,7 @@ pub(super) fn whole(nomad: &Nomad, number: AllocationNumber, began: Time) -> Val
     let mut fields = fields(nomad, number, began);
     let allocation = nomad.allocation(number);
     let group = &group_of(nomad, allocation).spec.group;
-    let address = allocation.address.map(|address| address.to_string()).unwrap_or_default();
+    let address = allocation.own.as_ref().map(|own| own.address.to_string()).unwrap_or_default();
     fields.insert("AllocModifyIndex".to_owned(), Value::from(allocation.modified));
     fields.insert("Job".to_owned(), jobs::whole(nomad, &group.namespace, &group.job));
     fields.insert("NetworkStatus".to_owned(), json!({ "Address": address, "AddressIPv6": "", "DNS": null, "InterfaceName": "" }));

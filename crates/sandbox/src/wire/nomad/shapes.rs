@@ -1,5 +1,7 @@
 //! Nodes as Nomad shows them: whole, and in lists.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value, json};
 
 use super::notes;
@@ -106,6 +108,16 @@ pub(super) fn meta(metadata: &Metadata) -> Value {
     Value::Object(metadata.iter().map(|(key, value)| (key.to_string(), Value::from(&**value))).collect())
 }
 
+/// Its interfaces, as Nomad fingerprints them.
+fn networks(node: &NodeState) -> Value {
+    let network = |(place, address): (usize, &IpAddr)| {
+        let family = if address.is_ipv6() { "ipv6" } else { "ipv4" };
+        json!({ "Mode": "host", "Device": format!("ens{}", place + 5), "MacAddress": "", "Speed": 1000,
+            "Addresses": [{ "Family": family, "Alias": "default", "Address": address, "ReservedPorts": "", "Gateway": "" }] })
+    };
+    node.spec.addresses.iter().enumerate().map(network).collect()
+}
+
 /// `GET /v1/node/:id`, and what filters see.
 pub(super) fn node(node: &NodeState, version: Version, began: Time) -> Value {
     json!({
@@ -130,7 +142,7 @@ pub(super) fn node(node: &NodeState, version: Version, began: Time) -> Value {
         "NodePool": "default",
         "NodeResources": {
             "Cpu": { "CpuShares": 8000, "TotalCpuCores": 4, "ReservableCpuCores": [0, 1, 2, 3] },
-            "Memory": { "MemoryMB": 8192 }, "Disk": { "DiskMB": 20_000 }, "Networks": null, "Devices": null,
+            "Memory": { "MemoryMB": 8192 }, "Disk": { "DiskMB": 20_000 }, "Networks": null, "NodeNetworks": networks(node), "Devices": null,
             "MinDynamicPort": 20_000, "MaxDynamicPort": 32_000,
         },
         "ReservedResources": {

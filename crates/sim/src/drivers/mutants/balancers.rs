@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::How::{Does, Sees};
 use super::{Scene, View, Wrong};
 use crate::faults::Fault;
-use decamp_core::decide::{Decision, Effect, EffectKind, Sight, Target, TargetGroup, TargetHealth, Unseen};
+use decamp_core::decide::{Decision, Effect, EffectKind, Node, Sight, Target, TargetGroup, TargetHealth, Unseen};
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
 
@@ -110,6 +110,54 @@ pub(super) const WRONG: &[Wrong] = &[
         }),
     },
     Wrong {
+        name: "unknown-is-anothers",
+        mistake: "It takes a target at an address that nobody is known to have for another's.",
+        faults: &[Fault::UnknownAddress],
+        how: Sees(|view| {
+            let elsewhere = &mut view.seen.elsewhere;
+            elsewhere.edit(|elsewhere| elsewhere.held.clone_from(&elsewhere.asked));
+        }),
+    },
+    Wrong {
+        name: "waits-for-no-unknown",
+        mistake: "It does not wait for targets at addresses that nobody is known to have.",
+        faults: &[Fault::UnknownAddress],
+        how: Sees(|view| view.policy.unknown_target_wait = Duration::from_secs(5)),
+    },
+    Wrong {
+        name: "had-it-once",
+        mistake: "It takes an address for its own that an allocation has had which is over, or has behind a bridge.",
+        faults: &[Fault::StrangersAddress],
+        how: Sees(|view| {
+            let of_ours = |node: &Node| node.allocations.iter().filter_map(|a| a.own.as_ref()).map(|own| own.address).collect();
+            let had: Vec<_> = view
+                .seen
+                .nomad
+                .last()
+                .map_or(&[][..], |nomad| &nomad.nodes)
+                .iter()
+                .flat_map(|node| -> Vec<_> { of_ours(node) })
+                .collect();
+            view.seen.history.addresses.extend(had);
+        }),
+    },
+    Wrong {
+        name: "matches-by-port",
+        mistake: "It takes whatever has a target's port for what answers there, whatever the address.",
+        faults: &[Fault::OwnAddresses],
+        how: Sees(matches_by_port),
+    },
+    Wrong {
+        name: "scans-by-id",
+        mistake: "It finds target groups by the instance's id only, not by its addresses.",
+        faults: &[Fault::FoundByScan],
+        how: Sees(|view| {
+            let by_address: Vec<_> =
+                view.seen.balancers.iter().filter(|b| !b.registered.is_empty()).map(|b| b.arn.clone()).collect();
+            view.seen.scan.edit(|found| found.retain(|arn| !by_address.contains(arn)));
+        }),
+    },
+    Wrong {
         name: "deregisters-everybody",
         mistake: "It deregisters every target of the group, not only its own.",
         faults: &[],
@@ -157,6 +205,14 @@ fn never_looks_again(view: &mut View<'_>) {
         group.targets = group.targets.map(|_| [].into());
         balancer.sight = Sight::seen(now, group);
     }
+}
+
+/// Addresses of its allocations count as the node's: then any allocation with the port answers there.
+fn matches_by_port(view: &mut View<'_>) {
+    let nodes = view.seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
+    let running = nodes.iter().flat_map(|node| node.allocations.iter()).filter(|a| !a.client.is_over());
+    let own: Vec<_> = running.filter_map(|a| a.own.as_ref()).map(|own| own.address).collect();
+    view.seen.history.addresses.extend(own);
 }
 
 fn deregisters_everybody(scene: &Scene<'_>, decision: Decision) -> Decision {

@@ -13,6 +13,12 @@ const LONG: &[Fault] = &[Fault::HookIsShort, Fault::LongBatch];
 
 pub(super) const WRONG: &[Wrong] = &[
     Wrong {
+        name: "takes-any-hook",
+        mistake: "It completes the hook that it hears of, although nobody has said which of several is its own.",
+        faults: &[Fault::HooksNotNamed],
+        how: Sees(|view| view.policy.hooks = vec!["decamp".into(), "another".into()]),
+    },
+    Wrong {
         name: "never-heartbeats",
         mistake: "It sends no heartbeat, so that the hook runs out while it waits.",
         faults: LONG,

@@ -11,6 +11,18 @@ use decamp_core::decide::{
 
 pub(super) const WRONG: &[Wrong] = &[
     Wrong {
+        name: "wants-a-token",
+        mistake: "It believes no answer of a Consul that has no ACLs.",
+        faults: &[Fault::Crash, Fault::ConsulWithoutAcls],
+        how: Sees(|view| view.seen.consul.edit(|registrations| registrations.whole = false)),
+    },
+    Wrong {
+        name: "missing-is-no-node",
+        mistake: "It takes an instance whose node does not tell its id for one without a node, and lets it go.",
+        faults: &[Fault::FingerprintMissing],
+        how: Sees(|view| view.policy.without_nomad = vec!["*".into()]),
+    },
+    Wrong {
         name: "trusts-drain-complete",
         mistake: "It takes Nomad's \"drain complete\" for the end of everything on the node.",
         faults: &[],

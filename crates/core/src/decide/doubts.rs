@@ -1,0 +1,109 @@
+//! What may still send to the instance although nobody can say that it does: targets at addresses that nobody is known to have, and
+//! groups that no scan finds any more (D7, D39).
+
+use super::budget::Budget;
+use super::losses::{Finding, Layer, Loss};
+use super::scope::Scope;
+use super::snapshot::{Balancer, Target, TargetGroup};
+use super::step::Step;
+use super::whose::Whose;
+use super::{Part, Reason, beginnings};
+use crate::ids::TargetId;
+use crate::time::{Time, plain};
+use std::time::Duration;
+
+/// How often a target that may be ours is looked at: its owner may take it out.
+const LOOK_EVERY: Duration = Duration::from_secs(12);
+
+/// Until when a group may still send to the instance that no longer listed it when all were scanned: another worker may have taken it
+/// out a moment before, and nobody can say of which (D7).
+pub(super) fn gone_before_the_scan(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
+    nothing_found_since(scope, budget).map(|since| since + scope.policy.guard_alb.max(scope.policy.guard_nlb))
+}
+
+/// Since when a scan of all groups has found none.
+pub(super) fn nothing_found_since(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
+    let (at, found) = (scope.seen.scan.at()?, scope.seen.scan.last()?);
+    let nothing = scope.policy.scan && found.is_empty();
+    nothing.then(|| beginnings::scanned(scope, budget).map_or(at, |noted| noted.min(at)))
+}
+
+/// The targets of a group that are registered and may be ours.
+pub(super) fn unknown<'t>(scope: &'t Scope<'_>, group: &'t TargetGroup) -> impl Iterator<Item = &'t Target> {
+    let registered = group.listed().filter(|target| target.health.is_registered());
+    registered.filter(move |target| scope.whose(group, &target.id, target.port) == Whose::Unknown)
+}
+
+/// Waits for targets that may be ours until their owner has taken them out, or each was waited for long enough (D39). Nothing
+/// deregisters them: nobody knows whose they are.
+pub(super) fn waiting_for_unknown(
+    scope: &Scope<'_>,
+    budget: &Budget,
+    balancer: &Balancer,
+    group: &TargetGroup,
+    look: Part,
+    now: Time,
+) -> Option<Step> {
+    let wait = scope.policy.unknown_target_wait;
+    let seen_at = balancer.sight.at().unwrap_or(now);
+    let noted = beginnings::unknown(scope, budget, count_of_unknown(scope));
+    let until = |target: &Target| {
+        let since = registered_since(balancer, target).unwrap_or(seen_at);
+        noted.map_or(since, |noted| noted.min(since)) + wait
+    };
+    let (last, until) = unknown(scope, group).map(|target| (target, until(target))).max_by_key(|(_, until)| *until)?;
+    // By a look, not by the clock alone: it may have been taken out since.
+    if until <= seen_at {
+        return None;
+    }
+    let TargetId::Ip(address) = last.id else { return None };
+    let next = (seen_at + LOOK_EVERY).min(until.max(now));
+    let reason = Reason::UnknownTarget { group: balancer.arn.clone(), address, until };
+    Some(if next <= now { Step::Look(vec![look], reason) } else { Step::wait(next, reason) })
+}
+
+fn count_of_unknown(scope: &Scope<'_>) -> u32 {
+    u32::try_from(scope.unknown_targets().count()).unwrap_or(u32::MAX)
+}
+
+/// Since when every target that may be ours has been listed, and how many there are.
+pub(super) fn unknown_since(scope: &Scope<'_>, budget: &Budget) -> Option<(Time, u32)> {
+    let since = |(group, target): (&TargetGroup, &Target)| {
+        let balancer = scope.seen.balancers.iter().find(|balancer| balancer.arn == group.arn)?;
+        registered_since(balancer, target)
+    };
+    let latest = scope.unknown_targets().filter_map(since).max()?;
+    let targets = count_of_unknown(scope);
+    let noted = beginnings::unknown(scope, budget, targets);
+    Some((noted.map_or(latest, |noted| noted.min(latest)), targets))
+}
+
+/// The first look of the row in which a target by address was registered.
+fn registered_since(balancer: &Balancer, target: &Target) -> Option<Time> {
+    let row = balancer.registered.iter().find(|(id, port, _)| *id == target.id && *port == target.port);
+    row.map(|(_, _, since)| *since)
+}
+
+/// Addresses that may be the instance's: they are waited for, and then it leaves as if they were not (D39). One finding a group.
+pub(super) fn of_unknown_targets(scope: &Scope<'_>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for (group, target) in scope.unknown_targets() {
+        let name = group.arn.name();
+        if findings.iter().any(|finding| *finding.object == *name) {
+            continue;
+        }
+        findings.push(Finding {
+            layer: Layer::LoadBalancer,
+            loss: Loss::UnknownTarget,
+            object: name.into(),
+            value: format!("a target {}:{} whose address no node and no allocation is known to have", target.id, target.port),
+            needed: "an address that Nomad tells, or a target that its owner deregisters".to_owned(),
+            why: format!(
+                "it may be the instance's; it is waited for {}, and then sent to until the instance is gone",
+                plain(scope.policy.unknown_target_wait)
+            ),
+            line: "DECAMP_UNKNOWN_TARGET_WAIT=10m".to_owned(),
+        });
+    }
+    findings
+}

@@ -1,0 +1,91 @@
+//! An instance that no Nomad node is: whether that was to be expected, or contradicts what else is known (D40).
+
+use std::time::Duration;
+
+use super::balancers;
+use super::beginnings;
+use super::budget::Budget;
+use super::policy::is_named_by;
+use super::scope::Scope;
+use super::snapshot::{Launched, NomadSight};
+use super::step::{Step, look_again};
+use super::{Part, Reason, System};
+use crate::time::Time;
+
+/// An instance that leaves at this age may never have joined: its start takes time, and one that does not come up is replaced.
+const YOUNG: Duration = Duration::from_mins(15);
+/// How often a node that is not there yet is looked for.
+pub(super) const LOOK_FOR_NODE_EVERY: Duration = Duration::from_secs(5);
+/// How often a node is looked for that should have been there all along.
+const LOOK_FOR_MISSING_EVERY: Duration = Duration::from_secs(30);
+/// How often the load balancers are looked at meanwhile: what is registered again in so long a time is taken out before the end.
+const LOOK_AT_TARGETS_EVERY: Duration = Duration::from_mins(2);
+
+/// What it means that no node is the instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// It may well have none: there is nothing to wait for.
+    Expected,
+    /// Its group runs Nomad and it has had time to join: most likely it did, and cannot be recognised. What runs on it is not seen.
+    Contradiction,
+    /// How old it is has to be asked first.
+    Unasked,
+}
+
+fn missing(scope: &Scope<'_>, budget: &Budget) -> Missing {
+    if scope.policy.without_nomad.iter().any(|pattern| is_named_by(pattern, &scope.departure.asg)) {
+        return Missing::Expected;
+    }
+    if scope.seen.history.was_healthy {
+        return Missing::Contradiction;
+    }
+    match scope.seen.group.last().map(|group| group.launched) {
+        Some(Launched::At(at)) if budget.began < at + YOUNG => Missing::Expected,
+        Some(Launched::At(_) | Launched::Untold) => Missing::Contradiction,
+        Some(Launched::Unasked) | None => Missing::Unasked,
+    }
+}
+
+/// What to do while no node is the instance, and none was in this run.
+pub(super) fn look_for_it(scope: &Scope<'_>, budget: &Budget, since: Time, looked: Time, now: Time) -> Step {
+    let again = |next: Time, reason| {
+        if next <= now { Step::Look(vec![Part::Nomad], reason) } else { Step::wait(next, reason) }
+    };
+    match missing(scope, budget) {
+        Missing::Unasked => {
+            let part = Part::Group { with_activity: true };
+            look_again(&scope.seen.group, part, System::AutoScaling, now, Reason::NoNodeYet)
+        }
+        // An empty list contradicts nothing where the token may not have been shown more (D9).
+        Missing::Contradiction if is_seen(scope) => {
+            let stale = balancers::seen_before(scope, now - LOOK_AT_TARGETS_EVERY);
+            if !stale.is_empty() && balancers::blind_until(scope, &stale).is_none_or(|until| until <= now) {
+                let part = Part::TargetGroups { groups: stale, attributes_again: false };
+                return Step::Look(vec![part], Reason::NodeMissing);
+            }
+            again(looked + LOOK_FOR_MISSING_EVERY, Reason::NodeMissing)
+        }
+        // By a look, not by the clock alone: it may have appeared since.
+        Missing::Expected if since + scope.policy.no_node_wait <= looked => Step::Satisfied,
+        Missing::Expected => again((looked + LOOK_FOR_NODE_EVERY).min(since + scope.policy.no_node_wait), Reason::NoNodeYet),
+        Missing::Contradiction => again(looked + LOOK_FOR_NODE_EVERY, Reason::NoNodeYet),
+    }
+}
+
+/// No node of any status is this instance, that was to be expected, and it was waited for.
+pub(super) fn no_node(scope: &Scope<'_>, budget: &Budget) -> bool {
+    let waited = scope.seen.nomad.at().zip(beginnings::no_node(scope, budget));
+    is_nowhere(scope)
+        && missing(scope, budget) == Missing::Expected
+        && waited.is_some_and(|(at, since)| since + scope.policy.no_node_wait <= at)
+}
+
+/// No node of any status is this instance, nor was one in this run, as seen by a token that sees all.
+pub(super) fn is_nowhere(scope: &Scope<'_>) -> bool {
+    let nowhere = scope.seen.nomad.now().is_some_and(|nomad| nomad.nodes.is_empty());
+    is_seen(scope) && nowhere && scope.seen.history.known.is_empty()
+}
+
+fn is_seen(scope: &Scope<'_>) -> bool {
+    matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full))
+}

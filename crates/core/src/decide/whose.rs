@@ -1,0 +1,144 @@
+//! Whose a target is, and what answers there (D7, D39): the instance's by its id, by an address of its node, or by the address and
+//! port of an allocation that is not over.
+
+use std::net::IpAddr;
+
+use super::scope::Scope;
+use super::snapshot::{Allocation, Snapshot, Target, TargetGroup};
+use super::step::{Step, look_again};
+use super::{Departure, Part, Policy, Reason, System};
+use crate::ids::TargetId;
+use crate::time::Time;
+
+/// The targets of a group that are the instance's for certain, as far as this was seen.
+#[must_use]
+pub fn targets_of<'g>(departure: &Departure, seen: &Snapshot, group: &'g TargetGroup) -> Vec<&'g Target> {
+    let policy = Policy::default();
+    let scope = Scope::new(departure, seen, &policy);
+    group.listed().filter(|t| scope.whose(group, &t.id, t.port) == Whose::Ours).collect()
+}
+
+/// What to look at, so that it is known whose the addresses are that named target groups list.
+#[must_use]
+pub fn whose_to_ask(departure: &Departure, seen: &Snapshot) -> Option<Part> {
+    let policy = Policy::default();
+    match Scope::new(departure, seen, &policy).ask_whose(Time::NEVER) {
+        Step::Look(parts, _) => parts.into_iter().next(),
+        Step::Satisfied | Step::Do(..) | Step::Wait { .. } => None,
+    }
+}
+
+/// Whose a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The instance's, for certain: it may be deregistered.
+    Ours,
+    /// Another's, for certain.
+    Others,
+    /// Nobody is known to have its address, or two are: it may be the instance's. It is left alone and waited for.
+    Unknown,
+}
+
+impl Scope<'_> {
+    /// Whose a target of this group is.
+    pub(super) fn whose(&self, group: &TargetGroup, id: &TargetId, port: u16) -> Whose {
+        let address = match id {
+            TargetId::Instance(id) if *id == self.departure.instance => return Whose::Ours,
+            TargetId::Instance(_) | TargetId::Other(_) => return Whose::Others,
+            // Auto Scaling attaches groups by instance id: an address in one of those was put there by somebody else.
+            TargetId::Ip(_) if group.attached => return Whose::Others,
+            TargetId::Ip(address) => *address,
+        };
+        if self.is_of_the_node(address) {
+            return Whose::Ours;
+        }
+        // What this run saw running and that vanished may run on.
+        let running = self.seen.history.known.iter().filter(|known| !known.over);
+        let of_ours = running.filter_map(|known| known.own.as_ref()).any(|own| own.answers_at(address, port));
+        let elsewhere = self.seen.elsewhere.last();
+        let held = elsewhere.is_some_and(|elsewhere| elsewhere.held.contains(&address));
+        let asked = elsewhere.is_some_and(|elsewhere| elsewhere.asked.contains(&address));
+        match (of_ours, held) {
+            (true, false) if asked => Whose::Ours,
+            (false, true) => Whose::Others,
+            // A network that hands out the same addresses on every node tells nothing.
+            (true, true | false) | (false, false) => Whose::Unknown,
+        }
+    }
+
+    /// Whether a target may be this instance's.
+    pub(super) fn may_be_ours(&self, group: &TargetGroup, id: &TargetId, port: u16) -> bool {
+        self.whose(group, id, port) != Whose::Others
+    }
+
+    /// Our targets in all groups, as they were seen last.
+    pub(super) fn our_targets(&self) -> impl Iterator<Item = (&TargetGroup, &Target)> {
+        self.targets_that(|whose| whose == Whose::Ours)
+    }
+
+    /// Targets that are registered and may be ours, as they were seen last.
+    pub(super) fn unknown_targets(&self) -> impl Iterator<Item = (&TargetGroup, &Target)> {
+        self.targets_that(|whose| whose == Whose::Unknown).filter(|(_, target)| target.health.is_registered())
+    }
+
+    fn targets_that(&self, wanted: impl Fn(Whose) -> bool + Copy) -> impl Iterator<Item = (&TargetGroup, &Target)> {
+        let groups = self.seen.balancers.iter().filter_map(|b| b.sight.last());
+        groups.flat_map(move |group| {
+            group.listed().filter(move |t| wanted(self.whose(group, &t.id, t.port))).map(move |target| (group, target))
+        })
+    }
+
+    /// Every target that is ours or that this run took out: what a load balancer may still send to.
+    pub(super) fn sent_to(&self) -> impl Iterator<Item = (&TargetId, u16)> {
+        let taken_out = self.seen.balancers.iter().flat_map(|b| b.taken_out.iter().map(|(id, port)| (id, *port)));
+        self.our_targets().map(|(_, target)| (&target.id, target.port)).chain(taken_out)
+    }
+
+    /// The allocations that answer at this target of ours, running or not. At an address of its own one allocation does; at the
+    /// instance, or at an address of its node, whatever has the host port.
+    pub(super) fn answering<'s>(&'s self, id: &'s TargetId, port: u16) -> impl Iterator<Item = &'s Allocation> {
+        let own = match id {
+            TargetId::Ip(address) if !self.is_of_the_node(*address) => Some(*address),
+            TargetId::Ip(_) | TargetId::Instance(_) | TargetId::Other(_) => None,
+        };
+        let all = self.nodes().iter().flat_map(|node| node.allocations.iter());
+        all.filter(move |allocation| match own {
+            Some(address) => allocation.own.as_ref().is_some_and(|own| own.answers_at(address, port)),
+            None => allocation.ports.contains(&port),
+        })
+    }
+
+    /// Whether something that answers at one of our targets was told to stop and has not stopped.
+    pub(super) fn serving_is_stopping(&self) -> bool {
+        self.our_targets().any(|(_, target)| self.answering(&target.id, target.port).any(|a| !a.wanted && !a.client.is_over()))
+    }
+
+    /// Looks who else has the addresses that named groups list and the node does not have; done once for each look at a group.
+    pub(super) fn ask_whose(&self, now: Time) -> Step {
+        let named = self.seen.balancers.iter().filter(|b| b.sight.last().is_some_and(|group| !group.attached));
+        let mut asked: Vec<IpAddr> = Vec::new();
+        let mut is_new = false;
+        for balancer in named {
+            let Some(group) = balancer.sight.last() else { continue };
+            for target in group.listed().filter(|t| t.health.is_registered()) {
+                let TargetId::Ip(address) = target.id else { continue };
+                if self.is_of_the_node(address) || asked.contains(&address) {
+                    continue;
+                }
+                asked.push(address);
+                let known = self.seen.elsewhere.last().is_some_and(|elsewhere| elsewhere.asked.contains(&address));
+                let unknown = self.whose(group, &target.id, target.port) == Whose::Unknown;
+                // What is new in the cluster may be registered before anybody has looked at it.
+                is_new |= !known || unknown && self.seen.elsewhere.at() < balancer.sight.at();
+            }
+        }
+        if !is_new {
+            return Step::Satisfied;
+        }
+        look_again(&self.seen.elsewhere, Part::Addresses(asked), System::Nomad, now, Reason::MustLook)
+    }
+
+    fn is_of_the_node(&self, address: IpAddr) -> bool {
+        self.seen.history.addresses.contains(&address)
+    }
+}

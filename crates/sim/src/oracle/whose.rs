@@ -1,0 +1,28 @@
+//! Targets at addresses that nothing tells: how long a driver must have waited before it leaves one behind (D39).
+
+use std::time::Duration;
+
+use super::Oracle;
+use crate::stage::Cast;
+use decamp_core::decide::TargetGroup;
+use decamp_core::ids::TargetId;
+use decamp_core::time::Time;
+
+/// How long such a target is waited for, less what the look took.
+const UNTOLD_WAIT: Duration = Duration::from_secs(595);
+
+impl Oracle {
+    /// A worker was shown a target group.
+    pub fn looked_at_targets(&mut self, at: Time, group: &TargetGroup, cast: &Cast) {
+        let ours = |id: &TargetId| matches!(id, TargetId::Ip(address) if cast.addresses.contains(address));
+        if self.by_address.is_none() && group.listed().any(|target| ours(&target.id) && target.health.is_registered()) {
+            self.by_address = Some(at);
+        }
+    }
+
+    /// Whether a target by address was waited for as long as one must be that nothing tells to be the instance's (D39): one that never
+    /// was told, or is no longer, because its row was purged or its allocation was over before anybody looked.
+    pub(super) fn waited_for_addresses(&self, at: Time) -> bool {
+        self.by_address.is_some_and(|since| since + UNTOLD_WAIT <= at)
+    }
+}
