@@ -20,8 +20,9 @@ impl Oracle {
     /// D30: a disk whose copy was cut by our completion was named before.
     pub fn disks(&mut self, findings: &[Finding], nomad: &Nomad) {
         let Some((completed, stopped)) = self.verdict.as_ref().map(|(at, _)| *at).zip(self.machine_stopped) else { return };
-        // What was purged, or landed after the drain had begun, was in no list that a finding could be made of.
-        if self.meddled || self.landed_unseen() {
+        // What was purged, landed after the drain had begun, or was replaced while its agent was away, was in no list that a finding
+        // could be made of.
+        if self.meddled || self.landed_unseen() || self.agent_died.is_some() {
             return;
         }
         for group in self.cut_disks(completed.max(stopped), nomad) {
