@@ -27,7 +27,7 @@ pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
     for group in groups.values() {
         let kills: Vec<String> =
             group.tasks.iter().map(|t| format!("{} kill_timeout {}", t.name, plain(t.kill_timeout))).collect();
-        let longest = plain(group.longest_stop(read.settings.policy.poststop));
+        let longest = plain(read.settings.policy.longest_stop(group));
         add(Layer::Container, &group.title(), format!("{}; stops within {longest}", kills.join(", ")));
     }
     for group in groups.values().filter(|group| !group.services.is_empty()) {

@@ -39,6 +39,7 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Policy, Refused> {
         target_groups: from.list_of("DECAMP_TARGET_GROUPS")?,
         hooks: from.list("DECAMP_HOOKS"),
         refuse_without_sight: from.flag("DECAMP_REFUSE_WITHOUT_SIGHT", usual.refuse_without_sight)?,
+        max_kill_timeout: from.span("DECAMP_MAX_KILL_TIMEOUT", usual.max_kill_timeout)?,
         poststop: from.span("DECAMP_POSTSTOP", usual.poststop)?,
         longest_request: from.span("DECAMP_LONGEST_REQUEST", usual.longest_request)?,
         ingress_forgets: from.span("DECAMP_INGRESS_FORGETS", usual.ingress_forgets)?,

@@ -53,6 +53,7 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_REPLACE_AHEAD", "time", "24h", "How long before a scheduled change its instance is replaced; until then the event waits on its queue.";
     "DECAMP_QUEUE_KEEPS", "time", "96h", "How long the queue keeps a message. A change that comes later is acted on half a day before its message is lost.";
     "DECAMP_REFUSE_WITHOUT_SIGHT", "true, false", "false", "End before the first write when the Nomad token cannot see enough, instead of waiting for a better one.";
+    "DECAMP_MAX_KILL_TIMEOUT", "time", "30s", "What one task may claim of the time for a stop by its kill_timeout; clients cap it (max_kill_timeout).";
     "DECAMP_POSTSTOP", "time", "30s", "What poststop tasks may take; Nomad sets them no limit.";
     "DECAMP_LONGEST_REQUEST", "time", "5s", "The longest request that clients make; settings that would cut it are reported.";
     "DECAMP_INGRESS_FORGETS", "time", "17s", "How long the ingress routes to a service that left discovery, where no job on the node tells.";

@@ -133,8 +133,9 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
             over = left.is_satisfied();
             steps.push(left);
         }
-        if now < budget.force_at {
-            steps.push(Step::wait(budget.force_at, Reason::TimeIsShort));
+        let force_at = budget.forced_from(balancing.release);
+        if now < force_at {
+            steps.push(Step::wait(force_at, Reason::TimeIsShort));
         }
     }
     // Last, so that a step is named by what it does and a wait by what it waits for.

@@ -91,6 +91,7 @@ faults! {
     MessageLate = 75, "message-late", "A message that a pass hands back stays hidden for minutes.";
     ActivitiesDenied = 76, "activities-denied", "Scaling activities may not be read: nobody tells when the instance entered its hook.";
     MetadataRefused = 77, "metadata-refused", "Nomad refuses to keep node metadata.";
+    ClaimsHours = 85, "claims-hours", "A job claims up to ten hours for its stop, which its process does not need.";
     RootVolume = 120, "root-volume", "The instance waits in its hook for another root volume, and comes back.";
     SlowAnswers = 125, "slow-answers", "Each answer of one system takes seconds, and comes.";
 }

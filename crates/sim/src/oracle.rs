@@ -4,6 +4,7 @@ mod calls;
 mod capacity;
 mod departed;
 mod disks;
+mod haste;
 mod promises;
 mod whose;
 
@@ -31,6 +32,8 @@ const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
 const LOOK_AGE: Duration = Duration::from_secs(190);
 /// How old the last look at the node may be when the action is completed.
 const LAST_LOOK: Duration = Duration::from_secs(5);
+/// However little time there is, what is released may go on in order for this long (D36): such a deadline may come too late.
+const IN_ORDER: Duration = Duration::from_secs(30);
 /// The hook that is decamp's, in every setting.
 const OUR_HOOK: &str = "decamp";
 /// Two drains this close together were decided without knowing of each other.
@@ -249,6 +252,7 @@ impl Oracle {
         cast: &Cast,
     ) {
         self.promised(at, effect, auto_scaling, nomad, cast);
+        self.hurried(at, departure, effect, auto_scaling, nomad, balancers, cast);
         match effect {
             Effect::Heartbeat(_) => self.heartbeats += 1,
             Effect::MakeIneligible(node) | Effect::Note { node, .. } => self.own_node(at, *node, nomad, cast),
@@ -312,7 +316,8 @@ impl Oracle {
                 }
                 let ends = auto_scaling.instance(departure.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());
                 if let Some(ends) = ends
-                    && Duration::from_secs(1) < deadline.span()
+                    && IN_ORDER < deadline.span()
+                    && !self.bounds.never_force
                     && ends < force + meta.longest_stop
                 {
                     self.broke(at, "S10", "the deadline and the longest stop do not fit before the hook ends".to_owned());

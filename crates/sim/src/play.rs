@@ -87,6 +87,9 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     stage.oracle.leaves_system_jobs = policy.ignore_system_jobs;
     stage.oracle.bounds = crate::oracle::Bounds {
         max_departure: policy.max_departure,
+        shortest: if faults.has(Fault::OtherSettingsNextTime) { policy.max_departure / 2 } else { policy.max_departure },
+        reserve: policy.reserve,
+        never_force: policy.never_force,
         heartbeat_timeout,
         entry_is_wrong: faults.has(Fault::StaleToken),
         hooks_not_named: faults.has(Fault::HooksNotNamed),

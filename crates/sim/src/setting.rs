@@ -317,6 +317,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         // Most hold out for half an hour, so that hours of waiting do not take the time of a thousand other departures.
         max_departure: if luck.one_in(16) { secs(2 * 3600) } else { secs(1800) },
         ignore_system_jobs: luck.one_in(12),
+        never_force: faults.has(Fault::ClaimsHours) && seed.is_multiple_of(4),
         on_timeout: if faults.has(Fault::AbandonRetains) { LifecycleResult::Abandon } else { LifecycleResult::Continue },
         longest_request: LONGEST_REQUEST,
         // Where no ingress is on the node, the operator has said what the one elsewhere does.

@@ -288,7 +288,7 @@ fn deregister(
             .listed()
             .filter(|t| t.health == TargetHealth::Healthy)
             .any(|t| scope.whose(group, &t.id, t.port) == Whose::Others);
-    let hold_until = budget.force_at - budget::may_send_for(group, scope.policy);
+    let hold_until = budget.forced_from(Time(0)) - budget::may_send_for(group, scope.policy);
     if last_healthy && scope.policy.last_target == LastTarget::Hold && now < hold_until {
         let next = balancer.sight.at().unwrap_or(now) + LOOK_EVERY;
         if next <= now {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::snapshot::{Hook, Snapshot, TargetGroup};
+use super::snapshot::{Balancer, Hook, Known, Snapshot, TargetGroup};
 use super::{Cause, Departure, Policy};
 use crate::time::Time;
 
@@ -16,6 +16,11 @@ pub(super) const UNREADABLE_DELAY: Duration = Duration::from_secs(300);
 pub(super) const CONFIRMATIONS: Duration = Duration::from_secs(10);
 /// Nomad fires deadlines that lie within 5 s of each other at the latest of them, and batches marks for 1 s (facts, section 2.1).
 pub(super) const DEADLINE_SLACK: Duration = Duration::from_secs(7);
+
+/// What no force may use of the time before the end: what comes after the last stop, and how late Nomad acts on a deadline.
+const MARGIN: Duration = Duration::from_secs(CONFIRMATIONS.as_secs() + DEADLINE_SLACK.as_secs());
+/// However little time there is, a departure goes on in order for this long once no load balancer sends any more (D36).
+const IN_ORDER: Duration = Duration::from_secs(30);
 
 /// When what must have happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,8 +39,16 @@ pub struct Budget {
     pub longest_stop: Duration,
     /// When a drain's deadline tells everything that is left to stop.
     pub until: Time,
-    /// When a drain that did not do so is forced.
+    /// When a drain that did not do so is forced, as far as it is known when the load balancers release the instance.
     pub force_at: Time,
+    /// When a drain would be forced whose instance was released long ago: in time for the longest stop.
+    fits_by: Time,
+    /// When everything that is left is forced, released or not: only the margin is left before the end.
+    pub last_force: Time,
+    /// Whether a drain is never forced, not by its own deadline either.
+    never_force: bool,
+    /// Whether EC2 takes the instance back: then what would not be released in time is stopped all the same (D12).
+    interrupted: bool,
     /// When decamp itself completes the action, whatever is left (D1).
     pub end: Time,
     /// Kept free before the hook ends, so that the completion still lands.
@@ -60,8 +73,8 @@ impl Budget {
             Cause::Interruption { .. } => Duration::from_secs(5),
         };
         let end = (began + policy.max_departure).min(hook_ends) - reserve;
-        let force_at = end - longest_stop - CONFIRMATIONS - DEADLINE_SLACK;
-        let until = force_at - DEADLINE_SLACK;
+        let last_force = end - MARGIN;
+        let fits_by = last_force - longest_stop;
         let balancers = seen
             .balancers
             .iter()
@@ -70,7 +83,40 @@ impl Budget {
             .map(|group| may_send_for(group, policy))
             .max()
             .unwrap_or_default();
-        Self { began, began_is_known, heartbeat_timeout, hook_ends, balancers, longest_stop, until, force_at, end, reserve }
+        let mut budget = Self {
+            began,
+            began_is_known,
+            heartbeat_timeout,
+            hook_ends,
+            balancers,
+            longest_stop,
+            until: end,
+            force_at: last_force,
+            fits_by,
+            last_force,
+            never_force: policy.never_force,
+            interrupted: matches!(departure.cause, Cause::Interruption { .. }),
+            end,
+            reserve,
+        };
+        let released = released_by(seen, policy);
+        budget.force_at = budget.forced_from(released);
+        budget.until = budget.drained_by(released);
+        budget
+    }
+
+    /// When a drain is forced, if the load balancers release the instance at this time: late enough to have been in order for a
+    /// while, and early enough for the longest stop if both can be had (D36). What a job claims never brings it forward of that.
+    #[must_use]
+    pub fn forced_from(&self, released: Time) -> Time {
+        if self.interrupted { self.fits_by } else { self.fits_by.max(released + IN_ORDER).min(self.last_force) }
+    }
+
+    /// The deadline of a drain of that departure. Where nothing may be forced it is all the time that is left: Nomad forces at a
+    /// deadline too.
+    #[must_use]
+    pub fn drained_by(&self, released: Time) -> Time {
+        if self.never_force { self.end } else { self.forced_from(released) - DEADLINE_SLACK }
     }
 
     /// How often a heartbeat is sent: at a third of the time-out.
@@ -158,9 +204,24 @@ pub(super) fn guard(group: &TargetGroup, policy: &Policy) -> Duration {
     }
 }
 
-/// The longest that an allocation ever seen not over in this run may take to stop, or that an earlier worker noted on the drain.
+/// When no load balancer sends to the instance any more, as far as that can be reckoned.
+fn released_by(seen: &Snapshot, policy: &Policy) -> Time {
+    let release = |balancer: &Balancer| {
+        let group = balancer.sight.last().filter(|group| group.targets.is_some())?;
+        Some(balancer.deregistered.or(balancer.first_look)? + may_send_for(group, policy))
+    };
+    seen.balancers.iter().filter_map(release).max().unwrap_or(Time(0))
+}
+
+/// The longest that an allocation ever seen not over in this run may take to stop, or did, or that an earlier worker noted on
+/// the drain.
 fn longest_stop(seen: &Snapshot, policy: &Policy) -> Duration {
-    let known = seen.history.known.iter().filter(|k| !k.group.csi_plugin).map(|k| k.group.longest_stop(policy.poststop));
+    let takes = |known: &Known| {
+        // A client may be set to allow more than the cap: the stop that is seen to take longer says so.
+        let claimed = known.group.longest_stop(policy.poststop, Duration::MAX);
+        policy.longest_stop(&known.group).max(known.stopped_for().min(claimed))
+    };
+    let known = seen.history.known.iter().filter(|k| !k.group.csi_plugin).map(takes);
     let noted = seen
         .nomad
         .last()

@@ -336,7 +336,7 @@ fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
         .map(|a| {
             let copies = u32::try_from(scope.all_left().filter(|other| is_of(other, &a.group)).count()).unwrap_or(u32::MAX);
             let rounds = copies.div_ceil(a.group.max_parallel.unwrap_or(1).max(1));
-            (a.group.longest_stop(scope.policy.poststop) + REPLACEMENT) * rounds
+            (scope.policy.longest_stop(&a.group) + REPLACEMENT) * rounds
         })
         .max()
         .unwrap_or_default();

@@ -23,6 +23,8 @@ const JUST_NOW: Duration = Duration::from_secs(1);
 const HUNG_AFTER: Duration = Duration::from_secs(2);
 /// Services are drained ahead of the rest only if there is this much of the delay left: two drains close together are a risk.
 const WORTH_IT: Duration = Duration::from_secs(5);
+/// A drain with less time than this stops everything at once.
+const SHORTEST_DRAIN: Duration = Duration::from_secs(2);
 /// Subtracted from a deadline that is sent again, so that it never moves later (D4).
 const RESEND_MARGIN: Duration = Duration::from_secs(2);
 /// Nomad tells system allocations to stop a moment after it says "complete"; what is still wanted later than this has landed.
@@ -101,7 +103,7 @@ fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &N
     let ours = ours(scope, budget, node);
     let phase = ours.and_then(|d| d.meta.as_ref()).map(|meta| meta.phase);
     let still_wanted = scope.left(node).any(|a| a.wanted);
-    if budget.force_at <= now && still_wanted && !scope.policy.never_force {
+    if budget.forced_from(balancing.release) <= now && still_wanted && !scope.policy.never_force {
         return match scope.seen.history.sent(node.id, Phase::Forced) {
             Some(sent) if sent.accepted => Step::Satisfied,
             _ if phase == Some(Phase::Forced) => Step::Satisfied,
@@ -198,21 +200,22 @@ impl Sending<'_> {
     /// The end that all drains of this departure share: what the first of them said, whoever sent it (D3).
     fn until(&self) -> Time {
         let noted = ours(self.scope, self.budget, self.node).and_then(|d| d.meta.as_ref()).map(|meta| meta.until);
-        noted.map_or(self.budget.until, |until| until.min(self.budget.until))
+        let until = self.budget.drained_by(self.release);
+        noted.map_or(until, |noted| noted.min(until))
     }
 
     /// A phase, with all the time that is left; once discovery is in sight.
     fn start(&self, phase: Phase, reason: Reason) -> Step {
-        if self.now < self.budget.until {
+        if self.now < self.until() {
             let confirming = self.confirming(phase);
             if !confirming.is_satisfied() {
                 return confirming;
             }
         }
         let left = self.until().since(self.now);
-        if left < Duration::from_secs(2) && !self.scope.policy.never_force {
+        if left < SHORTEST_DRAIN {
             // In whole seconds no more than one: a drain that begins when there is no time left is a force, and is called one.
-            return self.force();
+            return if self.scope.policy.never_force { Step::Satisfied } else { self.force() };
         }
         self.send(phase, WholeSeconds::at_most(left), reason)
     }

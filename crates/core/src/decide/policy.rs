@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::action::LifecycleResult;
+use super::snapshot::TaskGroup;
 use crate::ids::TargetGroupArn;
 
 /// The rules' settings. `settings.rs` reads them; their variables and units stand there and in the README.
@@ -50,6 +51,9 @@ pub struct Policy {
     pub hooks: Vec<std::sync::Arc<str>>,
     /// Refuse before the first write when the Nomad token cannot see enough (`decamp run`), instead of waiting for a better one. Default false.
     pub refuse_without_sight: bool,
+    /// What one task may claim of the time for a stop by its `kill_timeout`. Default 30 s: clients cap it there (`max_kill_timeout`),
+    /// and servers do not know the cap (facts/nomad.md 5.4).
+    pub max_kill_timeout: Duration,
     /// What poststop tasks may take; Nomad sets them no limit. Default 30 s.
     pub poststop: Duration,
     /// The longest request that the clients may make; settings that would cut such a request are foreseen losses. Default 5 s.
@@ -82,6 +86,14 @@ pub enum LastTarget {
     Hold,
 }
 
+impl Policy {
+    /// The longest that an allocation of this group may take to stop, as far as its job may claim it.
+    #[must_use]
+    pub fn longest_stop(&self, group: &TaskGroup) -> Duration {
+        group.longest_stop(self.poststop, self.max_kill_timeout)
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -105,6 +117,7 @@ impl Default for Policy {
             target_groups: Vec::new(),
             hooks: Vec::new(),
             refuse_without_sight: false,
+            max_kill_timeout: Duration::from_secs(30),
             poststop: Duration::from_secs(30),
             longest_request: Duration::from_secs(5),
             ingress_forgets: Duration::from_secs(17),

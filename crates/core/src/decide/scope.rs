@@ -97,7 +97,7 @@ impl Scope<'_> {
         let history = &self.seen.history;
         let first = history.first_nomad?;
         let rejoin = if self.row_is_gone() { REJOIN } else { Duration::ZERO };
-        let stops_in = |group: &super::snapshot::TaskGroup| group.longest_stop(self.policy.poststop) + LEARNS_WITHIN;
+        let stops_in = |group: &super::snapshot::TaskGroup| self.policy.longest_stop(group) + LEARNS_WITHIN;
         let waits = |k: &&super::snapshot::Known| !k.over && !k.group.csi_plugin;
         let unlisted = history.known.iter().filter(waits).filter_map(|k| {
             let since = if k.lost_before { Some(beginnings::agents_back(self, first)) } else { k.vanished };

@@ -110,3 +110,47 @@ fn allocations_stop_from_the_drain_on_and_not_until_a_change_that_was_before_it(
     assert_eq!(stops(drained + secs(5)), Some((drained, drained + secs(5))));
     assert_eq!(stops(Time(drained.0 - 100)), None, "the look was before the drain");
 }
+
+/// One job claims this long for its stop.
+fn claiming(hours: u64, change: impl FnOnce(&mut Scene)) -> Scene {
+    seen(|scene| {
+        scene.task_group(API, |group| group.tasks[0].kill_timeout = secs(hours * 3600));
+        change(scene);
+    })
+}
+
+#[test]
+fn a_job_claims_no_more_for_its_stop_than_the_setting_allows() {
+    let budget = claiming(2, |_| ()).budget();
+    assert_eq!(budget.longest_stop, secs(20 + 30), "the group's delay, and what a client allows of the kill_timeout");
+    assert_eq!(budget.force_at, budget.end - secs(50 + 17));
+    let raised = claiming(2, |scene| scene.policy.max_kill_timeout = secs(600)).budget();
+    assert_eq!(raised.longest_stop, secs(20 + 600));
+}
+
+#[test]
+fn a_stop_that_is_seen_to_take_longer_counts_for_as_long() {
+    let mut scene = claiming(2, |_| ());
+    scene.allocation(API, |a| a.wanted = false);
+    scene.news_from_nomad();
+    scene.pass(400);
+    scene.news_from_nomad();
+    assert_eq!(scene.budget().longest_stop, secs(400));
+}
+
+#[test]
+fn what_does_not_fit_is_forced_no_earlier_than_a_while_after_the_release() {
+    let scene = seen(|scene| scene.policy.max_departure = secs(120));
+    let budget = scene.budget();
+    let release = scene.now + secs(30);
+    assert!(budget.end - secs(17) - budget.longest_stop < release + secs(30), "the longest stop does not fit: {budget:?}");
+    assert_eq!(budget.forced_from(release), release + secs(30));
+    assert_eq!(budget.forced_from(release + secs(600)), budget.last_force, "but never later than the margin before the end");
+    assert_eq!(budget.last_force, budget.end - secs(17));
+}
+
+#[test]
+fn what_may_never_be_forced_is_given_all_the_time_that_is_left() {
+    let budget = seen(|scene| scene.policy.never_force = true).budget();
+    assert_eq!(budget.until, budget.end, "Nomad forces at a deadline too");
+}

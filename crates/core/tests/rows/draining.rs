@@ -377,7 +377,7 @@ fn system_jobs_stay_if_the_settings_say_so_and_none_of_them_serves_a_target() {
 #[test]
 fn a_deadline_is_never_zero() {
     let mut scene = released(|scene| scene.policy.never_force = true);
-    scene.now = scene.budget().end - secs(1);
+    scene.now = scene.budget().end - secs(2);
     assert!(1 <= drain(&scene.until_it_writes(EffectKind::Drain)).0);
 }
 

@@ -6,6 +6,7 @@ mod budget;
 mod draining;
 mod ending;
 mod facts;
+mod forcing;
 mod leaving;
 mod load_balancers;
 mod losses;

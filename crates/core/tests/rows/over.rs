@@ -376,6 +376,6 @@ fn the_longest_stop_adds_what_nomad_stops_one_after_the_other() {
     let mut last = task(0, 0);
     last.role = decamp_core::decide::TaskRole::Poststop;
     group.tasks = vec![leader, task(1, 10), task(0, 5), sidecar, last];
-    assert_eq!(group.longest_stop(secs(30)), secs(20 + 10 + 11 + 4 + 30));
+    assert_eq!(group.longest_stop(secs(30), secs(30)), secs(20 + 10 + 11 + 4 + 30));
     assert_eq!(group.serves_on(), secs(20 + 3));
 }

@@ -154,7 +154,7 @@ async fn a_node_is_found_seen_drained_and_watched_until_nothing_is_left() {
     .await;
     let group = |job: &str| seen.nodes[0].allocations.iter().find(|a| &*a.group.job == job).expect("it runs").group.clone();
     assert_eq!((group("edge").kind, group("hidden").namespace.to_string()), (JobKind::System, "other".to_owned()));
-    assert_eq!(group("app").longest_stop(Duration::ZERO), Duration::from_secs(6));
+    assert_eq!(group("app").longest_stop(Duration::ZERO, Duration::MAX), Duration::from_secs(6));
     assert_eq!(group("edge").ingress.as_ref().map(|i| &*i.how), Some("Traefik watches Consul"));
 
     let registered = client.services(&seen).await.expect("it may be asked").services.len();

@@ -5,6 +5,7 @@ mod balancers;
 mod beginnings;
 #[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
 mod drain;
+mod ends;
 #[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
 mod hook;
 #[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
@@ -53,7 +54,7 @@ struct Scene<'a> {
     now: Time,
 }
 
-const TABLES: [&[Wrong]; 5] = [hook::WRONG, balancers::WRONG, drain::WRONG, over::WRONG, beginnings::WRONG];
+const TABLES: &[&[Wrong]] = &[hook::WRONG, balancers::WRONG, drain::WRONG, over::WRONG, beginnings::WRONG, ends::WRONG];
 
 /// A wrong driver, by its place in the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

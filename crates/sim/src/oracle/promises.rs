@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Oracle;
+use super::{IN_ORDER, Oracle};
 use crate::auto_scaling::{AutoScaling, LifecycleState};
 use crate::nomad::{Nomad, Note};
 use crate::stage::Cast;
@@ -29,6 +29,12 @@ const LATE: Duration = Duration::from_secs(60);
 pub struct Bounds {
     /// The longest that it may take.
     pub max_departure: Duration,
+    /// The least that any of its workers may give it.
+    pub shortest: Duration,
+    /// What of that is kept for the completion.
+    pub reserve: Duration,
+    /// Whether nothing may be forced.
+    pub never_force: bool,
     /// The hook's heartbeat time-out.
     pub heartbeat_timeout: Duration,
     /// Whether an event told a wrong time of entry.
@@ -70,7 +76,10 @@ impl Oracle {
                 }
                 let ends = auto_scaling.instance(cast.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());
                 let longest = longest_stop(nomad, *node);
-                if ends.is_some_and(|ends| ends < at + deadline.span() + longest) && Duration::from_secs(1) < deadline.span() {
+                if ends.is_some_and(|ends| ends < at + deadline.span() + longest)
+                    && IN_ORDER < deadline.span()
+                    && !self.bounds.never_force
+                {
                     self.broke(at, "S10", "what stops at the deadline is not over before the hook ends".to_owned());
                 }
                 if meta.longest_stop < longest && !self.meddled {
@@ -214,9 +223,12 @@ impl Oracle {
     }
 }
 
+/// What a client allows a task between its signal and SIGKILL, whatever the job claims (facts/nomad.md 5.4).
+const MOST_KILL: Duration = Duration::from_secs(30);
+
 /// The longest that something on the node may take to stop, poststop tasks aside.
-fn longest_stop(nomad: &Nomad, node: NodeId) -> Duration {
+pub(super) fn longest_stop(nomad: &Nomad, node: NodeId) -> Duration {
     let here = nomad.allocations().iter().filter(|a| nomad.node(a.node).spec.id == node && a.is_alive());
     let groups = here.map(|a| &nomad.groups()[a.group.index()].spec.group).filter(|group| !group.csi_plugin);
-    groups.map(|group| group.longest_stop(Duration::ZERO)).max().unwrap_or_default()
+    groups.map(|group| group.longest_stop(Duration::ZERO, MOST_KILL)).max().unwrap_or_default()
 }

@@ -397,6 +397,7 @@ fn lend_a_hand(
         | Fault::FingerprintMissing
         | Fault::HooksNotNamed
         | Fault::ConsulWithoutAcls
+        | Fault::ClaimsHours
         | Fault::SpotInterruption
         | Fault::TargetGroupDeleted
         | Fault::TargetGroupDenied

@@ -187,6 +187,9 @@ impl Cluster {
             group.tasks[0].kill_timeout = secs(self.luck.below(4));
         }
         group.migrates_disk = self.luck.one_in(12);
+        if faults.has(Fault::ClaimsHours) && place == 0 {
+            group.tasks[0].kill_timeout = secs([120, 1_200, 6_000, 7_200, 36_000][pick(&mut self.luck, 5)]);
+        }
         match self.luck.below(12) {
             0 => group.tasks[0].role = TaskRole::Leader,
             1 => group.tasks.push(self.task("sidecar", TaskRole::Sidecar)),

@@ -176,6 +176,16 @@ pub(crate) const STORIES: &[Story] = &[
         )
     },
     Story {
+        shows: &["deregister", "drain all"],
+        never: &[FORCE, "(1s)"],
+        ..story(
+            "claims-hours",
+            "A job claims hours for its stop: nothing is hurried, and nobody's deadline is cut by it.",
+            &[Fault::ClaimsHours],
+            "departed",
+        )
+    },
+    Story {
         shows: &["Nomad's agent on it is dead"],
         ..story(
             "agent-dead",

@@ -95,6 +95,16 @@ pub struct Known {
     pub wanted: bool,
     /// The network that is its own.
     pub own: Option<OwnNetwork>,
+    /// The first look that showed it told to stop.
+    pub told: Option<Time>,
+}
+
+impl Known {
+    /// How long it was seen to be stopping.
+    #[must_use]
+    pub fn stopped_for(&self) -> std::time::Duration {
+        self.told.map(|told| self.shown.since(told)).unwrap_or_default()
+    }
 }
 
 /// A drain that this run sent, whether or not it was answered.
@@ -286,7 +296,9 @@ impl History {
             Some(known) => {
                 self.cut_by_deadline |= deadline_passed && known.wanted && !shown.wanted && !known.over;
                 let news = over && !known.over;
-                known.shown = at;
+                // What is over stays on the list: it stops no longer.
+                known.shown = if known.over { known.shown } else { at };
+                known.told = if shown.wanted { None } else { known.told.or(Some(at)) };
                 known.listed = true;
                 known.vanished = None;
                 known.over |= over;
@@ -307,6 +319,7 @@ impl History {
                     lost_before: may_be_lost_before && shown.client == ClientStatus::Lost,
                     wanted: shown.wanted,
                     own: shown.own.clone(),
+                    told: (!shown.wanted).then_some(at),
                 });
                 true
             }

@@ -108,12 +108,13 @@ pub struct Ingress {
 impl TaskGroup {
     /// The longest that an allocation of this group may take from being told to stop to being over: group delay, leader, main
     /// tasks, sidecars, one after the other (facts, section 2.3). Poststop tasks are unbounded in Nomad; `poststop` is allowed for them.
+    /// A `kill_timeout` counts up to `most_kill`: it is the job's own word, and a client caps it.
     #[must_use]
-    pub fn longest_stop(&self, poststop: Duration) -> Duration {
+    pub fn longest_stop(&self, poststop: Duration, most_kill: Duration) -> Duration {
         // One round: every decision asks it of every allocation that it knows.
         let [mut leader, mut main, mut sidecar, mut after] = [Duration::ZERO; 4];
         for task in &self.tasks {
-            let takes = task.shutdown_delay + task.kill_timeout;
+            let takes = task.shutdown_delay + task.kill_timeout.min(most_kill);
             match task.role {
                 TaskRole::Leader => leader = leader.max(takes),
                 TaskRole::Main => main = main.max(takes),

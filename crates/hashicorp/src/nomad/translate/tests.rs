@@ -20,7 +20,7 @@ fn an_empty_allocation_is_tolerated_and_never_over() {
     let seen = translated(&json!({}), &json!([{ "ID": ID }]));
     let only = &seen.allocations[0];
     assert_eq!((only.client, only.wanted, only.group.kind), (ClientStatus::Unknown, true, JobKind::Service));
-    assert_eq!(only.group.longest_stop(Duration::ZERO), Duration::from_secs(30));
+    assert_eq!(only.group.longest_stop(Duration::ZERO, Duration::MAX), Duration::from_secs(30));
     assert_eq!(seen.status, NodeStatus::Other);
 }
 
@@ -138,7 +138,7 @@ fn a_layered_group_stops_in_the_order_that_nomad_documents() {
     let roles: Vec<TaskRole> = group.tasks.iter().map(|t| t.role).collect();
     use TaskRole::{Finished, Leader, Main, Poststop, Sidecar};
     assert_eq!(roles, [Leader, Main, Sidecar, Finished, Poststop, Main]);
-    assert_eq!(group.longest_stop(Duration::from_secs(30)), Duration::from_secs(2 + (3 + 5) + 5 + 5 + 30));
+    assert_eq!(group.longest_stop(Duration::from_secs(30), Duration::MAX), Duration::from_secs(2 + (3 + 5) + 5 + 5 + 30));
     let providers: Vec<Provider> = group.services.iter().map(|s| s.provider).collect();
     assert_eq!(providers, [Provider::Consul, Provider::Consul, Provider::Nomad]);
     assert_eq!((group.kind, group.max_parallel, group.csi_plugin), (JobKind::SysBatch, Some(1), false));

@@ -1,0 +1,73 @@
+//! The force: never before the load balancers have released the instance, and in order for as long as there is time. (D36.)
+
+use decamp_core::decide::{EffectKind, Phase, Refusal};
+
+use crate::asked::{drain, writes};
+use crate::facts::{API, secs};
+use crate::scene::{Scene, calm_and_seen, draining, released};
+
+/// Its deregistration is denied, now and at any time.
+fn denied_until(when: impl Fn(&Scene) -> decamp_core::time::Time) -> Scene {
+    let mut scene = calm_and_seen();
+    let decision = scene.next();
+    assert!(writes(&decision, EffectKind::Deregister), "{decision:?}");
+    scene.refuse(&decision, &Refusal::Denied("no".into()));
+    scene.now = when(&scene);
+    scene
+}
+
+#[test]
+fn what_serves_a_target_that_is_not_released_is_not_forced_before_the_very_end() {
+    let mut scene = denied_until(|scene| scene.budget().last_force - secs(1));
+    let decision = scene.next();
+    assert!(!writes(&decision, EffectKind::Drain), "{decision:?}");
+}
+
+#[test]
+fn at_the_very_end_everything_is_forced() {
+    let mut scene = denied_until(|scene| scene.budget().last_force);
+    let (deadline, _, meta) = drain(&scene.until_it_writes(EffectKind::Drain));
+    assert_eq!((deadline, meta.phase), (1, Phase::Forced));
+}
+
+#[test]
+fn a_job_that_claims_hours_cuts_nobodys_deadline() {
+    let claims = |seconds: u64| {
+        let mut scene = released(|scene| scene.task_group(API, |group| group.tasks[0].kill_timeout = secs(seconds)));
+        drain(&scene.until_it_writes(EffectKind::Drain))
+    };
+    let (as_capped, hours) = (claims(30), claims(7200));
+    assert_eq!((hours.0, hours.2.phase), (as_capped.0, Phase::All));
+}
+
+#[test]
+fn what_does_not_fit_is_drained_in_order_all_the_same() {
+    let mut scene = released(|scene| scene.policy.max_departure = secs(130));
+    let (deadline, _, meta) = drain(&scene.until_it_writes(EffectKind::Drain));
+    assert_eq!(meta.phase, Phase::All);
+    assert!((20..=30).contains(&deadline), "{deadline} s");
+}
+
+#[test]
+fn without_a_force_the_deadline_is_all_the_time_that_is_left() {
+    let mut scene = released(|scene| scene.policy.never_force = true);
+    let decision = scene.until_it_writes(EffectKind::Drain);
+    assert_eq!(drain(&decision).0, scene.budget().end.since(scene.now).as_secs());
+}
+
+#[test]
+fn without_a_force_nothing_is_drained_when_no_time_is_left() {
+    let mut scene = released(|scene| scene.policy.never_force = true);
+    scene.now = scene.budget().end - secs(1);
+    let decision = scene.until_no_heartbeat();
+    assert!(!writes(&decision, EffectKind::Drain), "{decision:?}");
+}
+
+#[test]
+fn a_drain_under_way_is_forced_a_margin_before_the_end_and_not_before_its_stops_would_fit() {
+    let mut scene = draining(|_| ());
+    scene.allocation(API, |a| a.wanted = true);
+    scene.news_from_nomad();
+    scene.now = scene.budget().end - secs(17 + 30);
+    assert!(writes(&scene.until_it_writes(EffectKind::Drain), EffectKind::Drain));
+}

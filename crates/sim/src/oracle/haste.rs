@@ -1,0 +1,76 @@
+//! Haste: nothing is forced while there is time to go on in order, and no deadline is shorter than it has to be (D36).
+
+use std::time::Duration;
+
+use super::promises::longest_stop;
+use super::{IN_ORDER, LOOK_AGE, OUR_HOOK, Oracle};
+use crate::auto_scaling::AutoScaling;
+use crate::load_balancers::LoadBalancers;
+use crate::nomad::Nomad;
+use crate::stage::Cast;
+use decamp_core::decide::{Cause, Departure, Effect, Phase};
+use decamp_core::ids::TargetId;
+use decamp_core::time::{Time, plain};
+
+/// What no force may use before the end, and what a call and a clock may be off.
+const MARGIN: Duration = Duration::from_secs(20);
+/// How much earlier than its hook an activity may have begun.
+const UNTOLD: Duration = Duration::from_mins(10);
+/// What poststop tasks, slack, and stops of what is over already may take of a deadline beside the longest stop.
+const SPARE: Duration = Duration::from_mins(4);
+
+impl Oracle {
+    /// S1 and L2 for drains: what serves a target that is still sent to is forced only at the very end, and a deadline takes no more
+    /// from everybody than the longest stop needs.
+    #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
+    pub(super) fn hurried(
+        &mut self,
+        at: Time,
+        departure: &Departure,
+        effect: &Effect,
+        auto_scaling: &AutoScaling,
+        nomad: &Nomad,
+        balancers: &LoadBalancers,
+        cast: &Cast,
+    ) {
+        let Effect::Drain { node, deadline, meta, .. } = effect else { return };
+        if matches!(departure.cause, Cause::Interruption { .. }) || self.bounds.entry_is_wrong {
+            return;
+        }
+        let Some(end) = self.earliest_end(departure, auto_scaling, cast) else { return };
+        let force = at + deadline.span();
+        if self.bounds.never_force && (meta.phase == Phase::Forced || force + MARGIN < end) {
+            self.broke(at, "L2", format!("nothing may be forced, and what is left is after {}", plain(deadline.span())));
+        }
+        let forces = meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1);
+        if forces && at + MARGIN < end && self.is_sent_to(at, balancers, cast) {
+            self.broke(at, "S1", format!("it forces while a load balancer sends to it, {} before the end", plain(end.since(at))));
+        }
+        let needs = longest_stop(nomad, *node) + SPARE;
+        if !forces && IN_ORDER < deadline.span() && force + needs < end && !self.drained_before(meta.phase) {
+            self.broke(at, "L2", format!("its deadline comes {} before the end", plain(end.since(force))));
+        }
+    }
+
+    /// The earliest end that any worker may reckon with.
+    fn earliest_end(&self, departure: &Departure, auto_scaling: &AutoScaling, cast: &Cast) -> Option<Time> {
+        let instance = auto_scaling.instance(cast.instance)?;
+        let action = instance.actions.iter().find(|action| action.is_open() && *action.hook == *OUR_HOOK)?;
+        // Whom no event told counts from the activity, or from a heartbeat time-out before it came (D2).
+        let told = self.workers <= 1 && departure.action().is_some_and(|action| action.began.is_some());
+        let began = if told { action.began } else { action.began - self.bounds.heartbeat_timeout - UNTOLD };
+        Some((began + self.bounds.shortest).min(action.ends) - self.bounds.reserve)
+    }
+
+    /// Whether a load balancer sends to the instance, and no look could have missed it.
+    fn is_sent_to(&self, at: Time, balancers: &LoadBalancers, cast: &Cast) -> bool {
+        let again = self.registered_again.is_some_and(|again| at.since(again) < LOOK_AGE);
+        let routed = |arn| balancers.routes(arn).iter().any(|route| route.id == TargetId::Instance(cast.instance));
+        !again && !self.delay_unknown() && cast.fronts.iter().any(routed)
+    }
+
+    /// Whether the deadline was an earlier drain's, which later ones share.
+    fn drained_before(&self, phase: Phase) -> bool {
+        phase != Phase::Services && self.deadline.is_some() || self.operator_drained.is_some()
+    }
+}
