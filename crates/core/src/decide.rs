@@ -77,9 +77,9 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
     if budget.end <= now {
         return among([at_the_end(scope, budget, now)], now);
     }
-    let held = leaving::held(scope, now);
+    let held = leaving::held(scope, budget, now);
     if !held.is_satisfied() {
-        return among([held, heartbeat, Step::wait(budget.end, Reason::Held)], now);
+        return among([held, heartbeat], now);
     }
     let comes_back = leaving::comes_back(scope, budget);
     if !comes_back.is_satisfied() {

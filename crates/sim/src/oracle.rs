@@ -133,6 +133,8 @@ pub struct Oracle {
     /// When a worker first saw it registered by an address.
     by_address: Option<Time>,
     held: bool,
+    /// When a hold ended.
+    unheld: Option<Time>,
     agent_last_died: Option<Time>,
     caught_up: Option<Time>,
     detached: Option<Time>,
@@ -166,7 +168,10 @@ impl Oracle {
     pub fn hand(&mut self, at: Time, hand: &Hand) {
         match hand {
             Hand::MachineDies => self.machine_died = true,
-            Hand::Hold(held) => self.held = *held,
+            Hand::Hold(held) => {
+                self.unheld = Some(at).filter(|_| self.held && !*held);
+                self.held = *held;
+            }
             Hand::Detach => self.detached = self.detached.or(Some(at)),
             Hand::PurgeJob | Hand::StopJob | Hand::PurgeNode => {
                 self.meddled = true;

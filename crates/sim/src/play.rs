@@ -90,6 +90,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         shortest: if faults.has(Fault::OtherSettingsNextTime) { policy.max_departure / 2 } else { policy.max_departure },
         reserve: policy.reserve,
         never_force: policy.never_force,
+        hold: if faults.has(Fault::HeldForHours) { heartbeat_timeout * 100 } else { Duration::ZERO },
         heartbeat_timeout,
         entry_is_wrong: faults.has(Fault::StaleToken),
         hooks_not_named: faults.has(Fault::HooksNotNamed),

@@ -94,7 +94,9 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let secs = Duration::from_secs;
     // Sweeps alone keep no hook that is shorter than the function allows.
     let swept = faults.has(Fault::SweepsAlone) || faults.has(Fault::MessageLate);
-    let short_hook = !swept && (faults.has(Fault::HookIsShort) || faults.has(Fault::HeartbeatTimesOut));
+    // A hold lasts to the hook's own end: the shortest of them is long enough.
+    let short = [Fault::HookIsShort, Fault::HeartbeatTimesOut, Fault::HeldForHours].iter().any(|f| faults.has(*f));
+    let short_hook = !swept && short;
     let heartbeat_timeout = if short_hook { secs(60 + luck.below(60)) } else { secs([180, 300, 900, 3600][pick(&mut luck, 4)]) };
 
     // The load balancers.

@@ -22,6 +22,9 @@ const MARGIN: Duration = Duration::from_secs(CONFIRMATIONS.as_secs() + DEADLINE_
 /// However little time there is, a departure goes on in order for this long once no load balancer sends any more (D36).
 const IN_ORDER: Duration = Duration::from_secs(30);
 
+/// What a departure may take that a hold kept waiting to the last, at least: services move one copy after the other.
+const IN_ORDER_AFTER_A_HOLD: Duration = Duration::from_mins(15);
+
 /// When what must have happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Budget {
@@ -72,17 +75,14 @@ impl Budget {
             // Two minutes are all there is: five seconds are kept for the last look.
             Cause::Interruption { .. } => Duration::from_secs(5),
         };
-        let end = (began + policy.max_departure).min(hook_ends) - reserve;
+        let balancers = balancers(seen, policy);
+        let clock = match &departure.cause {
+            Cause::Lifecycle(_) => own_clock(departure, seen, policy, began, needed(balancers, longest_stop, reserve)),
+            Cause::Interruption { .. } => began + policy.max_departure,
+        };
+        let end = clock.min(hook_ends) - reserve;
         let last_force = end - MARGIN;
         let fits_by = last_force - longest_stop;
-        let balancers = seen
-            .balancers
-            .iter()
-            .filter_map(|b| b.sight.last())
-            .filter(|group| group.targets.is_some())
-            .map(|group| may_send_for(group, policy))
-            .max()
-            .unwrap_or_default();
         let mut budget = Self {
             began,
             began_is_known,
@@ -117,6 +117,16 @@ impl Budget {
     #[must_use]
     pub fn drained_by(&self, released: Time) -> Time {
         if self.never_force { self.end } else { self.forced_from(released) - DEADLINE_SLACK }
+    }
+
+    /// Until when a hold keeps the instance where it is: after that it is walked out in order before the hook ends by itself (D37).
+    #[must_use]
+    pub fn held_until(&self) -> Time {
+        if self.interrupted {
+            return self.hook_ends;
+        }
+        let in_order = (needed(self.balancers, self.longest_stop, self.reserve) * 2).max(IN_ORDER_AFTER_A_HOLD);
+        self.hook_ends - in_order.min(self.hook_ends.since(self.began) / 2)
     }
 
     /// How often a heartbeat is sent: at a third of the time-out.
@@ -202,6 +212,30 @@ pub(super) fn guard(group: &TargetGroup, policy: &Policy) -> Duration {
         super::BalancerKind::Alb => policy.guard_alb,
         super::BalancerKind::Nlb => policy.guard_nlb,
     }
+}
+
+/// When the time is up that decamp gives a departure, whatever the hook allows. A hold stops this clock; it goes on when the hold
+/// ends (D37). Who finds a departure that nobody has begun has at least the time that one needs.
+fn own_clock(departure: &Departure, seen: &Snapshot, policy: &Policy, began: Time, needed: Duration) -> Time {
+    if seen.group.last().is_some_and(|group| group.held) {
+        return Time::NEVER;
+    }
+    let clock = began + policy.max_departure;
+    let held = seen.history.held.map_or(clock, |(_, last)| last + policy.max_departure);
+    let found_late = seen.history.untouched.filter(|at| began + policy.max_departure / 2 <= *at);
+    let untouched = found_late.map_or(clock, |at| at + needed * 2);
+    // What an earlier worker drained after a hold says until when.
+    let mark =
+        seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes).filter_map(|node| node.last_drain.as_ref()?.meta.as_ref());
+    let ours = mark.filter(|meta| clock < meta.until && meta.action == departure.mark());
+    let drained = ours.map(|meta| meta.until + needed).max().unwrap_or(clock);
+    clock.max(held).max(untouched).max(drained)
+}
+
+/// The longest that a load balancer may still send to the instance, after its deregistration.
+fn balancers(seen: &Snapshot, policy: &Policy) -> Duration {
+    let groups = seen.balancers.iter().filter_map(|b| b.sight.last()).filter(|group| group.targets.is_some());
+    groups.map(|group| may_send_for(group, policy)).max().unwrap_or_default()
 }
 
 /// When no load balancer sends to the instance any more, as far as that can be reckoned.

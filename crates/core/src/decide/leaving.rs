@@ -31,7 +31,9 @@ pub(super) fn ended(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Dec
         return end(if came_late { Outcome::AlreadyPast } else { Outcome::Interrupted }, Reason::TimeIsUp);
     }
     // Heartbeats stop at `end`, so by then the hook's own default has acted.
-    let surely = budget.hook_ends.min(budget.end + budget.reserve + budget.heartbeat_timeout) + BELIEVED_OVER;
+    let surely = budget.hook_ends.min(budget.end + budget.reserve + budget.heartbeat_timeout);
+    // A worker that comes late looks first: the group may have been held.
+    let surely = surely.max(seen.history.began) + BELIEVED_OVER;
     if !interrupted && surely <= now {
         return end(Outcome::Expired, Reason::TimeIsUp);
     }
@@ -180,17 +182,22 @@ pub(super) fn heartbeat(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     write(scope.seen, EffectKind::Heartbeat, vec![Effect::Heartbeat(of)], Reason::HeartbeatDue, now)
 }
 
-/// A held group is left alone.
-pub(super) fn held(scope: &Scope<'_>, now: Time) -> Step {
+/// A held group is left alone, for as long as its hook leaves the time to walk the instance out in order afterwards (D37).
+pub(super) fn held(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     let seen = scope.seen;
-    if !seen.group.last().is_some_and(|group| group.held) {
+    let until = budget.held_until();
+    if until <= now || !seen.group.last().is_some_and(|group| group.held) {
         return Step::Satisfied;
     }
+    // Before the first look that showed it, it may have been held since the instance came.
+    let first = seen.history.held.map_or(now, |(since, _)| since);
+    let since = if seen.history.held_from_the_first { budget.began } else { first };
+    let held = || Reason::Held { since, until };
     let next = seen.group.at().unwrap_or(now) + READ_HOLD_EVERY;
     if next <= now {
-        return look_again(&seen.group, Part::Group { with_activity: false }, System::AutoScaling, now, Reason::Held);
+        return look_again(&seen.group, Part::Group { with_activity: false }, System::AutoScaling, now, held());
     }
-    Step::wait(next, Reason::Held)
+    Step::wait(next.min(until), held())
 }
 
 /// An instance whose root volume is to be replaced comes back with its node's identity. Nothing here can undo a drain yet, so that it

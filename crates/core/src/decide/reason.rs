@@ -53,7 +53,12 @@ pub enum Reason {
     /// The instance is leaving, but its hook has not begun.
     HookNotBegun,
     /// The group is held by its tag `decamp:hold`.
-    Held,
+    Held {
+        /// Since when, as far as this run saw.
+        since: Time,
+        /// When the instance begins to leave all the same, to be gone in order before its hook ends.
+        until: Time,
+    },
     /// Its root volume is to be replaced, and it comes back: nothing can bring it back in order yet.
     RootVolume,
     /// Our Nomad token cannot see enough to prove anything.
@@ -165,7 +170,13 @@ impl fmt::Display for Reason {
                 "its root volume is to be replaced and it comes back, which decamp cannot do in order: it is only kept alive; \
                  empty its node, then complete the lifecycle action",
             ),
-            Self::Held => f.write_str("its group is held by the tag decamp:hold"),
+            Self::Held { since, until: Time::NEVER } => write!(f, "its group is held by the tag decamp:hold since {since}"),
+            Self::Held { since, until } => {
+                write!(
+                    f,
+                    "its group is held by the tag decamp:hold since {since}; it leaves at {until} even so, before its hook ends"
+                )
+            }
             Self::NoSight(missing) => write!(f, "the Nomad token cannot see enough: {missing}"),
             Self::NoNodeYet => f.write_str("no Nomad node is this instance, yet"),
             Self::NodeMissing => f.write_str(

@@ -207,7 +207,14 @@ impl Snapshot {
     pub fn take(&mut self, asked: Time, showing: Showing) {
         match showing {
             Showing::Lifecycle(look) => self.lifecycle.take(asked, look),
-            Showing::Group(look) => self.group.take(asked, look),
+            Showing::Group(mut look) => {
+                if let Ok(group) = &mut look {
+                    // A later look need not ask for it again.
+                    group.activity_began = group.activity_began.or(self.group.last().and_then(|before| before.activity_began));
+                    self.history.see_hold(asked, self.group.at().is_none(), group.held);
+                }
+                self.group.take(asked, look);
+            }
             Showing::Scan(look) => self.scan.take(asked, look),
             Showing::NomadSight(look) => {
                 let saw_all = matches!(self.nomad_sight.last(), Some(NomadSight::Full));

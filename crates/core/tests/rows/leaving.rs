@@ -1,7 +1,7 @@
 //! Is it really leaving, is the hook ours, and is it kept alive? (Design, steps 1 and 2; D1, D2, D10 to D13.)
 
 use decamp_core::decide::{
-    Action, Cause, Effect, EffectKind, Lifecycle, LifecycleAction, LifecycleResult, Outcome, Part, Phase, Reason, Refusal, System,
+    Action, Cause, Effect, EffectKind, Lifecycle, LifecycleAction, Outcome, Part, Phase, Reason, Refusal, System,
 };
 
 use crate::asked::{completed_by, completion, drain, effects, ended, ends, only_waits, why, writes};
@@ -211,16 +211,6 @@ fn a_group_that_is_let_go_again_is_seen_within_a_minute() {
     scene.group.held = false;
     scene.pass(60);
     scene.until_it_writes(EffectKind::Deregister);
-}
-
-#[test]
-fn holding_ends_at_the_end() {
-    let mut scene = calm();
-    scene.group.held = true;
-    scene.next();
-    scene.now = scene.budget().end;
-    let decision = scene.next();
-    assert_eq!(completion(&decision), (LifecycleResult::Continue, Outcome::TimedOut));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod draining;
 mod ending;
 mod facts;
 mod forcing;
+mod holding;
 mod leaving;
 mod load_balancers;
 mod losses;

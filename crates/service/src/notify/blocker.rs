@@ -41,7 +41,7 @@ impl Blocker {
             Reason::StillRegistered { service, .. } => named("service", service),
             Reason::CannotSee(system) => named("system", system),
             Reason::NoSight(_) => named("token", &"the Nomad token"),
-            Reason::Held => named("group", &departure.asg),
+            Reason::Held { .. } => named("group", &departure.asg),
             Reason::Vanished { allocation: None, .. }
             | Reason::AgentDead { .. }
             | Reason::DrainCancelled

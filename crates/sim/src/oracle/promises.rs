@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{IN_ORDER, Oracle};
+use super::{IN_ORDER, OUR_HOOK, Oracle};
 use crate::auto_scaling::{AutoScaling, LifecycleState};
 use crate::nomad::{Nomad, Note};
 use crate::stage::Cast;
@@ -24,6 +24,9 @@ const STEPS: u32 = 8;
 /// A departure that nothing hinders takes no longer than this beyond its floor.
 const LATE: Duration = Duration::from_secs(60);
 
+/// How long before the end of its hook a held instance may be walked out (D37).
+const END_OF_A_HOLD: Duration = Duration::from_mins(30);
+
 /// What the departure was given.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bounds {
@@ -33,6 +36,8 @@ pub struct Bounds {
     pub shortest: Duration,
     /// What of that is kept for the completion.
     pub reserve: Duration,
+    /// How long a hold may make it last.
+    pub hold: Duration,
     /// Whether nothing may be forced.
     pub never_force: bool,
     /// The hook's heartbeat time-out.
@@ -60,9 +65,7 @@ impl Oracle {
             // A heartbeat goes out on the event's word, if nothing could be seen yet (D10).
             Effect::Heartbeat(_) if self.bounds.hooks_not_named => {}
             Effect::Heartbeat(of) => self.own_hook(at, &of.hook),
-            Effect::MakeIneligible(_) | Effect::Deregister { .. } | Effect::Note { .. } => {
-                self.may_touch(at, auto_scaling, cast);
-            }
+            Effect::MakeIneligible(_) | Effect::Deregister { .. } | Effect::Note { .. } => self.may_touch(at, auto_scaling, cast),
             Effect::Drain { node, deadline, meta, .. } => {
                 self.may_touch(at, auto_scaling, cast);
                 let foreign = nomad.nodes().any(|(_, state)| {
@@ -88,12 +91,15 @@ impl Oracle {
             }
             Effect::Complete { of, result, verdict } => {
                 self.own_hook(at, &of.hook);
+                if self.is_held(at, auto_scaling, cast) {
+                    self.broke(at, "S5", "its group is held, and it lets the instance go".to_owned());
+                }
                 let instance = auto_scaling.instance(cast.instance);
                 let action = instance.and_then(|i| i.actions.iter().find(|a| a.is_open()));
                 // Whom no event told counts from the activity, which begins before the hook does (D2).
                 let activity = instance.and_then(|i| i.activity.as_ref()).filter(|_| of.token.is_none()).map(|a| a.began);
                 if let Some(began) = action.map(|a| activity.map_or(a.began, |began| began.min(a.began))) {
-                    self.may_say(at, began, *result, verdict, nomad, cast);
+                    self.may_say(at, began, *result, verdict, auto_scaling, nomad, cast);
                 }
             }
         }
@@ -110,7 +116,7 @@ impl Oracle {
         if state == Some(LifecycleState::ReplacingRootVolumeWait) {
             self.broke(at, "S5", "it comes back with another root volume, and nothing could undo it".to_owned());
         }
-        if self.held {
+        if self.is_held(at, auto_scaling, cast) {
             self.broke(at, "S5", "its group is held".to_owned());
         }
         // A look or a heartbeat confirms it at least every half of the time-out (fault 12).
@@ -120,7 +126,29 @@ impl Oracle {
         }
     }
 
-    fn may_say(&mut self, at: Time, began: Time, result: LifecycleResult, verdict: &Outcome, nomad: &Nomad, cast: &Cast) {
+    /// Whether its group is held, and the hook leaves the time for that.
+    fn is_held(&self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) -> bool {
+        self.held && at + END_OF_A_HOLD < self.hook_ends(auto_scaling, cast)
+    }
+
+    fn hook_ends(&self, auto_scaling: &AutoScaling, cast: &Cast) -> Time {
+        let actions = auto_scaling.instance(cast.instance).into_iter().flat_map(|instance| &instance.actions);
+        let ours = actions.filter(|action| *action.hook == *OUR_HOOK).map(|action| action.ends).max();
+        // What is listed no more waits in no hook.
+        ours.map_or(Time(0), |ends| ends - self.bounds.reserve)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
+    fn may_say(
+        &mut self,
+        at: Time,
+        began: Time,
+        result: LifecycleResult,
+        verdict: &Outcome,
+        auto_scaling: &AutoScaling,
+        nomad: &Nomad,
+        cast: &Cast,
+    ) {
         let nothing_left = matches!(verdict, Outcome::Departed { .. } | Outcome::Forced | Outcome::Unconfirmed | Outcome::NoNode);
         if nothing_left && result == LifecycleResult::Abandon {
             self.broke(at, "S3", "it abandoned although nothing was left".to_owned());
@@ -143,6 +171,11 @@ impl Oracle {
         let unseen = self.purged.is_none() && cast.node.is_some_and(lives) && !self.bounds.entry_is_wrong;
         if *verdict == Outcome::NoNode && unseen && at + surely < earliest {
             self.broke(at, "L2", "it says no node, and what runs on it was given no time".to_owned());
+        }
+        // The clock stands still during a hold (D37).
+        let soon = self.unheld.is_some_and(|unheld| at < unheld + self.bounds.shortest / 2);
+        if *verdict == Outcome::TimedOut && soon && self.workers <= 1 && at + END_OF_A_HOLD < self.hook_ends(auto_scaling, cast) {
+            self.broke(at, "L2", "it gave up when the hold ended".to_owned());
         }
         let dead = !self.machine_died && self.agent_died.is_some_and(|died| at < died + AGENT_DEAD_WAIT);
         if *verdict == Outcome::AgentDead && dead {
@@ -185,7 +218,7 @@ impl Oracle {
     /// It is over: did it take longer than it may?
     pub fn took(&mut self, at: Time, took: Duration, above_floor: Option<Duration>, outcome: Option<&Outcome>) {
         // After its end a worker may still wait for an answer to its completion, and for the hook's own end.
-        let longest = self.bounds.max_departure + self.bounds.heartbeat_timeout + Duration::from_mins(5);
+        let longest = self.bounds.max_departure + self.bounds.heartbeat_timeout + self.bounds.hold + Duration::from_mins(5);
         if longest < took && self.unattended_until < at - longest {
             self.broke(at, "L1", format!("it took {}", decamp_core::time::plain(took)));
         }

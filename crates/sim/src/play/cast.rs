@@ -341,6 +341,12 @@ fn lend_a_hand(
             hands.push((BEGIN, Hand::Hold(true)));
             hands.push((at, Hand::Hold(false)));
         }
+        Fault::HeldForHours => {
+            hands.push((BEGIN, Hand::Hold(true)));
+            if luck.one_in(2) {
+                hands.push((BEGIN + secs(1_900 + luck.below(3_600)), Hand::Hold(false)));
+            }
+        }
         Fault::LandsLate => {
             if let Some(group) = service {
                 lend(Hand::LandOn(group));

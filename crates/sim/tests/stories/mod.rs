@@ -241,6 +241,16 @@ pub(crate) const STORIES: &[Story] = &[
         )
     },
     Story {
+        shows: &["its group is held", "drain all"],
+        never: &[FORCE],
+        ..story(
+            "held-for-hours",
+            "The group is held for longer than a departure may take: afterwards it is walked out in order all the same.",
+            &[Fault::HeldForHours],
+            "departed",
+        )
+    },
+    Story {
         shows: &["drain all"],
         ..story("warm-pool", "The instance goes to a warm pool, and may come back.", &[Fault::WarmPool], "departed")
     },

@@ -30,6 +30,12 @@ pub struct History {
     pub addresses: Vec<IpAddr>,
     /// The look that last showed another address, of a node or of what runs on it.
     pub addresses_since: Option<Time>,
+    /// The first and the last look that showed the group held.
+    pub held: Option<(Time, Time)>,
+    /// Whether the first look at the group showed it held.
+    pub held_from_the_first: bool,
+    /// When the first look at Nomad showed that nobody has begun yet: every node takes work, and none was drained for it.
+    pub untouched: Option<Time>,
     /// Whether Nomad was seen at all, and when first.
     pub first_nomad: Option<Time>,
     /// How long the longest list of allocations was.
@@ -246,9 +252,20 @@ impl History {
         }
     }
 
+    /// Takes in whether the group is held.
+    pub(super) fn see_hold(&mut self, at: Time, first: bool, held: bool) {
+        if held {
+            self.held = Some((self.held.map_or(at, |(since, _)| since), at));
+            self.held_from_the_first |= first;
+        }
+    }
+
     /// Takes in a list of allocations: what is shown, what is over, and what vanished without having been seen over.
     pub(super) fn see_allocations(&mut self, at: Time, nomad: &Nomad) {
         let first = self.first_nomad.is_none();
+        if first && !nomad.nodes.is_empty() && nomad.nodes.iter().all(|node| node.eligible && node.drain.is_none()) {
+            self.untouched = Some(at);
+        }
         self.first_nomad.get_or_insert(at);
         let listed_before = self.known.iter().filter(|k| k.listed).count();
         let listed = nomad.nodes.iter().map(|node| node.allocations.len()).sum();

@@ -218,7 +218,7 @@ pub(super) mod tests {
             Reason::CannotSee(System::Nomad),
             Reason::DrainCancelled,
             Reason::DrainHangs,
-            Reason::Held,
+            Reason::Held { since: at(0), until: at(60) },
             Reason::NoSight("why".into()),
             Reason::WriteFailed("why".into()),
         ];

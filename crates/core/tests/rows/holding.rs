@@ -1,0 +1,64 @@
+//! A hold stops decamp's own clock, and leaves the hook the time to walk the instance out in order. (D37.)
+
+use decamp_core::decide::{EffectKind, Reason};
+
+use crate::asked::{only_waits, writes};
+use crate::facts::{ENTRY, secs};
+use crate::scene::{Scene, calm};
+
+/// A group that is held, in a hook of 25 hours.
+fn held() -> Scene {
+    let mut scene = calm();
+    scene.group.held = true;
+    scene.next();
+    scene
+}
+
+#[test]
+fn a_hold_outlasts_what_decamp_gives_a_departure() {
+    let mut scene = held();
+    scene.pass(3 * 3600);
+    only_waits(&scene.until_no_heartbeat(), "held");
+    assert_eq!(scene.budget().end, ENTRY + secs(90_000 - 30), "the hook's own end");
+}
+
+#[test]
+fn a_hold_says_since_when_and_until_when() {
+    let mut scene = held();
+    let Reason::Held { since, until } = scene.next().reason else { panic!("it is held: {:?}", scene.decide()) };
+    assert_eq!(since, ENTRY, "it was held when this run first looked");
+    assert_eq!(until, scene.budget().held_until());
+    let text = scene.decide().reason.to_string();
+    assert!(text.contains(&since.to_string()) && text.contains(&until.to_string()), "{text}");
+}
+
+#[test]
+fn what_is_held_to_the_last_is_walked_out_in_order_before_its_hook_ends() {
+    let mut scene = held();
+    scene.now = scene.budget().held_until();
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    assert!(!writes(&decision, EffectKind::Complete), "{decision:?}");
+    assert!(secs(900) <= scene.budget().end.since(scene.now) + secs(30));
+}
+
+#[test]
+fn when_a_hold_ends_the_departure_has_all_its_time() {
+    let mut scene = held();
+    scene.pass(3 * 3600);
+    scene.until_no_heartbeat();
+    let last = scene.now;
+    scene.group.held = false;
+    scene.pass(60);
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    assert!(!writes(&decision, EffectKind::Complete), "{decision:?}");
+    assert_eq!(scene.budget().end, last + secs(7200 - 30));
+}
+
+#[test]
+fn a_new_worker_behind_a_long_hold_walks_it_out_in_order_too() {
+    let mut scene = calm();
+    scene.pass(3 * 3600);
+    scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    assert!(!writes(&decision, EffectKind::Complete), "nobody has begun, and the hook goes on: {decision:?}");
+}
