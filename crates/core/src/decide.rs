@@ -8,6 +8,7 @@ mod departure;
 mod doubts;
 mod leaving;
 mod losses;
+mod lost;
 mod missing;
 mod nodes;
 mod outcome;
@@ -149,12 +150,8 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         return among(steps, now);
     }
     if let Some(until) = nodes::agent_dead_until(scope, budget).filter(|_| scope.all_left().next().is_some()) {
-        if until <= now {
-            let policy = scope.policy;
-            steps.push(leaving::complete(scope, policy.on_timeout, Outcome::AgentDead, Reason::AgentDead { until }, now));
-        } else {
-            steps.push(Step::wait(until, Reason::AgentDead { until }));
-        }
+        // First, so that a wait is named by what it waits for.
+        steps.insert(0, lost::given_up(scope, budget, until, now));
         return among(steps, now);
     }
     if settled && over {
@@ -228,6 +225,10 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     if now < budget.end {
         return Step::Satisfied;
     }
+    let confirming = confirming_the_end(scope, budget, now);
+    if !confirming.is_satisfied() {
+        return confirming;
+    }
     // A list is a proof only to a token that could have seen more (D9).
     let over = matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full))
         && scope.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
@@ -241,9 +242,38 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
         _ if missing::is_nowhere(scope) && released => Outcome::NoNode,
         (true, true) => Outcome::Forced,
         (true, false) => Outcome::Unconfirmed,
+        // Nobody could stop its processes, or watch them.
+        (false, _) if scope.seen.history.agents_dead_since.is_some() && scope.all_left().next().is_some() => Outcome::AgentDead,
         (false, _) => Outcome::TimedOut,
     };
     leaving::complete(scope, scope.policy.on_timeout, verdict, Reason::TimeIsUp, now)
+}
+
+/// What an outcome says is looked at once more right before it is said, whatever the outcome is. What cannot be seen holds up nothing.
+fn confirming_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
+    fn is_old<T>(sight: &Sight<T>, time: Time) -> bool {
+        let tried = sight.blind().map(|blind| blind.tried);
+        sight.fresh_at().max(tried) < Some(time)
+    }
+    let seen = scope.seen;
+    let recent = now - LAST_LOOK;
+    // Once: the answers may be slow, and the completion has to land.
+    if budget.end + LAST_LOOK < now || seen.history.failures(EffectKind::Complete).is_some() {
+        return Step::Satisfied;
+    }
+    let mut parts = Vec::new();
+    if is_old(&seen.nomad, recent) {
+        parts.push(Part::Nomad);
+    }
+    if scope.policy.consul && scope.declares(Provider::Consul) && is_old(&seen.consul, recent) {
+        parts.push(Part::Consul);
+    }
+    let mut old = balancers::seen_before(scope, recent);
+    old.retain(|(arn, _)| seen.balancers.iter().any(|b| b.arn == *arn && is_old(&b.sight, recent)));
+    if !old.is_empty() {
+        parts.push(Part::TargetGroups { groups: old, attributes_again: false });
+    }
+    if parts.is_empty() { Step::Satisfied } else { Step::Look(parts, Reason::MustConfirm) }
 }
 
 /// The concerns' wishes as one decision. If none has any, something has to be seen again.

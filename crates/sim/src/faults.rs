@@ -93,6 +93,7 @@ faults! {
     MetadataRefused = 77, "metadata-refused", "Nomad refuses to keep node metadata.";
     ClaimsHours = 85, "claims-hours", "A job claims up to ten hours for its stop, which its process does not need.";
     HeldForHours = 86, "held-for-hours", "The group is held by its tag for longer than a departure may take, or to the end.";
+    AgentBackLate = 87, "agent-back-late", "Nomad's agent comes back when it has almost been given up.";
     RootVolume = 120, "root-volume", "The instance waits in its hook for another root volume, and comes back.";
     SlowAnswers = 125, "slow-answers", "Each answer of one system takes seconds, and comes.";
 }

@@ -5,6 +5,7 @@ mod capacity;
 mod departed;
 mod disks;
 mod haste;
+mod life;
 mod promises;
 mod whose;
 
@@ -136,6 +137,7 @@ pub struct Oracle {
     /// When a hold ended.
     unheld: Option<Time>,
     agent_last_died: Option<Time>,
+    agent_back: Option<Time>,
     caught_up: Option<Time>,
     detached: Option<Time>,
     /// Allocations with a disk that migrates, and until when their replacements copy it.
@@ -193,6 +195,7 @@ impl Oracle {
                 self.agent_died = self.agent_died.or(Some(at));
                 self.agent_last_died = Some(at);
             }
+            Hand::ReviveAgent => self.agent_back = Some(at),
             Hand::DeleteHook(_) => self.hook_deleted = self.hook_deleted.or(Some(at)),
             _ => {}
         }
@@ -334,6 +337,7 @@ impl Oracle {
                 if *result == LifecycleResult::Continue && open {
                     self.verdict = Some((at, verdict.clone()));
                     self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
+                    self.lets_nothing_alive_go(at, departure, verdict, auto_scaling, nomad, consul, cast);
                 }
             }
         }

@@ -321,7 +321,7 @@ pub(super) fn over(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
         let (example, title) = (first.id, first.group.title());
         let count = u32::try_from(left.count()).unwrap_or(u32::MAX);
         let reason = match agent_dead_until(scope, budget) {
-            Some(until) => Reason::AgentDead { until },
+            Some(until) => super::lost::reason(scope, budget, until),
             None => Reason::AllocationsLeft { count, example, title: title.into() },
         };
         // What has landed, or hangs, shows by a second look soon after the first.

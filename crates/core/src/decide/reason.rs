@@ -111,6 +111,13 @@ pub enum Reason {
         /// Until when it is waited for.
         until: Time,
     },
+    /// Nomad has lost the node's agent, and its processes live.
+    AgentLost {
+        /// A service of the node that passes its checks.
+        service: Arc<str>,
+        /// Until when it is waited for.
+        until: Time,
+    },
     /// Somebody cancelled our drain.
     DrainCancelled,
     /// Registrations are left in service discovery.
@@ -200,6 +207,9 @@ impl fmt::Display for Reason {
                 write!(f, "an allocation of its drain is missing and may run until {until}")
             }
             Self::AgentDead { until } => write!(f, "Nomad's agent on it is dead; waited for until {until}"),
+            Self::AgentLost { service, until } => {
+                write!(f, "Nomad has lost its agent, and Consul shows {service} passing; waited for until {until}")
+            }
             Self::DrainCancelled => f.write_str("somebody cancelled the drain"),
             Self::StillRegistered { count: 1, service } => write!(f, "{service} is still registered in service discovery"),
             Self::StillRegistered { count, service } => {

@@ -88,7 +88,7 @@ fn ended(scope: &Scope<'_>, one: &Registration) -> Option<Time> {
 
 /// Whether an earlier look of this run showed a registration for every Consul service that its allocations declare: then a
 /// later empty answer is one (D9).
-fn controlled(scope: &Scope<'_>) -> bool {
+pub(super) fn controlled(scope: &Scope<'_>) -> bool {
     let history = &scope.seen.history;
     let declares = |known: &super::snapshot::Known| known.group.services.iter().any(|s| s.provider == Provider::Consul);
     // Where nothing was left to see from the first, nothing controls what is empty now.

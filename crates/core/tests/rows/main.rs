@@ -11,6 +11,7 @@ mod holding;
 mod leaving;
 mod load_balancers;
 mod losses;
+mod lost;
 mod over;
 mod proof;
 mod scene;

@@ -164,6 +164,7 @@ fn a_dead_agent_is_waited_for_and_then_named() {
     let dead = |scene: &mut Scene| {
         scene.node().status = NodeStatus::Down;
         scene.allocations(|a| a.client = ClientStatus::Lost);
+        scene.consul.agent_dead = true;
     };
     let mut scene = released(dead);
     let since = scene.seen.history.agents_dead_since.expect("it was seen down");

@@ -191,7 +191,7 @@ fn a_group_that_was_never_seen_has_load_balancers_that_nobody_knows() {
     scene.look_in_vain(&Part::Group { with_activity: false });
     scene.now = scene.budget().end;
     scene.look_in_vain(&Part::Group { with_activity: false });
-    assert_eq!(completion(&scene.decide()).1, Outcome::TimedOut);
+    assert_eq!(completion(&scene.next()).1, Outcome::TimedOut);
 }
 
 #[test]

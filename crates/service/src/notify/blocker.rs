@@ -44,6 +44,7 @@ impl Blocker {
             Reason::Held { .. } => named("group", &departure.asg),
             Reason::Vanished { allocation: None, .. }
             | Reason::AgentDead { .. }
+            | Reason::AgentLost { .. }
             | Reason::DrainCancelled
             | Reason::DrainHangs => node(),
             Reason::WriteFailed(_)

@@ -53,7 +53,7 @@ impl Oracle {
     }
 
     /// The earliest end that any worker may reckon with.
-    fn earliest_end(&self, departure: &Departure, auto_scaling: &AutoScaling, cast: &Cast) -> Option<Time> {
+    pub(super) fn earliest_end(&self, departure: &Departure, auto_scaling: &AutoScaling, cast: &Cast) -> Option<Time> {
         let instance = auto_scaling.instance(cast.instance)?;
         let action = instance.actions.iter().find(|action| action.is_open() && *action.hook == *OUR_HOOK)?;
         // Whom no event told counts from the activity, or from a heartbeat time-out before it came (D2).

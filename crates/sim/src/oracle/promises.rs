@@ -178,7 +178,7 @@ impl Oracle {
             self.broke(at, "L2", "it gave up when the hold ended".to_owned());
         }
         let dead = !self.machine_died && self.agent_died.is_some_and(|died| at < died + AGENT_DEAD_WAIT);
-        if *verdict == Outcome::AgentDead && dead {
+        if *verdict == Outcome::AgentDead && dead && !self.bounds.entry_is_wrong {
             self.broke(at, "L2", "it gave a dead agent no time to come back".to_owned());
         }
     }

@@ -322,6 +322,10 @@ fn lend_a_hand(
             hands.push((at, Hand::KillAgent));
             hands.push((at + secs(5 + luck.below(120)), Hand::ReviveAgent));
         }
+        Fault::AgentBackLate => {
+            hands.push((at, Hand::KillAgent));
+            hands.push((at + secs(240 + luck.below(180)), Hand::ReviveAgent));
+        }
         Fault::JobPurged => lend(Hand::PurgeJob),
         Fault::DrainHangs if luck.one_in(2) => lend(Hand::StopJob),
         Fault::ConsulAgentDead => lend(Hand::KillConsulAgent),

@@ -206,7 +206,10 @@ impl Cluster {
 
     fn draw_behaviour(&mut self, faults: Faults, place: u64) -> Behaviour {
         // Nobody can tell that what a purge took out of every list also survives its SIGKILL.
-        let unseen = faults.has(Fault::JobPurged) || faults.has(Fault::AgentAway) || faults.has(Fault::NodeCollected);
+        let unseen = faults.has(Fault::JobPurged)
+            || faults.has(Fault::AgentAway)
+            || faults.has(Fault::AgentBackLate)
+            || faults.has(Fault::NodeCollected);
         let stuck = faults.has(Fault::StuckStop) && !unseen && place == 0;
         Behaviour {
             starts_in: Duration::from_millis(300 + self.luck.below(4000)),

@@ -195,6 +195,15 @@ pub(crate) const STORIES: &[Story] = &[
         )
     },
     Story {
+        shows: &["Nomad has lost its agent", "the time is up"],
+        ..story(
+            "agent-lost",
+            "Nomad loses the agent, and Consul shows its services passing: it is waited for to the end.",
+            &[Fault::AgentDead],
+            "agent-dead",
+        )
+    },
+    Story {
         shows: &["vanished from the list"],
         ..story(
             "job-purged",

@@ -34,7 +34,7 @@ pub(super) fn drawn(under_way: &[View], now: Time) -> String {
 
 /// Reasons that waiting alone does not end: somebody has to look.
 pub(super) const BLOCKS: [&str; 7] =
-    ["agent-dead", "cannot-see", "drain-cancelled", "drain-hangs", "held", "no-sight", "write-failed"];
+    ["agent-dead", "agent-lost", "cannot-see", "drain-cancelled", "drain-hangs", "held", "no-sight", "write-failed"];
 
 /// Whether a person should look at it.
 pub(super) fn is_blocked(view: &View, now: Time) -> bool {
@@ -215,6 +215,7 @@ pub(super) mod tests {
         // Each is a word that reasons have.
         let known = [
             Reason::AgentDead { until: Time(0) },
+            Reason::AgentLost { service: "web".into(), until: Time(0) },
             Reason::CannotSee(System::Nomad),
             Reason::DrainCancelled,
             Reason::DrainHangs,

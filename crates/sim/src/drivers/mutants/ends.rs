@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::How::{Does, Sees};
-use super::Wrong;
+use super::{Scene, Wrong};
 use crate::faults::Fault;
-use decamp_core::decide::{Budget, Outcome};
+use decamp_core::decide::{Action, Budget, Outcome, Reason};
 
 pub(super) const WRONG: &[Wrong] = &[
     Wrong {
@@ -34,4 +34,33 @@ pub(super) const WRONG: &[Wrong] = &[
             view.seen.history.untouched = None;
         }),
     },
+    Wrong {
+        name: "lets-the-living-go",
+        mistake: "It gives a dead agent its time, and does not ask Consul whether its services live.",
+        faults: &[Fault::AgentDead],
+        how: Does(|scene, decision| match decision.reason {
+            Reason::AgentLost { .. } if matches!(decision.action, Action::Wait { .. }) && given_up(scene) => {
+                scene.complete(Outcome::AgentDead).unwrap_or(decision)
+            }
+            _ => decision,
+        }),
+    },
+    Wrong {
+        name: "gives-up-on-old-evidence",
+        mistake: "It lets a lost node go by what it saw half a minute ago.",
+        faults: &[Fault::AgentBackLate, Fault::ConsulAgentDead],
+        how: Does(|scene, decision| {
+            let confirming = decision.reason == Reason::MustConfirm && matches!(decision.action, Action::Look(_));
+            let lost = confirming || matches!(decision.reason, Reason::AgentDead { .. });
+            if lost && given_up(scene) { scene.complete(Outcome::AgentDead).unwrap_or(decision) } else { decision }
+        }),
+    },
 ];
+
+/// Whether a dead agent has had its time, and its load balancers theirs.
+fn given_up(scene: &Scene<'_>) -> bool {
+    let budget = Budget::of(scene.departure, scene.seen, scene.policy);
+    let since = scene.seen.history.agents_dead_since.filter(|_| scene.seen.history.completed.is_none());
+    let waited = |at| at + scene.policy.agent_dead_wait.max(budget.longest_stop) <= scene.now;
+    since.is_some_and(waited) && budget.force_at - budget.longest_stop > scene.now
+}

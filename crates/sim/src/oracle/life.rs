@@ -1,0 +1,47 @@
+//! Life: a node whose agent Nomad has lost is not let go early while its services pass, or once its agent is back (D38).
+
+use std::time::Duration;
+
+use super::Oracle;
+use crate::auto_scaling::AutoScaling;
+use crate::consul::Consul;
+use crate::nomad::Nomad;
+use crate::stage::Cast;
+use decamp_core::decide::{Departure, NodeStatus, Outcome};
+use decamp_core::time::Time;
+
+/// How old the last look may be.
+const LOOKED: Duration = Duration::from_secs(12);
+/// What a clock and a call may be off at the end.
+const AT_THE_END: Duration = Duration::from_secs(20);
+
+impl Oracle {
+    /// L2 for an agent that is said to be dead.
+    #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
+    pub(super) fn lets_nothing_alive_go(
+        &mut self,
+        at: Time,
+        departure: &Departure,
+        verdict: &Outcome,
+        auto_scaling: &AutoScaling,
+        nomad: &Nomad,
+        consul: &Consul,
+        cast: &Cast,
+    ) {
+        let Some(node) = cast.node.filter(|_| *verdict == Outcome::AgentDead && !self.bounds.entry_is_wrong) else { return };
+        let early = self.earliest_end(departure, auto_scaling, cast).is_some_and(|end| at + AT_THE_END < end);
+        if !early || self.machine_died {
+            return;
+        }
+        let since = |known: Option<Time>| known.is_some_and(|known| known + LOOKED < at);
+        if since(self.agent_back) && nomad.node(node).status == NodeStatus::Ready {
+            self.broke(at, "L2", "it gave up an agent that is back".to_owned());
+        }
+        let state = consul.node(cast.consul_node);
+        let passing = state.entries().find(|entry| entry.is_listed() && entry.is_passing());
+        if let Some(entry) = passing.filter(|_| consul.agent_lives(cast.consul_node) && since(self.agent_died)) {
+            let name = entry.name.clone();
+            self.broke(at, "L2", format!("it let a lost node go while {name} passes its checks"));
+        }
+    }
+}
