@@ -1,8 +1,10 @@
 //! One departure in one pass: walked until it ends or the time is up, then kept alive and handed back.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Lifecycle, Refusal, Snapshot, our_hook, remember};
+use decamp_core::denials::Denials;
 use decamp_core::metrics;
 use decamp_core::run::{Ending, How, Manner, Tell, run};
 use decamp_core::sweep::Sweep;
@@ -30,12 +32,15 @@ const KEPT_FOR_HEARTBEAT: Duration = Duration::from_secs(3);
 /// What is kept of that for the message, when the heartbeat hangs too: it is tried again by the next pass and by the sweep.
 const KEPT_FOR_MESSAGE: Duration = Duration::from_millis(1500);
 
+/// What a warm process has told of denials: a pass is too short for once an hour.
+static DENIALS: LazyLock<Denials> = LazyLock::new(Denials::default);
+
 /// Walks a departure for as long as this pass has.
 pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, sweep: Option<Sweep>) -> Became {
     let never_wait = sweep.is_some();
     let remembered = at.memory.of(departure);
     let policy = &at.settings.policy;
-    let mut telling = Telling::new(policy);
+    let mut telling = Telling::new(policy, &DENIALS);
     let manner = Manner { stop_at: Some(at.stop_at), observe: at.observes(), never_wait, remembered: &remembered, sweep };
     // The loop stops by the servers' clock. Should that be set back meanwhile, or a call hang, ours stops it a little later.
     let patience = at.ends - KEPT_FOR_HEARTBEAT;
@@ -118,6 +123,7 @@ fn action<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, seen: &Snapsh
 }
 
 fn count<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, telling: &Telling<'_>) {
+    telling.denied.iter().for_each(|denial| at.count(metrics::DENIED, denial.call));
     if telling.heartbeats_rejected > 0 {
         let values = [(metrics::HEARTBEATS_REJECTED, f64::from(telling.heartbeats_rejected))];
         at.report(&metrics::line(at.fleet.now(), &[(metrics::ASG, &departure.asg)], &values));

@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use decamp_core::decide::{Action, Budget, Decision, Departure, Effect, Finding, Policy, Refusal, Snapshot, foreseen_losses};
+use decamp_core::denials::{Denial, Denials};
 use decamp_core::run::Tell;
 use decamp_core::time::Time;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::out::{say, say_json};
 use crate::words;
@@ -37,6 +38,7 @@ pub(super) struct Telling {
     /// When the run began; set anew by the first answer that tells the servers' time.
     pub(super) began: Time,
     told: HashSet<String>,
+    denials: Denials,
     /// What was foreseen, each said before the write that it is about.
     pub(super) findings: Vec<Finding>,
     /// The writes that were accepted, but heartbeats.
@@ -70,6 +72,7 @@ impl Telling {
             spinner,
             began: now,
             told: HashSet::new(),
+            denials: Denials::default(),
             findings: Vec::new(),
             timeline: Vec::new(),
             heartbeats: 0,
@@ -136,6 +139,14 @@ impl Telling {
         }
         self.seen = seen.clone();
         let Decision { action, reason } = decision;
+        for Denial { call, why } in self.denials.news(&departure.asg, seen, now) {
+            error!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "denied", call, why = &*why, "{call} is denied: {why}");
+            if self.json {
+                say_json(&json!({ "kind": "denied", "time": now, "instance.id": departure.instance, "call": call, "why": why }));
+            } else {
+                self.line(&format!("  denied    {call}: {why}; waiting does not end this, a policy has to be changed"));
+            }
+        }
         let (kind, because) = (words::kind(action), words::because(decision, seen));
         let title = words::title(action, now);
         let time_left_s = Budget::of(departure, seen, &self.policy).end.since(now).as_secs();

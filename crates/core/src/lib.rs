@@ -3,6 +3,7 @@
 //! Nothing here knows a clock, a socket or a runtime: [`decide`] is a pure function, and [`world::World`] is the only way out.
 
 pub mod decide;
+pub mod denials;
 pub mod fit;
 pub mod ids;
 pub mod metrics;

@@ -36,6 +36,8 @@ pub const STEPS: Metric = count("Steps");
 pub const HANDED_BACK: Metric = count("HandedBack");
 /// Heartbeats that Auto Scaling refused, by group.
 pub const HEARTBEATS_REJECTED: Metric = count("HeartbeatsRejected");
+/// Calls that a departure needs and that were denied, by call: counted at the first occurrence and once an hour.
+pub const DENIED: Metric = count("Denied");
 /// Records that can never be acted on, by why.
 pub const EVENTS_REJECTED: Metric = count("EventsRejected");
 /// Warnings of EC2 and AWS Health about instances, by kind.
@@ -48,13 +50,14 @@ pub const WAITING: Metric = count("InstancesWaiting");
 pub const RETAINED: Metric = count("InstancesRetained");
 
 /// All of them.
-pub const ALL: [Metric; 11] = [
+pub const ALL: [Metric; 12] = [
     DEPARTURES,
     DEPARTURE_SECONDS,
     SECONDS_ABOVE_FLOOR,
     STEPS,
     HANDED_BACK,
     HEARTBEATS_REJECTED,
+    DENIED,
     EVENTS_REJECTED,
     WARNINGS,
     SWEEPS,
@@ -66,7 +69,7 @@ pub const ALL: [Metric; 11] = [
 pub const ASG: &str = "Asg";
 /// The dimension that names how a departure ended.
 pub const OUTCOME: &str = "Outcome";
-/// The dimension that names why a record was refused, or of what a warning warns.
+/// The dimension that names why a record was refused, of what a warning warns, or which call was denied.
 pub const KIND: &str = "Kind";
 
 /// One line of CloudWatch's embedded metric format. The values count without dimensions, by the first, by the first two, and so on,

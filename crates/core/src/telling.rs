@@ -7,6 +7,7 @@ use crate::decide::{
     Action, Budget, Cause, Decision, Departure, Effect, Finding, Outcome, Part, Policy, Reason, Refusal, Snapshot, System,
     Unseen, foreseen_losses,
 };
+use crate::denials::{Denial, Denials};
 use crate::run::Tell;
 use crate::time::{Time, plain};
 use tracing::{debug, error, info, warn};
@@ -15,6 +16,9 @@ use tracing::{debug, error, info, warn};
 #[derive(Debug)]
 pub struct Telling<'a> {
     policy: &'a Policy,
+    denials: &'a Denials,
+    /// What was found to be denied, and not told yet by whoever counts it.
+    pub denied: Vec<Denial>,
     /// Writes that were accepted.
     pub steps: u32,
     /// Heartbeats that Auto Scaling refused.
@@ -26,10 +30,10 @@ pub struct Telling<'a> {
 }
 
 impl<'a> Telling<'a> {
-    /// Says what is decided by this policy.
+    /// Says what is decided by this policy. What is denied is said once an hour, by the memory of the process.
     #[must_use]
-    pub fn new(policy: &'a Policy) -> Self {
-        Self { policy, steps: 0, heartbeats_rejected: 0, foreseen: Vec::new(), told: HashSet::new() }
+    pub fn new(policy: &'a Policy, denials: &'a Denials) -> Self {
+        Self { policy, denials, denied: Vec::new(), steps: 0, heartbeats_rejected: 0, foreseen: Vec::new(), told: HashSet::new() }
     }
 }
 
@@ -78,6 +82,14 @@ impl Telling<'_> {
 impl Tell for Telling<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         let Decision { action, reason } = decision;
+        for denial in self.denials.news(&departure.asg, seen, now) {
+            let Denial { call, why } = &denial;
+            error!(
+                instance.id = %departure.instance, asg.name = &*departure.asg, action = "denied", call, why = &**why,
+                "{call} is denied: {why}; waiting does not end this, a policy has to be changed"
+            );
+            self.denied.push(denial);
+        }
         if let Action::Do(effects) = action
             && effects.iter().any(|effect| !matches!(effect, Effect::Heartbeat(_)))
         {

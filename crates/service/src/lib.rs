@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use decamp_core::denials::Denials;
 use futures_util::future::join_all;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -72,6 +73,7 @@ pub(crate) struct Service {
     numbers: Numbers,
     health: Health,
     notify: Notifier,
+    denials: Denials,
     traces: Traces,
     record: Record,
     /// True once this replica was told to stop.
@@ -112,6 +114,7 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
         numbers: Numbers::new(began),
         health: Health::default(),
         notify,
+        denials: Denials::default(),
         traces,
         record: Record::default(),
         stopping: watch::Sender::new(false),

@@ -38,6 +38,7 @@ pub(super) struct Numbers {
     deregistered: Histogram,
     steps: Histogram,
     failures: IntCounterVec,
+    denied: IntCounterVec,
     events: IntCounterVec,
     rejected: IntCounterVec,
     replaced: IntCounter,
@@ -96,6 +97,11 @@ impl Numbers {
                 "decamp_failures_total",
                 "Writes that did not succeed and rows of looks that saw nothing, by system.",
                 &["system"],
+            ),
+            denied: counters(
+                "decamp_denied_total",
+                "Calls that a departure needs and that were denied, by call; at the first occurrence and once an hour.",
+                &["call"],
             ),
             events: counters(
                 "decamp_events_total",
@@ -193,6 +199,10 @@ impl Numbers {
 
     pub(super) fn failed(&self, system: System) {
         self.failures.with_label_values(&[system.word()]).inc();
+    }
+
+    pub(super) fn denied(&self, call: &str) {
+        self.denied.with_label_values(&[call]).inc();
     }
 
     pub(super) fn told(&self, way: &str, kind: &str) {

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 pub(super) use self::steps::{Step, Steps};
 use super::notify::Wait;
 use decamp_core::decide::{Action, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Refusal, Snapshot};
+use decamp_core::denials::denied_now;
 use decamp_core::telling::{self, Floor, above_the_floor, can_tell_how_long};
 use decamp_core::time::Time;
 
@@ -61,6 +62,8 @@ pub(super) struct View {
     pub(super) floor: Vec<Stretch>,
     /// What the last looks showed.
     pub(super) evidence: Vec<Evidence>,
+    /// Calls that it needs and that are denied, with the answers.
+    pub(super) denied: Vec<String>,
     /// How it ended.
     pub(super) outcome: Option<Ended>,
     /// What of its time was above the floor, known once its last decision is made.
@@ -173,6 +176,7 @@ impl View {
             steps: Steps::default(),
             floor: Vec::new(),
             evidence: Vec::new(),
+            denied: Vec::new(),
             outcome: None,
             own: None,
             goes_on: false,
@@ -200,6 +204,7 @@ impl View {
         }
         self.reason = decision.reason.word();
         self.because = telling::because(decision, seen);
+        self.denied = denied_now(seen).iter().map(|denial| format!("{}: {}", denial.call, denial.why)).collect();
         self.phase = telling::phase(seen);
         self.budget = Some(Times {
             began: budget.began,

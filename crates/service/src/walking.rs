@@ -67,7 +67,15 @@ async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
     service.numbers.expect_group(&departure.asg);
     // A sweep's one look at what another has in hand is no part of that one's trace.
     let trace = if pace == Pace::Whole { service.traces.begin(departure) } else { None };
-    let mut watching = Watching { service, entry, log: Telling::new(policy), wrote: false, is_start: false, blind: None, trace };
+    let mut watching = Watching {
+        service,
+        entry,
+        log: Telling::new(policy, &service.denials),
+        wrote: false,
+        is_start: false,
+        blind: None,
+        trace,
+    };
     let world = Gentle::new(&service.live);
     let observe = service.settings.only_observes();
     let manner = Manner { observe, never_wait: matches!(pace, Pace::OnePass(_)), sweep: pace.sweep(), ..Manner::default() };
@@ -216,6 +224,12 @@ impl Watching<'_> {
 impl Tell for Watching<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         self.log.decided(departure, decision, seen, now);
+        for denial in std::mem::take(&mut self.log.denied) {
+            self.service.numbers.denied(denial.call);
+            if self.service.notify.is_anybody() {
+                self.service.notify.tell(self.service, Note::denied(departure, &self.entry.shown(), &denial, now));
+            }
+        }
         self.traced(|trace| trace.decided(departure, decision, seen, now));
         let blind = if let Reason::CannotSee(system) = decision.reason { Some(system) } else { None };
         if let Some(system) = blind.filter(|system| self.blind != Some(*system)) {

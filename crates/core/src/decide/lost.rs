@@ -63,13 +63,15 @@ fn alive(scope: &Scope<'_>) -> Option<Arc<str>> {
 /// Satisfied if a look a moment ago showed that nothing lives. What cannot be seen, or not wholly, is no such look.
 fn look_for_life(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     let consul = &scope.seen.consul;
-    if !scope.policy.consul || !scope.declares(Provider::Consul) {
+    // A purge takes what declares a service out of the list: Consul is asked all the same, if it can be.
+    let asked_in_vain = !scope.declares(Provider::Consul) && consul.blind().is_some();
+    if !scope.policy.consul || asked_in_vain {
         return Step::Satisfied;
     }
     let look = |reason| look_again(consul, Part::Consul, System::Consul, now, reason);
     let Some((at, registrations)) = consul.fresh_at().zip(consul.now()) else { return look(Reason::MustConfirm) };
     let nothing = registrations.agent_dead || registrations.services.iter().all(|r| r.critical);
-    let proved = registrations.agent_dead || registrations.whole || controlled(scope);
+    let proved = registrations.agent_dead || registrations.whole || controlled(scope) || !scope.declares(Provider::Consul);
     if nothing && proved {
         return if at + RECENT < now { look(Reason::MustConfirm) } else { Step::Satisfied };
     }

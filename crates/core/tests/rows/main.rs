@@ -3,6 +3,7 @@
 mod asked;
 mod beginnings;
 mod budget;
+mod denials;
 mod draining;
 mod ending;
 mod facts;

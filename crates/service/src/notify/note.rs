@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::stalls::Wait;
 use crate::view::View;
 use decamp_core::decide::{Departure, Finding, Outcome};
+use decamp_core::denials::Denial;
 use decamp_core::ids::{hash, hex};
 use decamp_core::time::{Time, plain};
 
@@ -20,9 +21,10 @@ const MOST_LINES: usize = 12;
 /// Kinds of notifications.
 const STARTED: &str = "departure.started";
 const STALLED: &str = "departure.stalled";
+const DENIED: &str = "departure.denied";
 const ENDED: &str = "departure.ended";
 /// All of them.
-pub(crate) const KINDS: [&str; 3] = [STARTED, STALLED, ENDED];
+pub(crate) const KINDS: [&str; 4] = [STARTED, STALLED, DENIED, ENDED];
 
 /// What is told.
 #[derive(Debug)]
@@ -82,6 +84,22 @@ impl Note {
         lines.extend(view.budget.as_ref().map(|times| format!("It has until {}", times.end)));
         let of = format!("{} {} {}", wait.reason, wait.blocker.kind, wait.blocker.id.as_ref().unwrap_or(&wait.blocker.name));
         Self::new(STALLED, &of, departure, at, what, lines)
+    }
+
+    /// A call that a departure needs is denied: once an hour, for as long as it is.
+    pub(crate) fn denied(departure: &Departure, view: &View, denial: &Denial, at: Time) -> Self {
+        let Denial { call, why } = denial;
+        let what = json!({
+            "instance": view.instance, "group": view.group, "call": call, "why": why, "phase": view.phase, "budget": view.budget,
+        });
+        let mut lines = vec![
+            format!("{} of {}: {call} is denied", view.instance, view.group),
+            format!("Answer: {why}"),
+            "Waiting does not end this: a policy has to be changed".to_owned(),
+        ];
+        lines.extend(view.budget.as_ref().map(|times| format!("It has until {}", times.end)));
+        let hour = at.0 / 3_600_000;
+        Self::new(DENIED, &format!("{call} {hour}"), departure, at, what, lines)
     }
 
     /// A departure is over: the report.

@@ -9,6 +9,7 @@ use crate::runs::Other;
 use decamp_aws::{Caller, OPERATIONS};
 use decamp_config::{Serve, Settings, TokenSource};
 use decamp_core::decide::{Outcome, Reason, System};
+use decamp_core::denials::Denial;
 use decamp_events::{Rejection, Told};
 
 impl Numbers {
@@ -18,6 +19,7 @@ impl Numbers {
             words.for_each(|word| drop(rows.with_label_values(&[word])));
         };
         each(&self.failures, &mut System::VARIANTS.iter().copied());
+        each(&self.denied, &mut Denial::CALLS.into_iter());
         each(&self.stalls, &mut Reason::WORDS.iter().copied());
         each(&self.rejected, &mut Rejection::words().chain(["replacement"]));
         let called = OPERATIONS.iter().filter(|operation| operation.callers.contains(&Caller::Serve));

@@ -58,7 +58,8 @@ impl Oracle {
         let action = instance.actions.iter().find(|action| action.is_open() && *action.hook == *OUR_HOOK)?;
         // Whom no event told counts from the activity, or from a heartbeat time-out before it came (D2).
         let told = self.workers <= 1 && departure.action().is_some_and(|action| action.began.is_some());
-        let began = if told { action.began } else { action.began - self.bounds.heartbeat_timeout - UNTOLD };
+        let activity = instance.activity.as_ref().map_or(action.began, |activity| activity.began.min(action.began));
+        let began = if told { action.began } else { activity - self.bounds.heartbeat_timeout - UNTOLD };
         Some((began + self.bounds.shortest).min(action.ends) - self.bounds.reserve)
     }
 

@@ -322,6 +322,11 @@ fn lend_a_hand(
             hands.push((at, Hand::KillAgent));
             hands.push((at + secs(5 + luck.below(120)), Hand::ReviveAgent));
         }
+        Fault::DeniedForGood if 0 < groups && !luck.one_in(4) => {
+            let (reads, writes) = (luck.one_in(2), luck.one_in(2));
+            hands.push((BEGIN, Hand::Deny(front, reads, writes || !reads)));
+        }
+        Fault::DeniedForGood => stage.weather.denied(System::Nomad, at, Time::NEVER),
         Fault::AgentBackLate => {
             hands.push((at, Hand::KillAgent));
             hands.push((at + secs(240 + luck.below(180)), Hand::ReviveAgent));

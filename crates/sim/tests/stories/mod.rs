@@ -250,6 +250,15 @@ pub(crate) const STORIES: &[Story] = &[
         )
     },
     Story {
+        shows: &["denied", "the time is up"],
+        ..story(
+            "denied-for-good",
+            "A deregistration is denied for good: the ingress serves on to the very end, and is not forced while it is sent to.",
+            &[Fault::DeniedForGood],
+            "timed-out",
+        )
+    },
+    Story {
         shows: &["its group is held", "drain all"],
         never: &[FORCE],
         ..story(

@@ -33,7 +33,7 @@ pub(super) fn drawn(under_way: &[View], now: Time) -> String {
 }
 
 /// Reasons that waiting alone does not end: somebody has to look.
-pub(super) const BLOCKS: [&str; 7] =
+pub(super) const BLOCKS: [&str; 8] =
     ["agent-dead", "agent-lost", "cannot-see", "drain-cancelled", "drain-hangs", "held", "no-sight", "write-failed"];
 
 /// Whether a person should look at it.
@@ -66,6 +66,9 @@ fn card(view: &View, picture: &str, now: Time) -> String {
         });
         let by = by.unwrap_or_default();
         html.push_str(&format!("<p class=\"ill\">{}That has been so for {}.</p>", Escaped(&by), plain(waited)));
+    }
+    for denied in &view.denied {
+        html.push_str(&format!("<p class=\"ill\">Denied, until a policy is changed: {}</p>", Escaped(denied)));
     }
     if !view.walked_here {
         html.push_str("<p class=\"note\">This replica does not walk it, and saw it in its last sweep.</p>");
@@ -219,7 +222,7 @@ pub(super) mod tests {
             Reason::CannotSee(System::Nomad),
             Reason::DrainCancelled,
             Reason::DrainHangs,
-            Reason::Held { since: at(0), until: at(60) },
+            Reason::Held { since: Time(0), until: Time(60) },
             Reason::NoSight("why".into()),
             Reason::WriteFailed("why".into()),
         ];

@@ -1,0 +1,104 @@
+//! Denials: calls that a departure needs and may not make. Unlike an outage, one ends only when a person changes a policy (D42).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::decide::{EffectKind, Refusal, Sight, Snapshot, Unseen};
+use crate::time::Time;
+
+/// A denial that lasts is told again after this.
+const AGAIN_AFTER: Duration = Duration::from_hours(1);
+/// Groups and calls that are remembered; names of groups come from events.
+const MOST_REMEMBERED: usize = 10_000;
+
+/// A call that was denied when it was last made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// The call, for metrics and searches.
+    pub call: &'static str,
+    /// What the system answered.
+    pub why: Arc<str>,
+}
+
+impl Denial {
+    /// Every call that can be denied.
+    pub const CALLS: [&'static str; 13] = [
+        "look-instance",
+        "look-group",
+        "look-target-groups",
+        "scan-target-groups",
+        "look-node",
+        "look-nomad-token",
+        "look-nomad-services",
+        "look-consul",
+        "heartbeat",
+        "make-ineligible",
+        "deregister",
+        "drain",
+        "complete",
+    ];
+}
+
+/// What is denied now: by the last look at each part, and by the last write of each kind.
+#[must_use]
+pub fn denied_now(seen: &Snapshot) -> Vec<Denial> {
+    let mut all = Vec::new();
+    look(&mut all, "look-instance", &seen.lifecycle);
+    look(&mut all, "look-group", &seen.group);
+    seen.balancers.iter().for_each(|balancer| look(&mut all, "look-target-groups", &balancer.sight));
+    look(&mut all, "scan-target-groups", &seen.scan);
+    look(&mut all, "look-node", &seen.nomad);
+    look(&mut all, "look-nomad-token", &seen.nomad_sight);
+    look(&mut all, "look-nomad-services", &seen.nomad_services);
+    look(&mut all, "look-consul", &seen.consul);
+    for (kind, row) in &seen.history.failures {
+        if let Refusal::Denied(why) = &row.why {
+            let call = match kind {
+                EffectKind::Heartbeat => "heartbeat",
+                EffectKind::MakeIneligible => "make-ineligible",
+                EffectKind::Deregister => "deregister",
+                EffectKind::Drain => "drain",
+                EffectKind::Complete => "complete",
+            };
+            all.push(Denial { call, why: Arc::clone(why) });
+        }
+    }
+    all
+}
+
+fn look<T>(all: &mut Vec<Denial>, call: &'static str, sight: &Sight<T>) {
+    if let Some(Unseen::Denied(why)) = sight.blind().map(|blind| &blind.why)
+        && !all.iter().any(|denial| denial.call == call)
+    {
+        all.push(Denial { call, why: Arc::clone(why) });
+    }
+}
+
+/// Which denials were told, and when: one memory for all departures of a process.
+#[derive(Debug, Default)]
+pub struct Denials(Mutex<HashMap<(Arc<str>, &'static str), Time>>);
+
+impl Denials {
+    /// The denials that are to be told now for a departure of this group: at the first occurrence, and once an hour.
+    #[must_use]
+    pub fn news(&self, asg: &Arc<str>, seen: &Snapshot, now: Time) -> Vec<Denial> {
+        let denied = denied_now(seen);
+        if denied.is_empty() {
+            return denied;
+        }
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if MOST_REMEMBERED <= told.len() {
+            told.clear();
+        }
+        let mut is_news = |denial: &Denial| {
+            let last = told.entry((Arc::clone(asg), denial.call)).or_default();
+            let news = last.0 == 0 || *last + AGAIN_AFTER <= now;
+            if news {
+                *last = now;
+            }
+            news
+        };
+        denied.into_iter().filter(|denial| is_news(denial)).collect()
+    }
+}

@@ -1,0 +1,60 @@
+//! A denial is told at its first occurrence and once an hour, by call; an outage is not one. (D42.)
+
+use decamp_core::decide::{EffectKind, Outcome, Refusal, Showing, Unseen};
+use decamp_core::denials::{Denials, denied_now};
+
+use crate::asked::completion;
+use crate::facts::secs;
+use crate::scene::{Scene, calm, calm_and_seen};
+
+fn calls(scene: &Scene, denials: &Denials) -> Vec<&'static str> {
+    denials.news(&scene.departure.asg, &scene.seen, scene.now).into_iter().map(|denial| denial.call).collect()
+}
+
+#[test]
+fn a_denied_look_is_told_once_an_hour() {
+    let (mut scene, denials) = (calm_and_seen(), Denials::default());
+    assert!(calls(&scene, &denials).is_empty());
+    scene.seen.take(scene.now, Showing::Consul(Err(Unseen::Denied("403".into()))));
+    assert_eq!(calls(&scene, &denials), ["look-consul"]);
+    scene.pass(3599);
+    assert!(calls(&scene, &denials).is_empty(), "not again within the hour");
+    scene.pass(1);
+    assert_eq!(calls(&scene, &denials), ["look-consul"]);
+}
+
+#[test]
+fn a_denied_write_is_told_by_its_call() {
+    let (mut scene, denials) = (calm_and_seen(), Denials::default());
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    scene.refuse(&decision, &Refusal::Denied("no".into()));
+    assert!(calls(&scene, &denials).contains(&"deregister"), "{:?}", denied_now(&scene.seen));
+}
+
+#[test]
+fn an_outage_is_no_denial() {
+    let mut scene = calm_and_seen();
+    scene.seen.take(scene.now, Showing::Consul(Err(Unseen::Away("timeout".into()))));
+    scene.seen.take(scene.now, Showing::Nomad(Err(Unseen::Throttled)));
+    assert!(denied_now(&scene.seen).is_empty());
+}
+
+#[test]
+fn an_instance_without_a_node_that_may_not_leave_its_load_balancers_has_not_left_them() {
+    let mut scene = calm();
+    scene.nomad.nodes.clear();
+    scene.policy.no_node_wait = secs(1);
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    scene.refuse(&decision, &Refusal::Denied("no".into()));
+    scene.now = scene.budget().end;
+    assert_eq!(completion(&scene.until_it_writes(EffectKind::Complete)).1, Outcome::TimedOut);
+}
+
+#[test]
+fn what_is_allowed_again_is_no_longer_denied() {
+    let mut scene = calm_and_seen();
+    scene.seen.take(scene.now, Showing::Consul(Err(Unseen::Denied("403".into()))));
+    assert_eq!(denied_now(&scene.seen).len(), 1);
+    scene.seen.take(scene.now + secs(1), Showing::Consul(Ok(scene.consul.clone())));
+    assert!(denied_now(&scene.seen).is_empty());
+}
