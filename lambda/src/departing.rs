@@ -8,7 +8,7 @@ use decamp_core::denials::Denials;
 use decamp_core::metrics;
 use decamp_core::run::{Ending, How, Manner, Tell, run};
 use decamp_core::sweep::Sweep;
-use decamp_core::telling::{Telling, above_the_floor, can_tell_how_long};
+use decamp_core::telling::{Telling, above_the_floor, can_tell_how_long, found_nothing_to_do};
 use decamp_core::time::plain;
 use tracing::{info, warn};
 
@@ -59,6 +59,7 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
     let became = match how {
         How::Ended(outcome, reason) => {
             let now = at.fleet.now();
+            let counts = !(never_wait && found_nothing_to_do(&outcome, telling.steps));
             let began = Budget::of(departure, &seen, policy).began;
             let seconds = now.since(began).as_secs_f64();
             let mut values = vec![(metrics::DEPARTURES, 1.0), (metrics::STEPS, f64::from(telling.steps))];
@@ -67,7 +68,9 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
                 let above = above_the_floor(departure, &seen, policy, now);
                 values.extend(above.map(|above| (metrics::SECONDS_ABOVE_FLOOR, above.as_secs_f64())));
             }
-            at.report(&metrics::line(now, &[(metrics::ASG, &departure.asg), (metrics::OUTCOME, outcome.word())], &values));
+            if counts {
+                at.report(&metrics::line(now, &[(metrics::ASG, &departure.asg), (metrics::OUTCOME, outcome.word())], &values));
+            }
             telling.ended(departure, &outcome, &reason, now.since(began));
             Became::Over
         }

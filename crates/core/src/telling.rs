@@ -25,6 +25,8 @@ pub struct Telling<'a> {
     pub heartbeats_rejected: u32,
     /// What the writes of this pass will cost, or a later one, by the cluster's own settings.
     pub foreseen: Vec<Finding>,
+    /// Whether a heartbeat only asks which hook it is that the instance waits in.
+    probing: bool,
     /// What was told in this pass: a decision that is only made again is told once.
     told: HashSet<String>,
 }
@@ -33,7 +35,16 @@ impl<'a> Telling<'a> {
     /// Says what is decided by this policy. What is denied is said once an hour, by the memory of the process.
     #[must_use]
     pub fn new(policy: &'a Policy, denials: &'a Denials) -> Self {
-        Self { policy, denials, denied: Vec::new(), steps: 0, heartbeats_rejected: 0, foreseen: Vec::new(), told: HashSet::new() }
+        Self {
+            policy,
+            denials,
+            denied: Vec::new(),
+            steps: 0,
+            heartbeats_rejected: 0,
+            foreseen: Vec::new(),
+            probing: false,
+            told: HashSet::new(),
+        }
     }
 }
 
@@ -82,6 +93,7 @@ impl Telling<'_> {
 impl Tell for Telling<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         let Decision { action, reason } = decision;
+        self.probing = is_probe(departure, seen);
         for denial in self.denials.news(&departure.asg, seen, now) {
             let Denial { call, why } = &denial;
             error!(
@@ -129,6 +141,10 @@ impl Tell for Telling<'_> {
             self.steps += 1;
             return;
         };
+        if let (Effect::Heartbeat(_), Refusal::NoActiveAction, true) = (effect, refusal, self.probing) {
+            debug!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "heartbeat", "it waits in another hook");
+            return;
+        }
         if let (Effect::Heartbeat(_), Refusal::NoActiveAction | Refusal::Denied(_) | Refusal::Rejected(_)) = (effect, refusal) {
             self.heartbeats_rejected += 1;
         }
@@ -142,6 +158,32 @@ impl Tell for Telling<'_> {
             }
         }
     }
+}
+
+/// Whether the first heartbeat is a question (D11): nobody told of this action, and the group has another terminating hook, in which
+/// the instance may wait after ours.
+fn is_probe(departure: &Departure, seen: &Snapshot) -> bool {
+    let untold = departure.action().is_some_and(|action| action.token.is_none() && action.began.is_none());
+    untold && seen.history.heartbeat.is_none() && seen.group.last().is_some_and(|group| 1 < group.hooks.len())
+}
+
+/// Whether a sweep's pass found only that nothing is to be done: it would find the same every minute, so it is not counted.
+#[must_use]
+pub fn found_nothing_to_do(outcome: &Outcome, steps: u32) -> bool {
+    let idle = match outcome {
+        Outcome::Gone | Outcome::AlreadyPast | Outcome::NotLeaving | Outcome::NotOurs | Outcome::Refused { .. } => true,
+        Outcome::Departed { .. }
+        | Outcome::Forced
+        | Outcome::Unconfirmed
+        | Outcome::TimedOut
+        | Outcome::Retained
+        | Outcome::AgentDead
+        | Outcome::NoNode
+        | Outcome::Expired
+        | Outcome::Overtaken
+        | Outcome::Interrupted => false,
+    };
+    idle && steps == 0
 }
 
 /// The word for an action, to search by.

@@ -7,6 +7,7 @@ mod disks;
 mod haste;
 mod life;
 mod promises;
+mod whole;
 mod whose;
 
 use std::net::IpAddr;
@@ -20,7 +21,6 @@ use super::load_balancers::LoadBalancers;
 use super::nomad::{Life, Nomad};
 use super::stage::{Cast, Hand};
 use super::traffic::Traffic;
-use super::weather::Weather;
 use decamp_core::decide::{Departure, Effect, LifecycleResult, Outcome, Phase};
 use decamp_core::ids::{NodeId, TargetId};
 use decamp_core::time::Time;
@@ -138,6 +138,8 @@ pub struct Oracle {
     unheld: Option<Time>,
     agent_last_died: Option<Time>,
     agent_back: Option<Time>,
+    /// Which worker's completion was effective.
+    completed_by: Option<u64>,
     caught_up: Option<Time>,
     detached: Option<Time>,
     /// Allocations with a disk that migrates, and until when their replacements copy it.
@@ -334,6 +336,9 @@ impl Oracle {
             Effect::Complete { of, result, verdict } => {
                 let mut actions = auto_scaling.instance(departure.instance).into_iter().flat_map(|i| &i.actions);
                 let open = actions.any(|a| a.is_open() && a.hook == of.hook);
+                if open {
+                    self.completed_by = Some(self.actor);
+                }
                 if *result == LifecycleResult::Continue && open {
                     self.verdict = Some((at, verdict.clone()));
                     self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
@@ -371,24 +376,6 @@ impl Oracle {
         let instance = nomad.nodes().find(|(_, n)| n.spec.id == node).and_then(|(_, n)| n.spec.instance);
         if instance.is_some_and(|i| i != cast.instance) {
             self.broke(at, "S5", format!("node {node} is not ours"));
-        }
-    }
-
-    /// It is over: L1, L2, S9.
-    pub fn over(&mut self, at: Time, outcome: Option<&Outcome>, faultless: bool, heartbeat_timeout: Duration, weather: &Weather) {
-        if outcome.is_none() {
-            self.broke(at, "L1", "no worker ever ended it".to_owned());
-        }
-        if faultless && !self.finished(outcome) {
-            let word = outcome.map_or("nothing", Outcome::word);
-            self.broke(at, "L2", format!("it could finish, and ended as {word}"));
-        }
-        if let Some((ended, Ending::Expired(_) | Ending::GlobalTimeout(_))) = self.action_ended {
-            let lease = ended.before(heartbeat_timeout);
-            let excused = self.came_too_late(ended) || weather.auto_scaling_failed(lease, ended);
-            if !excused {
-                self.broke(ended, "S9", "the hook ran out although somebody attended to it".to_owned());
-            }
         }
     }
 }

@@ -137,6 +137,12 @@ impl<'s> Worker<'s> {
         }
     }
 
+    /// Its number, from 1.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Whether it was killed at one of its effects.
     #[must_use]
     pub fn is_dead(&self) -> bool {

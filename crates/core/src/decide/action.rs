@@ -189,6 +189,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the write may have worked all the same.
+    #[must_use]
+    pub fn may_have_worked(&self) -> bool {
+        match self {
+            Self::NoActiveAction | Self::Missing | Self::Denied(_) => false,
+            Self::Throttled | Self::Away(_) | Self::Rejected(_) => true,
+        }
+    }
+
     /// The word, to search by.
     #[must_use]
     pub fn word(&self) -> &'static str {

@@ -86,6 +86,7 @@ fn was_completed(scope: &Scope<'_>, budget: &Budget) -> bool {
 fn past(scope: &Scope<'_>, budget: &Budget) -> Outcome {
     let seen = scope.seen;
     let worked = seen.history.heartbeat.is_some()
+        || seen.history.failures(EffectKind::Complete).is_some()
         || !seen.history.drains.is_empty()
         || seen.balancers.iter().any(|b| b.deregistered.is_some());
     match (worked, was_completed(scope, budget)) {

@@ -3,6 +3,7 @@
 mod asked;
 mod beginnings;
 mod budget;
+mod counted;
 mod denials;
 mod draining;
 mod ending;

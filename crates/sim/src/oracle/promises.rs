@@ -183,8 +183,9 @@ impl Oracle {
         }
     }
 
-    /// A worker ended the departure by saying so: is the action completed?
-    pub fn said(&mut self, at: Time, outcome: &Outcome, auto_scaling: &AutoScaling, cast: &Cast) {
+    /// A worker ended the departure by saying so: is the action completed, and by the one that says so? Without its number an answer
+    /// may have been lost.
+    pub fn said(&mut self, at: Time, worker: Option<u64>, outcome: &Outcome, auto_scaling: &AutoScaling, cast: &Cast) {
         let completes = match outcome {
             Outcome::Departed { .. }
             | Outcome::Forced
@@ -202,6 +203,9 @@ impl Oracle {
             | Outcome::Interrupted
             | Outcome::Refused { .. } => false,
         };
+        if completes && worker.is_some_and(|worker| self.completed_by.is_some_and(|by| by != worker)) {
+            self.broke(at, "L1", format!("it says {}, and another worker completed the action", outcome.word()));
+        }
         let open = |i: &crate::auto_scaling::Instance| i.actions.iter().any(|a| a.is_open() && *a.hook == *"decamp");
         // Whoever turns away from what waits lets its hook run out.
         let turns_away = *outcome == Outcome::NotLeaving;

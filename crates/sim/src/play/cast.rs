@@ -177,6 +177,12 @@ impl Script {
         self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
     }
 
+    /// Whether whoever completes the action is told so.
+    pub(super) fn hears_every_answer(&self) -> bool {
+        let lose = [Fault::CompletionAnswerLost, Fault::NonsenseAnswers, Fault::RegionOutage, Fault::HeartbeatTimesOut];
+        !lose.into_iter().any(|fault| self.faults.has(fault))
+    }
+
     /// Why the instance leaves, as a worker is told.
     pub(super) fn cause(&self, action: LifecycleAction) -> Cause {
         match self.interruption {

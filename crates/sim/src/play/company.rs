@@ -214,7 +214,8 @@ impl<'s> Company<'s, '_> {
     }
 
     fn ends(&mut self, place: usize, ending: &Ending, now: Time) {
-        let Alive { told, departure, .. } = self.alive.swap_remove(place);
+        let Alive { told, departure, worker, .. } = self.alive.swap_remove(place);
+        let number = Some(worker.number()).filter(|_| self.script.hears_every_answer());
         if ending.how == How::HandedBack {
             self.remembered[usize::from(told.sweep)] = remember(&departure, &ending.seen, self.policy, now);
             self.script.hand_back(told, now, &mut self.luck);
@@ -229,7 +230,7 @@ impl<'s> Company<'s, '_> {
         }
         if let How::Ended(outcome, _) = &ending.how {
             let stage = &mut *self.stage.borrow_mut();
-            stage.oracle.said(now, outcome, &stage.auto_scaling, &stage.cast);
+            stage.oracle.said(now, number, outcome, &stage.auto_scaling, &stage.cast);
             let completed = ending.seen.history.completed.is_some();
             let better =
                 self.outcome.is_none() || completed || matches!(self.outcome, Some(Outcome::AlreadyPast | Outcome::NotLeaving));

@@ -76,7 +76,7 @@ pub struct History {
     pub noted: Vec<Noted>,
     /// The beginnings that this run wrote down, and that were accepted.
     pub notes_sent: Vec<Noted>,
-    /// What a completion that was sent would mean, accepted or not.
+    /// What a completion would mean that was accepted, or not answered.
     pub verdict: Option<Outcome>,
 }
 
@@ -229,7 +229,10 @@ impl History {
                 self.drains.push(SentDrain { node: *node, phase: meta.phase, at: sent, accepted: answer.is_ok() });
             }
             Effect::Complete { of, verdict, .. } => {
-                self.verdict = Some(verdict.clone());
+                // What was refused for certain says nothing of how it ended.
+                if answer.as_ref().err().is_none_or(Refusal::may_have_worked) {
+                    self.verdict = Some(verdict.clone());
+                }
                 match answer {
                     Ok(()) => self.completed = Some(answered),
                     Err(Refusal::NoActiveAction) => self.refuse(of.token.is_some(), answered),

@@ -46,6 +46,17 @@ pub(super) const WRONG: &[Wrong] = &[
         }),
     },
     Wrong {
+        name: "takes-the-credit",
+        mistake: "It says of a completion that was refused how its own would have ended.",
+        faults: &[Fault::TwoWorkers],
+        how: Does(|_, mut decision| {
+            if decision.action == Action::End(Outcome::Overtaken) {
+                decision.action = Action::End(Outcome::Departed { waiting_for: None });
+            }
+            decision
+        }),
+    },
+    Wrong {
         name: "gives-up-on-old-evidence",
         mistake: "It lets a lost node go by what it saw half a minute ago.",
         faults: &[Fault::AgentBackLate, Fault::ConsulAgentDead],
