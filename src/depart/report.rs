@@ -166,7 +166,7 @@ fn evidence(departure: &Departure, seen: &Snapshot) -> Vec<Evidence> {
             "lists none of its services; before, it listed each that was declared".to_owned()
         }
         (0, false) => "lists none of its services, but may not show all".to_owned(),
-        (count, _) => format!("lists {count} of its services"),
+        (_, _) => registered.said(),
     };
     if let Some(registered) = seen.consul.last() {
         all.push(Evidence { at: seen.consul.at(), what: format!("Consul {}", left(registered)) });

@@ -113,7 +113,9 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     let mut steps = Vec::with_capacity(MOST_STEPS);
     let settled = kept_off.is_satisfied() && sight.is_satisfied();
     steps.extend([std::mem::replace(&mut balancing.step, Step::Satisfied), kept_off, sight]);
-    if seen.consul.at().is_none() {
+    // A round of looks lasts as long as its slowest: one at Consul must not hold up a deregistration, which does not need it.
+    let leaving_balancers = matches!(steps.first(), Some(Step::Look(..) | Step::Do(..)));
+    if seen.consul.at().is_none() && !leaving_balancers {
         // The control look (D9): what is registered is seen before anything is stopped.
         steps.push(nodes::discovery_out_of_sight(scope, false, now));
         // Behind another worker's drain a purge may have taken what declares its services, and left what it had registered: one look

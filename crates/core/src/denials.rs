@@ -60,6 +60,8 @@ pub fn denied_now(seen: &Snapshot) -> Vec<Denial> {
                 EffectKind::Deregister => "deregister",
                 EffectKind::Drain => "drain",
                 EffectKind::Complete => "complete",
+                // Without the notes a warm process remembers.
+                EffectKind::Note => continue,
             };
             all.push(Denial { call, why: Arc::clone(why) });
         }

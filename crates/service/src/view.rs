@@ -315,7 +315,7 @@ fn evidence(seen: &Snapshot) -> Vec<Evidence> {
     }
     for (name, sight) in [("Consul", &seen.consul), ("Nomad's own discovery", &seen.nomad_services)] {
         if let Some(registered) = sight.last() {
-            all.push(Evidence { at: sight.at(), what: format!("{name} lists {} of its services", registered.services.len()) });
+            all.push(Evidence { at: sight.at(), what: format!("{name} {}", registered.said()) });
         }
     }
     if let Some(at) = seen.history.completed {

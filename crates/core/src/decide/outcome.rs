@@ -18,7 +18,7 @@ pub enum Outcome {
     },
     /// As departed, but a deadline or a forced drain cut allocations short.
     Forced,
-    /// As departed, but service discovery could not be seen, or not wholly.
+    /// As departed, but service discovery could not be seen, or not wholly, or still lists something of it as routable.
     Unconfirmed,
     /// The end came before everything was gone; the action was completed by `on_timeout`.
     TimedOut,
@@ -66,7 +66,9 @@ impl Outcome {
             Self::Departed { waiting_for: None } => "nothing was left on the instance, and its lifecycle action was completed",
             Self::Departed { waiting_for: Some(_) } => "nothing was left on the instance; another hook still holds it",
             Self::Forced => "nothing was left on the instance, but some allocations were cut short by a deadline",
-            Self::Unconfirmed => "its allocations are over, but service discovery could not confirm it",
+            Self::Unconfirmed => {
+                "its allocations are over, but service discovery could not confirm it, or still lists some of them as routable"
+            }
             Self::TimedOut => "the time was up before everything was gone",
             Self::Retained => "the time was up; the instance is kept until somebody terminates it",
             Self::AgentDead => "Nomad's agent on it is dead, so nobody can stop or watch its processes",

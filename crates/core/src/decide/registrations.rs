@@ -15,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 pub(super) struct Discovery {
     /// What to do about it.
     pub(super) step: Step,
-    /// Whether what it shows is proof.
+    /// Whether what it shows is proof that nothing routable is left.
     pub(super) proved: bool,
 }
 
@@ -25,6 +25,11 @@ pub(super) fn discovery(scope: &Scope<'_>, over_at: Time, now: Time) -> Discover
     let consul = scope.policy.consul && scope.declares(Provider::Consul);
     let native = scope.declares(Provider::Nomad);
     let mut all = Discovery { step: Step::Satisfied, proved: true };
+    // What is routable after all that waiting was given up, not gone: nothing that is listed so is forgotten (D8).
+    let routable = |sight: &Sight<Registrations>| {
+        sight.now().is_some_and(|registrations| registrations.services.iter().any(|one| keeps_it(scope, registrations, one)))
+    };
+    all.proved &= !(consul && routable(&seen.consul) || native && routable(&seen.nomad_services));
     if consul {
         let step = gone(scope, &seen.consul, Part::Consul, System::Consul, over_at, now);
         all.proved &= seen.consul.now().is_some_and(|r| r.whole) || controlled(scope);

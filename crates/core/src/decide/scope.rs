@@ -136,7 +136,7 @@ impl Scope<'_> {
         let known = self.seen.history.known.iter().map(|k| &k.group);
         // A purge takes what is over out of the list as well, and what it had registered may be left.
         let registered = match provider {
-            Provider::Consul => !self.seen.history.registered.is_empty(),
+            Provider::Consul => self.seen.history.declared_in_consul || !self.seen.history.registered.is_empty(),
             Provider::Nomad => self.seen.nomad_services.last().is_some_and(|all| !all.services.is_empty()),
         };
         registered || known.chain(listed).any(|group| group.services.iter().any(|s| s.provider == provider))

@@ -110,7 +110,7 @@ fn each_phase_is_started_once() {
 #[test]
 fn the_second_phase_waits_for_the_delay() {
     let mut scene = deregistered(|_| ());
-    let services = scene.next();
+    let services = scene.until_it_writes(EffectKind::Drain);
     scene.obey(&services);
     scene.pass(10);
     scene.stopped_are_over();

@@ -1,7 +1,7 @@
 //! Is it really leaving, is the hook ours, and is it kept alive? (Design, steps 1 and 2; D1, D2, D10 to D13.)
 
 use decamp_core::decide::{
-    Action, Cause, Effect, EffectKind, Lifecycle, LifecycleAction, Outcome, Part, Phase, Reason, Refusal, System,
+    Action, Cause, Effect, EffectKind, Lifecycle, LifecycleAction, LifecycleResult, Outcome, Part, Phase, Reason, Refusal, System,
 };
 
 use crate::asked::{completed_by, completion, drain, effects, ended, ends, only_waits, why, writes};

@@ -207,6 +207,7 @@ fn a_group_that_cannot_be_seen_is_waited_for_and_nothing_is_drained() {
     scene.targets_leave();
     scene.look_in_vain(&part);
     scene.look(&Part::Nomad);
+    scene.look(&Part::Consul);
     only_waits(&scene.decide(), "cannot-see");
     assert_eq!(scene.decide().reason, Reason::CannotSee(System::LoadBalancers));
 }
@@ -350,4 +351,21 @@ fn a_task_group_of_its_own_kind_decides_and_not_its_name() {
         scene.add_target(&attached(), ours(21_001));
     });
     assert!(!writes(&scene.next(), EffectKind::Drain));
+}
+
+#[test]
+fn no_look_at_consul_holds_up_a_deregistration() {
+    let mut scene = calm();
+    loop {
+        let decision = scene.decide();
+        if writes(&decision, EffectKind::Deregister) {
+            break;
+        }
+        if let Action::Look(parts) = &decision.action {
+            assert!(!parts.contains(&Part::Consul), "it may hang: {parts:?}");
+            parts.clone().iter().for_each(|part| scene.look(part));
+        } else {
+            scene.obey(&decision);
+        }
+    }
 }

@@ -279,7 +279,19 @@ fn a_leftover_is_waited_for_no_longer_than_the_settings_say() {
     scene.pass(599);
     still_here(&scene.until_no_heartbeat());
     scene.pass(2);
-    assert!(writes(&scene.until_no_heartbeat(), EffectKind::Complete), "{:?}", scene.decide());
+    assert_eq!(completion(&scene.until_no_heartbeat()).1, Outcome::Unconfirmed, "Consul lists it as routable still");
+}
+
+#[test]
+fn what_is_listed_and_not_routable_is_said_with_why() {
+    let mut registered = crate::facts::consul();
+    assert_eq!(registered.said(), "lists 3 of its services; all of them are routable");
+    registered.agent_dead = true;
+    assert!(
+        registered.said().ends_with("none of them is routable, because the node's agent is dead there"),
+        "{}",
+        registered.said()
+    );
 }
 
 #[test]

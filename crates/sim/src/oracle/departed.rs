@@ -13,8 +13,6 @@ use decamp_core::decide::{ClientStatus, JobKind, Outcome};
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
 
-/// After this a registration of what is over is named, and no longer waited for (D8).
-const LEFTOVER_WAIT: Duration = Duration::from_mins(9);
 /// Nomad notices within this that an agent is dead (heartbeat TTL and grace; facts, section 3).
 const UNNOTICED: Duration = Duration::from_secs(30);
 
@@ -72,14 +70,9 @@ impl Oracle {
             self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
         }
         // Each counts from the end of its own allocation (D54).
-        let given_up = |allocation: AllocationNumber| {
-            nomad.allocation(allocation).ended.or(self.last_over).is_some_and(|ended| LEFTOVER_WAIT <= at.since(ended))
-        };
         if claims_registrations && consul.agent_lives(cast.consul_node) && !row_gone {
             let state = consul.node(cast.consul_node);
-            let left = state
-                .entries()
-                .find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad) && !given_up(e.allocation));
+            let left = state.entries().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
             if let Some(entry) = left {
                 let name = Arc::clone(&entry.name);
                 self.broke(at, "S3", format!("{name} is still registered and passing"));

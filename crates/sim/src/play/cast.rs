@@ -358,7 +358,8 @@ fn lend_a_hand(
         }
         Fault::HeldForHours => {
             hands.push((BEGIN, Hand::Hold(true)));
-            if luck.one_in(2) {
+            // To the end only where that is near enough to be played.
+            if secs(12_000) < heartbeat_timeout * 100 || luck.one_in(2) {
                 hands.push((BEGIN + secs(1_900 + luck.below(3_600)), Hand::Hold(false)));
             }
         }

@@ -17,6 +17,22 @@ pub struct Registrations {
     pub services: Arc<[Registration]>,
 }
 
+impl Registrations {
+    /// How many of them are left, and why those do not count that no ingress may route to: for people.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let critical = self.services.iter().filter(|one| one.critical).count();
+        let why = match (self.services.len(), critical) {
+            (0, _) => return "lists none of its services".to_owned(),
+            _ if self.agent_dead => "; none of them is routable, because the node's agent is dead there".to_owned(),
+            (all, critical) if all == critical => "; none of them is routable, because their checks fail".to_owned(),
+            (_, 0) => "; all of them are routable".to_owned(),
+            (all, critical) => format!("; {} of them are routable", all - critical),
+        };
+        format!("lists {} of its services{why}", self.services.len())
+    }
+}
+
 /// One registration of an allocation's service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Registration {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::discovery::Registrations;
-use super::jobs::{JobKind, TaskGroup};
+use super::jobs::{JobKind, Provider, TaskGroup};
 use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, OwnNetwork, Phase};
 use super::notes::Noted;
 use crate::decide::action::{Effect, Refusal};
@@ -70,6 +70,8 @@ pub struct History {
     pub token_refused: bool,
     /// Every registration in Consul that this run saw: the control look of D9.
     pub registered: Vec<(AllocationId, Arc<str>)>,
+    /// Whether a look at Nomad showed something that declares a service in Consul, over or not: a purge takes it off the list.
+    pub declared_in_consul: bool,
     /// The sweep that this run is part of, if it is one.
     pub sweep: Option<Sweep>,
     /// What its process remembers of the beginnings that earlier runs saw.
@@ -288,6 +290,7 @@ impl History {
             }
             let deadline_passed = self.deadline.is_some_and(|deadline| deadline <= at);
             for shown in node.allocations.iter() {
+                self.declared_in_consul |= shown.group.services.iter().any(|service| service.provider == Provider::Consul);
                 changed |= self.see_allocation(at, shown, first && !node.status.is_lost(), deadline_passed);
             }
             if let Some(deadline) = node.drain.as_ref().and_then(|d| d.force_deadline) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::How::{Does, Sees};
 use super::{Scene, Wrong};
 use crate::faults::Fault;
-use decamp_core::decide::{Action, Budget, Outcome, Reason};
+use decamp_core::decide::{Action, Budget, Effect, Outcome, Reason};
 
 pub(super) const WRONG: &[Wrong] = &[
     Wrong {
@@ -43,6 +43,19 @@ pub(super) const WRONG: &[Wrong] = &[
                 scene.complete(Outcome::AgentDead).unwrap_or(decision)
             }
             _ => decision,
+        }),
+    },
+    Wrong {
+        name: "forgets-a-leftover",
+        mistake: "It says departed of an instance that Consul still lists as routable.",
+        faults: &[Fault::LeftoverRegistration],
+        how: Does(|scene, decision| {
+            scene.effects(decision, |effect| match effect {
+                Effect::Complete { of, result, verdict: Outcome::Unconfirmed } => {
+                    Some(Effect::Complete { of, result, verdict: Outcome::Departed { waiting_for: None } })
+                }
+                other => Some(other),
+            })
         }),
     },
     Wrong {
