@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::snapshot::{Balancer, Hook, Known, NomadSight, Snapshot, TargetGroup};
+use super::snapshot::{Balancer, Hook, Known, Lifecycle, NomadSight, Snapshot, TargetGroup};
 use super::{Cause, Departure, Policy};
 use crate::time::Time;
 
@@ -222,8 +222,9 @@ fn own_clock(departure: &Departure, seen: &Snapshot, policy: &Policy, began: Tim
     }
     let clock = began + policy.max_departure;
     let held = seen.history.held.map_or(clock, |(_, last)| last + policy.max_departure);
-    // Not for a token that does not see enough: with it nobody ever begins.
-    let sees = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
+    // Not where nobody ever begins: with a token that does not see enough, or for an instance that comes back.
+    let leaves = matches!(seen.lifecycle.last(), Some(Lifecycle::Waiting | Lifecycle::WaitingForWarmPool));
+    let sees = leaves && matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
     let found_late = seen.history.untouched.filter(|at| sees && began + policy.max_departure / 2 <= *at);
     let untouched = found_late.map_or(clock, |at| at + needed * 2);
     // What an earlier worker drained after a hold says until when.

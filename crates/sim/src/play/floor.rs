@@ -48,9 +48,8 @@ pub(super) fn waited_out(stage: &Stage, faults: Faults, policy: &Policy, started
     let oracle = &stage.oracle;
     let released = oracle.first_deregistered.unwrap_or(started) + balancers;
     let over = oracle.last_over.unwrap_or(started);
-    let here = stage.nomad.allocations().iter().filter(|a| Some(a.node) == stage.cast.node);
-    let longest = here.map(|a| stage.nomad.groups()[a.group.index()].spec.group.longest_stop(policy.poststop)).max();
-    let dead = |died: Time| died + NOTICED + policy.agent_dead_wait.max(longest.unwrap_or_default());
+    // While its services pass, a lost agent is waited for to the end (D38).
+    let dead = |died: Time| (died + NOTICED + policy.agent_dead_wait).max(started + policy.max_departure);
     let dead = oracle.agent_died.filter(|_| faults.has(Fault::AgentDead)).map(dead);
     let left = faults.has(Fault::LeftoverRegistration).then(|| over + policy.leftover_wait);
     let nowhere = faults.has(Fault::NoNode).then(|| started + policy.no_node_wait);
