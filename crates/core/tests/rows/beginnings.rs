@@ -140,6 +140,7 @@ fn an_agent_has_been_dead_since_nomad_says_so() {
     let mut scene = released(|scene| scene.node().status = NodeStatus::Down);
     scene.node().status_since = Some(scene.now - secs(290));
     scene.allocations(|a| a.client = decamp_core::decide::ClientStatus::Lost);
+    scene.consul.agent_dead = true;
     next_worker(&mut scene);
     only_waits(&scene.until_no_heartbeat(), "agent-dead");
     scene.pass(11);
@@ -176,7 +177,7 @@ fn a_leftover_has_been_one_since_the_end_of_its_allocation() {
     scene.pass(20);
     next_worker(&mut scene);
     let decision = scene.until_it_writes(EffectKind::Complete);
-    assert_eq!(completion(&decision).1, Outcome::Departed { waiting_for: None });
+    assert_eq!(completion(&decision).1, Outcome::Unconfirmed, "it is listed as routable still");
 }
 
 #[test]
