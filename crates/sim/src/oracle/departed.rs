@@ -85,10 +85,13 @@ impl Oracle {
         !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
     }
 
-    /// Whether a job was purged that neither the worker that acts has seen nor a drain has noted.
+    /// Whether a job was purged that neither the worker that acts has seen nor a drain has noted. What a drain of ours counted is
+    /// known to the next worker, until an operator's drain takes its place and its `Meta`.
     fn purged_between_workers(&self) -> bool {
+        let replaced = self.operator_drained.is_some_and(|theirs| self.last_drain.is_none_or(|ours| ours <= theirs));
         self.job_purged.is_some_and(|purged| {
-            self.actor_looked_at.is_none_or(|looked| purged <= looked) && self.first_drain.is_none_or(|drain| purged <= drain)
+            self.actor_looked_at.is_none_or(|looked| purged <= looked)
+                && (replaced || self.first_drain.is_none_or(|drain| purged <= drain))
         })
     }
 }
