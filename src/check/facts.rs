@@ -1,6 +1,7 @@
 //! What was found, layer by layer, in words.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use decamp_core::decide::{Layer, NomadSight, Provider, TaskGroup};
 use decamp_core::ids::TargetId;
@@ -117,8 +118,8 @@ fn target_groups(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
         add(Layer::LoadBalancer, name, format!("{text}, {whose}"));
     }
     for balancer in read.looks.iter().flat_map(|(_, seen)| &seen.balancers) {
-        if !told.contains_key(&balancer.arn.to_string()) {
-            told.insert(balancer.arn.to_string(), Default::default());
+        if let Entry::Vacant(unseen) = told.entry(balancer.arn.to_string()) {
+            unseen.insert(Default::default());
             add(Layer::LoadBalancer, balancer.arn.name(), "unknown: it could not be seen".to_owned());
         }
     }

@@ -294,7 +294,8 @@ fn a_loss_that_a_departure_would_foresee_is_told_once_for_the_whole_group() {
 
 #[test]
 fn a_verdict_never_says_works_while_something_that_it_needs_is_unknown() {
-    let changes: [(&str, fn(&mut Calm)); 3] = [
+    type Change = fn(&mut Calm);
+    let changes: [(&str, Change); 3] = [
         ("the scan", |c| c.scanned = Err(Unseen::Denied("no".into()))),
         ("Nomad", |c| c.nomad = Err(Unseen::Throttled)),
         ("all instances", |c| {

@@ -29,10 +29,9 @@ fn behind_a_network_load_balancer() -> Scene {
 }
 
 fn delayed_until(scene: &mut Scene) -> Time {
-    match scene.until_no_heartbeat().reason {
-        Reason::LoadBalancerDelay { until, .. } => until,
-        other => panic!("it waits for a load balancer: {other:?}"),
-    }
+    let reason = scene.until_no_heartbeat().reason;
+    let Reason::LoadBalancerDelay { until, .. } = reason else { panic!("it waits for a load balancer: {reason:?}") };
+    until
 }
 
 fn note(what: Beginning, since: Time, listed: u32) -> Noted {
