@@ -206,7 +206,8 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
 fn nobody_notes(fault: Fault) -> bool {
     matches!(
         fault,
-        Fault::MetadataRefused
+        Fault::MachineDies
+            | Fault::MetadataRefused
             | Fault::NoNode
             | Fault::FingerprintMissing
             | Fault::AgentDead

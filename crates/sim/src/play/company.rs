@@ -123,7 +123,8 @@ impl<'s> Company<'s, '_> {
         if self.next_sweep <= now {
             self.next_sweep = now + passes::SWEEP_EVERY;
             let stage = self.stage.borrow();
-            let waits = stage.auto_scaling.lifecycle(stage.cast.instance) == Lifecycle::Waiting;
+            let waits = [Lifecycle::Waiting, Lifecycle::ReplacingRootVolume];
+            let waits = waits.contains(&stage.auto_scaling.lifecycle(stage.cast.instance));
             drop(stage);
             if !waits || self.outcome.is_some() {
                 // The instance is past its hook, or its departure was brought to its end.
