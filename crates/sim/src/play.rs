@@ -207,6 +207,7 @@ fn nobody_notes(fault: Fault) -> bool {
     matches!(
         fault,
         Fault::MachineDies
+            | Fault::RootVolume
             | Fault::MetadataRefused
             | Fault::NoNode
             | Fault::FingerprintMissing
