@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::wire::{Answer, Call, Server, departure, group, instance, row};
 use crate::auto_scaling::AutoScaling;
 use crate::shared::Crowd;
-use decamp_core::decide::{ActionRef, Lifecycle, LifecycleResult, Refusal, Unseen};
+use decamp_core::decide::{ActionRef, Launched, Lifecycle, LifecycleResult, Refusal, Unseen};
 use decamp_core::time::Time;
 
 const TOKEN: &str = "87654321-4321-4321-4321-210987654321";
