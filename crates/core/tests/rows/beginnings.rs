@@ -153,6 +153,7 @@ fn an_agent_has_been_dead_since_nomad_says_so() {
 fn no_node_has_been_there_since_the_instance_entered_its_hook() {
     let mut scene = calm();
     scene.nomad.nodes.clear();
+    scene.group.launched = decamp_core::decide::Launched::At(ENTRY);
     scene.group.attached.clear();
     scene.group.hooks[0].target_groups.clear();
     scene.now = ENTRY + secs(29);
