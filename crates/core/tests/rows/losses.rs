@@ -89,7 +89,7 @@ fn an_ingress_that_no_job_tells_of_is_as_slow_as_the_settings_say() {
 fn a_kill_timeout_shorter_than_the_longest_request_is_named() {
     let change = |scene: &mut Scene| {
         scene.task_group(API, |group| {
-            group.shutdown_delay = secs(2);
+            group.shutdown_delay = secs(5);
             group.tasks[0].kill_timeout = secs(3);
         });
     };
@@ -204,7 +204,7 @@ fn a_service_that_a_load_balancer_sends_to_stops_after_the_delay_and_is_no_findi
 fn a_finding_reads_as_a_sentence_with_what_to_set() {
     let findings = foreseen(|scene| scene.task_group(API, |group| group.shutdown_delay = secs(0)));
     let text = findings[0].to_string();
-    for part in ["service: api/group", "shutdown_delay 0s", "needed 2s", "Set: shutdown_delay = \"2s\""] {
+    for part in ["service: api/group", "shutdown_delay 0s", "needed 5s", "Set: shutdown_delay = \"5s\""] {
         assert!(text.contains(part), "{text}");
     }
 }
