@@ -84,7 +84,11 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
     }
     let comes_back = leaving::comes_back(scope, budget);
     if !comes_back.is_satisfied() {
-        return among([comes_back, heartbeat], now);
+        // Since when is the one thing that the next worker has to know.
+        let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
+        let balancing = balancers::balancing(scope, budget, now);
+        let note = if may_write { beginnings::write_down(scope, budget, &balancing, now) } else { Step::Satisfied };
+        return among([note, comes_back, heartbeat], now);
     }
     walk_out(scope, budget, heartbeat, now)
 }

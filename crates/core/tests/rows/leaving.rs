@@ -226,6 +226,15 @@ fn an_instance_that_comes_back_with_another_root_volume_is_only_kept_alive_until
 }
 
 #[test]
+fn since_when_an_instance_waits_that_comes_back_is_noted_where_nobody_tells() {
+    let mut scene = calm();
+    by_a_sweep(&mut scene);
+    scene.lifecycle = Lifecycle::ReplacingRootVolume;
+    let decision = scene.until_it_writes(EffectKind::Note);
+    assert_eq!(decision.reason, Reason::NextMustKnow);
+}
+
+#[test]
 fn the_time_of_entry_is_asked_for_only_if_the_event_does_not_tell_it() {
     let mut scene = calm();
     by_a_sweep(&mut scene);

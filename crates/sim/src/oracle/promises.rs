@@ -65,9 +65,14 @@ impl Oracle {
             // A heartbeat goes out on the event's word, if nothing could be seen yet (D10).
             Effect::Heartbeat(_) if self.bounds.hooks_not_named => {}
             Effect::Heartbeat(of) => self.own_hook(at, &of.hook),
-            Effect::MakeIneligible(_) | Effect::Deregister { .. } | Effect::Note { .. } => self.may_touch(at, auto_scaling, cast),
+            Effect::Note { .. } => self.may_touch(at, auto_scaling, cast),
+            Effect::MakeIneligible(_) | Effect::Deregister { .. } => {
+                self.may_touch(at, auto_scaling, cast);
+                self.may_empty(at, auto_scaling, cast);
+            }
             Effect::Drain { node, deadline, meta, .. } => {
                 self.may_touch(at, auto_scaling, cast);
+                self.may_empty(at, auto_scaling, cast);
                 let foreign = nomad.nodes().any(|(_, state)| {
                     let noted = state.last_drain.as_ref().is_some_and(|last| matches!(last.note, Note::Ours(_)));
                     state.spec.id == *node && state.drain.is_some() && !noted
@@ -111,11 +116,15 @@ impl Oracle {
         }
     }
 
-    fn may_touch(&mut self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) {
+    /// Work may be taken from an instance that leaves, and not from one that comes back.
+    fn may_empty(&mut self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) {
         let state = auto_scaling.instance(cast.instance).map(|instance| instance.state);
         if state == Some(LifecycleState::ReplacingRootVolumeWait) {
             self.broke(at, "S5", "it comes back with another root volume, and nothing could undo it".to_owned());
         }
+    }
+
+    fn may_touch(&mut self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) {
         if self.is_held(at, auto_scaling, cast) {
             self.broke(at, "S5", "its group is held".to_owned());
         }
