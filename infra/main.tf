@@ -14,24 +14,41 @@ locals {
 
   create_function = var.create && var.create_function
   hook_name       = coalesce(var.hook_name, var.name)
-  groups          = var.create ? var.autoscaling_groups : {}
-  group_names     = sort([for group in values(local.groups) : group.name])
+  groups = {
+    for label, group in var.autoscaling_groups : label => merge(group, {
+      create_hook = group.create_hook == null ? group.name_prefix == null : group.create_hook
+    }) if var.create
+  }
+  # A group that is known by a prefix may be replaced by another with the same prefix, and both are decamp's meanwhile.
+  group_names    = sort([for group in values(local.groups) : group.name if group.name_prefix == null])
+  group_prefixes = sort([for group in values(local.groups) : group.name_prefix if group.name_prefix != null])
+  group_words    = concat(local.group_names, [for prefix in local.group_prefixes : "${prefix}*"])
   # The part between is the group's UUID, which nobody knows before the group exists.
-  group_arns    = [for name in local.group_names : "arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${name}"]
+  group_arns    = [for word in local.group_words : "arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${word}"]
   target_groups = distinct(flatten(values(local.groups)[*].target_group_arns))
   package       = coalesce(var.lambda_package, { path = null, s3_bucket = null, s3_key = null, s3_object_version = null, source_code_hash = null })
 
-  # As in the hook itself, so for a group that brings its own.
   hooks = {
     for label, group in local.groups : label => {
       name                 = local.hook_name
       default_result       = group.default_result
       heartbeat_timeout    = group.heartbeat_timeout
       lifecycle_transition = "autoscaling:EC2_INSTANCE_TERMINATING"
-      # The function reads the target groups from here, so that each group has its own.
-      notification_metadata = length(group.target_group_arns) == 0 ? null : jsonencode({ target_groups = group.target_group_arns })
+      # The function reads the target groups from here, so that each group has its own. A hook in the group itself names none, because it
+      # could not be changed: there they are in DECAMP_TARGET_GROUPS.
+      notification_metadata = group.create_hook && 0 < length(group.target_group_arns) ? jsonencode({ target_groups = group.target_group_arns }) : null
     }
   }
+  # By label and name, so that a hook with a new name is created before the one with the old name is deleted.
+  created_hooks = merge([
+    for label, group in local.groups : {
+      for name in distinct(concat([local.hook_name], var.former_hook_names)) : "${label}/${name}" => merge(local.hooks[label], { name = name, group = group.name })
+    } if group.create_hook
+  ]...)
+  # The hooks in the groups themselves, as they were when each group was made.
+  own_hooks         = { for label, hook in terraform_data.initial_lifecycle_hook : label => hook.input }
+  hook_names        = distinct(concat([local.hook_name], var.former_hook_names, sort(distinct([for hook in values(local.own_hooks) : hook.name]))))
+  own_target_groups = distinct(flatten([for group in values(local.groups) : group.target_group_arns if !group.create_hook]))
 
   # Only lifecycle events name their group. A filter by group on the others would match nothing, so the function asks Auto Scaling.
   patterns = {
@@ -45,8 +62,8 @@ locals {
           account     = [local.account]
           region      = [local.region]
           detail = {
-            AutoScalingGroupName = local.group_names
-            LifecycleHookName    = [local.hook_name]
+            AutoScalingGroupName = concat(local.group_names, [for prefix in local.group_prefixes : { prefix = prefix }])
+            LifecycleHookName    = local.hook_names
             LifecycleTransition  = ["autoscaling:EC2_INSTANCE_TERMINATING"]
           }
         }
@@ -96,10 +113,10 @@ locals {
     {
       DECAMP_MODE               = var.mode
       DECAMP_SWEEP              = "${60 * var.sweep_period}s"
-      DECAMP_GROUPS             = join(",", local.group_names)
+      DECAMP_GROUPS             = join(",", local.group_words)
       DECAMP_ACCOUNTS           = local.account
       DECAMP_REGIONS            = local.region
-      DECAMP_HOOKS              = local.hook_name
+      DECAMP_HOOKS              = join(",", local.hook_names)
       DECAMP_SCAN               = tostring(var.scan_target_groups)
       DECAMP_MAX_DEPARTURE      = "${var.departure.max}s"
       DECAMP_RESERVE            = "${var.departure.reserve}s"
@@ -112,6 +129,7 @@ locals {
       DECAMP_CONSUL             = tostring(var.consul != null)
       NOMAD_ADDR                = join(",", try(var.nomad.addresses, []))
     },
+    length(local.own_target_groups) == 0 ? {} : { DECAMP_TARGET_GROUPS = join(",", local.own_target_groups) },
     try(var.nomad.token_secret, null) == null ? {} : { NOMAD_TOKEN_SECRET = var.nomad.token_secret.arn },
     try(var.nomad.region, null) == null ? {} : { NOMAD_REGION = var.nomad.region },
     try(var.nomad.ca_certificate_path, null) == null ? {} : { NOMAD_CACERT = var.nomad.ca_certificate_path },
@@ -211,7 +229,7 @@ resource "aws_cloudwatch_event_rule" "this" {
   lifecycle {
     precondition {
       condition     = length(each.value.json) <= 2048
-      error_message = "The pattern of the rule ${each.key} has ${length(each.value.json)} characters, and EventBridge's quota is 2048: call the module twice, each with some of the ${length(local.group_names)} groups, under two names."
+      error_message = "The pattern of the rule ${each.key} has ${length(each.value.json)} characters, and EventBridge's quota is 2048: know groups by a name_prefix that they share, or call the module twice, each with some of the ${length(local.groups)} groups, under two names."
     }
   }
 }
@@ -354,15 +372,27 @@ resource "aws_lambda_event_source_mapping" "this" {
   }
 }
 
-resource "aws_autoscaling_lifecycle_hook" "this" {
-  for_each = { for label, group in local.groups : label => group if group.create_hook }
+# The hook of a group that brings its own, as it was when the label came into autoscaling_groups. To a group every change of its
+# initial_lifecycle_hook is a replacement, with all of its instances; so the outputs never change what they gave once.
+resource "terraform_data" "initial_lifecycle_hook" {
+  for_each = { for label, group in local.groups : label => local.hooks[label] if !group.create_hook }
 
-  name                   = local.hooks[each.key].name
-  autoscaling_group_name = each.value.name
-  default_result         = local.hooks[each.key].default_result
-  heartbeat_timeout      = local.hooks[each.key].heartbeat_timeout
-  lifecycle_transition   = local.hooks[each.key].lifecycle_transition
-  notification_metadata  = local.hooks[each.key].notification_metadata
+  input = each.value
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
+resource "aws_autoscaling_lifecycle_hook" "this" {
+  for_each = local.created_hooks
+
+  name                   = each.value.name
+  autoscaling_group_name = each.value.group
+  default_result         = each.value.default_result
+  heartbeat_timeout      = each.value.heartbeat_timeout
+  lifecycle_transition   = each.value.lifecycle_transition
+  notification_metadata  = each.value.notification_metadata
 
   # A hook that nobody hears would hold each termination for its whole time-out. On removal it goes first for the same reason.
   depends_on = [

@@ -17,6 +17,10 @@ locals {
     retained            = "InstancesRetained"
   }
 
+  # How a departure may end, by the program's words.
+  outcomes = ["departed", "forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "gone", "expired", "already-past", "not-leaving", "not-ours", "interrupted", "refused", "overtaken"]
+
+  calm_outcomes = [for outcome in local.outcomes : outcome if !contains(var.alarms.outcomes, outcome)]
   create_alarms = var.create && var.create_alarms
 
   queue_alarms = {
@@ -135,7 +139,7 @@ resource "aws_cloudwatch_metric_alarm" "no_sweep" {
 
 # The outcomes of one group, added up: an alarm cannot search.
 resource "aws_cloudwatch_metric_alarm" "outcomes" {
-  for_each = local.create_alarms && local.create_function ? local.groups : {}
+  for_each = { for label, group in local.groups : label => group if local.create_alarms && local.create_function && group.name_prefix == null }
 
   alarm_name          = "${var.name}-outcomes-${each.key}"
   alarm_description   = "An instance of ${each.value.name} left in another way than it should (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\"; the README says what to do about each."
@@ -169,6 +173,30 @@ resource "aws_cloudwatch_metric_alarm" "outcomes" {
         period      = 60
       }
     }
+  }
+}
+
+# Nobody knows the names of groups with a prefix, and no alarm can search for them. A query can: whatever their names, it adds up all departures
+# whose outcome is none of those that are as they should be.
+resource "aws_cloudwatch_metric_alarm" "outcomes_by_prefix" {
+  count = local.create_alarms && local.create_function && 0 < length(local.group_prefixes) ? 1 : 0
+
+  alarm_name          = "${var.name}-outcomes-by-prefix"
+  alarm_description   = "An instance of a group, whatever its name, left in another way than it should (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\"; the README says what to do about each."
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+
+  metric_query {
+    id          = "all"
+    expression  = "SELECT SUM(${local.metrics.departures}) FROM SCHEMA(${local.namespace}, Asg, Outcome) WHERE ${join(" AND ", [for outcome in local.calm_outcomes : "Outcome != '${outcome}'"])}"
+    label       = "departures"
+    period      = 60
+    return_data = true
   }
 }
 

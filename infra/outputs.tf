@@ -55,12 +55,12 @@ output "security_group_id" {
 
 output "lifecycle_hook_names" {
   description = "The names of the hooks that were created, by the group's label."
-  value       = { for label, hook in aws_autoscaling_lifecycle_hook.this : label => hook.name }
+  value       = { for label, group in local.groups : label => aws_autoscaling_lifecycle_hook.this["${label}/${local.hook_name}"].name if group.create_hook }
 }
 
 output "initial_lifecycle_hooks" {
-  description = "By the group's label, the hook as the group's own initial_lifecycle_hook takes it (with create_hook = false): it is there before the first instance and until the last one."
-  value       = local.hooks
+  description = "By the label of a group with create_hook = false, the hook as the group's own initial_lifecycle_hook takes it: it is there before the first instance and until the last one. Its values stay those of the first apply, because a group whose initial_lifecycle_hook changes is replaced."
+  value       = local.own_hooks
 
   # A group that takes its hook from here is made after the path to the function, and destroyed before it: its last instances are heard.
   depends_on = [
@@ -70,6 +70,18 @@ output "initial_lifecycle_hooks" {
     aws_lambda_permission.sweep,
     terraform_data.budget,
   ]
+}
+
+output "put_lifecycle_hook_commands" {
+  description = "By the label of a group with create_hook = false, the command that gives its hook the present values of the inputs. Run it after a change of heartbeat_timeout or default_result."
+  value = {
+    for label, hook in local.own_hooks : label => join(" ", [
+      "aws autoscaling put-lifecycle-hook --region ${local.region}",
+      "--auto-scaling-group-name '${coalesce(local.groups[label].name, "NAME")}' --lifecycle-hook-name ${hook.name}",
+      "--lifecycle-transition ${hook.lifecycle_transition}",
+      "--heartbeat-timeout ${local.groups[label].heartbeat_timeout} --default-result ${local.groups[label].default_result}",
+    ])
+  }
 }
 
 output "log_group_name" {
@@ -83,6 +95,7 @@ output "alarm_arns" {
     { for name, alarm in aws_cloudwatch_metric_alarm.this : name => alarm.arn },
     { for alarm in aws_cloudwatch_metric_alarm.no_sweep : "no-sweep" => alarm.arn },
     { for label, alarm in aws_cloudwatch_metric_alarm.outcomes : "outcomes-${label}" => alarm.arn },
+    { for alarm in aws_cloudwatch_metric_alarm.outcomes_by_prefix : "outcomes-by-prefix" => alarm.arn },
   )
 }
 

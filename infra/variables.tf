@@ -25,29 +25,47 @@ variable "name" {
 }
 
 variable "autoscaling_groups" {
-  description = "The Auto Scaling groups whose instances decamp walks out, by a label of yours that never changes. target_group_arns are all target groups that hold their instances, attached or not: decamp deregisters from these and from no others. create_hook = false leaves the hook to the group itself (initial_lifecycle_hook)."
+  description = "The Auto Scaling groups whose instances decamp drains, by a label of yours that never changes. A group is named by name, or by the name_prefix that it was made with: then rule, role and settings take every group with this prefix. target_group_arns are all target groups that hold their instances, attached or not: decamp deregisters from these and from no others. create_hook (default: true, but false with name_prefix) says whether the module creates the hook; false leaves it to the group itself (initial_lifecycle_hook)."
   type = map(object({
-    name              = string
+    name              = optional(string)
+    name_prefix       = optional(string)
     heartbeat_timeout = optional(number, 900)
     default_result    = optional(string, "CONTINUE")
     target_group_arns = optional(list(string), [])
-    create_hook       = optional(bool, true)
+    create_hook       = optional(bool)
   }))
   nullable = false
 
   validation {
-    condition     = 0 < length(var.autoscaling_groups)
+    condition     = 0 < length(var.autoscaling_groups) || !var.create
     error_message = "autoscaling_groups is empty: name at least one group, or set create = false."
   }
 
   validation {
-    condition     = alltrue([for group in values(var.autoscaling_groups) : can(regex("^[^\\x00-\\x1f:,*]{1,255}$", group.name))])
-    error_message = "A name in autoscaling_groups is empty, longer than 255 characters, or has a colon, a comma, a star or a line break: write the group's name, not its ARN."
+    condition     = alltrue([for group in values(var.autoscaling_groups) : (group.name == null) != (group.name_prefix == null) || (group.name != null && group.create_hook == true)])
+    error_message = "An entry of autoscaling_groups needs either name or name_prefix. Both only with create_hook = true: name is then the group that gets the hook, and name_prefix what it and its successors are known by."
   }
 
   validation {
-    condition     = length(distinct([for group in values(var.autoscaling_groups) : group.name])) == length(var.autoscaling_groups)
+    condition     = alltrue([for group in values(var.autoscaling_groups) : group.name != null || group.create_hook != true])
+    error_message = "An entry of autoscaling_groups has create_hook = true and no name: the module cannot create a hook in a group that it knows by its prefix alone. Give the group the hook of the output initial_lifecycle_hooks."
+  }
+
+  validation {
+    condition     = alltrue([for group in values(var.autoscaling_groups) : can(regex("^[^\\x00-\\x1f:,*?]{1,255}$", group.name == null ? group.name_prefix : group.name))])
+    error_message = "A name in autoscaling_groups is empty, longer than 255 characters, or has a colon, a comma, a star, a question mark or a line break: write the group's name, not its ARN, and a prefix without a star."
+  }
+
+  validation {
+    condition     = length(distinct([for group in values(var.autoscaling_groups) : group.name == null ? group.name_prefix : group.name])) == length(var.autoscaling_groups)
     error_message = "Two labels of autoscaling_groups have the same name: a group has one hook of decamp's."
+  }
+
+  validation {
+    condition = alltrue(flatten([for label, group in var.autoscaling_groups : [
+      for other, prefixed in var.autoscaling_groups : label == other || prefixed.name_prefix == null || !try(startswith(group.name == null ? group.name_prefix : group.name, prefixed.name_prefix), false)
+    ]]))
+    error_message = "A name_prefix of autoscaling_groups covers another entry: its groups would be counted twice. Take the entry that is covered out, or choose a longer prefix."
   }
 
   validation {
@@ -77,13 +95,25 @@ variable "autoscaling_groups" {
 }
 
 variable "hook_name" {
-  description = "The name of the lifecycle hooks. Null: that of `name`."
+  description = "The name of the lifecycle hooks. Null: that of `name`. To change it, see former_hook_names."
   type        = string
   default     = null
 
   validation {
     condition     = var.hook_name == null || can(regex("^[A-Za-z0-9_/-]{1,255}$", var.hook_name))
     error_message = "hook_name may have 1 to 255 letters, digits, hyphens, underscores and slashes."
+  }
+}
+
+variable "former_hook_names" {
+  description = "Names that the hooks had before hook_name was changed. These hooks are kept beside the new ones, and decamp completes both, until you take the names out: a hook that is deleted lets go of what waits in it."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in var.former_hook_names : can(regex("^[A-Za-z0-9_/-]{1,255}$", name))])
+    error_message = "A name in former_hook_names is none that a hook may have: 1 to 255 letters, digits, hyphens, underscores and slashes."
   }
 }
 
@@ -590,7 +620,7 @@ variable "alarms" {
   }
 
   validation {
-    condition     = 1 <= length(var.alarms.outcomes) && length(var.alarms.outcomes) <= 9 && length(setsubtract(var.alarms.outcomes, ["departed", "forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "gone", "expired", "already-past", "not-leaving", "not-ours", "interrupted", "refused", "overtaken"])) == 0
+    condition     = 1 <= length(var.alarms.outcomes) && length(var.alarms.outcomes) <= 9 && length(setsubtract(var.alarms.outcomes, local.outcomes)) == 0
     error_message = "alarms.outcomes must be 1 to 9 of decamp's outcomes, which its README lists."
   }
 }

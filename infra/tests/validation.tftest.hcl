@@ -38,6 +38,7 @@ run "no_groups" {
   command = plan
 
   variables {
+    create             = true
     autoscaling_groups = {}
   }
 
@@ -72,6 +73,56 @@ run "a_group_with_a_star" {
   }
 
   expect_failures = [var.autoscaling_groups]
+}
+
+run "a_prefix_with_a_question_mark" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { workers = { name_prefix = "work?" } }
+  }
+
+  expect_failures = [var.autoscaling_groups]
+}
+
+run "a_group_with_a_name_and_a_prefix_and_no_hook" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { workers = { name = "workers-1", name_prefix = "workers-" } }
+  }
+
+  expect_failures = [var.autoscaling_groups]
+}
+
+run "a_hook_in_a_group_that_is_known_by_its_prefix_alone" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { workers = { name_prefix = "workers-", create_hook = true } }
+  }
+
+  expect_failures = [var.autoscaling_groups]
+}
+
+run "a_prefix_that_covers_another_entry" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { one = { name_prefix = "workers-" }, two = { name = "workers-b" } }
+  }
+
+  expect_failures = [var.autoscaling_groups]
+}
+
+run "a_former_hook_with_a_space" {
+  command = plan
+
+  variables {
+    former_hook_names = ["de camp"]
+  }
+
+  expect_failures = [var.former_hook_names]
 }
 
 run "one_group_twice" {

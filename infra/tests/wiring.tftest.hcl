@@ -140,6 +140,7 @@ run "the_function_is_told_what_is_ours" {
   assert {
     condition = aws_lambda_function.this[0].environment[0].variables == tomap({
       DECAMP_MODE               = "act"
+      DECAMP_SWEEP              = "60s"
       DECAMP_GROUPS             = "edge,workers"
       DECAMP_ACCOUNTS           = "123456789012"
       DECAMP_REGIONS            = "eu-west-1"
@@ -154,6 +155,7 @@ run "the_function_is_told_what_is_ours" {
       DECAMP_REPLACE_AHEAD      = "86400s"
       DECAMP_QUEUE_KEEPS        = "345600s"
       DECAMP_CONSUL             = "false"
+      DECAMP_TARGET_GROUPS      = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/edge/0123456789abcdef"
       NOMAD_ADDR                = "https://one:4646,https://two:4646"
       NOMAD_REGION              = "eu"
       NOMAD_TLS_SERVER_NAME     = "server.eu.nomad"
@@ -181,18 +183,111 @@ run "a_group_that_brings_its_hook_gets_none_and_is_told_which" {
   command = plan
 
   assert {
-    condition     = join(",", keys(aws_autoscaling_lifecycle_hook.this)) == "workers"
+    condition     = join(",", keys(aws_autoscaling_lifecycle_hook.this)) == "workers/decamp"
     error_message = "One hook, for the group that has none of its own."
   }
 
   assert {
-    condition     = aws_autoscaling_lifecycle_hook.this["workers"].lifecycle_transition == "autoscaling:EC2_INSTANCE_TERMINATING" && aws_autoscaling_lifecycle_hook.this["workers"].heartbeat_timeout == 900 && aws_autoscaling_lifecycle_hook.this["workers"].default_result == "CONTINUE"
+    condition     = aws_autoscaling_lifecycle_hook.this["workers/decamp"].lifecycle_transition == "autoscaling:EC2_INSTANCE_TERMINATING" && aws_autoscaling_lifecycle_hook.this["workers/decamp"].heartbeat_timeout == 900 && aws_autoscaling_lifecycle_hook.this["workers/decamp"].default_result == "CONTINUE"
     error_message = "It waits on termination."
   }
 
   assert {
-    condition     = output.initial_lifecycle_hooks["edge"].name == "decamp" && output.initial_lifecycle_hooks["edge"].default_result == "ABANDON" && output.initial_lifecycle_hooks["edge"].heartbeat_timeout == 1800 && jsondecode(output.initial_lifecycle_hooks["edge"].notification_metadata).target_groups[0] == var.autoscaling_groups["edge"].target_group_arns[0]
+    condition     = output.initial_lifecycle_hooks["edge"].name == "decamp" && output.initial_lifecycle_hooks["edge"].default_result == "ABANDON" && output.initial_lifecycle_hooks["edge"].heartbeat_timeout == 1800 && output.initial_lifecycle_hooks["edge"].notification_metadata == null
     error_message = "The other one is told."
+  }
+
+  assert {
+    condition     = output.put_lifecycle_hook_commands["edge"] == "aws autoscaling put-lifecycle-hook --region eu-west-1 --auto-scaling-group-name 'edge' --lifecycle-hook-name decamp --lifecycle-transition autoscaling:EC2_INSTANCE_TERMINATING --heartbeat-timeout 1800 --default-result ABANDON"
+    error_message = "A command changes it: ${output.put_lifecycle_hook_commands["edge"]}"
+  }
+}
+
+run "target_groups_are_in_a_hook_that_can_be_changed_and_else_in_the_settings" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { workers = { name = "workers", target_group_arns = ["arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef"] } }
+  }
+
+  assert {
+    condition     = jsondecode(aws_autoscaling_lifecycle_hook.this["workers/decamp"].notification_metadata).target_groups[0] == "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef"
+    error_message = "The module's own hook names them."
+  }
+
+  assert {
+    condition     = !contains(keys(aws_lambda_function.this[0].environment[0].variables), "DECAMP_TARGET_GROUPS")
+    error_message = "Once is enough."
+  }
+}
+
+run "a_group_by_prefix_is_heard_allowed_and_told_by_its_prefix" {
+  command = apply
+
+  variables {
+    autoscaling_groups = {
+      workers = { name = "workers" }
+      web     = { name_prefix = "web-", target_group_arns = ["arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef"] }
+    }
+    replace = "rebalance"
+    service = { refresh = true }
+  }
+
+  assert {
+    condition     = jsonencode(jsondecode(aws_cloudwatch_event_rule.this["lifecycle"].event_pattern).detail.AutoScalingGroupName) == "[\"workers\",{\"prefix\":\"web-\"}]"
+    error_message = "The rule takes every group with the prefix: ${aws_cloudwatch_event_rule.this["lifecycle"].event_pattern}"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this[0].environment[0].variables["DECAMP_GROUPS"] == "workers,web-*" && strcontains(aws_lambda_function.this[0].environment[0].variables["DECAMP_TARGET_GROUPS"], "targetgroup/web/")
+    error_message = "The function is told the prefix."
+  }
+
+  assert {
+    condition     = join(",", distinct([for statement in jsondecode(output.service_policy_json).Statement : join(" ", [for arn in statement.Resource : split("/", arn)[1]]) if strcontains(join(" ", statement.Resource), "autoScalingGroupName")])) == "workers web-*"
+    error_message = "Whoever may touch one may touch its successor: ${output.service_policy_json}"
+  }
+
+  assert {
+    condition     = join(",", keys(aws_autoscaling_lifecycle_hook.this)) == "workers/decamp" && join(",", keys(output.initial_lifecycle_hooks)) == "web" && strcontains(output.put_lifecycle_hook_commands["web"], "'NAME'")
+    error_message = "Its hook is its own."
+  }
+
+  assert {
+    condition     = join(",", keys(aws_cloudwatch_metric_alarm.outcomes)) == "workers" && endswith(one([for query in aws_cloudwatch_metric_alarm.outcomes_by_prefix[0].metric_query : query.expression]), "FROM SCHEMA(decamp, Asg, Outcome) WHERE Outcome != 'departed' AND Outcome != 'gone' AND Outcome != 'already-past' AND Outcome != 'not-leaving' AND Outcome != 'not-ours' AND Outcome != 'interrupted' AND Outcome != 'refused' AND Outcome != 'overtaken'")
+    error_message = "Its outcomes are watched by a query: ${jsonencode(aws_cloudwatch_metric_alarm.outcomes_by_prefix[0].metric_query)}"
+  }
+}
+
+run "a_group_with_a_name_and_a_prefix_gets_a_hook_and_its_predecessor_is_still_heard" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { web = { name = "web-2026", name_prefix = "web-", create_hook = true } }
+  }
+
+  assert {
+    condition     = aws_autoscaling_lifecycle_hook.this["web/decamp"].autoscaling_group_name == "web-2026" && aws_lambda_function.this[0].environment[0].variables["DECAMP_GROUPS"] == "web-*"
+    error_message = "The hook is in the group, the rest goes by the prefix."
+  }
+}
+
+run "a_former_hook_is_kept_heard_and_ours" {
+  command = plan
+
+  variables {
+    hook_name         = "leave"
+    former_hook_names = ["decamp"]
+  }
+
+  assert {
+    condition     = join(",", keys(aws_autoscaling_lifecycle_hook.this)) == "workers/decamp,workers/leave" && output.lifecycle_hook_names["workers"] == "leave"
+    error_message = "Both are in the group."
+  }
+
+  assert {
+    condition     = jsondecode(aws_cloudwatch_event_rule.this["lifecycle"].event_pattern).detail.LifecycleHookName == ["leave", "decamp"] && aws_lambda_function.this[0].environment[0].variables["DECAMP_HOOKS"] == "leave,decamp"
+    error_message = "Both are heard, and the function takes both for its own."
   }
 }
 

@@ -9,13 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import changes
 import validations
 from standin import ROOT, STANDIN, Failed, Scratch, have_standin
 
 RENDERED = ROOT / "target" / "infra"
-EXAMPLES = ("minimal", "complete", "service")
+EXAMPLES = ("minimal", "complete", "prefix", "service")
 # Retention came after the lowest version: the whole example says so itself.
-LOWEST = ("", "examples/minimal", "examples/service")
+LOWEST = ("", "examples/minimal", "examples/prefix", "examples/service")
 IN_CI = bool(os.environ.get("CI"))
 
 
@@ -62,7 +63,7 @@ def validated(at):
         return
     for version, variables in at.lowest():
         for folder in LOWEST:
-            at.init(folder)
+            at.init(folder, **variables)
             at.terraform("validate", "-no-tests", folder=folder, **variables)
         say(f"  valid with the stand-in for aws {version}, and the least example too")
 
@@ -96,6 +97,11 @@ def ordered(at):
         if edge not in graph:
             raise Failed(f"terraform destroy would remove {part} while the group's last instances wait for it")
     say("  the whole example: its group goes first, then the path to the function")
+
+
+def replaced(at):
+    """Does any change of an input replace a group?"""
+    say(f"  {changes.check(at, EXAMPLES)} changes of the examples: no group is replaced, and no hook but those that are said to be")
 
 
 def linted():
@@ -141,6 +147,7 @@ def main():
         steps += [("terraform validate", lambda: validated(at)), ("terraform test", lambda: tested(at))]
         if have_standin():
             steps += [("every validation", lambda: refused(at)), ("examples, on the stand-in", lambda: rendered(at)), ("order of destruction", lambda: ordered(at))]
+            steps += [("changes of the examples", lambda: replaced(at))]
             steps += [("IAM lint", linted)]
             steps += [("rendered examples against the program", compared)]
         else:

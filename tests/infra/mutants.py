@@ -7,12 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import changes
+from check import EXAMPLES
 from standin import ROOT, Failed, Scratch, have_standin
 
 HERE = Path(__file__).parent
-BUDGET, CONDITIONS, VALIDATION, WIRING, IAM = ("budget", "conditions", "validation", "wiring", "iam")
+BUDGET, CONDITIONS, VALIDATION, WIRING, IAM, CHANGES = ("budget", "conditions", "validation", "wiring", "iam", "changes")
 
-# What is wrong, where, the text that is replaced, by what, and the layer that must notice: a file of tests/, or "rendered".
+# What is wrong, where, the text that is replaced, by what, and the layer that must notice: a file of tests/, "rendered" or "changes".
 MUTANTS = [
     ("the visibility may be above half of the heartbeat", "modules/budget/main.tf", "var.visibility_timeout <= local.half_heartbeat", "var.visibility_timeout <= var.heartbeat_timeout", BUDGET),
     ("five function time-outs are enough", "modules/budget/main.tf", "6 * var.function_timeout <= var.visibility_timeout", "5 * var.function_timeout <= var.visibility_timeout", BUDGET),
@@ -29,14 +31,14 @@ MUTANTS = [
     ("a token passes as a setting", "variables.tf", '["NOMAD_TOKEN", "CONSUL_HTTP_TOKEN"]', '["NOMAD_TOKENS", "CONSUL_HTTP_TOKENS"]', VALIDATION),
     ("a zip in S3 needs no version", "variables.tf", "try(var.lambda_package.s3_object_version, null) != null || try(var.lambda_package.source_code_hash, null) != null", "true", VALIDATION),
     ("the log may be at warn", "variables.tf", 'contains(["info", "debug", "trace"], var.log_level)', 'contains(["warn", "info", "debug", "trace"], var.log_level)', VALIDATION),
-    ("the rule takes every hook", "main.tf", "            LifecycleHookName    = [local.hook_name]\n", "", WIRING),
+    ("the rule takes every hook", "main.tf", "            LifecycleHookName    = local.hook_names\n", "", WIRING),
     ("the rule takes launches too", "main.tf", '["autoscaling:EC2_INSTANCE_TERMINATING"]\n          }', '["autoscaling:EC2_INSTANCE_TERMINATING", "autoscaling:EC2_INSTANCE_LAUNCHING"]\n          }', WIRING),
     ("spot interruptions are filtered by group", "main.tf", 'detail-type = ["EC2 Spot Instance Interruption Warning"]\n          account     = [local.account]\n          region      = [local.region]\n          detail      = {}', 'detail-type = ["EC2 Spot Instance Interruption Warning"]\n          account     = [local.account]\n          region      = [local.region]\n          detail      = { AutoScalingGroupName = local.group_names }', WIRING),
     ("an undelivered event is dropped", "main.tf", "  dead_letter_config {\n    arn = aws_sqs_queue.dead_letters[0].arn\n  }\n\n", "", WIRING),
     ("a failed message fails its batch", "main.tf", '["ReportBatchItemFailures"]', "[]", WIRING),
-    ("the hook is created in a group that brings its own", "main.tf", "for label, group in local.groups : label => group if group.create_hook", "for label, group in local.groups : label => group", WIRING),
+    ("the hook is created in a group that brings its own", "main.tf", "    } if group.create_hook\n  ]...)", "    } if group.name != null\n  ]...)", WIRING),
     ("one minute in the plural, which EventBridge refuses", "main.tf", '"rate(1 minute)"', '"rate(1 minutes)"', WIRING),
-    ("any group may be touched", "main.tf", 'DECAMP_GROUPS             = join(",", local.group_names)', 'DECAMP_GROUPS             = ""', WIRING),
+    ("any group may be touched", "main.tf", 'DECAMP_GROUPS             = join(",", local.group_words)', 'DECAMP_GROUPS             = ""', WIRING),
     ("a replacement whose event nobody hears", "main.tf", 'var.events.scheduled_change || contains(["scheduled", "both"], var.replace)', "var.events.scheduled_change", WIRING),
     ("a scheduled change brings the rebalance recommendations", "main.tf", 'contains(["rebalance", "both"], var.replace)', 'var.replace != "never"', WIRING),
     ("reserved concurrency below the mapping's", "main.tf", "  timeout           = var.function_timeout\n", "  timeout           = var.function_timeout\n  reserved_concurrent_executions = 1\n", WIRING),
@@ -44,7 +46,7 @@ MUTANTS = [
     ("an alarm that a long departure sets off", "monitoring.tf", "var.departure.max + var.visibility_timeout)", "var.visibility_timeout)", WIRING),
     ("any account's rule may send", "iam.tf", '{ ArnEquals = { "aws:SourceArn" = [for rule in values(aws_cloudwatch_event_rule.this) : rule.arn] } }', '{ ArnLike = { "aws:SourceArn" = ["arn:aws:events:*:*:rule/*"] } }', IAM),
     ("messages may travel in the clear", "iam.tf", '"aws:SecureTransport" = "false"', '"aws:SecureTransport" = "true"', IAM),
-    ("a lifecycle action of any group", "main.tf", "autoScalingGroupName/${name}", "autoScalingGroupName/*", IAM),
+    ("a lifecycle action of any group", "main.tf", "autoScalingGroupName/${word}", "autoScalingGroupName/*", IAM),
     ("an instance's health without being asked to", "iam.tf", 'var.replace == "never" ? [] : local.group_arns', "local.group_arns", IAM),
     ("the health of any instance", "iam.tf", 'var.replace == "never" ? [] : local.group_arns', 'var.replace == "never" ? [] : ["*"]', IAM),
     ("a target of any group", "iam.tf", ": local.target_groups\n", ': ["*"]\n', IAM),
@@ -56,6 +58,13 @@ MUTANTS = [
     ("an outcome by a dimension that there is not", "monitoring.tf", "{ Asg = each.value.name, Outcome = metric_query.value }", "{ AutoScalingGroup = each.value.name, Outcome = metric_query.value }", "rendered"),
     ("the function is not told what to replace", "main.tf", "      DECAMP_REPLACE            = var.replace\n", "", WIRING),
     ("a layer without its version", "variables.tf", ":layer:[A-Za-z0-9_-]+:[0-9]+$", ":layer:[A-Za-z0-9_-]+(:[0-9]+)?$", VALIDATION),
+    ("the hook that a group was made with follows the inputs", "main.tf", "  lifecycle {\n    ignore_changes = [input]\n  }\n", "", CHANGES),
+    ("target groups are in a hook that cannot be changed", "main.tf", "group.create_hook && 0 < length(group.target_group_arns)", "0 < length(group.target_group_arns)", WIRING),
+    ("the group follows its initial hook", "examples/complete/main.tf", "    ignore_changes = [initial_lifecycle_hook]\n", "", CHANGES),
+    ("a former hook is deleted", "main.tf", "distinct(concat([local.hook_name], var.former_hook_names)) : ", "[local.hook_name] : ", CHANGES),
+    ("a group is known by its own name alone", "examples/prefix/main.tf", '      name_prefix       = "${local.name}-"\n', '      name = local.name\n      create_hook = false\n', "rendered"),
+    ("a prefix is taken for a name", "main.tf", "{ prefix = prefix }", "prefix", "rendered"),
+    ("a former hook is not the function's", "main.tf", 'DECAMP_HOOKS              = join(",", local.hook_names)', "DECAMP_HOOKS              = local.hook_name", WIRING),
     ("a setting that is none", "main.tf", "DECAMP_MAX_DEPARTURE      =", "DECAMP_MAXIMUM_DEPARTURE  =", "rendered"),
     ("a sweep that the program does not know", "main.tf", 'jsonencode({ decamp = "sweep" })', 'jsonencode({ action = "sweep" })', "rendered"),
     ("dead letters come back to the queue", "main.tf", "deadLetterTargetArn = aws_sqs_queue.dead_letters[0].arn", "deadLetterTargetArn = \"arn:aws:sqs:${local.region}:${local.account}:${var.name}\"", "rendered"),
@@ -81,15 +90,18 @@ def changed(scratch, file, old, new):
 def notices(scratch, layer):
     """What the layer says of the fault, or None if it sees nothing."""
     try:
-        if layer != "rendered":
+        if layer not in ("rendered", "changes"):
             scratch.terraform("test", f"-filter=tests/{layer}.tftest.hcl")
             return None
         rendered = Path(scratch.folder.name) / "rendered"
         rendered.mkdir(exist_ok=True)
-        for example in ("minimal", "complete", "service"):
+        for example in EXAMPLES:
             for stale in (scratch.module / "examples" / example).glob("terraform.tfstate*"):
                 stale.unlink()
             (rendered / f"{example}.json").write_text(json.dumps(scratch.rendered(example)))
+        if layer == "changes":
+            changes.check(scratch, EXAMPLES)
+            return None
         scratch.run(sys.executable, str(HERE / "test_rendered.py"), DECAMP_RENDERED=str(rendered), PYTHONPATH=str(HERE))
         return None
     except Failed as why:

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# The stand-in as it is, and with the replacements that it does not know.
+PROVIDER = Path(__file__).resolve().with_name("provider.py")
 STANDIN = Path(os.environ.get("TERRAFORM_OFFLINE", ROOT.parent / "shared" / "terraform-offline"))
 
 
@@ -31,8 +33,10 @@ class Scratch:
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
         shutil.copytree(ROOT / "infra", self.module, ignore=ignored)
         self.env = dict(os.environ, CHECKPOINT_DISABLE="1", TF_IN_AUTOMATION="1")
+        self.provider = None
         if have_standin():
             self.env.update(self._mirror(home))
+            self.env.update(self._started())
 
     def _mirror(self, home):
         derived = json.loads((STANDIN / "schema.json").read_text())["x_derived_from"]
@@ -40,11 +44,17 @@ class Scratch:
         place = home / "mirror" / "registry.terraform.io" / "hashicorp" / "aws" / self.version / "linux_amd64"
         place.mkdir(parents=True)
         provider = place / f"terraform-provider-aws_v{self.version}_x5"
-        provider.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{STANDIN}/schema_provider.py'\n")
+        provider.write_text(f"#!/bin/sh\nexec env TERRAFORM_OFFLINE='{STANDIN}' '{sys.executable}' '{PROVIDER}'\n")
         provider.chmod(0o755)
         settings = home / "terraform.rc"
         settings.write_text(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{home}/mirror"\n  }}\n}}\n')
         return {"TF_CLI_CONFIG_FILE": str(settings)}
+
+    def _started(self):
+        """One stand-in for every run of terraform, which would else start several for each command."""
+        command = [sys.executable, str(PROVIDER), "--reattach"]
+        self.provider = subprocess.Popen(command, env=dict(self.env, TERRAFORM_OFFLINE=str(STANDIN)), stdout=subprocess.PIPE, text=True)
+        return {"TF_REATTACH_PROVIDERS": self.provider.stdout.readline().strip()}
 
     def lowest(self):
         """The schemas of the lowest versions of the provider that the module says it takes, as variables to set."""
@@ -52,6 +62,8 @@ class Scratch:
             yield schema.stem.removeprefix("schema-min-"), {
                 "SCHEMA_PROVIDER_JSON": str(schema),
                 "SCHEMA_PROVIDER_RULES": os.devnull + "/none",
+                # Not the one that runs: it has the newest schema.
+                "TF_REATTACH_PROVIDERS": "",
             }
 
     def run(self, *command, folder="", codes=(0,), **more):
@@ -68,9 +80,9 @@ class Scratch:
         first, *rest = arguments
         return self.run("terraform", first, "-no-color", *rest, **more)
 
-    def init(self, folder=""):
+    def init(self, folder="", **more):
         """Prepares a folder."""
-        self.terraform("init", "-backend=false", "-input=false", folder=folder)
+        self.terraform("init", "-backend=false", "-input=false", folder=folder, **more)
 
     def rendered(self, example):
         """Applies an example, and answers its state; a second plan must be empty."""
@@ -81,8 +93,19 @@ class Scratch:
         self.terraform("plan", "-input=false", "-detailed-exitcode", folder=folder)
         return json.loads(self.run("terraform", "show", "-json", folder=folder))
 
+    def planned(self, folder, *options):
+        """What a plan would do, as (address, action): create, update, replace, delete."""
+        printed = self.terraform("plan", "-input=false", "-refresh=false", "-json", *options, folder=folder)
+        messages = [json.loads(line) for line in printed.splitlines()]
+        changes = [message["change"] for message in messages if message["type"] == "planned_change"]
+        return {(change["resource"]["addr"], change["action"]) for change in changes}
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        if self.provider:
+            self.provider.terminate()
+            self.provider.wait()
+            self.provider.stdout.close()
         self.folder.cleanup()

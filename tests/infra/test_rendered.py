@@ -3,6 +3,7 @@
 import json
 import re
 import unittest
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rendered import ROOT, Example, program
@@ -15,6 +16,7 @@ except ImportError:
 PLATFORM = json.loads((Path(__file__).parent / "platform.json").read_text())
 COMPLETE = Example("complete")
 MINIMAL = Example("minimal")
+PREFIX = Example("prefix")
 SERVICE = Example("service")
 # What each optional part of the program's calls needs, and whether the least example has it.
 NOT_IN_THE_LEAST = {"autoscaling:SetInstanceHealth", "elasticloadbalancing:DeregisterTargets", "ssm:GetParameter", "secretsmanager:GetSecretValue"}
@@ -167,9 +169,18 @@ class Environment(unittest.TestCase):
         pattern = json.loads(COMPLETE.one('aws_cloudwatch_event_rule.this["lifecycle"]')["event_pattern"])
         self.assertEqual([hook["name"]], pattern["detail"]["LifecycleHookName"])
         self.assertEqual(hook["name"], COMPLETE.environment()["DECAMP_HOOKS"])
-        named = json.loads(hook["notification_metadata"])["target_groups"]
+        self.assertFalse(hook["notification_metadata"])
         deregister = next(s for s in COMPLETE.statements() if s["Sid"] == "Deregister")
-        self.assertEqual(named, deregister["Resource"])
+        self.assertEqual(COMPLETE.environment()["DECAMP_TARGET_GROUPS"].split(","), deregister["Resource"])
+
+    def test_the_hook_of_a_group_by_prefix_is_heard_and_its_group_is_ours(self):
+        group = PREFIX.all["module.autoscaling.aws_autoscaling_group.this"]
+        pattern = json.loads(PREFIX.one('aws_cloudwatch_event_rule.this["lifecycle"]')["event_pattern"])
+        self.assertEqual([hook["name"] for hook in group["initial_lifecycle_hook"]], pattern["detail"]["LifecycleHookName"])
+        self.assertEqual(PREFIX.environment()["DECAMP_GROUPS"], group["name_prefix"] + "*")
+        self.assertTrue(group["name"].startswith(group["name_prefix"]))
+        (lifecycle,) = [s for s in PREFIX.statements() if s["Sid"] == "Lifecycle"]
+        self.assertTrue(all(fnmatchcase(group["arn"], arn) for arn in lifecycle["Resource"]), lifecycle)
 
 
 class Metrics(unittest.TestCase):
@@ -272,10 +283,10 @@ SAMPLES = {
 class Events(unittest.TestCase):
     """The rules take the project's own sample events, and leave foreign ones."""
 
-    def matching(self, event):
+    def matching(self, event, example=COMPLETE):
         """The rules that take an event."""
         found = set()
-        for address, rule in COMPLETE.all.items():
+        for address, rule in example.all.items():
             if "aws_cloudwatch_event_rule.this[" in address:
                 if EventPattern.load(rule["event_pattern"]).matches_event(event):
                     found.add(address.split('"')[1])
@@ -315,6 +326,13 @@ class Events(unittest.TestCase):
             place[last] = value
             with self.subTest(path):
                 self.assertEqual(self.matching(event), set())
+
+    def test_a_prefix_takes_every_group_that_begins_with_it_and_no_other(self):
+        for name, expected in (("web-20260101", {"lifecycle"}), ("web-", {"lifecycle"}), ("web", set()), ("webs-1", set()), ("a-web-1", set())):
+            event = self.sample("eventbridge-terminate.json")
+            event["detail"]["AutoScalingGroupName"] = name
+            with self.subTest(name):
+                self.assertEqual(self.matching(event, PREFIX), expected)
 
     def test_the_sweep_is_given_what_the_program_reads_as_one(self):
         target = COMPLETE.one("aws_cloudwatch_event_target.sweep[0]")

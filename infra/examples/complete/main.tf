@@ -17,7 +17,8 @@ module "decamp" {
       heartbeat_timeout = 900
       # The first is attached to the group, the second is not: decamp deregisters from it.
       target_group_arns = [aws_lb_target_group.attached.arn, aws_lb_target_group.named.arn]
-      # The group brings the hook itself: it is there before the first instance and until the last one.
+      # The group brings the hook itself: it is there before the first instance and until the last one. The target groups are then in the
+      # function's settings, where a change of them changes nothing of the group.
       create_hook = false
     }
   }
@@ -143,6 +144,12 @@ resource "aws_autoscaling_group" "this" {
       auto_rollback          = true
       skip_matching          = true
     }
+  }
+
+  # To Auto Scaling's API the hook can be changed; to Terraform a change of it replaces the group, and all of its instances. The command to change
+  # it is in the output `put_lifecycle_hook_commands` of the module.
+  lifecycle {
+    ignore_changes = [initial_lifecycle_hook]
   }
 
   # Terraform waits for the departures of the last instances.

@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use decamp_core::ids::TargetGroupArn;
 use decamp_sandbox::wire::aws;
 use decamp_sandbox::{ACCOUNT, ASG, CONSUL_TOKEN, HOOK, NOMAD_TOKEN, Options, REGION, Sandbox};
 use serde_json::{Value, json};
@@ -169,8 +170,11 @@ async fn what_terraform_wires_walks_an_instance_out_without_a_failed_request() {
     // The example and the world speak of the same group, hook and target groups.
     assert_eq!(example.one("aws_autoscaling_group.this")["name"], ASG);
     assert_eq!(example.hook()["name"], HOOK);
-    let metadata = example.hook()["notification_metadata"].as_str().expect("it names target groups");
-    let (named, _) = decamp_aws::target_groups(metadata);
+    // The hook names none: a hook in the group itself could not be changed.
+    let rendered = example.environment();
+    let named = rendered.iter().find(|(name, _)| name == "DECAMP_TARGET_GROUPS").map(|(_, arns)| arns.split(','));
+    let named: Vec<TargetGroupArn> =
+        named.into_iter().flatten().map(|arn| arn.parse().expect("the ARN of a target group")).collect();
     assert_eq!(named, sandbox_groups(&options(&example)));
 
     let (gate, aws) = guarded(&sandbox, &example).await;
@@ -228,6 +232,6 @@ async fn what_terraform_wires_walks_an_instance_out_without_a_failed_request() {
 }
 
 /// All target groups of the sandbox, the attached ones first.
-fn sandbox_groups(options: &Options) -> Vec<decamp_core::ids::TargetGroupArn> {
+fn sandbox_groups(options: &Options) -> Vec<TargetGroupArn> {
     options.target_groups().concat()
 }
