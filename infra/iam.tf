@@ -4,26 +4,32 @@ locals {
   # Composed from the name: the function's own ARN would be a cycle.
   function_arn = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}"
 
+  # Composed as well, so that a plan knows the whole policy, and its size.
+  queue_arns     = [for name in [var.name] : "arn:${local.partition}:sqs:${local.region}:${local.account}:${name}" if var.create]
+  log_group_arns = [for name in [var.name] : "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/aws/lambda/${name}" if local.create_function]
+
+  create_role = local.create_function && var.role_arn == null
+  role_arn    = var.role_arn == null ? one(aws_iam_role.this[*].arn) : var.role_arn
+
   token_secrets = [for secret in [try(var.nomad.token_secret, null), try(var.consul.token_secret, null)] : secret if secret != null]
   parameters    = distinct([for secret in local.token_secrets : secret.arn if split(":", secret.arn)[2] == "ssm"])
   secrets       = distinct([for secret in local.token_secrets : secret.arn if split(":", secret.arn)[2] == "secretsmanager"])
   token_keys    = distinct([for secret in local.token_secrets : secret.kms_key_arn if secret.kms_key_arn != null])
 
-  # What the program itself does, whoever runs it.
+  # What is done to the groups. One statement for all of it: the groups' ARNs are most of the policy.
+  group_actions = concat(
+    ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"],
+    # Only the instance's health: that Auto Scaling then terminates it goes through the hook.
+    var.replace == "never" ? [] : ["autoscaling:SetInstanceHealth"],
+  )
+  # A webhook or Terraform's notification begins a refresh; to stop it is for a person, with rights of their own.
+  service_group_actions = concat(local.group_actions, var.service.refresh ? ["autoscaling:StartInstanceRefresh"] : [])
+
+  lifecycle_statements         = [for actions in [local.group_actions] : { Sid = "Lifecycle", Effect = "Allow", Action = actions, Resource = local.group_arns } if 0 < length(local.group_arns)]
+  service_lifecycle_statements = [for actions in [local.service_group_actions] : { Sid = "Lifecycle", Effect = "Allow", Action = actions, Resource = local.group_arns } if 0 < length(local.group_arns)]
+
+  # What the program itself does besides, whoever runs it.
   program_statements = [for statement in [
-    {
-      Sid      = "Lifecycle"
-      Effect   = "Allow"
-      Action   = ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"]
-      Resource = local.group_arns
-    },
-    {
-      # Only the instance's health: that Auto Scaling then terminates it goes through the hook.
-      Sid      = "Replace"
-      Effect   = "Allow"
-      Action   = ["autoscaling:SetInstanceHealth"]
-      Resource = var.replace == "never" ? [] : local.group_arns
-    },
     {
       Sid    = "Describe"
       Effect = "Allow"
@@ -50,7 +56,7 @@ locals {
       Sid      = "Messages"
       Effect   = "Allow"
       Action   = ["sqs:ChangeMessageVisibility"]
-      Resource = aws_sqs_queue.this[*].arn
+      Resource = local.queue_arns
     },
     {
       Sid      = "Parameters"
@@ -90,13 +96,13 @@ locals {
       Sid      = "Logs"
       Effect   = "Allow"
       Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-      Resource = [for arn in aws_cloudwatch_log_group.this[*].arn : "${arn}:*"]
+      Resource = [for arn in local.log_group_arns : "${arn}:*"]
     },
     {
       Sid      = "Queue"
       Effect   = "Allow"
       Action   = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
-      Resource = aws_sqs_queue.this[*].arn
+      Resource = local.queue_arns
     },
   ] : statement if 0 < length(statement.Resource)]
 
@@ -136,14 +142,7 @@ locals {
       Sid      = "Queue"
       Effect   = "Allow"
       Action   = ["sqs:DeleteMessage", "sqs:ReceiveMessage"]
-      Resource = aws_sqs_queue.this[*].arn
-    },
-    {
-      # A webhook or Terraform's notification begins one; to stop it is for a person, with rights of his own.
-      Sid      = "Refresh"
-      Effect   = "Allow"
-      Action   = ["autoscaling:StartInstanceRefresh"]
-      Resource = var.service.refresh ? local.group_arns : []
+      Resource = local.queue_arns
     },
     {
       Sid      = "Refreshes"
@@ -182,6 +181,18 @@ locals {
     },
   ] : statement if 0 < length(statement.Resource)]
 
+  # Of the caller, in the order in which they were given.
+  further_statements = [for statement in var.role_statements : { Sid = statement.sid, Effect = statement.effect, Action = statement.actions, Resource = statement.resources }]
+
+  role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = concat(local.lifecycle_statements, local.program_statements, local.key_statements, local.platform_statements, local.network_statements, local.network_denials, local.further_statements)
+  })
+  service_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = concat(local.service_lifecycle_statements, local.program_statements, local.key_statements, local.service_statements, local.service_key_statements)
+  })
+
   queue_policies = {
     for key, queue in local.queues : key => jsonencode({
       Version = "2012-10-17"
@@ -209,7 +220,7 @@ locals {
 }
 
 resource "aws_iam_role" "this" {
-  count = local.create_function ? 1 : 0
+  count = local.create_role ? 1 : 0
 
   # Roles are not of a Region, so their names carry it.
   name                 = "${var.name}-${local.region}"
@@ -230,13 +241,17 @@ resource "aws_iam_role" "this" {
 }
 
 resource "aws_iam_role_policy" "this" {
-  count = local.create_function ? 1 : 0
+  count = local.create_role ? 1 : 0
 
   name = "decamp"
   role = aws_iam_role.this[0].id
 
-  policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = concat(local.program_statements, local.key_statements, local.platform_statements, local.network_statements, local.network_denials)
-  })
+  policy = local.role_policy
+
+  lifecycle {
+    precondition {
+      condition     = length(local.role_policy) <= 10240
+      error_message = "The policy of the function's role has ${length(local.role_policy)} characters, and IAM takes 10240 in a role's own policies: know groups by a name_prefix that they share (there are ${length(local.groups)}), set scan_target_groups = true (there are ${length(local.target_groups)} target groups), or call the module twice, each with some of the groups, under two names."
+    }
+  }
 }

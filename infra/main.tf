@@ -10,7 +10,7 @@ locals {
   account    = data.aws_caller_identity.current.account_id
   dns_suffix = data.aws_partition.current.dns_suffix
   partition  = data.aws_partition.current.partition
-  region     = data.aws_region.current.region
+  region     = coalesce(var.region, data.aws_region.current.region)
 
   create_function = var.create && var.create_function
   hook_name       = coalesce(var.hook_name, var.name)
@@ -142,6 +142,10 @@ locals {
   )
 }
 
+locals {
+  variables = merge(local.environment, var.settings)
+}
+
 # What must fit, for each group. See modules/budget.
 module "budget" {
   source   = "./modules/budget"
@@ -176,6 +180,7 @@ resource "terraform_data" "budget" {
 resource "aws_sqs_queue" "this" {
   count = var.create ? 1 : 0
 
+  region                     = var.region
   name                       = var.name
   visibility_timeout_seconds = var.visibility_timeout
   message_retention_seconds  = var.message_retention
@@ -193,6 +198,7 @@ resource "aws_sqs_queue" "this" {
 resource "aws_sqs_queue" "dead_letters" {
   count = var.create ? 1 : 0
 
+  region                    = var.region
   name                      = "${var.name}-dead-letters"
   message_retention_seconds = var.dead_letter_retention
   sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
@@ -203,6 +209,7 @@ resource "aws_sqs_queue" "dead_letters" {
 resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
   count = var.create ? 1 : 0
 
+  region    = var.region
   queue_url = aws_sqs_queue.dead_letters[0].url
 
   redrive_allow_policy = jsonencode({
@@ -214,6 +221,7 @@ resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
 resource "aws_sqs_queue_policy" "this" {
   for_each = local.queues
 
+  region    = var.region
   queue_url = each.value.url
   policy    = local.queue_policies[each.key]
 }
@@ -221,6 +229,7 @@ resource "aws_sqs_queue_policy" "this" {
 resource "aws_cloudwatch_event_rule" "this" {
   for_each = local.patterns
 
+  region        = var.region
   name          = "${var.name}-${each.key}"
   description   = each.value.description
   event_pattern = each.value.json
@@ -237,6 +246,7 @@ resource "aws_cloudwatch_event_rule" "this" {
 resource "aws_cloudwatch_event_target" "this" {
   for_each = local.patterns
 
+  region    = var.region
   rule      = aws_cloudwatch_event_rule.this[each.key].name
   target_id = "queue"
   arn       = aws_sqs_queue.this[0].arn
@@ -258,6 +268,7 @@ resource "aws_cloudwatch_event_target" "this" {
 resource "aws_cloudwatch_event_rule" "sweep" {
   count = local.create_function ? 1 : 0
 
+  region              = var.region
   name                = "${var.name}-sweep"
   description         = "Makes decamp look after every instance that waits, whether or not its event arrived."
   schedule_expression = var.sweep_period == 1 ? "rate(1 minute)" : "rate(${var.sweep_period} minutes)"
@@ -267,6 +278,7 @@ resource "aws_cloudwatch_event_rule" "sweep" {
 resource "aws_cloudwatch_event_target" "sweep" {
   count = local.create_function ? 1 : 0
 
+  region    = var.region
   rule      = aws_cloudwatch_event_rule.sweep[0].name
   target_id = "function"
   arn       = aws_lambda_function.this[0].arn
@@ -282,6 +294,7 @@ resource "aws_cloudwatch_event_target" "sweep" {
 resource "aws_lambda_permission" "sweep" {
   count = local.create_function ? 1 : 0
 
+  region         = var.region
   statement_id   = "Sweep"
   action         = "lambda:InvokeFunction"
   function_name  = aws_lambda_function.this[0].function_name
@@ -293,6 +306,7 @@ resource "aws_lambda_permission" "sweep" {
 resource "aws_lambda_function_event_invoke_config" "sweep" {
   count = local.create_function ? 1 : 0
 
+  region                       = var.region
   function_name                = aws_lambda_function.this[0].function_name
   maximum_event_age_in_seconds = 60
   maximum_retry_attempts       = 0
@@ -302,6 +316,7 @@ resource "aws_cloudwatch_log_group" "this" {
   # checkov:skip=CKV_AWS_338:How long the log is kept is an input.
   count = local.create_function ? 1 : 0
 
+  region            = var.region
   name              = "/aws/lambda/${var.name}"
   retention_in_days = var.log_retention_in_days
   kms_key_id        = var.kms_key_arn
@@ -315,9 +330,10 @@ resource "aws_lambda_function" "this" {
   # checkov:skip=CKV_AWS_272:Who signs zips is for the account to say; source_code_hash pins this one.
   count = local.create_function ? 1 : 0
 
+  region            = var.region
   function_name     = var.name
   description       = "Walks instances that Auto Scaling terminates out of Nomad and their load balancers."
-  role              = aws_iam_role.this[0].arn
+  role              = local.role_arn
   runtime           = "provided.al2023"
   handler           = "bootstrap"
   architectures     = [var.architecture]
@@ -333,7 +349,7 @@ resource "aws_lambda_function" "this" {
   tags              = var.tags
 
   environment {
-    variables = merge(local.environment, var.settings)
+    variables = local.variables
   }
 
   logging_config {
@@ -347,8 +363,17 @@ resource "aws_lambda_function" "this" {
     for_each = var.vpc_config == null ? [] : [var.vpc_config]
 
     content {
-      subnet_ids         = vpc_config.value.subnet_ids
-      security_group_ids = local.create_security_group ? aws_security_group.this[*].id : vpc_config.value.security_group_ids
+      subnet_ids                  = vpc_config.value.subnet_ids
+      ipv6_allowed_for_dual_stack = vpc_config.value.ipv6
+      security_group_ids          = local.create_security_group ? aws_security_group.this[*].id : vpc_config.value.security_group_ids
+    }
+  }
+
+  lifecycle {
+    precondition {
+      # Lambda measures the variables as JSON, in bytes; base64 has four characters for three of them.
+      condition     = length(base64encode(jsonencode(local.variables))) / 4 * 3 <= 4096
+      error_message = "The function's environment has some ${floor(length(base64encode(jsonencode(local.variables))) / 4 * 3)} bytes, and Lambda takes 4096: know groups by a name_prefix that they share, let the module create hooks (their target_group_arns are then in the hooks), set scan_target_groups = true, or call the module twice."
     }
   }
 
@@ -359,6 +384,7 @@ resource "aws_lambda_function" "this" {
 resource "aws_lambda_event_source_mapping" "this" {
   count = local.create_function ? 1 : 0
 
+  region                  = var.region
   event_source_arn        = aws_sqs_queue.this[0].arn
   function_name           = aws_lambda_function.this[0].arn
   enabled                 = true
@@ -387,6 +413,7 @@ resource "terraform_data" "initial_lifecycle_hook" {
 resource "aws_autoscaling_lifecycle_hook" "this" {
   for_each = local.created_hooks
 
+  region                 = var.region
   name                   = each.value.name
   autoscaling_group_name = each.value.group
   default_result         = each.value.default_result
@@ -412,6 +439,7 @@ resource "aws_security_group" "this" {
   # checkov:skip=CKV2_AWS_5:The function uses it, through a conditional that is not followed.
   count = local.create_security_group ? 1 : 0
 
+  region      = var.region
   name        = var.name
   description = "decamp: out to AWS, Nomad and Consul, nothing in."
   vpc_id      = var.vpc_config.vpc_id
@@ -421,11 +449,15 @@ resource "aws_security_group" "this" {
   timeouts {
     delete = "90m"
   }
+
+  # Lambda deletes them in the name of the function's role: its rights must outlive them.
+  depends_on = [aws_iam_role_policy.this]
 }
 
 resource "aws_vpc_security_group_egress_rule" "this" {
   for_each = local.create_security_group ? var.vpc_config.egress : {}
 
+  region                       = var.region
   security_group_id            = aws_security_group.this[0].id
   description                  = coalesce(each.value.description, each.key)
   ip_protocol                  = "tcp"

@@ -102,6 +102,7 @@ locals {
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
+  region              = var.region
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = each.value.description
   namespace           = each.value.namespace
@@ -121,6 +122,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
 resource "aws_cloudwatch_metric_alarm" "no_sweep" {
   count = local.create_alarms && local.create_function ? 1 : 0
 
+  region              = var.region
   alarm_name          = "${var.name}-no-sweep"
   alarm_description   = "No sweep saw all groups for ${var.alarms.minutes_without_sweeps} minutes: decamp is not running, or cannot see Auto Scaling. Nobody looks after lost events; hooks end by their default result."
   namespace           = local.namespace
@@ -130,17 +132,20 @@ resource "aws_cloudwatch_metric_alarm" "no_sweep" {
   threshold           = 1
   period              = 300
   evaluation_periods  = var.alarms.minutes_without_sweeps / 5
-  # Without a sweep there is no data: that is what this alarm is about.
-  treat_missing_data = "breaching"
-  alarm_actions      = var.alarm_actions
-  ok_actions         = var.alarm_actions
-  tags               = var.tags
+  # Without a sweep there is no data, and then the alarm's state is INSUFFICIENT_DATA: that notifies too. A new alarm begins in that state, so that
+  # nobody is called while the module is installed; CloudWatch notifies of changes only.
+  treat_missing_data        = "missing"
+  alarm_actions             = var.alarm_actions
+  insufficient_data_actions = var.alarm_actions
+  ok_actions                = var.alarm_actions
+  tags                      = var.tags
 }
 
 # The outcomes of one group, added up: an alarm cannot search.
 resource "aws_cloudwatch_metric_alarm" "outcomes" {
   for_each = { for label, group in local.groups : label => group if local.create_alarms && local.create_function && group.name_prefix == null }
 
+  region              = var.region
   alarm_name          = "${var.name}-outcomes-${each.key}"
   alarm_description   = "An instance of ${each.value.name} left in another way than it should (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\"; the README says what to do about each."
   comparison_operator = "GreaterThanThreshold"
@@ -181,6 +186,7 @@ resource "aws_cloudwatch_metric_alarm" "outcomes" {
 resource "aws_cloudwatch_metric_alarm" "outcomes_by_prefix" {
   count = local.create_alarms && local.create_function && 0 < length(local.group_prefixes) ? 1 : 0
 
+  region              = var.region
   alarm_name          = "${var.name}-outcomes-by-prefix"
   alarm_description   = "An instance of a group, whatever its name, left in another way than it should (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\"; the README says what to do about each."
   comparison_operator = "GreaterThanThreshold"
@@ -274,6 +280,7 @@ locals {
 resource "aws_cloudwatch_dashboard" "this" {
   count = var.create && var.create_dashboard ? 1 : 0
 
+  region         = var.region
   dashboard_name = "${var.name}-${local.region}"
 
   dashboard_body = jsonencode({

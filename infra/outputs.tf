@@ -10,17 +10,27 @@ output "function_name" {
 
 output "role_arn" {
   description = "The ARN of the function's role."
-  value       = try(aws_iam_role.this[0].arn, null)
+  value       = local.create_function ? local.role_arn : null
 }
 
 output "role_name" {
-  description = "The name of the function's role, for policies of yours."
+  description = "The name of the function's role, for policies of yours. Null with role_arn."
   value       = try(aws_iam_role.this[0].name, null)
+}
+
+output "role_policy_json" {
+  description = "The policy that the function's role needs, for a role of yours (role_arn)."
+  value       = local.create_function ? local.role_policy : null
 }
 
 output "service_policy_json" {
   description = "The policy that decamp as a service on this queue needs, for a role of yours."
-  value       = var.create ? jsonencode({ Version = "2012-10-17", Statement = concat(local.program_statements, local.key_statements, local.service_statements, local.service_key_statements) }) : null
+  value       = var.create ? local.service_policy : null
+
+  precondition {
+    condition     = var.create_function || length(local.service_policy) <= 10240
+    error_message = "The policy of the service has ${length(local.service_policy)} characters, and IAM takes 10240 in a role's own policies: know groups by a name_prefix that they share, set scan_target_groups = true, or call the module twice, each with some of the ${length(local.groups)} groups, under two names."
+  }
 }
 
 output "queue_arn" {

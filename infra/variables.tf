@@ -24,6 +24,17 @@ variable "name" {
   }
 }
 
+variable "region" {
+  description = "The Region of everything. Null: that of the provider."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.region == null || can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region is none, such as eu-west-1."
+  }
+}
+
 variable "autoscaling_groups" {
   description = "The Auto Scaling groups whose instances decamp drains, by a label of yours that never changes. A group is named by name, or by the name_prefix that it was made with: then rule, role and settings take every group with this prefix. target_group_arns are all target groups that hold their instances, attached or not: decamp deregisters from these and from no others. create_hook (default: true, but false with name_prefix) says whether the module creates the hook; false leaves it to the group itself (initial_lifecycle_hook)."
   type = map(object({
@@ -229,6 +240,16 @@ variable "nomad" {
   }
 
   validation {
+    condition     = !startswith(try(split(":", var.nomad.token_secret.arn)[2], ""), "secretsmanager") || can(regex(":secret:.+-[A-Za-z0-9]{6}$", var.nomad.token_secret.arn))
+    error_message = "nomad.token_secret.arn lacks the end that Secrets Manager gave it, a hyphen and six characters: without it the role's policy is of no secret."
+  }
+
+  validation {
+    condition     = try(var.nomad.token_secret.kms_key_arn, null) == null || can(regex("^arn:[a-z-]+:kms:${local.region}:[0-9]{12}:key/[0-9a-z-]+$", var.nomad.token_secret.kms_key_arn))
+    error_message = "nomad.token_secret.kms_key_arn is not the ARN of a key of this Region (arn:…:key/ID). An alias does not do: IAM does not know it."
+  }
+
+  validation {
     condition     = try(var.nomad.token_secret, null) == null || try(join(":", slice(split(":", var.nomad.token_secret.arn), 3, 5)), "") == "${local.region}:${local.account}"
     error_message = "nomad.token_secret.arn is of another Region or account than this module is applied in: keep the token beside the function."
   }
@@ -253,6 +274,16 @@ variable "consul" {
   validation {
     condition     = try(var.consul.token_secret, null) == null || can(regex("^arn:[a-z-]+:(ssm:[a-z0-9-]+:[0-9]{12}:parameter/.+|secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)$", var.consul.token_secret.arn))
     error_message = "consul.token_secret.arn is not the ARN of an SSM parameter or a Secrets Manager secret. The token itself has no place here: it would be in the state."
+  }
+
+  validation {
+    condition     = !startswith(try(split(":", var.consul.token_secret.arn)[2], ""), "secretsmanager") || can(regex(":secret:.+-[A-Za-z0-9]{6}$", var.consul.token_secret.arn))
+    error_message = "consul.token_secret.arn lacks the end that Secrets Manager gave it, a hyphen and six characters: without it the role's policy is of no secret."
+  }
+
+  validation {
+    condition     = try(var.consul.token_secret.kms_key_arn, null) == null || can(regex("^arn:[a-z-]+:kms:${local.region}:[0-9]{12}:key/[0-9a-z-]+$", var.consul.token_secret.kms_key_arn))
+    error_message = "consul.token_secret.kms_key_arn is not the ARN of a key of this Region (arn:…:key/ID). An alias does not do: IAM does not know it."
   }
 
   validation {
@@ -492,17 +523,28 @@ variable "service" {
   }
 
   validation {
+    condition     = alltrue([for secret in var.service.secrets : !startswith(try(split(":", secret.arn)[2], ""), "secretsmanager") || can(regex(":secret:.+-[A-Za-z0-9]{6}$", secret.arn))])
+    error_message = "An ARN in service.secrets lacks the end that Secrets Manager gave it, a hyphen and six characters: without it the role's policy is of no secret."
+  }
+
+  validation {
+    condition     = alltrue([for secret in var.service.secrets : secret.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:${local.region}:[0-9]{12}:key/[0-9a-z-]+$", secret.kms_key_arn))])
+    error_message = "A kms_key_arn in service.secrets is not the ARN of a key of this Region (arn:…:key/ID). An alias does not do: IAM does not know it."
+  }
+
+  validation {
     condition     = alltrue([for secret in var.service.secrets : try(join(":", slice(split(":", secret.arn), 3, 5)), "") == "${local.region}:${local.account}"])
     error_message = "service.secrets has the ARN of another Region or account than this module is applied in: keep secrets beside the service."
   }
 }
 
 variable "vpc_config" {
-  description = "The subnets to reach Nomad and Consul from. Null: the function is in no VPC. With security_group_ids these groups are yours; without, one is created in vpc_id with `egress` (by a label of yours) and no ingress."
+  description = "The subnets to reach Nomad and Consul from. Null: the function is in no VPC. With security_group_ids these groups are yours; without, one is created in vpc_id with `egress` (by a label of yours) and no ingress. ipv6 lets the function use IPv6 in subnets that have both."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = optional(list(string), [])
     vpc_id             = optional(string)
+    ipv6               = optional(bool, false)
     egress = optional(map(object({
       port                         = number
       description                  = optional(string)
@@ -522,6 +564,16 @@ variable "vpc_config" {
   validation {
     condition     = var.vpc_config == null || try(0 < length(var.vpc_config.security_group_ids), false) || (try(var.vpc_config.vpc_id, null) != null && try(0 < length(var.vpc_config.egress), false))
     error_message = "vpc_config needs security_group_ids, or vpc_id and egress for a security group of its own: without a way out the function reaches nothing."
+  }
+
+  validation {
+    condition     = try(length(var.vpc_config.security_group_ids), 0) == 0 || try(length(var.vpc_config.egress), 0) == 0
+    error_message = "vpc_config has egress beside security_group_ids, and nothing would come of it: a group of yours has rules of yours. Take one of them out."
+  }
+
+  validation {
+    condition     = try(var.vpc_config.ipv6, true) || alltrue([for rule in try(values(var.vpc_config.egress), []) : rule.cidr_ipv6 == null])
+    error_message = "A rule of vpc_config.egress has cidr_ipv6, and the function has no IPv6: set vpc_config.ipv6 = true where the subnets have it."
   }
 
   validation {
@@ -620,6 +672,11 @@ variable "alarms" {
   }
 
   validation {
+    condition     = var.alarms.minutes_without_sweeps <= 1440
+    error_message = "alarms.minutes_without_sweeps is longer than a day (1440), the most that CloudWatch looks back for an alarm."
+  }
+
+  validation {
     condition     = 1 <= length(var.alarms.outcomes) && length(var.alarms.outcomes) <= 9 && length(setsubtract(var.alarms.outcomes, local.outcomes)) == 0
     error_message = "alarms.outcomes must be 1 to 9 of decamp's outcomes, which its README lists."
   }
@@ -630,6 +687,39 @@ variable "create_dashboard" {
   type        = bool
   default     = true
   nullable    = false
+}
+
+variable "role_arn" {
+  description = "The function's role, where it is yours: no role is created, and this one needs the output role_policy_json. Null: one is created."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.role_arn == null || can(regex("^arn:[a-z-]+:iam::${local.account}:role/.+$", var.role_arn))
+    error_message = "role_arn is not the ARN of a role of this account."
+  }
+
+  validation {
+    condition     = var.role_arn == null || (var.permissions_boundary_arn == null && var.role_path == "/")
+    error_message = "role_arn is a role of yours, which has its own boundary and path: take permissions_boundary_arn and role_path out."
+  }
+}
+
+variable "role_statements" {
+  description = "Further statements of the role's policy."
+  type = list(object({
+    sid       = string
+    effect    = optional(string, "Allow")
+    actions   = list(string)
+    resources = list(string)
+  }))
+  default  = []
+  nullable = false
+
+  validation {
+    condition     = alltrue([for statement in var.role_statements : can(regex("^[A-Za-z0-9]+$", statement.sid)) && contains(["Allow", "Deny"], statement.effect)])
+    error_message = "An entry of role_statements has a sid with other characters than letters and digits, or an effect other than Allow and Deny."
+  }
 }
 
 variable "permissions_boundary_arn" {

@@ -178,6 +178,7 @@ fn the_readme_of_the_module_lists_every_input_and_output_as_it_is() {
         let kind = match input.kind.trim_end_matches('{') {
             "object(" => "object",
             "map(object(" => "map of objects",
+            "list(object(" => "list of objects",
             other => other,
         };
         let default = input.default.map_or_else(|| "**required**".to_owned(), |default| format!("`{default}`"));

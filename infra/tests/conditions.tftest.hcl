@@ -157,3 +157,74 @@ run "a_pattern_within_the_quota" {
     error_message = "The pattern fits."
   }
 }
+
+run "thirty_groups_of_long_names_fit_into_a_role" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { for n in range(30) : "group-${n}" => { name = "a-group-with-a-name-of-forty-characters-${n}" } }
+    replace            = "both"
+  }
+
+  assert {
+    condition     = length(aws_iam_role_policy.this[0].policy) <= 10240
+    error_message = "They fit."
+  }
+}
+
+run "target_groups_over_the_quota_of_a_role" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { for n in range(8) : "group-${n}" => { name = "group-${n}", target_group_arns = [for m in range(15) : "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/a-target-group-${n}-${m}/0123456789abcdef"] } }
+  }
+
+  expect_failures = [aws_iam_role_policy.this[0]]
+}
+
+run "target_groups_over_the_quota_of_the_services_role" {
+  command = plan
+
+  variables {
+    create_function    = false
+    autoscaling_groups = { for n in range(8) : "group-${n}" => { name = "group-${n}", target_group_arns = [for m in range(15) : "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/a-target-group-${n}-${m}/0123456789abcdef"] } }
+  }
+
+  expect_failures = [output.service_policy_json]
+}
+
+run "target_groups_over_the_quota_of_the_environment" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { for n in range(2) : "group-${n}" => { name = "group-${n}", create_hook = false, target_group_arns = [for m in range(20) : "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/a-target-group-${n}-${m}/0123456789abcdef"] } }
+  }
+
+  expect_failures = [aws_lambda_function.this[0]]
+}
+
+run "the_same_target_groups_in_hooks" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { for n in range(2) : "group-${n}" => { name = "group-${n}", target_group_arns = [for m in range(20) : "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/a-target-group-${n}-${m}/0123456789abcdef"] } }
+  }
+
+  assert {
+    condition     = length(jsonencode(aws_lambda_function.this[0].environment[0].variables)) < 1000
+    error_message = "The environment has room."
+  }
+}
+
+run "groups_that_share_a_prefix_fit_into_a_pattern" {
+  command = plan
+
+  variables {
+    autoscaling_groups = { all = { name_prefix = "a-group-with-a-name-of-forty-characters-" } }
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_event_rule.this["lifecycle"].event_pattern) < 400
+    error_message = "However many they are."
+  }
+}

@@ -59,7 +59,10 @@ run "the_whole_role_is_bound_to_what_it_was_given" {
   }
 
   assert {
-    condition     = alltrue([for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement.Condition.StringEquals["kms:ViaService"] != null if startswith(statement.Sid, "Decrypt")])
+    condition = { for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement.Sid => join(" ", statement.Condition.StringEquals["kms:ViaService"]) if startswith(statement.Sid, "Decrypt") } == {
+      DecryptTokens = "ssm.eu-west-1.amazonaws.com secretsmanager.eu-west-1.amazonaws.com"
+      DecryptOwn    = "sqs.eu-west-1.amazonaws.com lambda.eu-west-1.amazonaws.com"
+    }
     error_message = "A key is used through a service, never alone."
   }
 
@@ -77,7 +80,7 @@ run "only_who_replaces_may_set_an_instances_health_and_only_in_these_groups" {
   }
 
   assert {
-    condition     = [for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement if contains(statement.Action, "autoscaling:SetInstanceHealth")] == jsondecode(jsonencode([{ Sid = "Replace", Effect = "Allow", Action = ["autoscaling:SetInstanceHealth"], Resource = ["arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/workers"] }]))
+    condition     = [for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement if contains(statement.Action, "autoscaling:SetInstanceHealth")] == jsondecode(jsonencode([{ Sid = "Lifecycle", Effect = "Allow", Action = ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat", "autoscaling:SetInstanceHealth"], Resource = ["arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/workers"] }]))
     error_message = "One statement, of this group: ${aws_iam_role_policy.this[0].policy}"
   }
 
@@ -154,19 +157,24 @@ run "the_service_is_allowed_the_topics_and_secrets_that_it_is_given" {
   }
 
   assert {
-    condition     = join(",", [for statement in jsondecode(output.service_policy_json).Statement : statement.Sid]) == "Lifecycle,Describe,Messages,Queue,Refresh,Refreshes,Topics,ServiceParameters,ServiceSecrets,DecryptServiceSecrets"
+    condition     = join(",", [for statement in jsondecode(output.service_policy_json).Statement : statement.Sid]) == "Lifecycle,Describe,Messages,Queue,Refreshes,Topics,ServiceParameters,ServiceSecrets,DecryptServiceSecrets"
     error_message = "The statements are others: ${output.service_policy_json}"
   }
 
   assert {
-    condition = { for statement in jsondecode(output.service_policy_json).Statement : statement.Sid => statement.Resource if contains(["Refresh", "Topics", "ServiceParameters", "ServiceSecrets", "DecryptServiceSecrets"], statement.Sid) } == {
-      Refresh               = ["arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/workers"]
+    condition = { for statement in jsondecode(output.service_policy_json).Statement : statement.Sid => statement.Resource if contains(["Lifecycle", "Topics", "ServiceParameters", "ServiceSecrets", "DecryptServiceSecrets"], statement.Sid) } == {
+      Lifecycle             = ["arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/workers"]
       Topics                = ["arn:aws:sns:eu-west-1:123456789012:terminations"]
       ServiceParameters     = ["arn:aws:ssm:eu-west-1:123456789012:parameter/decamp/api-key"]
       ServiceSecrets        = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:decamp/webhooks-AbCdEf"]
       DecryptServiceSecrets = ["arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"]
     }
     error_message = "Each statement is bound to what was named: ${output.service_policy_json}"
+  }
+
+  assert {
+    condition     = jsondecode(output.service_policy_json).Statement[0].Action == ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat", "autoscaling:StartInstanceRefresh"]
+    error_message = "It may begin a refresh, and the instances' health is none of its business."
   }
 }
 
@@ -181,5 +189,54 @@ run "the_role_takes_a_boundary_and_a_path" {
   assert {
     condition     = aws_iam_role.this[0].permissions_boundary == "arn:aws:iam::123456789012:policy/boundary" && aws_iam_role.this[0].path == "/platform/" && aws_iam_role.this[0].name == "decamp-eu-west-1"
     error_message = "As given; the name has the Region, for roles have none."
+  }
+}
+
+run "a_role_of_yours_is_taken_as_it_is" {
+  command = plan
+
+  variables {
+    role_arn = "arn:aws:iam::123456789012:role/platform/decamp"
+  }
+
+  assert {
+    condition     = length(aws_iam_role.this) + length(aws_iam_role_policy.this) == 0 && aws_lambda_function.this[0].role == "arn:aws:iam::123456789012:role/platform/decamp" && output.role_arn == aws_lambda_function.this[0].role
+    error_message = "No role is created."
+  }
+
+  assert {
+    condition     = join(",", [for statement in jsondecode(output.role_policy_json).Statement : statement.Sid]) == "Lifecycle,Describe,Messages,Logs,Queue"
+    error_message = "It is told what it needs: ${output.role_policy_json}"
+  }
+}
+
+run "the_role_takes_further_statements" {
+  command = plan
+
+  variables {
+    role_statements = [{ sid = "Trace", actions = ["xray:PutTraceSegments"], resources = ["*"] }]
+  }
+
+  assert {
+    condition     = jsonencode(element(jsondecode(aws_iam_role_policy.this[0].policy).Statement, 5)) == jsonencode({ Action = ["xray:PutTraceSegments"], Effect = "Allow", Resource = ["*"], Sid = "Trace" })
+    error_message = "They come last: ${aws_iam_role_policy.this[0].policy}"
+  }
+}
+
+run "only_lambda_takes_the_role" {
+  command = plan
+
+  assert {
+    condition     = jsondecode(aws_iam_role.this[0].assume_role_policy).Statement == jsondecode(jsonencode([{ Sid = "Lambda", Effect = "Allow", Principal = { Service = "lambda.amazonaws.com" }, Action = "sts:AssumeRole" }]))
+    error_message = "Nobody else: ${aws_iam_role.this[0].assume_role_policy}"
+  }
+}
+
+run "a_policy_is_known_before_anything_is_created" {
+  command = plan
+
+  assert {
+    condition     = length(aws_iam_role_policy.this[0].policy) < 10240 && strcontains(aws_iam_role_policy.this[0].policy, ":sqs:eu-west-1:123456789012:decamp")
+    error_message = "Else its size would be told in the middle of an apply."
   }
 }

@@ -884,3 +884,143 @@ run "a_secret_of_the_service_of_another_account_is_refused" {
 
   expect_failures = [var.service]
 }
+
+run "a_secret_of_nomad_without_its_suffix" {
+  command = plan
+
+  variables {
+    nomad = { addresses = ["https://nomad:4646"], token_secret = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nomad/token" } }
+  }
+
+  expect_failures = [var.nomad]
+}
+
+run "a_secret_of_nomad_with_an_alias_for_a_key" {
+  command = plan
+
+  variables {
+    nomad = { addresses = ["https://nomad:4646"], token_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/nomad", kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:alias/decamp" } }
+  }
+
+  expect_failures = [var.nomad]
+}
+
+run "a_secret_of_consul_without_its_suffix" {
+  command = plan
+
+  variables {
+    consul = { addresses = ["https://consul:8501"], token_secret = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:consul/token" } }
+  }
+
+  expect_failures = [var.consul]
+}
+
+run "a_secret_of_consul_with_an_alias_for_a_key" {
+  command = plan
+
+  variables {
+    consul = { addresses = ["https://consul:8501"], token_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/consul", kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:alias/decamp" } }
+  }
+
+  expect_failures = [var.consul]
+}
+
+run "a_secret_of_the_service_without_its_suffix" {
+  command = plan
+
+  variables {
+    service = { secrets = [{ arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:decamp/token" }] }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_secret_of_the_service_with_an_alias_for_a_key" {
+  command = plan
+
+  variables {
+    service = { secrets = [{ arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/decamp", kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:alias/decamp" }] }
+  }
+
+  expect_failures = [var.service]
+}
+
+run "a_way_out_of_a_group_of_yours" {
+  command = plan
+
+  variables {
+    vpc_config = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-0123456789abcdef0"], egress = { nomad = { port = 4646, cidr_ipv4 = "10.0.0.0/8" } } }
+  }
+
+  expect_failures = [var.vpc_config]
+}
+
+run "a_way_out_by_ipv6_that_the_function_has_not" {
+  command = plan
+
+  variables {
+    vpc_config = { subnet_ids = ["subnet-0123456789abcdef0"], vpc_id = "vpc-0123456789abcdef0", egress = { nomad = { port = 4646, cidr_ipv6 = "fd00::/8" } } }
+  }
+
+  expect_failures = [var.vpc_config]
+}
+
+run "an_alarm_over_more_than_a_day" {
+  command = plan
+
+  variables {
+    alarms = { minutes_without_sweeps = 1445 }
+  }
+
+  expect_failures = [var.alarms]
+}
+
+run "a_region_in_words" {
+  command = plan
+
+  variables {
+    region = "Ireland"
+  }
+
+  expect_failures = [var.region]
+}
+
+run "a_role_by_its_name" {
+  command = plan
+
+  variables {
+    role_arn = "decamp"
+  }
+
+  expect_failures = [var.role_arn]
+}
+
+run "a_role_of_yours_with_a_boundary_of_ours" {
+  command = plan
+
+  variables {
+    role_arn                 = "arn:aws:iam::123456789012:role/decamp"
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+  }
+
+  expect_failures = [var.role_arn]
+}
+
+run "a_statement_with_a_space_in_its_name" {
+  command = plan
+
+  variables {
+    role_statements = [{ sid = "To trace", actions = ["xray:PutTraceSegments"], resources = ["*"] }]
+  }
+
+  expect_failures = [var.role_statements]
+}
+
+run "no_groups_where_nothing_is_created" {
+  command = plan
+
+  variables {
+    create             = false
+    autoscaling_groups = {}
+  }
+}

@@ -95,6 +95,11 @@ run "an_undelivered_event_is_a_dead_letter" {
   }
 
   assert {
+    condition     = alltrue([for target in aws_cloudwatch_event_target.this : target.retry_policy[0].maximum_retry_attempts == 185 && target.retry_policy[0].maximum_event_age_in_seconds == 3600])
+    error_message = "EventBridge tries for an hour."
+  }
+
+  assert {
     condition     = jsondecode(aws_sqs_queue.this[0].redrive_policy).maxReceiveCount == 500
     error_message = "The queue has dead letters after max_receive_count."
   }
@@ -116,6 +121,11 @@ run "the_function_gets_one_message_and_answers_for_each" {
   assert {
     condition     = aws_lambda_event_source_mapping.this[0].batch_size == 1 && join(",", aws_lambda_event_source_mapping.this[0].function_response_types) == "ReportBatchItemFailures"
     error_message = "One message at a time, reported alone."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.this[0].enabled
+    error_message = "The mapping is on."
   }
 
   assert {
@@ -169,8 +179,20 @@ run "further_settings_and_consul_are_passed_on" {
   command = plan
 
   variables {
-    settings = { DECAMP_GUARD_ALB = "15s" }
-    consul   = { addresses = ["https://consul:8501"], datacenter = "dc1" }
+    settings       = { DECAMP_GUARD_ALB = "15s" }
+    consul         = { addresses = ["https://consul:8501"], datacenter = "dc1", ca_certificate_path = "/opt/consul-ca.pem", tls_server_name = "server.dc1.consul" }
+    layers         = ["arn:aws:lambda:eu-west-1:123456789012:layer:authority:1"]
+    lambda_package = { s3_bucket = "artifacts", s3_key = "decamp.zip", source_code_hash = "RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=", s3_object_version = "v2" }
+  }
+
+  assert {
+    condition     = aws_lambda_function.this[0].environment[0].variables["CONSUL_CACERT"] == "/opt/consul-ca.pem" && aws_lambda_function.this[0].environment[0].variables["NOMAD_CACERT"] == "/opt/nomad-ca.pem" && aws_lambda_function.this[0].environment[0].variables["CONSUL_TLS_SERVER_NAME"] == "server.dc1.consul"
+    error_message = "Each has its own authority."
+  }
+
+  assert {
+    condition     = join(",", aws_lambda_function.this[0].layers) == "arn:aws:lambda:eu-west-1:123456789012:layer:authority:1" && aws_lambda_function.this[0].source_code_hash == "RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=" && aws_lambda_function.this[0].s3_object_version == "v2"
+    error_message = "The function has its layers, and its zip by its sum and version."
   }
 
   assert {
@@ -305,6 +327,11 @@ run "the_sweep_goes_to_the_function_itself_every_minute" {
   }
 
   assert {
+    condition     = aws_lambda_permission.sweep[0].action == "lambda:InvokeFunction" && aws_lambda_permission.sweep[0].source_account == "123456789012"
+    error_message = "And do nothing else to it, and only from this account."
+  }
+
+  assert {
     condition     = aws_lambda_function_event_invoke_config.sweep[0].maximum_retry_attempts == 0
     error_message = "A sweep that failed is not tried again: the next one comes."
   }
@@ -333,6 +360,11 @@ run "a_function_in_a_vpc_gets_a_security_group_that_only_leads_out" {
   assert {
     condition     = length(aws_security_group.this) == 1 && aws_vpc_security_group_egress_rule.this["nomad"].from_port == 4646 && aws_vpc_security_group_egress_rule.this["nomad"].to_port == 4646
     error_message = "A group of its own."
+  }
+
+  assert {
+    condition     = aws_vpc_security_group_egress_rule.this["nomad"].cidr_ipv4 == "10.0.0.0/8" && aws_vpc_security_group_egress_rule.this["nomad"].ip_protocol == "tcp" && length(aws_vpc_security_group_egress_rule.this) == 1
+    error_message = "It leads to Nomad and nowhere else."
   }
 }
 
@@ -407,7 +439,7 @@ run "alarms_notify_and_forgive_missing_data_unless_it_is_the_point" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.no_sweep[0].treat_missing_data == "breaching" && aws_cloudwatch_metric_alarm.no_sweep[0].evaluation_periods == 3 && aws_cloudwatch_metric_alarm.no_sweep[0].period == 300
+    condition     = aws_cloudwatch_metric_alarm.no_sweep[0].treat_missing_data == "missing" && join(",", aws_cloudwatch_metric_alarm.no_sweep[0].insufficient_data_actions) == "arn:aws:sns:eu-west-1:123456789012:on-call" && aws_cloudwatch_metric_alarm.no_sweep[0].evaluation_periods == 3 && aws_cloudwatch_metric_alarm.no_sweep[0].period == 300
     error_message = "A quarter of an hour without data is the alarm."
   }
 
@@ -419,5 +451,30 @@ run "alarms_notify_and_forgive_missing_data_unless_it_is_the_point" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.this["message-age"].threshold == 7560
     error_message = "A departure's own message is as old as the departure."
+  }
+}
+
+run "everything_is_in_the_region_that_is_named" {
+  command = plan
+
+  variables {
+    region             = "eu-central-1"
+    vpc_config         = { subnet_ids = ["subnet-0123456789abcdef0"], vpc_id = "vpc-0123456789abcdef0", ipv6 = true, egress = { nomad = { port = 4646, cidr_ipv6 = "fd00::/8" } } }
+    autoscaling_groups = { workers = { name = "workers" } }
+  }
+
+  assert {
+    condition     = aws_sqs_queue.this[0].region == "eu-central-1" && aws_lambda_function.this[0].region == "eu-central-1" && aws_autoscaling_lifecycle_hook.this["workers/decamp"].region == "eu-central-1" && aws_iam_role.this[0].name == "decamp-eu-central-1"
+    error_message = "And not in that of the provider."
+  }
+
+  assert {
+    condition     = jsondecode(aws_cloudwatch_event_rule.this["lifecycle"].event_pattern).region == ["eu-central-1"] && aws_lambda_function.this[0].environment[0].variables["DECAMP_REGIONS"] == "eu-central-1" && strcontains(aws_iam_role_policy.this[0].policy, "arn:aws:autoscaling:eu-central-1:") && !strcontains(aws_iam_role_policy.this[0].policy, "eu-west-1")
+    error_message = "What is composed knows it."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this[0].vpc_config[0].ipv6_allowed_for_dual_stack
+    error_message = "IPv6 is allowed where it is asked for."
   }
 }

@@ -96,7 +96,10 @@ def ordered(at):
         edge = f'"[root] module.decamp.{part} (destroy)" -> "[root] aws_autoscaling_group.this (destroy)"'
         if edge not in graph:
             raise Failed(f"terraform destroy would remove {part} while the group's last instances wait for it")
-    say("  the whole example: its group goes first, then the path to the function")
+    edge = '"[root] module.decamp.aws_iam_role_policy.this (destroy)" -> "[root] module.decamp.aws_security_group.this (destroy)"'
+    if edge not in graph:
+        raise Failed("terraform destroy would take the role's rights while Lambda still deletes network interfaces with them")
+    say("  the whole example: its group goes first, then the path to the function; the security group before the role's rights")
 
 
 def replaced(at):
@@ -120,9 +123,10 @@ def compared():
     """Is what was rendered what the program does?"""
     if not importlib.util.find_spec("moto"):
         missing("moto")
-    ran = subprocess.run([sys.executable, Path(__file__).parent / "test_rendered.py"], cwd=ROOT, check=False)
-    if ran.returncode != 0:
-        raise Failed("what was rendered is not what the program does")
+    for tests in ("test_alarms.py", "test_rendered.py"):
+        ran = subprocess.run([sys.executable, Path(__file__).parent / tests], cwd=ROOT, check=False)
+        if ran.returncode != 0:
+            raise Failed(f"what was rendered is not as it should be, or not what the program does ({tests})")
 
 
 def scanned():

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import changes
-from check import EXAMPLES
+import check
 from standin import ROOT, Failed, Scratch, have_standin
 
 HERE = Path(__file__).parent
 BUDGET, CONDITIONS, VALIDATION, WIRING, IAM, CHANGES = ("budget", "conditions", "validation", "wiring", "iam", "changes")
 
-# What is wrong, where, the text that is replaced, by what, and the layer that must notice: a file of tests/, "rendered" or "changes".
+# What is wrong, where, the text that is replaced, by what, and the layer that must notice: a file of tests/, "rendered", "changes" or "order".
 MUTANTS = [
     ("the visibility may be above half of the heartbeat", "modules/budget/main.tf", "var.visibility_timeout <= local.half_heartbeat", "var.visibility_timeout <= var.heartbeat_timeout", BUDGET),
     ("five function time-outs are enough", "modules/budget/main.tf", "6 * var.function_timeout <= var.visibility_timeout", "5 * var.function_timeout <= var.visibility_timeout", BUDGET),
@@ -42,13 +42,13 @@ MUTANTS = [
     ("a replacement whose event nobody hears", "main.tf", 'var.events.scheduled_change || contains(["scheduled", "both"], var.replace)', "var.events.scheduled_change", WIRING),
     ("a scheduled change brings the rebalance recommendations", "main.tf", 'contains(["rebalance", "both"], var.replace)', 'var.replace != "never"', WIRING),
     ("reserved concurrency below the mapping's", "main.tf", "  timeout           = var.function_timeout\n", "  timeout           = var.function_timeout\n  reserved_concurrent_executions = 1\n", WIRING),
-    ("no sweep is no alarm", "monitoring.tf", 'treat_missing_data = "breaching"', 'treat_missing_data = "notBreaching"', WIRING),
+    ("no sweep is no alarm", "monitoring.tf", 'treat_missing_data        = "missing"', 'treat_missing_data        = "notBreaching"', WIRING),
     ("an alarm that a long departure sets off", "monitoring.tf", "var.departure.max + var.visibility_timeout)", "var.visibility_timeout)", WIRING),
     ("any account's rule may send", "iam.tf", '{ ArnEquals = { "aws:SourceArn" = [for rule in values(aws_cloudwatch_event_rule.this) : rule.arn] } }', '{ ArnLike = { "aws:SourceArn" = ["arn:aws:events:*:*:rule/*"] } }', IAM),
     ("messages may travel in the clear", "iam.tf", '"aws:SecureTransport" = "false"', '"aws:SecureTransport" = "true"', IAM),
     ("a lifecycle action of any group", "main.tf", "autoScalingGroupName/${word}", "autoScalingGroupName/*", IAM),
-    ("an instance's health without being asked to", "iam.tf", 'var.replace == "never" ? [] : local.group_arns', "local.group_arns", IAM),
-    ("the health of any instance", "iam.tf", 'var.replace == "never" ? [] : local.group_arns', 'var.replace == "never" ? [] : ["*"]', IAM),
+    ("an instance's health without being asked to", "iam.tf", 'var.replace == "never" ? [] : ["autoscaling:SetInstanceHealth"]', '["autoscaling:SetInstanceHealth"]', IAM),
+    ("a refresh without being asked to", "iam.tf", 'var.service.refresh ? ["autoscaling:StartInstanceRefresh"] : []', '["autoscaling:StartInstanceRefresh"]', IAM),
     ("a target of any group", "iam.tf", ": local.target_groups\n", ': ["*"]\n', IAM),
     ("a key is used without a service", "iam.tf", '      Condition = { StringEquals = { "kms:ViaService" = ["ssm.', '      Condition = { StringEquals = { "kms:Via" = ["ssm.', IAM),
     ("heartbeats are not allowed", "iam.tf", ', "autoscaling:RecordLifecycleActionHeartbeat"', "", "rendered"),
@@ -65,12 +65,52 @@ MUTANTS = [
     ("a group is known by its own name alone", "examples/prefix/main.tf", '      name_prefix       = "${local.name}-"\n', '      name = local.name\n      create_hook = false\n', "rendered"),
     ("a prefix is taken for a name", "main.tf", "{ prefix = prefix }", "prefix", "rendered"),
     ("a former hook is not the function's", "main.tf", 'DECAMP_HOOKS              = join(",", local.hook_names)', "DECAMP_HOOKS              = local.hook_name", WIRING),
+    ("an alarm that calls somebody at the first install", "monitoring.tf", 'treat_missing_data        = "missing"', 'treat_missing_data        = "breaching"', "rendered"),
+    ("an alarm that does not call when the data ends", "monitoring.tf", "  insufficient_data_actions = var.alarm_actions\n", "", "rendered"),
+    ("a role's policy of any size", "iam.tf", "length(local.role_policy) <= 10240", "length(local.role_policy) <= 102400", CONDITIONS),
+    ("a service's policy of any size", "outputs.tf", "length(local.service_policy) <= 10240", "length(local.service_policy) <= 102400", CONDITIONS),
+    ("an environment of any size", "main.tf", "/ 4 * 3 <= 4096", "/ 4 * 3 <= 40960", CONDITIONS),
+    ("a secret without its end", "variables.tf", ":secret:.+-[A-Za-z0-9]{6}$", ":secret:.+$", VALIDATION),
+    ("an alias for a key", "variables.tf", ":key/[0-9a-z-]+$\", var.nomad", ":.+$\", var.nomad", VALIDATION),
+    ("a Region for some", "main.tf", "resource \"aws_sqs_queue\" \"this\" {\n  count = var.create ? 1 : 0\n\n  region                     = var.region\n", "resource \"aws_sqs_queue\" \"this\" {\n  count = var.create ? 1 : 0\n\n", WIRING),
+    ("the interfaces outlive the right to delete them", "main.tf", "  # Lambda deletes them in the name of the function's role: its rights must outlive them.\n  depends_on = [aws_iam_role_policy.this]\n", "", "order"),
+    ("the mapping is switched off", "main.tf", "enabled                 = true", "enabled                 = false", WIRING),
+    ("a rule is switched off", "main.tf", "  event_pattern = each.value.json\n", '  event_pattern = each.value.json\n  state         = "DISABLED"\n', "rendered"),
+    ("the sweep is switched off", "main.tf", "  description         = \"Makes decamp", "  state               = \"DISABLED\"\n  description         = \"Makes decamp", "rendered"),
+    ("EventBridge may do anything to the function", "main.tf", 'action         = "lambda:InvokeFunction"', 'action         = "lambda:*"', WIRING),
+    ("a rule of any account invokes the function", "main.tf", "  source_account = local.account\n", "", WIRING),
+    ("the key of tokens is used for messages", "iam.tf", '"sqs.${local.region}.${local.dns_suffix}", "lambda.', '"ssm.${local.region}.${local.dns_suffix}", "lambda.', IAM),
+    ("the keys are swapped", "iam.tf", "Resource  = local.token_keys", "Resource  = [for arn in [var.kms_key_arn] : arn if arn != null]", IAM),
+    ("an alarm at its threshold", "monitoring.tf", 'comparison_operator = "GreaterThanThreshold"\n  threshold           = each.value.above', 'comparison_operator = "GreaterThanOrEqualToThreshold"\n  threshold           = each.value.above', "rendered"),
+    ("an alarm below its threshold", "monitoring.tf", 'comparison_operator = "GreaterThanThreshold"\n  threshold           = each.value.above', 'comparison_operator = "LessThanThreshold"\n  threshold           = each.value.above', "rendered"),
+    ("outcomes below nothing", "monitoring.tf", 'comparison_operator = "GreaterThanThreshold"\n  threshold           = 0', 'comparison_operator = "LessThanThreshold"\n  threshold           = 0', "rendered"),
+    ("the age of messages is added up", "monitoring.tf", 'statistic   = "Maximum"\n      above       = coalesce', 'statistic   = "Sum"\n      above       = coalesce', "rendered"),
+    ("the least of the dead letters", "monitoring.tf", 'statistic   = "Maximum"\n      above       = 0', 'statistic   = "Minimum"\n      above       = 0', "rendered"),
+    ("sweeps above nothing", "monitoring.tf", 'comparison_operator = "LessThanThreshold"', 'comparison_operator = "GreaterThanThreshold"', "rendered"),
+    ("missing data is an alarm", "monitoring.tf", 'treat_missing_data  = "notBreaching"', 'treat_missing_data  = "breaching"', "rendered"),
+    ("an alarm that nobody hears", "monitoring.tf", "  alarm_actions       = var.alarm_actions\n", "", WIRING),
+    ("the way out leads everywhere", "main.tf", "cidr_ipv4                    = each.value.cidr_ipv4", 'cidr_ipv4                    = "0.0.0.0/0"', WIRING),
+    ("the way out has every port", "main.tf", "from_port                    = each.value.port", "from_port                    = 0", WIRING),
+    ("layers are dropped", "main.tf", "layers            = var.layers", "layers            = []", WIRING),
+    ("the zip's sum is dropped", "main.tf", "local.package.path == null ? local.package.source_code_hash : ", "local.package.path == null ? null : ", WIRING),
+    ("the zip's version is dropped", "main.tf", "s3_object_version = local.package.s3_object_version", "s3_object_version = null", WIRING),
+    ("Consul is given Nomad's authority", "main.tf", "CONSUL_CACERT = var.consul.ca_certificate_path", "CONSUL_CACERT = var.nomad.ca_certificate_path", WIRING),
+    ("Consul is given Nomad's token", "main.tf", "CONSUL_HTTP_TOKEN_SECRET = var.consul.token_secret.arn", "CONSUL_HTTP_TOKEN_SECRET = var.nomad.token_secret.arn", "rendered"),
+    ("an event is delivered once or never", "main.tf", "maximum_retry_attempts       = 185", "maximum_retry_attempts       = 0", WIRING),
+    ("any queue may leave dead letters", "main.tf", '    redrivePermission = "byQueue"\n    sourceQueueArns   = [aws_sqs_queue.this[0].arn]', '    redrivePermission = "allowAll"', "rendered"),
+    ("dead letters of another queue", "main.tf", "sourceQueueArns   = [aws_sqs_queue.this[0].arn]", "sourceQueueArns   = [aws_sqs_queue.dead_letters[0].arn]", "rendered"),
+    ("the queue has no tags", "main.tf", "  kms_master_key_id         = var.kms_key_arn\n  tags                      = var.tags\n", "  kms_master_key_id         = var.kms_key_arn\n", "rendered"),
+    ("an alarm has no tags", "monitoring.tf", "  ok_actions                = var.alarm_actions\n  tags                      = var.tags", "  ok_actions                = var.alarm_actions", "rendered"),
+    ("the role has no tags", "iam.tf", "  tags                 = var.tags\n", "", "rendered"),
+    ("the boundary is dropped", "iam.tf", "  permissions_boundary = var.permissions_boundary_arn\n", "", IAM),
+    ("anybody takes the role", "iam.tf", 'Principal = { Service = "lambda.amazonaws.com" }', 'Principal = { AWS = "*" }', IAM),
+    ("a dashboard of another Region", "monitoring.tf", "  count = var.create && var.create_dashboard ? 1 : 0\n\n  region         = var.region\n", "  count = var.create && var.create_dashboard ? 1 : 0\n\n", "rendered"),
     ("a setting that is none", "main.tf", "DECAMP_MAX_DEPARTURE      =", "DECAMP_MAXIMUM_DEPARTURE  =", "rendered"),
     ("a sweep that the program does not know", "main.tf", 'jsonencode({ decamp = "sweep" })', 'jsonencode({ action = "sweep" })', "rendered"),
     ("dead letters come back to the queue", "main.tf", "deadLetterTargetArn = aws_sqs_queue.dead_letters[0].arn", "deadLetterTargetArn = \"arn:aws:sqs:${local.region}:${local.account}:${var.name}\"", "rendered"),
     ("the service may not confirm a topic", "iam.tf", '["sns:ConfirmSubscription"]', '["sns:Subscribe"]', "rendered"),
     ("the service gets what the event source mapping needs", "iam.tf", 'Action   = ["sqs:DeleteMessage", "sqs:ReceiveMessage"]', 'Action   = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]', "rendered"),
-    ("a refresh of any group", "iam.tf", "var.service.refresh ? local.group_arns : []", 'var.service.refresh ? ["*"] : []', IAM),
+    ("the service touches any group", "iam.tf", "Action = actions, Resource = local.group_arns } if", 'Action = actions, Resource = ["*"] } if', IAM),
     ("a topic of anybody's", "iam.tf", "Resource = var.service.topic_arns", 'Resource = ["*"]', "rendered"),
     ("a secret of the service of another account", "variables.tf", 'try(join(":", slice(split(":", secret.arn), 3, 5)), "") == "${local.region}:${local.account}"', "true", VALIDATION),
     ("the denial names another function", "iam.tf", ":function:${var.name}", ":function:${var.name}-lambda", "rendered"),
@@ -90,19 +130,24 @@ def changed(scratch, file, old, new):
 def notices(scratch, layer):
     """What the layer says of the fault, or None if it sees nothing."""
     try:
-        if layer not in ("rendered", "changes"):
+        if layer not in ("rendered", "changes", "order"):
             scratch.terraform("test", f"-filter=tests/{layer}.tftest.hcl")
             return None
         rendered = Path(scratch.folder.name) / "rendered"
         rendered.mkdir(exist_ok=True)
-        for example in EXAMPLES:
+        for example in check.EXAMPLES:
             for stale in (scratch.module / "examples" / example).glob("terraform.tfstate*"):
                 stale.unlink()
             (rendered / f"{example}.json").write_text(json.dumps(scratch.rendered(example)))
         if layer == "changes":
-            changes.check(scratch, EXAMPLES)
+            changes.check(scratch, check.EXAMPLES)
             return None
-        scratch.run(sys.executable, str(HERE / "test_rendered.py"), DECAMP_RENDERED=str(rendered), PYTHONPATH=str(HERE))
+        if layer == "order":
+            check.ordered(scratch)
+            return None
+        where = {"DECAMP_RENDERED": str(rendered), "DECAMP_MODULE": str(scratch.module), "PYTHONPATH": str(HERE)}
+        scratch.run(sys.executable, str(HERE / "test_alarms.py"), **where)
+        scratch.run(sys.executable, str(HERE / "test_rendered.py"), **where)
         return None
     except Failed as why:
         return str(why)

@@ -1,12 +1,14 @@
 """The applied examples, held to the program: its calls, its metrics, its settings, its events."""
 
 import json
+import os
 import re
 import unittest
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rendered import ROOT, Example, program
+from standin import STANDIN
 
 try:
     from moto.events.models import EventPattern
@@ -61,7 +63,7 @@ class Role(unittest.TestCase):
     def test_each_write_is_bound_to_its_group_queue_or_secret(self):
         by_sid = {statement["Sid"]: statement for statement in COMPLETE.statements()}
         self.assertEqual(by_sid["Lifecycle"]["Resource"], ["arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/web"])
-        self.assertEqual(by_sid["Replace"]["Resource"], by_sid["Lifecycle"]["Resource"])
+        self.assertIn("autoscaling:SetInstanceHealth", by_sid["Lifecycle"]["Action"])
         self.assertEqual(by_sid["Queue"]["Resource"], [COMPLETE.one("aws_sqs_queue.this[0]")["arn"]])
         self.assertEqual(by_sid["Messages"]["Resource"], [COMPLETE.one("aws_sqs_queue.this[0]")["arn"]])
         self.assertEqual(by_sid["Logs"]["Resource"], [COMPLETE.one("aws_cloudwatch_log_group.this[0]")["arn"] + ":*"])
@@ -142,10 +144,43 @@ class Queues(unittest.TestCase):
                 self.assertEqual(target["dead_letter_config"][0]["arn"], dead)
                 self.assertEqual(target["arn"], COMPLETE.one("aws_sqs_queue.this[0]")["arn"])
 
+    def test_only_the_queue_leaves_dead_letters(self):
+        allowed = json.loads(COMPLETE.one("aws_sqs_queue_redrive_allow_policy.dead_letters[0]")["redrive_allow_policy"])
+        self.assertEqual(allowed, {"redrivePermission": "byQueue", "sourceQueueArns": [COMPLETE.one("aws_sqs_queue.this[0]")["arn"]]})
+
+    def test_no_rule_is_switched_off(self):
+        for rule in COMPLETE.each("aws_cloudwatch_event_rule"):
+            self.assertIn(rule["state"], (None, "ENABLED"), rule["name"])
+
     def test_the_mapping_joins_the_queue_to_the_function(self):
         mapping = COMPLETE.one("aws_lambda_event_source_mapping.this[0]")
         self.assertEqual(mapping["event_source_arn"], COMPLETE.one("aws_sqs_queue.this[0]")["arn"])
         self.assertEqual(mapping["function_name"], COMPLETE.one("aws_lambda_function.this[0]")["arn"])
+
+
+class Conventions(unittest.TestCase):
+    """What every resource of the module has, if its schema knows it."""
+
+    SCHEMA = json.loads((STANDIN / "schema.json").read_text())["provider_schemas"]["registry.terraform.io/hashicorp/aws"]["resource_schemas"]
+    MODULE = Path(os.environ.get("DECAMP_MODULE", ROOT / "infra"))
+
+    def blocks(self, attribute):
+        """Each resource whose schema has the attribute, with its text."""
+        for file in sorted(self.MODULE.glob("*.tf")):
+            for kind, name, body in re.findall(r'^resource "(aws_\w+)" "(\w+)" {\n(.*?)^}', file.read_text(), re.M | re.S):
+                if attribute in self.SCHEMA[kind]["block"]["attributes"]:
+                    yield f"{kind}.{name}", body
+
+    def test_everything_that_takes_a_region_is_in_the_inputs(self):
+        self.assertGreater(len(list(self.blocks("region"))), 15)
+        for name, body in self.blocks("region"):
+            self.assertRegex(body, r"(?m)^  region +=", name)
+            self.assertRegex(body, r"(?m)= var\.region$", name)
+
+    def test_everything_that_takes_tags_has_the_inputs(self):
+        self.assertGreater(len(list(self.blocks("tags"))), 8)
+        for name, body in self.blocks("tags"):
+            self.assertRegex(body, r"(?m)^  tags +=.*var\.tags", name)
 
 
 class Environment(unittest.TestCase):

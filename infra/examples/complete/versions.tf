@@ -5,7 +5,7 @@ terraform {
     aws = {
       source = "hashicorp/aws"
       # 6.66 is known to have instance_lifecycle_policy, which keeps an abandoned instance; 6.25 is known not to.
-      version = ">= 6.66, < 7.0"
+      version = ">= 6.66"
     }
   }
 }

@@ -1,0 +1,95 @@
+"""Each alarm of the whole example on data points that it should go off for, and on those that it should not, by a small CloudWatch."""
+
+import unittest
+
+from rendered import Example
+
+COMPLETE = Example("complete")
+STATISTICS = {"Sum": sum, "Maximum": max, "Minimum": min, "Average": lambda samples: sum(samples) / len(samples), "SampleCount": len}
+OPERATORS = {
+    "GreaterThanThreshold": lambda value, threshold: value > threshold,
+    "GreaterThanOrEqualToThreshold": lambda value, threshold: value >= threshold,
+    "LessThanThreshold": lambda value, threshold: value < threshold,
+    "LessThanOrEqualToThreshold": lambda value, threshold: value <= threshold,
+}
+ACTIONS = {"ALARM": "alarm_actions", "OK": "ok_actions", "INSUFFICIENT_DATA": "insufficient_data_actions"}
+
+
+def statistic(alarm):
+    """How the samples of a period become one value."""
+    queries = [query["metric"][0]["stat"] for query in alarm["metric_query"] if query["metric"]]
+    return STATISTICS[queries[0] if queries else alarm["statistic"] or "Sum"]
+
+
+def state(alarm, periods):
+    """The alarm's state after these periods, each a list of samples, which is empty where there is no data."""
+    values = [statistic(alarm)(samples) if samples else None for samples in periods[-alarm["evaluation_periods"] :]]
+    values += [None] * (alarm["evaluation_periods"] - len(values))
+    breaches = [None if value is None else OPERATORS[alarm["comparison_operator"]](value, alarm["threshold"]) for value in values]
+    missing = {"breaching": True, "notBreaching": False}.get(alarm["treat_missing_data"])
+    breaches = [missing if breach is None else breach for breach in breaches]
+    known = [breach for breach in breaches if breach is not None]
+    return "INSUFFICIENT_DATA" if not known else "ALARM" if all(known) else "OK"
+
+
+def calls(alarm, periods):
+    """The states of which the alarm notified. A new alarm has too little data, and tells changes only."""
+    before, told = "INSUFFICIENT_DATA", []
+    for count in range(1, len(periods) + 1):
+        now = state(alarm, periods[:count])
+        if now != before and alarm[ACTIONS[now]]:
+            told.append(now)
+        before = now
+    return told
+
+
+class Alarms(unittest.TestCase):
+    """Every alarm but that of the sweeps goes off above its threshold, and is silent at it and without data."""
+
+    def alarms(self):
+        for alarm in COMPLETE.each("aws_cloudwatch_metric_alarm"):
+            if alarm["alarm_name"] != "decamp-no-sweep":
+                yield alarm
+
+    def test_one_sample_above_the_threshold_calls(self):
+        for alarm in self.alarms():
+            with self.subTest(alarm["alarm_name"]):
+                self.assertEqual(calls(alarm, [[], [0, 0, alarm["threshold"] + 1], []])[:2], ["OK", "ALARM"])
+
+    def test_nothing_above_the_threshold_calls_nobody(self):
+        for alarm in self.alarms():
+            with self.subTest(alarm["alarm_name"]):
+                self.assertNotIn("ALARM", calls(alarm, [[], [0, 0], [alarm["threshold"]], []]))
+
+    def test_the_age_of_a_message_is_not_added_up(self):
+        (alarm,) = [alarm for alarm in self.alarms() if alarm["alarm_name"] == "decamp-message-age"]
+        self.assertNotIn("ALARM", calls(alarm, [[alarm["threshold"] - 1] * 5]))
+
+    def test_every_outcome_is_watched_that_is_not_as_it_should_be(self):
+        (alarm,) = [alarm for alarm in self.alarms() if alarm["alarm_name"] == "decamp-outcomes-web"]
+        watched = {query["metric"][0]["dimensions"]["Outcome"] for query in alarm["metric_query"] if query["metric"]}
+        self.assertEqual(watched, {"forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "expired"})
+        self.assertEqual([query["expression"] for query in alarm["metric_query"] if query["return_data"]], ["SUM(METRICS())"])
+
+
+class NoSweep(unittest.TestCase):
+    """The alarm that is about missing data."""
+
+    ALARM = COMPLETE.one("aws_cloudwatch_metric_alarm.no_sweep[0]")
+
+    def test_nobody_is_called_while_the_module_is_installed(self):
+        self.assertEqual(calls(self.ALARM, [[]] * 6), [])
+        self.assertNotIn("ALARM", calls(self.ALARM, [[], [1], [1] * 5]))
+
+    def test_somebody_is_called_when_sweeps_end(self):
+        self.assertEqual(calls(self.ALARM, [[1] * 5] * 4 + [[]] * 3), ["OK", "INSUFFICIENT_DATA"])
+
+    def test_somebody_is_called_when_sweeps_see_nothing(self):
+        self.assertEqual(calls(self.ALARM, [[1] * 5] * 4 + [[0] * 5] * 3), ["OK", "ALARM"])
+
+    def test_one_period_without_a_sweep_calls_nobody(self):
+        self.assertEqual(calls(self.ALARM, [[1] * 5] * 4 + [[]] + [[1] * 5] * 2), ["OK"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
