@@ -139,6 +139,11 @@ run "the_service_gets_a_policy_without_the_functions_parts" {
     condition     = join(",", [for statement in jsondecode(output.service_policy_json).Statement : statement.Sid]) == "Lifecycle,Describe,Messages,Queue"
     error_message = "The statements are others: ${output.service_policy_json}"
   }
+
+  assert {
+    condition     = !strcontains(output.service_policy_json, "InstanceRefresh") && !strcontains(output.service_policy_json, "SetInstanceHealth")
+    error_message = "It begins and replaces nothing without being asked to: ${output.service_policy_json}"
+  }
 }
 
 run "the_service_is_allowed_the_topics_and_secrets_that_it_is_given" {
