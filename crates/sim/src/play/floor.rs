@@ -38,9 +38,10 @@ pub(super) fn above_floor(
     Some(ended.since(started).saturating_sub(covered(spans, started, ended)))
 }
 
-/// Whether a fault leaves something that is waited for, for a time that the settings say.
+/// Whether a fault leaves something that is waited for, for a time that the settings say. A node that is missing is not: where it
+/// is a contradiction it is waited for to the end (D40).
 pub(super) fn is_waited_out(fault: Fault) -> bool {
-    matches!(fault, Fault::AgentDead | Fault::NoNode | Fault::LeftoverRegistration)
+    matches!(fault, Fault::AgentDead | Fault::LeftoverRegistration)
 }
 
 /// When the last of the waits is over that such faults and the cluster itself bring, whoever waits (D54).
