@@ -251,7 +251,8 @@ impl Oracle {
     /// L3 again, of departures that wait for something that never comes: it is waited for once, and not by each pass anew.
     pub fn prompt(&mut self, at: Time, due: Time, outcome: Option<&Outcome>) {
         let allowed = LATE + self.bounds.longest_gap * STEPS;
-        let told_late = matches!(outcome, None | Some(Outcome::Gone | Outcome::AlreadyPast));
+        // A node that is missing is waited for to the end, unless that was to be expected (D40).
+        let told_late = matches!(outcome, None | Some(Outcome::Gone | Outcome::AlreadyPast | Outcome::NoNode));
         if !self.meddled && !told_late && due + allowed < at {
             let late = decamp_core::time::plain(at.since(due));
             self.broke(at, "L3", format!("all that it waits for was over, and it waited {late} more"));
