@@ -112,6 +112,8 @@ pub struct Oracle {
     pub last_over: Option<Time>,
     /// Whether system jobs stay by policy.
     pub leaves_system_jobs: bool,
+    /// How much longer than usual the answers of one system take: for so long workers do not know of one another.
+    pub slowness: Duration,
     /// Our drains by phase.
     pub drains: [u32; 5],
     /// What the departure was given.
@@ -300,7 +302,7 @@ impl Oracle {
                 }
                 let force = at + deadline.span();
                 self.earliest_deadline = Some(self.earliest_deadline.map_or(force, |earliest| earliest.min(force)));
-                let raced = before.is_some_and(|before| at.since(before) < RACE);
+                let raced = before.is_some_and(|before| at.since(before) < RACE + self.slowness);
                 self.raced |= raced;
                 let known = self.deadlines.iter().find(|(of, _)| of == node).map(|(_, first)| *first);
                 let first = known.map_or(force, |first| if raced { first.max(force) } else { first });

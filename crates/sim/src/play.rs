@@ -7,6 +7,7 @@ mod judge;
 mod passes;
 mod record;
 mod settings;
+mod troubles;
 mod words;
 
 use std::cell::{Cell, RefCell};

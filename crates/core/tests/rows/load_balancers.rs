@@ -5,7 +5,7 @@ use decamp_core::decide::{
 };
 use decamp_core::ids::TargetId;
 
-use crate::asked::{deregistrations, drain, only_waits, ours, why, writes};
+use crate::asked::{deregistrations, drain, effects, only_waits, ours, why, writes};
 use crate::facts::{API, ENTRY, INGRESS, arn, attached, instance, named, secs, target, target_group, task_group};
 use crate::scene::{Scene, calm, calm_and_seen, deregistered, over, released};
 
@@ -62,6 +62,27 @@ fn a_scan_is_made_only_if_it_is_asked_for() {
         scene.policy.scan = true;
     });
     assert!(all.contains(&(third, by_id(), 8080)), "{all:?}");
+}
+
+#[test]
+fn where_a_scan_finds_nothing_the_longest_guard_is_waited_for() {
+    let mut scene = calm();
+    scene.policy.scan = true;
+    scene.fronts.clear();
+    scene.group.attached.clear();
+    scene.group.hooks[0].target_groups.clear();
+    for _ in 0..8 {
+        let decision = scene.next_slowly(1);
+        assert!(!writes(&decision, EffectKind::Drain), "another worker may have taken it out a moment ago: {decision:?}");
+        if effects(&decision).is_empty() {
+            let Reason::NowhereListed { until } = decision.reason else { panic!("{decision:?}") };
+            assert_eq!(until, scene.seen.scan.at().expect("it was made") + scene.policy.guard_nlb);
+            scene.now = until;
+            break;
+        }
+        scene.obey(&decision);
+    }
+    assert_eq!(drain(&scene.next_slowly(1)).2.phase, Phase::All);
 }
 
 #[test]

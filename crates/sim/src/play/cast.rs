@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::passes::Working;
+use super::troubles::lend_a_hand;
 use crate::auto_scaling::LifecycleEvent;
 use crate::faults::{Fault, Faults};
 use crate::luck::Luck;
@@ -12,10 +13,10 @@ use crate::nomad::GroupNumber;
 use crate::setting::BEGIN;
 use crate::stage::{Hand, Stage};
 use crate::worker::CrashPoint;
-use decamp_core::decide::{Cause, EffectKind, LifecycleAction, System};
+use decamp_core::decide::{Cause, LifecycleAction};
 use decamp_core::time::Time;
 
-const fn secs(seconds: u64) -> Duration {
+pub(super) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
@@ -65,7 +66,7 @@ pub(super) struct Plan {
 }
 
 /// A moment in the course of a departure: sooner more often than later.
-fn moment(luck: &mut Luck) -> Time {
+pub(super) fn moment(luck: &mut Luck) -> Time {
     let within = [3_000, 10_000, 40_000, 120_000, 400_000][usize::try_from(luck.below(5)).unwrap_or(0)];
     BEGIN + secs(1) + Duration::from_millis(luck.below(within))
 }
@@ -257,178 +258,4 @@ impl Script {
 /// What a sweep knows of an instance that waits: nothing but that.
 fn swept() -> LifecycleAction {
     LifecycleAction::default()
-}
-
-/// What a fault does to the world.
-fn lend_a_hand(
-    stage: &mut Stage,
-    fault: Fault,
-    service: Option<GroupNumber>,
-    heartbeat_timeout: Duration,
-    luck: &mut Luck,
-    hands: &mut Vec<(Time, Hand)>,
-) {
-    let at = moment(luck);
-    let for_a_while = |luck: &mut Luck| at + secs(2 + luck.below(90));
-    let groups = stage.cast.fronts.len() as u64;
-    let front = usize::try_from(luck.below(groups.max(1))).unwrap_or(0);
-    let mut lend = |hand: Hand| hands.push((at, hand));
-    match fault {
-        Fault::ActivitiesDenied => stage.auto_scaling.deny_activities(),
-        Fault::MetadataRefused => stage.nomad.refuse_metadata(),
-        Fault::CredentialsExpire => {
-            let to = for_a_while(luck);
-            stage.weather.denied(System::AutoScaling, at, to);
-            stage.weather.denied(System::LoadBalancers, at, to);
-        }
-        Fault::ActionCompletedBySomebody => lend(Hand::Complete("decamp".into())),
-        Fault::HeartbeatThrottled => stage.weather.heartbeats_refused(at, at + heartbeat_timeout / 3 + secs(luck.below(60))),
-        Fault::HeartbeatTimesOut => stage.weather.away(System::AutoScaling, at, at + heartbeat_timeout + secs(30)),
-        Fault::CompletionAnswerLost => stage.weather.lose_answers.push(EffectKind::Complete),
-        Fault::DeregistrationAnswerLost => stage.weather.lose_answers.push(EffectKind::Deregister),
-        Fault::DrainAnswerLost => stage.weather.lose_answers.push(EffectKind::Drain),
-        Fault::MachineDies => lend(Hand::MachineDies),
-        Fault::HookDeleted => lend(Hand::DeleteHook("decamp".into())),
-        Fault::InstanceDetached => lend(Hand::Detach),
-        Fault::BalancersThrottled => stage.weather.throttled(System::LoadBalancers, at, at + secs(60)),
-        Fault::RegionOutage => {
-            stage.weather.away(System::AutoScaling, at, at + secs(300));
-            stage.weather.away(System::LoadBalancers, at, at + secs(300));
-        }
-        Fault::SlowAnswers => {
-            let systems = [System::AutoScaling, System::LoadBalancers, System::Nomad, System::Consul];
-            let slow = systems[usize::try_from(luck.below(4)).unwrap_or(0)];
-            stage.weather.slow(slow, Duration::from_millis(500 + luck.below(2500)));
-        }
-        Fault::NonsenseAnswers => stage.weather.nonsense_one_in = 4 + luck.below(30),
-        Fault::NomadDenied => stage.weather.denied(System::Nomad, at, for_a_while(luck)),
-        Fault::NomadThrottled => stage.weather.throttled(System::Nomad, at, for_a_while(luck)),
-        Fault::ConsulAway => {
-            let to = for_a_while(luck);
-            stage.weather.away(System::Consul, at, to);
-            hands.push((at, Hand::DeafIngress(true)));
-            hands.push((to, Hand::DeafIngress(false)));
-        }
-        Fault::LeaderLost => lend(Hand::LoseLeader(secs(3 + luck.below(27)))),
-        Fault::StaleReads => {
-            hands.push((at, Hand::Lag(true)));
-            hands.push((at + secs(luck.below(20)), Hand::Lag(false)));
-        }
-        Fault::IndexGoesBack => lend(Hand::RestoreIndex),
-        Fault::DrainCancelled => lend(Hand::CancelDrain),
-        Fault::DrainedByOperator => {
-            let deadline = i64::try_from(secs(30 + luck.below(3600)).as_nanos()).unwrap_or(0);
-            lend(Hand::Drain(deadline, luck.one_in(3)));
-        }
-        Fault::OthersLeave => lend(Hand::DrainAnother),
-        Fault::NeedsForce => lend(Hand::Drain(0, false)),
-        Fault::NodeCollected => lend(Hand::PurgeNode),
-        Fault::AgentDead => lend(Hand::KillAgent),
-        Fault::AgentAway => {
-            hands.push((at, Hand::KillAgent));
-            hands.push((at + secs(5 + luck.below(120)), Hand::ReviveAgent));
-        }
-        Fault::DeniedForGood if 0 < groups && !luck.one_in(4) => {
-            let (reads, writes) = (luck.one_in(2), luck.one_in(2));
-            hands.push((BEGIN, Hand::Deny(front, reads, writes || !reads)));
-        }
-        Fault::DeniedForGood => stage.weather.denied(System::Nomad, at, Time::NEVER),
-        Fault::AgentBackLate => {
-            hands.push((at, Hand::KillAgent));
-            hands.push((at + secs(240 + luck.below(180)), Hand::ReviveAgent));
-        }
-        Fault::JobPurged => lend(Hand::PurgeJob),
-        Fault::DrainHangs if luck.one_in(2) => lend(Hand::StopJob),
-        Fault::ConsulAgentDead => lend(Hand::KillConsulAgent),
-        Fault::BlindToken if luck.one_in(2) => lend(Hand::FullToken),
-        Fault::UnknownAddress if luck.one_in(2) => {
-            if let Some(address) = stage.cast.untold {
-                // Whoever registered it takes it out again.
-                lend(Hand::TakeOut(0, address));
-            }
-        }
-        Fault::StaleCatalog => {
-            hands.push((at, Hand::FreezeCatalog(true)));
-            hands.push((at + secs(luck.below(20)), Hand::FreezeCatalog(false)));
-        }
-        Fault::LeftoverRegistration => stage.consul.block(stage.cast.consul_node, true),
-        Fault::Held => {
-            hands.push((BEGIN, Hand::Hold(true)));
-            hands.push((at, Hand::Hold(false)));
-        }
-        Fault::HeldForHours => {
-            hands.push((BEGIN, Hand::Hold(true)));
-            // To the end only where that is near enough to be played.
-            if secs(12_000) < heartbeat_timeout * 100 || luck.one_in(2) {
-                hands.push((BEGIN + secs(1_900 + luck.below(3_600)), Hand::Hold(false)));
-            }
-        }
-        Fault::LandsLate => {
-            if let Some(group) = service {
-                lend(Hand::LandOn(group));
-            }
-        }
-        Fault::TargetGroupDeleted if 0 < groups => lend(Hand::DeleteGroup(front)),
-        Fault::TargetGroupDenied if 0 < groups => {
-            let (reads, writes) = (luck.one_in(2), luck.one_in(2));
-            hands.push((BEGIN, Hand::Deny(front, reads, writes || !reads)));
-            hands.push((at + secs(5), Hand::Deny(front, false, false)));
-        }
-        Fault::TargetRegisteredAgain if 0 < groups => lend(Hand::Register(front)),
-        Fault::DelayRaised if 0 < groups => lend(Hand::RaiseDelay(front, secs(60 + luck.below(300)))),
-        Fault::DelayUnreadable if 0 < groups => {
-            let arn = stage.cast.fronts[front].clone();
-            stage.balancers.set_attributes_unreadable(&arn, true);
-        }
-        Fault::AlreadyDraining if 0 < groups => {
-            let arn = stage.cast.fronts[front].clone();
-            stage.balancers.deregister_instance(&arn, stage.cast.instance);
-        }
-        Fault::DrainingSticks if 0 < groups => lend(Hand::RaiseDelay(front, secs(300 + luck.below(600)))),
-        Fault::WarmPool
-        | Fault::RootVolume
-        | Fault::DuplicateEvent
-        | Fault::TwoWorkers
-        | Fault::LateEvent
-        | Fault::StaleToken
-        | Fault::LostEvent
-        | Fault::Crash
-        | Fault::FrozenWorker
-        | Fault::ClockSkew
-        | Fault::HookIsShort
-        | Fault::AbandonRetains
-        | Fault::SecondHook
-        | Fault::SeveralPorts
-        | Fault::RequestsOutliveTheDelay
-        | Fault::LastHealthyTarget
-        | Fault::TwoNodes
-        | Fault::NoNode
-        | Fault::StuckStop
-        | Fault::NoRoomElsewhere
-        | Fault::SystemAndCsi
-        | Fault::LongBatch
-        | Fault::DrainHangs
-        | Fault::BlindToken
-        | Fault::IngressPolls
-        | Fault::IngressUnderLoad
-        | Fault::OtherSettingsNextTime
-        | Fault::UnknownAddress
-        | Fault::StrangersAddress
-        | Fault::OwnAddresses
-        | Fault::FoundByScan
-        | Fault::FingerprintMissing
-        | Fault::HooksNotNamed
-        | Fault::ConsulWithoutAcls
-        | Fault::ClaimsHours
-        | Fault::SpotInterruption
-        | Fault::TargetGroupDeleted
-        | Fault::TargetGroupDenied
-        | Fault::TargetRegisteredAgain
-        | Fault::DelayRaised
-        | Fault::DelayUnreadable
-        | Fault::AlreadyDraining
-        | Fault::DrainingSticks
-        | Fault::SweepsAlone
-        | Fault::MessageLate => {}
-    }
 }
