@@ -11,6 +11,7 @@ locals {
     handed_back         = "HandedBack"
     heartbeats_rejected = "HeartbeatsRejected"
     events_rejected     = "EventsRejected"
+    denied              = "Denied"
     warnings            = "InstanceWarnings"
     sweeps              = "Sweeps"
     waiting             = "InstancesWaiting"
@@ -252,6 +253,7 @@ locals {
       metrics = [
         [local.namespace, local.metrics.heartbeats_rejected, { stat = "Sum", label = "heartbeats refused" }],
         [local.namespace, local.metrics.events_rejected, { stat = "Sum", label = "events refused" }],
+        [local.namespace, local.metrics.denied, { stat = "Sum", label = "calls denied" }],
         [local.namespace, local.metrics.warnings, { stat = "Sum", label = "warnings of EC2" }],
         ["AWS/Lambda", "Errors", "FunctionName", var.name, { stat = "Sum", label = "errors" }],
         ["AWS/Lambda", "Throttles", "FunctionName", var.name, { stat = "Sum", label = "throttles" }],

@@ -2,7 +2,7 @@
 """All tests of the workspace, their binaries beside each other: most of them wait far more than they compute.
 
 `cargo test --workspace` runs the same tests one binary after another. Arguments go to every binary, such as a test's name.
-DECAMP_TESTS_AT_ONCE is how many run at once, 4 if it is not set.
+TESTS_AT_ONCE is how many run at once, 4 if it is not set.
 """
 
 import concurrent.futures
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-AT_ONCE = int(os.environ.get("DECAMP_TESTS_AT_ONCE", "4"))
+AT_ONCE = int(os.environ.get("TESTS_AT_ONCE", "4"))
 # These take longest: whoever begins last ends last.
 FIRST = ["alterations", "serve", "rehearsal", "wire", "bootstrap", "cli_live", "mutants"]
 

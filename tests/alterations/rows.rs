@@ -123,10 +123,10 @@ const CODES: [(&str, i32); 16] = [
 /// How many departures are walked at once: they wait far more than they compute.
 const AT_ONCE: usize = 24;
 
-/// Walks every row by every shell, and answers what differs from what is expected. `DECAMP_ROWS` names a part of the rows.
+/// Walks every row by every shell, and answers what differs from what is expected. `ALTERATIONS` names a part of the rows.
 pub(crate) async fn differences(rows: &[Row]) -> Vec<String> {
     #[expect(clippy::disallowed_methods, reason = "it is no setting of decamp's")]
-    let only = std::env::var("DECAMP_ROWS").unwrap_or_default();
+    let only = std::env::var("ALTERATIONS").unwrap_or_default();
     let chosen = rows.iter().filter(|row| row.name.contains(&only));
     let shells = [Shell::Run, Shell::Serve, Shell::Lambda];
     let walks = chosen.flat_map(|row| shells.into_iter().zip(row.expected).map(move |(shell, expected)| (row, shell, expected)));

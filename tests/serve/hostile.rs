@@ -86,6 +86,7 @@ async fn whoever_does_not_take_its_answers_is_cut_off() {
         }
     };
     timeout(Duration::from_secs(40), cut_off).await.expect("it is cut off");
-    assert!(Duration::from_secs(9) < began.elapsed(), "it was given its time: {:?}", began.elapsed());
+    // It shows no key, so that a second without progress is all that it is given.
+    assert!(Duration::from_secs(1) < began.elapsed(), "it was given its time: {:?}", began.elapsed());
     assert_eq!(replica.get("/healthz").await.status(), 200, "it lives on");
 }

@@ -68,6 +68,7 @@ impl<C> Paced<C> {
     {
         let end = Instant::now() + self.used_for.whole();
         let mut tries = 0;
+        let mut unanswered = None;
         loop {
             tries += 1;
             let answer = match timeout_at(end, send(&self.client)).await {
@@ -78,6 +79,12 @@ impl<C> Paced<C> {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            // An attempt without an answer may have completed the action that this one no longer found: nobody can tell from the answers.
+            if matches!(refusal(&error, None), Refusal::NoActiveAction)
+                && let Some(unanswered) = unanswered
+            {
+                return Err(unanswered);
+            }
             let after = may_be_repeated(&error);
             if after == Some(Repeat::Throttled) {
                 self.limiter.throttled();
@@ -90,6 +97,9 @@ impl<C> Paced<C> {
             sleep(pause).await;
             if !self.limiter.enter((left - pause).min(PATIENCE)).await {
                 return Err(error);
+            }
+            if after == Some(Repeat::Away) {
+                unanswered = Some(error);
             }
         }
     }

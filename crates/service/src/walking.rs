@@ -255,7 +255,8 @@ impl Tell for Watching<'_> {
             Effect::Deregister { .. } => System::LoadBalancers,
             Effect::MakeIneligible(_) | Effect::Drain { .. } | Effect::Note { .. } => System::Nomad,
         };
-        self.wrote |= !matches!(effect, Effect::Heartbeat(_));
+        // A note of another worker shows up to ten seconds late: to have written one proves nothing about who is at it.
+        self.wrote |= !matches!(effect, Effect::Heartbeat(_) | Effect::Note { .. });
         if answer.is_err() {
             self.service.numbers.failed(system);
         }

@@ -344,6 +344,10 @@ impl Oracle {
                 if *result == LifecycleResult::Continue && open {
                     self.verdict = Some((at, verdict.clone()));
                     self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
+                    let in_time = self.earliest_end(departure, auto_scaling, cast).is_some_and(|end| at + LAST_LOOK < end);
+                    if *verdict == Outcome::Unconfirmed && in_time {
+                        self.gives_up_no_leftover(at, consul, nomad, cast);
+                    }
                     self.lets_nothing_alive_go(at, departure, verdict, auto_scaling, nomad, consul, cast);
                 }
             }

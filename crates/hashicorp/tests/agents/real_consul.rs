@@ -130,7 +130,7 @@ async fn registrations_are_seen_to_go_and_a_dead_agents_are_seen_to_be_dead() {
         client.look(NODE).await.ok().filter(|seen| seen.services.len() == 2)
     })
     .await;
-    assert_eq!(seen.whole, (1, 11) <= version(&consul), "an old Consul proves nothing by its silence");
+    assert!(seen.whole, "without ACLs Consul hides nothing");
     assert!(!seen.agent_dead && seen.services.iter().all(|s| !s.critical));
 
     let gone = async {

@@ -15,6 +15,8 @@ use decamp_core::time::Time;
 
 /// Nomad notices within this that an agent is dead (heartbeat TTL and grace; facts, section 3).
 const UNNOTICED: Duration = Duration::from_secs(30);
+/// How long a leftover registration is waited for, by every drawn policy.
+const LEFTOVER_WAIT: Duration = Duration::from_mins(10);
 
 impl Oracle {
     /// S3: what is said to be gone is gone.
@@ -77,6 +79,24 @@ impl Oracle {
                 let name = Arc::clone(&entry.name);
                 self.broke(at, "S3", format!("{name} is still registered and passing"));
             }
+        }
+    }
+
+    /// What is registered, passing, and seen by a token that sees everything is waited for from the end of its allocation, which a drain
+    /// of ours began at the earliest.
+    pub(super) fn gives_up_no_leftover(&mut self, at: Time, consul: &Consul, nomad: &Nomad, cast: &Cast) {
+        let early = self.first_drain.is_some_and(|drain| at + Duration::from_secs(5) < drain + LEFTOVER_WAIT);
+        let sees = matches!(cast.consul_token, crate::consul::Token::Full) && consul.agent_lives(cast.consul_node);
+        // What a lost agent ran counts from when it was lost, and a hold has an end of its own (D37).
+        let untold = self.purged.is_some() || self.meddled || self.agent_died.is_some() || self.held || self.unheld.is_some();
+        if !early || !sees || untold || self.forced.is_some() {
+            return;
+        }
+        let state = consul.node(cast.consul_node);
+        let left = state.entries().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
+        if let Some(entry) = left {
+            let name = Arc::clone(&entry.name);
+            self.broke(at, "L2", format!("it gave up {name}, which is registered and passing, before its wait was over"));
         }
     }
 

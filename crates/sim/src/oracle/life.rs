@@ -30,7 +30,8 @@ impl Oracle {
     ) {
         let Some(node) = cast.node.filter(|_| *verdict == Outcome::AgentDead && !self.bounds.entry_is_wrong) else { return };
         let early = self.earliest_end(departure, auto_scaling, cast).is_some_and(|end| at + AT_THE_END < end);
-        if !early || self.machine_died {
+        // A hold has an end of its own (D37).
+        if !early || self.machine_died || self.held || self.unheld.is_some() {
             return;
         }
         let since = |known: Option<Time>| known.is_some_and(|known| known + LOOKED < at);

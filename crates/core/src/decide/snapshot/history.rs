@@ -232,7 +232,8 @@ impl History {
             }
             Effect::Complete { of, verdict, .. } => {
                 // What was refused for certain says nothing of how it ended.
-                if answer.as_ref().err().is_none_or(Refusal::may_have_worked) {
+                let refused = |refusal: &Refusal| matches!(refusal, Refusal::Rejected(_)) || !refusal.may_have_worked();
+                if !answer.as_ref().err().is_some_and(refused) {
                     self.verdict = Some(verdict.clone());
                 }
                 match answer {

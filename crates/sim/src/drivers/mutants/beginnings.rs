@@ -30,12 +30,6 @@ pub(super) const WRONG: &[Wrong] = &[
         }),
     },
     Wrong {
-        name: "each-sees-the-agent-die",
-        mistake: "Each worker gives a dead agent all of the time to come back, from its own first look.",
-        faults: &[Fault::AgentDead, Fault::SweepsAlone],
-        how: Sees(|view| nodes(view, |node| node.status_since = None)),
-    },
-    Wrong {
         name: "each-sees-it-left-over",
         mistake: "Each worker waits for a leftover registration from its own first look.",
         faults: &[Fault::LeftoverRegistration, Fault::SweepsAlone],
