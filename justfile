@@ -40,9 +40,17 @@ lint:
 # Cargo joins the features of what it is asked to build. Everything below asks for the whole workspace, so that the dependencies are built
 # once; `cargo test -p` of one package may build some of them again.
 
-# All tests, those in the documentation too, and every wrong driver, which the simulator must catch.
-test:
-    cargo test --workspace
+# All tests, those in the documentation too, and every wrong driver, which the simulator must catch. Test binaries run beside each other.
+test *arguments:
+    python3 tests/side_by_side.py {{arguments}}
+
+# One row or other test of the rules, by a part of its name: the shortest way from a changed rule to its result.
+row name:
+    cargo test --quiet -p decamp-core --test rows {{name}}
+
+# Simulated departures without building the command: each violated rule with its first seed.
+judge departures="100000" first="1" faults="all":
+    cargo run --quiet --release -p decamp-sim --example judge -- {{departures}} {{first}} {{faults}}
 
 # The service against its own OpenAPI document, by schemathesis: under a minute.
 api *arguments:

@@ -113,11 +113,11 @@ fn rules(text: &str) -> String {
 }
 
 #[test]
-fn the_readme_asks_for_the_policies_that_are_there() {
-    let readme = rules(&file("README.md"));
+fn the_documentation_asks_for_the_policies_that_are_there() {
+    let readme = rules(&file("docs/permissions.md"));
     for name in ["nomad", "consul"] {
         let policy = rules(&file(&format!("infra/policies/{name}.hcl")));
-        assert!(readme.contains(&policy), "README.md, Permissions, is not infra/policies/{name}.hcl: {policy}");
+        assert!(readme.contains(&policy), "docs/permissions.md is not infra/policies/{name}.hcl: {policy}");
     }
 }
 
@@ -276,9 +276,8 @@ fn every_outcome_that_an_alarm_may_watch_is_one() {
     let list = monitoring.split("  outcomes = [").nth(1).and_then(|rest| rest.split(']').next()).expect("a list");
     let mut known: Vec<&str> = list.split(", ").map(|word| word.trim_matches('"')).collect();
     known.sort_unstable();
-    let readme = file("README.md");
-    let table = readme.split("\n## Outcomes").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the table of outcomes");
-    let mut words: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let readme = file("docs/outcomes.md");
+    let mut words: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     words.sort_unstable();
     assert_eq!(known, words);
 }

@@ -252,37 +252,37 @@ fn every_call_of_aws_is_in_the_table() {
 }
 
 #[test]
-fn every_operation_in_the_table_is_in_the_readmes_permissions() {
-    let readme = file("README.md");
+fn every_operation_in_the_table_is_among_the_permissions() {
+    let readme = file("docs/permissions.md");
     let missing = decamp_aws::OPERATIONS.iter().map(|operation| format!("{}:{}", operation.service, operation.name));
-    none(missing.filter(|action| !readme.contains(action.as_str())).collect(), "README.md, Permissions");
+    none(missing.filter(|action| !readme.contains(action.as_str())).collect(), "docs/permissions.md");
 }
 
 #[test]
-fn the_readme_lists_every_setting_as_it_is() {
-    let readme = file("README.md");
+fn the_documentation_lists_every_setting_as_it_is() {
+    let readme = file("docs/settings.md");
     let row = |s: &decamp_config::Setting| {
         let default = if s.default.is_empty() { String::new() } else { format!("`{}`", s.default) };
         format!("| `{}` | {} | {default} | {} |", s.name, s.unit, s.meaning)
     };
     let rows: Vec<String> = decamp_config::TABLE.iter().map(row).collect();
-    none(rows.iter().filter(|row| !readme.contains(row.as_str())).cloned().collect(), "README.md, Settings, wants these rows");
+    none(rows.iter().filter(|row| !readme.contains(row.as_str())).cloned().collect(), "docs/settings.md wants these rows");
     let variable =
         |line: &&str| line.starts_with("| `DECAMP_") || line.starts_with("| `NOMAD_") || line.starts_with("| `CONSUL_");
     let gone = readme.lines().filter(variable).filter(|line| !rows.iter().any(|row| row == line));
-    none(gone.map(str::to_owned).collect(), "README.md, Settings, has rows that are no settings");
+    none(gone.map(str::to_owned).collect(), "docs/settings.md has rows that are no settings");
 }
 
 #[test]
-fn the_readme_lists_every_outcome_as_it_is() {
-    let readme = file("README.md");
+fn the_documentation_lists_every_outcome_as_it_is() {
+    let readme = file("docs/outcomes.md");
     let missing = Outcome::WORDS.iter().filter(|word| !readme.contains(&format!("| `{word}` |")));
-    none(missing.map(|word| (*word).to_owned()).collect(), "README.md, Outcomes, wants a row");
+    none(missing.map(|word| (*word).to_owned()).collect(), "docs/outcomes.md wants a row");
 }
 
 #[test]
-fn the_readme_leaves_no_figure_open() {
-    let readme = file("README.md").to_lowercase();
+fn the_documentation_leaves_no_figure_open() {
+    let readme = file("docs/figures.md").to_lowercase();
     for word in ["to be measured", "tbd", "not yet measured"] {
         assert!(!readme.contains(word), "a row that was not measured has no place: {word}");
     }

@@ -278,6 +278,7 @@ class Metrics(unittest.TestCase):
 SAMPLES = {
     "eventbridge-terminate.json": {"lifecycle"},
     "eventbridge-terminate-bare.json": set(),
+    "eventbridge-terminate-root-volume.json": {"lifecycle"},
     "eventbridge-terminate-warm-pool.json": {"lifecycle"},
     "spot-interruption.json": {"spot-interruption"},
     "rebalance.json": {"rebalance"},
@@ -308,7 +309,6 @@ SAMPLES = {
     "bad/other-group-in-resources.json": {"lifecycle"},
     "bad/other-instance-in-resources.json": {"spot-interruption"},
     "bad/short-token.json": {"lifecycle"},
-    "bad/terminate-into-the-group.json": {"lifecycle"},
     "bad/time-in-words.json": {"lifecycle"},
     "bad/two-tokens.json": {"lifecycle"},
 }

@@ -36,9 +36,9 @@ pub struct Proxy {
 }
 
 pub(super) fn proxy(from: &Reader<'_>) -> Result<Option<Proxy>, Refused> {
-    let Some(url) = from.text("DECAMP_PROXY") else { return Ok(None) };
-    let url = address("DECAMP_PROXY", &url, None)?;
-    Ok(Some(Proxy { url, except: from.text("NO_PROXY").unwrap_or_default() }))
+    let (url, except) = (from.text("DECAMP_PROXY"), from.text("NO_PROXY").unwrap_or_default());
+    let Some(url) = url else { return Ok(None) };
+    Ok(Some(Proxy { url: address("DECAMP_PROXY", &url, None)?, except }))
 }
 
 /// How a server's certificate is checked, and which one is ours. All paths are of PEM files.

@@ -43,6 +43,8 @@ fn everything_else_that_aws_tells_is_known_for_what_it_is() {
             format!("departure: {instance} of workers, any hook, no token, since 2026-03-04T05:06:07Z"),
         ),
         ("eventbridge-terminate-warm-pool", format!("{WHOLE}, to the warm pool")),
+        // A replacement of the root volume: what the instance is in says so, and no event.
+        ("eventbridge-terminate-root-volume", WHOLE.to_owned()),
         ("eventbridge-launch", format!("arrival: {instance} of workers")),
         ("eventbridge-terminate-successful", "group-activity".to_owned()),
         ("eventbridge-refresh-started", "instance-refresh".to_owned()),
@@ -91,7 +93,6 @@ fn what_is_foreign_malformed_or_contradictory_is_refused_by_name() {
             "other-account-in-resources",
             "contradiction: it contradicts itself: its own account and Region, and those of its resources",
         ),
-        ("terminate-into-the-group", "contradiction: it contradicts itself: a termination that ends in the group"),
         ("custom-source", "contradiction: it contradicts itself: a lifecycle action that Auto Scaling did not send"),
         ("envelope-and-notification", "contradiction: it contradicts itself: an EventBridge event and a notification at once"),
         ("test-and-transition", "contradiction: it contradicts itself: a notification of a group and of a hook at once"),

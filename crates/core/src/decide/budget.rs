@@ -182,8 +182,11 @@ pub fn our_hook<'a>(departure: &Departure, seen: &'a Snapshot, policy: &Policy) 
 /// that left a trace of itself, or before this one.
 fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_timeout: Duration) -> (Time, bool) {
     let told = match &departure.cause {
-        // A refused token is of an earlier action, and so is the time that came with it.
-        Cause::Lifecycle(action) => action.began.filter(|_| !seen.history.token_refused),
+        // A refused token is of an earlier action, and so is the time that came with it; unless the instance has no action at all any
+        // more: then the token was of the one that has just ended.
+        Cause::Lifecycle(action) => {
+            action.began.filter(|_| !seen.history.token_refused || seen.history.no_active_action.is_some())
+        }
         Cause::Interruption { at } => Some(*at - Duration::from_secs(120)),
     };
     let known = told.or_else(|| seen.group.last().and_then(|group| group.activity_began));
@@ -224,7 +227,8 @@ fn own_clock(departure: &Departure, seen: &Snapshot, policy: &Policy, began: Tim
     let held = seen.history.held.map_or(clock, |(_, last)| last + policy.max_departure);
     // Not where nobody ever begins: with a token that does not see enough, or for an instance that comes back.
     let leaves = matches!(seen.lifecycle.last(), Some(Lifecycle::Waiting | Lifecycle::WaitingForWarmPool));
-    let sees = leaves && matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
+    // Nor while the group cannot be seen: each pass would find it untouched again, and have it never end.
+    let sees = leaves && seen.group.now().is_some() && matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
     let found_late = seen.history.untouched.filter(|at| sees && began + policy.max_departure / 2 <= *at);
     let untouched = found_late.map_or(clock, |at| at + needed * 2);
     // What an earlier worker drained after a hold says until when.

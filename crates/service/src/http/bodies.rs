@@ -124,6 +124,7 @@ mod tests {
         assert_eq!(gone, 300 - MOST / (256 * 1024 + BESIDE), "no more than have to");
         assert!(small.to_go().now_or_never().is_none());
         drop((small, flood));
-        assert_eq!((lock(&bodies.0).all, lock(&bodies.0).bodies.len()), (0, 0));
+        let held = lock(&bodies.0);
+        assert_eq!((held.all, held.bodies.len()), (0, 0));
     }
 }
