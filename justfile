@@ -93,10 +93,11 @@ infra-mutants *words:
 simulate:
     cargo run --release -- simulate --departures {{departures}} --seed {{seed}} --faults all
 
-# The same by the binary that the tests have: slower, and nothing is built for it. Its arithmetic is checked for overflow.
+# Ten thousand by the binary that the tests have, whose arithmetic is checked for overflow; all of them by the simulator built for speed.
 simulate-shortly:
     cargo test --quiet --workspace --no-run
-    ${CARGO_TARGET_DIR:-target}/debug/decamp simulate --departures {{departures}} --seed {{seed}} --faults all
+    ${CARGO_TARGET_DIR:-target}/debug/decamp simulate --departures 10000 --seed {{seed}} --faults all
+    {{just_executable()}} --justfile {{justfile()}} judge {{departures}} {{seed}}
 
 # The rehearsal, with its report.
 rehearse:

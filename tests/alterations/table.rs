@@ -81,7 +81,7 @@ const ROWS: &[Row] = &[
     row("the hook has another name", AWS, "DescribeLifecycleHooks", Text(">decamp<", ">renamed<"), "not-ours", "not-ours").run("expired", "expired"),
     row("the hook has no heartbeat time-out", AWS, "DescribeLifecycleHooks", Text("HeartbeatTimeout", "Ignored"), "departed", "departed"),
     row("the hook names target groups under a misspelt key", AWS, "DescribeLifecycleHooks", Text("target_groups", "target_group"), "departed", "target_group").loses(Loses::Some),
-    row("the hook's metadata is no JSON", AWS, "DescribeLifecycleHooks", Text("target_groups", "}{"), "departed", "metadata").loses(Loses::Some),
+    row("the hook's metadata is no JSON", AWS, "DescribeLifecycleHooks", Text("target_groups", "}{"), "departed", "NotificationMetadata").loses(Loses::Some),
     row("activities are denied", AWS, "DescribeScalingActivities", DENIED, "departed", "departed").not_asked_by_lambda(),
     row("activities are throttled three times", AWS, "DescribeScalingActivities", THROTTLED, "departed", "departed").times(3).not_asked_by_lambda(),
     row("traffic sources are denied", AWS, "DescribeTrafficSources", DENIED, "timed-out", "AccessDenied").waits().loses(WithTheMachine).run("expired", "AccessDenied"),
