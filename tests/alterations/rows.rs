@@ -115,7 +115,6 @@ impl Row {
         self
     }
 
-
     /// The function ends otherwise, or says it otherwise.
     pub(crate) const fn lambda(mut self, outcome: &'static str, says: &'static str) -> Self {
         self.expected[2].outcome = outcome;
