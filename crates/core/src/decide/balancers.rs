@@ -2,7 +2,7 @@
 
 use super::beginnings;
 use super::budget::{self, Budget};
-use super::doubts::{gone_before_the_scan, unknown, waiting_for_unknown};
+use super::doubts::{gone_before_the_scan, left_before_the_scan, unknown, waiting_for_unknown};
 use super::scope::Scope;
 use super::snapshot::{Balancer, JobKind, Left, Target, TargetGroup, TargetHealth};
 use super::step::{Step, look_again, retry_at, write};
@@ -107,6 +107,9 @@ pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balanc
     } else if let Some(until) = gone_before_the_scan(scope, budget).filter(|until| now < *until) {
         steps.push(Step::wait(until, Reason::NowhereListed { until }));
         (deregistered, released, release, since) = (false, false, until, until);
+    } else if let Some(until) = left_before_the_scan(scope, budget).filter(|until| now < *until) {
+        steps.push(Step::wait(until, Reason::NowhereListed { until }));
+        (released, release, doubtful) = (false, until, true);
     }
     for (arn, attached) in groups {
         let one = one_group(scope, budget, arn, attached, now);

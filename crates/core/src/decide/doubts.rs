@@ -21,6 +21,14 @@ pub(super) fn gone_before_the_scan(scope: &Scope<'_>, budget: &Budget) -> Option
     nothing_found_since(scope, budget).map(|since| since + scope.policy.guard_alb.max(scope.policy.guard_nlb))
 }
 
+/// Until when a group may still send to the instance that this worker's scan no longer found, although it found others: an earlier
+/// worker noted that it took the instance out of all, and not every group lists for equally long what it lets go.
+pub(super) fn left_before_the_scan(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
+    let scanned = scope.seen.scan.at().filter(|_| scope.policy.scan)?;
+    let left = beginnings::deregistered(scope, budget).filter(|left| *left < scanned)?;
+    Some(left + scope.policy.guard_alb.max(scope.policy.guard_nlb))
+}
+
 /// Since when a scan of all groups has found none.
 pub(super) fn nothing_found_since(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
     let (at, found) = (scope.seen.scan.at()?, scope.seen.scan.last()?);

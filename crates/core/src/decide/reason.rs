@@ -191,7 +191,7 @@ impl fmt::Display for Reason {
                  or cluster is asked (DECAMP_WITHOUT_NOMAD names groups that run no Nomad)",
             ),
             Self::LoadBalancerDelay { group, until } => write!(f, "{} may still send to it until {until}", group.name()),
-            Self::NowhereListed { until } => write!(f, "no target group lists it any more; one that did may send to it until {until}"),
+            Self::NowhereListed { until } => write!(f, "a target group that no longer lists it may send to it until {until}"),
             Self::UnknownTarget { group, address, until } => {
                 write!(f, "{} lists {address}, which may be its own and which nobody is known to have; waited for until {until}", group.name())
             }

@@ -76,7 +76,7 @@ pub(crate) const STORIES: &[Story] = &[
         )
     },
     Story {
-        shows: &["no target group lists it any more"],
+        shows: &["a target group that no longer lists it may send to it"],
         crash: Some(CrashPoint { effect: 3, after: true }),
         ..story(
             "nowhere-listed",
