@@ -1,9 +1,11 @@
 //! One world read twice, by the live adapters over the wire and by the simulator straight from the models: both must see the same.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Cause, Departure, Group, LifecycleAction, Node, Part, Provider, Registration, Registrations, Showing, Snapshot,
+    Allocation, Cause, Departure, Group, LifecycleAction, Node, Nomad, Part, Provider, Registration, Registrations, Showing,
+    Snapshot,
 };
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 use decamp_core::time::Time;
@@ -39,6 +41,21 @@ fn in_seconds(group: Group) -> Group {
     Group { activity_began: group.activity_began.map(|at| Time(at.0 / 1000 * 1000)), ..group }
 }
 
+/// The adapters keep of what has ended no configuration, by which an ingress is known: thousands of such allocations may be listed.
+fn without_what_has_ended(mut nomad: Nomad) -> Nomad {
+    for node in &mut nomad.nodes {
+        let lean = |allocation: &Allocation| {
+            let mut lean = allocation.clone();
+            if lean.client.is_over() {
+                Arc::make_mut(&mut lean.group).ingress = None;
+            }
+            lean
+        };
+        node.allocations = node.allocations.iter().map(lean).collect();
+    }
+    nomad
+}
+
 /// As the simulator's worker reads it.
 fn by_the_simulator(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
     rig.sandbox.shared.look(|stage| {
@@ -61,7 +78,7 @@ fn by_the_simulator(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
         let consul = cluster.consul.look(agent, &ConsulToken::Full, consul::Read::Default).expect("there is a leader").body;
         let services =
             cluster.nomad.registrations(ids[0], &Token::AclsOff, nomad::Read::Default).expect("there is a leader").body;
-        seen.push(Showing::Nomad(Ok(decamp_core::decide::Nomad { nodes, set_aside: Vec::new() })));
+        seen.push(Showing::Nomad(Ok(without_what_has_ended(Nomad { nodes, set_aside: Vec::new() }))));
         seen.push(Showing::Consul(Ok(sorted(consul))));
         seen.push(Showing::NomadServices(Ok(sorted(services))));
         seen
@@ -74,6 +91,7 @@ async fn over_the_wire(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
     let seen = rig.live.look(&departure, &Snapshot::begin(departure.instance, rig.live.now()), &parts(rig)).await;
     let tidy = |showing| match showing {
         Showing::Group(look) => Showing::Group(look.map(in_seconds)),
+        Showing::Nomad(look) => Showing::Nomad(look.map(without_what_has_ended)),
         Showing::Consul(look) => Showing::Consul(look.map(sorted)),
         Showing::NomadServices(look) => Showing::NomadServices(look.map(sorted)),
         other => other,
