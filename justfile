@@ -123,7 +123,7 @@ picture:
     mkdir -p docs
     chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=960,2960 --screenshot=docs/rehearsal.png "file://$PWD/target/rehearsal.html"
 
-# The figures of the README.
+# The figures of docs/figures.md.
 bench:
     cargo run --release -- simulate --departures 1000000 --seed {{seed}} --faults all
     cargo run --release -- simulate --departures 200000 --seed {{seed}} --faults none

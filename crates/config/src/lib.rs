@@ -178,7 +178,7 @@ impl Allowed {
 }
 
 impl Settings {
-    /// Whether what is told of by others, and not by a person who names it, is only looked at (D41).
+    /// Whether the service and the function only look at instances that events and sweeps report, and write nothing (D41).
     #[must_use]
     pub fn only_observes(&self) -> bool {
         self.mode == Mode::Observe || self.allowed.groups.is_empty()

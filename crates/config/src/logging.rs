@@ -21,8 +21,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Whether lines of this target may be logged. AWS's SDK and the HTTP libraries dump answers with their headers and bodies, at `error`
-/// too; whatever is wrong with a call is said by decamp itself.
+/// Whether lines of this target may be logged. AWS's SDK and the HTTP libraries log answers with their headers and bodies, even at
+/// `error`. decamp logs failed calls itself.
 #[must_use]
 pub fn may_be_logged(target: &str) -> bool {
     const SILENT: [&str; 6] = ["aws_", "hyper", "h2", "reqwest", "tower", "lambda_runtime_api_client"];

@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 pub struct Telling<'a> {
     policy: &'a Policy,
     denials: &'a Denials,
-    /// What was found to be denied, and not told yet by whoever counts it.
+    /// Denials that the caller has not counted and reported yet.
     pub denied: Vec<Denial>,
     /// Writes that were accepted.
     pub steps: u32,

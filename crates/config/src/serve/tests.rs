@@ -1,4 +1,4 @@
-//! What must not be served, and what whoever sets it is told.
+//! Settings that `decamp serve` refuses, and the sentences that say why.
 
 use super::*;
 use crate::Settings;

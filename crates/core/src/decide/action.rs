@@ -193,8 +193,8 @@ impl Refusal {
     #[must_use]
     pub fn may_have_worked(&self) -> bool {
         match self {
-            Self::NoActiveAction | Self::Missing | Self::Denied(_) => false,
-            Self::Throttled | Self::Away(_) | Self::Rejected(_) => true,
+            Self::NoActiveAction | Self::Missing | Self::Denied(_) | Self::Rejected(_) => false,
+            Self::Throttled | Self::Away(_) => true,
         }
     }
 

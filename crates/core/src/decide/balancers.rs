@@ -41,6 +41,13 @@ pub(super) struct Balancing {
     pub(super) since: Time,
 }
 
+impl Balancing {
+    /// This is next, and until then nothing is known to be deregistered or released.
+    fn not_yet(step: Step) -> Self {
+        Self { step, deregistered: false, doubtful: false, released: false, release: Time::NEVER, since: Time::NEVER }
+    }
+}
+
 /// The groups that may send to the instance: attached, named in the hook or in the settings, or found.
 pub(super) fn groups<'a>(scope: &Scope<'a>) -> Vec<(&'a TargetGroupArn, bool)> {
     let mut all: Vec<(&'a TargetGroupArn, bool)> = Vec::with_capacity(scope.seen.balancers.len());
@@ -86,14 +93,7 @@ pub(super) fn left_alone_since(scope: &Scope<'_>, time: Time) -> Vec<(TargetGrou
 pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balancing {
     if scope.policy.scan && scope.seen.scan.at().is_none() {
         let step = look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook);
-        return Balancing {
-            step,
-            deregistered: false,
-            doubtful: false,
-            released: false,
-            release: Time::NEVER,
-            since: Time::NEVER,
-        };
+        return Balancing::not_yet(step);
     }
     let groups = groups(scope);
     let mut steps = Vec::with_capacity(groups.len() + 1);
@@ -124,14 +124,6 @@ pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balanc
 }
 
 fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached: bool, now: Time) -> Balancing {
-    let waiting = |step| Balancing {
-        step,
-        deregistered: false,
-        doubtful: false,
-        released: false,
-        release: Time::NEVER,
-        since: Time::NEVER,
-    };
     let look = |again| Part::TargetGroups { groups: vec![(arn.clone(), attached)], attributes_again: again };
     let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
     let Some((balancer, group)) = entry.and_then(|b| b.sight.now().map(|group| (b, group))) else {
@@ -159,7 +151,7 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
             let step = look_again(&sight, look(false), System::LoadBalancers, now, reason);
             return Balancing { step, deregistered: true, doubtful, released: false, release, since: at };
         }
-        return waiting(look_again(&sight, look(false), System::LoadBalancers, now, reason));
+        return Balancing::not_yet(look_again(&sight, look(false), System::LoadBalancers, now, reason));
     };
     let Some(targets) = &group.targets else {
         // The group is gone (fault 31): nothing is sent through it.
@@ -174,16 +166,16 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
     };
     let unknown_addresses = !attached && scope.seen.nomad.at().is_none();
     if unknown_addresses && targets.iter().any(|t| matches!(t.id, TargetId::Ip(_))) {
-        return waiting(Step::wait(Time::NEVER, Reason::CannotSee(System::Nomad)));
+        return Balancing::not_yet(Step::wait(Time::NEVER, Reason::CannotSee(System::Nomad)));
     }
     let ours = |t: &&Target| scope.whose(group, &t.id, t.port) == Whose::Ours;
     let registered: Vec<Target> = targets.iter().filter(|t| t.health.is_registered()).filter(ours).cloned().collect();
     if !registered.is_empty() {
-        return waiting(deregister(scope, budget, balancer, group, registered, now));
+        return Balancing::not_yet(deregister(scope, budget, balancer, group, registered, now));
     }
     let asking = if attached { Step::Satisfied } else { scope.ask_whose(now) };
     if !asking.is_satisfied() {
-        return waiting(asking);
+        return Balancing::not_yet(asking);
     }
     // What left while it may have been ours is sent to for a while as well.
     let gone =
@@ -191,7 +183,7 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
     let mut rows = group.listed().map(|target| (&target.id, target.port)).chain(gone);
     let doubtful = rows.any(|(id, port)| scope.whose(group, id, port) == Whose::Unknown);
     if let Some(step) = waiting_for_unknown(scope, budget, balancer, group, look(false), now) {
-        return waiting(step);
+        return Balancing::not_yet(step);
     }
     let draining = targets.iter().any(|t| t.health == TargetHealth::Draining && scope.may_be_ours(group, &t.id, t.port));
     let after = after_deregistration(scope, budget, balancer, group, draining, look, now);

@@ -139,8 +139,7 @@ fn worth_knowing(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now:
     all
 }
 
-/// When somebody last wrote something for this departure, as far as Nomad shows it: whoever is at it. It may be later than that, by
-/// what others did to the node.
+/// When a worker last wrote something for this departure, as far as Nomad shows it. Other changes to the node may make it later.
 #[must_use]
 pub fn last_written(departure: &Departure, seen: &Snapshot) -> Option<Time> {
     let nodes = || seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes);

@@ -119,7 +119,7 @@ impl Budget {
         if self.never_force { self.end } else { self.forced_from(released) - DEADLINE_SLACK }
     }
 
-    /// Until when a hold keeps the instance where it is: after that it is walked out in order before the hook ends by itself (D37).
+    /// When a hold ends at the latest: after that the instance is drained in order, before the hook ends by itself (D37).
     #[must_use]
     pub fn held_until(&self) -> Time {
         if self.interrupted {

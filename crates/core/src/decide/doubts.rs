@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(12);
 /// Until when a group may still send to the instance that no longer listed it when all were scanned: another worker may have taken it
 /// out a moment before, and nobody can say of which (D7).
 pub(super) fn gone_before_the_scan(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
-    nothing_found_since(scope, budget).map(|since| since + scope.policy.guard_alb.max(scope.policy.guard_nlb))
+    nothing_found_since(scope, budget).map(|since| since + scope.policy.longest_guard())
 }
 
 /// Until when a group may still send to the instance that this worker's scan no longer found, although it found others: an earlier
@@ -26,7 +26,7 @@ pub(super) fn gone_before_the_scan(scope: &Scope<'_>, budget: &Budget) -> Option
 pub(super) fn left_before_the_scan(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
     let scanned = scope.seen.scan.at().filter(|_| scope.policy.scan)?;
     let left = beginnings::deregistered(scope, budget).filter(|left| *left < scanned)?;
-    Some(left + scope.policy.guard_alb.max(scope.policy.guard_nlb))
+    Some(left + scope.policy.longest_guard())
 }
 
 /// Since when a scan of all groups has found none.

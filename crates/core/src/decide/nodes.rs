@@ -237,8 +237,8 @@ impl Sending<'_> {
     /// released long ago may have been registered again (fault 33); and the node, because another worker may have drained it.
     fn confirming(&self, phase: Phase) -> Step {
         let mut parts = Vec::new();
-        // Whatever is asked for again is asked for with all the rest, so that one round shows it all: where answers are slow, two rounds
-        // would each outdate what the other showed, and go on doing so.
+        // If one part is old, all parts are read again in one round. With slow answers, separate rounds would make each other's results
+        // old without end.
         let node_is_old = !is_recent(self.scope, &self.scope.seen.nomad, self.now);
         match discovery_out_of_sight(self.scope, node_is_old, self.now) {
             Step::Look(more, _) => parts.extend(more),

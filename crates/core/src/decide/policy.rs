@@ -92,6 +92,12 @@ impl Policy {
     pub fn longest_stop(&self, group: &TaskGroup) -> Duration {
         group.longest_stop(self.poststop, self.max_kill_timeout)
     }
+
+    /// How long a load balancer whose kind is not known may still send after a deregistration.
+    #[must_use]
+    pub fn longest_guard(&self) -> Duration {
+        self.guard_alb.max(self.guard_nlb)
+    }
 }
 
 impl Default for Policy {

@@ -56,7 +56,7 @@ fn gone(scope: &Scope<'_>, sight: &Sight<Registrations>, part: Part, system: Sys
     };
     let mut left = registrations.services.iter().filter(|r| keeps_it(scope, registrations, r)).peekable();
     let Some(first) = left.peek() else { return Step::Satisfied };
-    // Each has been left over since the end of its own allocation, whoever saw that.
+    // Each wait begins at the end of the registration's own allocation, even if an earlier worker saw that end.
     let left_since = |one: &Registration| ended(scope, one).unwrap_or(over_at).min(over_at);
     let since = registrations.services.iter().filter(|r| keeps_it(scope, registrations, r)).map(left_since).max();
     let given_up = since.unwrap_or(over_at) + scope.policy.leftover_wait;

@@ -184,8 +184,8 @@ impl History {
         self.last_round = Some((asked, answered));
     }
 
-    /// Whether what was seen then is as recent as a look can be: seen within `at_most`, or in the round of looks that ended within it. A
-    /// round lasts as long as the slowest of its answers, and what is older than it is asked for again in vain.
+    /// Whether a look at this time is recent: within `at_most`, or in the last round of looks, if that ended within `at_most`. A round
+    /// lasts as long as its slowest answer, and looking again would take as long.
     #[must_use]
     pub fn is_recent(&self, seen: Time, at_most: std::time::Duration, now: Time) -> bool {
         let in_last_round = |(asked, answered): (Time, Time)| asked <= seen && now <= answered + at_most;
@@ -232,8 +232,7 @@ impl History {
             }
             Effect::Complete { of, verdict, .. } => {
                 // What was refused for certain says nothing of how it ended.
-                let refused = |refusal: &Refusal| matches!(refusal, Refusal::Rejected(_)) || !refusal.may_have_worked();
-                if !answer.as_ref().err().is_some_and(refused) {
+                if answer.as_ref().err().is_none_or(Refusal::may_have_worked) {
                     self.verdict = Some(verdict.clone());
                 }
                 match answer {
