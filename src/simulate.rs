@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use decamp_sim::drivers::Driver;
-use decamp_sim::faults::{Fault, Faults};
+use decamp_sim::faults::Fault;
 use decamp_sim::simulate::{Draw, Simulation, Sum, simulate as play_many};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -73,17 +73,8 @@ impl FromStr for Wanted {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let draw = match text {
-            "all" => Some(Draw::All),
-            "none" => Some(Draw::None),
             "list" => None,
-            names => {
-                let read = |name: &str| {
-                    Fault::named(name.trim())
-                        .ok_or_else(|| format!("there is no fault {name:?}; `decamp simulate --faults list` lists them"))
-                };
-                let faults = names.split(',').map(read).collect::<Result<Vec<_>, _>>()?;
-                Some(Draw::Among(faults.into_iter().fold(Faults::NONE, Faults::with)))
-            }
+            faults => Some(faults.parse()?),
         };
         Ok(Self { text: text.to_owned(), draw })
     }

@@ -50,15 +50,7 @@ fn code(output: &Output) -> Option<i32> {
 
 /// Begins a termination, and waits until the instance waits in its hook.
 async fn terminate(sandbox: &Sandbox, instance: InstanceId) {
-    let begun = sandbox.shared.with(|stage| {
-        let (asg, elb) = stage.aws();
-        asg.terminate(instance, elb)
-    });
-    begun.expect("it is in service");
-    let mut changes = sandbox.shared.watch();
-    while !sandbox.shared.events().iter().any(|event| event.instance == instance) {
-        changes.changed().await.expect("the sandbox is there");
-    }
+    sandbox.terminate_these(&[instance]).await.expect("it is in service");
 }
 
 fn failed_requests(sandbox: &Sandbox) -> Value {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use decamp_sandbox::wire::Side;
+use decamp_sandbox::wire::{Side, aws};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -130,7 +130,10 @@ async fn forward(State(hop): State<Hop>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, LARGEST).await.expect("decamp sends little");
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let operation = operation(hop.side, &head.headers, &body, &format!("{} {path}", head.method));
+    let operation = match hop.side {
+        Side::Aws => aws::operation(&head.headers, &body),
+        Side::Nomad | Side::Consul => format!("{} {path}", head.method),
+    };
     let change = hop.shared.lock().expect("nobody panics while holding it").meet(hop.side, &operation);
     if let Some(Change::Refuse(status, text)) = change {
         return refusal(hop.side, status, text);
@@ -167,19 +170,6 @@ async fn forward(State(hop): State<Hop>, request: Request) -> Response {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response
-}
-
-/// AWS's two protocols carry the action in a header or in the form; the others have a method and a path.
-fn operation(side: Side, headers: &HeaderMap, body: &Bytes, request: &str) -> String {
-    if !matches!(side, Side::Aws) {
-        return request.to_owned();
-    }
-    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).and_then(|target| target.rsplit_once('.'));
-    if let Some((_, operation)) = target {
-        return operation.to_owned();
-    }
-    let form = String::from_utf8_lossy(body);
-    form.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default().to_owned()
 }
 
 fn refusal(side: Side, status: u16, text: &'static str) -> Response {

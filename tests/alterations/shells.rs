@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use decamp_core::ids::InstanceId;
 use decamp_sandbox::{ACCOUNT, ASG, Options, REGION, Sandbox};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -77,22 +76,6 @@ fn settings(sandbox: &Sandbox, forwarder: &Forwarder) -> Vec<(&'static str, Stri
     all
 }
 
-/// Begins a termination, and answers the event of its hook.
-async fn terminate(sandbox: &Sandbox, instance: InstanceId) -> Value {
-    let begun = sandbox.shared.with(|stage| {
-        let (asg, elb) = stage.aws();
-        asg.terminate(instance, elb)
-    });
-    begun.expect("it is in service");
-    let mut changes = sandbox.shared.watch();
-    loop {
-        if let Some(event) = sandbox.shared.events().into_iter().find(|event| event.instance == instance) {
-            return event.event_bridge(REGION, ACCOUNT);
-        }
-        changes.changed().await.expect("the sandbox is there");
-    }
-}
-
 /// One departure out of a sandbox of its own, by this shell, with this alteration and these settings beside the usual ones.
 pub(crate) async fn depart(
     shell: Shell,
@@ -107,7 +90,7 @@ pub(crate) async fn depart(
     settings.retain(|(name, _)| !more.iter().any(|(known, _)| known == name));
     settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
     // The service is there before its event is.
-    let event = async { terminate(&sandbox, instance).await };
+    let event = async { sandbox.terminate_these(&[instance]).await.expect("it is in service").remove(0) };
     let began = Instant::now();
     let (outcome, code, said) = match shell {
         Shell::Run => by_run(event.await, &settings).await,
@@ -115,20 +98,10 @@ pub(crate) async fn depart(
         Shell::Lambda => by_lambda(event.await, &sandbox, &settings).await,
     };
     let took = began.elapsed();
-    machine_is_off(&sandbox, instance).await;
+    // Requests that its machine takes with it are counted too. Where it was never let go its outcome says so.
+    let _ = timeout(Duration::from_secs(5), sandbox.machine_is_off(instance)).await;
     let failed = sandbox.shared.look(|stage| stage.more())["requests"]["failed"].as_u64().expect("a number");
     Came { outcome, code, failed, said, rewritten: forwarder.rewritten(), took }
-}
-
-/// Requests that its machine takes with it are counted too.
-async fn machine_is_off(sandbox: &Sandbox, instance: InstanceId) {
-    let off = async {
-        while sandbox.shared.look(|stage| stage.aws().0.instance(instance).is_some_and(|instance| instance.runs)) {
-            sleep(Duration::from_millis(100)).await;
-        }
-    };
-    // Where it was never let go its outcome says so.
-    let _ = timeout(Duration::from_secs(5), off).await;
 }
 
 fn command(settings: &[(&'static str, String)]) -> Command {

@@ -189,28 +189,12 @@ fn gather(from: impl AsyncRead + Unpin + Send + 'static, into: &Arc<Mutex<String
 
 /// Begins a termination, waits until its hook has begun, and answers its event as EventBridge tells it.
 pub(crate) async fn terminate(sandbox: &Sandbox, instance: InstanceId) -> Value {
-    let begun = sandbox.shared.with(|stage| {
-        let (asg, elb) = stage.aws();
-        asg.terminate(instance, elb)
-    });
-    begun.expect("it is in service");
-    let mut changes = sandbox.shared.watch();
-    loop {
-        if let Some(event) = sandbox.shared.events().into_iter().find(|event| event.instance == instance) {
-            return event.event_bridge(REGION, ACCOUNT);
-        }
-        changes.changed().await.expect("the sandbox is there");
-    }
+    sandbox.terminate_these(&[instance]).await.expect("it is in service").remove(0)
 }
 
 /// Waits until the machine of this instance is off, and everything that it held with it.
 pub(crate) async fn machine_is_off(sandbox: &Sandbox, instance: InstanceId) -> bool {
-    let off = async {
-        while sandbox.shared.look(|stage| stage.aws().0.instance(instance).is_some_and(|instance| instance.runs)) {
-            sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(Duration::from_secs(90), off).await.is_ok()
+    timeout(Duration::from_secs(90), sandbox.machine_is_off(instance)).await.is_ok()
 }
 
 /// How many requests were sent, and those that failed.

@@ -1,11 +1,12 @@
 //! Secrets that change while a replica runs: the new one is believed soon, the old one not for long, and nothing is started again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use decamp_sandbox::serve;
+use decamp_sandbox::{Sandbox, serve};
 use reqwest::StatusCode;
 use reqwest::redirect::Policy;
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::replica::{Replica, quick};
@@ -37,9 +38,8 @@ fn write(file: &Path, secret: &str) {
     std::fs::write(file, format!("{secret}\n")).expect("it is ours");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_secret_in_a_file_is_read_again_and_the_old_one_is_believed_no_more() {
-    let sandbox = serve(&quick()).await.expect("loopback is there");
+/// A replica whose every secret is in a file, and those files: of the events' key, of the admin's token, of a webhook.
+async fn with_secrets_in_files(sandbox: &Sandbox) -> (Replica, [PathBuf; 3], TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let [events, admin, hook] = ["events", "admin", "hook"].map(|name| folder.path().join(name));
     [&events, &admin, &hook].into_iter().for_each(|file| write(file, OLD));
@@ -48,7 +48,14 @@ async fn every_secret_in_a_file_is_read_again_and_the_old_one_is_believed_no_mor
     std::fs::write(&settings, text).expect("it is ours");
     let (events_file, admin_file) = (events.display().to_string(), admin.display().to_string());
     let more = [("DECAMP_EVENTS_KEY", ""), ("DECAMP_EVENTS_KEY_FILE", &*events_file), ("DECAMP_ADMIN_TOKEN_FILE", &*admin_file)];
-    let replica = Replica::start_with(&sandbox, &["--config", &settings.display().to_string()], &more).await;
+    let replica = Replica::start_with(sandbox, &["--config", &settings.display().to_string()], &more).await;
+    (replica, [events, admin, hook], folder)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_secret_in_a_file_is_read_again_and_the_old_one_is_believed_no_more() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let (replica, [events, admin, hook], _folder) = with_secrets_in_files(&sandbox).await;
     let client = reqwest::Client::builder().redirect(Policy::none()).build().expect("it can be made");
     let event = async |key: &str| {
         let request = client.post(format!("{}/v1/events", replica.webhooks)).header("x-api-key", key);
@@ -83,15 +90,7 @@ async fn every_secret_in_a_file_is_read_again_and_the_old_one_is_believed_no_mor
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_whose_file_is_deleted_or_emptied_is_named_at_once_and_soon_opens_nothing() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
-    let folder = tempfile::tempdir().expect("a folder");
-    let [events, admin, hook] = ["events", "admin", "hook"].map(|name| folder.path().join(name));
-    [&events, &admin, &hook].into_iter().for_each(|file| write(file, OLD));
-    let settings = folder.path().join("decamp.toml");
-    let text = format!("[webhooks.deploy]\nscheme = \"github\"\naction = \"look\"\nsecret_file = \"{}\"\n", hook.display());
-    std::fs::write(&settings, text).expect("it is ours");
-    let (events_file, admin_file) = (events.display().to_string(), admin.display().to_string());
-    let more = [("DECAMP_EVENTS_KEY", ""), ("DECAMP_EVENTS_KEY_FILE", &*events_file), ("DECAMP_ADMIN_TOKEN_FILE", &*admin_file)];
-    let replica = Replica::start_with(&sandbox, &["--config", &settings.display().to_string()], &more).await;
+    let (replica, [events, admin, hook], _folder) = with_secrets_in_files(&sandbox).await;
     let event = async || {
         let request = replica.client.post(format!("{}/v1/events", replica.webhooks)).header("x-api-key", OLD);
         request.body("{\"decamp\":\"sweep\"}").send().await.expect("an answer").status().as_u16()

@@ -201,13 +201,22 @@ impl Sandbox {
         &self.instances
     }
 
-    /// Terminates the first instances of those that were there at the start, all at once, and answers the events of their hooks,
-    /// as EventBridge sends them, when all have begun. At most a thousand: the world remembers no more events.
+    /// Terminates the first instances of those that were there at the start, as [`Sandbox::terminate_these`] does.
     ///
     /// # Errors
     /// One of them is terminating already.
     pub async fn terminate(&self, many: usize) -> Result<Vec<Value>, ApiError> {
-        let leave: HashSet<InstanceId> = self.instances.iter().take(many).copied().collect();
+        let leave: Vec<InstanceId> = self.instances.iter().take(many).copied().collect();
+        self.terminate_these(&leave).await
+    }
+
+    /// Terminates these instances, all at once, and answers the events of their hooks, as EventBridge sends them, when all have begun.
+    /// At most a thousand: the world remembers no more events.
+    ///
+    /// # Errors
+    /// One of them is terminating already, or is not there.
+    pub async fn terminate_these(&self, leave: &[InstanceId]) -> Result<Vec<Value>, ApiError> {
+        let leave: HashSet<InstanceId> = leave.iter().copied().collect();
         let mut changes = self.shared.watch();
         self.shared.with(|stage| {
             let (auto_scaling, balancers) = stage.aws();
@@ -220,6 +229,14 @@ impl Sandbox {
                 return Ok(begun.iter().map(|event| event.event_bridge(REGION, ACCOUNT)).collect());
             }
             // The attached load balancers are first left by AWS itself.
+            changes.changed().await.ok();
+        }
+    }
+
+    /// Waits until the machine of this instance is off, and everything that it held with it.
+    pub async fn machine_is_off(&self, instance: InstanceId) {
+        let mut changes = self.shared.watch();
+        while self.shared.look(|stage| stage.aws().0.instance(instance).is_some_and(|instance| instance.runs)) {
             changes.changed().await.ok();
         }
     }

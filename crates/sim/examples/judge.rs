@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use decamp_sim::drivers::Driver;
-use decamp_sim::faults::{Fault, Faults};
+use decamp_sim::faults::Fault;
 use decamp_sim::simulate::{Draw, Simulation, faults_of, play_seed, simulate};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let trace = words.first().is_some_and(|word| word == "trace");
     let number = |place: usize| words.get(place).and_then(|word| word.parse::<u64>().ok());
-    let names = words.get(2).map(String::as_str);
-    let Some(draw) = drawn(names) else {
-        eprintln!("unknown fault in {names:?}; `decamp simulate --faults list` lists them");
-        return ExitCode::from(2);
+    let draw = match words.get(2).map_or("all", String::as_str).parse() {
+        Ok(draw) => draw,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
     };
     let seed = number(1).unwrap_or(1);
     if trace {
@@ -45,18 +47,6 @@ fn main() -> ExitCode {
         sum.took.as_secs_f64()
     );
     ExitCode::from(u8::from(sum.is_broken()))
-}
-
-/// `None` if a fault of that name does not exist.
-fn drawn(names: Option<&str>) -> Option<Draw> {
-    match names {
-        None | Some("all") => Some(Draw::All),
-        Some("none") => Some(Draw::None),
-        Some(names) => {
-            let faults: Option<Vec<Fault>> = names.split(',').map(Fault::named).collect();
-            faults.map(|faults| Draw::Among(faults.into_iter().fold(Faults::NONE, Faults::with)))
-        }
-    }
 }
 
 fn tell(seed: u64, draw: Draw) -> ExitCode {

@@ -3,6 +3,7 @@
 mod alarms;
 mod sum;
 
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -25,6 +26,26 @@ pub enum Draw {
     All,
     /// Some of these, one at least.
     Among(Faults),
+}
+
+/// `all`, `none`, or the names of faults with commas.
+impl FromStr for Draw {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            "none" => Ok(Self::None),
+            names => {
+                let read = |name: &str| {
+                    Fault::named(name.trim())
+                        .ok_or_else(|| format!("there is no fault {name:?}; `decamp simulate --faults list` lists them"))
+                };
+                let faults = names.split(',').map(read).collect::<Result<Vec<_>, _>>()?;
+                Ok(Self::Among(faults.into_iter().fold(Faults::NONE, Faults::with)))
+            }
+        }
+    }
 }
 
 /// What to simulate.

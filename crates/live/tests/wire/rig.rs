@@ -100,14 +100,7 @@ impl Rig {
 
     /// Waits until the machine of this instance is off, and everything that it held with it.
     pub(crate) async fn machine_is_off(&self, instance: InstanceId) {
-        let mut changes = self.sandbox.shared.watch();
-        loop {
-            let runs = self.sandbox.shared.look(|stage| stage.aws().0.instance(instance).is_some_and(|instance| instance.runs));
-            if !runs {
-                return;
-            }
-            changes.changed().await.expect("the sandbox is there");
-        }
+        self.sandbox.machine_is_off(instance).await;
     }
 
     /// Waits until every target group routes to this many instances.

@@ -143,8 +143,9 @@ pub fn router(shared: &Arc<Shared>) -> Router {
     Router::new().route("/", post(answer)).route("/{certificate}", get(topics::certificate)).with_state(Arc::clone(shared))
 }
 
-/// What a request asks for, as the fault plan names it.
-pub(super) fn operation(headers: &HeaderMap, body: &[u8]) -> String {
+/// What a request asks for, as the fault plan names it: the action in its header, or in its form.
+#[must_use]
+pub fn operation(headers: &HeaderMap, body: &[u8]) -> String {
     match target(headers) {
         Some((_, operation)) => operation.to_owned(),
         None => Params::read(body).text("Action").unwrap_or_default().to_owned(),
