@@ -4,7 +4,7 @@ use super::beginnings;
 use super::budget::{self, Budget};
 use super::doubts::{gone_before_the_scan, left_before_the_scan, unknown, waiting_for_unknown};
 use super::scope::Scope;
-use super::snapshot::{Balancer, JobKind, Left, Target, TargetGroup, TargetHealth};
+use super::snapshot::{Balancer, Draining, JobKind, Target, TargetGroup, TargetHealth};
 use super::step::{Step, look_again, retry_at, write};
 use super::whose::Whose;
 use super::{Effect, EffectKind, LastTarget, Part, Reason, System};
@@ -178,8 +178,7 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
         return Balancing::not_yet(asking);
     }
     // What left while it may have been ours is sent to for a while as well.
-    let gone =
-        balancer.left.iter().map(|left| (&left.id, left.port)).chain(balancer.draining.iter().map(|(id, port, _)| (id, *port)));
+    let gone = balancer.draining.iter().map(|row| (&row.id, row.port));
     let mut rows = group.listed().map(|target| (&target.id, target.port)).chain(gone);
     let doubtful = rows.any(|(id, port)| scope.whose(group, id, port) == Whose::Unknown);
     if let Some(step) = waiting_for_unknown(scope, budget, balancer, group, look(false), now) {
@@ -212,8 +211,9 @@ fn after_deregistration(
     let seen_at = balancer.sight.at().unwrap_or(now);
     // What another deregistered while we looked on: at the latest when a look first showed it so.
     let ours_alone = |last: Time| balancer.deregistered.is_some_and(|at| last <= at);
-    let ours = |left: &&Left| !ours_alone(left.last_registered) && scope.may_be_ours(group, &left.id, left.port);
-    let left = balancer.left.iter().filter(ours).map(|left| left.since).max();
+    let by_another = |row: &Draining| row.deregistered.filter(|seen| !ours_alone(seen.after)).map(|seen| seen.by);
+    let may_be_ours = |row: &&Draining| scope.may_be_ours(group, &row.id, row.port);
+    let left = balancer.draining.iter().filter(may_be_ours).filter_map(by_another).max();
     let first = balancer.first_look.max(left).unwrap_or(now);
     // An earlier run may have noted an earlier time, of what was not registered when this one first looked.
     let noted = beginnings::deregistered(scope, budget).filter(|_| left.is_none());
@@ -266,8 +266,8 @@ fn after_deregistration(
 /// Since when one of ours has read `draining` that was first seen so well after our own timer had run out, if only until it left the list.
 fn draining_again_since(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup, release: Time) -> Option<Time> {
     let late = |since: Time| release + LAGS < since;
-    let rows = balancer.draining.iter().filter(|(id, port, since)| late(*since) && scope.may_be_ours(group, id, *port));
-    rows.map(|(_, _, since)| *since).max()
+    let rows = balancer.draining.iter().filter(|row| scope.may_be_ours(group, &row.id, row.port));
+    rows.filter_map(|row| row.reads_draining).filter(|since| late(*since)).max()
 }
 
 fn deregister(

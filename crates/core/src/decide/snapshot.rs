@@ -88,27 +88,35 @@ pub struct Balancer {
     pub deregistrations: u32,
     /// A deregistration of ours that was not answered: what it named. It may have worked.
     pub unanswered: Option<Vec<(TargetId, u16)>>,
-    /// Targets, those of other instances aside, that were registered and are no more.
-    pub left: Vec<Left>,
+    /// Targets, those of other instances aside, that are not registered any more, however that came about, and may still be sent to.
+    pub draining: Vec<Draining>,
     /// What this run deregistered: a target leaves the list some time, and what serves it stays.
     pub taken_out: Vec<(TargetId, u16)>,
     /// Targets by address, and the first look of the row in which each was registered.
     pub registered: Vec<(TargetId, u16, Time)>,
-    /// Targets, those of other instances aside, that read `draining` when they were last listed, and the first look of the row in which each did.
-    pub draining: Vec<(TargetId, u16, Time)>,
 }
 
-/// A target that a look showed registered, and a later one did not.
+/// A target that somebody deregistered: it was seen registered by an earlier look and no more by a later one, or it reads `draining`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Left {
+pub struct Draining {
     /// The instance or the address.
     pub id: TargetId,
     /// Its port.
     pub port: u16,
-    /// The last look that showed it registered.
-    pub last_registered: Time,
-    /// The first look that did not.
-    pub since: Time,
+    /// The look that last showed it registered, and the first that did not. `None`: this run never saw it registered.
+    pub deregistered: Option<SeenBetween>,
+    /// The first look of the row in which it read `draining`, until it was last listed. `None`: it left the list at once, as far as
+    /// this run saw.
+    pub reads_draining: Option<Time>,
+}
+
+/// Between which looks something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SeenBetween {
+    /// The last look before it.
+    pub after: Time,
+    /// The first look after it.
+    pub by: Time,
 }
 
 impl Balancer {
@@ -124,19 +132,6 @@ impl Balancer {
         }
     }
 
-    /// Keeps when a target that was registered was first seen to be so no more, and when it was last seen to be.
-    fn see_leaving(&mut self, of: Option<InstanceId>, at: Time, group: &TargetGroup) {
-        let registered = |group: &TargetGroup| -> Vec<(TargetId, u16)> {
-            maybe_of(of, group).filter(|t| t.health.is_registered()).map(|t| (t.id.clone(), t.port)).collect()
-        };
-        let (now, before) = (registered(group), self.sight.last().map(registered).unwrap_or_default());
-        self.left.retain(|left| !now.iter().any(|(id, port)| *id == left.id && *port == left.port));
-        if let Some(last_registered) = self.sight.at() {
-            let gone = before.into_iter().filter(|row| !now.contains(row));
-            self.left.extend(gone.map(|(id, port)| Left { id, port, last_registered, since: at }));
-        }
-    }
-
     /// Keeps since which look each target by address has been registered without a break.
     fn see_registered(&mut self, at: Time, group: &TargetGroup) {
         let by_address = group.listed().filter(|t| matches!(t.id, TargetId::Ip(_)) && t.health.is_registered());
@@ -149,19 +144,39 @@ impl Balancer {
             .collect();
     }
 
-    /// Keeps since which look each target has read `draining` without a break. One that left the list meanwhile is kept: it may still
-    /// be sent to.
+    /// Keeps what was deregistered: when it was last seen registered and first seen not to be, and since when it reads `draining`. What
+    /// left the list is kept, because it may still be sent to. What is registered again is forgotten.
     fn see_draining(&mut self, of: Option<InstanceId>, at: Time, group: &TargetGroup) {
-        let lists = |group: &TargetGroup, id: &TargetId, port: u16| group.listed().any(|t| t.id == *id && t.port == port);
-        let mut rows: Vec<_> = maybe_of(of, group)
-            .filter(|t| t.health == TargetHealth::Draining)
-            .map(|target| {
-                let before = self.draining.iter().find(|(id, port, _)| *id == target.id && *port == target.port);
-                let before = before.filter(|_| self.sight.last().is_some_and(|last| lists(last, &target.id, target.port)));
-                (target.id.clone(), target.port, before.map_or(at, |(_, _, since)| *since))
-            })
-            .collect();
-        rows.extend(self.draining.drain(..).filter(|(id, port, _)| !lists(group, id, *port)));
+        let find = |group: &TargetGroup, id: &TargetId, port: u16| {
+            maybe_of(of, group).find(|t| t.id == *id && t.port == port).map(|t| t.health)
+        };
+        let mut rows = std::mem::take(&mut self.draining);
+        let last = self.sight.last();
+        let before = last.into_iter().flat_map(|last| maybe_of(of, last)).filter(|t| t.health.is_registered());
+        let gone = before.filter(|t| !find(group, &t.id, t.port).is_some_and(TargetHealth::is_registered));
+        for target in gone.chain(maybe_of(of, group).filter(|t| t.health == TargetHealth::Draining)) {
+            if !rows.iter().any(|row| row.id == target.id && row.port == target.port) {
+                let (id, port) = (target.id.clone(), target.port);
+                rows.push(Draining { id, port, deregistered: None, reads_draining: None });
+            }
+        }
+        for row in &mut rows {
+            let was = last.and_then(|last| find(last, &row.id, row.port));
+            let is = find(group, &row.id, row.port);
+            if is.is_some_and(TargetHealth::is_registered) {
+                (row.deregistered, row.reads_draining) = (None, None);
+                continue;
+            }
+            if let (Some(after), true) = (self.sight.at(), was.is_some_and(TargetHealth::is_registered)) {
+                row.deregistered = Some(SeenBetween { after, by: at });
+            }
+            row.reads_draining = match is {
+                Some(TargetHealth::Draining) => row.reads_draining.filter(|_| was.is_some()).or(Some(at)),
+                Some(_) => None,
+                None => row.reads_draining,
+            };
+        }
+        rows.retain(|row| row.deregistered.is_some() || row.reads_draining.is_some());
         self.draining = rows;
     }
 }
@@ -246,7 +261,6 @@ impl Snapshot {
                     balancer.first_look.get_or_insert(asked);
                     balancer.see_registered(asked, group);
                     balancer.see_draining(of, asked, group);
-                    balancer.see_leaving(of, asked, group);
                     balancer.see_unanswered(asked, group);
                 }
                 balancer.sight.take(asked, look);
@@ -303,7 +317,6 @@ impl Snapshot {
                     registered: Vec::new(),
                     draining: Vec::new(),
                     unanswered: None,
-                    left: Vec::new(),
                 });
                 self.balancers.len() - 1
             }
