@@ -79,6 +79,14 @@ locals {
       statistic   = "Sum"
       above       = 0
     }
+    denied = {
+      description = "AWS, Nomad or Consul denies a call that a departure needs. Waiting does not end it: a policy or a token has to be changed. The dimension Kind and the log, at level ERROR, name the call."
+      namespace   = local.namespace
+      metric      = local.metrics.denied
+      dimensions  = {}
+      statistic   = "Sum"
+      above       = 0
+    }
     events-rejected = {
       description = "The function was given something that it can never act on. The log says what, at level ERROR."
       namespace   = local.namespace

@@ -61,6 +61,12 @@ class Alarms(unittest.TestCase):
             with self.subTest(alarm["alarm_name"]):
                 self.assertNotIn("ALARM", calls(alarm, [[], [0, 0], [alarm["threshold"]], []]))
 
+    def test_a_denial_calls_whichever_call_was_denied(self):
+        (alarm,) = [alarm for alarm in self.alarms() if alarm["metric_name"] == "Denied"]
+        self.assertEqual((alarm["alarm_name"], alarm["namespace"], alarm["dimensions"]), ("decamp-denied", "decamp", {}))
+        # Each function that starts counts it anew: the samples are added up, and one is enough.
+        self.assertEqual(calls(alarm, [[], [1], [], [1, 1]]), ["OK", "ALARM", "OK", "ALARM"])
+
     def test_the_age_of_a_message_is_not_added_up(self):
         (alarm,) = [alarm for alarm in self.alarms() if alarm["alarm_name"] == "decamp-message-age"]
         self.assertNotIn("ALARM", calls(alarm, [[alarm["threshold"] - 1] * 5]))
