@@ -28,7 +28,7 @@ use super::connect::{Connected, connect};
 use super::exit;
 use super::out::{is_watched, say, say_json};
 
-/// Walk one instance out: load balancers, Nomad node, service discovery, lifecycle action.
+/// Drain one instance and complete its lifecycle action: load balancers, Nomad node, service discovery, lifecycle action.
 ///
 /// It may be stopped and begun again at any moment, and run twice at the same time: every step looks first at what is true.
 #[derive(Debug, Args)]
@@ -41,10 +41,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", requires = "instance")]
     asg: Option<String>,
     /// A file with an event as EventBridge, SNS or SQS delivers it, alone or in a batch, or what `aws sqs receive-message` prints; -
-    /// reads standard input. Every departure in it is walked, and the rest is named
+    /// reads standard input. Every departure in it is processed; decamp lists the rest
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
-    /// One JSON object a line instead of text
+    /// One JSON object per line instead of text
     #[arg(long)]
     json: bool,
 }
@@ -67,7 +67,7 @@ pub(crate) async fn depart(arguments: Arguments) -> Result<u8> {
     let passed = passed_over.iter().map(|part| part.say(arguments.json)).max().unwrap_or(0);
     if departures.is_empty() {
         if matches!(passed, 0 | exit::ERROR) {
-            bail!("the event tells of nothing that can be walked out");
+            bail!("the event contains no departure");
         }
         return Ok(passed);
     }

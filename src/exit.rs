@@ -19,9 +19,9 @@ pub(crate) const TERMINATED: u8 = 143;
 /// The table, as `run --help` shows it.
 pub(crate) const HELP: &str = "Exit codes:
   0    departed: nothing was left on the instance
-  1    nothing was begun: settings, arguments, or an API that does not answer; or part of the event could not be used
+  1    nothing was started: settings, arguments, or an API that does not answer; or part of the event could not be used
   2    the command line was not understood
-  3    DECAMP_MODE=observe: a write was next, and was not made
+  3    DECAMP_MODE=observe: the next step is a write, and was not made
   10   forced: nothing is left, but a deadline cut allocations short
   11   unconfirmed: all is over, but service discovery could not confirm it
   12   timed-out: the time was up before everything was gone
@@ -29,14 +29,14 @@ pub(crate) const HELP: &str = "Exit codes:
   14   agent-dead: Nomad's agent on it is dead
   15   no-node: no Nomad node is this instance
   16   gone: Auto Scaling no longer lists it
-  17   expired: its hook ended without us
-  18   already-past: it was past its hook, or the time of EC2's notice, before we looked
-  19   not-leaving: nothing was touched
-  20   not-ours: it waits in no hook of ours; nothing was touched
+  17   expired: its hook ended before decamp completed it
+  18   already-past: it was past its hook, or the time of EC2's notice, before decamp looked
+  19   not-leaving: nothing was changed
+  20   not-ours: it waits in no hook of decamp's; nothing was changed
   21   interrupted: EC2 takes it back; what could be done in time was done
   22   refused: the Nomad token cannot see enough; nothing was written
   23   overtaken: somebody else completed its action while decamp worked
-  130  SIGINT, 143 SIGTERM: what stands and how to go on was said";
+  130  SIGINT, 143 SIGTERM: the state and the command that continues were printed";
 
 /// `refresh`: none of the group is under way, or there never was one.
 pub(crate) const NO_REFRESH: u8 = 34;

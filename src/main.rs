@@ -32,17 +32,17 @@ const LONG_ABOUT: &str = "\
 Takes a Nomad node out of service without dropping a request, when AWS decides that its instance must go.
 
 An instance of an Auto Scaling group with a terminating lifecycle hook waits before it is terminated. decamp uses that time: it \
-takes the instance out of its load balancers, drains its Nomad node, waits until nothing is left on it and service discovery has \
-forgotten it, and then lets Auto Scaling go on. Nothing is stored: whoever runs decamp again goes on from what is true.";
+removes the instance from its load balancers, drains its Nomad node, waits until nothing runs on it and service discovery no longer \
+lists it, and then completes the hook. decamp keeps no state: run it again at any time, and it continues from the live systems.";
 
 const EXAMPLES: &str = "Examples:
-  decamp check --asg web                         what would a departure from this group cost, and what to set
-  decamp plan --instance i-0123456789abcdef0     look, decide, and write nothing
-  decamp run --instance i-0123456789abcdef0      walk one instance out
-  decamp status --watch                          who waits, for what, and how long
-  decamp refresh start --asg web                 replace every instance that is not as it should be, and watch
-  decamp serve --config decamp.toml              serve: events and queues in, departures walked out, a page to see them
-  decamp simulate                                10,000 departures in a pretend world, with every fault there is
+  decamp check --asg web                         what a departure costs, and what to set
+  decamp plan --instance i-0123456789abcdef0     show the next step; writes nothing
+  decamp run --instance i-0123456789abcdef0      drain one instance
+  decamp status --watch                          which instances wait, for what, and how long
+  decamp refresh start --asg web                 replace every instance that does not match, and watch
+  decamp serve --config decamp.toml              run as a service
+  decamp simulate                                10,000 simulated departures, with every fault
 
 Nomad, Consul and AWS are found as their own tools find them: NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, \
 AWS_REGION, AWS_PROFILE and so on. `decamp settings` lists every variable that decamp reads.";
@@ -57,26 +57,26 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read a whole group while nothing leaves: what a departure costs, and every setting that cannot work
+    /// Check a group before anything leaves: what a departure costs, and every setting that loses requests
     Check(check::Arguments),
-    /// Look at one instance and say what would be done; write nothing
+    /// Show what decamp would do next for one instance; writes nothing
     Plan(plan::Arguments),
-    /// Walk one instance out
+    /// Drain one instance and complete its lifecycle action
     Run(depart::Arguments),
     /// List every instance that waits in a hook: step, reason, time left
     Status(status::Arguments),
-    /// Replace the instances of a group by an instance refresh: start it, watch it, stop it, take it back
+    /// Replace the instances of a group by an instance refresh: start, watch, cancel, roll back
     Refresh(refresh::Arguments),
-    /// Serve: events and queues in, departures walked out, a page and an API to see them
+    /// Run as a service: events and queues, a page, an API and metrics
     Serve(serve::Arguments),
-    /// Rehearse a whole instance refresh under live traffic on this machine, with and without decamp
+    /// Rehearse an instance refresh under live traffic on this machine, with and without decamp
     Rehearse(rehearse::Arguments),
     /// Be one process of a rehearsal with a real Nomad, whose jobs call for it
     #[command(hide = true)]
     Part(part::Arguments),
-    /// Play departures in a pretend world, with faults, and judge them
+    /// Simulate departures with faults, and check every invariant
     Simulate(simulate::Arguments),
-    /// Serve a small pretend cluster for decamp, the AWS CLI, nomad and consul
+    /// Run a small simulated cluster for decamp, the AWS CLI, nomad and consul
     Sandbox(sandbox::Arguments),
     /// List every environment variable that decamp reads
     Settings(settings::Arguments),

@@ -14,7 +14,7 @@ use super::out::{say, say_json};
 use super::survey::{lines, survey};
 use super::words;
 
-/// Look at one instance and say what would be done; write nothing.
+/// Show what decamp would do next for one instance; writes nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The instance, such as i-0123456789abcdef0

@@ -63,7 +63,7 @@ struct Of {
     /// How often to look
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = pace)]
     every: Duration,
-    /// One JSON object a line instead of text
+    /// One JSON object per line instead of text
     #[arg(long)]
     json: bool,
 }
@@ -90,7 +90,7 @@ struct Start {
     /// How long a new instance serves until it counts; else the group's default
     #[arg(long, value_name = "TIME", value_parser = duration::read)]
     warm_up: Option<Duration>,
-    /// Pause when this share is replaced; several with commas
+    /// Pause when this share is replaced; several, separated by commas
     #[arg(long, value_name = "PERCENT", value_delimiter = ',')]
     checkpoint: Vec<u32>,
     /// How long to pause there (1h)
@@ -205,7 +205,7 @@ async fn stop(order: Order, wish: Wish) -> Result<u8> {
     if of.json {
         say_json(&json!({ "kind": "ordered", "asg.name": asg, "refresh.id": id, "order": what }));
     } else {
-        say(format!("refresh {id} of {asg} is being {what}; instances that wait in a hook are walked out all the same"));
+        say(format!("refresh {id} of {asg} is being {what}; instances that already wait in a hook still leave"));
     }
     if no_wait {
         return Ok(0);

@@ -24,16 +24,16 @@ use super::out::{complain, say, say_json, say_wrapped};
 const HELP: &str = "\
 It starts a small cluster of real servers on loopback addresses, sends real HTTP requests through it (load balancer, ingress, \
 service), replaces every instance, and counts the requests that failed: without a hook, with a script that drains, and with decamp. \
-AWS, Nomad and Consul are pretended, behind the same HTTP APIs; decamp is what you would deploy. With --nomad and --consul their agents are \
+AWS, Nomad and Consul are simulated behind the same HTTP APIs; decamp is what you would deploy. With --nomad and --consul their agents are \
 real, one of each for a node, and every process is a task; with --traefik so is the ingress.
 
 Exit codes:
-  0    decamp lost nothing that is decamp's
+  0    decamp lost no request
   1    decamp lost a request, or a driver did not finish
   2    the command line was not understood
   130  SIGINT, 143 SIGTERM, 129 SIGHUP: nothing is left behind";
 
-/// Rehearse a whole instance refresh under live traffic on this machine, with and without decamp.
+/// Rehearse an instance refresh under live traffic on this machine, with and without decamp.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
@@ -46,25 +46,25 @@ pub(crate) struct Arguments {
     /// Requests a second
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=5000))]
     rate: u32,
-    /// Who walks the instances out; may be given several times. Without it: terminate-at-once, drain-only, decamp
+    /// Who takes the instances out of service; may be repeated. Without it: terminate-at-once, drain-only, decamp
     #[arg(long, value_name = "NAME")]
     driver: Vec<Name>,
-    /// What everything draws its luck from
+    /// The seed of everything random
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// Add a service with a single copy, which decamp names and cannot keep up
+    /// Add a service with a single copy, which decamp warns about and cannot keep available
     #[arg(long)]
     single: bool,
-    /// Let the ingress poll Consul this often, such as 15s, and not watch it
+    /// Make the ingress poll Consul at this interval, such as 15s, instead of watching it
     #[arg(long, value_name = "TIME", value_parser = time)]
     ingress_poll: Option<Duration>,
-    /// Kill decamp every few seconds and hinder it all the while; consul-for-all takes Consul from the ingress as well
+    /// Kill decamp every few seconds and inject faults; consul-for-all cuts the ingress's path to Consul too
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "usual")]
     chaos: Option<Trouble>,
-    /// Use a real Consul in place of the pretended one: its binary
+    /// Use a real Consul instead of the simulated one: its binary
     #[arg(long, value_name = "FILE")]
     consul: Option<PathBuf>,
-    /// Use a real Nomad in place of the pretended one: its binary, of 1.4 or later. Needs --consul, and root: each node
+    /// Use a real Nomad instead of the simulated one: its binary, of 1.4 or later. Needs --consul, and root: each node
     /// has processes and mounts of its own
     #[arg(long, value_name = "FILE")]
     nomad: Option<PathBuf>,
@@ -80,13 +80,13 @@ pub(crate) struct Arguments {
     /// Run decamp as its real Lambda binary, such as target/lambda/bootstrap
     #[arg(long, value_name = "FILE")]
     lambda: Option<PathBuf>,
-    /// Refresh this often, one after another
+    /// How many refreshes, one after another
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Calm load before the refresh begins
+    /// How long to send load before the refresh begins
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
     calm: Duration,
-    /// One JSON object a driver instead of text
+    /// One JSON object per driver instead of text
     #[arg(long)]
     json: bool,
 }
@@ -185,7 +185,7 @@ fn cannot_be_together(arguments: &Arguments) -> Option<&'static str> {
         );
     }
     if nomad.is_some() && driver.contains(&Name::Serve) {
-        return Some("--driver serve runs on the pretended Nomad alone: leave out --nomad");
+        return Some("--driver serve works only with the simulated Nomad: remove --nomad");
     }
     None
 }

@@ -1,4 +1,4 @@
-//! `decamp sandbox`: a small pretend cluster on loopback ports, for decamp and the vendors' own clients.
+//! `decamp sandbox`: a small simulated cluster on loopback ports, for decamp and the vendors' own clients.
 
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ const HELP: &str = "Example, in two terminals:
   $ decamp run --instance i-…
   $ curl $AWS_ENDPOINT_URL/sandbox/state                                # how many requests failed";
 
-/// Serve a small pretend cluster: AWS, Nomad and Consul on free ports, with clients that send requests all the while.
+/// Run a small simulated cluster: AWS, Nomad and Consul on free ports, with clients that send requests all the time.
 ///
 /// The addresses are printed as shell exports. It ends with Ctrl-C, and nothing is kept.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     /// The address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     listen: IpAddr,
-    /// What the pretend systems draw their luck from
+    /// The seed of the simulated systems
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// Requests a second that clients send
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     /// The target groups' deregistration delay, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=3600))]
     delay: u64,
-    /// Ask for tokens, as a cluster with ACLs does; they are printed with the addresses
+    /// Require tokens, like a cluster with ACLs; they are printed with the addresses
     #[arg(long)]
     acls: bool,
 }

@@ -16,18 +16,18 @@ use self::signals::Signals;
 use super::logging;
 use super::out::say;
 
-const HELP: &str = "It listens on two addresses: webhooks (DECAMP_WEBHOOKS_LISTEN) take events in, admin (DECAMP_ADMIN_LISTEN) has the page, \
-the API and the metrics. Off loopback, admin needs a certificate and a token. On SIGTERM, SIGINT or SIGQUIT it takes no new work, lets what is in hand go \
-at a decision, hands its messages back and is gone within 10 s; another replica, or the next sweep, goes on.";
+const HELP: &str = "It listens on two addresses: webhooks (DECAMP_WEBHOOKS_LISTEN) receives events, admin (DECAMP_ADMIN_LISTEN) has the page, \
+the API and the metrics. Off loopback, admin needs a certificate and a token. On SIGTERM, SIGINT or SIGQUIT it takes no new work, stops each \
+departure at a decision, hands its messages back and exits within 10 s. Another replica, or the next sweep, continues.";
 
-/// Serve: events and queues in, departures walked out, a page and an API to see them.
+/// Run as a service: events and queues, a page, an API and metrics.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// A TOML file with settings by the names of their variables; the environment goes before it
+    /// A TOML file with settings by the names of their variables; environment variables override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Check the settings and end
+    /// Validate the settings and exit
     #[arg(long)]
     check: bool,
 }
@@ -54,7 +54,10 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<u8> {
         None => bail!("no AWS Region is known; set AWS_REGION, or AWS_PROFILE to a profile with a region"),
     }
     if arguments.check {
-        say("the settings make sense");
+        let groups = if settings.allowed.groups.is_empty() { "none".to_owned() } else { settings.allowed.groups.join(", ") };
+        let mode = if settings.only_observes() { "observe" } else { "act" };
+        let (webhooks, admin) = (settings.serve.webhooks.address, settings.serve.admin.address);
+        say(format!("settings OK: groups {groups}, mode {mode}, webhooks {webhooks}, admin {admin}"));
         return Ok(0);
     }
     let live = Live::new(&settings, &aws).context("connect")?;

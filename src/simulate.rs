@@ -1,4 +1,4 @@
-//! `decamp simulate`: plays departures in the pretend world and says what was broken.
+//! `decamp simulate`: simulates departures and reports violated invariants.
 
 mod print;
 mod story;
@@ -24,17 +24,17 @@ const HELP: &str =
     "Without --driver the baselines are played too, on the same seeds but fewer of them, so that a zero means something.
 
 Exit codes:
-  0  nothing was broken, and no request was lost by the driver
-  1  something was: the seed and the command that replays it are printed
+  0  no invariant was violated, and the driver lost no request
+  1  a violation or a loss: the seed and the command that replays it are printed
   2  the command line was not understood
 
 Examples:
   decamp simulate --departures 1000000
   decamp simulate --faults crash,two-workers
-  decamp simulate --seed 42 --trace              one departure, a decision a line
+  decamp simulate --seed 42 --trace              one departure, one decision per line
   decamp simulate --driver drain-only --faults none";
 
-/// Play departures in a pretend world, with faults, and judge them.
+/// Simulate departures with faults, and check every invariant.
 ///
 /// Each departure draws its cluster and its faults from its seed; the same seed is the same departure on every machine.
 #[derive(Debug, Args)]
@@ -46,16 +46,16 @@ pub(crate) struct Arguments {
     /// The first seed; the others follow
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// all, none, or names with commas, of which each departure meets one or more; `list` lists them
+    /// all, none, or names separated by commas, of which each departure meets one or more; `list` lists them
     #[arg(long, value_name = "FAULTS", default_value = "all")]
     faults: Wanted,
-    /// Who drives: decamp, terminate-at-once, drain-only, drain-then-deregister or naive-overlap
+    /// The driver: decamp, terminate-at-once, drain-only, drain-then-deregister or naive-overlap
     #[arg(long, value_name = "NAME")]
     driver: Option<Named>,
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
-    /// Tell the story of the one departure of --seed
+    /// Print the departure of --seed line by line
     #[arg(long)]
     trace: bool,
 }

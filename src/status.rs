@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     /// Look again every 5 s, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// One JSON object a look
+    /// One JSON object per look
     #[arg(long)]
     json: bool,
 }
