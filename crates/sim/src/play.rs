@@ -106,11 +106,13 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     };
     let working = play.working.unwrap_or_else(|| Working::draw(play.seed, faults, heartbeat_timeout, needs));
     if let Working::Passes(passes) = working {
-        stage.oracle.bounds.longest_gap = passes.longest_gap();
+        stage.oracle.bounds.longest_gap = passes.longest_gap(needs.notes);
         stage.oracle.bounds.proof_is_lost = stage.consul.version() < crate::consul::Version::V1_19_2;
     }
     let mut script = cast::script(&mut stage, faults, service_group, heartbeat_timeout, working, &mut luck);
     script.crashes.extend(play.crashes.iter().copied());
+    let too_short = matches!(working, Working::Passes(passes) if passes.is_too_short(stage.oracle.slowness));
+    stage.oracle.bounds.orderly &= !too_short;
     let stage = RefCell::new(stage);
     let planned = script.crashes.clone();
     let crashes = RefCell::new(std::mem::take(&mut script.crashes));
@@ -161,7 +163,10 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         );
         let above = floor::above_floor(&stage, first_told.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
         stage.oracle.took(ended_at, ended_at.since(first_told.unwrap_or(BEGIN)), above, outcome.as_ref());
-        if play.crashes.is_empty() && faults.iter().all(|fault| hinders_nothing(fault) || floor::is_waited_out(fault)) {
+        if play.crashes.is_empty()
+            && !too_short
+            && faults.iter().all(|fault| hinders_nothing(fault) || floor::is_waited_out(fault))
+        {
             let due = floor::waited_out(&stage, faults, &policy, first_told.unwrap_or(BEGIN), balancer_floor);
             stage.oracle.prompt(ended_at, due, outcome.as_ref());
         }

@@ -206,7 +206,8 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
             id: NodeId(u128::from(luck.bits())),
             name: jobs::name("ghost-", 0),
             instance: Some(instance),
-            addresses: Vec::new(),
+            // An agent that registered anew on the same machine has the machine's address, as the row that it left behind.
+            addresses: vec![IpAddr::from([10, 0, 0, 10])],
             consul: None,
         });
         nomad.kill_agent(ghost);

@@ -11,12 +11,13 @@ use super::doubts;
 use super::scope::Scope;
 use super::snapshot::{Allocation, Beginning, JobKind, Node, NodeStatus, Noted, Snapshot};
 use super::step::{Step, retry_at};
-use super::{Departure, Effect, EffectKind, Policy, Reason};
+use super::{Departure, Effect, EffectKind, Policy, Reason, Refusal};
 use crate::time::Time;
 
 /// Nomad keeps node metadata since this version (facts/nomad.md 13).
 const KEEPS_NOTES: (u32, u32) = (1, 5);
-/// A note that was not answered is sent again, up to so many times: nothing waits for it.
+/// A note that was not answered is sent again, up to so many times: nothing waits for it. One that was denied is not: in a short pass
+/// whose calls are slow, each try takes the time of a step.
 const MOST_TRIES: u32 = 3;
 /// After the last allocation of a drain that completes has ended, Nomad's servers hear of it, and tell system allocations to stop,
 /// within this (facts/nomad.md 3).
@@ -125,7 +126,8 @@ fn worth_knowing(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now:
     if delayed {
         know(Beginning::Deregistered, balancing.since, 0);
     }
-    if let Some((since, targets)) = doubts::unknown_since(scope, budget)
+    // First it is asked whose they are: a note is a write, and goes out before any look.
+    if let Some((since, targets)) = doubts::unknown_since(scope, budget).filter(|_| scope.has_asked_whose())
         && now < since + scope.policy.unknown_target_wait
     {
         know(Beginning::Unknown, since, targets);
@@ -174,8 +176,10 @@ pub(super) fn write_down(scope: &Scope<'_>, budget: &Budget, balancing: &Balanci
     let Some(node) = nomad.nodes.iter().find(|node| !node.status.is_lost() && keeps_notes(&node.version)) else {
         return Step::Satisfied;
     };
-    let may_try =
-        history.failures(EffectKind::Note).is_none_or(|row| row.count < MOST_TRIES && retry_at(row.last, row.count) <= now);
+    let may_try = history.failures(EffectKind::Note).is_none_or(|row| {
+        let denied = matches!(row.why, Refusal::Denied(_));
+        !denied && row.count < MOST_TRIES && retry_at(row.last, row.count) <= now
+    });
     let shown = |note: &Noted| node.notes.contains(note) || history.notes_sent.contains(note);
     if !may_try {
         return Step::Satisfied;

@@ -113,6 +113,11 @@ impl Scope<'_> {
         self.our_targets().any(|(_, target)| self.answering(&target.id, target.port).any(|a| !a.wanted && !a.client.is_over()))
     }
 
+    /// Whether it was asked whose the addresses are that groups list, with an answer or without.
+    pub(super) fn has_asked_whose(&self) -> bool {
+        self.seen.elsewhere.at().is_some() || self.seen.elsewhere.blind().is_some()
+    }
+
     /// Looks who else has the addresses that named groups list and the node does not have; done once for each look at a group.
     pub(super) fn ask_whose(&self, now: Time) -> Step {
         let named = self.seen.balancers.iter().filter(|b| b.sight.last().is_some_and(|group| !group.attached));

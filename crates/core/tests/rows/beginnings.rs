@@ -1,14 +1,15 @@
 //! A wait that one worker began is ended by another, by what the world shows or the first one noted; and sweeps share their heartbeats. (D43, D54.)
 
 use decamp_core::decide::{
-    BalancerKind, Beginning, EffectKind, NodeStatus, Noted, Outcome, Part, Phase, Policy, Reason, Snapshot, TargetHealth,
-    remember,
+    Action, BalancerKind, Beginning, Decision, Effect, EffectKind, NodeStatus, Noted, Outcome, Part, Phase, Policy, Reason,
+    Refusal, Snapshot, TargetHealth, remember,
 };
+use decamp_core::ids::TargetId;
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
 
 use crate::asked::{completion, drain, effects, only_waits, writes};
-use crate::facts::{API, ENTRY, attached, instance, named, registration, secs};
+use crate::facts::{API, ENTRY, attached, instance, named, registration, secs, target};
 use crate::scene::{Scene, calm, deregistered, draining, over, released};
 
 /// Another worker comes, which remembers nothing.
@@ -158,6 +159,45 @@ fn a_note_that_is_refused_holds_nothing_up() {
         decision = scene.decide();
     }
     assert!(!writes(&decision, EffectKind::Note), "it is tried three times: {decision:?}");
+}
+
+/// Shows each decision of the steps that follow; looks are answered, and writes are accepted.
+fn each_decision(scene: &mut Scene, steps: usize, mut shown: impl FnMut(&Decision)) {
+    for _ in 0..steps {
+        let decision = scene.decide();
+        shown(&decision);
+        match &decision.action {
+            Action::Look(parts) => parts.iter().for_each(|part| scene.look(part)),
+            Action::Wait { until, .. } => scene.now = *until,
+            Action::Do(_) => scene.obey(&decision),
+            Action::End(_) => return,
+        }
+    }
+}
+
+#[test]
+fn a_note_that_is_denied_is_not_sent_again_by_the_same_worker() {
+    let mut scene = deregistered(|_| ());
+    let decision = scene.decide();
+    assert!(writes(&decision, EffectKind::Note), "{decision:?}");
+    scene.refuse(&decision, &Refusal::Denied("403 Permission denied".into()));
+    each_decision(&mut scene, 12, |decision| {
+        assert!(!writes(decision, EffectKind::Note), "it takes the time that a step needs: {decision:?}");
+    });
+}
+
+#[test]
+fn whose_an_address_is_comes_before_a_note_of_the_doubt() {
+    let mut scene = calm();
+    let strange = std::net::IpAddr::from([10, 9, 9, 9]);
+    scene.add_target(&named(), target(TargetId::Ip(strange), 8080));
+    scene.elsewhere = vec![strange];
+    let doubts =
+        |effect: &Effect| matches!(effect, Effect::Note { notes, .. } if notes.iter().any(|n| n.what == Beginning::Unknown));
+    each_decision(&mut scene, 30, |decision| {
+        assert!(!effects(decision).iter().any(doubts), "it is another node's, as soon as that is asked: {decision:?}");
+    });
+    assert!(scene.seen.elsewhere.at().is_some(), "it was asked");
 }
 
 #[test]

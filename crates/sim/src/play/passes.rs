@@ -21,6 +21,8 @@ const HIDDEN: Duration = Duration::from_secs(5);
 const POLLED_WITHIN: Duration = Duration::from_secs(1);
 /// A message whose pass died stays hidden for this long at most.
 const VISIBILITY: Duration = Duration::from_secs(360);
+/// The answers that a pass needs, one after the other, before it takes a step.
+const ANSWERS: u32 = 6;
 /// The function is refused where the hook's time-out is shorter (0017).
 const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(180);
 
@@ -104,10 +106,23 @@ impl Passes {
         now + VISIBILITY.min(self.heartbeat_timeout / 2) + luck.span(Duration::ZERO, POLLED_WITHIN)
     }
 
-    /// The longest that nobody looks at the departure.
+    /// The longest that nobody looks at the departure who can take its next step. What began in a pass is known to a sweep by a note, or
+    /// in its own process: where there is neither (`notes`), a sweep begins each wait anew, and only the message's own passes go on.
     #[must_use]
-    pub fn longest_gap(&self) -> Duration {
-        if self.sweeps_alone || self.late { SWEEP_EVERY } else { HIDDEN + POLLED_WITHIN }
+    pub fn longest_gap(&self, notes: bool) -> Duration {
+        let visibility = VISIBILITY.min(self.heartbeat_timeout / 2) + POLLED_WITHIN;
+        match (self.late, self.sweeps_alone) {
+            (true, false) if !notes && !self.warm => visibility,
+            (true, _) | (false, true) => SWEEP_EVERY,
+            (false, false) => HIDDEN + POLLED_WITHIN,
+        }
+    }
+
+    /// Whether a pass is over before it can take a step, because each answer comes so much later. A pass reads the node and its
+    /// allocations, then whose the addresses are, then the node once more before it concludes anything: the world allows no less, and
+    /// nobody runs a function so short beside servers so slow.
+    pub(super) fn is_too_short(&self, slower: Duration) -> bool {
+        self.length <= slower * ANSWERS
     }
 
     /// How a worker of this departure is to behave.
