@@ -1,12 +1,16 @@
 //! Simulates departures and prints what was violated, without building the command: the shortest way from a changed rule to its judgement.
-//! `cargo run --release -p decamp-sim --example judge -- [DEPARTURES] [SEED] [FAULT,FAULT]`, or `trace SEED [FAULT,FAULT]` for the story of one.
+//! `cargo run --release -p decamp-sim --example judge -- [DEPARTURES] [SEED] [FAULT,FAULT] [WRONG DRIVER]`, or `trace SEED [FAULT,FAULT] [WRONG
+//! DRIVER]` for the story of one.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use decamp_sim::drivers::Driver;
+use decamp_sim::drivers::{Driver, Mutant};
 use decamp_sim::faults::Fault;
 use decamp_sim::simulate::{Draw, Simulation, faults_of, play_seed, simulate};
+
+/// No more broken seeds than this are named one by one.
+const MOST_SEEDS: usize = 40;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -19,12 +23,20 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let driver = match words.get(3).map(|name| Mutant::named(name).ok_or(name)) {
+        Some(Err(name)) => {
+            eprintln!("there is no wrong driver {name:?}");
+            return ExitCode::from(2);
+        }
+        Some(Ok(mutant)) => Driver::Mutant(mutant),
+        None => Driver::Decamp,
+    };
     let seed = number(1).unwrap_or(1);
     if trace {
-        return tell(seed, draw);
+        return tell(seed, draw, &driver);
     }
     let departures = number(0).unwrap_or(100_000);
-    let simulation = Simulation { departures, seed, draw, driver: Driver::Decamp, stop_at_first: false };
+    let simulation = Simulation { departures, seed, draw, driver, stop_at_first: false };
     let sum = simulate(&simulation, |_| ());
     let mut rules: BTreeMap<String, (u64, u64, String)> = BTreeMap::new();
     for broken in &sum.broken {
@@ -33,6 +45,12 @@ fn main() -> ExitCode {
         for (rule, what) in violated.chain(lost) {
             rules.entry(rule).or_insert((0, broken.seed, what)).0 += 1;
         }
+    }
+    for broken in sum.broken.iter().take(MOST_SEEDS) {
+        let faults: Vec<&str> = faults_of(broken.seed, draw).iter().map(Fault::name).collect();
+        let rules: Vec<&str> = broken.violations.iter().map(|violation| violation.rule).collect();
+        let lost = broken.attributable;
+        println!("seed {}: {} ({lost} lost), faults: {}", broken.seed, rules.join(" "), faults.join(", "));
     }
     for (rule, (count, first, what)) in &rules {
         println!("{rule:<6} {count:>6} times, first in seed {first}: {what}");
@@ -49,8 +67,8 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(sum.is_broken()))
 }
 
-fn tell(seed: u64, draw: Draw) -> ExitCode {
-    let played = play_seed(seed, draw, &Driver::Decamp, true);
+fn tell(seed: u64, draw: Draw, driver: &Driver) -> ExitCode {
+    let played = play_seed(seed, draw, driver, true);
     let faults: Vec<&str> = faults_of(seed, draw).iter().map(Fault::name).collect();
     println!("seed {seed}, faults: {}", faults.join(", "));
     played.trace.iter().for_each(|line| println!("{line}"));

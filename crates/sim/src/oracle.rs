@@ -114,8 +114,6 @@ pub struct Oracle {
     pub leaves_system_jobs: bool,
     /// How much longer than usual the answers of one system take: for so long workers do not know of one another.
     pub slowness: Duration,
-    /// Our drains by phase.
-    pub drains: [u32; 5],
     /// What the departure was given.
     pub bounds: Bounds,
     /// The first deadline of our drains.
@@ -282,7 +280,6 @@ impl Oracle {
             }
             Effect::Drain { node, deadline, meta, .. } => {
                 self.own_node(at, *node, nomad, cast);
-                self.drains[phase_place(meta.phase)] += 1;
                 if self.first_drain.is_some() {
                     let stopping = nomad.allocations().iter().any(|a| Some(a.node) == cast.node && a.life == Life::Stopping);
                     // What the first drain stops may go on stopping through the second.
@@ -383,15 +380,5 @@ impl Oracle {
         if instance.is_some_and(|i| i != cast.instance) {
             self.broke(at, "S5", format!("node {node} is not ours"));
         }
-    }
-}
-
-fn phase_place(phase: Phase) -> usize {
-    match phase {
-        Phase::Services => 0,
-        Phase::All => 1,
-        Phase::Again => 2,
-        Phase::Resent => 3,
-        Phase::Forced => 4,
     }
 }

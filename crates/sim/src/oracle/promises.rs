@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{IN_ORDER, OUR_HOOK, Oracle};
+use super::{IN_ORDER, OUR_HOOK, Oracle, RACE};
 use crate::auto_scaling::{AutoScaling, LifecycleState};
 use crate::nomad::{Nomad, Note};
 use crate::stage::Cast;
-use decamp_core::decide::{Effect, LifecycleResult, Outcome, Phase};
+use decamp_core::decide::{DrainMeta, Effect, LifecycleResult, Outcome, Phase};
 use decamp_core::ids::NodeId;
 use decamp_core::time::Time;
 
@@ -82,6 +82,7 @@ impl Oracle {
                 if foreign && seen && !self.lagged(at, nomad) && meta.phase != Phase::Forced {
                     self.broke(at, "S4", "it replaced a drain that an operator had begun".to_owned());
                 }
+                self.starts_each_phase_once(at, *node, meta, nomad);
                 let ends = auto_scaling.instance(cast.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());
                 let longest = longest_stop(nomad, *node);
                 if ends.is_some_and(|ends| ends < at + deadline.span() + longest)
@@ -107,6 +108,19 @@ impl Oracle {
                     self.may_say(at, began, *result, verdict, auto_scaling, nomad, cast);
                 }
             }
+        }
+    }
+
+    /// S4: a phase is started once. What is under way is not sent again by a worker that could know of it.
+    fn starts_each_phase_once(&mut self, at: Time, node: NodeId, meta: &DrainMeta, nomad: &Nomad) {
+        let starts = matches!(meta.phase, Phase::Services | Phase::All);
+        let under_way = nomad.nodes().filter(|(_, state)| state.spec.id == node && state.drain.is_some()).any(|(_, state)| {
+            let note = state.last_drain.as_ref().map(|last| &last.note);
+            matches!(note, Some(Note::Ours(ours)) if ours.phase == meta.phase && ours.action == meta.action)
+        });
+        let unaware = self.last_drain.is_some_and(|before| at.since(before) < RACE + self.slowness);
+        if starts && under_way && !unaware && !self.lagged(at, nomad) {
+            self.broke(at, "S4", format!("{:?} is under way, and it is started again", meta.phase));
         }
     }
 

@@ -93,6 +93,12 @@ pub(super) const WRONG: &[Wrong] = &[
         how: Does(sends_the_drain_again),
     },
     Wrong {
+        name: "repeats-a-phase",
+        mistake: "It sends the drain of everything again whenever it would wait, with the time that is left.",
+        faults: &[],
+        how: Does(repeats_a_phase),
+    },
+    Wrong {
         name: "unhangs-with-a-later-deadline",
         mistake: "It sends a hung drain again with more time than is left.",
         faults: &[Fault::DrainHangs],
@@ -303,6 +309,19 @@ fn ignores_kill_timeouts(view: &mut View<'_>) {
     view.groups_of(|_| true, at_once);
     for known in &mut view.seen.history.known {
         at_once(Arc::make_mut(&mut known.group));
+    }
+}
+
+fn repeats_a_phase(scene: &Scene<'_>, decision: Decision) -> Decision {
+    let Some(first) = scene.seen.history.drains.iter().find(|drain| drain.phase == Phase::All) else { return decision };
+    let last = scene.seen.history.drains.last().map_or(first.at, |drain| drain.at);
+    let node = scene.nodes().iter().find(|node| node.id == first.node && node.drain.is_some());
+    match (&decision.action, node) {
+        (Action::Wait { .. }, Some(node)) if last + Duration::from_secs(10) <= scene.now => {
+            let until = Budget::of(scene.departure, scene.seen, scene.policy).until;
+            scene.drain(node, until.since(scene.now))
+        }
+        _ => decision,
     }
 }
 
