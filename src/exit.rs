@@ -23,7 +23,7 @@ pub(crate) const HELP: &str = "Exit codes:
   2    the command line was not understood
   3    DECAMP_MODE=observe: the next step is a write, and was not made
   10   forced: nothing is left, but a deadline cut allocations short
-  11   unconfirmed: all is over, but service discovery could not confirm it
+  11   unconfirmed: all is over, but discovery or a load balancer may still send to some of it
   12   timed-out: the time was up before everything was gone
   13   retained: the instance is kept until somebody terminates it
   14   agent-dead: Nomad's agent on it is dead
@@ -31,8 +31,8 @@ pub(crate) const HELP: &str = "Exit codes:
   16   gone: Auto Scaling no longer lists it
   17   expired: its hook ended before decamp completed it
   18   already-past: it was past its hook, or the time of EC2's notice, before decamp looked
-  19   not-leaving: nothing was changed
-  20   not-ours: it waits in no hook of decamp's; nothing was changed
+  19   not-leaving: Auto Scaling says that it stays; nothing more is written
+  20   not-ours: it waits in no hook of decamp's; nothing more is written
   21   interrupted: EC2 takes it back; what could be done in time was done
   22   refused: the Nomad token cannot see enough; nothing was written
   23   overtaken: somebody else completed its action while decamp worked

@@ -1,5 +1,10 @@
 //! The house rules that no compiler checks.
 
+#[path = "tidy/absences.rs"]
+mod absences;
+#[path = "tidy/claims.rs"]
+mod claims;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -4,6 +4,7 @@ mod stories;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use decamp_core::decide::Loss;
 use decamp_sim::drivers::Driver;
 use decamp_sim::play::{CrashPoint, Play, Played, play};
 use decamp_sim::simulate::{Draw, faults_of, play_seed};
@@ -58,6 +59,28 @@ fn a_trace_changes_nothing() {
             (play_seed(seed, Draw::All, &Driver::Decamp, false), play_seed(seed, Draw::All, &Driver::Decamp, true));
         assert_eq!(summary(&quiet), summary(&told), "seed {seed}");
     }
+}
+
+/// Seeds with every fault that are few enough for a debug build.
+const CLEAN: u64 = 3_000;
+
+#[test]
+fn no_departure_breaks_an_invariant_or_loses_a_request_that_it_had_not_foreseen() {
+    for seed in 0..CLEAN {
+        let played = play_seed(seed, Draw::All, &Driver::Decamp, false);
+        assert_eq!(played.violations, [], "seed {seed}");
+        assert_eq!(played.requests.attributable, 0, "seed {seed}: {:?}", played.requests.example);
+    }
+}
+
+#[test]
+fn some_departures_cut_the_copy_of_a_disk() {
+    let cuts = |seed: &u64| {
+        let played = play_seed(*seed, Draw::None, &Driver::Decamp, false);
+        let cost = |place: usize| played.requests.costly & 1 << place != 0;
+        played.findings.iter().take(64).enumerate().any(|(place, finding)| finding.loss == Loss::DiskCut && cost(place))
+    };
+    assert!((0..CLEAN).any(|seed| cuts(&seed)), "decamp does not wait for the copy, and the documentation says so");
 }
 
 fn summary(played: &Played) -> (u64, String, Option<String>, u64, u32) {

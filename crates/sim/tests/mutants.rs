@@ -10,6 +10,9 @@ use decamp_sim::simulate::play_seed;
 /// Each is caught within this many seeds.
 const SEEDS: u64 = 100_000;
 
+/// Each breaks the very rule that a claim names beside it within so many: several may be broken before that one.
+const SEEDS_OF_A_CLAIM: u64 = 5_000;
+
 /// How one was caught.
 struct Caught {
     seeds: u64,
@@ -39,6 +42,60 @@ fn there_are_at_least_thirty_wrong_drivers_and_no_two_of_one_name() {
     names.dedup();
     assert_eq!(names.len(), Mutant::all().count());
     assert!(30 <= names.len(), "only {}", names.len());
+}
+
+/// All that a departure broke, by its letter.
+fn rules_broken(played: &Played) -> Vec<&'static str> {
+    let lost = (0 < played.requests.attributable).then_some("S2");
+    played.violations.iter().map(|violation| violation.rule).chain(lost).collect()
+}
+
+/// The rules of the judge and the wrong drivers that a row of docs/claims.md names beside each other.
+fn named_together() -> Vec<(String, Vec<String>, Vec<Mutant>)> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/claims.md");
+    let text = std::fs::read_to_string(page).expect("the claims are there");
+    let mut rows = Vec::new();
+    for row in text.lines().filter(|line| line.starts_with("| ") && line.contains("`judge: ") && line.contains("`wrong driver: "))
+    {
+        let (claim, shown_by) = row.trim_start_matches("| ").split_once(" | ").expect("two cells");
+        let named = |kind: &str| -> Vec<String> {
+            shown_by.split('`').filter_map(|named| named.strip_prefix(kind)).map(str::to_owned).collect()
+        };
+        let drivers =
+            named("wrong driver: ").iter().map(|name| Mutant::named(name).expect("tests/tidy holds the names")).collect();
+        rows.push((claim.to_owned(), named("judge: "), drivers));
+    }
+    rows
+}
+
+/// Each wrong driver that a claim names breaks one of the rules that are named beside it, and decamp, with the same seed, does not.
+#[test]
+fn every_claim_that_names_a_wrong_driver_is_broken_by_it() {
+    let rows = named_together();
+    assert!(10 < rows.len(), "the claims are found");
+    let mut known: Vec<(Mutant, Vec<String>)> = Vec::new();
+    let mut unproved = Vec::new();
+    for (claim, rules, drivers) in rows {
+        for mutant in drivers {
+            if known.iter().any(|(driver, proved)| *driver == mutant && *proved == rules) {
+                continue;
+            }
+            let breaks = |played: &Played| rules_broken(played).iter().any(|rule| rules.iter().any(|named| named == rule));
+            let found = (0..SEEDS_OF_A_CLAIM).any(|seed| {
+                breaks(&play_seed(seed, mutant.draw(), &Driver::Mutant(mutant), false))
+                    && !breaks(&play_seed(seed, mutant.draw(), &Driver::Decamp, false))
+            });
+            if !found {
+                unproved.push(format!("{}: {claim} ({})", mutant.name(), rules.join(", ")));
+            }
+            known.push((mutant, rules.clone()));
+        }
+    }
+    assert!(
+        unproved.is_empty(),
+        "within {SEEDS_OF_A_CLAIM} seeds these break none of the rules beside them:\n  {}",
+        unproved.join("\n  ")
+    );
 }
 
 #[test]

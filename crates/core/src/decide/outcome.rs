@@ -18,7 +18,8 @@ pub enum Outcome {
     },
     /// As departed, but a deadline or a forced drain cut allocations short.
     Forced,
-    /// As departed, but service discovery could not be seen, or not wholly, or still lists something of it as routable.
+    /// As departed, but service discovery could not be seen, or not wholly, or still lists something of it as routable, or a target that
+    /// may be its own is still registered.
     Unconfirmed,
     /// The end came before everything was gone; the action was completed by `on_timeout`.
     TimedOut,
@@ -36,9 +37,9 @@ pub enum Outcome {
     Overtaken,
     /// It was past its hook, or the time of EC2's notice, before we first looked.
     AlreadyPast,
-    /// It is not leaving, says the live look. Nothing was touched.
+    /// It is not leaving, says the live look. What was written before that look stays.
     NotLeaving,
-    /// It waits, but in no hook of ours. Nothing was touched.
+    /// It waits, but in no hook of ours. What was written before that was seen stays.
     NotOurs,
     /// A spot instance: out of its load balancers and drained as far as the time allowed. There is no action to complete.
     Interrupted,
@@ -66,9 +67,7 @@ impl Outcome {
             Self::Departed { waiting_for: None } => "nothing was left on the instance, and its lifecycle action was completed",
             Self::Departed { waiting_for: Some(_) } => "nothing was left on the instance; another hook still holds it",
             Self::Forced => "nothing was left on the instance, but some allocations were cut short by a deadline",
-            Self::Unconfirmed => {
-                "its allocations are over, but service discovery could not confirm it, or still lists some of them as routable"
-            }
+            Self::Unconfirmed => "its allocations are over, but discovery or a load balancer may still send to some of them",
             Self::TimedOut => "the time was up before everything was gone",
             Self::Retained => "the time was up; the instance is kept until somebody terminates it",
             Self::AgentDead => "Nomad's agent on it is dead, so nobody can stop or watch its processes",
@@ -77,8 +76,8 @@ impl Outcome {
             Self::Expired => "its hook ended without us",
             Self::Overtaken => "somebody else completed its action while we worked",
             Self::AlreadyPast => "it was past its hook, or the time of EC2's notice, before we looked",
-            Self::NotLeaving => "it is not leaving; nothing was touched",
-            Self::NotOurs => "it waits in no hook of ours; nothing was touched",
+            Self::NotLeaving => "it is not leaving, so decamp writes nothing more",
+            Self::NotOurs => "it waits in no hook of ours, so decamp writes nothing more",
             Self::Interrupted => "EC2 takes it back; what could be done in time was done",
             Self::Refused { .. } => "refused before anything was written",
         }

@@ -98,6 +98,18 @@ fn past_its_hook_before_we_came_is_not_the_same_as_past_it_while_we_worked() {
 }
 
 #[test]
+fn an_instance_that_stays_after_all_is_left_as_it_is() {
+    let mut scene = deregistered(|_| ());
+    scene.lifecycle = Lifecycle::Staying("InService".into());
+    scene.look(&Part::Lifecycle);
+    ends(&scene.decide(), &Outcome::NotLeaving, &Reason::InState("InService".into()));
+    // Something was written before, so that no sentence may say otherwise.
+    for outcome in [Outcome::NotLeaving, Outcome::NotOurs] {
+        assert!(!outcome.meaning().contains("nothing was"), "{}", outcome.meaning());
+    }
+}
+
+#[test]
 fn a_retained_instance_is_named_so() {
     ends(&in_state(Lifecycle::Retained).next(), &Outcome::Retained, &Reason::PastItsHook);
 }
