@@ -24,6 +24,9 @@ locals {
   calm_outcomes = [for outcome in local.outcomes : outcome if !contains(var.alarms.outcomes, outcome)]
   create_alarms = var.create && var.create_alarms
 
+  # What to do about an alarm: a section by its name (crates/core/src/runbook.rs has the same address).
+  runbook = "https://github.com/decamp/decamp/blob/main/docs/alarms.md#"
+
   queue_alarms = {
     dead-letters = {
       description = "A message became a dead letter: an event could not be delivered, or a departure was begun max_receive_count times. Read it in the dead-letter queue; the sweep goes on with its instance."
@@ -113,7 +116,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
 
   region              = var.region
   alarm_name          = "${var.name}-${each.key}"
-  alarm_description   = each.value.description
+  alarm_description   = "${each.value.description} What to do: ${local.runbook}${startswith(each.key, "undelivered-") ? "undelivered" : each.key}"
   namespace           = each.value.namespace
   metric_name         = each.value.metric
   dimensions          = each.value.dimensions
@@ -133,7 +136,7 @@ resource "aws_cloudwatch_metric_alarm" "no_sweep" {
 
   region              = var.region
   alarm_name          = "${var.name}-no-sweep"
-  alarm_description   = "No sweep saw all groups for ${var.alarms.minutes_without_sweeps} minutes: decamp is not running, or cannot see Auto Scaling. Nobody looks after lost events; hooks end by their default result."
+  alarm_description   = "No sweep saw all groups for ${var.alarms.minutes_without_sweeps} minutes: decamp is not running, or cannot see Auto Scaling. Nobody looks after lost events; hooks end by their default result. What to do: ${local.runbook}no-sweep"
   namespace           = local.namespace
   metric_name         = local.metrics.sweeps
   statistic           = "Sum"
@@ -156,7 +159,7 @@ resource "aws_cloudwatch_metric_alarm" "outcomes" {
 
   region              = var.region
   alarm_name          = "${var.name}-outcomes-${each.key}"
-  alarm_description   = "An instance of ${each.value.name} left in another way than it should (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\"; the README says what to do about each."
+  alarm_description   = "An instance of ${each.value.name} left in another way than it should (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\". What to do: ${local.runbook}outcomes"
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   evaluation_periods  = 1
@@ -197,7 +200,7 @@ resource "aws_cloudwatch_metric_alarm" "outcomes_by_prefix" {
 
   region              = var.region
   alarm_name          = "${var.name}-outcomes-by-prefix"
-  alarm_description   = "An instance of a group, whatever its name, left in another way than it should (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\"; the README says what to do about each."
+  alarm_description   = "An instance of a group, whatever its name, left in another way than it should (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\". What to do: ${local.runbook}outcomes"
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   evaluation_periods  = 1
