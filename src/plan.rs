@@ -84,7 +84,7 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     }
     say("\nNext");
     match decision {
-        Some(decision) => say(format!("  {}, because {}", words::title(&decision.action, now), words::because(&decision, &seen))),
+        Some(decision) => say(format!("  {}, because {}", decision.action.title(now), words::because(&decision, &seen))),
         None => say("  nothing was decided"),
     }
     say("Nothing was written. `decamp run` with the same arguments does it.");

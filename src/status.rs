@@ -141,11 +141,11 @@ async fn row(at: &Connected, one: &Leaving, steady: &RefCell<Steady>) -> Row {
         since_is_known: budget.began_is_known,
         time_left_s: Some(budget.end.since(now).as_secs()),
         next: match &decision.action {
-            Action::Do(_) => format!("{} (by whoever runs next)", words::title(&decision.action, now)),
+            Action::Do(_) => format!("{} (by whoever runs next)", decision.action.title(now)),
             Action::End(Outcome::Refused { .. }) => {
                 "not known to this command: plan and run refuse with this token too".to_owned()
             }
-            Action::Look(_) | Action::Wait { .. } | Action::End(_) => words::title(&decision.action, now),
+            Action::Look(_) | Action::Wait { .. } | Action::End(_) => decision.action.title(now),
         },
         ..nothing("")
     }

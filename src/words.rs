@@ -1,60 +1,10 @@
-//! Decisions, budgets and findings in words, for whoever reads them on a terminal or in a log.
+//! Budgets and findings in words, for whoever reads them on a terminal or in a log.
 
-use decamp_core::decide::{Action, Budget, Effect, Finding, Lifecycle, Snapshot};
+use decamp_core::decide::{Budget, Finding, Lifecycle, Snapshot};
 pub(crate) use decamp_core::telling::because;
-use decamp_core::telling::{effect_title, part};
 use decamp_core::time::{Time, plain};
 use serde::Serialize;
 use serde_json::Value;
-
-/// The word for an action, to search by.
-pub(crate) fn kind(action: &Action) -> &'static str {
-    match action {
-        Action::Look(_) => "look",
-        Action::Do(effects) => effects.first().map_or("do", effect_kind),
-        Action::Wait { .. } => "wait",
-        Action::End(_) => "end",
-    }
-}
-
-/// The word for a write, to search by.
-pub(crate) fn effect_kind(effect: &Effect) -> &'static str {
-    match effect {
-        Effect::Heartbeat(_) => "heartbeat",
-        Effect::MakeIneligible(_) => "make-ineligible",
-        Effect::Deregister { .. } => "deregister",
-        Effect::Drain { .. } => "drain",
-        Effect::Complete { .. } => "complete",
-        Effect::Note { .. } => "note",
-    }
-}
-
-/// An action in words.
-pub(crate) fn title(action: &Action, now: Time) -> String {
-    match action {
-        Action::Look(parts) => format!("look at {}", parts.iter().map(part).collect::<Vec<_>>().join(", ")),
-        Action::Do(effects) => effects.iter().map(effect).collect::<Vec<_>>().join(", "),
-        Action::Wait { until, .. } => format!("wait {} at most", plain(until.since(now))),
-        Action::End(outcome) => format!("end: {outcome}"),
-    }
-}
-
-/// A write in words.
-pub(crate) fn effect(effect: &Effect) -> String {
-    match effect {
-        Effect::Heartbeat(_) => "heartbeat".to_owned(),
-        Effect::MakeIneligible(node) => format!("make node {node} ineligible"),
-        Effect::Deregister { group, targets } => {
-            let ports: Vec<String> = targets.iter().map(|target| target.port.to_string()).collect();
-            format!("deregister port {} of {}", ports.join(" and "), group.name())
-        }
-        Effect::Drain { node, deadline, meta, .. } => {
-            format!("drain node {node} ({}, {})", meta.phase.word(), plain(deadline.span()))
-        }
-        Effect::Note { .. } => effect_title(effect),
-        Effect::Complete { result, .. } => format!("complete the lifecycle action: {result:?}").to_lowercase(),
-    }
-}
 
 /// Where an instance stands, in words.
 pub(crate) fn lifecycle(lifecycle: &Lifecycle) -> String {

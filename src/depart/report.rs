@@ -70,7 +70,7 @@ impl<'a> Report<'a> {
                 (outcome.word(), Some(outcome.clone()), meaning, reason.to_string())
             }
             How::Observed(Decision { action, reason }) => {
-                let meaning = format!("nothing was written; next would be: {}", words::title(action, now));
+                let meaning = format!("nothing was written; next would be: {}", action.title(now));
                 ("observed", None, meaning, reason.to_string())
             }
             How::HandedBack => ("handed-back", None, "nothing of ours is under way".to_owned(), "the time was up".to_owned()),

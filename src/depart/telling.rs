@@ -100,7 +100,7 @@ impl Telling {
         let silent = self.spinner.is_none() && SIGN_OF_LIFE <= self.said.elapsed();
         let Some(decision) = self.waits_for.clone().filter(|_| silent) else { return };
         let seconds = self.seconds(now);
-        let text = format!("still {}, because {}", words::title(&decision.action, now), words::because(&decision, &self.seen));
+        let text = format!("still {}, because {}", decision.action.title(now), words::because(&decision, &self.seen));
         if self.json {
             self.said = Instant::now();
             say_json(&json!({ "kind": "waiting", "time": now, "seconds": seconds, "instance.id": departure.instance,
@@ -147,8 +147,8 @@ impl Telling {
                 self.line(&format!("  denied    {call}: {why}; waiting does not end this, a policy has to be changed"));
             }
         }
-        let (kind, because) = (words::kind(action), words::because(decision, seen));
-        let title = words::title(action, now);
+        let (kind, because) = (action.kind().word(), words::because(decision, seen));
+        let title = action.title(now);
         let time_left_s = Budget::of(departure, seen, &self.policy).end.since(now).as_secs();
         let (instance, asg) = (departure.instance, &*departure.asg);
         if let Action::Do(effects) = action
@@ -181,13 +181,13 @@ impl Telling {
     }
 
     fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
-        let (kind, seconds) = (words::effect_kind(effect), self.seconds(now));
+        let (kind, seconds) = (effect.kind().word(), self.seconds(now));
         match answer {
             Ok(()) => {
                 if matches!(effect, Effect::Heartbeat(_)) {
                     self.heartbeats += 1;
                 } else {
-                    self.timeline.push(Moment { at: now, seconds, what: words::effect(effect) });
+                    self.timeline.push(Moment { at: now, seconds, what: effect.title() });
                 }
                 if self.json {
                     say_json(&json!({ "kind": "write", "time": now, "seconds": seconds, "instance.id": departure.instance,
@@ -201,7 +201,7 @@ impl Telling {
                     say_json(&json!({ "kind": "write", "time": now, "seconds": seconds, "instance.id": departure.instance,
                         "effect": kind, "accepted": false, "why": refusal }));
                 } else {
-                    self.line(&format!("{seconds:>7.1}s    {}: {refusal}", words::effect(effect)));
+                    self.line(&format!("{seconds:>7.1}s    {}: {refusal}", effect.title()));
                 }
             }
         }

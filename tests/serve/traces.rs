@@ -85,7 +85,7 @@ async fn a_departure_is_one_trace_with_a_span_for_each_step() {
         .flatten()
         .filter_map(|event| attribute(event, "decamp.detail"))
         .collect();
-    for call in ["the instance", "deregister 1 of named-1", "complete: continue"] {
+    for call in ["the instance", "deregister 1 of named-1", "complete: Continue"] {
         assert!(events.contains(&call), "{call} is not in {events:?}");
     }
     assert!(!replica.printed().contains("canary"), "{}", replica.printed());

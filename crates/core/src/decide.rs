@@ -3,6 +3,7 @@
 mod action;
 mod balancers;
 mod beginnings;
+mod blocker;
 mod budget;
 mod departure;
 mod doubts;
@@ -20,9 +21,11 @@ mod sight;
 pub mod snapshot;
 mod step;
 mod whose;
+mod words;
 
 pub use self::action::*;
 pub use self::beginnings::{last_written, remember};
+pub use self::blocker::{Blocker, BlockerKind};
 pub use self::budget::{Budget, needed, our_hook};
 pub use self::departure::*;
 pub use self::losses::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};
@@ -32,6 +35,7 @@ pub use self::reason::*;
 pub use self::sight::*;
 pub use self::snapshot::*;
 pub use self::whose::{targets_of, whose_to_ask};
+pub use self::words::ActionKind;
 
 use self::scope::Scope;
 use self::step::{Step, decide_among};

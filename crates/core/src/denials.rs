@@ -55,13 +55,13 @@ pub fn denied_now(seen: &Snapshot) -> Vec<Denial> {
     for (kind, row) in &seen.history.failures {
         if let Refusal::Denied(why) = &row.why {
             let call = match kind {
-                EffectKind::Heartbeat => "heartbeat",
-                EffectKind::MakeIneligible => "make-ineligible",
-                EffectKind::Deregister => "deregister",
-                EffectKind::Drain => "drain",
-                EffectKind::Complete => "complete",
                 // Without the notes a warm process remembers.
                 EffectKind::Note => continue,
+                EffectKind::Heartbeat
+                | EffectKind::MakeIneligible
+                | EffectKind::Deregister
+                | EffectKind::Drain
+                | EffectKind::Complete => kind.word(),
             };
             all.push(Denial { call, why: Arc::clone(why) });
         }

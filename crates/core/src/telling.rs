@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::decide::{
-    Action, Budget, Cause, Decision, Departure, Effect, Finding, Outcome, Part, Policy, Reason, Refusal, Snapshot, System,
+    Action, Budget, Cause, Decision, Departure, Effect, Finding, Outcome, Policy, Reason, ReasonClass, Refusal, Snapshot, System,
     Unseen, foreseen_losses,
 };
 use crate::denials::{Denial, Denials};
 use crate::run::Tell;
-use crate::time::{Time, plain};
+use crate::time::Time;
 use tracing::{debug, error, info, warn};
 
 /// Who is told by the loop, and what was counted meanwhile.
@@ -107,31 +107,27 @@ impl Tell for Telling<'_> {
         {
             self.foresee(departure, seen);
         }
-        let title = title(action, now);
+        let (kind, title) = (action.kind().word(), action.title(now));
         let why = if let Reason::CannotSee(system) = reason { blindness(*system, seen) } else { None };
         let (word, because) = (reason.word(), reason.to_string());
         let time_left_s = Budget::of(departure, seen, self.policy).end.since(now).as_secs();
         let (instance, asg) = (departure.instance, &*departure.asg);
-        if !self.told.insert(format!("{} {because}", kind(action))) {
-            debug!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, "{title}, because {because}");
+        if !self.told.insert(format!("{kind} {because}")) {
+            debug!(instance.id = %instance, asg.name = asg, action = kind, reason = word, time_left_s, "{title}, because {because}");
             return;
         }
         match why {
-            None if *reason == Reason::RootVolume => {
-                error!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, "{title}, because {because}");
-            }
             Some(Unseen::Denied(why)) => {
-                error!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, why = %why, "{title}, because {because}");
+                error!(instance.id = %instance, asg.name = asg, action = kind, reason = word, time_left_s, why = %why, "{title}, because {because}");
             }
             Some(why) => {
-                warn!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, why = %why, "{title}, because {because}");
+                warn!(instance.id = %instance, asg.name = asg, action = kind, reason = word, time_left_s, why = %why, "{title}, because {because}");
             }
-            // A person has to say which node, or which hook, it is.
-            None if matches!(reason, Reason::NodeMissing | Reason::WhichHook) => {
-                error!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, "{title}, because {because}");
+            None if reason.kind().class() == ReasonClass::NeedsAPerson => {
+                error!(instance.id = %instance, asg.name = asg, action = kind, reason = word, time_left_s, "{title}, because {because}");
             }
             None => {
-                info!(instance.id = %instance, asg.name = asg, action = kind(action), reason = word, time_left_s, "{title}, because {because}");
+                info!(instance.id = %instance, asg.name = asg, action = kind, reason = word, time_left_s, "{title}, because {because}");
             }
         }
     }
@@ -142,13 +138,13 @@ impl Tell for Telling<'_> {
             return;
         };
         if let (Effect::Heartbeat(_), Refusal::NoActiveAction, true) = (effect, refusal, self.probing) {
-            debug!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "heartbeat", "it waits in another hook");
+            debug!(instance.id = %departure.instance, asg.name = &*departure.asg, action = effect.kind().word(), "it waits in another hook");
             return;
         }
         if let (Effect::Heartbeat(_), Refusal::NoActiveAction | Refusal::Denied(_) | Refusal::Rejected(_)) = (effect, refusal) {
             self.heartbeats_rejected += 1;
         }
-        let (instance, asg, step) = (departure.instance, &*departure.asg, step(effect));
+        let (instance, asg, step) = (departure.instance, &*departure.asg, effect.kind().word());
         match refusal {
             Refusal::Denied(_) => {
                 error!(instance.id = %instance, asg.name = asg, action = step, why = %refusal, "{step} was refused: {refusal}");
@@ -184,75 +180,6 @@ pub fn found_nothing_to_do(outcome: &Outcome, steps: u32) -> bool {
         | Outcome::Interrupted => false,
     };
     idle && steps == 0
-}
-
-/// The word for an action, to search by.
-#[must_use]
-pub fn kind(action: &Action) -> &'static str {
-    match action {
-        Action::Look(_) => "look",
-        Action::Do(effects) => effects.first().map_or("do", step),
-        Action::Wait { .. } => "wait",
-        Action::End(_) => "end",
-    }
-}
-
-/// The word for a write, to search by.
-#[must_use]
-pub fn step(effect: &Effect) -> &'static str {
-    match effect {
-        Effect::Heartbeat(_) => "heartbeat",
-        Effect::MakeIneligible(_) => "make ineligible",
-        Effect::Deregister { .. } => "deregister",
-        Effect::Drain { .. } => "drain",
-        Effect::Complete { .. } => "complete",
-        Effect::Note { .. } => "note",
-    }
-}
-
-/// An action in words, for people.
-#[must_use]
-pub fn title(action: &Action, now: Time) -> String {
-    match action {
-        Action::Look(parts) => format!("look at {}", parts.iter().map(part).collect::<Vec<_>>().join(", ")),
-        Action::Do(effects) => effects.iter().map(effect_title).collect::<Vec<_>>().join(", "),
-        Action::Wait { until, .. } => format!("wait {}", plain(until.since(now))),
-        Action::End(outcome) => format!("end: {outcome}"),
-    }
-}
-
-/// A write in words, for people.
-#[must_use]
-pub fn effect_title(effect: &Effect) -> String {
-    match effect {
-        Effect::Heartbeat(_) => "heartbeat".to_owned(),
-        Effect::MakeIneligible(node) => format!("make node {node} ineligible"),
-        Effect::Deregister { group, targets } => format!("deregister {} of {}", targets.len(), group.name()),
-        Effect::Drain { node, deadline, meta, .. } => {
-            format!("drain node {node} ({}, {})", meta.phase.word(), plain(deadline.span()))
-        }
-        Effect::Complete { result, .. } => format!("complete: {result:?}").to_lowercase(),
-        Effect::Note { node, notes } => {
-            let what: Vec<&str> = notes.iter().map(|note| note.what.key()).collect();
-            format!("note {} on node {node}", what.join(", "))
-        }
-    }
-}
-
-/// What is looked at, in words.
-#[must_use]
-pub fn part(part: &Part) -> &'static str {
-    match part {
-        Part::Lifecycle => "the instance",
-        Part::Group { .. } => "its group",
-        Part::TargetGroups { .. } => "its target groups",
-        Part::Scan => "all target groups",
-        Part::Nomad => "its node",
-        Part::NomadSight => "the Nomad token",
-        Part::Consul => "Consul",
-        Part::NomadServices => "Nomad's services",
-        Part::Addresses(_) => "the addresses of other nodes",
-    }
 }
 
 /// Why a system cannot be seen.

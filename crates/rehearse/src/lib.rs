@@ -38,7 +38,6 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod traefik;
-mod words;
 mod worker;
 
 use std::collections::HashMap;

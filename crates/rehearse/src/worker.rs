@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep};
 
 use super::plan::{ASG, Plan};
 use super::queue::{Queue, Received, VISIBILITY};
-use super::words;
 use decamp_aws::aws::{Aws, Keys};
 use decamp_config::Settings;
 use decamp_core::decide::{
@@ -222,7 +221,7 @@ impl Tell for Telling<'_> {
                 }
             }
         }
-        let what = words::action(action);
+        let what = action.brief();
         self.worker.say(departure.instance, &format!("{what}, because {reason}"));
     }
 

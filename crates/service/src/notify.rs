@@ -4,7 +4,6 @@
 //! notification is tried until it is accepted, for an hour, so that it may come more than once: its id is a hash of what it tells of, the
 //! same on every replica and with every try. What waits when a replica is killed is lost, as is what comes when a queue is full.
 
-mod blocker;
 mod note;
 mod stalls;
 
@@ -18,7 +17,6 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-pub(super) use self::blocker::Blocker;
 pub(super) use self::note::{Ending, KINDS, Note};
 pub(super) use self::stalls::{Wait, watching};
 use super::Service;

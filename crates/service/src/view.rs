@@ -10,7 +10,9 @@ use utoipa::ToSchema;
 
 pub(super) use self::steps::{Step, Steps};
 use super::notify::Wait;
-use decamp_core::decide::{Action, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Refusal, Snapshot};
+use decamp_core::decide::{
+    Action, ActionKind, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, ReasonClass, ReasonKind, Refusal, Snapshot,
+};
 use decamp_core::denials::denied_now;
 use decamp_core::telling::{self, Floor, above_the_floor, can_tell_how_long};
 use decamp_core::time::Time;
@@ -41,11 +43,13 @@ pub(super) struct View {
     /// How far it is.
     pub(super) phase: &'static str,
     /// What was decided last: the word, and in words.
-    pub(super) action: &'static str,
+    #[schema(value_type = String)]
+    pub(super) action: ActionKind,
     /// The same in words.
     pub(super) title: String,
     /// Why: the word.
-    pub(super) reason: &'static str,
+    #[schema(value_type = String)]
+    pub(super) reason: ReasonKind,
     /// The same in words.
     pub(super) because: String,
     /// Since when that has been the reason.
@@ -166,9 +170,9 @@ impl View {
             walked_here: true,
             taken_up: now,
             phase: "not begun",
-            action: "look",
+            action: ActionKind::Look,
             title: "look".to_owned(),
-            reason: "must-look",
+            reason: ReasonKind::MustLook,
             because: "it is not known yet".to_owned(),
             since: now,
             budget: None,
@@ -188,21 +192,22 @@ impl View {
     /// A decision was made.
     pub(super) fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, policy: &Policy, now: Time) {
         let budget = Budget::of(departure, seen, policy);
-        self.action = telling::kind(&decision.action);
+        self.action = decision.action.kind();
         // It is shown until the next decision: what counts down would stand still.
         self.title = match &decision.action {
             Action::Wait { until, .. } if *until != Time::NEVER => format!("wait until {until}"),
-            action @ (Action::Wait { .. } | Action::Look(_) | Action::Do(_) | Action::End(_)) => telling::title(action, now),
+            action @ (Action::Wait { .. } | Action::Look(_) | Action::Do(_) | Action::End(_)) => action.title(now),
         };
         let waits = matches!(decision.action, Action::Wait { .. });
         if waits {
             self.wait = Some(Wait::next(self.wait.as_ref(), departure, decision, seen, &budget, now));
         }
-        if self.reason != decision.reason.word() {
+        let reason = decision.reason.kind();
+        if self.reason != reason {
             // A wait that goes on after a look or a heartbeat began when it began.
             self.since = self.wait.as_ref().filter(|_| waits).map_or(now, |wait| wait.since);
         }
-        self.reason = decision.reason.word();
+        self.reason = reason;
         self.because = telling::because(decision, seen);
         self.denied = denied_now(seen).iter().map(|denial| format!("{}: {}", denial.call, denial.why)).collect();
         self.phase = telling::phase(seen);
@@ -231,10 +236,10 @@ impl View {
     /// tell, and would count as decamp's own.
     fn saw_the_floor_begin(&self) -> bool {
         let began = |what: &str, step: &Step| self.floor.iter().any(|wait| wait.what == what && wait.from <= step.from);
-        self.steps.all().iter().filter(|step| step.action == "wait").all(|step| match step.reason {
-            "load-balancer-delay" => began(DELAY, step),
-            "allocations-left" => began(STOPPING, step),
-            _ => true,
+        self.steps.all().iter().filter(|step| step.action == ActionKind::Wait).all(|step| match step.reason.class() {
+            ReasonClass::Delay => began(DELAY, step),
+            ReasonClass::Stopping => began(STOPPING, step),
+            ReasonClass::Own | ReasonClass::Discovery | ReasonClass::Blocked | ReasonClass::NeedsAPerson => true,
         })
     }
 
@@ -269,7 +274,7 @@ impl View {
         }
         let refused = answer.as_ref().err().map(ToString::to_string);
         let heartbeat = matches!(effect, Effect::Heartbeat(_));
-        self.timeline.push(Moment { at: now, what: telling::effect_title(effect), heartbeat, refused });
+        self.timeline.push(Moment { at: now, what: effect.title(), heartbeat, refused });
     }
 
     /// It is over.
@@ -327,7 +332,7 @@ fn evidence(seen: &Snapshot) -> Vec<Evidence> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use decamp_core::decide::{ActionRef, LifecycleAction};
+    use decamp_core::decide::{ActionRef, EffectKind, LifecycleAction};
     use decamp_core::ids::InstanceId;
 
     #[test]
@@ -336,8 +341,8 @@ mod tests {
         let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
         let mut view = View::begin(&departure, "sweep", Time(0));
         assert!(view.saw_the_floor_begin());
-        for (reason, what) in [("load-balancer-delay", DELAY), ("allocations-left", STOPPING)] {
-            view.steps.next("wait", reason, Time(5_000));
+        for (reason, what) in [(ReasonKind::LoadBalancerDelay, DELAY), (ReasonKind::AllocationsLeft, STOPPING)] {
+            view.steps.next(ActionKind::Wait, reason, Time(5_000));
             assert!(!view.saw_the_floor_begin(), "nobody knows when it began");
             view.floor.push(Stretch { what, from: Time(6_000), to: Time(9_000) });
             assert!(!view.saw_the_floor_begin(), "we waited before what we know of");
@@ -351,13 +356,14 @@ mod tests {
         let cause = Cause::Lifecycle(LifecycleAction::default());
         let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
         let mut pass = View::begin(&departure, "sweep", Time(1_000));
-        pass.steps.next("deregister", "still-in-service", Time(1_100));
+        let deregister = ActionKind::Write(EffectKind::Deregister);
+        pass.steps.next(deregister, ReasonKind::StillInService, Time(1_100));
         let moment =
             |at, what: &str| Moment { at: Time(at), what: what.to_owned(), heartbeat: what == "heartbeat", refused: None };
         pass.timeline = vec![moment(1_200, "heartbeat"), moment(1_300, "deregister 1 of web")];
         let view = View::begin(&departure, "sweep", Time(2_000)).go_on_from(pass, Time(2_000));
         assert_eq!((view.taken_up, view.timeline.len(), view.goes_on), (Time(1_000), 2, true));
-        assert_eq!(view.steps.all().first().map(|step| (step.action, step.to)), Some(("deregister", Some(Time(2_000)))));
+        assert_eq!(view.steps.all().first().map(|step| (step.action, step.to)), Some((deregister, Some(Time(2_000)))));
         let mut told = View::begin(&departure, "event", Time(1_250));
         told.timeline = vec![moment(1_260, "make node n ineligible")];
         told.add_writes(vec![moment(1_200, "heartbeat")]);

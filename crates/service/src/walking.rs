@@ -12,7 +12,7 @@ use decamp_core::decide::{
 };
 use decamp_core::run::{Ending, How, Manner, Tell, run};
 use decamp_core::sweep::Sweep;
-use decamp_core::telling::{Telling, because, can_tell_how_long, effect_title, phase};
+use decamp_core::telling::{Telling, because, can_tell_how_long, phase};
 use decamp_core::time::Time;
 use decamp_core::world::World;
 
@@ -215,7 +215,7 @@ impl Watching<'_> {
 
     fn tell_start(&self, effect: &Effect, now: Time) {
         if self.service.notify.is_anybody() {
-            let note = Note::started(&self.entry.departure, &self.entry.shown(), &effect_title(effect), now);
+            let note = Note::started(&self.entry.departure, &self.entry.shown(), &effect.title(), now);
             self.service.notify.tell(self.service, note);
         }
     }

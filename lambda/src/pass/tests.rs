@@ -95,7 +95,7 @@ impl World for Scripted {
     }
 
     async fn act(&self, _: &Departure, effect: &Effect) -> Result<(), Refusal> {
-        self.acts.borrow_mut().push(decamp_core::telling::step(effect));
+        self.acts.borrow_mut().push(effect.kind().word());
         if self.hangs {
             std::future::pending::<()>().await;
         }

@@ -4,16 +4,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
-use strum::{IntoStaticStr, VariantNames};
+use strum::{EnumDiscriminants, EnumIter, IntoStaticStr, VariantNames};
 
 use super::sight::System;
 use crate::ids::{AllocationId, TargetGroupArn};
 use crate::time::Time;
 
 /// Why a step is taken, or why it is waited.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, IntoStaticStr, VariantNames)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, EnumDiscriminants)]
 #[serde(rename_all = "kebab-case", tag = "reason", content = "detail")]
-#[strum(serialize_all = "kebab-case")]
+#[strum_discriminants(
+    name(ReasonKind),
+    doc = "Which reason it is, without what it names.",
+    derive(Serialize, IntoStaticStr, VariantNames, EnumIter),
+    serde(rename_all = "kebab-case"),
+    strum(serialize_all = "kebab-case")
+)]
 pub enum Reason {
     // Looking.
     /// Nothing is known yet, or what was known may have changed.
@@ -143,14 +149,98 @@ pub enum Reason {
     ActionCompleted,
 }
 
+/// What a person should make of it that a departure waits for a reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter)]
+pub enum ReasonClass {
+    /// Nothing: decamp itself looks, writes or ends, or what is waited for comes by itself.
+    Own,
+    /// The load balancers' deregistration delay, which nobody can shorten.
+    Delay,
+    /// Allocations stop, and each has its time.
+    Stopping,
+    /// Service discovery has not forgotten it yet.
+    Discovery,
+    /// Waiting alone may not end it: somebody should look.
+    Blocked,
+    /// Waiting does not end it: a person has to act.
+    NeedsAPerson,
+}
+
 impl Reason {
     /// All words that there are.
-    pub const WORDS: &'static [&'static str] = Self::VARIANTS;
+    pub const WORDS: &'static [&'static str] = ReasonKind::VARIANTS;
+
+    /// Which it is, without what it names.
+    #[must_use]
+    pub fn kind(&self) -> ReasonKind {
+        self.into()
+    }
 
     /// The name alone, for metrics and searches.
     #[must_use]
     pub fn word(&self) -> &'static str {
+        self.kind().word()
+    }
+}
+
+impl ReasonKind {
+    /// The word for logs, metrics and searches.
+    #[must_use]
+    pub fn word(self) -> &'static str {
         self.into()
+    }
+
+    /// What a person should make of it.
+    #[must_use]
+    pub fn class(self) -> ReasonClass {
+        match self {
+            Self::LoadBalancerDelay => ReasonClass::Delay,
+            Self::AllocationsLeft => ReasonClass::Stopping,
+            Self::StillRegistered => ReasonClass::Discovery,
+            Self::CannotSee
+            | Self::WriteFailed
+            | Self::DrainHangs
+            | Self::Held
+            | Self::NoSight
+            | Self::AgentDead
+            | Self::AgentLost
+            | Self::DrainCancelled => ReasonClass::Blocked,
+            Self::RootVolume | Self::NodeMissing | Self::WhichHook => ReasonClass::NeedsAPerson,
+            Self::MustLook
+            | Self::MustConfirm
+            | Self::HeartbeatDue
+            | Self::StillInService
+            | Self::RegisteredAgain
+            | Self::SafeBesideTheDelay
+            | Self::WorkLeft
+            | Self::LandedAfterDrain
+            | Self::TimeIsShort
+            | Self::NothingLeft
+            | Self::TimeIsUp
+            | Self::NextMustKnow
+            | Self::HookNotBegun
+            | Self::NoNodeYet
+            | Self::NowhereListed
+            | Self::UnknownTarget
+            | Self::LastHealthyTarget
+            | Self::Vanished
+            | Self::NotListed
+            | Self::InState
+            | Self::PastItsHook
+            | Self::NoHookOfOurs
+            | Self::ActionCompleted => ReasonClass::Own,
+        }
+    }
+}
+
+impl ReasonClass {
+    /// Whether somebody should look at it, or has to.
+    #[must_use]
+    pub fn is_blocked(self) -> bool {
+        match self {
+            Self::Own | Self::Delay | Self::Stopping | Self::Discovery => false,
+            Self::Blocked | Self::NeedsAPerson => true,
+        }
     }
 }
 

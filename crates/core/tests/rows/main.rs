@@ -18,3 +18,4 @@ mod over;
 mod proof;
 mod scene;
 mod whose;
+mod words;

@@ -76,13 +76,18 @@ impl Note {
                 view.instance,
                 view.group,
                 plain(waited),
-                wait.blocker.kind,
+                wait.blocker.kind.word(),
                 wait.blocker.name
             ),
             format!("Because {}", wait.because),
         ];
         lines.extend(view.budget.as_ref().map(|times| format!("It has until {}", times.end)));
-        let of = format!("{} {} {}", wait.reason, wait.blocker.kind, wait.blocker.id.as_ref().unwrap_or(&wait.blocker.name));
+        let of = format!(
+            "{} {} {}",
+            wait.reason.word(),
+            wait.blocker.kind.word(),
+            wait.blocker.id.as_ref().unwrap_or(&wait.blocker.name)
+        );
         Self::new(STALLED, &of, departure, at, what, lines)
     }
 
@@ -173,9 +178,8 @@ fn slack_line(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Blocker;
     use super::*;
-    use decamp_core::decide::{Cause, LifecycleAction};
+    use decamp_core::decide::{Blocker, BlockerKind, Cause, LifecycleAction, ReasonKind};
     use decamp_core::ids::InstanceId;
 
     const EVIL: &str = "<script>alert(1)</script>\n<!channel> & *bold*\r\u{2028}\u{202e}";
@@ -187,9 +191,15 @@ mod tests {
     }
 
     fn stalled(departure: &Departure, name: &str, id: &str, at: u64) -> Note {
-        let blocker = Blocker { kind: "allocation", name: name.to_owned(), id: Some(id.to_owned()) };
-        let wait =
-            Wait { reason: "allocations-left", blocker, because: name.to_owned(), since: Time(0), due: Time(0), told: false };
+        let blocker = Blocker { kind: BlockerKind::Allocation, name: name.to_owned(), id: Some(id.to_owned()) };
+        let wait = Wait {
+            reason: ReasonKind::AllocationsLeft,
+            blocker,
+            because: name.to_owned(),
+            since: Time(0),
+            due: Time(0),
+            told: false,
+        };
         Note::stalled(departure, &View::begin(departure, "event", Time(at)), &wait, Time(at))
     }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::{Blocker, Note};
+use super::Note;
 use crate::Service;
 use crate::departures::{Entry, lock};
-use decamp_core::decide::{Budget, Decision, Departure, Reason, Snapshot};
+use decamp_core::decide::{Blocker, Budget, Decision, Departure, Reason, ReasonKind, Snapshot};
 use decamp_core::telling;
 use decamp_core::time::Time;
 use decamp_core::world::World;
@@ -17,8 +17,8 @@ use decamp_core::world::World;
 /// What a departure waits for, whatever is looked at and kept alive meanwhile.
 #[derive(Debug, Clone)]
 pub(crate) struct Wait {
-    /// The reason's word.
-    pub(crate) reason: &'static str,
+    /// The reason.
+    pub(crate) reason: ReasonKind,
     /// Who or what blocks.
     pub(crate) blocker: Blocker,
     /// The reason in words.
@@ -41,7 +41,7 @@ impl Wait {
         budget: &Budget,
         now: Time,
     ) -> Self {
-        let (reason, blocker) = (decision.reason.word(), Blocker::of(&decision.reason, departure, seen));
+        let (reason, blocker) = (decision.reason.kind(), Blocker::of(&decision.reason, departure, seen));
         let before = before.filter(|before| before.reason == reason && before.blocker == blocker);
         let (since, told) = before.map_or((now, false), |before| (before.since, before.told));
         let due = if let Reason::LoadBalancerDelay { until, .. } = decision.reason {
@@ -83,7 +83,7 @@ fn tell_if_stalled(service: &Service, entry: &Arc<Entry>, after: Duration) {
     let Some(wait) = view.wait.as_mut().filter(|wait| !wait.told && wait.is_stall(after, now)) else { return };
     wait.told = true;
     let wait = wait.clone();
-    let (reason, because, blocker) = (wait.reason, &wait.because, &wait.blocker.name);
+    let (reason, because, blocker) = (wait.reason.word(), &wait.because, &wait.blocker.name);
     warn!(instance.id = %entry.departure.instance, asg.name = &*entry.departure.asg, action = "stalled", reason, blocker, "stalled, because {because}");
     service.numbers.stalled(reason);
     service.notify.tell(service, Note::stalled(&entry.departure, &view, &wait, now));
@@ -92,7 +92,7 @@ fn tell_if_stalled(service: &Service, entry: &Arc<Entry>, after: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use decamp_core::decide::{Action, Cause, LifecycleAction, Policy, System};
+    use decamp_core::decide::{Action, BlockerKind, Cause, LifecycleAction, Policy, System};
     use decamp_core::ids::InstanceId;
 
     fn wait(before: Option<&Wait>, reason: Reason, now: u64) -> Wait {
@@ -130,6 +130,6 @@ mod tests {
         assert!(!delay.is_stall(after, Time(299_999)) && delay.is_stall(after, Time(300_000)));
         let blind = wait(None, Reason::CannotSee(System::Nomad), 0);
         assert!(!blind.is_stall(after, Time(4_999)) && blind.is_stall(after, Time(5_000)));
-        assert_eq!((blind.blocker.kind, &*blind.blocker.name), ("system", "Nomad"));
+        assert_eq!((blind.blocker.kind, &*blind.blocker.name), (BlockerKind::System, "Nomad"));
     }
 }

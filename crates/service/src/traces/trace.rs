@@ -10,8 +10,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest, Sha256};
 
 use super::{Event, Failure, Span};
-use crate::notify::Blocker;
-use decamp_core::decide::{Action, Decision, Departure, Effect, Outcome, Refusal, Snapshot};
+use decamp_core::decide::{Action, Blocker, Decision, Departure, Effect, Outcome, Part, Refusal, Snapshot};
 use decamp_core::ids::hex;
 use decamp_core::telling;
 use decamp_core::time::Time;
@@ -71,7 +70,7 @@ impl Trace {
         let mut attributes = vec![
             ("host.id", departure.instance.to_string()),
             ("decamp.group", departure.asg.to_string()),
-            ("decamp.action", telling::title(&decision.action, now)),
+            ("decamp.action", decision.action.title(now)),
             ("decamp.reason", decision.reason.word().to_owned()),
             ("decamp.because", telling::because(decision, seen)),
         ];
@@ -79,11 +78,11 @@ impl Trace {
         match &decision.action {
             Action::Wait { .. } => {
                 let Blocker { kind, name, id } = Blocker::of(&decision.reason, departure, seen);
-                attributes.extend([("decamp.blocked_by.kind", kind.to_owned()), ("decamp.blocked_by.name", name)]);
+                attributes.extend([("decamp.blocked_by.kind", kind.word().to_owned()), ("decamp.blocked_by.name", name)]);
                 attributes.extend(id.map(|id| ("decamp.blocked_by.id", id)));
             }
             Action::Look(parts) => {
-                let look = |part| Event { at: now, name: "look", detail: telling::part(part).to_owned(), failed: None };
+                let look = |part: &Part| Event { at: now, name: "look", detail: part.title().to_owned(), failed: None };
                 events = parts.iter().map(look).collect();
             }
             Action::Do(_) | Action::End(_) => {}
@@ -92,7 +91,7 @@ impl Trace {
             trace: self.id,
             id: self.draw(),
             parent: Some(self.whole),
-            name: telling::kind(&decision.action),
+            name: decision.action.kind().word(),
             from: now,
             to: now,
             attributes,
@@ -112,7 +111,7 @@ impl Trace {
             span.failed.clone_from(&failed);
         }
         if span.events.len() < MOST_EVENTS {
-            let (name, detail) = (telling::step(effect), telling::effect_title(effect));
+            let (name, detail) = (effect.kind().word(), effect.title());
             span.events.push(Event { at: now, name, detail, failed });
         } else {
             span.dropped_events += 1;

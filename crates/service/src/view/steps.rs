@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use decamp_core::decide::{ActionKind, EffectKind, ReasonKind};
 use decamp_core::time::Time;
 
 /// The most steps that are kept of one departure. A calm one has some ten.
@@ -12,9 +13,11 @@ const MOST: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Step {
     /// What was done: `look`, `wait`, or the word of a write.
-    pub(crate) action: &'static str,
+    #[schema(value_type = String)]
+    pub(crate) action: ActionKind,
     /// The reason's word.
-    pub(crate) reason: &'static str,
+    #[schema(value_type = String)]
+    pub(crate) reason: ReasonKind,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
     pub(crate) from: Time,
@@ -26,7 +29,7 @@ pub(crate) struct Step {
 impl Step {
     /// Whether it only passes between others: a look at how far things are, and a word that keeps the hook alive.
     fn passes(&self) -> bool {
-        matches!(self.action, "look" | "heartbeat")
+        matches!(self.action, ActionKind::Look | ActionKind::Write(EffectKind::Heartbeat))
     }
 
     fn goes_on_with(&self, next: &Self) -> bool {
@@ -46,7 +49,7 @@ impl Steps {
     }
 
     /// Another thing is done from now on, or the same goes on. A wait goes on over the looks and heartbeats in it.
-    pub(crate) fn next(&mut self, action: &'static str, reason: &'static str, now: Time) {
+    pub(crate) fn next(&mut self, action: ActionKind, reason: ReasonKind, now: Time) {
         let next = Step { action, reason, from: now, to: None };
         match &mut self.0[..] {
             [.., last] if last.goes_on_with(&next) => last.to = None,
@@ -89,7 +92,12 @@ impl Steps {
 mod tests {
     use super::*;
 
-    fn step(action: &'static str, reason: &'static str, from: u64, to: Option<u64>) -> Step {
+    const LOOK: ActionKind = ActionKind::Look;
+    const WAIT: ActionKind = ActionKind::Wait;
+    const DEREGISTER: ActionKind = ActionKind::Write(EffectKind::Deregister);
+    const HEARTBEAT: ActionKind = ActionKind::Write(EffectKind::Heartbeat);
+
+    fn step(action: ActionKind, reason: ReasonKind, from: u64, to: Option<u64>) -> Step {
         Step { action, reason, from: Time(from), to: to.map(Time) }
     }
 
@@ -97,37 +105,37 @@ mod tests {
     fn a_wait_goes_on_over_looks_and_heartbeats_and_each_step_begins_where_the_last_one_ended() {
         let mut steps = Steps::default();
         for (action, reason, now) in [
-            ("look", "must-look", 0),
-            ("look", "must-confirm", 5),
-            ("deregister", "still-in-service", 10),
-            ("wait", "load-balancer-delay", 20),
-            ("look", "must-look", 30),
-            ("heartbeat", "heartbeat-due", 31),
-            ("wait", "load-balancer-delay", 32),
-            ("look", "must-look", 40),
-            ("wait", "allocations-left", 41),
+            (LOOK, ReasonKind::MustLook, 0),
+            (LOOK, ReasonKind::MustConfirm, 5),
+            (DEREGISTER, ReasonKind::StillInService, 10),
+            (WAIT, ReasonKind::LoadBalancerDelay, 20),
+            (LOOK, ReasonKind::MustLook, 30),
+            (HEARTBEAT, ReasonKind::HeartbeatDue, 31),
+            (WAIT, ReasonKind::LoadBalancerDelay, 32),
+            (LOOK, ReasonKind::MustLook, 40),
+            (WAIT, ReasonKind::AllocationsLeft, 41),
         ] {
             steps.next(action, reason, Time(now));
         }
         let begun = [
-            step("look", "must-look", 0, Some(10)),
-            step("deregister", "still-in-service", 10, Some(20)),
-            step("wait", "load-balancer-delay", 20, Some(40)),
-            step("look", "must-look", 40, Some(41)),
+            step(LOOK, ReasonKind::MustLook, 0, Some(10)),
+            step(DEREGISTER, ReasonKind::StillInService, 10, Some(20)),
+            step(WAIT, ReasonKind::LoadBalancerDelay, 20, Some(40)),
+            step(LOOK, ReasonKind::MustLook, 40, Some(41)),
         ];
-        assert_eq!(steps.all(), [&begun[..], &[step("wait", "allocations-left", 41, None)]].concat());
+        assert_eq!(steps.all(), [&begun[..], &[step(WAIT, ReasonKind::AllocationsLeft, 41, None)]].concat());
         steps.end(Time(50));
         steps.end(Time(60));
-        assert_eq!(steps.all(), [&begun[..], &[step("wait", "allocations-left", 41, Some(50))]].concat());
+        assert_eq!(steps.all(), [&begun[..], &[step(WAIT, ReasonKind::AllocationsLeft, 41, Some(50))]].concat());
     }
 
     #[test]
     fn of_ever_so_many_steps_the_long_ones_are_kept_and_no_time_is_lost() {
         let mut steps = Steps::default();
-        let words = ["allocations-left", "cannot-see"];
+        let words = [ReasonKind::AllocationsLeft, ReasonKind::CannotSee];
         let mut now = 0;
         for number in 0..10_000_u64 {
-            steps.next("wait", words[usize::try_from(number % 2).expect("it is small")], Time(now));
+            steps.next(WAIT, words[usize::try_from(number % 2).expect("it is small")], Time(now));
             now += if number == 77 { 1_000_000 } else { 10 };
         }
         assert_eq!(steps.all().len(), MOST);

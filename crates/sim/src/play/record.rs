@@ -98,11 +98,7 @@ impl Tell for Teller {
         let record = &mut *self.record.borrow_mut();
         let worker = self.worker;
         if let (Some(trace), Err(refusal)) = (&mut record.trace, answer) {
-            trace.push(format!(
-                "{:>8.1}s  [{worker}]   {}: {refusal}",
-                now.since(BEGIN).as_secs_f64(),
-                words::effect_word(effect)
-            ));
+            trace.push(format!("{:>8.1}s  [{worker}]   {}: {refusal}", now.since(BEGIN).as_secs_f64(), effect.brief()));
         }
     }
 }

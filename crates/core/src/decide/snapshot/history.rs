@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
+use strum::{EnumIter, IntoStaticStr};
 
 use super::discovery::Registrations;
 use super::jobs::{JobKind, Provider, TaskGroup};
@@ -129,8 +130,9 @@ pub struct SentDrain {
 }
 
 /// The kinds of writes, for counting failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, IntoStaticStr, EnumIter)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum EffectKind {
     /// Heartbeat.
     Heartbeat,

@@ -7,8 +7,8 @@ use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
 use super::Escaped;
-use super::leaving::BLOCKS;
 use crate::view::{STOPPING, Step, View};
+use decamp_core::decide::{ActionKind, ReasonClass};
 use decamp_core::time::{Time, plain};
 
 /// A row: its words, and its bar below them.
@@ -83,7 +83,7 @@ fn floor(view: &View, until: Time) -> impl Iterator<Item = Lane> {
 fn own(view: &View, until: Time) -> Lane {
     let steps = view.steps.all().iter();
     let bars = steps.map(|step| {
-        let words = format!("{}, {}", step.action, step.reason.replace('-', " "));
+        let words = format!("{}, {}", step.action.word(), step.reason.word().replace('-', " "));
         Bar { class: class(step), words, from: step.from, to: step.to.unwrap_or(until).min(until) }
     });
     let writes = view.timeline.iter().filter(|moment| !moment.heartbeat).map(|moment| {
@@ -99,14 +99,14 @@ fn before(view: &View) -> Option<Bar> {
     (from < first.from).then(|| Bar { class: "before", words: "before it was taken up here".to_owned(), from, to: first.from })
 }
 
-/// Which colour a step has. Waiting for one of the two waits of the floor has theirs.
+/// Which colour a step has. Waiting for what is not decamp's own has the colour of that.
 fn class(step: &Step) -> &'static str {
-    match (step.action, step.reason) {
-        ("wait", "load-balancer-delay") => "delay",
-        ("wait", "allocations-left") => "stopping",
-        ("wait", "still-registered") => "discovery",
-        (_, reason) if BLOCKS.contains(&reason) => "block",
-        _ => "own",
+    match (step.reason.class(), step.action == ActionKind::Wait) {
+        (ReasonClass::Delay, true) => "delay",
+        (ReasonClass::Stopping, true) => "stopping",
+        (ReasonClass::Discovery, true) => "discovery",
+        (ReasonClass::Blocked | ReasonClass::NeedsAPerson, _) => "block",
+        (ReasonClass::Own, _) | (ReasonClass::Delay | ReasonClass::Stopping | ReasonClass::Discovery, false) => "own",
     }
 }
 
@@ -222,17 +222,18 @@ mod tests {
     use super::super::leaving::tests::{EVIL, evil};
     use super::*;
     use crate::view::{Moment, Stretch};
+    use decamp_core::decide::{EffectKind, ReasonKind};
 
     /// A departure of 40 s: released at 3 s for 10 s, drained at 5 s until 25 s.
     fn past() -> View {
         let mut view = evil();
         for (action, reason, second) in [
-            ("look", "must-look", 0),
-            ("deregister", "still-in-service", 2),
-            ("wait", "load-balancer-delay", 3),
-            ("wait", "allocations-left", 13),
-            ("wait", "cannot-see", 25),
-            ("complete", "nothing-left", 39),
+            (ActionKind::Look, ReasonKind::MustLook, 0),
+            (ActionKind::Write(EffectKind::Deregister), ReasonKind::StillInService, 2),
+            (ActionKind::Wait, ReasonKind::LoadBalancerDelay, 3),
+            (ActionKind::Wait, ReasonKind::AllocationsLeft, 13),
+            (ActionKind::Wait, ReasonKind::CannotSee, 25),
+            (ActionKind::Write(EffectKind::Complete), ReasonKind::NothingLeft, 39),
         ] {
             view.steps.next(action, reason, Time(second * 1_000));
         }
@@ -291,7 +292,7 @@ mod tests {
     #[test]
     fn what_was_before_it_was_taken_up_here_is_nobodys() {
         let mut view = evil();
-        view.steps.next("wait", "allocations-left", Time(10_000));
+        view.steps.next(ActionKind::Wait, ReasonKind::AllocationsLeft, Time(10_000));
         let svg = drawn(&view, Time(40_000)).expect("it was seen");
         assert!(svg.contains("<rect class=\"before\" x=\"0.00%\"") && svg.contains("width=\"25.00%\""), "{svg}");
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Escaped, gantt};
 use crate::view::{Times, View};
+use decamp_core::decide::ActionKind;
 use decamp_core::time::{Time, plain};
 
 /// A reason that lasts longer than this is shown as a block.
@@ -32,10 +33,6 @@ pub(super) fn drawn(under_way: &[View], now: Time) -> String {
     html
 }
 
-/// Reasons that waiting alone does not end: somebody has to look.
-pub(super) const BLOCKS: [&str; 8] =
-    ["agent-dead", "agent-lost", "cannot-see", "drain-cancelled", "drain-hangs", "held", "no-sight", "write-failed"];
-
 /// Whether a person should look at it.
 pub(super) fn is_blocked(view: &View, now: Time) -> bool {
     let is_late = || match &view.wait {
@@ -43,7 +40,7 @@ pub(super) fn is_blocked(view: &View, now: Time) -> bool {
         Some(wait) => wait.due.max(wait.since + LONG) <= now,
         None => LONG <= now.since(view.since),
     };
-    BLOCKS.contains(&view.reason) || view.action == "wait" && is_late()
+    view.reason.class().is_blocked() || view.action == ActionKind::Wait && is_late()
 }
 
 /// One departure under way.
@@ -60,10 +57,7 @@ fn card(view: &View, picture: &str, now: Time) -> String {
         Escaped(&view.because),
     );
     if blocked {
-        let by = view.wait.as_ref().map(|wait| match (wait.blocker.kind, &wait.blocker.name) {
-            ("system", name) => format!("Blocked: {name} cannot be seen. "),
-            (kind, name) => format!("Blocked by {kind} {name}. "),
-        });
+        let by = view.wait.as_ref().map(|wait| format!("{} ", wait.blocker.sentence()));
         let by = by.unwrap_or_default();
         html.push_str(&format!("<p class=\"ill\">{}That has been so for {}.</p>", Escaped(&by), plain(waited)));
     }
@@ -142,10 +136,11 @@ fn time_left(times: &Times, now: Time) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::notify::{Blocker, Wait};
+    use crate::notify::Wait;
     use crate::view::{Evidence, Moment};
-    use decamp_core::decide::{Cause, Departure, LifecycleAction, Reason, System};
+    use decamp_core::decide::{Blocker, BlockerKind, Cause, Departure, LifecycleAction, ReasonKind};
     use decamp_core::ids::InstanceId;
+    use strum::IntoEnumIterator as _;
 
     pub(in super::super) const EVIL: &str = "<script>alert('1')</script>&\"";
 
@@ -170,7 +165,7 @@ pub(super) mod tests {
     #[test]
     fn what_is_walked_here_has_a_picture_and_a_thousand_have_no_thousand() {
         let mut view = evil();
-        view.steps.next("wait", "allocations-left", Time(0));
+        view.steps.next(ActionKind::Wait, ReasonKind::AllocationsLeft, Time(0));
         let pictures = |views: &[View]| drawn(views, Time(9_000)).matches("class=\"gantt\"").count();
         assert_eq!((pictures(&[view.clone()]), pictures(&vec![view.clone(); 1_000])), (1, MOST_PICTURES));
         view.walked_here = false;
@@ -195,12 +190,12 @@ pub(super) mod tests {
     #[test]
     fn a_wait_that_lasts_is_shown_as_a_block() {
         let mut view = evil();
-        view.action = "wait";
+        view.action = ActionKind::Wait;
         assert!(!card(&view, "", Time(119_000)).contains("class=\"blocked\""));
         assert!(card(&view, "", Time(120_000)).contains("class=\"blocked\""));
         // As long as its own settings say that it may take it is none, such as the five minutes of a load balancer.
-        let blocker = Blocker { kind: "target-group", name: "web".to_owned(), id: None };
-        let (reason, because) = ("load-balancer-delay", String::new());
+        let blocker = Blocker { kind: BlockerKind::TargetGroup, name: "web".to_owned(), id: None };
+        let (reason, because) = (ReasonKind::LoadBalancerDelay, String::new());
         view.wait = Some(Wait { reason, blocker, because, since: Time(0), due: Time(300_000), told: false });
         assert!(!card(&view, "", Time(299_000)).contains("class=\"blocked\""));
         assert!(card(&view, "", Time(300_000)).contains("class=\"blocked\""));
@@ -209,23 +204,11 @@ pub(super) mod tests {
     #[test]
     fn what_waiting_alone_does_not_end_is_a_block_at_once() {
         let mut view = evil();
-        for reason in BLOCKS {
+        for reason in ReasonKind::iter() {
             view.reason = reason;
-            assert!(card(&view, "", Time(1)).contains("class=\"blocked\""), "{reason}");
+            let blocked = card(&view, "", Time(1)).contains("class=\"blocked\"");
+            assert_eq!(blocked, reason.class().is_blocked(), "{reason:?}");
         }
-        view.reason = "load-balancer-delay";
-        assert!(!card(&view, "", Time(1)).contains("class=\"blocked\""));
-        // Each is a word that reasons have.
-        let known = [
-            Reason::AgentDead { until: Time(0) },
-            Reason::AgentLost { service: "web".into(), until: Time(0) },
-            Reason::CannotSee(System::Nomad),
-            Reason::DrainCancelled,
-            Reason::DrainHangs,
-            Reason::Held { since: Time(0), until: Time(60) },
-            Reason::NoSight("why".into()),
-            Reason::WriteFailed("why".into()),
-        ];
-        assert_eq!(known.map(|reason| reason.word()), BLOCKS);
+        assert!(ReasonKind::CannotSee.class().is_blocked() && !ReasonKind::LoadBalancerDelay.class().is_blocked());
     }
 }

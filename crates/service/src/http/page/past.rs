@@ -99,13 +99,14 @@ mod tests {
     use super::super::leaving::tests::{EVIL, evil};
     use super::*;
     use crate::view::Ended;
+    use decamp_core::decide::{ActionKind, ReasonKind};
     use decamp_core::time::Time;
 
     #[test]
     fn nothing_of_what_is_over_becomes_markup() {
         let mut view = evil();
         view.outcome = Some(Ended { at: Time(0), word: "departed", meaning: EVIL.to_owned(), seconds_above_floor: Some(3.25) });
-        view.steps.next("wait", "allocations-left", Time(0));
+        view.steps.next(ActionKind::Wait, ReasonKind::AllocationsLeft, Time(0));
         let html = drawn(&[view]);
         assert!(html.contains("&lt;script&gt;") && !html.contains("<script") && !html.contains("alert('"), "{html}");
     }
@@ -117,7 +118,7 @@ mod tests {
             |seconds_above_floor| Ended { at: Time(9_000), word: "departed", meaning: String::new(), seconds_above_floor };
         view.outcome = Some(ended(None));
         assert!(!drawn(&[view.clone()]).contains("<svg"), "nothing was seen of it");
-        view.steps.next("wait", "allocations-left", Time(0));
+        view.steps.next(ActionKind::Wait, ReasonKind::AllocationsLeft, Time(0));
         let html = drawn(&[view.clone()]);
         assert!(html.contains("<svg") && html.contains("departed in 9s<"), "{html}");
         view.outcome = Some(ended(Some(3.25)));

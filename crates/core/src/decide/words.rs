@@ -1,0 +1,133 @@
+//! Actions, writes and looks in words: the word to search by, and the words for people. Nowhere else are they named.
+
+use std::fmt::Display;
+
+use serde::{Serialize, Serializer};
+
+use super::{Action, Effect, EffectKind, Part};
+use crate::time::{Time, plain};
+
+/// What kind of step an action is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionKind {
+    /// A look.
+    Look,
+    /// Writes; the kind of the first.
+    Write(EffectKind),
+    /// A wait.
+    Wait,
+    /// The end.
+    End,
+}
+
+impl ActionKind {
+    /// The word for logs, metrics and searches.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Write(kind) => kind.word(),
+            Self::Wait => "wait",
+            Self::End => "end",
+        }
+    }
+}
+
+impl Serialize for ActionKind {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.word())
+    }
+}
+
+impl EffectKind {
+    /// The word for logs, metrics and searches.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl Action {
+    /// What kind of step it is.
+    #[must_use]
+    pub fn kind(&self) -> ActionKind {
+        match self {
+            Self::Look(_) => ActionKind::Look,
+            // Without a write nothing is done: none is decided so.
+            Self::Do(effects) => effects.first().map_or(ActionKind::Wait, |effect| ActionKind::Write(effect.kind())),
+            Self::Wait { .. } => ActionKind::Wait,
+            Self::End(_) => ActionKind::End,
+        }
+    }
+
+    /// In words, with the ids of what is written to and the time that is waited.
+    #[must_use]
+    pub fn title(&self, now: Time) -> String {
+        match self {
+            Self::Wait { until, .. } if *until != Time::NEVER => format!("wait {} at most", plain(until.since(now))),
+            Self::Do(effects) => joined("; ", effects.iter().map(Effect::title)),
+            Self::Look(_) | Self::Wait { .. } | Self::End(_) => self.brief(),
+        }
+    }
+
+    /// In fewer words, for the story of one departure: its node needs no name, and a wait that goes on has the same words.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Look(parts) => format!("look at {}", joined(", ", parts.iter().map(Part::title))),
+            Self::Do(effects) => joined("; ", effects.iter().map(Effect::brief)),
+            Self::Wait { .. } => "wait".to_owned(),
+            Self::End(outcome) => format!("end: {outcome}"),
+        }
+    }
+}
+
+impl Effect {
+    /// In words, with the id of the node that is written to.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self {
+            Self::MakeIneligible(node) => format!("make node {node} ineligible"),
+            Self::Drain { node, deadline, meta, .. } => {
+                format!("drain node {node} ({}, {})", meta.phase.word(), plain(deadline.span()))
+            }
+            Self::Note { node, .. } => format!("{} on node {node}", self.brief()),
+            Self::Heartbeat(_) | Self::Deregister { .. } | Self::Complete { .. } => self.brief(),
+        }
+    }
+
+    /// In fewer words, for the story of one departure.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Heartbeat(_) => "heartbeat".to_owned(),
+            Self::MakeIneligible(_) => "make the node ineligible".to_owned(),
+            Self::Deregister { group, targets } => format!("deregister {} of {}", targets.len(), group.name()),
+            Self::Drain { deadline, meta, .. } => format!("drain {} ({})", meta.phase.word(), plain(deadline.span())),
+            Self::Complete { result, .. } => format!("complete: {result:?}"),
+            Self::Note { notes, .. } => format!("note {}", joined(", ", notes.iter().map(|note| note.what.key()))),
+        }
+    }
+}
+
+impl Part {
+    /// In words.
+    #[must_use]
+    pub fn title(&self) -> &'static str {
+        match self {
+            Self::Lifecycle => "the instance",
+            Self::Group { .. } => "its group",
+            Self::TargetGroups { .. } => "its target groups",
+            Self::Scan => "all target groups",
+            Self::Nomad => "its node",
+            Self::NomadSight => "our Nomad token",
+            Self::Consul => "Consul",
+            Self::NomadServices => "Nomad's services",
+            Self::Addresses(_) => "the addresses of other nodes",
+        }
+    }
+}
+
+fn joined(between: &str, words: impl Iterator<Item = impl Display>) -> String {
+    words.map(|word| word.to_string()).collect::<Vec<_>>().join(between)
+}
