@@ -74,7 +74,9 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     for (what, how_long) in words::budget(&budget, known) {
         say(format!("  {what:<34} {how_long}"));
     }
-    budget.misfits().iter().for_each(|misfit| say(format!("  does not fit: {misfit}")));
+    if let Some(misfit) = budget.misfit() {
+        say(format!("  does not fit: {}", misfit.sentence));
+    }
     say("\nForeseen losses");
     for finding in &findings {
         words::finding(finding).iter().for_each(|line| say(format!("  {line}")));

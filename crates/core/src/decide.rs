@@ -26,7 +26,7 @@ mod words;
 pub use self::action::*;
 pub use self::beginnings::{last_written, remember};
 pub use self::blocker::{Blocker, BlockerKind};
-pub use self::budget::{Budget, needed, our_hook};
+pub use self::budget::{Budget, Misfit, needed, our_hook};
 pub use self::departure::*;
 pub use self::losses::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};
 pub use self::outcome::*;

@@ -135,14 +135,13 @@ impl Budget {
         self.heartbeat_timeout / 3
     }
 
-    /// What does not fit, as sentences that say what to change. Empty when everything fits.
+    /// What does not fit; `None` when everything fits.
     #[must_use]
-    pub fn misfits(&self) -> Vec<String> {
+    pub fn misfit(&self) -> Option<Misfit> {
         let needed = needed(self.balancers, self.longest_stop, self.reserve);
         let there = self.end.since(self.began) + self.reserve;
-        let mut sentences = Vec::new();
-        if needed > there {
-            sentences.push(format!(
+        let sentence = || {
+            format!(
                 "a departure needs at least {} (load balancers {}, longest stop {}, confirmations and reserve {}), but has {}: \
                  raise the hook's heartbeat_timeout or DECAMP_MAX_DEPARTURE",
                 crate::time::plain(needed),
@@ -150,10 +149,21 @@ impl Budget {
                 crate::time::plain(self.longest_stop),
                 crate::time::plain(needed.saturating_sub(self.balancers + self.longest_stop)),
                 crate::time::plain(there),
-            ));
-        }
-        sentences
+            )
+        };
+        (there < needed).then(|| Misfit { needed, there, sentence: sentence() })
     }
+}
+
+/// A departure that needs more time than it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// The least that it needs, from its entry into the hook to the hook's end.
+    pub needed: Duration,
+    /// What there is between the two.
+    pub there: Duration,
+    /// Both, and what to change.
+    pub sentence: String,
 }
 
 /// The least that a departure needs, from its entry into the hook to the hook's end.

@@ -159,13 +159,13 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     findings.extend(super::doubts::of_unknown_targets(scope));
     let groups = seen.balancers.iter().filter_map(|b| b.sight.last());
     findings.extend(groups.filter_map(|group| of_a_group(group, policy)));
-    findings.extend(budget.misfits().into_iter().map(|why| Finding {
+    findings.extend(budget.misfit().map(|misfit| Finding {
         layer: Layer::Hook,
         loss: Loss::DoesNotFit,
         object: departure.asg.clone(),
-        value: plain(budget.end.since(budget.began)),
-        needed: plain(budget.balancers + budget.longest_stop + budget.reserve),
-        why,
+        value: plain(misfit.there),
+        needed: plain(misfit.needed),
+        why: misfit.sentence,
         line: "heartbeat_timeout = 900".to_owned(),
     }));
     findings

@@ -94,9 +94,9 @@ fn an_interruption_leaves_two_minutes() {
 
 #[test]
 fn what_does_not_fit_is_said_with_what_to_change() {
-    assert!(calm_and_seen().budget().misfits().is_empty());
-    let misfits = seen(|scene| scene.group.hooks[0].global_timeout = secs(90)).budget().misfits();
-    assert!(misfits.len() == 1 && misfits[0].contains("heartbeat_timeout"), "{misfits:?}");
+    assert_eq!(calm_and_seen().budget().misfit(), None);
+    let misfit = seen(|scene| scene.group.hooks[0].global_timeout = secs(90)).budget().misfit().expect("it does not fit");
+    assert!(misfit.sentence.contains("heartbeat_timeout"), "{misfit:?}");
 }
 
 #[test]

@@ -163,8 +163,13 @@ fn a_deregistration_delay_shorter_than_the_longest_request_is_named() {
 
 #[test]
 fn a_hook_too_short_for_the_departure_is_named() {
-    let findings = kinds(|scene| scene.group.hooks[0].global_timeout = secs(90));
-    assert_eq!(findings, [(Layer::Hook, Loss::DoesNotFit)]);
+    let findings = foreseen(|scene| scene.group.hooks[0].global_timeout = secs(90));
+    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!((finding.layer, finding.loss), (Layer::Hook, Loss::DoesNotFit));
+    // The reserve, the confirmations and Nomad's slack are in both, as the sentence has them.
+    let said = format!("at least {} ", finding.needed);
+    assert!(finding.why.contains(&said) && finding.why.contains(&format!("has {}:", finding.value)), "{finding}");
+    assert_eq!(finding.value, "90s");
 }
 
 #[test]
