@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use decamp_config::Settings;
 use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction};
+use decamp_core::fit::KEPT_FOR_HANDING_BACK;
 use decamp_core::ids::InstanceId;
 use decamp_core::metrics;
 use decamp_core::replacing::{Asked, Due, Window, hidden_for, replace};
@@ -20,8 +21,6 @@ use crate::departing::{BETWEEN_PASSES, Became, depart};
 use crate::fleet::Fleet;
 use crate::memory::Memory;
 
-/// Stop looking and acting this long before the function's time is up (D15).
-const KEPT_FOR_HANDING_BACK: Duration = Duration::from_secs(5);
 /// Stop everything this long before it: a function that runs out of time loses its whole batch.
 const KEPT_FOR_THE_ANSWER: Duration = Duration::from_secs(1);
 

@@ -154,8 +154,8 @@ fn system_jobs_wanted(scope: &Scope<'_>, node: &Node) -> bool {
     scope.left(node).any(|a| a.group.kind == JobKind::System && a.wanted)
 }
 
-/// Whether the services may be drained beside the delay: only if that stops nothing too early, and discovery was seen, because
-/// an ingress that does not hear of a stop goes on sending.
+/// Whether the services may be drained beside the delay: only if that stops nothing too early. Discovery has to be in sight as well,
+/// because an ingress that does not hear of a stop goes on sending: [`Sending::start`] sees to that for every drain.
 fn services_may_go(scope: &Scope<'_>, balancing: &Balancing, node: &Node, now: Time) -> bool {
     balancing.deregistered
         && !balancing.doubtful
