@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Lifecycle, Refusal, Snapshot, our_hook, remember};
+use decamp_core::decide::{Budget, Departure, Lifecycle, Refusal, Snapshot, last_heartbeat, remember};
 use decamp_core::denials::Denials;
 use decamp_core::metrics;
 use decamp_core::run::{Ending, How, Manner, Tell, run};
@@ -96,11 +96,7 @@ async fn hand_back<F: Fleet>(
     let budget = Budget::of(departure, seen, &at.settings.policy);
     let hide = BETWEEN_PASSES.min(budget.heartbeat_timeout / 6);
     let now = at.fleet.now();
-    if now < budget.end
-        && seen.history.no_active_action.is_none()
-        && let Some(of) = action(at, departure, seen)
-    {
-        let heartbeat = Effect::Heartbeat(of);
+    if let Some(heartbeat) = last_heartbeat(departure, seen, &at.settings.policy, now) {
         let sent = tokio::time::timeout_at(at.ends - KEPT_FOR_MESSAGE, at.fleet.act(departure, &heartbeat)).await;
         let answer = sent.unwrap_or_else(|_| Err(Refusal::Away("no answer in time".into())));
         telling.wrote(departure, &heartbeat, &answer, now);
@@ -115,14 +111,6 @@ async fn hand_back<F: Fleet>(
     );
     at.report(&metrics::line(now, &[(metrics::ASG, &departure.asg)], &[(metrics::HANDED_BACK, 1.0)]));
     Became::HandedBack(hide)
-}
-
-/// The lifecycle action as Auto Scaling knows it: our own hook's name if the looks showed it, else the event's (D10).
-fn action<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, seen: &Snapshot) -> Option<ActionRef> {
-    let told = departure.action()?;
-    let shown = our_hook(departure, seen, &at.settings.policy).map(|hook| hook.name.clone());
-    let token = told.token.clone().filter(|_| !seen.history.token_refused);
-    Some(ActionRef { hook: shown.or_else(|| told.hook.clone())?, token })
 }
 
 fn count<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, telling: &Telling<'_>) {

@@ -28,6 +28,7 @@ pub use self::beginnings::{last_written, remember};
 pub use self::blocker::{Blocker, BlockerKind};
 pub use self::budget::{Budget, Misfit, needed, our_hook};
 pub use self::departure::*;
+pub use self::leaving::last_heartbeat;
 pub use self::losses::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};
 pub use self::outcome::*;
 pub use self::policy::*;

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::budget::{self, Budget};
 use super::scope::Scope;
-use super::snapshot::Lifecycle;
+use super::snapshot::{Lifecycle, Snapshot};
 use super::step::{Step, look_again, must_see, write};
-use super::{Action, ActionRef, Cause, Decision, Effect, EffectKind, LifecycleResult, Outcome, Part, Reason, System};
+use super::{
+    Action, ActionRef, Cause, Decision, Departure, Effect, EffectKind, LifecycleResult, Outcome, Part, Policy, Reason, System,
+};
 use crate::time::Time;
 
 /// How often a hook that has not begun is looked for.
@@ -181,6 +183,22 @@ pub(super) fn heartbeat(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
         return Step::Satisfied;
     }
     write(scope.seen, EffectKind::Heartbeat, vec![Effect::Heartbeat(of)], Reason::HeartbeatDue, now)
+}
+
+/// The heartbeat that a worker sends last when it lets go of a departure that goes on: whoever comes next then has a whole time-out
+/// to come. `None` where the action is over, where neither a look nor a token says that there is one, and past decamp's own end, so
+/// that the hook's default can act.
+#[must_use]
+pub fn last_heartbeat(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Option<Effect> {
+    let scope = &Scope::new(departure, seen, policy);
+    let of = action_ref(scope).filter(|_| is_ours(scope) && !which_is_not_said(scope))?;
+    let over = seen.history.completed.is_some() || seen.history.no_active_action.is_some();
+    let shown = matches!(
+        seen.lifecycle.last(),
+        Some(Lifecycle::Waiting | Lifecycle::WaitingForWarmPool | Lifecycle::ReplacingRootVolume)
+    );
+    let waits = shown || of.token.is_some();
+    (!over && waits && now < Budget::of(departure, seen, policy).end).then_some(Effect::Heartbeat(of))
 }
 
 /// A held group is left alone, for as long as its hook leaves the time to walk the instance out in order afterwards (D37).

@@ -10,6 +10,7 @@ mod ending;
 mod facts;
 mod forcing;
 mod holding;
+mod last_heartbeat;
 mod leaving;
 mod load_balancers;
 mod losses;

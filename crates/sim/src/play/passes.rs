@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::faults::{Fault, Faults};
 use crate::luck::Luck;
 use crate::worker::Worker;
-use decamp_core::decide::{ActionRef, Budget, Departure, Effect, Noted, Policy, our_hook};
+use decamp_core::decide::{Departure, Noted, Policy, last_heartbeat};
 use decamp_core::run::{Ending, How, Manner, Tell};
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
@@ -138,17 +138,7 @@ pub(super) async fn hand_back(worker: &Worker<'_>, departure: &Departure, policy
     if ending.how != How::HandedBack {
         return;
     }
-    let seen = &ending.seen;
-    let budget = Budget::of(departure, seen, policy);
-    let now = worker.now();
-    if budget.end <= now || seen.history.no_active_action.is_some() {
-        return;
-    }
-    let Some(told) = departure.action() else { return };
-    let hook = our_hook(departure, seen, policy).map(|hook| hook.name.clone()).or_else(|| told.hook.clone());
-    let token = told.token.clone().filter(|_| !seen.history.token_refused);
-    if let Some(hook) = hook {
-        let heartbeat = Effect::Heartbeat(ActionRef { hook, token });
+    if let Some(heartbeat) = last_heartbeat(departure, &ending.seen, policy, worker.now()) {
         let answer = worker.act(departure, &heartbeat).await;
         tell.wrote(departure, &heartbeat, &answer, worker.now());
     }
