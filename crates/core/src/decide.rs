@@ -1,5 +1,6 @@
 //! Thinking: what is seen goes in, the next step and its reason come out. No I/O, no clock, no `.await`.
 
+mod acl;
 mod action;
 mod balancers;
 mod beginnings;
@@ -23,6 +24,7 @@ mod step;
 mod whose;
 mod words;
 
+pub use self::acl::{AclNamespace, AclRules, sight_of};
 pub use self::action::*;
 pub use self::beginnings::{last_written, remember};
 pub use self::blocker::{Blocker, BlockerKind};

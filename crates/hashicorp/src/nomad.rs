@@ -5,12 +5,10 @@ mod before;
 mod elsewhere;
 mod find;
 mod freshness;
-mod hcl;
 mod ingress;
 mod jobs;
 mod listing;
 mod marks;
-mod rules;
 mod services;
 mod sight;
 mod translate;
@@ -29,7 +27,7 @@ use serde_json::json;
 
 pub use self::listing::{Listed, Server};
 use decamp_config::Connection;
-use decamp_core::decide::{DrainMeta, Node, Nomad, NomadSight, Noted, Refusal, Unseen, WholeSeconds};
+use decamp_core::decide::{DrainMeta, Node, Nomad, NomadSight, Noted, Refusal, Unseen, WholeSeconds, sight_of};
 use decamp_core::ids::{InstanceId, NodeId};
 use decamp_core::time::Time;
 use decamp_net::http;
@@ -261,10 +259,14 @@ pub fn read_node(id: NodeId, node: &[u8], allocations: &[u8]) -> Result<Node, Un
     translate::node(id, &node, &allocations, 0).map_err(Failure::unseen)
 }
 
-/// What a token with one policy of this text may see; `None` if the text is not understood, which proves nothing.
-#[must_use]
-pub fn read_policy(text: &str) -> Option<NomadSight> {
-    Some(rules::sight(&[("policy".to_owned(), hcl::read(text)?)]))
+/// What a token with this one policy may see, from the answer of `GET /v1/acl/policy/:name`; `None` if Nomad did not parse it.
+///
+/// # Errors
+///
+/// If it is no policy.
+pub fn read_policy(answer: &[u8]) -> Result<Option<NomadSight>, Unseen> {
+    let policy: wire::Policy = http::read_json(answer).map_err(Failure::unseen)?;
+    Ok(policy.parsed.map(|rules| sight_of(&[("policy".to_owned(), rules.into())])))
 }
 
 /// Without `DrainSpec` Nomad cancels the drain, without `Deadline` it never ends, and a fraction is refused (facts, section 2).

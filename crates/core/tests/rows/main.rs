@@ -1,5 +1,6 @@
 //! One row for each rule: facts from a calm world, one thing changed, the next step and its reason; and what must not happen.
 
+mod acl;
 mod asked;
 mod beginnings;
 mod budget;

@@ -2,9 +2,8 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::rules::{self, Rules};
-use super::{AT_ONCE, Client, hcl, wire};
-use decamp_core::decide::{NomadSight, Unseen};
+use super::{AT_ONCE, Client, wire};
+use decamp_core::decide::{AclNamespace, AclRules, NomadSight, Unseen, sight_of};
 use decamp_net::http::Failure;
 
 impl Client {
@@ -33,15 +32,15 @@ impl Client {
             Err(failure) => return Err(failure.unseen()),
         };
         let read = names.iter().map(|stub| self.rules(&stub.name));
-        let read: Vec<Result<(String, Rules), String>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+        let read: Vec<Result<(String, AclRules), String>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
         match read.into_iter().collect::<Result<Vec<_>, _>>() {
-            Ok(policies) => Ok(rules::sight(&policies)),
+            Ok(policies) => Ok(sight_of(&policies)),
             Err(unreadable) => Ok(NomadSight::Short(unreadable.into())),
         }
     }
 
     /// One policy by name, or why it proves nothing.
-    async fn rules(&self, name: &str) -> Result<Result<(String, Rules), String>, Unseen> {
+    async fn rules(&self, name: &str) -> Result<Result<(String, AclRules), String>, Unseen> {
         // Policy names are letters, digits, `-` and `_` (Nomad's own rule); anything else would be another path.
         if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
             return Ok(Err("a policy has a name that is none".to_owned()));
@@ -53,13 +52,18 @@ impl Client {
             }
             Err(failure) => return Err(failure.unseen()),
         };
-        let rules = match policy.parsed {
-            Some(parsed) => Some(parsed.into()),
-            None => hcl::read(&policy.rules),
-        };
-        let rules =
-            rules.ok_or_else(|| format!("policy {name} is written in a way that is not understood here, so it proves nothing"));
-        Ok(rules.map(|rules| (name.to_owned(), rules)))
+        let rules = policy.parsed.ok_or_else(|| format!("Nomad does not give policy {name} parsed, so it proves nothing"));
+        Ok(rules.map(|rules| (name.to_owned(), rules.into())))
+    }
+}
+
+impl From<wire::Rules> for AclRules {
+    fn from(from: wire::Rules) -> Self {
+        let namespace = |n: wire::NamespaceRule| AclNamespace { name: n.name, policy: n.policy, capabilities: n.capabilities };
+        Self {
+            node: from.node.map(|node| node.policy).filter(|policy| !policy.is_empty()),
+            namespaces: from.namespaces.into_iter().map(namespace).collect(),
+        }
     }
 }
 

@@ -194,7 +194,6 @@ wire! {
     }
     /// `GET /v1/acl/policy/:name`.
     Policy {
-        rules: String = "Rules",
         parsed: Option<Rules> = "RulesJSON",
     }
     Rules {

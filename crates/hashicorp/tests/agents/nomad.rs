@@ -263,8 +263,11 @@ async fn no_more_than_32_watches_hold_a_connection_open() {
 #[tokio::test]
 async fn sight_is_what_the_tokens_policies_come_to() {
     use decamp_core::decide::NomadSight;
-    let policy = |rules: &str| json!({ "Name": "p", "Rules": rules }).to_string();
-    let full = policy(include_str!("../../../../infra/policies/nomad.hcl"));
+    let policy = |rules: serde_json::Value| json!({ "Name": "p", "Rules": "as it was written", "RulesJSON": rules }).to_string();
+    let full = policy(json!({
+        "Agent": null, "Namespaces": [{ "Capabilities": ["read-job"], "Name": "*", "Policy": "", "Variables": null }],
+        "Node": { "Policy": "write" }, "Operator": null,
+    }));
     let answer = move |token: Reply, policies: Reply, one: String| async move {
         let (mut token, mut policies) = (Some(token), Some(policies));
         let server = Server::start(move |r| match r.path.as_str() {
@@ -292,7 +295,7 @@ async fn sight_is_what_the_tokens_policies_come_to() {
         (Reply::json("null"), full.clone()),
         (Reply::json("[]"), full.clone()),
         (one(), "403".to_owned()),
-        (one(), policy("node { policy = <<EOF\nwrite\nEOF\n}")),
+        (one(), policy(serde_json::Value::Null)),
         (Reply::json(r#"[{"Name":"../x"}]"#), full.clone()),
     ] {
         let sight = answer(client(), policies, one_policy).await;
