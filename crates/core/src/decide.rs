@@ -21,6 +21,7 @@ mod scope;
 mod sight;
 pub mod snapshot;
 mod step;
+mod traefik;
 mod whose;
 mod words;
 
@@ -37,6 +38,7 @@ pub use self::policy::*;
 pub use self::reason::*;
 pub use self::sight::*;
 pub use self::snapshot::*;
+pub use self::traefik::{Follows, Traefik};
 pub use self::whose::{targets_of, whose_to_ask};
 pub use self::words::ActionKind;
 

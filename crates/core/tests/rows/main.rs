@@ -19,5 +19,6 @@ mod lost;
 mod over;
 mod proof;
 mod scene;
+mod traefik;
 mod whose;
 mod words;

@@ -1,20 +1,10 @@
-//! Recognises Traefik in a job, and how long by its settings it goes on routing to a service that has left discovery.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! Recognises Traefik in a job, and reads how it is set to follow discovery.
 
 use serde_json::Value;
 
 use super::wire;
 use decamp_config::duration;
-use decamp_core::decide::Ingress;
-use decamp_core::time::plain;
-
-/// How often Traefik asks Consul or Nomad, unless it is set.
-const REFRESH: Duration = Duration::from_secs(15);
-
-/// How long Traefik collects changes before it applies them, unless it is set.
-const THROTTLE: Duration = Duration::from_secs(2);
+use decamp_core::decide::{Ingress, Traefik};
 
 /// What the task says of itself as an ingress that follows discovery; `None` if it is none that is known here.
 pub(super) fn of(task: &wire::Task) -> Option<Ingress> {
@@ -30,7 +20,7 @@ pub(super) fn of(task: &wire::Task) -> Option<Ingress> {
     for template in &task.templates {
         said.file(&template.embedded);
     }
-    said.ingress()
+    said.0.ingress()
 }
 
 fn strings(value: Option<&Value>) -> Vec<&str> {
@@ -44,18 +34,7 @@ fn strings(value: Option<&Value>) -> Vec<&str> {
 
 /// What was said about the providers, so far.
 #[derive(Default)]
-struct Said {
-    consul: Option<Follows>,
-    nomad: Option<Follows>,
-    throttle: Option<Duration>,
-}
-
-/// How one provider follows discovery.
-#[derive(Default, Clone, Copy)]
-struct Follows {
-    watch: bool,
-    refresh: Option<Duration>,
-}
+struct Said(Traefik);
 
 impl Said {
     /// One argument, such as `--providers.consulCatalog.watch=true`.
@@ -70,13 +49,13 @@ impl Said {
         let value = value.trim().trim_matches(['"', '\'']);
         let Some(rest) = key.strip_prefix("providers.") else { return };
         if rest == "providersthrottleduration" {
-            self.throttle = duration::read(value).ok();
+            self.0.throttle = duration::read(value).ok();
             return;
         }
         let (provider, rest) = rest.split_once('.').unwrap_or((rest, ""));
         let follows = match provider {
-            "consulcatalog" => &mut self.consul,
-            "nomad" => &mut self.nomad,
+            "consulcatalog" => &mut self.0.consul,
+            "nomad" => &mut self.0.nomad,
             _ => return,
         };
         if rest.is_empty() && value == "false" {
@@ -117,22 +96,6 @@ impl Said {
                 self.take(&whole.join("."), value);
             }
         }
-    }
-
-    fn ingress(&self) -> Option<Ingress> {
-        let one = |follows: Option<Follows>, system: &str| {
-            let follows = follows?;
-            let throttle = self.throttle.unwrap_or(THROTTLE);
-            let (forgets_after, how) = if follows.watch {
-                (throttle, format!("Traefik watches {system}"))
-            } else {
-                let refresh = follows.refresh.unwrap_or(REFRESH);
-                (refresh + throttle, format!("Traefik polls {system} every {}", plain(refresh)))
-            };
-            Some(Ingress { forgets_after, how: Arc::from(how) })
-        };
-        let both = [one(self.consul, "Consul"), one(self.nomad, "Nomad")];
-        both.into_iter().flatten().max_by_key(|ingress| ingress.forgets_after)
     }
 }
 
@@ -193,6 +156,16 @@ mod tests {
         let yaml = "providers:\n  consulCatalog:\n    watch: true\n    endpoint:\n      address: x\n";
         assert_eq!(seconds(with_file(yaml)), Some(2));
         assert_eq!(seconds(with_file("watch: true\nlevel = INFO\n")), None);
+    }
+
+    #[test]
+    fn a_file_is_a_template_and_read_before_nomad_has_filled_it_in() {
+        // The quotes within quotes are no TOML, and a line of a template alone is neither TOML nor YAML.
+        let toml = "{{ range service \"consul\" }}\n[providers.consulCatalog]\n  refreshInterval = \"20s\"\n\
+                    [providers.consulCatalog.endpoint]\n  address = \"{{ env \"attr.unique.network.ip-address\" }}:8500\"\n{{ end }}\n";
+        assert_eq!(seconds(with_file(toml)), Some(22));
+        let yaml = "providers:\n  nomad:\n    refreshInterval: 10s\n    endpoint:\n      address: {{ env \"NOMAD_ADDR\" }}\n";
+        assert_eq!(seconds(with_file(yaml)), Some(12));
     }
 
     proptest::proptest! {
