@@ -22,6 +22,7 @@ mod sight;
 pub mod snapshot;
 mod step;
 mod traefik;
+mod twins;
 mod whose;
 mod words;
 
@@ -39,6 +40,7 @@ pub use self::reason::*;
 pub use self::sight::*;
 pub use self::snapshot::*;
 pub use self::traefik::{Follows, Traefik};
+pub use self::twins::{Twin, set_aside};
 pub use self::whose::{targets_of, whose_to_ask};
 pub use self::words::ActionKind;
 

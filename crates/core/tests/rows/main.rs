@@ -20,5 +20,6 @@ mod over;
 mod proof;
 mod scene;
 mod traefik;
+mod twins;
 mod whose;
 mod words;

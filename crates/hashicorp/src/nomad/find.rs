@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{marks, translate, wire};
-use decamp_core::decide::{NodeStatus, Unseen};
+use decamp_core::decide::{NodeStatus, Twin, Unseen, set_aside};
 use decamp_core::ids::{InstanceId, NodeId};
 
 /// The attribute that Nomad's fingerprint of EC2 sets.
@@ -41,15 +41,14 @@ pub(super) struct Found {
 /// Among nodes that were read whole, those that know themselves to be the instance.
 pub(super) fn that_know(instance: InstanceId, nodes: &[(NodeId, wire::Node)]) -> Found {
     let id = instance.to_string();
-    let ours: Vec<&(NodeId, wire::Node)> = nodes.iter().filter(|(_, n)| n.attribute(INSTANCE_ID) == Some(&id)).collect();
-    let status = |node: &wire::Node| translate::status(&node.status);
-    let one_is_ready = ours.iter().any(|(_, n)| status(n) == NodeStatus::Ready);
-    // What decamp itself drains stays in sight although its agent dies: its processes may still run, and another's node may only look alive.
     let drained_by_us = |node: &wire::Node| node.last_drain.as_ref().is_some_and(|last| marks::read(&last.meta).is_some());
-    let aside = |n: &wire::Node| one_is_ready && status(n) == NodeStatus::Down && !drained_by_us(n);
-    let (set_aside, nodes) = ours.iter().partition::<Vec<_>, _>(|(_, n)| aside(n));
-    let ids = |of: Vec<&&(NodeId, wire::Node)>| of.into_iter().map(|(id, _)| *id).collect();
-    Found { nodes: ids(nodes), set_aside: ids(set_aside) }
+    let twins: Vec<Twin> = nodes
+        .iter()
+        .filter(|(_, node)| node.attribute(INSTANCE_ID) == Some(&id))
+        .map(|(id, node)| Twin { id: *id, status: translate::status(&node.status), drained_by_us: drained_by_us(node) })
+        .collect();
+    let (nodes, set_aside) = set_aside(&twins);
+    Found { nodes, set_aside }
 }
 
 /// How a node can be guessed to be an instance.
@@ -135,24 +134,6 @@ mod tests {
         // Before 1.3 the filter is ignored, and all nodes come back.
         let nodes = [node(1, "ready", knows("i-0aaaaaaaaaaaaaaaa")), node(2, "ready", knows(INSTANCE)), node(3, "ready", |_| {})];
         assert_eq!(that_know(instance(), &nodes), Found { nodes: vec![NodeId(2)], set_aside: vec![] });
-    }
-
-    #[test]
-    fn a_down_node_with_our_id_is_set_aside_only_if_another_is_ready() {
-        let cases: &[(&[&str], &[u128], &[u128])] = &[
-            (&["down"], &[0], &[]),
-            (&["down", "ready"], &[1], &[0]),
-            (&["ready", "ready"], &[0, 1], &[]),
-            (&["down", "down"], &[0, 1], &[]),
-            (&["down", "disconnected"], &[0, 1], &[]),
-            (&["disconnected", "ready"], &[0, 1], &[]),
-            (&["initializing", "down"], &[0, 1], &[]),
-        ];
-        for (statuses, found, aside) in cases {
-            let nodes: Vec<_> = (0..).zip(*statuses).map(|(i, status)| node(i, status, knows(INSTANCE))).collect();
-            let ids = |numbers: &[u128]| numbers.iter().map(|&n| NodeId(n)).collect::<Vec<_>>();
-            assert_eq!(that_know(instance(), &nodes), Found { nodes: ids(found), set_aside: ids(aside) }, "{statuses:?}");
-        }
     }
 
     #[test]
