@@ -80,6 +80,14 @@ supply:
 package *arguments:
     python3 tests/infra/package.py {{arguments}}
 
+# An older function, for the test that it goes on with the environment of a newer one (lambda/tests/upgrades).
+upgrade-from revision:
+    git worktree add --force --detach target/upgrade/sources {{revision}}
+    cd target/upgrade/sources && CARGO_TARGET_DIR=../build cargo build -p decamp-lambda
+    cp target/upgrade/build/debug/bootstrap target/upgrade/bootstrap
+    git worktree remove --force target/upgrade/sources
+    cargo test -p decamp-lambda --test bootstrap upgrades
+
 # The Terraform module: every check, then the function as the whole example wires it.
 infra:
     python3 tests/infra/check.py
@@ -88,6 +96,15 @@ infra:
 # Deliberate faults in the module, each noticed by a named layer. Takes a quarter of an hour.
 infra-mutants *words:
     python3 tests/infra/mutants.py {{words}}
+
+# Faults that a program makes of every argument of the module, 200 or --all: each must be seen in the snapshots.
+infra-faults *arguments:
+    python3 tests/infra/generated.py {{arguments}}
+
+# The snapshots of the module again, after it was changed. Read the difference.
+infra-snapshots:
+    python3 tests/infra/snapshots.py --write
+    git diff --stat -- infra/tests/combinations/snapshots
 
 # Departures with every fault there is; any violation fails.
 simulate:

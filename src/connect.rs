@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use decamp_aws::Aws;
-use decamp_config::{LogLevel, Settings};
+use decamp_config::{LogLevel, Settings, kept_document};
 use decamp_core::decide::{Cause, Departure, LifecycleAction, Unseen};
 use decamp_core::ids::InstanceId;
-use decamp_live::Live;
+use decamp_live::{Live, document};
 use tracing::warn;
 
 use super::logging;
@@ -21,7 +21,7 @@ pub(crate) struct Connected {
 
 /// Reads the settings, begins to log, and connects. Nothing is sent yet.
 pub(crate) async fn connect() -> Result<Connected> {
-    let settings = Settings::from_environment()?;
+    let settings = settings().await?;
     logging::begin(&settings.logging, LogLevel::Warn);
     for warning in &settings.warnings {
         warn!("{warning}");
@@ -35,6 +35,17 @@ pub(crate) async fn connect() -> Result<Connected> {
     }
     let live = Live::new(&settings, &aws).context("connect")?;
     Ok(Connected { settings, live, region })
+}
+
+/// The settings of the environment, and of the document that it may name.
+pub(crate) async fn settings() -> Result<Settings> {
+    Ok(match kept_document()? {
+        None => Settings::from_environment()?,
+        Some((stored, aws)) => {
+            let text = document(&stored, &aws).await?;
+            Settings::from_document_and_environment(&stored.to_string(), text.expose())?
+        }
+    })
 }
 
 impl Connected {

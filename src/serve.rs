@@ -13,6 +13,7 @@ use decamp_service::{Addresses, check, serve as serve_until};
 use tracing::{error, warn};
 
 use self::signals::Signals;
+use super::connect::settings;
 use super::logging;
 use super::out::say;
 
@@ -35,8 +36,11 @@ pub(crate) struct Arguments {
 pub(crate) async fn serve(arguments: Arguments) -> Result<u8> {
     let settings = match &arguments.config {
         Some(file) => Settings::from_file_and_environment(file)?,
-        None => Settings::from_environment()?,
+        None => settings().await?,
     };
+    if arguments.config.is_some() && settings.document.is_some() {
+        bail!("--config and DECAMP_CONFIG exclude one another; set one of them");
+    }
     let _last_lines = logging::begin_unhurried(&settings.logging, LogLevel::Info);
     let doubts = settings.serve.check()?;
     check(&settings)?;

@@ -78,7 +78,7 @@ async fn first_event(binary: &Path, runs: usize) -> anyhow::Result<()> {
     let mut answered = Vec::new();
     for _ in 0..runs {
         let began = Instant::now();
-        let mut function = walk::start(&sandbox, Command::new(binary)).await;
+        let mut function = walk::start(&sandbox, Command::new(binary), &[]).await;
         let answer = function.invoke(&message, TIME).await;
         answered.push(began.elapsed());
         let printed = function.end().await;

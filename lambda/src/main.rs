@@ -1,5 +1,6 @@
 //! The Lambda: event in, answer out, nothing else.
 
+mod check;
 mod departing;
 mod fleet;
 mod logging;
@@ -12,12 +13,15 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use aws_lambda_events::sqs::SqsBatchResponse;
-use decamp_config::{LogLevel, Settings};
-use decamp_live::Live;
+use decamp_config::{LogLevel, Secret, Settings, kept_document};
+use decamp_events::asks_for_a_check;
+use decamp_live::{Live, document};
 use lambda_runtime::{LambdaEvent, service_fn};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::{Instrument, error, info_span, warn};
 
+use crate::check::{Report, check};
 use crate::memory::Memory;
 use crate::pass::{Invocation, pass};
 
@@ -28,9 +32,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn serve() -> anyhow::Result<()> {
-    let settings = Settings::from_environment();
+    let settings = settings().await;
     logging::begin(settings.as_ref().map_or(LogLevel::Info, |settings| settings.log_level));
-    let settings = settings.inspect_err(|why| error!("decamp cannot work with its settings: {why}"))?;
+    let settings = settings.inspect_err(|why| error!("decamp cannot work with its settings: {why:#}"))?;
     for warning in &settings.warnings {
         warn!("{warning}");
     }
@@ -51,11 +55,34 @@ async fn serve() -> anyhow::Result<()> {
     lambda_runtime::Runtime::new(handler).run().await.map_err(|why| anyhow::anyhow!("the runtime API went away: {why}"))
 }
 
-async fn invoked(live: &Live, settings: &Settings, memory: &Memory, event: &LambdaEvent<Box<RawValue>>) -> SqsBatchResponse {
+/// The settings of the environment, and of the document that it may name.
+async fn settings() -> anyhow::Result<Settings> {
+    let text = match kept_document()? {
+        None => None,
+        Some((stored, aws)) => Some(document(&stored, &aws).await?),
+    };
+    Ok(Settings::of_the_function(text.as_ref().map(Secret::expose))?)
+}
+
+/// What an invocation is answered with.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    /// Which messages come back.
+    Batch(SqsBatchResponse),
+    /// What a check saw.
+    Report(Report),
+}
+
+async fn invoked(live: &Live, settings: &Settings, memory: &Memory, event: &LambdaEvent<Box<RawValue>>) -> Answer {
     // Between two invocations the process is frozen, and its clocks with it.
     live.clock().start_again();
     let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(event.context.deadline);
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    let payload = event.payload.get().as_bytes();
+    if asks_for_a_check(payload) {
+        return Answer::Report(check(live, settings, left).await);
+    }
     let print = |line: &str| println!("{line}");
-    pass(&Invocation::begin(live, settings, memory, left, &print), event.payload.get().as_bytes()).await
+    Answer::Batch(pass(&Invocation::begin(live, settings, memory, left, &print), payload).await)
 }

@@ -1,7 +1,9 @@
 //! The real binary under a runtime API: what it answers, and what it must never print.
 
+mod checks;
 mod departure;
 mod runtime;
+mod upgrades;
 mod wired;
 
 use std::path::Path;

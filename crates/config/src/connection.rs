@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Refused;
 use super::reader::Reader;
-use super::secret::{TokenSource, source};
+use super::secret::{Stored, TokenSource, source};
 
 /// How one of the two systems is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,60 @@ pub struct Tls {
     pub key: Option<PathBuf>,
     /// The name that the server's certificate must have, where that is not the address's.
     pub server_name: Option<String>,
+    /// What of these is kept in AWS.
+    pub stored: StoredTls,
+}
+
+/// Certificates and keys that are kept in AWS instead of files, as PEM text: for a function, which has no files but those of its layers.
+/// Fetched with the first request, and again when TLS fails.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoredTls {
+    /// The only authorities that are believed.
+    pub ca: Option<Stored>,
+    /// Our certificate, with its chain.
+    pub certificate: Option<Stored>,
+    /// Its private key.
+    pub key: Option<Stored>,
+}
+
+impl StoredTls {
+    /// Whether nothing is kept in AWS.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The variables of one system: `NOMAD` or `CONSUL`.
+fn tls(from: &Reader<'_>, system: &str) -> Result<Tls, Refused> {
+    let path = |end: &str| from.text(&format!("{system}_{end}")).map(PathBuf::from);
+    let stored = |end: &str| {
+        let name = format!("{system}_{end}_SECRET");
+        from.text(&name).map(|text| Stored::read(&name, &text)).transpose()
+    };
+    let read = Tls {
+        ca: path("CACERT"),
+        ca_path: path("CAPATH"),
+        certificate: path("CLIENT_CERT"),
+        key: path("CLIENT_KEY"),
+        server_name: from.text(&format!("{system}_TLS_SERVER_NAME")),
+        stored: StoredTls { ca: stored("CACERT")?, certificate: stored("CLIENT_CERT")?, key: stored("CLIENT_KEY")? },
+    };
+    let twice = [
+        ("CACERT", read.ca.is_some() || read.ca_path.is_some(), read.stored.ca.is_some()),
+        ("CLIENT_CERT", read.certificate.is_some(), read.stored.certificate.is_some()),
+        ("CLIENT_KEY", read.key.is_some(), read.stored.key.is_some()),
+    ];
+    if let Some((end, ..)) = twice.iter().find(|(_, in_a_file, in_aws)| *in_a_file && *in_aws) {
+        return Err(Refused(format!("{system}_{end} and {system}_{end}_SECRET exclude one another; set one of them")));
+    }
+    let has = |file: &Option<PathBuf>, stored: &Option<Stored>| file.is_some() || stored.is_some();
+    if has(&read.certificate, &read.stored.certificate) != has(&read.key, &read.stored.key) {
+        return Err(Refused(format!(
+            "{system}_CLIENT_CERT and {system}_CLIENT_KEY, or what ends in _SECRET, belong together; set both or neither"
+        )));
+    }
+    Ok(read)
 }
 
 pub(super) fn nomad(from: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Connection, Refused> {
@@ -66,16 +120,10 @@ pub(super) fn nomad(from: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Con
         none if none.is_empty() => vec!["http://127.0.0.1:4646".to_owned()],
         some => some.iter().map(|a| address("NOMAD_ADDR", a, None)).collect::<Result<_, _>>()?,
     };
-    let tls = Tls {
-        ca: from.text("NOMAD_CACERT").map(PathBuf::from),
-        ca_path: from.text("NOMAD_CAPATH").map(PathBuf::from),
-        certificate: from.text("NOMAD_CLIENT_CERT").map(PathBuf::from),
-        key: from.text("NOMAD_CLIENT_KEY").map(PathBuf::from),
-        server_name: from.text("NOMAD_TLS_SERVER_NAME"),
-    };
+    let tls = tls(from, "NOMAD")?;
     let token = source(from, "NOMAD_TOKEN", "NOMAD_TOKEN_FILE", "NOMAD_TOKEN_SECRET")?;
     let query = from.text("NOMAD_REGION").map(|region| ("region", region)).into_iter().collect();
-    finish(from, "NOMAD_ADDR", "NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY", addresses, token, tls, query, warnings)
+    finish(from, "NOMAD_ADDR", addresses, token, tls, query, warnings)
 }
 
 pub(super) fn consul(from: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Connection, Refused> {
@@ -89,36 +137,22 @@ pub(super) fn consul(from: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Co
         none if none.is_empty() => vec![format!("{scheme}://127.0.0.1:8500")],
         some => some.iter().map(|a| address("CONSUL_HTTP_ADDR", a, Some(scheme))).collect::<Result<_, _>>()?,
     };
-    let tls = Tls {
-        ca: from.text("CONSUL_CACERT").map(PathBuf::from),
-        ca_path: from.text("CONSUL_CAPATH").map(PathBuf::from),
-        certificate: from.text("CONSUL_CLIENT_CERT").map(PathBuf::from),
-        key: from.text("CONSUL_CLIENT_KEY").map(PathBuf::from),
-        server_name: from.text("CONSUL_TLS_SERVER_NAME"),
-    };
+    let tls = tls(from, "CONSUL")?;
     let token = source(from, "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_TOKEN_SECRET")?;
     let asked = [("ns", "CONSUL_NAMESPACE"), ("partition", "CONSUL_PARTITION"), ("dc", "CONSUL_DATACENTER")];
     let query = asked.into_iter().filter_map(|(key, name)| Some((key, from.text(name)?))).collect();
-    finish(from, "CONSUL_HTTP_ADDR", "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY", addresses, token, tls, query, warnings)
+    finish(from, "CONSUL_HTTP_ADDR", addresses, token, tls, query, warnings)
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the two callers fill in what differs between the systems; a struct would be Connection again"
-)]
 fn finish(
     from: &Reader<'_>,
     variable: &str,
-    pair: &str,
     addresses: Vec<String>,
     token: TokenSource,
     tls: Tls,
     query: Vec<(&'static str, String)>,
     warnings: &mut Vec<String>,
 ) -> Result<Connection, Refused> {
-    if tls.certificate.is_some() != tls.key.is_some() {
-        return Err(Refused(format!("{pair} belong together; set both or neither")));
-    }
     let bare = |a: &&String| a.starts_with("http://") && !is_loopback(a);
     if let Some(address) = addresses.iter().find(bare).filter(|_| token != TokenSource::None) {
         warnings.push(format!("{variable}: the token goes to {address} in the clear; use https"));

@@ -1,12 +1,14 @@
-//! Settings from a file: the same names as the variables, in TOML. What the environment sets goes before it.
+//! Settings from a file or another document: the names of the variables, and the service's tables.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use toml::{Table, Value};
+use toml::Table;
 
-use super::{Notify, Refused, Settings, Terraform, Webhook, environment, notify, refreshes, table, webhooks};
+use super::document::{self, Rows};
+use super::table::Unknown;
+use super::{Notify, Refused, Settings, Terraform, Webhook, notify, refreshes, webhooks};
 use decamp_core::refresh::Preferences;
 
 impl Settings {
@@ -18,10 +20,17 @@ impl Settings {
     pub fn from_file_and_environment(file: &Path) -> Result<Self, Refused> {
         let name = file.display();
         let text = std::fs::read_to_string(file).map_err(|why| Refused(format!("{name} cannot be read: {why}")))?;
-        let (mut all, tables) = read(&text).map_err(|Refused(why)| Refused(format!("{name}: {why}")))?;
-        all.extend(environment());
-        let names: Vec<&str> = all.keys().map(String::as_str).collect();
-        let mut settings = Self::read(&|name| all.get(name).cloned(), &names)?;
+        Self::from_document_and_environment(&name.to_string(), &text)
+    }
+
+    /// The same of a text that was fetched; `name` is what refusals call it.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that makes no sense.
+    pub fn from_document_and_environment(name: &str, text: &str) -> Result<Self, Refused> {
+        let (rows, tables) = read(text).map_err(|Refused(why)| Refused(format!("{name}: {why}")))?;
+        let mut settings = Self::of_rows_and_environment(rows, Unknown::Refused)?;
         let Tables { signed, terraform, refresh, notify } = tables;
         (settings.serve.signed, settings.serve.notify) = (signed, notify);
         (settings.serve.terraform, settings.serve.refresh) = (terraform, refresh);
@@ -34,9 +43,6 @@ impl Settings {
     }
 }
 
-/// What a file sets, by the names of the variables.
-type Rows = HashMap<String, String>;
-
 /// What a file has beside them, and no variable.
 #[derive(Debug, Default)]
 struct Tables {
@@ -48,46 +54,14 @@ struct Tables {
 
 /// The settings in a file, and its tables. The text itself is never repeated: it may hold secrets.
 fn read(text: &str) -> Result<(Rows, Tables), Refused> {
-    let mut table: Table = text.parse().map_err(|why: toml::de::Error| {
-        let line = why.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-        Refused(format!("line {line} is not TOML"))
-    })?;
+    let mut table: Table = document::parse(text)?;
     let tables = Tables {
         signed: table.remove("webhooks").map(webhooks::read).transpose()?.unwrap_or_default(),
         terraform: table.remove("terraform").map(refreshes::terraform).transpose()?,
         refresh: table.remove("refresh").map(refreshes::preferences).transpose()?.unwrap_or_default(),
         notify: table.remove("notify").map(notify::read).transpose()?.unwrap_or_default(),
     };
-    let rows = table.into_iter().map(|(name, value)| written(known(name)?, value)).collect::<Result<_, _>>()?;
-    Ok((rows, tables))
-}
-
-fn known(name: String) -> Result<String, Refused> {
-    match table::setting(&name) {
-        Some(_) => Ok(name),
-        None => {
-            let meant = table::nearest(&name);
-            Err(Refused(format!("{name} is not a setting of decamp; take it out, or write {meant} if that is meant")))
-        }
-    }
-}
-
-/// A value as the environment would have it.
-fn written(name: String, value: Value) -> Result<(String, String), Refused> {
-    let text = match value {
-        Value::String(text) => Some(text),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Boolean(answer) => Some(answer.to_string()),
-        Value::Array(all) => {
-            let texts: Option<Vec<String>> = all.iter().map(|one| Some(one.as_str()?.to_owned())).collect();
-            texts.filter(|texts| texts.iter().all(|text| !text.contains(','))).map(|texts| texts.join(","))
-        }
-        Value::Float(_) | Value::Datetime(_) | Value::Table(_) => None,
-    };
-    match text {
-        Some(text) => Ok((name, text)),
-        None => Err(Refused(format!("{name}: write a text, a whole number, true, false, or a list of texts"))),
-    }
+    Ok((document::rows(table, Unknown::Refused)?.0, tables))
 }
 
 #[cfg(test)]

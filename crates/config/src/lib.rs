@@ -2,6 +2,8 @@
 
 mod aws;
 mod connection;
+#[cfg(feature = "document")]
+mod document;
 pub mod duration;
 #[cfg(feature = "service")]
 mod file;
@@ -25,7 +27,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::aws::Aws;
-pub use self::connection::{Connection, Proxy, Tls};
+pub use self::connection::{Connection, Proxy, StoredTls, Tls};
+#[cfg(feature = "document")]
+pub use self::document::kept_document;
 pub use self::keys::keys;
 pub use self::logging::{LogFormat, Logging, may_be_logged};
 pub use self::network::Network;
@@ -34,6 +38,7 @@ pub use self::serve::{Listen, Notify, NotifyKind, Serve, Terraform, Traces, Webh
 pub use self::table::{Setting, TABLE, distance, setting};
 use decamp_core::decide::{Policy, is_named_by};
 use reader::Reader;
+use table::Unknown;
 
 /// Everything that an operator sets. `TABLE` has each variable with its unit, default and meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +67,8 @@ pub struct Settings {
     pub logging: Logging,
     /// How much the Lambda logs. `AWS_LAMBDA_LOG_LEVEL`, which Lambda itself sets.
     pub log_level: LogLevel,
+    /// Where the document is kept that these were read from besides the environment. `DECAMP_CONFIG`.
+    pub document: Option<Stored>,
     /// What is worth a warning although it was accepted.
     pub warnings: Vec<String>,
 }
@@ -210,7 +217,11 @@ impl Settings {
     ///
     /// The first setting that makes no sense.
     pub fn read(get: &dyn Fn(&str) -> Option<String>, names: &[&str]) -> Result<Self, Refused> {
-        table::refuse_unknown(names)?;
+        Self::read_with(get, names, Unknown::Refused)
+    }
+
+    fn read_with(get: &dyn Fn(&str) -> Option<String>, names: &[&str], unknown: Unknown) -> Result<Self, Refused> {
+        let mut warnings = table::judge_unknown(names, unknown)?;
         let reader = Reader::new(get);
         let mode = reader.choice("DECAMP_MODE", &[("act", Mode::Act), ("observe", Mode::Observe)])?.unwrap_or(Mode::Act);
         let replaces = [
@@ -242,7 +253,7 @@ impl Settings {
             }
         }
         let log_level = reader.choice("AWS_LAMBDA_LOG_LEVEL", LOG_LEVELS)?.unwrap_or(LogLevel::Info);
-        let mut warnings = Vec::new();
+        let document = reader.text("DECAMP_CONFIG").map(|text| Stored::read("DECAMP_CONFIG", &text)).transpose()?;
         let nomad = connection::nomad(&reader, &mut warnings)?;
         let consul = if policy.consul { Some(connection::consul(&reader, &mut warnings)?) } else { None };
         policy::fits(&reader, &policy, nomad.timeout)?;
@@ -262,6 +273,7 @@ impl Settings {
             serve,
             logging,
             log_level,
+            document,
             warnings,
         })
     }

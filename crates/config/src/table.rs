@@ -31,6 +31,7 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_TARGET_GROUPS", "ARNs, separated by commas", "", "Extra target groups to deregister from, besides those attached to the Auto Scaling group.";
     "DECAMP_SCAN", "true, false", "false", "Search every target group in the account for the instance.";
     "DECAMP_CONSUL", "true, false", "true", "Whether services are registered in Consul.";
+    "DECAMP_CONFIG", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where a TOML document with settings by these names is kept in AWS. It is read at the start; environment variables override it.";
     "DECAMP_LOG", "error, warn, info, debug, trace", "", "How much is logged to standard error. Empty: warn; for decamp serve info.";
     "DECAMP_LOG_FORMAT", "text, json", "text", "The format of log lines.";
 
@@ -101,9 +102,12 @@ pub const TABLE: &[Setting] = settings![
     "NOMAD_TOKEN_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where the Nomad token is kept in AWS.";
     "NOMAD_REGION", "name", "", "The Nomad region. Empty: that of the agent.";
     "NOMAD_CACERT", "path", "", "The only authorities trusted for Nomad's certificate. Empty: the system's.";
+    "NOMAD_CACERT_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where those authorities are kept in AWS, as PEM text. They are fetched again when TLS fails.";
     "NOMAD_CAPATH", "path", "", "A directory of such files.";
     "NOMAD_CLIENT_CERT", "path", "", "The certificate shown to Nomad.";
+    "NOMAD_CLIENT_CERT_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where that certificate is kept in AWS, as PEM text with its chain.";
     "NOMAD_CLIENT_KEY", "path", "", "Its private key.";
+    "NOMAD_CLIENT_KEY_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where that private key is kept in AWS, as PEM text.";
     "NOMAD_TLS_SERVER_NAME", "name", "", "The name that Nomad's certificate must have, such as server.global.nomad.";
     "NOMAD_SKIP_VERIFY", "false", "false", "Not supported; `true` is rejected.";
 
@@ -116,9 +120,12 @@ pub const TABLE: &[Setting] = settings![
     "CONSUL_PARTITION", "name", "", "The Consul admin partition (Enterprise).";
     "CONSUL_DATACENTER", "name", "", "The Consul datacenter. Empty: that of the agent.";
     "CONSUL_CACERT", "path", "", "The only authorities trusted for Consul's certificate. Empty: the system's.";
+    "CONSUL_CACERT_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where those authorities are kept in AWS, as PEM text. They are fetched again when TLS fails.";
     "CONSUL_CAPATH", "path", "", "A directory of such files.";
     "CONSUL_CLIENT_CERT", "path", "", "The certificate shown to Consul.";
+    "CONSUL_CLIENT_CERT_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where that certificate is kept in AWS, as PEM text with its chain.";
     "CONSUL_CLIENT_KEY", "path", "", "Its private key.";
+    "CONSUL_CLIENT_KEY_SECRET", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where that private key is kept in AWS, as PEM text.";
     "CONSUL_TLS_SERVER_NAME", "name", "", "The name that Consul's certificate must have.";
     "CONSUL_HTTP_SSL_VERIFY", "true", "true", "Not supported; `false` is rejected.";
 
@@ -141,12 +148,34 @@ pub fn setting(name: &str) -> Option<&'static Setting> {
     TABLE.iter().find(|row| row.name == name)
 }
 
-/// Refuses a `DECAMP_` variable that is none of ours, with the one that was probably meant.
-pub(super) fn refuse_unknown(names: &[&str]) -> Result<(), Refused> {
-    let mut unknown: Vec<&&str> = names.iter().filter(|name| name.starts_with("DECAMP_") && setting(name).is_none()).collect();
-    unknown.sort_unstable();
-    let Some(name) = unknown.first() else { return Ok(()) };
-    Err(Refused(format!("{name} is not a setting of decamp; unset it, or write {} if that is meant", nearest(name))))
+/// What becomes of a `DECAMP_` variable that is none of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// A person who misspelt it is told at once.
+    Refused,
+    #[cfg_attr(not(feature = "document"), expect(dead_code, reason = "only the function's settings are read so"))]
+    /// A function goes on: its code may be older or newer than its environment while it is upgraded.
+    Warned,
+}
+
+/// Refuses a `DECAMP_` variable that is none of ours, with the one that was probably meant; or answers a sentence for each.
+pub(super) fn judge_unknown(names: &[&str], unknown: Unknown) -> Result<Vec<String>, Refused> {
+    let mut all: Vec<&&str> = names.iter().filter(|name| name.starts_with("DECAMP_") && setting(name).is_none()).collect();
+    all.sort_unstable();
+    match (all.first(), unknown) {
+        (Some(name), Unknown::Refused) => {
+            Err(Refused(format!("{name} is not a setting of decamp; unset it, or write {} if that is meant", nearest(name))))
+        }
+        (None, _) | (Some(_), Unknown::Warned) => Ok(all.into_iter().map(|name| self::unknown(name)).collect()),
+    }
+}
+
+/// The sentence for a setting that this version does not know, and goes on without.
+pub(super) fn unknown(name: &str) -> String {
+    format!(
+        "{name} is not a setting of this version of decamp, and is ignored; if it is misspelt, {} may be meant",
+        nearest(name)
+    )
 }
 
 /// The setting of decamp's own that was probably meant.

@@ -115,6 +115,15 @@ fn nonsense_is_refused_with_what_to_change() {
         (&[("NOMAD_SKIP_VERIFY", "true")], "set NOMAD_CACERT"),
         (&[("CONSUL_HTTP_SSL_VERIFY", "false")], "set CONSUL_CACERT"),
         (&[("NOMAD_CLIENT_CERT", "/a.pem")], "set both or neither"),
+        (&[("NOMAD_CLIENT_CERT_SECRET", "ssm:/c")], "set both or neither"),
+        (
+            &[("CONSUL_CLIENT_CERT", "/a.pem"), ("CONSUL_CLIENT_KEY_SECRET", "ssm:/k"), ("CONSUL_CLIENT_KEY", "/k")],
+            "set one of them",
+        ),
+        (&[("NOMAD_CACERT", "/a.pem"), ("NOMAD_CACERT_SECRET", "ssm:/c")], "set one of them"),
+        (&[("NOMAD_CAPATH", "/a"), ("NOMAD_CACERT_SECRET", "ssm:/c")], "NOMAD_CACERT_SECRET exclude one another"),
+        (&[("NOMAD_CACERT_SECRET", "-----BEGIN canary")], "write ssm:NAME"),
+        (&[("DECAMP_CONFIG", "s3://canary/key")], "write ssm:NAME"),
         (&[("NOMAD_TOKEN", "canary"), ("NOMAD_TOKEN_FILE", "/t")], "set one of them"),
         (&[("NOMAD_TOKEN_SECRET", "canary")], "write ssm:NAME"),
         (&[("DECAMP_RESERVE", "3h")], "make the reserve shorter"),
@@ -177,4 +186,24 @@ fn an_allow_list_lets_through_what_it_names() {
         assert_eq!(allowed.group(name), through, "{name}");
     }
     assert!(allowed.account("123456789012") && allowed.region("eu-west-1"));
+}
+
+#[test]
+fn certificates_in_files_and_in_aws_go_together() {
+    let set =
+        [("NOMAD_CACERT_SECRET", "ssm:/ca"), ("NOMAD_CLIENT_CERT", "/c.pem"), ("NOMAD_CLIENT_KEY_SECRET", "secretsmanager:key")];
+    let tls = read(&set).expect("it makes sense").nomad.tls;
+    let stored =
+        StoredTls { ca: Some(Stored::Ssm("/ca".into())), certificate: None, key: Some(Stored::SecretsManager("key".into())) };
+    assert_eq!(tls, Tls { certificate: Some("/c.pem".into()), stored, ..Tls::default() });
+}
+
+#[test]
+fn a_function_goes_on_with_a_setting_that_it_does_not_know_and_a_person_does_not() {
+    let set = [("DECAMP_RESERV", "45s"), ("DECAMP_GROUPS", "web")];
+    let names = set.map(|(name, _)| name);
+    let get = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+    let warnings = table::judge_unknown(&names, table::Unknown::Warned).expect("it goes on");
+    assert!(warnings[0].contains("DECAMP_RESERV is not a setting of this version") && warnings[0].contains("DECAMP_RESERVE may"));
+    assert!(Settings::read(&get, &names).is_err());
 }

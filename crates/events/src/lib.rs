@@ -136,6 +136,18 @@ pub fn read(event: &[u8], allowed: &Allowed, hooks: &[Arc<str>]) -> Vec<Record> 
     reader.records
 }
 
+/// The largest event that is looked through for the words of a check.
+const LARGEST_CHECK: usize = 4 * 1024;
+
+/// Whether a person asks the Lambda what it reaches, by `{"decamp":"check"}`. In a message or a batch it asks for nothing: nobody would
+/// read the answer.
+#[must_use]
+pub fn asks_for_a_check(event: &[u8]) -> bool {
+    let text = Some(event).filter(|event| event.len() <= LARGEST_CHECK).and_then(|event| str::from_utf8(event).ok());
+    let object = text.and_then(|text| Object::read(unmarked(text)).ok());
+    object.is_some_and(|object| object.text("decamp").is_ok_and(|word| word.as_deref() == Some("check")))
+}
+
 /// Walks through the wrappings and keeps what it finds.
 struct Reader<'a> {
     ours: Ours<'a>,

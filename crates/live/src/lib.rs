@@ -4,13 +4,28 @@ mod world;
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 use decamp_aws::shared::Crowd;
 use decamp_aws::signed::Signed;
 use decamp_aws::{AutoScaling, Aws, Calls, LoadBalancers};
-use decamp_config::Settings;
+use decamp_config::{Secret, Settings, Stored};
 use decamp_hashicorp::{consul, nomad};
+use decamp_net::secrets::Fetch as _;
 use decamp_net::{Clock, secrets};
+
+/// The document of settings that is kept in AWS (`DECAMP_CONFIG`).
+///
+/// # Errors
+///
+/// If it cannot be fetched, or there is nothing in it.
+pub async fn document(stored: &Stored, aws: &decamp_config::Aws) -> Result<Secret> {
+    let signed = Signed::new(&Aws::load(aws, None).await);
+    match signed.fetch(stored).await {
+        Ok(text) if text.is_blank() => bail!("DECAMP_CONFIG: there is nothing in {stored}; write the settings into it"),
+        Ok(text) => Ok(text),
+        Err(why) => Err(anyhow!("DECAMP_CONFIG: {stored} cannot be read: {why}")),
+    }
+}
 
 /// The real world. One of them serves any number of departures at the same time, and asks on behalf of all.
 pub struct Live {

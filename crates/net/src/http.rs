@@ -75,7 +75,7 @@ impl Client {
     /// If a certificate or key cannot be used.
     pub fn new(connection: &Connection, token_header: &'static str, store: Arc<dyn Fetch>) -> Result<Self> {
         Ok(Self {
-            http: Transport::new(connection)?,
+            http: Transport::new(connection, &store)?,
             addresses: connection.addresses.clone(),
             good: AtomicUsize::new(0),
             turn: Semaphore::new(AT_ONCE),
@@ -177,7 +177,7 @@ impl Client {
                 };
                 continue;
             }
-            if failure.is_tls() && self.http.renew() {
+            if failure.is_tls() && self.http.renew().await {
                 // A refused handshake is no write; one that the server took and then refused the certificate of is none either.
                 continue;
             }
@@ -221,7 +221,7 @@ impl Client {
                 };
                 continue;
             }
-            if failure.is_tls() && self.http.renew() {
+            if failure.is_tls() && self.http.renew().await {
                 continue;
             }
             if !failure.is_address() {
@@ -261,7 +261,8 @@ impl Client {
         sink: Option<&mut dyn Sink>,
     ) -> Result<Answer, Failure> {
         let address = &self.addresses[place];
-        let mut request = self.http.client().request(method.clone(), format!("{address}{path}")).timeout(time);
+        let client = self.http.client().await.map_err(Failure::NoToken)?;
+        let mut request = client.request(method.clone(), format!("{address}{path}")).timeout(time);
         request = request.query(&self.query).query(query);
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(token.expose())

@@ -11,14 +11,34 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use decamp_config::Tls;
+use decamp_config::{Secret, Tls};
 
-/// Makes the TLS side of a client. `used` is whether any address is `https`: else no file is read at all.
+/// PEM texts that were fetched from where `Tls::stored` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// The authorities that are believed.
+    pub ca: Option<Secret>,
+    /// Our certificate, with its chain.
+    pub certificate: Option<Secret>,
+    /// Its private key.
+    pub key: Option<Secret>,
+}
+
+/// Makes the TLS side of a client of files alone. `used` is whether any address is `https`: else no file is read at all.
 ///
 /// # Errors
 ///
 /// If a file cannot be read, or holds something else.
 pub fn config(tls: &Tls, used: bool) -> Result<ClientConfig> {
+    config_with(tls, &Fetched::default(), used)
+}
+
+/// The same of files and of what was fetched.
+///
+/// # Errors
+///
+/// If a file cannot be read, or one of them holds something else.
+pub fn config_with(tls: &Tls, fetched: &Fetched, used: bool) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -26,22 +46,36 @@ pub fn config(tls: &Tls, used: bool) -> Result<ClientConfig> {
     if !used {
         return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
     }
-    let verifier = verifier(tls, provider)?;
+    let verifier = verifier(tls, fetched, provider)?;
     // The verifier is rustls's own; only the name that it compares with may be another.
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    match (&tls.certificate, &tls.key) {
-        (Some(certificate), Some(key)) => {
-            let chain = certificates(certificate)?;
-            let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("read a private key from {}", key.display()))?;
-            builder.with_client_auth_cert(chain, key).context("use the client certificate with its key")
+    let chain = match (&fetched.certificate, &tls.certificate) {
+        (Some(text), _) => Some(certificates_in(text, "the client certificate that was fetched")?),
+        (None, Some(file)) => Some(certificates(file)?),
+        (None, None) => None,
+    };
+    let key = match (&fetched.key, &tls.key) {
+        (Some(text), _) => {
+            // The text itself is in no message: it is the key.
+            Some(PrivateKeyDer::from_pem_slice(text.expose().as_bytes()).context("read the private key that was fetched")?)
         }
+        (None, Some(file)) => {
+            Some(PrivateKeyDer::from_pem_file(file).with_context(|| format!("read a private key from {}", file.display()))?)
+        }
+        (None, None) => None,
+    };
+    match (chain, key) {
+        (Some(chain), Some(key)) => builder.with_client_auth_cert(chain, key).context("use the client certificate with its key"),
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(_), None) | (None, Some(_)) => bail!("a client certificate and its key belong together"),
     }
 }
 
-fn verifier(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
-    let roots = Arc::new(roots(tls)?);
+fn verifier(tls: &Tls, fetched: &Fetched, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
+    let roots = Arc::new(match &fetched.ca {
+        Some(text) => added(&certificates_in(text, "the authorities that were fetched")?, "what was fetched")?,
+        None => roots(tls)?,
+    });
     let usual =
         WebPkiServerVerifier::builder_with_provider(roots, provider).build().context("use the certificate authorities")?;
     let Some(name) = &tls.server_name else { return Ok(usual) };
@@ -66,14 +100,31 @@ pub fn roots(tls: &Tls) -> Result<RootCertStore> {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
     for file in files {
-        for certificate in certificates(&file)? {
-            roots.add(certificate).with_context(|| format!("use a certificate of {} as authority", file.display()))?;
-        }
+        roots.roots.extend(added(&certificates(&file)?, &file.display().to_string())?.roots);
     }
     if roots.is_empty() {
         bail!("no certificate authority is known, so no server can be believed; name one in the settings");
     }
     Ok(roots)
+}
+
+/// Certificates as authorities.
+fn added(certificates: &[CertificateDer<'static>], of: &str) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate.clone()).with_context(|| format!("use a certificate of {of} as authority"))?;
+    }
+    Ok(roots)
+}
+
+fn certificates_in(text: &Secret, what: &str) -> Result<Vec<CertificateDer<'static>>> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(text.expose().as_bytes())
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("read {what}"))?;
+    if found.is_empty() {
+        bail!("there is no certificate in {what}; write it as PEM (-----BEGIN CERTIFICATE-----)");
+    }
+    Ok(found)
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {

@@ -1,6 +1,6 @@
 //! The real binary takes an instance out of the sandbox, pass by pass, while clients send requests: none may fail.
 
-mod walk;
+pub(crate) mod walk;
 
 use std::path::{Path, PathBuf};
 

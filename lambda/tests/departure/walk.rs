@@ -24,8 +24,8 @@ pub(crate) fn options() -> Options {
     }
 }
 
-/// The binary, started with all that it needs to reach a sandbox.
-pub(crate) async fn start(sandbox: &Sandbox, command: Command) -> Function {
+/// The binary, started with all that it needs to reach a sandbox; `more` goes before it, and what is set to nothing is not set.
+pub(crate) async fn start(sandbox: &Sandbox, command: Command, more: &[(&'static str, String)]) -> Function {
     let mut settings = sandbox.variables();
     settings.extend([
         ("DECAMP_GUARD_ALB", "2s".to_owned()),
@@ -34,6 +34,8 @@ pub(crate) async fn start(sandbox: &Sandbox, command: Command) -> Function {
         ("DECAMP_ACCOUNTS", ACCOUNT.to_owned()),
         ("DECAMP_REGIONS", REGION.to_owned()),
     ]);
+    settings.retain(|(name, _)| more.iter().all(|(other, _)| name != other));
+    settings.extend(more.iter().filter(|(_, value)| !value.is_empty()).cloned());
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     Function::start_by(command, &settings).await
 }
@@ -76,8 +78,13 @@ pub(crate) struct Walked {
 /// A lifecycle event takes an instance out; it ends when the instance's machine is off.
 pub(crate) async fn walk_out(command: Command) -> Walked {
     let sandbox = decamp_sandbox::serve(&options()).await.expect("loopback is there");
+    walk_out_of(sandbox, command, &[]).await
+}
+
+/// The same of a sandbox that is there, with other settings.
+pub(crate) async fn walk_out_of(sandbox: Sandbox, command: Command, more: &[(&'static str, String)]) -> Walked {
     let instance = sandbox.instances[0];
-    let mut function = start(&sandbox, command).await;
+    let mut function = start(&sandbox, command, more).await;
     sandbox
         .shared
         .with(|stage| {

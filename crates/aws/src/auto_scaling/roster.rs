@@ -1,8 +1,10 @@
-//! Who is in an Auto Scaling group, staying or not, and what the group does with whom it replaces. For `decamp check`.
+//! Who is in an Auto Scaling group, staying or not, and what the group does with whom it replaces. For `decamp check` and the Lambda's check.
+
+use std::sync::Arc;
 
 use super::{AutoScaling, lifecycle};
 use crate::aws::{refusal, unseen};
-use decamp_core::decide::{Lifecycle, Unseen};
+use decamp_core::decide::{Group, Lifecycle, Unseen};
 use decamp_core::ids::InstanceId;
 
 /// A group with everybody in it.
@@ -36,5 +38,19 @@ impl AutoScaling {
             reuses: reuse.and_then(|policy| policy.reuse_on_scale_in()).unwrap_or(false),
             healthy_percentages: maintenance.and_then(|p| Some((p.min_healthy_percentage()?, p.max_healthy_percentage()?))),
         }))
+    }
+
+    /// The names of all groups of the account and Region.
+    pub async fn names(&self) -> Result<Vec<Arc<str>>, Unseen> {
+        self.looks.look().await?;
+        let send = |client: &aws_sdk_autoscaling::Client, from| client.describe_auto_scaling_groups().set_next_token(from).send();
+        let pages = self.looks.pages(usize::MAX, send, |page| page.next_token()).await?;
+        let groups = pages.iter().flat_map(|page| page.auto_scaling_groups());
+        Ok(groups.filter_map(|group| group.auto_scaling_group_name()).map(Arc::from).collect())
+    }
+
+    /// What a group is set to, whoever leaves it.
+    pub async fn settings_of(&self, asg: &Arc<str>) -> Result<Group, Unseen> {
+        self.groups.group(asg).await
     }
 }

@@ -7,10 +7,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use decamp_config::Tls;
+use decamp_config::{Secret, Stored, StoredTls, Tls};
 use decamp_core::decide::Unseen;
 use decamp_hashicorp::nomad;
-use decamp_net::secrets::NoStore;
+use decamp_net::secrets::{Fetch, NoStore};
+use futures_util::future::BoxFuture;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -141,4 +142,62 @@ async fn certificates_and_authorities_are_read_again_when_they_change_or_are_ref
     *config.lock().expect("no test panics in it") = new.server();
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(client.servers().await, Ok(Vec::new()), "a refused handshake has them read");
+}
+
+/// A store whose texts are the files of a folder.
+struct Kept(Mutex<PathBuf>);
+
+impl Fetch for Kept {
+    fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>> {
+        let (Stored::Ssm(name) | Stored::SecretsManager(name)) = stored;
+        let read = std::fs::read_to_string(self.0.lock().expect("no test panics in it").join(name));
+        Box::pin(async move { read.map(Secret::new).map_err(|_| Unseen::Denied("the role may not".into())) })
+    }
+}
+
+#[tokio::test]
+async fn certificates_that_are_kept_in_aws_are_fetched_when_first_needed_and_again_when_they_are_refused() {
+    let Some(openssl) = on_the_path("openssl") else { return };
+    let (old, new) = (Authority::new(&openssl), Authority::new(&openssl));
+    let store = Arc::new(Kept(Mutex::new(PathBuf::from("/nowhere"))));
+    let config = Arc::new(Mutex::new(old.server()));
+    let address = serve(Arc::clone(&config));
+    let mut settings = connection(&[&address], None);
+    settings.timeout = Duration::from_secs(5);
+    settings.tls.stored = StoredTls {
+        ca: Some(Stored::Ssm("ca.pem".into())),
+        certificate: Some(Stored::Ssm("client.pem".into())),
+        key: Some(Stored::SecretsManager("client.key".into())),
+    };
+    let client = nomad::Client::new(&settings, Arc::<Kept>::clone(&store), clock()).expect("nothing is fetched yet");
+    let denied = client.servers().await;
+    assert!(matches!(&denied, Err(Unseen::Denied(why)) if why.contains("the role may not")), "{denied:?}");
+
+    // What could not be fetched is fetched again a second later.
+    store.0.lock().expect("no test panics in it").clone_from(&old.folder.path().to_owned());
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(client.servers().await, Ok(Vec::new()));
+
+    // Rotated: what was fetched long enough ago is fetched again when TLS fails.
+    store.0.lock().expect("no test panics in it").clone_from(&new.folder.path().to_owned());
+    assert_eq!(client.servers().await, Ok(Vec::new()), "nothing failed, nothing is fetched");
+    *config.lock().expect("no test panics in it") = new.server();
+    assert!(matches!(client.servers().await, Err(Unseen::Away(_))), "it was fetched a moment ago");
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(client.servers().await, Ok(Vec::new()), "a refused handshake has them fetched");
+}
+
+#[tokio::test]
+async fn what_is_kept_in_aws_and_is_no_certificate_is_said_without_repeating_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(Kept(Mutex::new(folder.path().to_owned())));
+    let mut settings = connection(&["https://127.0.0.1:1"], None);
+    settings.tls.stored.ca = Some(Stored::Ssm("ca.pem".into()));
+    for (text, said) in [("canary", "there is no certificate in"), ("", "there is nothing in the parameter ca.pem")] {
+        std::fs::write(folder.path().join("ca.pem"), text).expect("it is ours");
+        let client = nomad::Client::new(&settings, Arc::<Kept>::clone(&store), clock()).expect("nothing is fetched yet");
+        let unseen = client.servers().await;
+        let Err(Unseen::Away(why)) = unseen else { panic!("{unseen:?}") };
+        assert!(why.contains(said) && !why.contains("canary"), "{why}");
+    }
 }

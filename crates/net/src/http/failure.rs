@@ -16,7 +16,7 @@ const SHORTEST_TOKEN: usize = 8;
 /// Why a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// There is no token to send it with.
+    /// There is no token, or no certificate, to send it with.
     NoToken(Unseen),
     /// No connection was made: the server certainly did not get it.
     NotSent(Arc<str>),

@@ -1,7 +1,8 @@
-//! The HTTP client of one system, made anew when its certificates change: rotated hourly or daily, they must not need a restart.
+//! The HTTP client of one system, made anew when its certificates change: rotated hourly or daily, they must not need a restart. They are in
+//! files, or kept in AWS and fetched with the first request.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
@@ -9,8 +10,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::through;
-use crate::tls;
-use decamp_config::{Connection, Proxy, Tls};
+use crate::secrets::{Fetch, Token};
+use crate::tls::{self, Fetched};
+use decamp_config::{Connection, Proxy, Secret, Stored, StoredTls, Tls, TokenSource};
+use decamp_core::decide::Unseen;
 
 /// The files are looked at no more often than this.
 const LOOKED_AT: Duration = Duration::from_secs(1);
@@ -33,14 +36,62 @@ pub(super) struct Transport {
     secure: bool,
     proxy: Option<Proxy>,
     connect_timeout: Duration,
-    held: Mutex<Held>,
+    /// What is kept in AWS; `None` if nothing is.
+    kept: Option<Kept>,
+    /// `None` until what is kept in AWS was fetched.
+    held: Mutex<Option<Held>>,
 }
 
 #[derive(Debug)]
 struct Held {
     client: reqwest::Client,
+    fetched: Fetched,
     stamp: Stamp,
     looked: Instant,
+}
+
+/// The parts that are kept in AWS, each fetched and fetched again as a token is.
+#[derive(Debug)]
+struct Kept {
+    ca: Option<(Stored, Token)>,
+    certificate: Option<(Stored, Token)>,
+    key: Option<(Stored, Token)>,
+}
+
+impl Kept {
+    fn new(stored: &StoredTls, store: &Arc<dyn Fetch>) -> Self {
+        let part = |stored: &Option<Stored>| {
+            let stored = stored.clone()?;
+            Some((stored.clone(), Token::new(TokenSource::Stored(stored), Arc::clone(store))))
+        };
+        Self { ca: part(&stored.ca), certificate: part(&stored.certificate), key: part(&stored.key) }
+    }
+
+    async fn get(&self) -> Result<Fetched, Unseen> {
+        Ok(Fetched { ca: part(&self.ca).await?, certificate: part(&self.certificate).await?, key: part(&self.key).await? })
+    }
+
+    /// What is kept by now, where it is other than what was fetched before.
+    async fn instead_of(&self, before: &Fetched) -> Fetched {
+        Fetched {
+            ca: newer(&self.ca, &before.ca).await,
+            certificate: newer(&self.certificate, &before.certificate).await,
+            key: newer(&self.key, &before.key).await,
+        }
+    }
+}
+
+async fn part(part: &Option<(Stored, Token)>) -> Result<Option<Secret>, Unseen> {
+    let Some((stored, token)) = part else { return Ok(None) };
+    match token.get().await? {
+        Some(text) => Ok(Some(text)),
+        None => Err(Unseen::Away(format!("there is nothing in {stored}").into())),
+    }
+}
+
+async fn newer(part: &Option<(Stored, Token)>, before: &Option<Secret>) -> Option<Secret> {
+    let (_, token) = part.as_ref()?;
+    token.instead_of(before.as_ref()).await.filter(|text| !text.is_blank()).or_else(|| before.clone())
 }
 
 impl Transport {
@@ -49,32 +100,71 @@ impl Transport {
     /// # Errors
     ///
     /// If a certificate or key cannot be used.
-    pub(super) fn new(connection: &Connection) -> Result<Self> {
+    pub(super) fn new(connection: &Connection, store: &Arc<dyn Fetch>) -> Result<Self> {
         let secure = connection.addresses.iter().any(|address| address.starts_with("https://"));
+        let stored = &connection.tls.stored;
+        let kept = (secure && !stored.is_empty()).then(|| Kept::new(stored, store));
         let (tls, proxy, connect_timeout) = (connection.tls.clone(), connection.proxy.clone(), connection.connect_timeout);
-        let stamp = if secure { stamp(&tls) } else { Stamp::new() };
-        let client = make(&tls, secure, proxy.as_ref(), connect_timeout)?;
-        let held = Mutex::new(Held { client, stamp, looked: Instant::now() });
-        Ok(Self { tls, secure, proxy, connect_timeout, held })
+        let made = Self { tls, secure, proxy, connect_timeout, kept, held: Mutex::default() };
+        if made.kept.is_none() {
+            made.hold(Fetched::default())?;
+        }
+        Ok(made)
     }
 
     /// The client of now.
-    pub(super) fn client(&self) -> reqwest::Client {
-        let mut held = self.lock();
-        if self.secure && LOOKED_AT <= held.looked.elapsed() {
-            self.look(&mut held, false);
+    ///
+    /// # Errors
+    ///
+    /// If a certificate or key that is kept in AWS cannot be fetched or used.
+    pub(super) async fn client(&self) -> Result<reqwest::Client, Unseen> {
+        if let Some(held) = self.lock().as_mut() {
+            if self.secure && LOOKED_AT <= held.looked.elapsed() {
+                self.look(held, false);
+            }
+            return Ok(held.client.clone());
         }
-        held.client.clone()
+        let fetched = match &self.kept {
+            Some(kept) => kept.get().await?,
+            None => Fetched::default(),
+        };
+        self.hold(fetched).map_err(|why| Unseen::Away(format!("the certificates cannot be used: {why:#}").into()))
     }
 
-    /// Reads the files again because TLS failed, whether or not they look different. Answers whether there is a new client to try with.
-    pub(super) fn renew(&self) -> bool {
+    /// Reads the files again because TLS failed, whether or not they look different, and fetches what is kept in AWS. Answers whether there
+    /// is a new client to try with.
+    pub(super) async fn renew(&self) -> bool {
+        let before = {
+            let mut held = self.lock();
+            // Many requests fail at the same time: the first has them read.
+            let Some(held) = held.as_mut().filter(|held| self.secure && LOOKED_AT <= held.looked.elapsed()) else { return false };
+            if self.kept.is_none() {
+                return self.look(held, true);
+            }
+            held.looked = Instant::now();
+            held.fetched.clone()
+        };
+        let Some(kept) = &self.kept else { return false };
+        let fetched = kept.instead_of(&before).await;
+        let changed = fetched != before;
         let mut held = self.lock();
-        // Many requests fail at the same time: the first has them read.
-        if !self.secure || held.looked.elapsed() < LOOKED_AT {
-            return false;
+        let Some(held) = held.as_mut() else { return false };
+        held.fetched = fetched;
+        let renewed = self.look(held, true);
+        if !renewed {
+            held.fetched = before;
+        } else if changed {
+            info!("certificates that are kept in AWS have changed and were fetched again");
         }
-        self.look(&mut held, true)
+        renewed
+    }
+
+    /// Makes a client, and keeps it.
+    fn hold(&self, fetched: Fetched) -> Result<reqwest::Client> {
+        let stamp = if self.secure { stamp(&self.tls) } else { Stamp::new() };
+        let client = make(&self.tls, &fetched, self.secure, self.proxy.as_ref(), self.connect_timeout)?;
+        *self.lock() = Some(Held { client: client.clone(), fetched, stamp, looked: Instant::now() });
+        Ok(client)
     }
 
     fn look(&self, held: &mut Held, at_any_rate: bool) -> bool {
@@ -84,7 +174,7 @@ impl Transport {
             return false;
         }
         let changed = stamp != held.stamp;
-        match make(&self.tls, true, self.proxy.as_ref(), self.connect_timeout) {
+        match make(&self.tls, &held.fetched, true, self.proxy.as_ref(), self.connect_timeout) {
             Ok(client) => {
                 held.client = client;
                 held.stamp = stamp;
@@ -101,14 +191,14 @@ impl Transport {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, Option<Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn make(tls: &Tls, secure: bool, proxy: Option<&Proxy>, connect_timeout: Duration) -> Result<reqwest::Client> {
+fn make(tls: &Tls, fetched: &Fetched, secure: bool, proxy: Option<&Proxy>, connect_timeout: Duration) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::config(tls, secure)?)
+        .tls_backend_preconfigured(tls::config_with(tls, fetched, secure)?)
         .user_agent(concat!("decamp/", env!("CARGO_PKG_VERSION")))
         // Neither Nomad nor Consul redirects; whoever does would get our token.
         .redirect(reqwest::redirect::Policy::none())

@@ -1,0 +1,308 @@
+//! The `check` event: looks at everything that a departure needs, from where the function runs, and answers what it saw. It writes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use decamp_config::Settings;
+use decamp_core::decide::{Group, Hook, NomadSight, Registrations, TargetGroup, Unseen};
+use decamp_core::ids::{InstanceId, TargetGroupArn};
+use decamp_core::time::plain;
+use decamp_hashicorp::nomad::Listed;
+use decamp_live::Live;
+use futures_util::future::{join, join_all};
+use serde::Serialize;
+use tracing::{info, warn};
+
+/// What is kept of the function's time for the answer.
+const KEPT_FOR_THE_ANSWER: Duration = Duration::from_secs(1);
+/// Nodes that Consul is asked for. One that it shows proves the token; three are asked because a new one may not be there yet.
+const NODES: usize = 3;
+/// A name that no node has: where no node is known, Consul's answer to it shows that Consul can be reached.
+const NO_NODE: &str = "decamp-check";
+
+/// What was seen, as `aws lambda invoke` prints it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// `check`, so that a script knows what it reads.
+    decamp: &'static str,
+    /// The version of the program.
+    version: &'static str,
+    /// Whether a departure would work as far as looking can tell.
+    ready: bool,
+    /// One entry for each thing that was looked at.
+    checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    /// The system: `decamp`, `Auto Scaling`, `Elastic Load Balancing`, `Nomad` or `Consul`.
+    system: &'static str,
+    /// What of it.
+    what: String,
+    ok: bool,
+    /// What was seen, or why nothing was.
+    seen: String,
+    /// What a person should do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_do: Option<String>,
+}
+
+impl Check {
+    fn good(system: &'static str, what: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self { system, what: what.into(), ok: true, seen: seen.into(), to_do: None }
+    }
+
+    fn bad(system: &'static str, what: impl Into<String>, seen: impl Into<String>, to_do: impl Into<String>) -> Self {
+        Self { system, what: what.into(), ok: false, seen: seen.into(), to_do: Some(to_do.into()) }
+    }
+
+    /// What could not be seen.
+    fn unseen(system: &'static str, what: impl Into<String>, why: &Unseen) -> Self {
+        let to_do = match (why, system) {
+            (Unseen::Denied(_), "Nomad" | "Consul") => "check the token and its policies",
+            (Unseen::Denied(_), _) => {
+                "check the role's policy (output role_policy_json), its boundary and the VPC endpoint's policy"
+            }
+            (Unseen::Throttled, _) => "try again in a minute",
+            (Unseen::Away(_) | Unseen::Stale, "Nomad" | "Consul") => {
+                "check the address, that its name resolves in the function's subnets, the security groups on both sides, and the CA certificate"
+            }
+            (Unseen::Away(_) | Unseen::Stale, _) => {
+                "check that the function's subnets reach AWS, by a NAT gateway or VPC endpoints"
+            }
+        };
+        Self::bad(system, what, why.to_string(), to_do)
+    }
+}
+
+/// Looks at all systems. What has not answered when the time is up is reported as not seen.
+pub(crate) async fn check(live: &Live, settings: &Settings, left: Duration) -> Report {
+    let ends = tokio::time::Instant::now() + left.saturating_sub(KEPT_FOR_THE_ANSWER);
+    let aws = tokio::time::timeout_at(ends, aws(live, settings));
+    let nomad = tokio::time::timeout_at(ends, nomad(live));
+    let (aws, mut nomad) = join(aws, nomad).await;
+    let late =
+        |system| vec![Check::unseen(system, "an answer", &Unseen::Away("no answer before the function's time was up".into()))];
+    let (mut checks, instances) = aws.unwrap_or_else(|_| (late("Auto Scaling"), Vec::new()));
+    checks.splice(0..0, own(settings));
+    checks.append(nomad.as_mut().unwrap_or(&mut late("Nomad")));
+    let rest = tokio::time::timeout_at(ends, rest(live, &instances)).await;
+    checks.extend(rest.unwrap_or_else(|_| late("Consul")));
+    let ready = checks.iter().all(|check| check.ok);
+    for check in &checks {
+        let Check { system, what, ok: _, seen, to_do } = check;
+        match to_do {
+            None => info!(event = "check", system, "{system}, {what}: {seen}"),
+            Some(to_do) => warn!(event = "check", system, to_do, "{system}, {what}: {seen}; {to_do}"),
+        }
+    }
+    Report { decamp: "check", version: env!("CARGO_PKG_VERSION"), ready, checks }
+}
+
+/// What the settings say by themselves.
+fn own(settings: &Settings) -> Vec<Check> {
+    let mode = if settings.only_observes() { "observe: nothing is written" } else { "act" };
+    let mut checks = vec![Check::good("decamp", "mode", mode)];
+    if let Some(why) = settings.names_no_group() {
+        checks.push(Check::bad("decamp", "settings", why, "set DECAMP_GROUPS"));
+    }
+    let warnings = settings.warnings.iter();
+    checks.extend(warnings.map(|warning| Check::good("decamp", "settings", warning)));
+    checks
+}
+
+/// Auto Scaling and the load balancers; and the instances of the groups.
+async fn aws(live: &Live, settings: &Settings) -> (Vec<Check>, Vec<InstanceId>) {
+    let named = match groups(live, settings).await {
+        Ok(named) => named,
+        Err(why) => return (vec![Check::unseen("Auto Scaling", "the groups", &why)], Vec::new()),
+    };
+    if named.is_empty() {
+        let to_do = "check DECAMP_GROUPS and the Region";
+        return (vec![Check::bad("Auto Scaling", "the groups", "no group has such a name", to_do)], Vec::new());
+    }
+    let looks = join_all(named.iter().map(|name| group(live, settings, name))).await;
+    let (mut checks, mut instances, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+    for (check, of_group, more) in looks {
+        checks.push(check);
+        instances.extend(of_group);
+        targets.extend(more);
+    }
+    targets.extend(settings.policy.target_groups.iter().map(|arn| (arn.clone(), false)));
+    targets.sort_by(|(one, _), (other, _)| one.cmp(other));
+    targets.dedup_by(|(one, _), (other, _)| one == other);
+    if targets.is_empty() && !settings.policy.scan {
+        checks.push(Check::good(
+            "Elastic Load Balancing",
+            "the target groups",
+            "none is attached or named, so none was asked for",
+        ));
+    }
+    let looks = live.load_balancers().look(&targets, false).await;
+    checks.extend(looks.into_iter().map(|(arn, look)| target_group(&arn, look)));
+    if settings.policy.scan {
+        // Any instance does: all target groups are listed for it.
+        let any = instances.first().copied();
+        if let Some(any) = any {
+            checks.push(match live.load_balancers().scan(any, &[]).await {
+                Ok(found) => {
+                    Check::good("Elastic Load Balancing", "the scan", format!("{} of the target groups have {any}", found.len()))
+                }
+                // It goes on where it was: an answer that takes longer is one that is allowed.
+                Err(Unseen::Away(why)) => Check::good("Elastic Load Balancing", "the scan", format!("not over yet: {why}")),
+                Err(why) => Check::unseen("Elastic Load Balancing", "the scan", &why),
+            });
+        }
+    }
+    (checks, instances)
+}
+
+/// The names of the groups that the settings allow; those that are named are taken as they are.
+async fn groups(live: &Live, settings: &Settings) -> Result<Vec<Arc<str>>, Unseen> {
+    let named = settings.allowed.named_groups();
+    if !named.is_empty() {
+        return Ok(named.to_vec());
+    }
+    let mut all = live.auto_scaling().names().await?;
+    all.retain(|name| settings.allowed.group(name));
+    Ok(all)
+}
+
+/// One group: its instances, its hook and the target groups that belong to it.
+async fn group(live: &Live, settings: &Settings, name: &Arc<str>) -> (Check, Vec<InstanceId>, Vec<(TargetGroupArn, bool)>) {
+    let what = format!("the group {name}");
+    let none = |check| (check, Vec::new(), Vec::new());
+    let roster = match live.auto_scaling().roster(name).await {
+        Ok(Some(roster)) => roster,
+        Ok(None) => {
+            return none(Check::bad("Auto Scaling", what, "there is no such group", "check its name and the Region"));
+        }
+        Err(why) => return none(Check::unseen("Auto Scaling", what, &why)),
+    };
+    let set = match live.auto_scaling().settings_of(name).await {
+        Ok(set) => set,
+        Err(why) => return none(Check::unseen("Auto Scaling", what, &why)),
+    };
+    let instances: Vec<InstanceId> = roster.instances.iter().map(|(id, _)| *id).collect();
+    let attached = set.attached.iter().map(|arn| (arn.clone(), true));
+    let named = set.hooks.iter().flat_map(|hook| &hook.target_groups).map(|arn| (arn.clone(), false));
+    let targets = attached.chain(named).collect();
+    (hooks(settings, what, &set, instances.len()), instances, targets)
+}
+
+/// Whether the group has a hook of ours.
+fn hooks(settings: &Settings, what: String, set: &Group, instances: usize) -> Check {
+    let ours = |hook: &&Hook| settings.policy.hooks.is_empty() || settings.policy.hooks.contains(&hook.name);
+    let Some(hook) = set.hooks.iter().find(ours) else {
+        let to_do = "create the hook, or name it in DECAMP_HOOKS";
+        return Check::bad("Auto Scaling", what, format!("{instances} instances, and no terminating hook of decamp's"), to_do);
+    };
+    if let Some(fault) = hook.misnamed.first() {
+        return Check::bad("Auto Scaling", what, format!("hook {}: {fault}", hook.name), "mend the hook's notification metadata");
+    }
+    let held = if set.held { ", held by its tag decamp:hold" } else { "" };
+    let seen = format!("{instances} instances, hook {} with {}{held}", hook.name, plain(hook.heartbeat_timeout));
+    Check::good("Auto Scaling", what, seen)
+}
+
+fn target_group(arn: &TargetGroupArn, look: Result<TargetGroup, Unseen>) -> Check {
+    let what = format!("the target group {}", arn.name());
+    match look {
+        Err(why) => Check::unseen("Elastic Load Balancing", what, &why),
+        Ok(TargetGroup { targets: None, .. }) => {
+            Check::bad("Elastic Load Balancing", what, "it does not exist", "take it out of the settings or the hook's metadata")
+        }
+        Ok(group) => {
+            let delay = group.delay.map_or_else(|| "unreadable".to_owned(), plain);
+            Check::good(
+                "Elastic Load Balancing",
+                what,
+                format!("{} targets, deregistration delay {delay}", group.listed().count()),
+            )
+        }
+    }
+}
+
+/// Whether Nomad answers, and what its token may see.
+async fn nomad(live: &Live) -> Vec<Check> {
+    vec![match live.nomad().sight().await {
+        Ok(NomadSight::Full) => Check::good("Nomad", "the token", "it sees all that is needed"),
+        Ok(NomadSight::Short(missing)) => {
+            Check::bad("Nomad", "the token", missing.to_string(), "give it the policy in infra/policies/nomad.hcl")
+        }
+        Err(why) => Check::unseen("Nomad", "the token", &why),
+    }]
+}
+
+/// The groups' nodes, and what Consul shows of them.
+async fn rest(live: &Live, instances: &[InstanceId]) -> Vec<Check> {
+    let listed = live.nomad().nodes_of(instances).await;
+    let mut checks = vec![nodes(instances, &listed)];
+    if let Some(consul) = live.consul() {
+        let names: Vec<&str> = listed.iter().flatten().filter_map(|node| node.consul_name.as_deref()).take(NODES).collect();
+        checks.push(if names.is_empty() {
+            reached(&consul.look(NO_NODE).await)
+        } else {
+            shown(&join_all(names.into_iter().map(|name| consul.look(name))).await)
+        });
+    }
+    checks
+}
+
+fn nodes(instances: &[InstanceId], listed: &Result<Vec<Listed>, Unseen>) -> Check {
+    let what = "the groups' nodes";
+    let found = match listed {
+        Ok(found) => found,
+        Err(why) => return Check::unseen("Nomad", what, why),
+    };
+    let without = instances.iter().filter(|instance| found.iter().all(|node| node.instance != **instance)).count();
+    let seen = format!("{} of {} instances are nodes", instances.len() - without, instances.len());
+    if 0 < without && without == instances.len() {
+        return Check::bad("Nomad", what, seen, "check NOMAD_ADDR and NOMAD_REGION: this may be another cluster");
+    }
+    Check::good("Nomad", what, seen)
+}
+
+fn reached(look: &Result<Registrations, Unseen>) -> Check {
+    match look {
+        Ok(_) => Check::good("Consul", "an answer", "it answers; no node is known by which its token could be proven"),
+        Err(why) => Check::unseen("Consul", "an answer", why),
+    }
+}
+
+/// Whether the token sees a node and all that is registered there.
+fn shown(looks: &[Result<Registrations, Unseen>]) -> Check {
+    let what = "the token";
+    if looks.iter().flatten().any(|registered| registered.whole) {
+        return Check::good("Consul", what, "it sees nodes and their services");
+    }
+    match looks.iter().find_map(|look| look.as_ref().err()) {
+        Some(why) => Check::unseen("Consul", what, why),
+        None => {
+            let seen = "it shows none of the nodes, or cannot prove that it shows all of their services";
+            Check::bad("Consul", what, seen, "give it the policy in infra/policies/consul.hcl, and see that nodes are registered")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_sees_no_node_is_not_ready_and_one_that_sees_one_of_three_is() {
+        let whole = |whole| Ok(Registrations { whole, agent_dead: false, services: [].into() });
+        assert!(!shown(&[whole(false), whole(false)]).ok);
+        assert!(shown(&[whole(false), whole(true), Err(Unseen::Throttled)]).ok);
+        let denied = shown(&[Err(Unseen::Denied("ACL not found".into()))]);
+        assert!(!denied.ok && denied.to_do.is_some_and(|to_do| to_do.contains("token")), "{}", denied.seen);
+    }
+
+    #[test]
+    fn instances_that_are_no_nodes_of_this_cluster_are_not_ready() {
+        let instance: InstanceId = "i-0123456789abcdef0".parse().expect("an id");
+        assert!(!nodes(&[instance], &Ok(Vec::new())).ok);
+        assert!(nodes(&[], &Ok(Vec::new())).ok, "an empty group says nothing");
+    }
+}
