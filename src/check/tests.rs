@@ -135,6 +135,7 @@ impl Calm {
             attached: true,
             kind: BalancerKind::Alb,
             delay: Some(Duration::from_secs(30)),
+            connection_termination: None,
             targets: Some(Arc::from([target])),
         };
         seen.take(NOW, Showing::TargetGroup(arn("front"), Ok(front)));

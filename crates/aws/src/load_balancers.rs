@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 
-use self::facts::Facts;
+use self::facts::{Attributes, Facts};
 use self::scan::Scan;
 use self::targets::{Deregistered, Listing};
 use super::attempts::Paced;
@@ -62,9 +62,10 @@ impl LoadBalancers {
     }
 
     async fn group(&self, arn: &TargetGroupArn, attached: bool, attributes_again: bool) -> Result<TargetGroup, Unseen> {
-        let facts = join(self.facts.kind(arn), self.facts.delay(arn, attributes_again));
-        let ((kind, delay), targets) = join(facts, self.health.ask(arn.clone(), ())).await;
-        Ok(TargetGroup { arn: arn.clone(), attached, kind: kind?, delay: delay?, targets: targets? })
+        let facts = join(self.facts.kind(arn), self.facts.attributes(arn, attributes_again));
+        let ((kind, attributes), targets) = join(facts, self.health.ask(arn.clone(), ())).await;
+        let Attributes { delay, connection_termination } = attributes?;
+        Ok(TargetGroup { arn: arn.clone(), attached, kind: kind?, delay, connection_termination, targets: targets? })
     }
 
     /// Deregisters exactly these targets, together with what others deregister from the same group at this moment.

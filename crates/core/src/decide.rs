@@ -6,6 +6,7 @@ mod balancers;
 mod beginnings;
 mod blocker;
 mod budget;
+mod connections;
 mod departure;
 mod doubts;
 mod leaving;

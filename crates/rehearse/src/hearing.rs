@@ -58,6 +58,7 @@ mod tests {
             Loss::KilledWithRequests,
             Loss::NoCopyLeft,
             Loss::DelayTooShort,
+            Loss::KeptConnections,
             Loss::CutAtDeadline,
             Loss::NeverMigrates,
             Loss::DiskCut,

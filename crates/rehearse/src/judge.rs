@@ -54,7 +54,8 @@ fn explains(finding: &Finding, failure: &Failure) -> bool {
         Loss::LeavesBeforeForgotten | Loss::KilledWithRequests => of_service && sent,
         Loss::NoCopyLeft => of_service && behind_the_ingress,
         Loss::DelayTooShort => failure.cause.contains("at the end of the deregistration delay"),
-        Loss::CutAtDeadline
+        Loss::KeptConnections
+        | Loss::CutAtDeadline
         | Loss::NeverMigrates
         | Loss::DiskCut
         | Loss::DoesNotFit

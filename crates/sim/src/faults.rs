@@ -95,6 +95,7 @@ faults! {
     HeldForHours = 86, "held-for-hours", "The group is held by its tag for longer than a departure may take, or to the end.";
     AgentBackLate = 87, "agent-back-late", "Nomad's agent comes back when it has almost been given up.";
     DeniedForGood = 88, "denied-for-good", "A target group may not be read, or not be written to, ever; or Nomad denies everything from some time on.";
+    KeptConnections = 94, "kept-connections", "Clients keep connections through a Network Load Balancer, and send on them after the deregistration.";
     RootVolume = 120, "root-volume", "The instance waits in its hook for another root volume, and comes back.";
     SlowAnswers = 125, "slow-answers", "Each answer of one system takes seconds, and comes.";
 }

@@ -233,6 +233,7 @@ fn hinders_nothing(fault: Fault) -> bool {
             | Fault::SeveralPorts
             | Fault::IngressPolls
             | Fault::IngressUnderLoad
+            | Fault::KeptConnections
             | Fault::SecondHook
             | Fault::LostEvent
             | Fault::SweepsAlone

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::needs::{has_addresses, needs_group};
+use self::needs::{has_addresses, keeps_connections, needs_group};
 use super::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, HookSetup, LifecycleState};
 use super::bucket::Limit;
 use super::consul::{self, Consul};
@@ -109,8 +109,10 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let (mut balancer_floor, mut longest_guard) = (Duration::ZERO, Duration::ZERO);
     let policy_guards = (secs(10), secs(120));
     for place in 0..groups {
-        let kind = if luck.one_in(8) { Kind::Nlb } else { Kind::Alb };
+        let keeps = place == 0 && keeps_connections(faults);
+        let kind = if luck.one_in(8) || keeps { Kind::Nlb } else { Kind::Alb };
         let mut setup = GroupSetup::new(arn(place), kind, 8080);
+        setup.connection_termination = keeps && seed.is_multiple_of(2);
         let short = faults.has(Fault::RequestsOutliveTheDelay) && place == 0;
         setup.delay = if short { secs(luck.below(3)) } else { secs([5, 10, 20, 30, 30, 60, 120, 300][pick(&mut luck, 8)]) };
         setup.lag = match kind {
@@ -184,6 +186,8 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         nodes: nodes.iter().map(|(n, _)| *n).collect(),
         // On some days there is more to do.
         works_long: again % 4 == 3,
+        // Of the ingresses whose connections are kept, one in three has less time to stop than a request takes.
+        stops_in_short: keeps_connections(faults) && seed.is_multiple_of(3),
     };
     let polls = faults.has(Fault::IngressPolls);
     let margin = if faults.has(Fault::IngressUnderLoad) { 3 } else { 1 };
@@ -313,6 +317,10 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
                 None => traffic.add_door(Door { front, port, behind: door, is_ingress, known }),
             }
         }
+    }
+    if keeps_connections(faults) {
+        // The first door of the first front: the group's own port.
+        traffic.keep_connections(0, 0);
     }
     let numbers = number_services(&nomad, &mut traffic, drawn.hidden);
 

@@ -275,7 +275,8 @@ impl Stage {
             if until.is_none() {
                 self.listed[front] = None;
                 let delay = self.balancers.setup(&self.cast.fronts[front]).map(|setup| setup.delay).unwrap_or_default();
-                self.traffic.target_gone(self.now, front, delay);
+                let terminates = self.balancers.connection_termination(&self.cast.fronts[front]) == Some(true);
+                self.traffic.target_gone(self.now, front, delay, terminates);
             }
         }
     }
@@ -286,6 +287,7 @@ impl Stage {
         if let Some(node) = self.cast.node {
             self.nomad.end_machine(node, false, &mut self.consul, &mut self.log);
         }
+        self.traffic.machine_gone(self.now);
         self.balancers.machine_stopped(self.cast.instance);
     }
 

@@ -3,6 +3,7 @@
 
 mod front;
 mod ingress;
+mod kept;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub enum Failed {
     CopyDied,
     /// The load balancer cut it at the end of its delay.
     CutByBalancer,
+    /// The machine went, and with it a connection that its client had kept to something that is not Nomad's.
+    CutByMachine,
 }
 
 /// A failed request.
@@ -86,6 +89,8 @@ struct Held {
     copy: Option<AllocationNumber>,
     service: Option<usize>,
     front: usize,
+    /// Whether it came over a connection that its client keeps.
+    kept: bool,
 }
 
 /// All requests of one departure.
@@ -187,12 +192,15 @@ impl Traffic {
     }
 
     fn send(&mut self, at: Time) {
+        if self.send_over_a_kept_one(at) {
+            return;
+        }
         let bits = self.luck.bits();
         // Services that no ingress on the node serves are sent to by one elsewhere.
         let elsewhere = !self.has_ingress && (self.fronts.is_empty() || bits >> 63 == 0);
         if elsewhere && self.ingress.serves_something() {
             self.sent += 1;
-            return self.go_to_service(at, at + self.takes(bits >> 28), None, 0);
+            return self.go_to_service(at, at + self.takes(bits >> 28), None, 0, false);
         }
         if self.fronts.is_empty() {
             return;
@@ -205,33 +213,36 @@ impl Traffic {
             return self.fail(at, Failed::NoTarget, None, None, number);
         };
         match lands {
-            Lands::Elsewhere if front.has_ingress => self.go_to_service(at, until, None, number),
+            Lands::Elsewhere if front.has_ingress => self.go_to_service(at, until, None, number, false),
             Lands::Elsewhere => {}
             Lands::Nowhere => self.fail(at, Failed::DoorClosed, None, None, number),
-            Lands::At(door) => self.through(at, until, door, number),
+            Lands::At(door) => {
+                self.fronts[number].keep(door);
+                self.through(at, until, door, number, false);
+            }
         }
     }
 
-    fn through(&mut self, at: Time, until: Time, door: usize, front: usize) {
+    fn through(&mut self, at: Time, until: Time, door: usize, front: usize, kept: bool) {
         let (behind, is_ingress) = (self.doors[door].behind, self.doors[door].is_ingress);
         let Some(number) = behind else {
             // What listens there is not Nomad's: it stays until the machine goes.
-            return self.held.push(Held { since: at, until, door: None, copy: None, service: None, front });
+            return self.held.push(Held { since: at, until, door: None, copy: None, service: None, front, kept });
         };
         if !self.process(number).listens {
             return self.fail(at, Failed::DoorClosed, Some(number), None, front);
         }
         if is_ingress {
-            self.go_to_service(at, until, Some(number), front);
+            self.go_to_service(at, until, Some(number), front, kept);
         } else {
-            self.held.push(Held { since: at, until, door: Some(number), copy: None, service: None, front });
+            self.held.push(Held { since: at, until, door: Some(number), copy: None, service: None, front, kept });
         }
     }
 
-    fn go_to_service(&mut self, at: Time, until: Time, door: Option<AllocationNumber>, front: usize) {
+    fn go_to_service(&mut self, at: Time, until: Time, door: Option<AllocationNumber>, front: usize, kept: bool) {
         let Some((service, copy)) = self.ingress.choose(&mut self.luck) else {
             // No service at all: the ingress itself answers.
-            return self.hold(Held { since: at, until, door, copy: None, service: None, front });
+            return self.hold(Held { since: at, until, door, copy: None, service: None, front, kept });
         };
         let Some(copy) = copy else {
             return self.fail(at, Failed::NoCopy, None, Some(service), front);
@@ -241,7 +252,7 @@ impl Traffic {
             return self.fail(at, Failed::CopyClosed, Some(copy), Some(service), front);
         }
         let copy = process.on_ours.then_some(copy);
-        self.hold(Held { since: at, until, door, copy, service: Some(service), front });
+        self.hold(Held { since: at, until, door, copy, service: Some(service), front, kept });
     }
 
     fn hold(&mut self, held: Held) {
@@ -269,15 +280,17 @@ impl Traffic {
             if self.fronts[front].sends_to(place) {
                 let until = at + self.takes_some();
                 self.sent += 1;
-                self.through(at, until, place, front);
+                self.through(at, until, place, front, false);
             }
         }
+        self.fill_kept_ones(at);
         let copies: Vec<(usize, AllocationNumber)> = self.ingress.copies().filter(|(_, n)| self.process(*n).on_ours).collect();
         for (service, copy) in copies {
             let until = at + self.takes_some();
             self.sent += 1;
             if self.process(copy).listens {
-                self.hold(Held { since: at, until, door: None, copy: Some(copy), service: Some(service), front: 0 });
+                let service = Some(service);
+                self.hold(Held { since: at, until, door: None, copy: Some(copy), service, front: 0, kept: false });
             } else {
                 self.fail(at, Failed::CopyClosed, Some(copy), Some(service), 0);
             }
@@ -312,6 +325,7 @@ impl Traffic {
                 let process = &mut self.processes[number.index()];
                 process.listens = false;
                 process.killed_at = at + process.kill_timeout;
+                self.closes_kept_ones(number);
             }
             What::Ended { killed } => self.ended(at, number, killed),
             What::ToldToStop | What::Over => {}
@@ -322,6 +336,8 @@ impl Traffic {
     fn ended(&mut self, at: Time, number: AllocationNumber, killed: bool) {
         let process = &mut self.processes[number.index()];
         process.listens = false;
+        self.closes_kept_ones(number);
+        let process = &mut self.processes[number.index()];
         let finishes_by = if killed || process.killed_at == Time(0) { at } else { process.killed_at };
         let mut failures = Vec::new();
         self.held.retain(|held| {
@@ -345,11 +361,19 @@ impl Traffic {
     }
 
     /// The load balancer closes what is still under way on a target whose delay is over. What it sent there after the
-    /// deregistration, because its routing lagged, has its own delay.
-    pub fn target_gone(&mut self, at: Time, front: usize, delay: Duration) {
+    /// deregistration, because its routing lagged, has its own delay. Connections that clients keep are cut only if the group is set
+    /// so (`terminates`), and then whatever comes over them at that moment.
+    pub fn target_gone(&mut self, at: Time, front: usize, delay: Duration, terminates: bool) {
+        if terminates {
+            self.fill_kept_ones(at);
+            self.fronts[front].closes();
+        }
         let before = self.held.len();
         let deregistered = at - delay;
-        let cut = |held: &Held| held.door.is_some() && held.front == front && held.since <= deregistered && at < held.until;
+        let cut = |held: &Held| {
+            let by_its_age = held.door.is_some() && !held.kept && held.since <= deregistered;
+            held.front == front && at < held.until && (by_its_age || held.kept && terminates)
+        };
         self.held.retain(|held| !cut(held));
         for _ in self.held.len()..before {
             self.fail(at, Failed::CutByBalancer, None, None, front);

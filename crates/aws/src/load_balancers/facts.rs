@@ -1,4 +1,4 @@
-//! What seldom changes about a target group: which kind of load balancer it belongs to, and its deregistration delay.
+//! What seldom changes about a target group: which kind of load balancer it belongs to, and what it does at a deregistration.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,28 +14,36 @@ use crate::shared::{Crowd, Gather, Limiter};
 use decamp_core::decide::{BalancerKind, Refusal, Unseen};
 use decamp_core::ids::TargetGroupArn;
 
-/// How long a deregistration delay is believed.
+/// How long what is read of a group's attributes is believed.
 const REMEMBERED: Duration = Duration::from_mins(5);
 /// The most groups that one DescribeTargetGroups is asked for.
 const GROUPS_A_CALL: usize = 20;
 const DELAY: &str = "deregistration_delay.timeout_seconds";
+const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
 
 type Kinds = Arc<HashMap<TargetGroupArn, BalancerKind>>;
 
-/// When it was asked for, and what it was; `None`: the group has no such attribute.
-type Delay = (Instant, Option<Duration>);
+/// What a group's attributes say of a deregistration; `None`: the group has no such attribute, or it cannot be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Attributes {
+    /// The deregistration delay.
+    pub(super) delay: Option<Duration>,
+    /// Whether connections are cut when it is over.
+    pub(super) connection_termination: Option<bool>,
+}
 
 pub(super) struct Facts {
     kinds: Gather<(), TargetGroupArn, Kinds, Unseen>,
-    delays: Gather<TargetGroupArn, (), Option<Duration>, Unseen>,
+    attributes: Gather<TargetGroupArn, (), Attributes, Unseen>,
     /// A group's protocol never changes.
     known_kinds: Memory<BalancerKind>,
-    known_delays: Memory<Delay>,
+    /// With when they were asked for.
+    known_attributes: Memory<(Instant, Attributes)>,
 }
 
 impl Facts {
     pub(super) fn new(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Self {
-        let (known_kinds, known_delays) = (Memory::new(), Memory::new());
+        let (known_kinds, known_attributes) = (Memory::new(), Memory::new());
         let kinds = {
             let (client, known) = (client.clone(), known_kinds.clone());
             Gather::new(GROUPS_A_CALL, limiter, crowd, move |(), arns| {
@@ -43,19 +51,19 @@ impl Facts {
                 async move { Ok(Arc::new(kinds_of(&client, arns, &known).await?)) }
             })
         };
-        let delays = {
-            let (client, known) = (client.clone(), known_delays.clone());
+        let attributes = {
+            let (client, known) = (client.clone(), known_attributes.clone());
             Gather::new(usize::MAX, limiter, crowd, move |arn: TargetGroupArn, _| {
                 let (client, known) = (client.clone(), known.clone());
                 async move {
                     let asked = Instant::now();
-                    let delay = read_delay(&client, &arn).await?;
-                    known.put(arn, (asked, delay));
-                    Ok(delay)
+                    let attributes = read_attributes(&client, &arn).await?;
+                    known.put(arn, (asked, attributes));
+                    Ok(attributes)
                 }
             })
         };
-        Self { kinds, delays, known_kinds, known_delays }
+        Self { kinds, attributes, known_kinds, known_attributes }
     }
 
     /// What stands in front of a group. The slower kind if we may not see that: waiting longer loses nothing.
@@ -77,27 +85,27 @@ impl Facts {
         }
     }
 
-    /// A group's deregistration delay, at most five minutes old; what it was before, if it cannot be read now. `None`: it has none, or we may not
-    /// read it.
+    /// A group's attributes, at most five minutes old; what they were before, if they cannot be read now. None at all if we may not read
+    /// them.
     ///
     /// # Errors
     ///
-    /// It was never read, and may be a moment later.
-    pub(super) async fn delay(&self, arn: &TargetGroupArn, again: bool) -> Result<Option<Duration>, Unseen> {
-        let known = self.known_delays.get(arn);
-        if let Some((asked, delay)) = known
+    /// They were never read, and may be a moment later.
+    pub(super) async fn attributes(&self, arn: &TargetGroupArn, again: bool) -> Result<Attributes, Unseen> {
+        let known = self.known_attributes.get(arn);
+        if let Some((asked, attributes)) = known
             && !again
             && asked.elapsed() < REMEMBERED
         {
-            return Ok(delay);
+            return Ok(attributes);
         }
-        match self.delays.ask(arn.clone(), ()).await {
-            Ok(delay) => Ok(delay),
+        match self.attributes.ask(arn.clone(), ()).await {
+            Ok(attributes) => Ok(attributes),
             Err(why) => {
                 tracing::warn!(target_group = %arn, "cannot read its deregistration delay: {why}");
                 match (known, &why) {
-                    (Some((_, delay)), _) => Ok(delay),
-                    (None, Unseen::Denied(_)) => Ok(None),
+                    (Some((_, attributes)), _) => Ok(attributes),
+                    (None, Unseen::Denied(_)) => Ok(Attributes::default()),
                     (None, _) => Err(why),
                 }
             }
@@ -155,17 +163,17 @@ fn kind(protocol: Option<&ProtocolEnum>) -> BalancerKind {
     }
 }
 
-async fn read_delay(client: &Client, arn: &TargetGroupArn) -> Result<Option<Duration>, Unseen> {
+async fn read_attributes(client: &Client, arn: &TargetGroupArn) -> Result<Attributes, Unseen> {
     let answer = client.call(|sdk| sdk.describe_target_group_attributes().target_group_arn(arn.as_str()).send()).await;
     let answer = match answer.map_err(|e| refusal(&e, None)) {
         Ok(answer) => answer,
         // Its health says that it is gone.
-        Err(Refusal::Missing) => return Ok(None),
+        Err(Refusal::Missing) => return Ok(Attributes::default()),
         Err(why) => return Err(unseen(why)),
     };
-    let delay =
-        answer.attributes().iter().find(|attribute| attribute.key() == Some(DELAY)).and_then(|attribute| attribute.value());
-    Ok(delay.and_then(|text| text.parse().ok()).map(Duration::from_secs))
+    let value = |key| answer.attributes().iter().find(|attribute| attribute.key() == Some(key)).and_then(|a| a.value());
+    let delay = value(DELAY).and_then(|text| text.parse().ok()).map(Duration::from_secs);
+    Ok(Attributes { delay, connection_termination: value(TERMINATION).and_then(|text| text.parse().ok()) })
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ async fn a_group_is_seen_with_all_its_targets_and_ports() {
     );
     let tcp = looks[1].1.as_ref().expect("it is seen");
     assert_eq!((tcp.attached, tcp.kind, tcp.delay), (false, BalancerKind::Nlb, Some(Duration::from_secs(90))));
+    assert_eq!((web.connection_termination, tcp.connection_termination), (None, Some(true)));
     assert_eq!(server.asked("DescribeTargetGroups").len(), 1, "both in one call");
     assert_eq!(server.count(), 5);
     assert!(server.asked("DescribeTargetHealth").iter().all(|call| call.field("Targets.member.1.Id").is_empty()), "all targets");

@@ -211,7 +211,10 @@ pub(super) fn some_groups(call: &Call) -> Answer {
         "DescribeTargetGroupAttributes" => {
             let delay = if tcp(named[0]) { 90 } else { 20 };
             let key = "<Key>deregistration_delay.timeout_seconds</Key>";
-            format!("<Attributes><member>{key}<Value>{delay}</Value></member></Attributes>")
+            let own = tcp(named[0])
+                .then_some("<member><Key>deregistration_delay.connection_termination.enabled</Key><Value>true</Value></member>");
+            let own = own.unwrap_or_default();
+            format!("<Attributes><member>{key}<Value>{delay}</Value></member>{own}</Attributes>")
         }
         "DescribeTargetHealth" => {
             let rows = [

@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{self, Budget};
 use super::scope::Scope;
-use super::snapshot::{Allocation, Balancer, JobKind, Snapshot, TargetGroup, TaskGroup, TaskRole};
-use super::{Departure, Policy};
-use crate::ids::TargetGroupArn;
+use super::snapshot::{Allocation, Balancer, JobKind, Snapshot, TaskGroup, TaskRole};
+use super::{Departure, Policy, connections};
 use crate::time::{Time, plain};
 
 /// Where a setting stands, from the container outwards.
@@ -45,6 +44,8 @@ pub enum Loss {
     NoCopyLeft,
     /// A request may take longer than the load balancer lets it finish.
     DelayTooShort,
+    /// Connections that clients keep through a load balancer are cut, with the requests on them.
+    KeptConnections,
     /// Work that a drain cannot finish is cut at its deadline.
     CutAtDeadline,
     /// The drain cannot move it before the deadline, and then all of it at once.
@@ -70,6 +71,7 @@ impl Loss {
             Self::KilledWithRequests => "killed-with-requests",
             Self::NoCopyLeft => "no-copy-left",
             Self::DelayTooShort => "delay-too-short",
+            Self::KeptConnections => "kept-connections",
             Self::CutAtDeadline => "cut-at-deadline",
             Self::NeverMigrates => "never-migrates",
             Self::DiskCut => "disk-cut",
@@ -158,7 +160,11 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     findings.extend(of_no_group(scope));
     findings.extend(super::doubts::of_unknown_targets(scope));
     let groups = seen.balancers.iter().filter_map(|b| b.sight.last());
-    findings.extend(groups.filter_map(|group| of_a_group(group, policy)));
+    findings.extend(groups.filter_map(|group| connections::of_a_group(group, policy)));
+    // A task that has too little time to stop may have been named as a service already.
+    let kept = connections::of_kept_connections(scope).into_iter();
+    let kept: Vec<_> = kept.filter(|finding| !findings.iter().any(|known| known.repeats(finding))).collect();
+    findings.extend(kept);
     findings.extend(budget.misfit().map(|misfit| Finding {
         layer: Layer::Hook,
         loss: Loss::DoesNotFit,
@@ -242,7 +248,12 @@ fn of_a_service(scope: &Scope<'_>, allocation: &Allocation, forgets: Duration) -
 }
 
 /// The last request may come when the ingress forgets at last; from there until SIGKILL it must be able to finish.
-fn killed_with_requests(group: &TaskGroup, policy: &Policy, serves_on: Duration, forgets: Duration) -> Option<Finding> {
+pub(super) fn killed_with_requests(
+    group: &TaskGroup,
+    policy: &Policy,
+    serves_on: Duration,
+    forgets: Duration,
+) -> Option<Finding> {
     let servers = group.tasks.iter().filter(|t| matches!(t.role, TaskRole::Leader | TaskRole::Main));
     let kill = servers.map(|t| t.kill_timeout).min()?;
     let after_the_last = serves_on.saturating_sub(forgets) + kill;
@@ -380,19 +391,4 @@ fn still_sent_for(scope: &Scope<'_>, from: Time) -> Duration {
         Some(balancer.deregistered.map_or(all, |at| (at + all).since(from).min(all)))
     };
     scope.seen.balancers.iter().filter_map(of).max().unwrap_or_default()
-}
-
-/// A load balancer cuts what is still under way at the end of its delay.
-fn of_a_group(group: &TargetGroup, policy: &Policy) -> Option<Finding> {
-    let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
-    let arn: &TargetGroupArn = &group.arn;
-    (group.targets.is_some() && delay < policy.longest_request).then(|| Finding {
-        layer: Layer::LoadBalancer,
-        loss: Loss::DelayTooShort,
-        object: arn.name().into(),
-        value: format!("deregistration delay {}", plain(delay)),
-        needed: plain(policy.longest_request),
-        why: format!("a request may take {} and is cut at the end of the delay", plain(policy.longest_request)),
-        line: format!("deregistration_delay = {}", policy.longest_request.as_secs_f64().ceil()),
-    })
 }

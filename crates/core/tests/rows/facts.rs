@@ -94,7 +94,14 @@ pub(crate) fn target(id: TargetId, port: u16) -> Target {
 
 pub(crate) fn target_group(arn: TargetGroupArn, attached: bool) -> TargetGroup {
     let targets = vec![target(TargetId::Instance(instance()), 8080), target(TargetId::Instance(another_instance()), 8080)];
-    TargetGroup { arn, attached, kind: BalancerKind::Alb, delay: Some(secs(30)), targets: Some(targets.into()) }
+    TargetGroup {
+        arn,
+        attached,
+        kind: BalancerKind::Alb,
+        delay: Some(secs(30)),
+        connection_termination: None,
+        targets: Some(targets.into()),
+    }
 }
 
 pub(crate) fn task(shutdown_delay: u64, kill_timeout: u64) -> Task {

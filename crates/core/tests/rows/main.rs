@@ -4,6 +4,7 @@ mod acl;
 mod asked;
 mod beginnings;
 mod budget;
+mod connections;
 mod counted;
 mod denials;
 mod draining;

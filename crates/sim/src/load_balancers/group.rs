@@ -35,6 +35,8 @@ pub struct GroupSetup {
     pub port: u16,
     /// `deregistration_delay.timeout_seconds`.
     pub delay: Duration,
+    /// `deregistration_delay.connection_termination.enabled`; only a Network Load Balancer's groups have it.
+    pub connection_termination: bool,
     /// Whether a listener sends to it. If not, its targets are `unused` with `Target.NotInUse`.
     pub in_use: bool,
     /// How long routing lags a deregistration, least and most.
@@ -53,7 +55,7 @@ impl GroupSetup {
         };
         let health = HealthTimes { unhealthy_draining, ..HealthTimes::default() };
         let (target_type, delay, in_use) = (TargetType::Instance, Duration::from_secs(300), true);
-        Self { arn, kind, target_type, port, delay, in_use, lag, health }
+        Self { arn, kind, target_type, port, delay, connection_termination: false, in_use, lag, health }
     }
 }
 

@@ -12,6 +12,11 @@ impl LoadBalancers {
         self.with(arn, |group| group.set_delay(now, delay));
     }
 
+    /// An operator has connections cut at the end of the delay, or no longer.
+    pub fn set_connection_termination(&mut self, arn: &TargetGroupArn, terminates: bool) {
+        self.with(arn, |group| group.setup.connection_termination = terminates);
+    }
+
     /// An operator puts the group behind a listener, or takes it away from there.
     pub fn set_in_use(&mut self, arn: &TargetGroupArn, in_use: bool) {
         let now = self.now;

@@ -17,6 +17,8 @@ pub struct Known {
     pub kind: Kind,
     /// Its delay; `None` if it could not be read.
     pub delay: Option<Duration>,
+    /// Whether it cuts connections at the end of the delay; `None` if it has no such attribute, or it could not be read.
+    pub connection_termination: Option<bool>,
 }
 
 /// A target's state in AWS's own words.
@@ -58,7 +60,8 @@ impl LoadBalancers {
                     Err(ApiError::AccessDenied | ApiError::TargetGroupNotFound) => None,
                     Err(error) => return Err(error.unseen()),
                 };
-                Known { kind, delay }
+                let connection_termination = delay.and(self.connection_termination(arn));
+                Known { kind, delay, connection_termination }
             }
         };
         let targets = match self.targets(arn) {
@@ -66,7 +69,15 @@ impl LoadBalancers {
             Err(ApiError::TargetGroupNotFound) => None,
             Err(error) => return Err(error.unseen()),
         };
-        Ok(TargetGroup { arn: arn.clone(), attached, kind: known.kind, delay: known.delay, targets })
+        let Known { kind, delay, connection_termination } = known;
+        Ok(TargetGroup { arn: arn.clone(), attached, kind, delay, connection_termination, targets })
+    }
+
+    /// Whether the balancer cuts connections when the delay is over; `None` for a group without that attribute.
+    #[must_use]
+    pub fn connection_termination(&self, arn: &TargetGroupArn) -> Option<bool> {
+        let setup = &self.group(arn)?.setup;
+        (setup.kind == Kind::Nlb).then_some(setup.connection_termination)
     }
 
     /// `DescribeTargetHealth` without a filter: every target that is registered or draining.

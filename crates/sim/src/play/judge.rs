@@ -73,6 +73,7 @@ fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
             | Loss::KilledWithRequests
             | Loss::NoCopyLeft
             | Loss::DelayTooShort
+            | Loss::KeptConnections
             | Loss::NeverMigrates
             | Loss::UnknownTarget
             | Loss::NoTargetGroup
@@ -104,6 +105,7 @@ fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
             (Failed::CopyDied | Failed::DoorDied, Loss::KilledWithRequests | Loss::LeavesBeforeForgotten) => at_group,
             (Failed::CopyClosed | Failed::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
             (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => at_front(finding),
+            (Failed::CutByBalancer | Failed::CutByMachine, Loss::KeptConnections) => at_front(finding),
             (Failed::DoorClosed | Failed::DoorDied, Loss::NoTargetGroup) => at_group,
             (Failed::DoorClosed | Failed::DoorDied, Loss::UnknownTarget) => at_front(finding),
             (_, Loss::Interrupted) => true,
@@ -139,6 +141,11 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
         // What nobody takes out of discovery is sent to until it is killed, and holds requests then.
         Failed::CopyClosed => stays_in_discovery,
         Failed::CopyDied => stays_in_discovery || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some(),
+        // Taken out before anybody looked, and alone in its group: nobody can see at which port it was a target. Of attributes that may
+        // not be read nothing is said.
+        Failed::CutByMachine => {
+            faults.has(Fault::LastHealthyTarget) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
+        }
         Failed::DoorClosed | Failed::DoorDied => oracle.delay_unknown() || named_by_nobody(stage, faults),
     };
     if of_the_world || of_another_departure(stage, faults, failure) {

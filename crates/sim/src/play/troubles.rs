@@ -163,6 +163,7 @@ pub(super) fn lend_a_hand(
         | Fault::LongBatch
         | Fault::DrainHangs
         | Fault::BlindToken
+        | Fault::KeptConnections
         | Fault::IngressPolls
         | Fault::IngressUnderLoad
         | Fault::OtherSettingsNextTime

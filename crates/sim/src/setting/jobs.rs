@@ -31,6 +31,8 @@ pub(super) struct Cluster {
     pub(super) nodes: Vec<NodeNumber>,
     /// A batch job has more to do than a departure waits for.
     pub(super) works_long: bool,
+    /// What the load balancers send to is killed before the longest request is over.
+    pub(super) stops_in_short: bool,
 }
 
 /// What was drawn of services.
@@ -82,6 +84,9 @@ impl Cluster {
         let mut group = self.group("traefik", 0, kind);
         group.tasks[0].shutdown_delay = secs(self.luck.below(4));
         group.tasks[0].kill_timeout = secs(10 + self.luck.below(10));
+        if self.stops_in_short {
+            group.tasks[0].kill_timeout = secs(1);
+        }
         group.ingress = Some(Ingress { forgets_after: secs(if polls { 17 } else { 2 }), how: name("follows Consul", 0) });
         group.services.push(Service { name: name("traefik", 0), provider: Provider::Consul });
         group.count = u32::try_from(self.nodes.len()).unwrap_or(1);

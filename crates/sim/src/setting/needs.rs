@@ -7,6 +7,13 @@ pub(super) fn has_addresses(faults: Faults) -> bool {
     [Fault::UnknownAddress, Fault::StrangersAddress, Fault::OwnAddresses].iter().any(|fault| faults.has(*fault))
 }
 
+/// Whether the first target group is a Network Load Balancer's whose clients keep their connections. Its targets are instances, all at
+/// one port: what leaves is then one connection.
+pub(super) fn keeps_connections(faults: Faults) -> bool {
+    let others = [Fault::SeveralPorts, Fault::FoundByScan].iter().any(|fault| faults.has(*fault));
+    faults.has(Fault::KeptConnections) && !has_addresses(faults) && !others
+}
+
 pub(super) fn needs_group(faults: Faults) -> bool {
     [
         Fault::BalancersThrottled,
@@ -25,6 +32,7 @@ pub(super) fn needs_group(faults: Faults) -> bool {
         Fault::StrangersAddress,
         Fault::OwnAddresses,
         Fault::FoundByScan,
+        Fault::KeptConnections,
     ]
     .iter()
     .any(|fault| faults.has(*fault))

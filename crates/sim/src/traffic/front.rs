@@ -22,6 +22,10 @@ pub(super) struct Front {
     pub(super) arn: TargetGroupArn,
     /// Whether an ingress is behind it.
     pub(super) has_ingress: bool,
+    /// Whether its clients keep connections.
+    pub(super) keeps: bool,
+    /// The door of ours that they keep one to.
+    pub(super) kept: Option<usize>,
     version: Option<u64>,
     lands: Vec<Lands>,
     turn: usize,
@@ -29,7 +33,7 @@ pub(super) struct Front {
 
 impl Front {
     pub(super) fn new(arn: TargetGroupArn) -> Self {
-        Self { arn, has_ingress: false, version: None, lands: Vec::new(), turn: 0 }
+        Self { arn, has_ingress: false, keeps: false, kept: None, version: None, lands: Vec::new(), turn: 0 }
     }
 
     /// One more door is behind it.
@@ -61,6 +65,18 @@ impl Front {
         let lands = self.lands.get(turn).copied()?;
         self.turn = turn + 1;
         Some(lands)
+    }
+
+    /// A client that keeps its connections opened one to this door.
+    pub(super) fn keep(&mut self, door: usize) {
+        if self.keeps {
+            self.kept = Some(door);
+        }
+    }
+
+    /// The connection is closed, or cut.
+    pub(super) fn closes(&mut self) {
+        self.kept = None;
     }
 
     /// Whether it still sends to the door at this place.

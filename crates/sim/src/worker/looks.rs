@@ -106,7 +106,8 @@ impl Worker<'_> {
         if let Ok(group) = &look {
             let mut known = self.known.borrow_mut();
             known.retain(|(a, _)| a != arn);
-            known.push((arn.clone(), Known { kind: group.kind, delay: group.delay }));
+            let (kind, delay, connection_termination) = (group.kind, group.delay, group.connection_termination);
+            known.push((arn.clone(), Known { kind, delay, connection_termination }));
         }
         Showing::TargetGroup(arn.clone(), look)
     }

@@ -47,6 +47,16 @@ pub(crate) const STORIES: &[Story] = &[
         )
     },
     Story {
+        shows: &["deregister 1 of group-0", "drain all"],
+        never: &[FORCE],
+        ..story(
+            "kept-connections",
+            "Clients keep connections through a Network Load Balancer: what listens there closes them when the drain stops it in order.",
+            &[Fault::KeptConnections],
+            "departed",
+        )
+    },
+    Story {
         shows: &["nobody is known to have", "unconfirmed"],
         never: &[BESIDE],
         ..story(

@@ -18,6 +18,10 @@ pub struct TargetGroup {
     pub kind: BalancerKind,
     /// `deregistration_delay.timeout_seconds`; `None` if it could not be read, which counts as 300 s.
     pub delay: Option<Duration>,
+    /// `deregistration_delay.connection_termination.enabled`: whether connections that clients keep are cut when the delay is over. They
+    /// carry new requests to the target until then, or until the target closes them (facts/aws.md 3.2). `None`: the group has no such
+    /// attribute, as behind an ALB, or it could not be read.
+    pub connection_termination: Option<bool>,
     /// Every target of it, ours and others'. `None`: the group no longer exists.
     pub targets: Option<Arc<[Target]>>,
 }

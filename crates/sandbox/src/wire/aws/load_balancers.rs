@@ -12,6 +12,7 @@ use decamp_sim::api_error::ApiError;
 use decamp_sim::load_balancers::{AwsState, GroupSetup, Kind, LoadBalancers, Named, TargetType, TargetView};
 
 const DELAY: &str = "deregistration_delay.timeout_seconds";
+const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
 /// The most groups on one page.
 const PAGE: usize = 400;
 
@@ -115,17 +116,16 @@ fn groups(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
 
 fn attributes(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
     let arn = arn(params)?;
-    let delay = elb.delay(&arn)?;
-    let kind = elb.setup(&arn).map(|setup| setup.kind).ok_or_else(not_found)?;
-    Ok(listed_attributes(kind, delay))
+    elb.delay(&arn)?;
+    elb.setup(&arn).map(listed_attributes).ok_or_else(not_found)
 }
 
-fn listed_attributes(kind: Kind, delay: Duration) -> Xml {
-    let own = match kind {
+fn listed_attributes(setup: &GroupSetup) -> Xml {
+    let own = match setup.kind {
         Kind::Alb => ("load_balancing.algorithm.type", "round_robin".to_owned()),
-        Kind::Nlb => ("deregistration_delay.connection_termination.enabled", "false".to_owned()),
+        Kind::Nlb => (TERMINATION, setup.connection_termination.to_string()),
     };
-    let rows = [(DELAY, delay.as_secs().to_string()), ("stickiness.enabled", "false".to_owned()), own];
+    let rows = [(DELAY, setup.delay.as_secs().to_string()), ("stickiness.enabled", "false".to_owned()), own];
     let mut xml = Xml::default();
     xml.list("Attributes", rows, |xml, (key, value)| {
         xml.text("Key", key).text("Value", value);
@@ -141,9 +141,12 @@ fn modify(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
             let seconds = params.parsed(&format!("Attributes.member.{at}.Value"))?.unwrap_or(300);
             elb.set_delay(&arn, Duration::from_secs(seconds));
         }
+        if params.member("Attributes", at, "Key") == Some(TERMINATION) {
+            let terminates = params.parsed(&format!("Attributes.member.{at}.Value"))?.unwrap_or(false);
+            elb.set_connection_termination(&arn, terminates);
+        }
     }
-    let (kind, delay) = elb.setup(&arn).map(|setup| (setup.kind, setup.delay)).ok_or_else(not_found)?;
-    Ok(listed_attributes(kind, delay))
+    elb.setup(&arn).map(listed_attributes).ok_or_else(not_found)
 }
 
 fn health(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {

@@ -190,6 +190,7 @@ impl View<'_> {
                     attached: false,
                     kind: decamp_core::decide::BalancerKind::Alb,
                     delay: None,
+                    connection_termination: None,
                     targets: None,
                 };
                 balancer.sight = Sight::seen(now, group);

@@ -1,0 +1,106 @@
+//! What load balancers cut: requests at the end of a delay, and connections that clients keep through a Network Load Balancer. Those lead to one target until it closes them, the load balancer cuts
+//! them, or the machine goes; new requests come over them long after the deregistration (facts/aws.md 3.2). What was told to stop in order
+//! closes them: these are the settings with which something else cuts them first.
+
+use super::Policy;
+use super::budget;
+use super::losses::{Finding, Layer, Loss, killed_with_requests};
+use super::scope::Scope;
+use super::snapshot::{Allocation, Balancer, BalancerKind, TargetGroup};
+use super::whose::Whose;
+use crate::ids::{TargetGroupArn, TargetId};
+use crate::time::plain;
+use std::time::Duration;
+
+/// The attribute, as AWS names it.
+const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
+
+/// A load balancer cuts what is still under way at the end of its delay.
+pub(super) fn of_a_group(group: &TargetGroup, policy: &Policy) -> Option<Finding> {
+    let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
+    let arn: &TargetGroupArn = &group.arn;
+    (group.targets.is_some() && delay < policy.longest_request).then(|| Finding {
+        layer: Layer::LoadBalancer,
+        loss: Loss::DelayTooShort,
+        object: arn.name().into(),
+        value: format!("deregistration delay {}", plain(delay)),
+        needed: plain(policy.longest_request),
+        why: format!("a request may take {} and is cut at the end of the delay", plain(policy.longest_request)),
+        line: format!("deregistration_delay = {}", policy.longest_request.as_secs_f64().ceil()),
+    })
+}
+
+/// What will cut connections that clients keep, of each target group of a Network Load Balancer.
+pub(super) fn of_kept_connections(scope: &Scope<'_>) -> Vec<Finding> {
+    let groups = scope.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
+    let kept = groups.filter(|(_, group)| group.kind == BalancerKind::Nlb && group.targets.is_some());
+    kept.flat_map(|(balancer, group)| of_one_group(scope, balancer, group)).collect()
+}
+
+fn of_one_group(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<Finding> {
+    let targets = targets(scope, balancer, group);
+    if targets.is_empty() {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    let finding = |value: String, needed: &str, why: &str, line: &str| Finding {
+        layer: Layer::LoadBalancer,
+        loss: Loss::KeptConnections,
+        object: group.arn.name().into(),
+        value,
+        needed: needed.to_owned(),
+        why: why.to_owned(),
+        line: line.to_owned(),
+    };
+    let set_to = |on: bool| format!("{TERMINATION} {on}");
+    match group.connection_termination {
+        Some(true) => findings.push(finding(
+            set_to(true),
+            "false, so that what listens there closes its connections when it is stopped",
+            "at the end of the delay the load balancer cuts the connections that clients keep, with the requests on them",
+            "connection_termination = false",
+        )),
+        Some(false) => {
+            if let Some(port) = closed_by_nobody(scope, &targets) {
+                findings.push(finding(
+                    format!("{}, and no allocation listens on port {port}", set_to(false)),
+                    "a Nomad job on that port, which closes its connections when it is stopped",
+                    "connections that clients keep lead to the instance until it goes, and are cut with the requests on them",
+                    "connection_termination = true  # fewer are cut so, and none is saved; run what listens there as a Nomad job",
+                ));
+            }
+        }
+        None => {}
+    }
+    for allocation in targets.iter().flat_map(|(id, port)| scope.answering(id, *port)).filter(|a| !a.client.is_over()) {
+        findings.extend(stops_too_soon(scope, allocation));
+    }
+    findings
+}
+
+/// Our targets in this group: those that are listed, and those that this run took out. Auto Scaling takes an instance out of attached groups
+/// before its hook, and an earlier worker may have taken it out of any: then the other instances' targets tell at which ports it was one.
+fn targets(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<(TargetId, u16)> {
+    let listed = group.listed().filter(|t| scope.whose(group, &t.id, t.port) == Whose::Ours).map(|t| (t.id.clone(), t.port));
+    let mut targets: Vec<_> = listed.chain(balancer.taken_out.iter().cloned()).collect();
+    if targets.is_empty() {
+        let others = group.listed().filter(|t| matches!(t.id, TargetId::Instance(_)));
+        targets.extend(others.map(|t| (TargetId::Instance(scope.departure.instance), t.port)));
+        targets.sort_unstable_by_key(|(_, port)| *port);
+        targets.dedup();
+    }
+    targets
+}
+
+/// A port of ours at which nothing listens that Nomad could stop; `None` while that cannot be seen.
+fn closed_by_nobody(scope: &Scope<'_>, targets: &[(TargetId, u16)]) -> Option<u16> {
+    let nodes = &scope.seen.nomad.last()?.nodes;
+    let stopped = |id: &TargetId, port: u16| scope.answering(id, port).next().is_some();
+    let nobody = targets.iter().find(|(id, port)| !stopped(id, *port)).map(|(_, port)| *port);
+    nobody.filter(|_| !nodes.is_empty())
+}
+
+/// New requests come until its kill signal, whatever its `shutdown_delay`: the last of them has the `kill_timeout`.
+fn stops_too_soon(scope: &Scope<'_>, allocation: &Allocation) -> Option<Finding> {
+    killed_with_requests(&allocation.group, scope.policy, Duration::ZERO, Duration::ZERO)
+}
