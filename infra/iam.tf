@@ -11,10 +11,25 @@ locals {
   create_role = local.create_function && var.role_arn == null
   role_arn    = var.role_arn == null ? one(aws_iam_role.this[*].arn) : var.role_arn
 
-  token_secrets = [for secret in [try(var.nomad.token_secret, null), try(var.consul.token_secret, null)] : secret if secret != null]
-  parameters    = distinct([for secret in local.token_secrets : secret.arn if split(":", secret.arn)[2] == "ssm"])
-  secrets       = distinct([for secret in local.token_secrets : secret.arn if split(":", secret.arn)[2] == "secretsmanager"])
-  token_keys    = distinct([for secret in local.token_secrets : secret.kms_key_arn if secret.kms_key_arn != null])
+  # Tokens, certificates and keys that the program fetches itself.
+  kept = [for secret in [
+    try(var.nomad.token_secret, null),
+    try(var.nomad.ca_certificate_secret, null),
+    try(var.nomad.client_certificate_secret, null),
+    try(var.nomad.client_key_secret, null),
+    try(var.consul.token_secret, null),
+    try(var.consul.ca_certificate_secret, null),
+    try(var.consul.client_certificate_secret, null),
+    try(var.consul.client_key_secret, null),
+  ] : secret if secret != null]
+  # Of the module's own, by their names: a plan knows these.
+  own_parameters = concat(values(local.ca_parameters)[*].name, [for name in [local.document_parameter] : name if local.create_function && var.config != null])
+  parameters = distinct(concat(
+    [for secret in local.kept : secret.arn if split(":", secret.arn)[2] == "ssm"],
+    [for name in local.own_parameters : "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter${name}"],
+  ))
+  secrets    = distinct([for secret in local.kept : secret.arn if split(":", secret.arn)[2] == "secretsmanager"])
+  token_keys = distinct([for secret in local.kept : secret.kms_key_arn if secret.kms_key_arn != null])
 
   # What is done to the groups. One statement for all of it: the groups' ARNs are most of the policy.
   group_actions = concat(

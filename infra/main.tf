@@ -133,17 +133,103 @@ locals {
     try(var.nomad.token_secret, null) == null ? {} : { NOMAD_TOKEN_SECRET = var.nomad.token_secret.arn },
     try(var.nomad.region, null) == null ? {} : { NOMAD_REGION = var.nomad.region },
     try(var.nomad.ca_certificate_path, null) == null ? {} : { NOMAD_CACERT = var.nomad.ca_certificate_path },
+    try(var.nomad.ca_certificate, null) == null ? {} : { NOMAD_CACERT_SECRET = "ssm:/${var.name}/ca/nomad" },
+    try(var.nomad.ca_certificate_secret, null) == null ? {} : { NOMAD_CACERT_SECRET = var.nomad.ca_certificate_secret.arn },
+    try(var.nomad.client_certificate_secret, null) == null ? {} : { NOMAD_CLIENT_CERT_SECRET = var.nomad.client_certificate_secret.arn },
+    try(var.nomad.client_key_secret, null) == null ? {} : { NOMAD_CLIENT_KEY_SECRET = var.nomad.client_key_secret.arn },
     try(var.nomad.tls_server_name, null) == null ? {} : { NOMAD_TLS_SERVER_NAME = var.nomad.tls_server_name },
     var.consul == null ? {} : { CONSUL_HTTP_ADDR = join(",", try(var.consul.addresses, [])) },
     try(var.consul.token_secret, null) == null ? {} : { CONSUL_HTTP_TOKEN_SECRET = var.consul.token_secret.arn },
     try(var.consul.datacenter, null) == null ? {} : { CONSUL_DATACENTER = var.consul.datacenter },
     try(var.consul.ca_certificate_path, null) == null ? {} : { CONSUL_CACERT = var.consul.ca_certificate_path },
+    try(var.consul.ca_certificate, null) == null ? {} : { CONSUL_CACERT_SECRET = "ssm:/${var.name}/ca/consul" },
+    try(var.consul.ca_certificate_secret, null) == null ? {} : { CONSUL_CACERT_SECRET = var.consul.ca_certificate_secret.arn },
+    try(var.consul.client_certificate_secret, null) == null ? {} : { CONSUL_CLIENT_CERT_SECRET = var.consul.client_certificate_secret.arn },
+    try(var.consul.client_key_secret, null) == null ? {} : { CONSUL_CLIENT_KEY_SECRET = var.consul.client_key_secret.arn },
     try(var.consul.tls_server_name, null) == null ? {} : { CONSUL_TLS_SERVER_NAME = var.consul.tls_server_name },
   )
 }
 
 locals {
-  variables = merge(local.environment, var.settings)
+  # CA certificates that are given as text, each in a parameter. They are public, so nothing is encrypted.
+  ca_parameters = {
+    for system, text in { nomad = try(var.nomad.ca_certificate, null), consul = try(var.consul.ca_certificate, null) } :
+    system => { name = "/${var.name}/ca/${system}", text = text } if text != null && local.create_function
+  }
+
+  # What the document of settings holds besides `config`: the lists that have no end.
+  in_document        = var.config == null ? [] : ["DECAMP_GROUPS", "DECAMP_HOOKS", "DECAMP_TARGET_GROUPS"]
+  document_parameter = "/${var.name}/settings"
+  document = join("", [
+    for name, value in merge({ for name, value in local.environment : name => value if contains(local.in_document, name) }, var.config) : "${name} = ${jsonencode(value)}\n"
+  ])
+
+  # With its version: a changed document is a changed environment, so that the function begins anew with it.
+  document_version = one(aws_ssm_parameter.settings[*].version)
+  rest             = merge({ for name, value in local.environment : name => value if !contains(local.in_document, name) }, var.settings)
+  variables        = merge(local.rest, var.config == null ? {} : { DECAMP_CONFIG = "ssm:${local.document_parameter}:${coalesce(local.document_version, 1)}" })
+  # For the quota, which the plan should know: a version has seven digits at most.
+  measured = merge(local.rest, var.config == null ? {} : { DECAMP_CONFIG = "ssm:${local.document_parameter}:0000000" })
+}
+
+resource "aws_ssm_parameter" "ca" {
+  # checkov:skip=CKV2_AWS_34:A CA certificate is public.
+  # checkov:skip=CKV_AWS_337:A CA certificate is public.
+  for_each = local.ca_parameters
+
+  region         = var.region
+  name           = each.value.name
+  description    = "The CA certificate that decamp checks the certificate of ${each.key} against."
+  type           = "String"
+  tier           = 4096 < length(each.value.text) ? "Advanced" : "Standard"
+  insecure_value = each.value.text
+  tags           = var.tags
+}
+
+resource "aws_ssm_parameter" "settings" {
+  # checkov:skip=CKV2_AWS_34:Tokens are refused here; what is left is no secret.
+  # checkov:skip=CKV_AWS_337:Tokens are refused here; what is left is no secret.
+  count = local.create_function && var.config != null ? 1 : 0
+
+  region         = var.region
+  name           = local.document_parameter
+  description    = "Settings of decamp, in TOML."
+  type           = "String"
+  tier           = 4096 < length(local.document) ? "Advanced" : "Standard"
+  insecure_value = local.document
+  tags           = var.tags
+
+  lifecycle {
+    precondition {
+      condition     = length(local.document) <= 8192
+      error_message = "The document of settings has ${length(local.document)} characters, and a parameter takes 8192: know groups by a name_prefix that they share, set scan_target_groups = true, or call the module twice."
+    }
+  }
+}
+
+locals {
+  # What a release wrote about itself. Before the first release there is none.
+  release = jsondecode(file("${path.module}/release.json"))
+  # Downloaded where no zip is named.
+  downloads   = local.create_function && var.lambda_package == null && local.release.version != null
+  release_sum = try(local.release.zips[var.architecture], { sha256 = null, base64 = null })
+  release_zip = "${path.root}/.terraform/decamp/decamp-lambda-${var.architecture}-${coalesce(local.release.version, "none")}.zip"
+}
+
+# Fetches the release's zip when the function needs another, and checks its sum. A machine that changes nothing needs no zip.
+resource "terraform_data" "package" {
+  count = local.downloads ? 1 : 0
+
+  triggers_replace = { version = local.release.version, architecture = var.architecture, sha256 = local.release_sum.sha256 }
+
+  provisioner "local-exec" {
+    command = "mkdir -p \"$(dirname \"$ZIP\")\" && curl --fail --silent --show-error --location --retry 3 --output \"$ZIP\" \"$URL\" && echo \"$SUM  $ZIP\" | (sha256sum --check --status - || shasum --algorithm 256 --check --status -) || { rm -f \"$ZIP\"; echo \"$URL could not be downloaded, or is not what was released\" >&2; exit 1; }"
+    environment = {
+      ZIP = local.release_zip
+      URL = "${local.release.url}/v${coalesce(local.release.version, "none")}/decamp-lambda-${var.architecture}.zip"
+      SUM = local.release_sum.sha256
+    }
+  }
 }
 
 # What must fit, for each group. See modules/budget.
@@ -341,11 +427,11 @@ resource "aws_lambda_function" "this" {
   timeout           = var.function_timeout
   layers            = var.layers
   kms_key_arn       = var.kms_key_arn
-  filename          = local.package.path
+  filename          = local.downloads ? local.release_zip : local.package.path
   s3_bucket         = local.package.s3_bucket
   s3_key            = local.package.s3_key
   s3_object_version = local.package.s3_object_version
-  source_code_hash  = local.package.path == null ? local.package.source_code_hash : filebase64sha256(local.package.path)
+  source_code_hash  = local.downloads ? local.release_sum.base64 : local.package.path == null ? local.package.source_code_hash : filebase64sha256(local.package.path)
   tags              = var.tags
 
   environment {
@@ -372,13 +458,13 @@ resource "aws_lambda_function" "this" {
   lifecycle {
     precondition {
       # Lambda measures the variables as JSON, in bytes; base64 has four characters for three of them.
-      condition     = length(base64encode(jsonencode(local.variables))) / 4 * 3 <= 4096
-      error_message = "The function's environment has some ${floor(length(base64encode(jsonencode(local.variables))) / 4 * 3)} bytes, and Lambda takes 4096: know groups by a name_prefix that they share, let the module create hooks (their target_group_arns are then in the hooks), set scan_target_groups = true, or call the module twice."
+      condition     = length(base64encode(jsonencode(local.measured))) / 4 * 3 <= 4096
+      error_message = "The function's environment has some ${floor(length(base64encode(jsonencode(local.measured))) / 4 * 3)} bytes, and Lambda takes 4096: know groups by a name_prefix that they share, set config = {} (the lists that grow are then in a parameter), let the module create hooks (their target_group_arns are then in the hooks), set scan_target_groups = true, or call the module twice."
     }
   }
 
-  # A function that is invoked before its role may do anything fails.
-  depends_on = [aws_iam_role_policy.this]
+  # A function that is invoked before its role may do anything, or before what its environment names is there, fails.
+  depends_on = [aws_iam_role_policy.this, aws_ssm_parameter.ca, terraform_data.package]
 }
 
 resource "aws_lambda_event_source_mapping" "this" {

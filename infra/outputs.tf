@@ -94,6 +94,15 @@ output "put_lifecycle_hook_commands" {
   }
 }
 
+output "check_command" {
+  description = "The command that has the function look at everything that a departure needs, from where it runs, and prints what it saw. It changes nothing."
+  value = local.create_function ? join(" ", [
+    "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this[0].function_name}",
+    "--cli-binary-format raw-in-base64-out --payload '{\"decamp\":\"check\"}' --cli-read-timeout ${var.function_timeout + 10}",
+    "decamp-check.json && cat decamp-check.json",
+  ]) : null
+}
+
 output "log_group_name" {
   description = "The function's log group."
   value       = try(aws_cloudwatch_log_group.this[0].name, null)

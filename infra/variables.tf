@@ -136,7 +136,7 @@ variable "scan_target_groups" {
 }
 
 variable "lambda_package" {
-  description = "The finished zip: a path, or a bucket and key with the object's version or its SHA-256 in base64 (without one of them an update is not seen). Terraform never builds."
+  description = "The finished zip: a path, or a bucket and key with the object's version or its SHA-256 in base64 (without one of them an update is not seen). Null: that of the release that this version of the module belongs to, which is downloaded, and whose sum the module knows. Terraform never builds."
   type = object({
     path              = optional(string)
     s3_bucket         = optional(string)
@@ -147,8 +147,8 @@ variable "lambda_package" {
   default = null
 
   validation {
-    condition     = var.lambda_package != null || !(var.create && var.create_function)
-    error_message = "lambda_package is missing: name the zip that `just package` or a release made, or set create_function = false."
+    condition     = var.lambda_package != null || local.release.version != null || !(var.create && var.create_function)
+    error_message = "lambda_package is missing, and this version of the module is of no release whose zip could be downloaded: name the zip that `just package` made, use a released version of the module, or set create_function = false."
   }
 
   validation {
@@ -214,13 +214,18 @@ variable "layers" {
 }
 
 variable "nomad" {
-  description = "How the function reaches Nomad. addresses are tried in turn. token_secret names the parameter (SSM) or secret (Secrets Manager) that holds the token; it is null where ACLs are off. ca_certificate_path is a file of a layer."
+  description = "How the function reaches Nomad. addresses are tried in turn. token_secret names the parameter (SSM) or secret (Secrets Manager) that holds the token; it is null where ACLs are off. The CA certificate that Nomad's certificate is checked against is PEM text (ca_certificate), kept in AWS (ca_certificate_secret), or a file of a layer (ca_certificate_path); without one the public authorities are believed. client_certificate_secret and client_key_secret hold what decamp shows where Nomad asks for a certificate (verify_https_client)."
   type = object({
     addresses           = list(string)
     token_secret        = optional(object({ arn = string, kms_key_arn = optional(string) }))
     region              = optional(string)
-    ca_certificate_path = optional(string)
     tls_server_name     = optional(string)
+    ca_certificate      = optional(string)
+    ca_certificate_path = optional(string)
+
+    ca_certificate_secret     = optional(object({ arn = string, kms_key_arn = optional(string) }))
+    client_certificate_secret = optional(object({ arn = string, kms_key_arn = optional(string) }))
+    client_key_secret         = optional(object({ arn = string, kms_key_arn = optional(string) }))
   })
   default = null
 
@@ -235,23 +240,38 @@ variable "nomad" {
   }
 
   validation {
-    condition     = try(var.nomad.token_secret, null) == null || can(regex("^arn:[a-z-]+:(ssm:[a-z0-9-]+:[0-9]{12}:parameter/.+|secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)$", var.nomad.token_secret.arn))
-    error_message = "nomad.token_secret.arn is not the ARN of an SSM parameter or a Secrets Manager secret. The token itself has no place here: it would be in the state."
+    condition     = alltrue([for secret in [try(var.nomad.token_secret, null), try(var.nomad.ca_certificate_secret, null), try(var.nomad.client_certificate_secret, null), try(var.nomad.client_key_secret, null)] : can(regex("^arn:[a-z-]+:(ssm:[a-z0-9-]+:[0-9]{12}:parameter/.+|secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)$", secret.arn)) if secret != null])
+    error_message = "The arn of a secret of nomad is not that of an SSM parameter or a Secrets Manager secret. A token or a key itself has no place here: it would be in the state."
   }
 
   validation {
-    condition     = !startswith(try(split(":", var.nomad.token_secret.arn)[2], ""), "secretsmanager") || can(regex(":secret:.+-[A-Za-z0-9]{6}$", var.nomad.token_secret.arn))
-    error_message = "nomad.token_secret.arn lacks the end that Secrets Manager gave it, a hyphen and six characters: without it the role's policy is of no secret."
+    condition     = alltrue([for secret in [try(var.nomad.token_secret, null), try(var.nomad.ca_certificate_secret, null), try(var.nomad.client_certificate_secret, null), try(var.nomad.client_key_secret, null)] : !startswith(try(split(":", secret.arn)[2], ""), "secretsmanager") || can(regex(":secret:.+-[A-Za-z0-9]{6}$", secret.arn)) if secret != null])
+    error_message = "The arn of a secret of nomad lacks the end that Secrets Manager gave it, a hyphen and six characters: without it the role's policy is of no secret."
   }
 
   validation {
-    condition     = try(var.nomad.token_secret.kms_key_arn, null) == null || can(regex("^arn:[a-z-]+:kms:${local.region}:[0-9]{12}:key/[0-9a-z-]+$", var.nomad.token_secret.kms_key_arn))
-    error_message = "nomad.token_secret.kms_key_arn is not the ARN of a key of this Region (arn:…:key/ID). An alias does not do: IAM does not know it."
+    condition     = alltrue([for secret in [try(var.nomad.token_secret, null), try(var.nomad.ca_certificate_secret, null), try(var.nomad.client_certificate_secret, null), try(var.nomad.client_key_secret, null)] : secret.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:${local.region}:[0-9]{12}:key/[0-9a-z-]+$", secret.kms_key_arn)) if secret != null])
+    error_message = "The kms_key_arn of a secret of nomad is not the ARN of a key of this Region (arn:…:key/ID). An alias does not do: IAM does not know it."
   }
 
   validation {
-    condition     = try(var.nomad.token_secret, null) == null || try(join(":", slice(split(":", var.nomad.token_secret.arn), 3, 5)), "") == "${local.region}:${local.account}"
-    error_message = "nomad.token_secret.arn is of another Region or account than this module is applied in: keep the token beside the function."
+    condition     = alltrue([for secret in [try(var.nomad.token_secret, null), try(var.nomad.ca_certificate_secret, null), try(var.nomad.client_certificate_secret, null), try(var.nomad.client_key_secret, null)] : try(join(":", slice(split(":", secret.arn), 3, 5)), "") == "${local.region}:${local.account}" if secret != null])
+    error_message = "The arn of a secret of nomad is of another Region or account than this module is applied in: keep it beside the function."
+  }
+
+  validation {
+    condition     = length([for one in [try(var.nomad.ca_certificate, null), try(var.nomad.ca_certificate_path, null), try(var.nomad.ca_certificate_secret.arn, null)] : one if one != null]) <= 1
+    error_message = "nomad has its CA certificate in more than one of ca_certificate, ca_certificate_path and ca_certificate_secret: name one of them."
+  }
+
+  validation {
+    condition     = try(var.nomad.ca_certificate, null) == null || (can(regex("-----BEGIN CERTIFICATE-----", var.nomad.ca_certificate)) && !can(regex("PRIVATE KEY", var.nomad.ca_certificate)) && try(length(var.nomad.ca_certificate) <= 8192, false))
+    error_message = "nomad.ca_certificate is not PEM text of certificates (-----BEGIN CERTIFICATE-----), holds a private key, or has more than the 8192 characters that a parameter takes."
+  }
+
+  validation {
+    condition     = (try(var.nomad.client_certificate_secret, null) == null) == (try(var.nomad.client_key_secret, null) == null)
+    error_message = "nomad has one of client_certificate_secret and client_key_secret: they belong together, set both or neither."
   }
 }
 
@@ -261,8 +281,13 @@ variable "consul" {
     addresses           = list(string)
     token_secret        = optional(object({ arn = string, kms_key_arn = optional(string) }))
     datacenter          = optional(string)
-    ca_certificate_path = optional(string)
     tls_server_name     = optional(string)
+    ca_certificate      = optional(string)
+    ca_certificate_path = optional(string)
+
+    ca_certificate_secret     = optional(object({ arn = string, kms_key_arn = optional(string) }))
+    client_certificate_secret = optional(object({ arn = string, kms_key_arn = optional(string) }))
+    client_key_secret         = optional(object({ arn = string, kms_key_arn = optional(string) }))
   })
   default = null
 
@@ -272,23 +297,38 @@ variable "consul" {
   }
 
   validation {
-    condition     = try(var.consul.token_secret, null) == null || can(regex("^arn:[a-z-]+:(ssm:[a-z0-9-]+:[0-9]{12}:parameter/.+|secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)$", var.consul.token_secret.arn))
-    error_message = "consul.token_secret.arn is not the ARN of an SSM parameter or a Secrets Manager secret. The token itself has no place here: it would be in the state."
+    condition     = alltrue([for secret in [try(var.consul.token_secret, null), try(var.consul.ca_certificate_secret, null), try(var.consul.client_certificate_secret, null), try(var.consul.client_key_secret, null)] : can(regex("^arn:[a-z-]+:(ssm:[a-z0-9-]+:[0-9]{12}:parameter/.+|secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)$", secret.arn)) if secret != null])
+    error_message = "The arn of a secret of consul is not that of an SSM parameter or a Secrets Manager secret. A token or a key itself has no place here: it would be in the state."
   }
 
   validation {
-    condition     = !startswith(try(split(":", var.consul.token_secret.arn)[2], ""), "secretsmanager") || can(regex(":secret:.+-[A-Za-z0-9]{6}$", var.consul.token_secret.arn))
-    error_message = "consul.token_secret.arn lacks the end that Secrets Manager gave it, a hyphen and six characters: without it the role's policy is of no secret."
+    condition     = alltrue([for secret in [try(var.consul.token_secret, null), try(var.consul.ca_certificate_secret, null), try(var.consul.client_certificate_secret, null), try(var.consul.client_key_secret, null)] : !startswith(try(split(":", secret.arn)[2], ""), "secretsmanager") || can(regex(":secret:.+-[A-Za-z0-9]{6}$", secret.arn)) if secret != null])
+    error_message = "The arn of a secret of consul lacks the end that Secrets Manager gave it, a hyphen and six characters: without it the role's policy is of no secret."
   }
 
   validation {
-    condition     = try(var.consul.token_secret.kms_key_arn, null) == null || can(regex("^arn:[a-z-]+:kms:${local.region}:[0-9]{12}:key/[0-9a-z-]+$", var.consul.token_secret.kms_key_arn))
-    error_message = "consul.token_secret.kms_key_arn is not the ARN of a key of this Region (arn:…:key/ID). An alias does not do: IAM does not know it."
+    condition     = alltrue([for secret in [try(var.consul.token_secret, null), try(var.consul.ca_certificate_secret, null), try(var.consul.client_certificate_secret, null), try(var.consul.client_key_secret, null)] : secret.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:${local.region}:[0-9]{12}:key/[0-9a-z-]+$", secret.kms_key_arn)) if secret != null])
+    error_message = "The kms_key_arn of a secret of consul is not the ARN of a key of this Region (arn:…:key/ID). An alias does not do: IAM does not know it."
   }
 
   validation {
-    condition     = try(var.consul.token_secret, null) == null || try(join(":", slice(split(":", var.consul.token_secret.arn), 3, 5)), "") == "${local.region}:${local.account}"
-    error_message = "consul.token_secret.arn is of another Region or account than this module is applied in: keep the token beside the function."
+    condition     = alltrue([for secret in [try(var.consul.token_secret, null), try(var.consul.ca_certificate_secret, null), try(var.consul.client_certificate_secret, null), try(var.consul.client_key_secret, null)] : try(join(":", slice(split(":", secret.arn), 3, 5)), "") == "${local.region}:${local.account}" if secret != null])
+    error_message = "The arn of a secret of consul is of another Region or account than this module is applied in: keep it beside the function."
+  }
+
+  validation {
+    condition     = length([for one in [try(var.consul.ca_certificate, null), try(var.consul.ca_certificate_path, null), try(var.consul.ca_certificate_secret.arn, null)] : one if one != null]) <= 1
+    error_message = "consul has its CA certificate in more than one of ca_certificate, ca_certificate_path and ca_certificate_secret: name one of them."
+  }
+
+  validation {
+    condition     = try(var.consul.ca_certificate, null) == null || (can(regex("-----BEGIN CERTIFICATE-----", var.consul.ca_certificate)) && !can(regex("PRIVATE KEY", var.consul.ca_certificate)) && try(length(var.consul.ca_certificate) <= 8192, false))
+    error_message = "consul.ca_certificate is not PEM text of certificates (-----BEGIN CERTIFICATE-----), holds a private key, or has more than the 8192 characters that a parameter takes."
+  }
+
+  validation {
+    condition     = (try(var.consul.client_certificate_secret, null) == null) == (try(var.consul.client_key_secret, null) == null)
+    error_message = "consul has one of client_certificate_secret and client_key_secret: they belong together, set both or neither."
   }
 }
 
@@ -368,6 +408,27 @@ variable "settings" {
   validation {
     condition     = length(setintersection(keys(var.settings), keys(local.environment))) == 0
     error_message = "settings names a variable that an input of this module sets already: use the input."
+  }
+}
+
+variable "config" {
+  description = "Further settings, as `settings` has them, that are kept in a parameter (SSM) instead of the function's environment, which has 4 KB. With it, if only {}, the lists that grow with the groups are kept there too (DECAMP_GROUPS, DECAMP_HOOKS, DECAMP_TARGET_GROUPS). Null: everything is in the environment."
+  type        = map(string)
+  default     = null
+
+  validation {
+    condition     = alltrue([for name in keys(coalesce(var.config, {})) : can(regex("^((DECAMP|NOMAD|CONSUL)_[A-Z_]+|NO_PROXY)$", name)) && name != "DECAMP_CONFIG"])
+    error_message = "A name in config is not one of decamp's: they begin with DECAMP_, NOMAD_ or CONSUL_, or are NO_PROXY; DECAMP_CONFIG is the module's own."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(coalesce(var.config, {})), ["NOMAD_TOKEN", "CONSUL_HTTP_TOKEN"])) == 0
+    error_message = "config holds a token, which would be in the state and in a parameter that is not encrypted: use nomad.token_secret or consul.token_secret."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(coalesce(var.config, {})), concat(keys(local.environment), keys(var.settings)))) == 0
+    error_message = "config names a variable that another input of this module sets already."
   }
 }
 
@@ -652,7 +713,7 @@ variable "create_alarms" {
 }
 
 variable "alarms" {
-  description = "When alarms go off: the age of the oldest message in seconds (null: departure.max and one visibility_timeout, for a departure's own message is as old as the departure), the minutes without a sweep, and the outcomes of departures that a person should look at."
+  description = "When alarms go off: the age of the oldest message that was received three times at most, in seconds (null: departure.max and one visibility_timeout; with replace of scheduled changes, six hours less than message_retention, because their events wait on the queue), the minutes without a sweep, and the outcomes of departures that a person should look at."
   type = object({
     message_age            = optional(number)
     minutes_without_sweeps = optional(number, 15)

@@ -203,6 +203,31 @@ run "target_groups_over_the_quota_of_the_environment" {
   expect_failures = [aws_lambda_function.this[0]]
 }
 
+run "the_same_target_groups_in_a_document" {
+  command = plan
+
+  variables {
+    config             = {}
+    autoscaling_groups = { for n in range(2) : "group-${n}" => { name = "group-${n}", create_hook = false, target_group_arns = [for m in range(20) : "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/a-target-group-${n}-${m}/0123456789abcdef"] } }
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.settings[0].tier == "Advanced"
+    error_message = "A parameter of the standard tier takes 4096 characters."
+  }
+}
+
+run "target_groups_over_the_quota_of_a_document" {
+  command = plan
+
+  variables {
+    config             = { for n in range(90) : "NOMAD_OF_LENGTH_${join("", [for m in range(90) : "A"])}${substr("ABCDEFGHIJKLMNOPQRSTUVWXYZ", n % 26, 1)}${substr("ABCDEFGHIJKLMNOPQRSTUVWXYZ", floor(n / 26), 1)}" => "x" }
+    scan_target_groups = true
+  }
+
+  expect_failures = [aws_ssm_parameter.settings[0]]
+}
+
 run "the_same_target_groups_in_hooks" {
   command = plan
 

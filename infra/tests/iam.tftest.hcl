@@ -245,3 +245,30 @@ run "a_policy_is_known_before_anything_is_created" {
     error_message = "Else its size would be told in the middle of an apply."
   }
 }
+
+run "certificates_and_the_document_may_be_read" {
+  command = plan
+
+  variables {
+    config = {}
+    nomad = {
+      addresses                 = ["https://nomad:4646"]
+      ca_certificate            = "-----BEGIN CERTIFICATE-----"
+      client_certificate_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/nomad-client" }
+      client_key_secret         = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nomad-key-AbCdEf", kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef" }
+    }
+    consul = {
+      addresses             = ["https://consul:8501"]
+      ca_certificate_secret = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:consul-ca-AbCdEf" }
+    }
+  }
+
+  assert {
+    condition = { for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement.Sid => join(" ", statement.Resource) if contains(["Parameters", "Secrets", "DecryptTokens"], statement.Sid) } == {
+      Parameters    = "arn:aws:ssm:eu-west-1:123456789012:parameter/nomad-client arn:aws:ssm:eu-west-1:123456789012:parameter/decamp/ca/nomad arn:aws:ssm:eu-west-1:123456789012:parameter/decamp/settings"
+      Secrets       = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nomad-key-AbCdEf arn:aws:secretsmanager:eu-west-1:123456789012:secret:consul-ca-AbCdEf"
+      DecryptTokens = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+    }
+    error_message = "A resource is another: ${aws_iam_role_policy.this[0].policy}"
+  }
+}

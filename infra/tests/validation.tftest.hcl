@@ -1024,3 +1024,113 @@ run "no_groups_where_nothing_is_created" {
     autoscaling_groups = {}
   }
 }
+
+run "two_ca_certificates_for_nomad" {
+  command = plan
+
+  variables {
+    nomad = { addresses = ["https://nomad.example.com:4646"], ca_certificate = "-----BEGIN CERTIFICATE-----", ca_certificate_path = "/opt/ca.pem" }
+  }
+
+  expect_failures = [var.nomad]
+}
+
+run "a_ca_certificate_of_nomad_that_is_a_path" {
+  command = plan
+
+  variables {
+    nomad = { addresses = ["https://nomad.example.com:4646"], ca_certificate = "/opt/ca.pem" }
+  }
+
+  expect_failures = [var.nomad]
+}
+
+run "a_client_certificate_of_nomad_without_its_key" {
+  command = plan
+
+  variables {
+    nomad = { addresses = ["https://nomad.example.com:4646"], client_certificate_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/c" } }
+  }
+
+  expect_failures = [var.nomad]
+}
+
+run "a_ca_certificate_of_nomad_in_another_region" {
+  command = plan
+
+  variables {
+    nomad = { addresses = ["https://nomad.example.com:4646"], ca_certificate_secret = { arn = "arn:aws:ssm:us-east-1:123456789012:parameter/c" } }
+  }
+
+  expect_failures = [var.nomad]
+}
+
+run "two_ca_certificates_for_consul" {
+  command = plan
+
+  variables {
+    consul = { addresses = ["https://consul.example.com:4646"], ca_certificate = "-----BEGIN CERTIFICATE-----", ca_certificate_path = "/opt/ca.pem" }
+  }
+
+  expect_failures = [var.consul]
+}
+
+run "a_ca_certificate_of_consul_that_is_a_path" {
+  command = plan
+
+  variables {
+    consul = { addresses = ["https://consul.example.com:4646"], ca_certificate = "/opt/ca.pem" }
+  }
+
+  expect_failures = [var.consul]
+}
+
+run "a_client_certificate_of_consul_without_its_key" {
+  command = plan
+
+  variables {
+    consul = { addresses = ["https://consul.example.com:4646"], client_certificate_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/c" } }
+  }
+
+  expect_failures = [var.consul]
+}
+
+run "a_ca_certificate_of_consul_in_another_region" {
+  command = plan
+
+  variables {
+    consul = { addresses = ["https://consul.example.com:4646"], ca_certificate_secret = { arn = "arn:aws:ssm:us-east-1:123456789012:parameter/c" } }
+  }
+
+  expect_failures = [var.consul]
+}
+
+run "a_name_in_the_document_that_is_none" {
+  command = plan
+
+  variables {
+    config = { RUST_LOG = "debug" }
+  }
+
+  expect_failures = [var.config]
+}
+
+run "a_token_in_the_document" {
+  command = plan
+
+  variables {
+    config = { NOMAD_TOKEN = "secret" }
+  }
+
+  expect_failures = [var.config]
+}
+
+run "a_setting_in_the_document_that_an_input_sets" {
+  command = plan
+
+  variables {
+    config = { DECAMP_RESERVE = "45s" }
+  }
+
+  expect_failures = [var.config]
+}

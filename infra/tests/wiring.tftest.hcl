@@ -478,3 +478,78 @@ run "everything_is_in_the_region_that_is_named" {
     error_message = "IPv6 is allowed where it is asked for."
   }
 }
+
+run "certificates_are_where_the_function_finds_them" {
+  command = plan
+
+  variables {
+    nomad = {
+      addresses                 = ["https://nomad:4646"]
+      ca_certificate            = "-----BEGIN CERTIFICATE-----\nnomad\n-----END CERTIFICATE-----"
+      client_certificate_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/nomad-client" }
+      client_key_secret         = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nomad-key-AbCdEf" }
+    }
+    consul = {
+      addresses                 = ["https://consul:8501"]
+      ca_certificate_secret     = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/consul-ca" }
+      client_certificate_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/consul-client" }
+      client_key_secret         = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/consul-key" }
+    }
+  }
+
+  assert {
+    condition = { for name, value in aws_lambda_function.this[0].environment[0].variables : name => value if can(regex("_(CACERT|CLIENT)", name)) } == {
+      NOMAD_CACERT_SECRET       = "ssm:/decamp/ca/nomad"
+      NOMAD_CLIENT_CERT_SECRET  = "arn:aws:ssm:eu-west-1:123456789012:parameter/nomad-client"
+      NOMAD_CLIENT_KEY_SECRET   = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nomad-key-AbCdEf"
+      CONSUL_CACERT_SECRET      = "arn:aws:ssm:eu-west-1:123456789012:parameter/consul-ca"
+      CONSUL_CLIENT_CERT_SECRET = "arn:aws:ssm:eu-west-1:123456789012:parameter/consul-client"
+      CONSUL_CLIENT_KEY_SECRET  = "arn:aws:ssm:eu-west-1:123456789012:parameter/consul-key"
+    }
+    error_message = "The environment is another: ${jsonencode(aws_lambda_function.this[0].environment[0].variables)}"
+  }
+
+  assert {
+    condition = { for system, parameter in aws_ssm_parameter.ca : system => [parameter.name, parameter.type, parameter.tier, parameter.insecure_value] } == {
+      nomad = ["/decamp/ca/nomad", "String", "Standard", "-----BEGIN CERTIFICATE-----\nnomad\n-----END CERTIFICATE-----"]
+    }
+    error_message = "The text is in a parameter, and only the text."
+  }
+}
+
+run "what_grows_is_in_the_document_where_there_is_one" {
+  command = apply
+
+  variables {
+    config = { DECAMP_GUARD_ALB = "15s", CONSUL_NAMESPACE = "a \"b\"" }
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.settings[0].insecure_value == "CONSUL_NAMESPACE = \"a \\\"b\\\"\"\nDECAMP_GROUPS = \"edge,workers\"\nDECAMP_GUARD_ALB = \"15s\"\nDECAMP_HOOKS = \"decamp\"\nDECAMP_TARGET_GROUPS = \"arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/edge/0123456789abcdef\"\n"
+    error_message = "The document is another: ${aws_ssm_parameter.settings[0].insecure_value}"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this[0].environment[0].variables["DECAMP_CONFIG"] == "ssm:/decamp/settings:${aws_ssm_parameter.settings[0].version}"
+    error_message = "A changed document must be a changed environment."
+  }
+
+  assert {
+    condition     = length(setintersection(keys(aws_lambda_function.this[0].environment[0].variables), ["DECAMP_GROUPS", "DECAMP_HOOKS", "DECAMP_TARGET_GROUPS"])) == 0
+    error_message = "What the document holds is not in the environment, which would override it."
+  }
+}
+
+run "without_a_document_everything_is_in_the_environment" {
+  command = plan
+
+  assert {
+    condition     = length(aws_ssm_parameter.settings) == 0 && length(aws_ssm_parameter.ca) == 0 && !contains(keys(aws_lambda_function.this[0].environment[0].variables), "DECAMP_CONFIG")
+    error_message = "Nothing is kept that nobody asked for."
+  }
+
+  assert {
+    condition     = output.check_command == "aws lambda invoke --region eu-west-1 --function-name decamp --cli-binary-format raw-in-base64-out --payload '{\"decamp\":\"check\"}' --cli-read-timeout 70 decamp-check.json && cat decamp-check.json"
+    error_message = "The command is another: ${output.check_command}"
+  }
+}

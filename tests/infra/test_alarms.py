@@ -71,6 +71,14 @@ class Alarms(unittest.TestCase):
         (alarm,) = [alarm for alarm in self.alarms() if alarm["alarm_name"] == "decamp-message-age"]
         self.assertNotIn("ALARM", calls(alarm, [[alarm["threshold"] - 1] * 5]))
 
+    def test_the_event_of_a_scheduled_change_may_wait_on_the_queue(self):
+        """The example replaces for scheduled changes: such a message waits until half a day before the queue would drop it."""
+        (alarm,) = [alarm for alarm in self.alarms() if alarm["alarm_name"] == "decamp-message-age"]
+        kept = COMPLETE.one("aws_sqs_queue.this[0]")["message_retention_seconds"]
+        waits = kept - 12 * 3600
+        self.assertNotIn("ALARM", calls(alarm, [[waits]]))
+        self.assertIn("ALARM", calls(alarm, [[kept - 3600]]))
+
     def test_every_outcome_is_watched_that_is_not_as_it_should_be(self):
         (alarm,) = [alarm for alarm in self.alarms() if alarm["alarm_name"] == "decamp-outcomes-web"]
         watched = {query["metric"][0]["dimensions"]["Outcome"] for query in alarm["metric_query"] if query["metric"]}

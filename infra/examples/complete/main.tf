@@ -5,6 +5,7 @@ provider "aws" {
 }
 
 module "decamp" {
+  # Elsewhere: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
   source = "../.."
 
   name = "decamp"
@@ -46,13 +47,16 @@ module "decamp" {
   }
 
   nomad = {
-    addresses    = ["https://nomad.service.consul:4646"]
-    token_secret = { arn = aws_secretsmanager_secret.nomad_token.arn, kms_key_arn = var.kms_key_arn }
+    # This name resolves in the VPC where a resolver rule forwards .consul: see the module's README.
+    addresses      = ["https://nomad.service.consul:4646"]
+    token_secret   = { arn = aws_secretsmanager_secret.nomad_token.arn, kms_key_arn = var.kms_key_arn }
+    ca_certificate = var.ca_certificate
   }
 
   consul = {
-    addresses    = ["https://consul.service.consul:8501"]
-    token_secret = { arn = aws_ssm_parameter.consul_token.arn, kms_key_arn = var.kms_key_arn }
+    addresses      = ["https://consul.service.consul:8501"]
+    token_secret   = { arn = aws_ssm_parameter.consul_token.arn, kms_key_arn = var.kms_key_arn }
+    ca_certificate = var.ca_certificate
   }
 
   vpc_config = {

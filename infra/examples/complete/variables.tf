@@ -59,3 +59,9 @@ variable "package" {
     version = "3sL4kqtJlcpXroDTDmJrmSpXd3dIbrHY"
   }
 }
+
+variable "ca_certificate" {
+  description = "The certificate of the authority that signs Nomad's and Consul's certificates, as PEM text: file(\"ca.pem\")."
+  type        = string
+  default     = "-----BEGIN CERTIFICATE-----\nAN+EXAMPLE\n-----END CERTIFICATE-----"
+}

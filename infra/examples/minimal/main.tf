@@ -19,6 +19,7 @@ provider "aws" {
 }
 
 module "decamp" {
+  # Elsewhere: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
   source = "../.."
 
   autoscaling_groups = {

@@ -11,6 +11,7 @@ locals {
 }
 
 module "decamp" {
+  # Elsewhere: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
   source = "../.."
 
   autoscaling_groups = {

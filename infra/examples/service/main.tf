@@ -68,6 +68,7 @@ provider "aws" {
 }
 
 module "decamp" {
+  # Elsewhere: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
   source = "../.."
 
   name            = var.name

@@ -1,0 +1,39 @@
+"""Writes what the module knows of its own release, from the zips that `just package` made: infra/release.json.
+
+The zips are the same wherever they are built, so this file can be in the commit that is tagged. A release has them at
+URL/vVERSION/decamp-lambda-ARCHITECTURE.zip.
+"""
+
+import base64
+import hashlib
+import json
+import sys
+import tomllib
+
+from package import OUT, ROOT, TARGETS
+
+PLACE = ROOT / "infra" / "release.json"
+
+
+def sums(folder):
+    """For each processor the zip's SHA-256, as tools and as Lambda write it."""
+    zips = {}
+    for architecture in TARGETS:
+        zipped = folder / f"decamp-lambda-{architecture}.zip"
+        if not zipped.is_file():
+            sys.exit(f"{zipped} is not there: run `just package` first")
+        digest = hashlib.sha256(zipped.read_bytes())
+        zips[architecture] = {"sha256": digest.hexdigest(), "base64": base64.b64encode(digest.digest()).decode()}
+    return zips
+
+
+def main():
+    """Writes the file for the version in Cargo.toml."""
+    package = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
+    known = {"version": package["version"], "url": f"{package['repository']}/releases/download", "zips": sums(OUT)}
+    PLACE.write_text(json.dumps(known, indent=2) + "\n")
+    print(f"{PLACE.relative_to(ROOT)}: {known['version']}")
+
+
+if __name__ == "__main__":
+    main()
