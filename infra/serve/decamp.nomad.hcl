@@ -92,12 +92,17 @@ job "decamp" {
       port "admin" {}
     }
 
-    # Loopback of its host, where nothing but that host's Nomad agent asks. A system that is away takes no replica out of service.
+    # Loopback of its host, where nothing but that host asks: its Nomad agent, and a collector of metrics that runs on every node. For a
+    # Prometheus elsewhere the port needs a certificate and a token: set DECAMP_ADMIN_LISTEN = "0.0.0.0:${NOMAD_PORT_admin}",
+    # DECAMP_ADMIN_CERT, DECAMP_ADMIN_KEY and DECAMP_ADMIN_TOKEN_FILE below (templates like those of the tokens), take `address` out here,
+    # and give the check protocol = "https" and tls_skip_verify = true. A system that is away takes no replica out of service.
     service {
       name     = "decamp-admin"
       provider = "nomad"
       port     = "admin"
       address  = "127.0.0.1"
+      # What Prometheus' nomad_sd_configs finds in __meta_nomad_service_tags.
+      tags = ["prometheus.io/scrape=true", "prometheus.io/path=/metrics"]
 
       check {
         type     = "http"

