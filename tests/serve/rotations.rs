@@ -129,3 +129,51 @@ async fn a_secret_whose_file_is_deleted_or_emptied_is_named_at_once_and_soon_ope
     replica.says("the admin token is back").await;
     assert_eq!(replica.get("/healthz").await.status(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_is_deleted_in_aws_is_named_and_soon_opens_nothing_until_it_is_back() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let keep = || {
+        let mut stores = sandbox.shared.stores();
+        stores.secrets.insert("events".to_owned(), OLD.to_owned());
+        stores.marked_for_deletion.clear();
+        stores.parameters.insert("/admin".to_owned(), OLD.to_owned());
+    };
+    keep();
+    let settings = [
+        ("DECAMP_EVENTS_KEY", ""),
+        ("DECAMP_EVENTS_KEY_SECRET", "secretsmanager:events"),
+        ("DECAMP_ADMIN_TOKEN_SECRET", "ssm:/admin"),
+    ];
+    let replica = Replica::start(&sandbox, &settings).await;
+    let answers = async |key: &str| {
+        let event = replica.client.post(format!("{}/v1/events", replica.webhooks)).header("x-api-key", key);
+        let event = event.body("{\"decamp\":\"sweep\"}").send().await.expect("an answer").status().as_u16();
+        let page = replica.client.get(format!("{}/metrics", replica.admin)).bearer_auth(key);
+        (event, page.send().await.expect("an answer").status().as_u16())
+    };
+    let become_ = async |expected: (u16, u16), within: u64| {
+        let began = Instant::now();
+        while answers(OLD).await != expected {
+            assert!(began.elapsed() < Duration::from_secs(within), "{:?}: {}", answers(OLD).await, replica.printed());
+            sleep(Duration::from_millis(500)).await;
+        }
+    };
+    assert_eq!(answers(OLD).await, (202, 200));
+    {
+        let mut stores = sandbox.shared.stores();
+        stores.marked_for_deletion.insert("events".to_owned());
+        stores.parameters.remove("/admin");
+    }
+    // They are fetched again every five minutes, and sooner when something does not fit them, but not within half a minute.
+    sleep(Duration::from_secs(31)).await;
+    assert_eq!(answers(NEW).await, (401, 401));
+    for name in ["the events' key is gone", "the admin token is gone"] {
+        replica.says(name).await;
+    }
+    assert_eq!(answers(OLD).await, (202, 200), "its writer may be about to write");
+    become_((503, 503), 45).await;
+    keep();
+    become_((202, 200), 45).await;
+    assert!(!replica.printed().contains("canary"), "{}", replica.printed());
+}

@@ -17,9 +17,9 @@ use zeroize::Zeroizing;
 use super::aws::{Aws, classify, date, not_through, unseen};
 use super::endpoints;
 use decamp_config::{Secret, Stored, Tls};
-use decamp_core::decide::{Refusal, Unseen};
+use decamp_core::decide::Refusal;
 use decamp_net::http;
-use decamp_net::secrets::Fetch;
+use decamp_net::secrets::{Fetch, NotFetched};
 use decamp_net::tls;
 
 /// A whole call. There is no retry: a token is asked for again with the next look, and a message comes back by itself.
@@ -211,14 +211,33 @@ impl Signed {
 }
 
 impl Fetch for Signed {
-    fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>> {
+    fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, NotFetched>> {
         Box::pin(async move {
             let fetched = match stored {
                 Stored::Ssm(name) => self.parameter(name).await,
                 Stored::SecretsManager(id) => self.secret(id).await,
             };
-            fetched.map_err(unseen)
+            fetched.map_err(not_fetched)
         })
+    }
+}
+
+/// What a refusal says of the secret. Secrets Manager and SSM have a code for one that is not there; for one that is marked for deletion
+/// Secrets Manager has only a sentence (`InvalidRequestException`).
+fn not_fetched(refusal: Refusal) -> NotFetched {
+    match refusal {
+        Refusal::Rejected(why)
+            if ["ResourceNotFoundException: ", "ParameterNotFound: "].iter().any(|code| why.starts_with(code))
+                || why.starts_with("InvalidRequestException: ") && why.contains("marked for deletion") =>
+        {
+            NotFetched::Gone(why)
+        }
+        Refusal::Rejected(_)
+        | Refusal::Throttled
+        | Refusal::Denied(_)
+        | Refusal::Away(_)
+        | Refusal::NoActiveAction
+        | Refusal::Missing => NotFetched::Unseen(unseen(refusal)),
     }
 }
 

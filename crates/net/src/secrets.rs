@@ -13,17 +13,36 @@ use decamp_core::decide::Unseen;
 const FETCH_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// A fetch that failed answers for so long whoever asks next.
 const FAILED_FOR: Duration = Duration::from_secs(1);
-/// A secret whose file was deleted or emptied is believed for so long: its writer may be about to write the next one.
+/// A secret that was deleted or emptied, in its file or in AWS, is believed for so long: its writer may be about to write the next one.
 const GONE_FOR: Duration = Duration::from_secs(30);
 /// A file that is compared with is read again after this.
 const FILE_LASTS: Duration = Duration::from_secs(5);
 /// A secret in AWS that is compared with is fetched again after this, as AWS's own extension for Lambda does (SECRETS_MANAGER_TTL, 300 s).
 const STORED_LASTS: Duration = Duration::from_mins(5);
 
+/// Why a secret that is kept in AWS was not fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotFetched {
+    /// The store answered that there is no such secret, or that it is marked for deletion.
+    Gone(Arc<str>),
+    /// The store could not be asked, or does not say: that proves nothing about the secret.
+    Unseen(Unseen),
+}
+
+impl NotFetched {
+    /// What it means for whoever needs the secret: it is not to be had.
+    fn unseen(self) -> Unseen {
+        match self {
+            Self::Gone(why) => Unseen::Away(why),
+            Self::Unseen(why) => why,
+        }
+    }
+}
+
 /// Fetches secrets that are kept in AWS.
 pub trait Fetch: Send + Sync {
     /// Fetches one secret.
-    fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>>;
+    fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, NotFetched>>;
 }
 
 /// For where no token is kept in AWS: every fetch is denied.
@@ -31,8 +50,8 @@ pub trait Fetch: Send + Sync {
 pub struct NoStore;
 
 impl Fetch for NoStore {
-    fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>> {
-        Box::pin(async move { Err(Unseen::Denied(format!("{stored} cannot be fetched here").into())) })
+    fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, NotFetched>> {
+        Box::pin(async move { Err(NotFetched::Unseen(Unseen::Denied(format!("{stored} cannot be fetched here").into()))) })
     }
 }
 
@@ -87,7 +106,9 @@ impl Token {
         }
         let fetching = {
             let mut state = self.state();
-            if state.is_gone() && state.tried.is_none_or(|at| FAILED_FOR <= at.elapsed()) {
+            // Whoever asks need not be known: AWS is not called for each of them.
+            let again = if self.is_in_a_file() { FAILED_FOR } else { FETCH_AGAIN_AFTER };
+            if state.is_gone() && state.tried.is_none_or(|at| again <= at.elapsed()) {
                 // It may be back.
                 drop(self.begin(&mut state));
             }
@@ -143,10 +164,18 @@ impl Token {
         }
     }
 
-    /// Why the secret that is held is believed only for a moment more, or not any more: its file was deleted or emptied.
+    /// Why the secret that is held is believed only for a moment more, or not any more: it was deleted or emptied where it is kept.
     #[must_use]
     pub fn gone(&self) -> Option<Unseen> {
         self.state().gone.as_ref().map(|(_, why)| why.clone())
+    }
+
+    /// What the store answered if the last fetch was denied. The secret that is held is believed all the same: a policy that was changed
+    /// by mistake is no revocation.
+    #[must_use]
+    pub fn denied(&self) -> Option<Unseen> {
+        let state = self.state();
+        state.failed.as_ref().map(|(why, _)| why.clone()).filter(|why| matches!(why, Unseen::Denied(_)))
     }
 
     /// Begins to fetch, or joins whoever has. It goes on even if nobody waits for it any more.
@@ -160,7 +189,7 @@ impl Token {
             let fetch = async move {
                 let fetched = inner.store.fetch(&stored).await;
                 lock(&inner.state).fetched(&inner.source, &fetched);
-                fetched
+                fetched.map_err(NotFetched::unseen)
             };
             let fetching = fetch.boxed().shared();
             state.under_way = Some(fetching.clone());
@@ -169,17 +198,17 @@ impl Token {
         }
         let read = self.read();
         state.fetched(&self.0.source, &read);
-        std::future::ready(read).boxed().shared()
+        std::future::ready(read.map_err(NotFetched::unseen)).boxed().shared()
     }
 
     /// What is at hand without asking anybody.
-    fn read(&self) -> Result<Secret, Unseen> {
+    fn read(&self) -> Result<Secret, NotFetched> {
         match &self.0.source {
             TokenSource::None | TokenSource::Stored(_) => Ok(Secret::new("")),
             TokenSource::Literal(secret) => Ok(secret.clone()),
             TokenSource::File(path) => match std::fs::read_to_string(path) {
                 Ok(text) => Ok(Secret::new(text)),
-                Err(why) => Err(Unseen::Away(format!("the token's file {} cannot be read: {why}", path.display()).into())),
+                Err(why) => Err(NotFetched::Gone(format!("the token's file {} cannot be read: {why}", path.display()).into())),
             },
         }
     }
@@ -195,7 +224,7 @@ impl Token {
 
 impl State {
     /// Keeps what came of a fetch.
-    fn fetched(&mut self, source: &TokenSource, fetched: &Result<Secret, Unseen>) {
+    fn fetched(&mut self, source: &TokenSource, fetched: &Result<Secret, NotFetched>) {
         self.under_way = None;
         let now = Instant::now();
         match fetched {
@@ -209,11 +238,12 @@ impl State {
                 self.gone.get_or_insert_with(|| (now, Unseen::Away(why().into())));
             }
             Ok(secret) => (self.held, self.failed, self.gone) = (Some((secret.clone(), now)), None, None),
-            Err(why) => {
+            Err(not_fetched) => {
+                let why = not_fetched.clone().unseen();
                 self.failed = Some((why.clone(), now));
-                // A store that is away is not an empty one.
-                if matches!(source, TokenSource::File(_)) && self.held.is_some() {
-                    self.gone.get_or_insert_with(|| (now, why.clone()));
+                // A store that is away, or that denies, is not an empty one.
+                if matches!(not_fetched, NotFetched::Gone(_)) && self.held.is_some() {
+                    self.gone.get_or_insert((now, why));
                 }
             }
         }
@@ -240,7 +270,7 @@ mod tests {
     struct Rotating(AtomicU32);
 
     impl Fetch for Rotating {
-        fn fetch<'a>(&'a self, _: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>> {
+        fn fetch<'a>(&'a self, _: &'a Stored) -> BoxFuture<'a, Result<Secret, NotFetched>> {
             let turn = self.0.fetch_add(1, Ordering::Relaxed);
             Box::pin(async move { Ok(Secret::new(format!("canary-{turn}\n"))) })
         }
@@ -292,7 +322,7 @@ mod tests {
     struct Hanging(AtomicU32);
 
     impl Fetch for Hanging {
-        fn fetch<'a>(&'a self, _: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>> {
+        fn fetch<'a>(&'a self, _: &'a Stored) -> BoxFuture<'a, Result<Secret, NotFetched>> {
             if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
                 return Box::pin(async { Ok(Secret::new("canary")) });
             }
@@ -370,6 +400,55 @@ mod tests {
             assert_eq!(token.get().await.expect("it is back").as_ref().map(Secret::expose), Some("two"));
             assert!(token.gone().is_none());
         }
+    }
+
+    /// A store that answers what it is told to.
+    struct Answering(Mutex<Result<Secret, NotFetched>>, AtomicU32);
+
+    impl Fetch for Answering {
+        fn fetch<'a>(&'a self, _: &'a Stored) -> BoxFuture<'a, Result<Secret, NotFetched>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            let answer = self.0.lock().expect("nobody panicked").clone();
+            Box::pin(async move { answer })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stored_secret_that_is_deleted_or_emptied_is_believed_for_a_moment_and_one_that_is_denied_or_away_goes_on() {
+        let deleted = Err(NotFetched::Gone("ResourceNotFoundException: ".into()));
+        let denied = Err(NotFetched::Unseen(Unseen::Denied("AccessDenied: ".into())));
+        let away = Err(NotFetched::Unseen(Unseen::Away("timeout".into())));
+        for (answer, is_gone) in [(deleted, true), (Ok(Secret::new(" \n")), true), (denied, false), (away, false)] {
+            let store = Arc::new(Answering(Mutex::new(Ok(Secret::new("one"))), AtomicU32::new(0)));
+            let token = Token::new(TokenSource::Stored(Stored::Ssm("key".into())), Arc::<Answering>::clone(&store));
+            assert!(token.get().await.is_ok() && token.gone().is_none());
+            let is_denied = matches!(answer, Err(NotFetched::Unseen(Unseen::Denied(_))));
+            *store.0.lock().expect("nobody panicked") = answer;
+            tokio::time::advance(STORED_LASTS).await;
+            token.keep_fresh();
+            tokio::task::yield_now().await;
+            assert_eq!((token.gone().is_some(), token.denied().is_some()), (is_gone, is_denied), "it is known at once");
+            assert!(token.get().await.is_ok(), "its writer may be about to write");
+            tokio::time::advance(GONE_FOR).await;
+            let asked = store.1.load(Ordering::Relaxed);
+            for _ in 0..100 {
+                assert_eq!(token.get().await.is_err(), is_gone, "{:?}", token.gone());
+            }
+            assert!(store.1.load(Ordering::Relaxed) <= asked + 1, "AWS is not asked for each who asks");
+            *store.0.lock().expect("nobody panicked") = Ok(Secret::new("two"));
+            tokio::time::advance(FETCH_AGAIN_AFTER).await;
+            token.keep_fresh();
+            tokio::task::yield_now().await;
+            assert_eq!(token.get().await.expect("it is there").as_ref().map(Secret::expose), Some("two"));
+            assert!(token.gone().is_none() && token.denied().is_none());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stored_secret_that_was_never_there_is_not_had_rather_than_blank() {
+        let store = Answering(Mutex::new(Err(NotFetched::Gone("ParameterNotFound: ".into()))), AtomicU32::new(0));
+        let token = Token::new(TokenSource::Stored(Stored::Ssm("key".into())), Arc::new(store));
+        assert!(matches!(token.get().await, Err(Unseen::Away(_))));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,12 +1,12 @@
-//! The look after the secrets that open the service: one whose file was deleted or emptied is named at once, and opens nothing a
-//! moment later.
+//! The look after the secrets that open the service: one that was deleted or emptied, in its file or in AWS, is named at once, and opens
+//! nothing a moment later. One that may not be read any more goes on, and is named as well.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::sleep;
-use tracing::{info, warn};
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
 
 use super::Service;
 use super::departures::lock;
@@ -14,6 +14,8 @@ use decamp_net::secrets::Token;
 
 /// How often all of them are looked at.
 const EVERY: Duration = Duration::from_secs(1);
+/// A denial that lasts is told again after this (D42).
+const AGAIN_AFTER: Duration = Duration::from_hours(1);
 /// What health calls them.
 const SYSTEM: &str = "a secret";
 
@@ -31,6 +33,7 @@ impl Secrets {
 /// Looks after all of them, for as long as the service is there.
 pub(crate) async fn looking_after(service: &Service) {
     let mut gone: HashSet<Arc<str>> = HashSet::new();
+    let mut denied: HashMap<Arc<str>, Instant> = HashMap::new();
     loop {
         let all = lock(&service.secrets.0).clone();
         for (name, token) in all {
@@ -49,6 +52,20 @@ pub(crate) async fn looking_after(service: &Service) {
                 None if gone.remove(&name) => {
                     service.health.saw_one_of(SYSTEM, &name, Ok(()));
                     info!(secret = &*name, "{name} is back");
+                }
+                None => {}
+            }
+            match token.denied() {
+                Some(why) => {
+                    service.health.saw_one_of(SYSTEM, &name, Err(why.to_string()));
+                    if denied.get(&name).is_none_or(|told| AGAIN_AFTER <= told.elapsed()) {
+                        denied.insert(Arc::clone(&name), Instant::now());
+                        error!(secret = &*name, %why, "{name} cannot be read any more, and what was read before goes on opening: {why}");
+                    }
+                }
+                None if denied.remove(&name).is_some() => {
+                    service.health.saw_one_of(SYSTEM, &name, Ok(()));
+                    info!(secret = &*name, "{name} can be read again");
                 }
                 None => {}
             }

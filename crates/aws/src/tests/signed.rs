@@ -6,7 +6,7 @@ use super::wire::{Answer, Server};
 use crate::signed::Signed;
 use decamp_config::{Secret, Stored};
 use decamp_core::decide::{Refusal, Unseen};
-use decamp_net::secrets::Fetch;
+use decamp_net::secrets::{Fetch, NotFetched};
 
 async fn answering(status: u16, body: &'static str) -> (Server, Signed) {
     let server = Server::start(move |_| Answer::with(status, "application/x-amz-json-1.1", body)).await;
@@ -51,14 +51,22 @@ async fn a_message_is_hidden_by_its_queues_own_address() {
 #[tokio::test]
 async fn an_error_is_told_apart_and_repeats_no_secret() {
     let denied = r#"{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"User: x is not authorized"}"#;
-    type Expected = fn(&Unseen) -> bool;
-    let cases: [(u16, &str, Expected); 6] = [
-        (400, denied, |why| matches!(why, Unseen::Denied(_))),
-        (400, r#"{"__type":"ThrottlingException"}"#, |why| *why == Unseen::Throttled),
-        (400, r#"{"__type":"ParameterNotFound"}"#, |why| matches!(why, Unseen::Away(text) if text.contains("ParameterNotFound"))),
-        (502, "<html>canary</html>", |why| matches!(why, Unseen::Away(_))),
-        (200, "<html>canary</html>", |why| matches!(why, Unseen::Away(_))),
-        (200, r#"{"Parameter":{"Value":["canary"]}}"#, |why| matches!(why, Unseen::Away(_))),
+    let not_found = r#"{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find the specified secret."}"#;
+    let marked = r#"{"__type":"InvalidRequestException","Message":"You can't perform this operation on the secret because it was marked for deletion."}"#;
+    let no_version = r#"{"__type":"InvalidRequestException","Message":"You can't ask for this stage."}"#;
+    type Expected = fn(&NotFetched) -> bool;
+    let away: Expected = |why| matches!(why, NotFetched::Unseen(Unseen::Away(_)));
+    let gone: Expected = |why| matches!(why, NotFetched::Gone(_));
+    let cases: [(u16, &str, Expected); 9] = [
+        (400, denied, |why| matches!(why, NotFetched::Unseen(Unseen::Denied(_)))),
+        (400, r#"{"__type":"ThrottlingException"}"#, |why| *why == NotFetched::Unseen(Unseen::Throttled)),
+        (400, r#"{"__type":"ParameterNotFound"}"#, gone),
+        (400, not_found, gone),
+        (400, marked, gone),
+        (400, no_version, away),
+        (502, "<html>canary</html>", away),
+        (200, "<html>canary</html>", away),
+        (200, r#"{"Parameter":{"Value":["canary"]}}"#, away),
     ];
     for (status, body, expected) in cases {
         let (_server, signed) = answering(status, body).await;

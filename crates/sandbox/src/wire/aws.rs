@@ -10,7 +10,7 @@ mod refreshes;
 mod topics;
 mod xml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Router;
@@ -45,6 +45,8 @@ pub struct Stores {
     pub parameters: BTreeMap<String, String>,
     /// Secrets, by name or ARN.
     pub secrets: BTreeMap<String, String>,
+    /// Those of them that are marked for deletion.
+    pub marked_for_deletion: BTreeSet<String>,
     /// The queues of SQS, by name. One is made by the first message that is sent to it, or by whoever puts it here.
     pub queues: Queues,
     /// The certificate that signs SNS's messages, as PEM.
@@ -63,6 +65,7 @@ impl Default for Stores {
         Self {
             parameters: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            marked_for_deletion: BTreeSet::new(),
             queues: Queues::new(),
             signing_certificate: None,
             certificates_asked: Vec::new(),

@@ -135,8 +135,7 @@ mod tests {
 
     use super::*;
     use decamp_config::Stored;
-    use decamp_core::decide::Unseen;
-    use decamp_net::secrets::Fetch;
+    use decamp_net::secrets::{Fetch, NotFetched};
 
     #[test]
     fn each_of_several_keys_is_known_by_its_place_and_nothing_else_is() {
@@ -158,7 +157,7 @@ mod tests {
     struct Answers(AtomicU32, u32);
 
     impl Fetch for Answers {
-        fn fetch<'a>(&'a self, _: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>> {
+        fn fetch<'a>(&'a self, _: &'a Stored) -> BoxFuture<'a, Result<Secret, NotFetched>> {
             let turn = self.0.fetch_add(1, Ordering::Relaxed);
             if turn < self.1 {
                 Box::pin(async move { Ok(Secret::new(format!("key-of-a-test-number-{turn}"))) })

@@ -58,6 +58,10 @@ fn secret(shared: &Shared, asked: &Value) -> Response {
     let Some(value) = shared.stores().secrets.get(id).cloned() else {
         return refuse(400, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
     };
+    if shared.stores().marked_for_deletion.contains(id) {
+        let why = "You can't perform this operation on the secret because it was marked for deletion.";
+        return refuse(400, "InvalidRequestException", why);
+    }
     let name = id.rsplit(":secret:").next().unwrap_or(id);
     let arn = format!("arn:aws:secretsmanager:{}:{}:secret:{name}", shared.account.region, shared.account.id);
     let version = "00000000-0000-4000-8000-000000000001";
