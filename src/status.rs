@@ -164,7 +164,7 @@ fn print(rows: &[Row], now: Time) {
         };
         let known = if row.since_is_known { "" } else { " (assumed)" };
         let left = plain(Duration::from_secs(row.time_left_s.unwrap_or(0)));
-        say(format!("  {}, since {}{known}, {left} left", row.step, plain(now.since(since))));
+        say(format!("  {}, in its hook for {}{known}, {left} left", row.step, plain(now.since(since))));
         say(format!("  {}, because {}", row.next, row.reason));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use decamp_aws::Calls;
-use decamp_core::decide::{Budget, Decision, Departure, Finding, Outcome, Policy, Snapshot};
+use decamp_core::decide::{Budget, Decision, Departure, Finding, Outcome, Policy, Reason, Snapshot};
 use decamp_core::run::How;
 use decamp_core::time::{Time, plain};
 use serde::Serialize;
@@ -44,6 +44,9 @@ pub(super) struct Report<'a> {
     calls: BTreeMap<&'static str, u64>,
     #[serde(skip)]
     entry_is_known: bool,
+    /// Whether the reason says more than the outcome's meaning does.
+    #[serde(skip)]
+    because_adds: bool,
 }
 
 impl<'a> Report<'a> {
@@ -93,13 +96,16 @@ impl<'a> Report<'a> {
             foreseen: &telling.findings,
             calls: calls.each().collect(),
             entry_is_known: budget.began_is_known,
+            because_adds: match how {
+                How::Ended(outcome, reason) => adds(outcome, reason),
+                How::Observed(_) | How::HandedBack => true,
+            },
         }
     }
 
     /// For people.
     pub(super) fn lines(&self) -> Vec<String> {
-        // What departed was completed: there is no more to its reason.
-        let because = if self.outcome == "departed" { String::new() } else { format!(" (because {})", self.because) };
+        let because = if self.because_adds { format!(" (because {})", self.because) } else { String::new() };
         let mut lines = vec![String::new(), format!("{} {}: {}{because}", self.instance, self.outcome, self.meaning)];
         let whole =
             if self.entry_is_known { format!("{:.1} s since it entered its hook, ", self.seconds) } else { String::new() };
@@ -128,6 +134,16 @@ impl<'a> Report<'a> {
         }
         lines
     }
+}
+
+/// Whether a reason says more than its outcome does: "it was past its hook, because it is past its hook" does not.
+fn adds(outcome: &Outcome, reason: &Reason) -> bool {
+    let late = matches!(outcome, Outcome::TimedOut | Outcome::AlreadyPast | Outcome::Expired);
+    let repeats = matches!(
+        reason,
+        Reason::PastItsHook | Reason::ActionCompleted | Reason::NotListed | Reason::NoHookOfOurs | Reason::NoSight(_)
+    );
+    !(repeats || late && *reason == Reason::TimeIsUp)
 }
 
 fn evidence(departure: &Departure, seen: &Snapshot) -> Vec<Evidence> {

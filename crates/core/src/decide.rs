@@ -120,7 +120,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
                 let outcome = Outcome::Refused { why: why.clone() };
                 return Decision { action: Action::End(outcome), reason: Reason::NoSight(why.clone()) };
             }
-            return among([heartbeat, sight], now);
+            return among([sight, heartbeat], now);
         }
     }
     let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
@@ -175,7 +175,8 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     if settled && over {
         let finish = finish(scope, balancing.release, no_node, now);
         if finish.is_satisfied() {
-            return Decision { action: Action::End(Outcome::Interrupted), reason: Reason::NothingLeft };
+            let reason = if no_node { Reason::NoNodeYet } else { Reason::NothingLeft };
+            return Decision { action: Action::End(Outcome::Interrupted), reason };
         }
         // First, so that a wait is named by what is left to see.
         steps.insert(0, finish);
@@ -210,20 +211,20 @@ fn finish(scope: &Scope<'_>, release: Time, no_node: bool, now: Time) -> Step {
         return Step::Satisfied;
     }
     let proved = discovery.proved && scope.unknown_targets().next().is_none();
-    let verdict = verdict(scope, no_node, proved);
-    leaving::complete(scope, LifecycleResult::Continue, verdict, Reason::NothingLeft, now)
+    let (verdict, reason) = verdict(scope, no_node, proved);
+    leaving::complete(scope, LifecycleResult::Continue, verdict, reason, now)
 }
 
-/// How a departure ends in which nothing is left.
-fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool) -> Outcome {
+/// How a departure ends in which nothing is left, and what is said of that: nobody says that what could not be seen is gone.
+fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool) -> (Outcome, Reason) {
     if no_node {
-        Outcome::NoNode
+        (Outcome::NoNode, Reason::NoNodeYet)
     } else if !proved || scope.row_is_gone() {
-        Outcome::Unconfirmed
+        (Outcome::Unconfirmed, Reason::NoneKnownToRun)
     } else if was_forced(scope) {
-        Outcome::Forced
+        (Outcome::Forced, Reason::NothingLeft)
     } else {
-        Outcome::Departed { waiting_for: None }
+        (Outcome::Departed { waiting_for: None }, Reason::NothingLeft)
     }
 }
 

@@ -93,6 +93,7 @@ impl Blocker {
             | Reason::LandedAfterDrain
             | Reason::TimeIsShort
             | Reason::NothingLeft
+            | Reason::NoneKnownToRun
             | Reason::TimeIsUp
             | Reason::HookNotBegun
             | Reason::NoNodeYet

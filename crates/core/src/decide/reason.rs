@@ -48,6 +48,8 @@ pub enum Reason {
     TimeIsShort,
     /// Nothing is left on the instance.
     NothingLeft,
+    /// Nothing is known to run on the instance, and not all of it could be seen to be gone.
+    NoneKnownToRun,
     /// The time is up.
     TimeIsUp,
     /// The next worker has to know since when something is waited for.
@@ -216,6 +218,7 @@ impl ReasonKind {
             | Self::LandedAfterDrain
             | Self::TimeIsShort
             | Self::NothingLeft
+            | Self::NoneKnownToRun
             | Self::TimeIsUp
             | Self::NextMustKnow
             | Self::HookNotBegun
@@ -259,6 +262,7 @@ impl fmt::Display for Reason {
             Self::DrainHangs => f.write_str("the drain hangs although all is over"),
             Self::TimeIsShort => f.write_str("what is left must stop now to be over in time"),
             Self::NothingLeft => f.write_str("nothing is left on the instance"),
+            Self::NoneKnownToRun => f.write_str("nothing is known to run on it, and not everything could be seen to be gone"),
             Self::TimeIsUp => f.write_str("the time is up"),
             Self::NextMustKnow => f.write_str("the next worker has to know when this wait began"),
             Self::WriteFailed(why) => write!(f, "the last try failed ({why})"),

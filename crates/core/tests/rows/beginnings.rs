@@ -8,7 +8,7 @@ use decamp_core::ids::TargetId;
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
 
-use crate::asked::{completion, drain, effects, only_waits, writes};
+use crate::asked::{completion, drain, effects, only_waits, why, writes};
 use crate::facts::{API, ENTRY, attached, instance, named, registration, secs, target};
 use crate::scene::{Scene, calm, deregistered, draining, over, released};
 
@@ -244,6 +244,7 @@ fn a_leftover_has_been_one_since_the_end_of_its_allocation() {
     next_worker(&mut scene);
     let decision = scene.until_it_writes(EffectKind::Complete);
     assert_eq!(completion(&decision).1, Outcome::Unconfirmed, "it is listed as routable still");
+    assert_eq!(why(&decision), "none-known-to-run", "and nothing is said to be gone");
 }
 
 #[test]

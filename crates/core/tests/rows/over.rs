@@ -209,6 +209,7 @@ fn the_node_of_a_young_instance_or_of_a_group_without_nomad_is_waited_for_and_th
         scene.now = since + secs(31);
         let decision = scene.until_it_writes(EffectKind::Complete);
         assert_eq!(completion(&decision).1, Outcome::NoNode, "{launched:?}");
+        assert_eq!(decision.reason, Reason::NoNodeYet, "nobody saw that nothing is left");
     }
 }
 

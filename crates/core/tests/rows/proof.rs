@@ -1,8 +1,8 @@
 //! What proves nothing: lists that a blind token was shown, answers that never came, a row that a purge took away. (D2, D5, D9.)
 
 use decamp_core::decide::{
-    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Outcome, Part, Refusal, Showing,
-    Target, TargetHealth, Unseen,
+    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Outcome, Part, Reason, Refusal,
+    Showing, System, Target, TargetHealth, Unseen,
 };
 use decamp_core::ids::TargetId;
 
@@ -130,6 +130,20 @@ fn a_token_that_nomad_refuses_is_refused_before_the_first_write_by_whoever_does_
         assert_eq!(ended(&decision), ends.as_ref(), "{decision:?}");
         assert!(!writes(&decision, EffectKind::MakeIneligible), "{decision:?}");
     }
+}
+
+#[test]
+fn a_wait_for_nomad_is_named_by_nomad_although_a_heartbeat_is_waited_for_beside_it() {
+    let mut scene = calm();
+    scene.policy.refuse_without_sight = true;
+    for part in [Part::Lifecycle, Part::Group { with_activity: false }] {
+        scene.look(&part);
+    }
+    scene.look_in_vain(&Part::Nomad);
+    scene.look_in_vain(&Part::NomadSight);
+    let decision = scene.decide();
+    assert!(matches!(decision.action, Action::Wait { .. }), "{decision:?}");
+    assert_eq!(decision.reason, Reason::CannotSee(System::Nomad));
 }
 
 #[test]
