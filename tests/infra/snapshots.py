@@ -7,7 +7,7 @@ import json
 import re
 import sys
 
-from standin import ROOT, Failed, Scratch, have_standin
+from standin import ROOT, STANDIN, Failed, Scratch, have_standin
 
 FOLDER = "tests/combinations"
 PLACE = ROOT / "infra" / FOLDER / "snapshots"
@@ -106,10 +106,23 @@ def differences(found, expected, at=""):
         yield f"{at}: {json.dumps(found)[:300]}, and not {json.dumps(expected)[:300]}"
 
 
+def bare(configuration):
+    """Resources that take tags or a Region, by the provider's schema, and are given none."""
+    (provider,) = json.loads((STANDIN / "schema.json").read_text())["provider_schemas"].values()
+    for address, resource in configuration.items():
+        schema = provider["resource_schemas"].get(address.split(".")[0])
+        for name in ("tags", "region"):
+            if schema and name in schema["block"]["attributes"] and name not in resource["arguments"]:
+                yield f"{address} takes {name}, and is given none"
+
+
 def check(at):
     """Fails with what differs; answers how many resources there are."""
     at.init(FOLDER)
     found, expected = planned(at), reviewed()
+    without = list(bare(found["configuration"]))
+    if without:
+        raise Failed("\n".join(without))
     wrong = list(differences(found, expected))
     if wrong:
         shown = "\n".join(wrong[:40])

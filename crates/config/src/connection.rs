@@ -104,7 +104,8 @@ fn tls(from: &Reader<'_>, system: &str) -> Result<Tls, Refused> {
     let has = |file: &Option<PathBuf>, stored: &Option<Stored>| file.is_some() || stored.is_some();
     if has(&read.certificate, &read.stored.certificate) != has(&read.key, &read.stored.key) {
         return Err(Refused(format!(
-            "{system}_CLIENT_CERT and {system}_CLIENT_KEY, or what ends in _SECRET, belong together; set both or neither"
+            "a client certificate ({system}_CLIENT_CERT or {system}_CLIENT_CERT_SECRET) and its key ({system}_CLIENT_KEY or \
+             {system}_CLIENT_KEY_SECRET) belong together; set both or neither"
         )));
     }
     Ok(read)
