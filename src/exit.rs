@@ -98,7 +98,7 @@ pub(crate) fn of(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Departed { .. } => 0,
         Outcome::Forced => 10,
-        Outcome::Unconfirmed => 11,
+        Outcome::Unconfirmed { .. } => 11,
         Outcome::TimedOut => 12,
         Outcome::Retained => 13,
         Outcome::AgentDead => 14,
@@ -134,7 +134,7 @@ mod tests {
         let outcomes = [
             Outcome::Departed { waiting_for: None },
             Outcome::Forced,
-            Outcome::Unconfirmed,
+            Outcome::Unconfirmed { unseen: None },
             Outcome::TimedOut,
             Outcome::Retained,
             Outcome::AgentDead,

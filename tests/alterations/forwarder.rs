@@ -13,6 +13,7 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// No answer of the sandbox is larger.
 const LARGEST: usize = 64 << 20;
@@ -67,10 +68,12 @@ impl Drop for Forwarder {
     }
 }
 
-/// What is left of an alteration, and how often it was used.
+/// What is left of an alteration, how often it was used, and what came by meanwhile.
 struct Rewritten {
     alteration: Option<Alteration>,
     count: u32,
+    /// When a target was first deregistered.
+    deregistered: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -86,7 +89,7 @@ impl Forwarder {
     pub(crate) async fn start(aws: String, nomad: String, consul: String, alteration: Option<Alteration>) -> Self {
         // An error only says that another test was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let shared = Arc::new(Mutex::new(Rewritten { alteration, count: 0 }));
+        let shared = Arc::new(Mutex::new(Rewritten { alteration, count: 0, deregistered: None }));
         let client = Client::builder().no_proxy().build().expect("no certificates are involved");
         let mut addresses = Vec::new();
         let mut servers = Vec::new();
@@ -104,6 +107,11 @@ impl Forwarder {
         Self { aws, nomad, consul, shared, servers }
     }
 
+    /// When a target was first deregistered.
+    pub(crate) fn deregistered(&self) -> Option<Instant> {
+        self.shared.lock().expect("nobody panics while holding it").deregistered
+    }
+
     /// How many answers were rewritten.
     pub(crate) fn rewritten(&self) -> u32 {
         self.shared.lock().expect("nobody panics while holding it").count
@@ -112,6 +120,9 @@ impl Forwarder {
 
 impl Rewritten {
     fn meet(&mut self, side: Side, operation: &str) -> Option<Change> {
+        if operation.contains("DeregisterTargets") {
+            self.deregistered.get_or_insert_with(Instant::now);
+        }
         let alteration = self.alteration.as_mut().filter(|one| one.side == side && operation.contains(one.operation))?;
         if alteration.skip != 0 {
             alteration.skip -= 1;

@@ -36,6 +36,8 @@ pub(crate) struct Row {
     settings: &'static [(&'static str, &'static str)],
     options: fn() -> Options,
     asked_by_lambda: bool,
+    /// How soon the service and the function must have deregistered a target.
+    deregisters: Option<Duration>,
     /// For the command, the service and the function.
     expected: [Expected; 3],
 }
@@ -60,6 +62,7 @@ pub(crate) const fn row(
         settings: &[],
         options,
         asked_by_lambda: true,
+        deregisters: None,
         expected: [Expected { outcome, loses: Loses::None, says }; 3],
     }
 }
@@ -99,6 +102,13 @@ impl Row {
         self.expected[0].loses = loses;
         self.expected[1].loses = loses;
         self.expected[2].loses = loses;
+        self
+    }
+
+    /// The service and the function deregister it this soon after its event. The command refuses before its first write, and so it has
+    /// to see what its token may.
+    pub(crate) const fn deregisters_within(mut self, span: Duration) -> Self {
+        self.deregisters = Some(span);
         self
     }
 
@@ -157,7 +167,11 @@ pub(crate) async fn differences(rows: &[Row]) -> Vec<String> {
         let came = depart(shell, &(row.options)(), Some(row.alteration), row.settings).await;
         let differs = differs(row, shell, &came, &expected);
         let seconds = Duration::as_secs(&came.took);
-        println!("{}: {shell:?}: {}, {} lost, {seconds} s, {} rewritten", row.name, came.outcome, came.failed, came.rewritten);
+        let after = came.deregistered.map_or_else(|| "never".to_owned(), |after| format!("after {:.1} s", after.as_secs_f64()));
+        println!(
+            "{}: {shell:?}: {}, {} lost, {seconds} s, {} rewritten, deregistered {after}",
+            row.name, came.outcome, came.failed, came.rewritten
+        );
         (!differs.is_empty()).then(|| format!("{}: {shell:?}: {}\n{}", row.name, differs.join("; "), last_lines(&came.said)))
     });
     judged.buffer_unordered(AT_ONCE).filter_map(async |differs| differs).collect().await
@@ -182,6 +196,10 @@ fn differs(row: &Row, shell: Shell, came: &Came, expected: &Expected) -> Vec<Str
     }
     if !came.said.contains(expected.says) {
         all.push(format!("does not say {:?}", expected.says));
+    }
+    let in_time = |within: Duration| came.deregistered.is_some_and(|after| after <= within);
+    if shell != Shell::Run && !row.deregisters.is_none_or(in_time) {
+        all.push(format!("deregistered after {:?}", came.deregistered));
     }
     if came.rewritten == 0 && (row.asked_by_lambda || shell != Shell::Lambda) {
         all.push("nothing was rewritten, so nothing was shown".to_owned());

@@ -1,5 +1,6 @@
 //! The three shells as their users start them: the command, the service and the function, each before a forwarder, and what came of a departure.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(crate) struct Came {
     /// How many answers were rewritten.
     pub(crate) rewritten: u32,
     pub(crate) took: Duration,
+    /// How long after its event a target was first deregistered.
+    pub(crate) deregistered: Option<Duration>,
 }
 
 /// No departure takes longer: the hook of [`options`] has run out by then, whatever is done.
@@ -90,7 +93,12 @@ pub(crate) async fn depart(
     settings.retain(|(name, _)| !more.iter().any(|(known, _)| known == name));
     settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
     // The service is there before its event is.
-    let event = async { sandbox.terminate_these(&[instance]).await.expect("it is in service").remove(0) };
+    let told = Cell::new(None);
+    let event = async {
+        let event = sandbox.terminate_these(&[instance]).await.expect("it is in service").remove(0);
+        told.set(Some(Instant::now()));
+        event
+    };
     let began = Instant::now();
     let (outcome, code, said) = match shell {
         Shell::Run => by_run(event.await, &settings).await,
@@ -101,7 +109,8 @@ pub(crate) async fn depart(
     // Requests that its machine takes with it are counted too. Where it was never let go its outcome says so.
     let _ = timeout(Duration::from_secs(5), sandbox.machine_is_off(instance)).await;
     let failed = sandbox.shared.look(|stage| stage.more())["requests"]["failed"].as_u64().expect("a number");
-    Came { outcome, code, failed, said, rewritten: forwarder.rewritten(), took }
+    let deregistered = forwarder.deregistered().zip(told.get()).map(|(at, told)| at.saturating_duration_since(told));
+    Came { outcome, code, failed, said, rewritten: forwarder.rewritten(), took, deregistered }
 }
 
 fn command(settings: &[(&'static str, String)]) -> Command {

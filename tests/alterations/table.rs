@@ -23,6 +23,7 @@ const BROKEN: &str =
     "<ErrorResponse><Error><Type>Receiver</Type><Code>InternalFailure</Code><Message>broken</Message></Error></ErrorResponse>";
 const NO_ACTION: &str = "<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Code><Message>No active Lifecycle Action found with instance ID i-0</Message></Error></ErrorResponse>";
 const SECOND: Duration = Duration::from_secs(1);
+const TWO_SECONDS: Duration = Duration::from_secs(2);
 const THREE_SECONDS: Duration = Duration::from_secs(3);
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -46,6 +47,24 @@ fn null(value: &mut Value) {
 /// Each allocation of a list.
 fn each(value: &mut Value, edit: impl Fn(&mut serde_json::Map<String, Value>)) {
     value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut).for_each(edit);
+}
+
+/// Services that serve on for longer than an outage lasts.
+fn slow_stops() -> Options {
+    Options { shutdown_delay: Duration::from_secs(8), ..options() }
+}
+
+/// A registration that nobody takes out, of a node whose agent is dead.
+fn left_by_a_dead_agent(value: &mut Value) {
+    if let Some(services) = value.get_mut("Services").and_then(Value::as_array_mut) {
+        let id = "_nomad-task-0b1f0b1f-0000-4000-8000-000000000001-group-left-left-80";
+        services.push(serde_json::json!({ "ID": id, "Service": "left" }));
+    }
+    each(value, |check| {
+        if check.get("CheckID").is_some_and(|id| id == "serfHealth") {
+            check.insert("Status".to_owned(), Value::from("critical"));
+        }
+    });
 }
 
 fn without_task_states(value: &mut Value) {
@@ -141,6 +160,7 @@ const ROWS: &[Row] = &[
     row("the token is unknown", NOMAD, "GET /v1/acl/token/self", Refuse(403, "ACL token not found"), "timed-out", "timed-out").waits().loses(WithTheMachine).run("refused", "refused"),
     row("every answer of Nomad takes a second", NOMAD, "", Late(SECOND), "departed", "departed"),
     row("every answer of Nomad is later than its time-out for a while", NOMAD, "", Late(THREE_SECONDS), "departed", "departed").times(6),
+    row("Nomad hangs for a while", NOMAD, "", Late(MINUTE), "departed", "departed").times(8).deregisters_within(TWO_SECONDS),
     row("Consul denies", CONSUL, "", Refuse(403, "Permission denied"), "forced", "Permission denied").waits(),
     row("Consul has no leader", CONSUL, "", Refuse(500, "No cluster leader"), "forced", "No cluster leader").waits(),
     row("Consul has no leader for a while", CONSUL, "", Refuse(500, "No cluster leader"), "departed", "departed").times(6),
@@ -150,7 +170,9 @@ const ROWS: &[Row] = &[
     row("Consul's checks are of a status of the future", CONSUL, "/v1/health", Text("\"passing\"", "\"drowsy\""), "departed", "departed"),
     row("Consul is a page of HTML", CONSUL, "", Refuse(200, "<html></html>"), "forced", "Consul cannot be seen").waits(),
     row("Consul knows the node by another name", CONSUL, "/v1/", Text("\"Node\":\"", "\"Node\":\"other-"), "forced", "forced").waits(),
-    row("Consul goes away after the drain began", CONSUL, "", Refuse(500, "No cluster leader"), "forced", "No cluster leader").after(3).waits(),
+    row("Consul goes away after the drain began", CONSUL, "/v1/catalog/node-services", Refuse(500, "No cluster leader"), "unconfirmed", "stopped: an ingress may have gone on sending").after(2).waits().within(slow_stops),
+    row("Consul is away for a while after the drain began", CONSUL, "/v1/catalog/node-services", Refuse(500, "No cluster leader"), "unconfirmed", "stopped: an ingress may have gone on sending").after(2).times(6).within(slow_stops),
+    row("a dead Consul agent leaves a registration", CONSUL, "/v1/", Json(left_by_a_dead_agent), "departed", "lists 1 of its services; none of them is routable, because the node's agent is dead there"),
     row("Consul hangs up now and then", CONSUL, "", HangUp, "departed", "departed").after(1).times(3),
     row("Consul answers a second late", CONSUL, "", Late(SECOND), "departed", "departed"),
     row("Consul is hung", CONSUL, "", Late(MINUTE), "forced", "Consul cannot be seen").waits().lambda("timed-out", "Consul cannot be seen"),

@@ -4,6 +4,7 @@ mod acl;
 mod action;
 mod balancers;
 mod beginnings;
+mod blind;
 mod blocker;
 mod budget;
 mod connections;
@@ -51,7 +52,7 @@ use crate::time::Time;
 use std::time::Duration;
 
 /// Room for the wishes of all concerns.
-const MOST_STEPS: usize = 13;
+const MOST_STEPS: usize = 14;
 /// How old the last look at the load balancers may be: a registration that is waited for long may outlast it.
 const STALE: Duration = Duration::from_secs(60);
 /// Right before completion the node is read once more, unless that was this recently: work that landed late would show.
@@ -75,10 +76,10 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
         if seen.nomad.at().is_none() && seen.nomad.blind().is_none() {
             parts.extend([Part::Nomad, Part::NomadSight]);
         }
-        return among([heartbeat, Step::Look(parts, reason)], now);
+        return among(seen, [heartbeat, Step::Look(parts, reason)], now);
     }
     if !confirmed.is_satisfied() {
-        return among([at_the_end(scope, budget, now), confirmed, heartbeat], now);
+        return among(seen, [at_the_end(scope, budget, now), confirmed, heartbeat], now);
     }
     if leaving::which_is_not_said(scope) {
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook };
@@ -88,11 +89,11 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::NoHookOfOurs };
     }
     if budget.end <= now {
-        return among([at_the_end(scope, budget, now)], now);
+        return among(seen, [at_the_end(scope, budget, now)], now);
     }
     let held = leaving::held(scope, budget, now);
     if !held.is_satisfied() {
-        return among([held, heartbeat], now);
+        return among(seen, [held, heartbeat], now);
     }
     let comes_back = leaving::comes_back(scope, budget);
     if !comes_back.is_satisfied() {
@@ -100,7 +101,7 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
         let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
         let balancing = balancers::balancing(scope, budget, now);
         let note = if may_write { beginnings::write_down(scope, budget, &balancing, now) } else { Step::Satisfied };
-        return among([note, comes_back, heartbeat], now);
+        return among(seen, [note, comes_back, heartbeat], now);
     }
     walk_out(scope, budget, heartbeat, now)
 }
@@ -120,7 +121,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
                 let outcome = Outcome::Refused { why: why.clone() };
                 return Decision { action: Action::End(outcome), reason: Reason::NoSight(why.clone()) };
             }
-            return among([sight, heartbeat], now);
+            return among(seen, [sight, heartbeat], now);
         }
     }
     let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
@@ -150,7 +151,11 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         if balancing.released || begun {
             let left = nodes::over(scope, budget, now);
             over = left.is_satisfied();
+            let watched = blind::watched(scope, now);
             steps.push(left);
+            // That it cannot be seen names the wait, whatever else is waited for.
+            let place = if seen.consul.blind().is_some() { 0 } else { steps.len() };
+            steps.insert(place, watched);
         }
         let force_at = budget.forced_from(balancing.release);
         if now < force_at {
@@ -165,15 +170,15 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     steps.push(Step::wait(budget.end, Reason::TimeIsUp));
     let satisfied = steps.iter().all(|step| !matches!(step, Step::Do(..) | Step::Look(..)));
     if !(satisfied && balancing.released) {
-        return among(steps, now);
+        return among(seen, steps, now);
     }
     if let Some(until) = nodes::agent_dead_until(scope, budget).filter(|_| scope.all_left().next().is_some()) {
         // First, so that a wait is named by what it waits for.
         steps.insert(0, lost::given_up(scope, budget, until, now));
-        return among(steps, now);
+        return among(seen, steps, now);
     }
     if settled && over {
-        let finish = finish(scope, balancing.release, no_node, now);
+        let finish = finish(scope, budget, balancing.release, no_node, now);
         if finish.is_satisfied() {
             let reason = if no_node { Reason::NoNodeYet } else { Reason::NothingLeft };
             return Decision { action: Action::End(Outcome::Interrupted), reason };
@@ -181,11 +186,11 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         // First, so that a wait is named by what is left to see.
         steps.insert(0, finish);
     }
-    among(steps, now)
+    among(seen, steps, now)
 }
 
 /// Everything is over: discovery, one last look at all of it, and the completion.
-fn finish(scope: &Scope<'_>, release: Time, no_node: bool, now: Time) -> Step {
+fn finish(scope: &Scope<'_>, budget: &Budget, release: Time, no_node: bool, now: Time) -> Step {
     let seen = scope.seen;
     let vanished = scope.vanished().map(|vanished| vanished.until);
     let over_at = seen.history.nomad_changed.max(vanished).unwrap_or(Time(0));
@@ -211,16 +216,16 @@ fn finish(scope: &Scope<'_>, release: Time, no_node: bool, now: Time) -> Step {
         return Step::Satisfied;
     }
     let proved = discovery.proved && scope.unknown_targets().next().is_none();
-    let (verdict, reason) = verdict(scope, no_node, proved);
+    let (verdict, reason) = verdict(scope, no_node, proved, blind::stopped_unseen(scope, budget, now));
     leaving::complete(scope, LifecycleResult::Continue, verdict, reason, now)
 }
 
 /// How a departure ends in which nothing is left, and what is said of that: nobody says that what could not be seen is gone.
-fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool) -> (Outcome, Reason) {
+fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool, unseen: Option<StoppedUnseen>) -> (Outcome, Reason) {
     if no_node {
         (Outcome::NoNode, Reason::NoNodeYet)
-    } else if !proved || scope.row_is_gone() {
-        (Outcome::Unconfirmed, Reason::NoneKnownToRun)
+    } else if !proved || unseen.is_some() || scope.row_is_gone() {
+        (Outcome::Unconfirmed { unseen }, Reason::NoneKnownToRun)
     } else if was_forced(scope) {
         (Outcome::Forced, Reason::NothingLeft)
     } else {
@@ -256,11 +261,12 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     // Which load balancers there are is the group's to say.
     let released = scope.seen.group.last().is_some() && balancers::balancing(scope, budget, now).released;
     // What may still be sent to is not nothing (D39).
-    let proved = scope.unknown_targets().next().is_none();
+    let unseen = blind::stopped_unseen(scope, budget, now);
+    let proved = scope.unknown_targets().next().is_none() && unseen.is_none();
     let verdict = match (over && released, proved && was_forced(scope)) {
         _ if missing::is_nowhere(scope) && released => Outcome::NoNode,
         (true, true) => Outcome::Forced,
-        (true, false) => Outcome::Unconfirmed,
+        (true, false) => Outcome::Unconfirmed { unseen },
         // Nobody could stop its processes, or watch them.
         (false, _) if scope.seen.history.agents_dead_since.is_some() && scope.all_left().next().is_some() => Outcome::AgentDead,
         (false, _) => Outcome::TimedOut,
@@ -296,8 +302,8 @@ fn confirming_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
 }
 
 /// The concerns' wishes as one decision. If none has any, something has to be seen again.
-fn among(steps: impl IntoIterator<Item = Step>, now: Time) -> Decision {
-    let decision = decide_among(steps);
+fn among(seen: &Snapshot, steps: impl IntoIterator<Item = Step>, now: Time) -> Decision {
+    let decision = decide_among(&seen.late, steps);
     decision.unwrap_or(Decision {
         action: Action::Wait { until: now + Duration::from_secs(5), watch: Vec::new() },
         reason: Reason::MustLook,

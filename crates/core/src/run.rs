@@ -1,10 +1,14 @@
 //! The loop: look, decide one step, take it, look again, until the instance may go.
 
+mod looks;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::decide::{Action, Decision, Departure, Effect, Noted, Outcome, Policy, Reason, Snapshot, decide};
+use self::looks::{Answer, Asked, Looks};
+use crate::decide::{Action, BRIEF, Decision, Departure, Effect, Noted, Outcome, Policy, Reason, Showing, Snapshot, decide};
 use crate::sweep::Sweep;
 use crate::time::Time;
 use crate::world::World;
@@ -80,54 +84,60 @@ pub async fn run_by<W: World>(
     let begin = |at: Time| {
         let mut seen = Snapshot::begin_again(departure.instance, at, manner.remembered);
         seen.history.sweep = manner.sweep;
-        seen
+        Arc::new(seen)
     };
     let mut seen = begin(world.now());
+    let mut looks = Looks::new(world, departure);
+    let handed_back = |seen| Ending { how: How::HandedBack, seen: Arc::unwrap_or_clone(seen) };
     loop {
         let now = world.now();
+        if looks.are_under_way() || !seen.late.is_empty() {
+            Arc::make_mut(&mut seen).late = looks.late();
+        }
         let decision = rules(departure, &seen, policy, now);
         // What is over is over, although the answer came as the time ran out.
         let ends = matches!(decision.action, Action::End(_));
         if !ends && manner.stop_at.is_some_and(|stop| stop <= now) {
-            return Ending { how: How::HandedBack, seen };
+            drop(looks);
+            return handed_back(seen);
         }
         tell.decided(departure, &decision, &seen, now);
         match decision.action {
             Action::Look(parts) => {
-                let (asked, blank) = (world.steady(), seen.is_blank());
-                let steady_before = asked;
-                let showings = world.look(departure, &seen, &parts).await;
-                // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
-                let asked = world.now().before(world.steady().saturating_sub(asked));
-                if !blank && jumped(now, steady_before, world) {
-                    seen = begin(asked);
-                }
-                seen.history.began_by(asked);
-                for showing in showings {
-                    seen.take(asked, showing);
-                }
-                seen.history.looked(asked, world.now());
+                let anew = looks.ask(&seen, parts);
+                let answers = looks.answers(&seen, anew, manner.stop_at).await;
+                take_in(&mut seen, &mut looks, answers, &begin);
             }
-            Action::Wait { .. } if manner.never_wait => return Ending { how: How::HandedBack, seen },
+            // What is under way is no wait: a sweep takes it in as well.
+            Action::Wait { .. } if manner.never_wait && looks.are_under_way() => {
+                let answers = looks.answers(&seen, false, manner.stop_at).await;
+                take_in(&mut seen, &mut looks, answers, &begin);
+            }
+            Action::Wait { .. } if manner.never_wait => return handed_back(seen),
             Action::Wait { until, watch } => {
                 let until = manner.stop_at.map_or(until, |stop| stop.min(until));
-                let news = world.pause(departure, &seen, until, &watch).await;
+                let (answers, news) = looks.meanwhile(&seen, until, &watch).await;
                 // A watch answers with what is so when it answers.
                 let woken = world.now();
                 for showing in news {
-                    seen.take(woken, showing);
+                    // It tells of an outage when that has lasted for so long.
+                    let since = if matches!(showing, Showing::Consul(Err(_))) { woken.before(BRIEF) } else { woken };
+                    Arc::make_mut(&mut seen).take(since, showing);
                 }
+                take_in(&mut seen, &mut looks, answers, &begin);
             }
             // A heartbeat comes before the first look; an observer goes on as if it had been accepted.
             Action::Do(effects) if manner.observe && effects.iter().all(|effect| matches!(effect, Effect::Heartbeat(_))) => {
                 for effect in &effects {
-                    seen.did(now, now, effect, &Ok(()));
+                    Arc::make_mut(&mut seen).did(now, now, effect, &Ok(()));
                 }
             }
             Action::Do(_) if manner.observe => {
-                return Ending { how: How::Observed(decision), seen };
+                drop(looks);
+                return Ending { how: How::Observed(decision), seen: Arc::unwrap_or_clone(seen) };
             }
             Action::Do(effects) => {
+                looks.outdated_by(&effects);
                 let steady = world.steady();
                 let answers = join_all(effects.iter().map(|effect| world.act(departure, effect))).await;
                 let answered = world.now();
@@ -135,16 +145,42 @@ pub async fn run_by<W: World>(
                 let sent = answered.before(world.steady().saturating_sub(steady));
                 if jumped(now, steady, world) {
                     seen = begin(sent);
+                    looks.forget();
                 }
                 for (effect, answer) in effects.iter().zip(answers) {
                     tell.wrote(departure, effect, &answer, answered);
-                    seen.did(sent, answered, effect, &answer);
+                    Arc::make_mut(&mut seen).did(sent, answered, effect, &answer);
                 }
             }
             Action::End(outcome) => {
-                return Ending { how: How::Ended(outcome, decision.reason), seen };
+                drop(looks);
+                return Ending { how: How::Ended(outcome, decision.reason), seen: Arc::unwrap_or_clone(seen) };
             }
         }
+    }
+}
+
+/// Takes in what looks showed, each as of the moment it was asked for.
+fn take_in<W: World>(
+    seen: &mut Arc<Snapshot>,
+    looks: &mut Looks<'_, W>,
+    answers: Vec<Answer>,
+    begin: impl Fn(Time) -> Arc<Snapshot>,
+) {
+    let world = looks.world;
+    for Answer { asked: Asked { at, steady, blank }, showings } in answers {
+        // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
+        let asked = world.now().before(world.steady().saturating_sub(steady));
+        if !blank && jumped(at, steady, world) {
+            *seen = begin(asked);
+            looks.forget();
+        }
+        let seen = Arc::make_mut(seen);
+        seen.history.began_by(asked);
+        for showing in showings {
+            seen.take(asked, showing);
+        }
+        seen.history.looked(asked, world.now());
     }
 }
 

@@ -108,7 +108,12 @@ impl Tell for Telling<'_> {
             self.foresee(departure, seen);
         }
         let (kind, title) = (action.kind().word(), action.title(now));
-        let why = if let Reason::CannotSee(system) = reason { blindness(*system, seen) } else { None };
+        if matches!(action, Action::End(_)) {
+            for left in still_listed(seen) {
+                info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = kind, "{left}");
+            }
+        }
+        let why = reason.unseen_system().and_then(|system| blindness(system, seen));
         let (word, because) = (reason.word(), reason.to_string());
         let time_left_s = Budget::of(departure, seen, self.policy).end.since(now).as_secs();
         let (instance, asg) = (departure.instance, &*departure.asg);
@@ -156,6 +161,15 @@ impl Tell for Telling<'_> {
     }
 }
 
+/// What discovery still lists at the end, and why what is not routable counts as gone.
+fn still_listed(seen: &Snapshot) -> impl Iterator<Item = String> {
+    let sights = [("Consul", &seen.consul), ("Nomad's own discovery", &seen.nomad_services)];
+    let listed = sights.into_iter().filter_map(|(name, sight)| Some((name, sight.last()?)));
+    listed
+        .filter(|(_, registered)| !registered.services.is_empty())
+        .map(|(name, registered)| format!("{name} {}", registered.said()))
+}
+
 /// Whether the first heartbeat is a question (D11): nobody told of this action, and the group has another terminating hook, in which
 /// the instance may wait after ours.
 fn is_probe(departure: &Departure, seen: &Snapshot) -> bool {
@@ -170,7 +184,7 @@ pub fn found_nothing_to_do(outcome: &Outcome, steps: u32) -> bool {
         Outcome::Gone | Outcome::AlreadyPast | Outcome::NotLeaving | Outcome::NotOurs | Outcome::Refused { .. } => true,
         Outcome::Departed { .. }
         | Outcome::Forced
-        | Outcome::Unconfirmed
+        | Outcome::Unconfirmed { .. }
         | Outcome::TimedOut
         | Outcome::Retained
         | Outcome::AgentDead
@@ -252,7 +266,7 @@ const WHOLE: Duration = Duration::from_secs(10);
 /// A decision's reason in words, with why a system that cannot be seen cannot be seen.
 #[must_use]
 pub fn because(decision: &Decision, seen: &Snapshot) -> String {
-    let why = if let Reason::CannotSee(system) = decision.reason { blindness(system, seen) } else { None };
+    let why = decision.reason.unseen_system().and_then(|system| blindness(system, seen));
     match why {
         Some(why) => format!("{} ({why})", decision.reason),
         None => decision.reason.to_string(),

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use decamp_config::Connection;
-use decamp_core::decide::{Registration, Registrations, Unseen};
+use decamp_core::decide::{BRIEF, Registration, Registrations, Unseen};
 use decamp_core::ids::AllocationId;
 use decamp_net::http;
 use decamp_net::http::{Answer, Failure, may_block};
@@ -26,6 +26,13 @@ const FILTERED: &str = "x-consul-results-filtered-by-acls";
 
 /// The longest blocking query. A check that turns critical does not wake it, so it is how late that is noticed at most.
 const WAIT: Duration = Duration::from_secs(20);
+
+/// The same while allocations stop: an ingress that does not hear of a stop loses requests after a few seconds, so that whether Consul
+/// answers has to be known as soon.
+const CLOSE_WAIT: Duration = Duration::from_millis(2_500);
+
+/// How long between two questions while it is not known yet whether a failure is an outage.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long it is believed that ACLs are off, or on.
 const ACLS_KEPT: Duration = Duration::from_mins(1);
@@ -118,15 +125,32 @@ impl Client {
         self.read(consul_node, &services.map_err(Failure::unseen)?, &checks?).await
     }
 
-    /// Waits until a node has something else registered than `seen`; `None` when the time is up. Not seeing is no news.
-    pub async fn watch(&self, consul_node: &str, seen: &Registrations, until: Instant) -> Option<Registrations> {
+    /// Waits until a node has something else registered than `seen`; `None` when the time is up. Not seeing is no news. With `closely` it
+    /// is: Consul is heard every few seconds, and it is told when it has not been seen for [`BRIEF`], or again if it was `blind`.
+    pub async fn watch(
+        &self,
+        consul_node: &str,
+        seen: &Registrations,
+        blind: bool,
+        closely: bool,
+        until: Instant,
+    ) -> Option<Result<Registrations, Unseen>> {
+        let wait = if closely { CLOSE_WAIT } else { WAIT };
         let watch = async {
             let mut index = 0;
+            let mut failing = None;
             loop {
                 let began = Instant::now();
-                match self.newer(consul_node, &mut index).await {
-                    Ok(news) if news != *seen => return news,
-                    Ok(_) => {}
+                match self.newer(consul_node, &mut index, wait).await {
+                    Ok(news) if closely && blind || news != *seen => return Ok(news),
+                    Ok(_) => failing = None,
+                    Err(why) if closely && !blind => {
+                        let first: Instant = *failing.get_or_insert(began);
+                        if first + BRIEF <= Instant::now() {
+                            return Err(why);
+                        }
+                        sleep(AGAIN).await;
+                    }
                     Err(_) => sleep(PAUSE).await,
                 }
                 sleep_until(began + PACE).await;
@@ -136,11 +160,11 @@ impl Client {
     }
 
     /// One turn of a watch, which goes on from `index`; from 0 it answers at once.
-    async fn newer(&self, consul_node: &str, index: &mut u64) -> Result<Registrations, Unseen> {
+    async fn newer(&self, consul_node: &str, index: &mut u64, wait: Duration) -> Result<Registrations, Unseen> {
         let (path, query) = (services_path(consul_node), [("consistent", "")]);
         let answer = match (*index, may_block()) {
             (0, _) => self.http.get(&path, &query).await,
-            (from, Some(_held)) => self.http.get_newer(&path, &query, from, WAIT, None).await,
+            (from, Some(_held)) => self.http.get_newer(&path, &query, from, wait, None).await,
             (_, None) => {
                 sleep(PAUSE).await;
                 self.http.get(&path, &query).await

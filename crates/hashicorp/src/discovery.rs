@@ -26,16 +26,18 @@ pub async fn look(consul: &Client, nomad: Option<&Nomad>) -> Result<Registration
     Ok(together(looks))
 }
 
-/// Waits until something else is registered than `seen`; `None` when the time is up.
+/// Waits until something else is registered than `seen`; `None` when the time is up. With `closely` as for [`Client::watch`].
 pub async fn watch(
     consul: &Client,
     nomad: Option<&Nomad>,
     seen: Option<&Registrations>,
+    blind: bool,
+    closely: bool,
     until: Instant,
-) -> Option<Registrations> {
+) -> Option<Result<Registrations, Unseen>> {
     let names = nomad.map(names).unwrap_or_default();
     match (names.as_slice(), seen) {
-        ([name], Some(seen)) => consul.watch(name, seen, until).await,
+        ([name], Some(seen)) => consul.watch(name, seen, blind, closely, until).await,
         ([] | [_], _) => {
             sleep_until(until).await;
             None
@@ -46,10 +48,10 @@ pub async fn watch(
             if until <= next {
                 return None;
             }
-            if let Ok(news) = look(consul, nomad).await
-                && seen != Some(&news)
-            {
-                return Some(news);
+            match look(consul, nomad).await {
+                Ok(news) if closely && blind || seen != Some(&news) => return Some(Ok(news)),
+                Err(why) if closely && !blind => return Some(Err(why)),
+                Ok(_) | Err(_) => {}
             }
         },
     }

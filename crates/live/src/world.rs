@@ -42,7 +42,10 @@ impl World for Live {
         };
         let consul = async {
             match self.consul.as_ref().filter(|_| watch.contains(&Part::Consul)) {
-                Some(consul) => discovery::watch(consul, known, seen.consul.last(), until).await,
+                Some(consul) => {
+                    let (blind, closely) = (seen.consul.blind().is_some(), seen.stops_in_consul().next().is_some());
+                    discovery::watch(consul, known, seen.consul.last(), blind, closely, until).await
+                }
                 None => None,
             }
         };
@@ -63,7 +66,7 @@ impl World for Live {
         };
         match select(Box::pin(nomad), Box::pin(consul)).await {
             Either::Left((news, _)) => news.map(|news| Showing::Nomad(Ok(news))).into_iter().collect(),
-            Either::Right((news, _)) => news.map(|news| Showing::Consul(Ok(news))).into_iter().collect(),
+            Either::Right((news, _)) => news.map(Showing::Consul).into_iter().collect(),
         }
     }
 

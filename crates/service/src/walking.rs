@@ -171,7 +171,7 @@ impl Share {
             // Each of them is a completion that was accepted.
             Outcome::Departed { .. }
             | Outcome::Forced
-            | Outcome::Unconfirmed
+            | Outcome::Unconfirmed { .. }
             | Outcome::TimedOut
             | Outcome::AgentDead
             | Outcome::NoNode => Self::Completed,
@@ -231,7 +231,7 @@ impl Tell for Watching<'_> {
             }
         }
         self.traced(|trace| trace.decided(departure, decision, seen, now));
-        let blind = if let Reason::CannotSee(system) = decision.reason { Some(system) } else { None };
+        let blind = decision.reason.unseen_system();
         if let Some(system) = blind.filter(|system| self.blind != Some(*system)) {
             self.service.numbers.failed(system);
         }

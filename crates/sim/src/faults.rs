@@ -98,6 +98,8 @@ faults! {
     KeptConnections = 94, "kept-connections", "Clients keep connections through a Network Load Balancer, and send on them after the deregistration.";
     RootVolume = 120, "root-volume", "The instance waits in its hook for another root volume, and comes back.";
     SlowAnswers = 125, "slow-answers", "Each answer of one system takes seconds, and comes.";
+    ConsulVanishes = 126, "consul-vanishes", "Consul goes away after the first drain began, for decamp and for the ingress.";
+    NomadHangs = 127, "nomad-hangs", "Nomad takes calls and answers none, from the beginning and for a while.";
 }
 
 impl Fault {

@@ -1,5 +1,6 @@
 //! The judge: what must hold whatever happens, checked at every effect and every event against the truth.
 
+mod blind;
 mod calls;
 mod capacity;
 mod departed;
@@ -142,6 +143,7 @@ pub struct Oracle {
     completed_by: Option<u64>,
     caught_up: Option<Time>,
     detached: Option<Time>,
+    blindness: blind::Blindness,
     /// Allocations with a disk that migrates, and until when their replacements copy it.
     copying: Vec<(AllocationNumber, Time)>,
 }
@@ -189,7 +191,7 @@ impl Oracle {
             Hand::Register(_) => self.registered_again = Some(at),
             Hand::LandOn(_) => self.landed = self.landed.or(Some(at)),
             Hand::Lag(false) => self.caught_up = Some(at),
-            Hand::DeafIngress(true) => self.deaf_since = self.deaf_since.or(Some(at)),
+            Hand::DeafIngress(deaf) => self.goes_deaf(at, *deaf),
             Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
             Hand::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
             Hand::RaiseDelay(..) => self.delay_raised = true,
@@ -342,7 +344,7 @@ impl Oracle {
                     self.verdict = Some((at, verdict.clone()));
                     self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
                     let in_time = self.earliest_end(departure, auto_scaling, cast).is_some_and(|end| at + LAST_LOOK < end);
-                    if *verdict == Outcome::Unconfirmed && in_time {
+                    if matches!(verdict, Outcome::Unconfirmed { .. }) && in_time {
                         self.gives_up_no_leftover(at, consul, nomad, cast);
                     }
                     self.lets_nothing_alive_go(at, departure, verdict, auto_scaling, nomad, consul, cast);

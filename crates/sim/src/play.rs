@@ -98,6 +98,8 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         orderly: play.crashes.is_empty() && faults.iter().all(hinders_nothing),
         longest_gap: Duration::ZERO,
         proof_is_lost: false,
+        notes_are_kept: stage.nomad.version().has_dynamic_metadata()
+            && !faults.iter().any(|fault| nobody_notes(fault) || hinders_notes(fault)),
     };
     let mut luck = luck;
     let needs = passes::Needs {
@@ -162,6 +164,9 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
             allocations,
         );
         let above = floor::above_floor(&stage, first_told.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
+        if faults == Faults::NONE.with(Fault::NomadHangs) {
+            stage.oracle.waits_for_nothing_else(first_told.unwrap_or(BEGIN));
+        }
         stage.oracle.took(ended_at, ended_at.since(first_told.unwrap_or(BEGIN)), above, outcome.as_ref());
         if play.crashes.is_empty()
             && !too_short
@@ -178,7 +183,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     }
     // That there are no ACLs proves what a later worker sees as well: it has no reason to doubt it (D9).
     let doubtless = faults.without(Fault::Crash).without(Fault::ConsulWithoutAcls).is_empty();
-    if faults.has(Fault::ConsulWithoutAcls) && doubtless && outcome == Some(Outcome::Unconfirmed) {
+    if faults.has(Fault::ConsulWithoutAcls) && doubtless && matches!(outcome, Some(Outcome::Unconfirmed { .. })) {
         stage.oracle.doubts_needlessly(ended_at);
     }
     let mut record = record.borrow_mut();
@@ -221,6 +226,20 @@ fn nobody_notes(fault: Fault) -> bool {
             | Fault::AgentAway
             | Fault::NodeCollected
             | Fault::BlindToken
+    )
+}
+
+/// Whether a fault may keep a note from being written for as long as a worker tries.
+fn hinders_notes(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::NomadThrottled
+            | Fault::NomadDenied
+            | Fault::NomadHangs
+            | Fault::DeniedForGood
+            | Fault::LeaderLost
+            | Fault::NonsenseAnswers
+            | Fault::AgentBackLate
     )
 }
 

@@ -30,6 +30,8 @@ pub struct Weather {
     heartbeats_refused: Span,
     /// Answers to lose: each once, of this kind of write.
     pub lose_answers: Vec<EffectKind>,
+    /// So long after the first drain Consul goes away, and for how long.
+    pub consul_vanishes: Option<(Duration, Duration)>,
     /// One answer in so many is garbage; 0 is none.
     pub nonsense_one_in: u64,
     /// How much longer than usual each answer of a system takes.

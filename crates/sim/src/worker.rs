@@ -4,11 +4,11 @@ mod looks;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 
 use super::load_balancers::{Known, Named};
 use super::nomad::{DrainSpec, Note};
@@ -21,6 +21,8 @@ use decamp_core::world::World;
 
 /// A call that gets no answer is given up after this.
 const TIME_OUT: Duration = Duration::from_secs(5);
+/// A blocking query of Consul is held for so long, and tells then that Consul is there.
+const CONSUL_TELLS_EVERY: Duration = Duration::from_millis(2_500);
 /// After a watch woke us, the next one is not asked for sooner.
 const WATCH_PAUSE: Duration = Duration::from_millis(250);
 
@@ -39,6 +41,8 @@ pub struct Worker<'s> {
     stage: &'s RefCell<Stage>,
     wake: Cell<Time>,
     watched: Cell<Option<(u64, u64)>>,
+    /// When Consul was last asked.
+    consul_asked: Cell<Time>,
     /// The indices that the last looks at Nomad and at Consul answered.
     looked: Cell<(u64, u64)>,
     skew_ms: Cell<i64>,
@@ -121,6 +125,7 @@ impl<'s> Worker<'s> {
             number,
             wake: Cell::new(Time::NEVER),
             watched: Cell::new(None),
+            consul_asked: Cell::new(Time(0)),
             looked: Cell::new((0, 0)),
             skew_ms: Cell::new(skew_ms),
             synced: Cell::new(false),
@@ -321,7 +326,16 @@ impl World for Worker<'_> {
         let (current, looked) = (self.versions(), self.looked.get());
         // What is not watched never wakes.
         let versions = (if nomad { looked.0 } else { current.0 }, if consul { looked.1 } else { current.1 });
-        let changed = (UntilNews { worker: self, at: until, versions }).await;
+        let changed = UntilNews { worker: self, at: until, versions };
+        let changed = if consul && seen.stops_in_consul().next().is_some() {
+            // Neither future is kept.
+            match select(changed, pin!(self.consul_tells(seen.consul.blind().is_some(), until))).await {
+                Either::Left((changed, _)) => changed,
+                Either::Right((news, _)) => return vec![Showing::Consul(news)],
+            }
+        } else {
+            changed.await
+        };
         if !changed {
             return Vec::new();
         }

@@ -8,6 +8,7 @@ use strum::IntoStaticStr;
 
 use super::outcome::Outcome;
 use super::reason::Reason;
+use super::sight::System;
 use super::snapshot::{DrainMeta, Noted, Target};
 use crate::ids::{ActionToken, NodeId, TargetGroupArn};
 use crate::time::Time;
@@ -73,6 +74,19 @@ pub enum Part {
     Addresses(Vec<std::net::IpAddr>),
 }
 
+impl Part {
+    /// The system that is looked at.
+    #[must_use]
+    pub fn system(&self) -> System {
+        match self {
+            Self::Lifecycle | Self::Group { .. } => System::AutoScaling,
+            Self::TargetGroups { .. } | Self::Scan => System::LoadBalancers,
+            Self::Nomad | Self::NomadSight | Self::NomadServices | Self::Addresses(_) => System::Nomad,
+            Self::Consul => System::Consul,
+        }
+    }
+}
+
 /// One write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -115,6 +129,22 @@ pub enum Effect {
         /// How the departure has ended, if this is accepted.
         verdict: Outcome,
     },
+}
+
+impl Effect {
+    /// Whether it changes what a look at this part shows.
+    #[must_use]
+    pub fn changes(&self, part: &Part) -> bool {
+        match self {
+            // It shows some seconds later, and changes nothing else.
+            Self::Heartbeat(_) | Self::Note { .. } => false,
+            Self::MakeIneligible(_) | Self::Drain { .. } => *part == Part::Nomad,
+            Self::Deregister { group, .. } => {
+                matches!(part, Part::TargetGroups { groups, .. } if groups.iter().any(|(arn, _)| arn == group))
+            }
+            Self::Complete { .. } => *part == Part::Lifecycle,
+        }
+    }
 }
 
 /// Names one lifecycle action to Auto Scaling.

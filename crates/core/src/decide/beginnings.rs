@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::balancers::{self, Balancing};
+use super::blind;
 use super::budget::Budget;
 use super::doubts;
 use super::scope::Scope;
@@ -54,6 +55,13 @@ pub(super) fn unknown(scope: &Scope<'_>, budget: &Budget, targets: u32) -> Optio
 pub(super) fn scanned(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
     let notes = noted(scope.departure, scope.seen, Beginning::Scanned);
     notes.map(|note| note.since).filter(|since| budget.began <= *since).max()
+}
+
+/// What earlier runs noted of times in which Consul could not be seen while allocations stopped. This run's own is its memory.
+pub(super) fn unseen<'a>(scope: &'a Scope<'_>, budget: &'a Budget) -> impl Iterator<Item = &'a Noted> {
+    let notes = noted(scope.departure, scope.seen, Beginning::Unseen).filter(|note| budget.began <= note.since);
+    let brief = |note: &&Noted| 0 < note.listed && u64::from(note.listed) <= super::snapshot::BRIEF.as_secs();
+    notes.filter(move |note| !brief(note) && !scope.seen.history.notes_sent.contains(note))
 }
 
 /// How many allocations the nodes list.
@@ -138,6 +146,9 @@ fn worth_knowing(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now:
     if let Some(since) = scope.vanished().filter(|vanished| now < vanished.until).map(|vanished| vanished.since) {
         know(Beginning::Vanished, since, listed(scope.nodes()));
     }
+    if let Some((after, seconds)) = blind::worth_knowing(scope, budget, now) {
+        know(Beginning::Unseen, after, seconds);
+    }
     all
 }
 
@@ -180,7 +191,11 @@ pub(super) fn write_down(scope: &Scope<'_>, budget: &Budget, balancing: &Balanci
         let denied = matches!(row.why, Refusal::Denied(_));
         !denied && row.count < MOST_TRIES && retry_at(row.last, row.count) <= now
     });
-    let shown = |note: &Noted| node.notes.contains(note) || history.notes_sent.contains(note);
+    let shown = |note: &Noted| match history.notes_sent.iter().rev().find(|sent| sent.what == note.what) {
+        // What it shows may be what was noted before that.
+        Some(sent) => sent == note,
+        None => node.notes.contains(note),
+    };
     if !may_try {
         return Step::Satisfied;
     }

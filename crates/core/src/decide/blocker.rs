@@ -3,7 +3,7 @@
 use serde::Serialize;
 use strum::{EnumIter, IntoStaticStr};
 
-use super::{Departure, Reason, Snapshot};
+use super::{Departure, Reason, Snapshot, System};
 
 /// What is waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,6 +75,7 @@ impl Blocker {
             Reason::UnknownTarget { address, .. } => named(BlockerKind::Target, address),
             Reason::StillRegistered { service, .. } => named(BlockerKind::Service, service),
             Reason::CannotSee(system) => named(BlockerKind::System, system),
+            Reason::StopsUnseen { .. } => named(BlockerKind::System, &System::Consul),
             Reason::NoSight(_) => named(BlockerKind::Token, &"the Nomad token"),
             Reason::Held { .. } => named(BlockerKind::Group, &departure.asg),
             Reason::Vanished { allocation: None, .. }

@@ -1,10 +1,13 @@
 //! How a departure ended.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantNames};
+
+use crate::time::Time;
 
 /// How a departure ended. All but `Departed` name an exception, so that nobody takes it for success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, IntoStaticStr, VariantNames)]
@@ -20,7 +23,11 @@ pub enum Outcome {
     Forced,
     /// As departed, but service discovery could not be seen, or not wholly, or still lists something of it as routable, or a target that
     /// may be its own is still registered.
-    Unconfirmed,
+    Unconfirmed {
+        /// What stopped while Consul could not be seen, if anything did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unseen: Option<StoppedUnseen>,
+    },
     /// The end came before everything was gone; the action was completed by `on_timeout`.
     TimedOut,
     /// Abandoned under a retention policy: the instance is kept, and billed, until somebody terminates it.
@@ -50,6 +57,36 @@ pub enum Outcome {
     },
 }
 
+/// What stopped while Consul could not be seen: an ingress may have gone on sending to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoppedUnseen {
+    /// Consul could not be seen for a time after this.
+    pub after: Time,
+    /// It was seen again by then; `None` if it was not.
+    pub before: Option<Time>,
+    /// Job and group of what stopped in that time, each once.
+    pub titles: Arc<[Arc<str>]>,
+}
+
+impl fmt::Display for StoppedUnseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { after, before, titles } = self;
+        match before {
+            Some(before) => write!(f, "Consul could not be seen for a time between {after} and {before}, in which ")?,
+            None => write!(f, "Consul could not be seen from some time after {after} on, and since then ")?,
+        }
+        let named: Vec<&str> = titles.iter().take(MOST_TITLES).map(|title| &**title).collect();
+        f.write_str(&named.join(", "))?;
+        if MOST_TITLES < titles.len() {
+            write!(f, " and {} more", titles.len() - MOST_TITLES)?;
+        }
+        f.write_str(" stopped: an ingress may have gone on sending to what was gone")
+    }
+}
+
+/// A sentence names no more task groups.
+const MOST_TITLES: usize = 5;
+
 impl Outcome {
     /// All words that there are.
     pub const WORDS: &'static [&'static str] = Self::VARIANTS;
@@ -62,12 +99,15 @@ impl Outcome {
 
     /// What it means, in a sentence.
     #[must_use]
-    pub fn meaning(&self) -> &'static str {
-        match self {
+    pub fn meaning(&self) -> Cow<'static, str> {
+        if let Self::Unconfirmed { unseen: Some(unseen) } = self {
+            return Cow::Owned(format!("its allocations are over, but {unseen}"));
+        }
+        Cow::Borrowed(match self {
             Self::Departed { waiting_for: None } => "nothing was left on the instance, and its lifecycle action was completed",
             Self::Departed { waiting_for: Some(_) } => "nothing was left on the instance; another hook still holds it",
             Self::Forced => "nothing was left on the instance, but some allocations were cut short by a deadline",
-            Self::Unconfirmed => "its allocations are over, but discovery or a load balancer may still send to some of them",
+            Self::Unconfirmed { .. } => "its allocations are over, but discovery or a load balancer may still send to some of them",
             Self::TimedOut => "the time was up before everything was gone",
             Self::Retained => "the time was up; the instance is kept until somebody terminates it",
             Self::AgentDead => "Nomad's agent on it is dead, so nobody can stop or watch its processes",
@@ -80,7 +120,7 @@ impl Outcome {
             Self::NotOurs => "it waits in no hook of ours, so decamp writes nothing more",
             Self::Interrupted => "EC2 takes it back; what could be done in time was done",
             Self::Refused { .. } => "refused before anything was written",
-        }
+        })
     }
 }
 

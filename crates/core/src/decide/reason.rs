@@ -107,6 +107,13 @@ pub enum Reason {
         /// Its job and group.
         title: Arc<str>,
     },
+    /// Consul cannot be seen, and what an ingress finds there stops.
+    StopsUnseen {
+        /// How many allocations.
+        count: u32,
+        /// The job and group of the first.
+        title: Arc<str>,
+    },
     /// An allocation vanished from the list before it was seen over; it may run for this much longer.
     Vanished {
         /// Which.
@@ -178,6 +185,16 @@ impl Reason {
         self.into()
     }
 
+    /// The system that cannot be seen, if that is why.
+    #[must_use]
+    pub fn unseen_system(&self) -> Option<System> {
+        match self {
+            Self::CannotSee(system) => Some(*system),
+            Self::StopsUnseen { .. } => Some(System::Consul),
+            _ => None,
+        }
+    }
+
     /// The name alone, for metrics and searches.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -200,6 +217,7 @@ impl ReasonKind {
             Self::AllocationsLeft => ReasonClass::Stopping,
             Self::StillRegistered => ReasonClass::Discovery,
             Self::CannotSee
+            | Self::StopsUnseen
             | Self::WriteFailed
             | Self::DrainHangs
             | Self::Held
@@ -293,6 +311,15 @@ impl fmt::Display for Reason {
             Self::AllocationsLeft { count: 1, example, title } => write!(f, "1 allocation is not over: {title} ({example})"),
             Self::AllocationsLeft { count, example, title } => {
                 write!(f, "{count} allocations are not over, {title} ({example}) among them")
+            }
+            Self::StopsUnseen { count: 1, title } => {
+                write!(f, "Consul cannot be seen while {title} stops, and an ingress may go on sending to it")
+            }
+            Self::StopsUnseen { count, title } => {
+                write!(
+                    f,
+                    "Consul cannot be seen while {count} allocations stop, {title} among them, and an ingress may go on sending to them"
+                )
             }
             Self::Vanished { allocation: Some(id), until } => {
                 write!(f, "allocation {id} vanished from the list and may run until {until}")

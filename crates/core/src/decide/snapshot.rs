@@ -8,6 +8,8 @@ pub mod load_balancers;
 pub mod nomad;
 pub mod notes;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 pub use self::auto_scaling::*;
@@ -17,10 +19,14 @@ pub use self::jobs::*;
 pub use self::load_balancers::*;
 pub use self::nomad::*;
 pub use self::notes::*;
-use super::action::{Effect, Refusal};
+use super::action::{Effect, Part, Refusal};
 use super::sight::{Sight, Unseen};
 use crate::ids::{InstanceId, TargetGroupArn, TargetId};
 use crate::time::Time;
+
+/// An ingress hears of a change that much later without harm: its own margin allows for it. Nor does one answer that was lost say more.
+/// Consul counts as out of sight if it has been for so long.
+pub const BRIEF: Duration = Duration::from_secs(3);
 
 /// What a look at one part showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +49,23 @@ pub enum Showing {
     NomadServices(Result<Registrations, Unseen>),
     /// Of `Part::Addresses`.
     Addresses(Result<Elsewhere, Unseen>),
+}
+
+impl Showing {
+    /// Whether it shows anything.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        match self {
+            Self::Lifecycle(look) => look.is_ok(),
+            Self::Group(look) => look.is_ok(),
+            Self::TargetGroup(_, look) => look.is_ok(),
+            Self::Scan(look) => look.is_ok(),
+            Self::Nomad(look) => look.is_ok(),
+            Self::NomadSight(look) => look.is_ok(),
+            Self::Consul(look) | Self::NomadServices(look) => look.is_ok(),
+            Self::Addresses(look) => look.is_ok(),
+        }
+    }
 }
 
 /// What is known of the world in this run.
@@ -71,6 +94,9 @@ pub struct Snapshot {
     pub elsewhere: Sight<Elsewhere>,
     /// What this run did and saw so far.
     pub history: History,
+    /// What is being looked at and takes long: it is not asked for again before that look is answered.
+    #[serde(skip)]
+    pub late: Vec<Part>,
 }
 
 /// One target group, and what this run did about it.
@@ -213,7 +239,7 @@ impl Snapshot {
         self.lifecycle.at().is_none() && self.nomad.at().is_none() && {
             let noted = self.history.noted.clone();
             let history = History { noted, sweep: self.history.sweep, ..History::begin(self.history.began) };
-            *self == Self { instance: self.instance, history, ..Self::default() }
+            *self == Self { instance: self.instance, history, late: self.late.clone(), ..Self::default() }
         }
     }
 
@@ -266,18 +292,63 @@ impl Snapshot {
                 balancer.sight.take(asked, look);
             }
             Showing::Nomad(look) => {
+                // Before as well: what it shows to be over stopped until then.
+                self.history.unseen_stops = self.unseen_stops(asked);
                 if let Ok(nomad) = &look {
                     self.history.see_allocations(asked, nomad);
                 }
                 self.nomad.take(asked, look);
+                self.history.unseen_stops = self.unseen_stops(asked);
             }
             Showing::Consul(look) => {
+                self.history.unseen_stops = self.unseen_stops(asked);
                 if let Ok(registrations) = &look {
-                    self.history.see_registrations(registrations);
+                    self.history.see_registrations(asked, registrations);
                 }
                 self.consul.take(asked, look);
             }
         }
+    }
+
+    /// What a drain stops now, and an ingress finds in Consul: for as long as it serves it must be heard of there. What a lost agent runs
+    /// nobody stops, and what is forced is named by that.
+    pub fn stops_in_consul(&self) -> impl Iterator<Item = &Allocation> {
+        let nodes = self.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
+        let is_forced = |node: &Node| {
+            let meta = node.last_drain.as_ref().and_then(|last| last.meta.as_ref());
+            meta.is_some_and(|meta| meta.phase == Phase::Forced)
+        };
+        let forced = self.history.drains.iter().any(|drain| drain.phase == Phase::Forced) || nodes.iter().any(is_forced);
+        let drained = nodes.iter().filter(move |node| !forced && node.last_drain.is_some() && !node.status.is_lost());
+        let stops = |a: &&Allocation| !a.wanted && !a.client.is_over() && a.group.is_found_in_consul();
+        drained.flat_map(|node| node.allocations.iter()).filter(stops)
+    }
+
+    /// Since when Consul may have been out of sight. A run that has not seen it cannot know how long before itself that began: the drain may
+    /// have begun in sight of it.
+    fn in_sight_until(&self, first_failed: Time) -> Time {
+        let nodes = self.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
+        let drained = || nodes.iter().filter_map(|node| node.last_drain.as_ref()?.updated).min();
+        self.consul.at().or_else(drained).unwrap_or(first_failed).min(first_failed)
+    }
+
+    /// The same, at the first look that fails: the next worker may come before the second.
+    #[must_use]
+    pub fn unseen_at_once(&self, now: Time) -> Option<Stretch> {
+        let blind = self.consul.blind().filter(|_| self.stops_in_consul().next().is_some());
+        let begins = blind.map(|blind| Stretch { after: self.in_sight_until(blind.since), before: None });
+        self.unseen_stops(now).or(begins)
+    }
+
+    /// The time in which Consul has not been seen while something stopped that an ingress finds there, as far as it is known now.
+    #[must_use]
+    pub fn unseen_stops(&self, now: Time) -> Option<Stretch> {
+        let known = self.history.unseen_stops;
+        let lasts =
+            self.consul.blind().filter(|blind| BRIEF <= now.since(blind.since) && self.stops_in_consul().next().is_some());
+        let Some(blind) = lasts else { return known };
+        let after = self.in_sight_until(blind.since);
+        Some(Stretch { after: known.map_or(after, |known| known.after.min(after)), before: None })
     }
 
     /// Takes in how a write went that was sent at `sent` and answered at `answered`.

@@ -71,8 +71,9 @@ pub(super) fn write(seen: &Snapshot, kind: EffectKind, effects: Vec<Effect>, rea
 }
 
 /// One decision from the wishes of all concerns, in their order: all writes together, else all looks together, else the
-/// shortest wait, for the reason of the first that waits. `None` if all are satisfied.
-pub(super) fn decide_among(steps: impl IntoIterator<Item = Step>) -> Option<Decision> {
+/// shortest wait, for the reason of the first that waits. `None` if all are satisfied. What is asked for already, and answered late, is
+/// waited for like anything else.
+pub(super) fn decide_among(late: &[Part], steps: impl IntoIterator<Item = Step>) -> Option<Decision> {
     let mut effects = Vec::new();
     let mut parts: Vec<Part> = Vec::new();
     let mut watched: Vec<Part> = Vec::new();
@@ -85,7 +86,12 @@ pub(super) fn decide_among(steps: impl IntoIterator<Item = Step>) -> Option<Deci
                 effects.extend(more);
                 why_do.get_or_insert(reason);
             }
-            Step::Look(more, reason) => {
+            Step::Look(mut more, reason) => {
+                more.retain(|part| !late.contains(part));
+                if more.is_empty() {
+                    why_wait.get_or_insert(reason);
+                    continue;
+                }
                 join(&mut parts, more);
                 why_look.get_or_insert(reason);
             }

@@ -22,5 +22,6 @@ mod proof;
 mod scene;
 mod traefik;
 mod twins;
+mod unseen;
 mod whose;
 mod words;

@@ -154,7 +154,11 @@ async fn a_watch_wakes_when_a_registration_goes() {
     .await;
     let client = server::consul(&[&server.address], Some("t"));
     let seen = client.look(NODE).await.expect("it is there");
-    let news = client.watch(NODE, &seen, Instant::now() + Duration::from_secs(5)).await.expect("it went");
+    let news = client
+        .watch(NODE, &seen, false, false, Instant::now() + Duration::from_secs(5))
+        .await
+        .expect("it went")
+        .expect("it is seen");
     assert!(news.services.is_empty());
     let blocking: Vec<String> = server.heard().iter().filter(|r| r.path.contains("index=")).map(|r| r.path.clone()).collect();
     assert_eq!(blocking.len(), 1);

@@ -156,7 +156,7 @@ impl Trace {
             ],
             events: Vec::new(),
             dropped_events: 0,
-            failed: failed.then(|| Failure { word, why: outcome.meaning().to_owned() }),
+            failed: failed.then(|| Failure { word, why: outcome.meaning().into_owned() }),
         });
     }
 

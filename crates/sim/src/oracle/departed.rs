@@ -30,7 +30,7 @@ impl Oracle {
         cast: &Cast,
     ) {
         let claims_registrations = matches!(verdict, Outcome::Departed { .. });
-        let claims = claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed);
+        let claims = claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed { .. });
         if claims && cast.node.is_none() && !nomad.nodes().any(|(_, n)| n.spec.instance == Some(cast.instance)) {
             self.broke(at, "S3", "there is no node, and it says departed".to_owned());
         }
@@ -46,7 +46,7 @@ impl Oracle {
             let taken_out = others.map(|(when, _)| when).filter(|_| again.is_some());
             let raced = again.max(taken_out).is_some_and(|again| at.since(again) < LOOK_AGE);
             // What nobody can tell to be the instance's may be left behind by name, and only after its wait (D39).
-            let by_name = matches!(verdict, Outcome::Unconfirmed | Outcome::NoNode);
+            let by_name = matches!(verdict, Outcome::Unconfirmed { .. } | Outcome::NoNode);
             let left_behind = by_name && (self.waited_for_addresses(at) || self.forced.is_some());
             let sent_to = |id: &TargetId| match id {
                 TargetId::Ip(address) => cast.addresses.contains(address) && !left_behind,

@@ -24,6 +24,9 @@ const STEPS: u32 = 8;
 /// A departure that nothing hinders takes no longer than this beyond its floor.
 const LATE: Duration = Duration::from_secs(60);
 
+/// Looks at Auto Scaling and at the target groups, and how long others are waited for beside them.
+const DEREGISTERS_WITHIN: Duration = Duration::from_secs(3);
+
 /// How long before the end of its hook a held instance may be walked out (D37).
 const END_OF_A_HOLD: Duration = Duration::from_mins(30);
 
@@ -52,6 +55,8 @@ pub struct Bounds {
     pub longest_gap: Duration,
     /// Whether a later pass cannot know what an earlier one saw in Consul: an old one's empty answer proves nothing alone (D9).
     pub proof_is_lost: bool,
+    /// Whether what a worker writes down for the next is kept by the node.
+    pub notes_are_kept: bool,
 }
 
 impl Oracle {
@@ -172,7 +177,8 @@ impl Oracle {
         nomad: &Nomad,
         cast: &Cast,
     ) {
-        let nothing_left = matches!(verdict, Outcome::Departed { .. } | Outcome::Forced | Outcome::Unconfirmed | Outcome::NoNode);
+        let nothing_left =
+            matches!(verdict, Outcome::Departed { .. } | Outcome::Forced | Outcome::Unconfirmed { .. } | Outcome::NoNode);
         if nothing_left && result == LifecycleResult::Abandon {
             self.broke(at, "S3", "it abandoned although nothing was left".to_owned());
         }
@@ -212,7 +218,7 @@ impl Oracle {
         let completes = match outcome {
             Outcome::Departed { .. }
             | Outcome::Forced
-            | Outcome::Unconfirmed
+            | Outcome::Unconfirmed { .. }
             | Outcome::TimedOut
             | Outcome::AgentDead
             | Outcome::NoNode => true,
@@ -234,6 +240,13 @@ impl Oracle {
         let turns_away = *outcome == Outcome::NotLeaving;
         if (completes || turns_away) && auto_scaling.instance(cast.instance).is_some_and(open) {
             self.broke(at, "L1", format!("it says {}, and its action is open", outcome.word()));
+        }
+    }
+
+    /// L3 for a deregistration: targets that are the instance itself are nothing to Nomad, and must not wait for its answers.
+    pub fn waits_for_nothing_else(&mut self, told: Time) {
+        if let Some(at) = self.first_deregistered.filter(|at| told + DEREGISTERS_WITHIN < *at) {
+            self.broke(at, "L3", format!("it deregistered {} after it was told", decamp_core::time::plain(at.since(told))));
         }
     }
 
@@ -275,7 +288,8 @@ impl Oracle {
 
     /// Whether it ended as a departure does that nothing hinders.
     pub(super) fn finished(&self, outcome: Option<&Outcome>) -> bool {
-        matches!(outcome, Some(Outcome::Departed { .. })) || self.bounds.proof_is_lost && outcome == Some(&Outcome::Unconfirmed)
+        matches!(outcome, Some(Outcome::Departed { .. }))
+            || self.bounds.proof_is_lost && matches!(outcome, Some(Outcome::Unconfirmed { .. }))
     }
 
     /// Whether nobody was there to heartbeat before the hook ran out.

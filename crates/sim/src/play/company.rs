@@ -81,10 +81,14 @@ impl<'s> Company<'s, '_> {
             }
             let next = next.min(end);
             let stage = &mut *self.stage.borrow_mut();
+            let before = stage.now;
             stage.advance(next.max(stage.now));
             self.script.events(stage, &mut self.luck);
             let now = stage.now;
             let frozen = |a: &Alive<'_>| a.frozen.is_some_and(|(from, to)| from <= now && now <= to);
+            if stage.oracle.is_deaf() {
+                stage.oracle.attended(before, now, !self.alive.iter().all(frozen), &stage.nomad, &stage.cast);
+            }
             if self.alive.iter().all(frozen) && self.resting_until < now {
                 stage.oracle.unattended_until = stage.now;
             }

@@ -18,7 +18,7 @@ pub(super) fn above_floor(
     balancers: Duration,
     outcome: Option<&Outcome>,
 ) -> Option<Duration> {
-    if !matches!(outcome, Some(Outcome::Departed { .. } | Outcome::Unconfirmed)) {
+    if !matches!(outcome, Some(Outcome::Departed { .. } | Outcome::Unconfirmed { .. })) {
         return None;
     }
     let oracle = &stage.oracle;

@@ -2,8 +2,8 @@
 //!
 //! 1. *Foreseen*: a finding that decamp made from what it had seen before it first stopped anything names the task group, or the
 //!    target group, that the request failed at, and the way it failed.
-//! 2. *The world's*: somebody else ended the machine, stopped the job or drained the node; the ingress was deaf and decamp had not
-//!    yet stopped anything when it became so; or the departure ended in an outcome that says by name that it could not be done in
+//! 2. *The world's*: somebody else ended the machine, stopped the job or drained the node; the ingress was deaf, decamp began to stop
+//!    nothing more after it became so, and if decamp was there to see it the outcome names what stopped in that time; or the departure ended in an outcome that says by name that it could not be done in
 //!    order (forced, timed out, agent dead, expired, interrupted, no node), and the request failed at or after that act.
 //! 3. Everything else is *attributable* to decamp, and a defect.
 
@@ -171,6 +171,7 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     if let Some(deaf) = oracle.deaf_since
         && deaf <= failure.at
         && !oracle.drain_times.iter().any(|drain| deaf + IN_FLIGHT < *drain && *drain + STOPS_AFTER <= failure.at)
+        && !without_a_word(stage, failure, outcome)
     {
         return true;
     }
@@ -196,10 +197,23 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
             | Outcome::NotLeaving
             | Outcome::AlreadyPast,
         ) => true,
-        Some(Outcome::Departed { .. } | Outcome::Unconfirmed | Outcome::NotOurs | Outcome::Refused { .. }) | None => false,
+        Some(Outcome::Departed { .. } | Outcome::Unconfirmed { .. } | Outcome::NotOurs | Outcome::Refused { .. }) | None => false,
     };
     let ended_by_us = oracle.verdict.as_ref().is_some_and(|(_, verdict)| matches!(verdict, Outcome::Departed { .. }));
     named && !ended_by_us && oracle.machine_stopped.is_some_and(|at| at <= failure.at)
+}
+
+/// Whether a worker was there when Consul was away, something stopped, and the outcome says nothing of it.
+fn without_a_word(stage: &Stage, failure: &Failure, outcome: Option<&Outcome>) -> bool {
+    let at_a_copy = matches!(failure.how, Failed::CopyClosed | Failed::CopyDied | Failed::NoCopy);
+    let silent = match outcome {
+        Some(Outcome::Unconfirmed { unseen: Some(unseen) }) => {
+            group(stage, failure).is_some_and(|group| !unseen.titles.iter().any(|title| group.is_titled(title)))
+        }
+        Some(Outcome::Departed { .. } | Outcome::Unconfirmed { unseen: None }) => true,
+        _ => false,
+    };
+    at_a_copy && silent && stage.oracle.must_name_what_stopped_unseen()
 }
 
 /// What another instance that leaves costs is its own departure's to foresee; what both take together, `check` names.

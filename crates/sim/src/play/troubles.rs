@@ -63,6 +63,13 @@ pub(super) fn lend_a_hand(
             hands.push((at, Hand::DeafIngress(true)));
             hands.push((to, Hand::DeafIngress(false)));
         }
+        Fault::ConsulVanishes => {
+            let within = [3_000, 12_000, 40_000][usize::try_from(luck.below(3)).unwrap_or(0)];
+            let after = Duration::from_millis(luck.below(within));
+            let stays_away = if luck.one_in(8) { secs(7_200) } else { secs(1 + luck.below(90)) };
+            stage.weather.consul_vanishes = Some((after, stays_away));
+        }
+        Fault::NomadHangs => stage.weather.away(System::Nomad, BEGIN, BEGIN + secs(20 + luck.below(90))),
         Fault::LeaderLost => lend(Hand::LoseLeader(secs(3 + luck.below(27)))),
         Fault::StaleReads => {
             hands.push((at, Hand::Lag(true)));

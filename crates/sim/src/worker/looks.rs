@@ -1,15 +1,20 @@
 //! What a worker sees when it looks: each part as its system's API would show it, through the weather.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
-use super::{Worker, versions_of};
+use super::{CONSUL_TELLS_EVERY, Worker, versions_of};
 use crate::api_error::ApiError;
 use crate::load_balancers::Known;
 use crate::nomad::Read;
 use crate::weather::{Fate, unseen};
 use crate::{consul, nomad};
-use decamp_core::decide::{Departure, NodeStatus, Nomad, NomadSight, Part, Registrations, Showing, Snapshot, System, Unseen};
+use decamp_core::decide::{
+    BRIEF, Departure, NodeStatus, Nomad, NomadSight, Part, Registrations, Showing, Snapshot, System, Unseen,
+};
 use decamp_core::ids::{TargetGroupArn, TargetId};
+use decamp_core::time::Time;
 
 impl Worker<'_> {
     pub(super) async fn look_at(&self, departure: &Departure, seen: &Snapshot, part: &Part) -> Vec<Showing> {
@@ -162,7 +167,31 @@ impl Worker<'_> {
         Ok(Nomad { nodes, set_aside })
     }
 
+    /// Ends when Consul is out of sight, or in sight again, before `until`.
+    pub(super) async fn consul_tells(&self, was_blind: bool, until: Time) -> Result<Registrations, Unseen> {
+        let mut failing = None;
+        loop {
+            let pause = if failing.is_some() { Duration::from_secs(1) } else { CONSUL_TELLS_EVERY };
+            let next = (self.consul_asked.get() + pause).max(self.true_now());
+            self.sleep_until(if until <= next { Time::NEVER } else { next }).await;
+            let asked = self.true_now();
+            let look = self.look_at_consul().await;
+            match (&look, was_blind) {
+                (Ok(_), true) => return look,
+                (Ok(_), false) => failing = None,
+                (Err(_), true) => {}
+                (Err(_), false) => {
+                    let first: Time = *failing.get_or_insert(asked);
+                    if first + BRIEF <= self.true_now() {
+                        return look;
+                    }
+                }
+            }
+        }
+    }
+
     pub(super) async fn look_at_consul(&self) -> Result<Registrations, Unseen> {
+        self.consul_asked.set(self.true_now());
         self.stage.borrow_mut().calls.consul += 1;
         let look = self.call(System::Consul, None, |s| {
             self.looked.set((self.looked.get().0, versions_of(s).1));

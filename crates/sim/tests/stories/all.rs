@@ -133,6 +133,24 @@ pub(crate) const STORIES: &[Story] = &[
         )
     },
     Story {
+        shows: &["Consul cannot be seen while", "note decamp.unseen", "unconfirmed"],
+        ..story(
+            "consul-vanishes",
+            "Consul goes away after the drain began: it is watched, and what stopped unseen is written down and named.",
+            &[Fault::ConsulVanishes],
+            "unconfirmed",
+        )
+    },
+    Story {
+        shows: &["deregister", "Nomad cannot be seen"],
+        ..story(
+            "nomad-hangs",
+            "Nomad takes calls and answers none: the load balancers are left meanwhile.",
+            &[Fault::NomadHangs],
+            "departed",
+        )
+    },
+    Story {
         shows: &["[0]", "[1]", "drain all"],
         crash: Some(CrashPoint { effect: 3, after: true }),
         ..story("crash", "A worker is killed right after a write; the next one goes on where the world stands.", &[], "departed")

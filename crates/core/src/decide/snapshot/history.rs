@@ -9,7 +9,7 @@ use strum::{EnumIter, IntoStaticStr};
 use super::discovery::Registrations;
 use super::jobs::{JobKind, Provider, TaskGroup};
 use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, OwnNetwork, Phase};
-use super::notes::Noted;
+use super::notes::{Noted, Stretch};
 use crate::decide::action::{Effect, Refusal};
 use crate::decide::outcome::Outcome;
 use crate::ids::{AllocationId, NodeId};
@@ -71,6 +71,10 @@ pub struct History {
     pub token_refused: bool,
     /// Every registration in Consul that this run saw: the control look of D9.
     pub registered: Vec<(AllocationId, Arc<str>)>,
+    /// When Consul was first seen.
+    pub first_consul: Option<Time>,
+    /// The time in which Consul could not be seen, and something stopped that an ingress finds there.
+    pub unseen_stops: Option<Stretch>,
     /// Whether a look at Nomad showed something that declares a service in Consul, over or not: a purge takes it off the list.
     pub declared_in_consul: bool,
     /// The sweep that this run is part of, if it is one.
@@ -363,7 +367,11 @@ impl History {
         self.known.iter().any(|k| k.lost_before && k.id == id)
     }
 
-    pub(super) fn see_registrations(&mut self, seen: &Registrations) {
+    pub(super) fn see_registrations(&mut self, at: Time, seen: &Registrations) {
+        self.first_consul.get_or_insert(at);
+        if let Some(stretch) = &mut self.unseen_stops {
+            stretch.before.get_or_insert(at);
+        }
         for registration in seen.services.iter() {
             let pair = (registration.allocation, Arc::clone(&registration.service));
             if !self.registered.contains(&pair) {

@@ -133,6 +133,13 @@ impl TaskGroup {
         self.shutdown_delay + first(TaskRole::Leader).or_else(|| first(TaskRole::Main)).unwrap_or_default()
     }
 
+    /// Whether an ingress finds its copies in Consul, and must hear there that one stops. An ingress is found by load balancers.
+    #[must_use]
+    pub fn is_found_in_consul(&self) -> bool {
+        let in_consul = self.services.iter().any(|service| service.provider == Provider::Consul);
+        in_consul && self.ingress.is_none() && !self.csi_plugin
+    }
+
     /// `job/group`, for people.
     #[must_use]
     pub fn title(&self) -> String {

@@ -20,6 +20,8 @@ pub enum Beginning {
     Unknown,
     /// A scan of all target groups found none that lists the instance.
     Scanned,
+    /// Consul could not be seen while allocations stopped.
+    Unseen,
 }
 
 /// One beginning, as it was noted.
@@ -32,13 +34,22 @@ pub struct Noted {
     /// When.
     pub since: Time,
     /// Of `Vanished`: how many allocations were listed then. With fewer, more have vanished since. Of `Unknown`: how many targets they
-    /// were. With more, some have come since. Else 0.
+    /// were. With more, some have come since. Of `Unseen`: after how many seconds Consul was seen again; 0 if it was not yet. Else 0.
     pub listed: u32,
+}
+
+/// A time, as far as looks bound it: it lies between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Stretch {
+    /// It began after this.
+    pub after: Time,
+    /// It was over before this; `None` while it lasts.
+    pub before: Option<Time>,
 }
 
 impl Beginning {
     /// All that there are.
-    pub const ALL: [Self; 5] = [Self::Departure, Self::Deregistered, Self::Vanished, Self::Unknown, Self::Scanned];
+    pub const ALL: [Self; 6] = [Self::Departure, Self::Deregistered, Self::Vanished, Self::Unknown, Self::Scanned, Self::Unseen];
 
     /// The key of the node's metadata that holds it.
     #[must_use]
@@ -49,6 +60,7 @@ impl Beginning {
             Self::Vanished => "decamp.vanished",
             Self::Unknown => "decamp.unknown",
             Self::Scanned => "decamp.scanned",
+            Self::Unseen => "decamp.unseen",
         }
     }
 }

@@ -5,11 +5,25 @@ use std::time::Duration;
 use super::How::{Does, Sees};
 use super::{Scene, View, Wrong};
 use crate::faults::Fault;
-use decamp_core::decide::{Decision, Effect, EffectKind, Node, Sight, Target, TargetGroup, TargetHealth, Unseen};
+use decamp_core::decide::{Action, Decision, Effect, EffectKind, Node, Part, Sight, Target, TargetGroup, TargetHealth, Unseen};
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
 
 pub(super) const WRONG: &[Wrong] = &[
+    Wrong {
+        name: "waits-for-nomad-first",
+        mistake: "It looks at the target groups only when Nomad has answered, which a deregistration of the instance does not need.",
+        faults: &[Fault::NomadHangs],
+        how: Does(|scene, mut decision| {
+            if let Action::Look(parts) = &mut decision.action
+                && scene.seen.nomad.at().is_none()
+                && parts.iter().any(|part| matches!(part, Part::TargetGroups { .. }))
+            {
+                *parts = vec![Part::Nomad, Part::NomadSight];
+            }
+            decision
+        }),
+    },
     Wrong {
         name: "leaves-the-load-balancers",
         mistake: "It does not deregister anything.",

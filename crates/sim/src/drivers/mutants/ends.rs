@@ -51,7 +51,20 @@ pub(super) const WRONG: &[Wrong] = &[
         faults: &[Fault::LeftoverRegistration],
         how: Does(|scene, decision| {
             scene.effects(decision, |effect| match effect {
-                Effect::Complete { of, result, verdict: Outcome::Unconfirmed } => {
+                Effect::Complete { of, result, verdict: Outcome::Unconfirmed { .. } } => {
+                    Some(Effect::Complete { of, result, verdict: Outcome::Departed { waiting_for: None } })
+                }
+                other => Some(other),
+            })
+        }),
+    },
+    Wrong {
+        name: "keeps-quiet-of-an-outage",
+        mistake: "It says departed although Consul could not be seen while services stopped.",
+        faults: &[Fault::ConsulVanishes],
+        how: Does(|scene, decision| {
+            scene.effects(decision, |effect| match effect {
+                Effect::Complete { of, result, verdict: Outcome::Unconfirmed { unseen: Some(_) } } => {
                     Some(Effect::Complete { of, result, verdict: Outcome::Departed { waiting_for: None } })
                 }
                 other => Some(other),

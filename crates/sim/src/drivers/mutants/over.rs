@@ -133,6 +133,18 @@ pub(super) const WRONG: &[Wrong] = &[
         how: Sees(|view| view.policy.consul = false),
     },
     Wrong {
+        name: "stops-watching-consul",
+        mistake: "It confirms discovery before a drain, and does not look again while services stop.",
+        faults: &[Fault::ConsulVanishes],
+        how: Sees(|view| {
+            view.seen.history.unseen_stops = None;
+            let stops = view.seen.stops_in_consul().next().is_some();
+            if let Some(last) = view.seen.consul.last().filter(|_| stops).cloned() {
+                view.seen.consul = Sight::seen(view.now, last);
+            }
+        }),
+    },
+    Wrong {
         name: "silence-of-consul-is-empty",
         mistake: "It takes a Consul that does not answer for one without registrations.",
         faults: &[Fault::ConsulAway],

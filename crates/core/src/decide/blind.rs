@@ -1,0 +1,102 @@
+//! What stops while Consul cannot be seen: an ingress that does not hear of a stop goes on sending to what is gone.
+//!
+//! Discovery is seen right before a drain (`nodes`); from then on Nomad stops one copy after the other, and nothing of ours takes that back:
+//! a drain that is cancelled and begun anew would be the second of its phase (D3). So Consul is watched while something stops, the phase
+//! that has not begun waits, and what stopped unseen is named by the outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::beginnings;
+use super::budget::Budget;
+use super::scope::Scope;
+use super::snapshot::{Allocation, Beginning, Known, Stretch};
+use super::step::Step;
+use super::{Part, Reason, StoppedUnseen};
+use crate::time::Time;
+
+/// A watch says at once that Consul is out of sight, unless news of Nomad's end it before.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// While it is out of sight.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
+
+/// Watches Consul while something stops that an ingress finds there.
+pub(super) fn watched(scope: &Scope<'_>, now: Time) -> Step {
+    let mut stopping = scope.seen.stops_in_consul();
+    let Some(first) = stopping.next().filter(|_| scope.policy.consul) else { return Step::Satisfied };
+    let consul = &scope.seen.consul;
+    let (next, reason) = match (consul.blind(), consul.at()) {
+        (Some(blind), _) => {
+            let count = u32::try_from(stopping.count() + 1).unwrap_or(u32::MAX);
+            (blind.tried + LOOK_AGAIN, Reason::StopsUnseen { count, title: first.group.title().into() })
+        }
+        (None, Some(at)) => (at + LOOK_EVERY, Reason::MustConfirm),
+        (None, None) => (now, Reason::MustLook),
+    };
+    if next <= now {
+        return Step::Look(vec![Part::Consul], reason);
+    }
+    Step::Wait { until: next, watch: vec![Part::Consul], reason }
+}
+
+/// The time in which Consul could not be seen while something stopped: by this run, and by earlier ones that wrote it down.
+fn stretch(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Stretch> {
+    joined(scope.seen.unseen_stops(now), noted(scope, budget))
+}
+
+/// What earlier runs wrote down of it.
+fn noted(scope: &Scope<'_>, budget: &Budget) -> Option<Stretch> {
+    let stretches = beginnings::unseen(scope, budget).map(|note| {
+        let lasted = Duration::from_secs(note.listed.into());
+        // They saw no end of it: it was over when this one saw Consul.
+        let before = if lasted.is_zero() { scope.seen.history.first_consul } else { Some(note.since + lasted) };
+        Stretch { after: note.since, before }
+    });
+    stretches.fold(None, |all, one| joined(all, Some(one)))
+}
+
+fn joined(one: Option<Stretch>, other: Option<Stretch>) -> Option<Stretch> {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            let before = one.before.zip(other.before).map(|(one, other)| one.max(other));
+            Some(Stretch { after: one.after.min(other.after), before })
+        }
+        (one, other) => one.or(other),
+    }
+}
+
+/// What the next worker has to know of it: after when, and for how many seconds. It is noted at once; what is over soon is no outage, and
+/// that is noted then.
+pub(super) fn worth_knowing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<(Time, u32)> {
+    let begun = || scope.seen.history.notes_sent.iter().rev().find(|note| note.what == Beginning::Unseen);
+    let own =
+        scope.seen.unseen_at_once(now).or_else(|| begun().map(|note| Stretch { after: note.since, before: Some(note.since) }));
+    let stretch = joined(Some(own?), noted(scope, budget))?;
+    let lasted = |before: Time| u32::try_from(before.since(stretch.after).as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    Some((stretch.after, stretch.before.map_or(0, lasted)))
+}
+
+/// What stopped in that time, if anything did.
+pub(super) fn stopped_unseen(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<StoppedUnseen> {
+    let Stretch { after, before } = stretch(scope, budget, now)?;
+    let until = before.unwrap_or(Time::NEVER);
+    let history = &scope.seen.history;
+    let known = |a: &Allocation| history.known.iter().find(|known| known.id == a.id);
+    let told_by_then = |known: &Known| known.told.is_some_and(|told| told <= until);
+    let stopped_then = |a: &&Allocation| {
+        let (known, longest) = (known(a), scope.policy.longest_stop(&a.group));
+        let began = known.map_or_else(|| a.ended.is_none_or(|ended| ended - longest <= until), told_by_then);
+        let lasted = match (a.client.is_over(), a.ended) {
+            (false, _) => true,
+            (true, Some(ended)) => after <= ended,
+            (true, None) => known.is_some_and(|known| after <= known.shown),
+        };
+        a.group.is_found_in_consul() && !a.wanted && began && lasted
+    };
+    let listed = scope.nodes().iter().flat_map(|node| node.allocations.iter()).filter(stopped_then).map(|a| a.group.title());
+    let vanished = history.known.iter().filter(|known| !known.listed && !known.over && known.group.is_found_in_consul());
+    let mut titles: Vec<Arc<str>> = listed.chain(vanished.map(|known| known.group.title())).map(Arc::from).collect();
+    titles.sort_unstable();
+    titles.dedup();
+    (!titles.is_empty()).then(|| StoppedUnseen { after, before, titles: titles.into() })
+}

@@ -1,0 +1,187 @@
+//! What stops while Consul cannot be seen is watched for, told, written down, and named by the outcome.
+
+use decamp_core::decide::{Action, Beginning, Decision, EffectKind, Outcome, Part, Provider, Snapshot, StoppedUnseen};
+
+use crate::asked::{completion, only_waits, why, writes};
+use crate::facts::{API, INGRESS, SHOP, instance, secs};
+use crate::scene::{Scene, draining};
+
+fn is_watched(decision: &Decision) -> bool {
+    matches!(&decision.action, Action::Wait { watch, .. } if watch.contains(&Part::Consul) && watch.contains(&Part::Nomad))
+}
+
+/// Consul is away from now on, for so many seconds, while both services stop.
+fn away_for(scene: &mut Scene, seconds: u64) {
+    scene.look_in_vain(&Part::Consul);
+    for _ in 0..seconds {
+        scene.pass(1);
+        scene.look_in_vain(&Part::Consul);
+    }
+    scene.pass(1);
+}
+
+/// Everything is over and unregistered, and Consul is there.
+fn ends(scene: &mut Scene) -> Outcome {
+    let now = scene.now;
+    scene.allocations(|a| a.ended = a.ended.or(Some(now)));
+    scene.stopped_are_over();
+    scene.drain_completes();
+    scene.unregister_what_is_over();
+    scene.news_from_nomad();
+    scene.look(&Part::Consul);
+    completion(&scene.until_it_writes(EffectKind::Complete)).1
+}
+
+fn titles(outcome: &Outcome) -> Vec<&str> {
+    match outcome {
+        Outcome::Unconfirmed { unseen: Some(StoppedUnseen { titles, .. }) } => titles.iter().map(|title| &**title).collect(),
+        other => panic!("it names what stopped unseen: {other:?}"),
+    }
+}
+
+#[test]
+fn while_services_stop_consul_is_watched() {
+    let mut scene = draining(|_| ());
+    let decision = scene.until_no_heartbeat();
+    only_waits(&decision, "allocations-left");
+    assert!(is_watched(&decision), "{decision:?}");
+    scene.pass(11);
+    assert!(matches!(&scene.decide().action, Action::Look(parts) if parts.contains(&Part::Consul)), "{:?}", scene.decide());
+}
+
+#[test]
+fn what_no_ingress_finds_in_consul_is_not_watched_there() {
+    let mut scene = draining(|scene| {
+        for id in [API, SHOP] {
+            scene.task_group(id, |group| group.services.iter_mut().for_each(|s| s.provider = Provider::Nomad));
+        }
+    });
+    let decision = scene.until_no_heartbeat();
+    assert!(!is_watched(&decision), "{decision:?}");
+}
+
+#[test]
+fn before_anything_stops_consul_is_not_watched() {
+    let mut scene = crate::scene::deregistered(|scene| scene.policy.overlap = false);
+    let decision = scene.until_no_heartbeat();
+    assert!(matches!(&decision.action, Action::Wait { watch, .. } if !watch.contains(&Part::Consul)), "{decision:?}");
+}
+
+#[test]
+fn an_operator_is_told_that_services_stop_unseen() {
+    let mut scene = draining(|_| ());
+    scene.look_in_vain(&Part::Consul);
+    assert!(writes(&scene.decide(), EffectKind::Note), "the next worker may come before the second look: {:?}", scene.decide());
+    let decision = scene.next();
+    assert_eq!(why(&decision), "stops-unseen", "{decision:?}");
+    assert!(decision.reason.to_string().starts_with("Consul cannot be seen while 2 allocations stop"), "{}", decision.reason);
+    assert!(is_watched(&decision), "it is watched for Consul to come back: {decision:?}");
+}
+
+#[test]
+fn what_stopped_unseen_is_named_by_the_outcome() {
+    let mut scene = draining(|_| ());
+    away_for(&mut scene, 5);
+    scene.look(&Part::Consul);
+    scene.pass(5);
+    let outcome = ends(&mut scene);
+    assert_eq!(titles(&outcome), ["api/group", "shop/group"]);
+    assert!(outcome.meaning().contains("Consul could not be seen for a time between"), "{}", outcome.meaning());
+    assert!(outcome.meaning().contains("api/group, shop/group stopped"), "{}", outcome.meaning());
+}
+
+#[test]
+fn what_had_stopped_before_is_not_named() {
+    let mut scene = draining(|_| ());
+    scene.pass(1);
+    let now = scene.now;
+    scene.allocation(API, |a| {
+        a.client = decamp_core::decide::ClientStatus::Complete;
+        a.ended = Some(now);
+    });
+    scene.news_from_nomad();
+    scene.pass(2);
+    scene.look(&Part::Consul);
+    away_for(&mut scene, 5);
+    scene.look(&Part::Consul);
+    assert_eq!(titles(&ends(&mut scene)), ["shop/group"]);
+}
+
+#[test]
+fn a_lost_answer_is_no_outage() {
+    let mut scene = draining(|_| ());
+    scene.look_in_vain(&Part::Consul);
+    scene.next();
+    scene.pass(2);
+    scene.look(&Part::Consul);
+    scene.next();
+    let noted = scene.nomad.nodes[0].notes.iter().find(|note| note.what == Beginning::Unseen).map(|note| note.listed);
+    assert_eq!(noted, Some(1), "that it was brief is noted over what was noted at once");
+    scene.pass(5);
+    let mut another = scene.clone();
+    another.seen = Snapshot::begin(instance(), another.now);
+    another.next();
+    for mut scene in [scene, another] {
+        assert_eq!(ends(&mut scene), Outcome::Departed { waiting_for: None });
+    }
+}
+
+#[test]
+fn an_outage_after_the_last_stop_costs_nothing() {
+    let mut scene = draining(|_| ());
+    scene.pass(5);
+    let now = scene.now;
+    scene.allocations(|a| a.ended = Some(now));
+    scene.stopped_are_over();
+    scene.drain_completes();
+    scene.unregister_what_is_over();
+    scene.news_from_nomad();
+    away_for(&mut scene, 20);
+    scene.news_from_nomad();
+    scene.look(&Part::Consul);
+    assert_eq!(completion(&scene.until_it_writes(EffectKind::Complete)).1, Outcome::Departed { waiting_for: None });
+}
+
+#[test]
+fn an_ingress_that_stops_is_not_found_in_consul() {
+    let mut scene = draining(|_| ());
+    scene.pass(5);
+    let now = scene.now;
+    for id in [API, SHOP] {
+        scene.allocation(id, |a| {
+            a.client = decamp_core::decide::ClientStatus::Complete;
+            a.ended = Some(now);
+        });
+    }
+    scene.news_from_nomad();
+    assert!(scene.nomad.nodes[0].allocations.iter().any(|a| a.id == INGRESS && !a.wanted && !a.client.is_over()));
+    away_for(&mut scene, 20);
+    scene.look(&Part::Consul);
+    assert_eq!(ends(&mut scene), Outcome::Departed { waiting_for: None });
+}
+
+#[test]
+fn the_next_worker_names_what_stopped_unseen_before_it_came() {
+    let mut scene = draining(|_| ());
+    away_for(&mut scene, 5);
+    assert!(writes(&scene.decide(), EffectKind::Note), "{:?}", scene.decide());
+    scene.next();
+    let noted = |scene: &Scene| scene.nomad.nodes[0].notes.iter().find(|note| note.what == Beginning::Unseen).map(|n| n.listed);
+    assert_eq!(noted(&scene), Some(0), "it lasts");
+    let mut another = scene.clone();
+    another.seen = Snapshot::begin(instance(), another.now);
+    another.next();
+    another.pass(5);
+    assert_eq!(titles(&ends(&mut another)), ["api/group", "shop/group"], "an earlier worker saw no end of it");
+
+    scene.look(&Part::Consul);
+    scene.next();
+    assert!(noted(&scene).is_some_and(|seconds| (5..15).contains(&seconds)), "{:?}", noted(&scene));
+    scene.pass(5);
+    scene.seen = Snapshot::begin(instance(), scene.now);
+    scene.next();
+    let outcome = ends(&mut scene);
+    assert_eq!(titles(&outcome), ["api/group", "shop/group"]);
+    let Outcome::Unconfirmed { unseen: Some(StoppedUnseen { after, before, .. }) } = outcome else { panic!("{outcome:?}") };
+    assert!(before.is_some_and(|before| before <= after + secs(15)), "{after} {before:?}");
+}
