@@ -1,8 +1,8 @@
 //! One look at everything about an instance, whether or not it is leaving; and what it showed, in words.
 
 use decamp_core::decide::{
-    Balancer, BalancerKind, Departure, Node, NomadSight, Part, Policy, Provider, Snapshot, System, Target, TargetGroup,
-    TargetHealth, targets_of, whose_to_ask,
+    Balancer, BalancerKind, Departure, Node, NomadSight, Part, Policy, Snapshot, System, Target, TargetGroup, TargetHealth,
+    targets_of, whose_to_ask,
 };
 use decamp_core::ids::TargetGroupArn;
 use decamp_core::telling::blindness;
@@ -33,6 +33,10 @@ pub(crate) async fn survey(live: &Live, departure: &Departure, policy: &Policy, 
             break;
         }
         look(live, departure, &mut seen, vec![Part::TargetGroups { groups, attributes_again: false }]).await;
+    }
+    // What Consul does not list although it runs may have been told to stop a moment before: Nomad tells.
+    if seen.history.known.iter().any(|known| known.missed.is_some() && !seen.history.lists_all_of(known)) {
+        look(live, departure, &mut seen, vec![Part::Nomad]).await;
     }
     if let Some(part) = whose_to_ask(departure, &seen) {
         look(live, departure, &mut seen, vec![part]).await;
@@ -96,12 +100,7 @@ pub(crate) fn ours<'a>(departure: &Departure, seen: &Snapshot, group: &'a Target
 /// Whether Consul was seen to list every service that the allocations declare there: then an empty answer is one (D9), whatever
 /// the token may see.
 pub(crate) fn is_controlled(seen: &Snapshot) -> bool {
-    let history = &seen.history;
-    let listed = |id, name: &str| history.registered.iter().any(|(allocation, service)| *allocation == id && **service == *name);
-    history.known.iter().all(|known| {
-        let mut declared = known.group.services.iter().filter(|service| service.provider == Provider::Consul);
-        declared.all(|service| listed(known.id, &service.name))
-    })
+    seen.history.known.iter().all(|known| seen.history.lists_all_of(known))
 }
 
 /// What was seen of an instance, a line each.
@@ -140,6 +139,10 @@ pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
     if let Some(registered) = seen.consul.last() {
         let whole = if registered.whole || is_controlled(seen) { "" } else { "; it may not show all" };
         lines.push(format!("Consul: {} of its services are registered{whole}", registered.services.len()));
+        let said = registered.said_of_hands();
+        if !said.is_empty() {
+            lines.push(format!("Consul: {said}"));
+        }
     } else if seen.consul.blind().is_some() {
         lines.push(cannot_see(seen, System::Consul));
     }

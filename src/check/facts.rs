@@ -141,7 +141,11 @@ fn nodes(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
             let status = format!("{:?}", node.status).to_lowercase();
             let eligible = if node.eligible { "eligible" } else { "ineligible" };
             let registered = match (seen.consul.last(), read.settings.policy.consul) {
-                (Some(registered), _) => format!(", {} services in Consul", registered.services.len()),
+                (Some(registered), _) => {
+                    let said = registered.said_of_hands();
+                    let by_hand = if said.is_empty() { said } else { format!(" and {said}") };
+                    format!(", {} services in Consul{by_hand}", registered.services.len())
+                }
                 (None, true) => ", services in Consul unknown".to_owned(),
                 (None, false) => String::new(),
             };

@@ -289,14 +289,19 @@ fn of_nodes(read: &Read<'_>) -> Vec<Notice> {
                 say(Verdict::Unknown, ["unknown", "its Nomad node", &why, "NOMAD_ADDR=https://… NOMAD_TOKEN=…"]);
             }
             Some(nomad) if nomad.nodes.is_empty() => {
-                let why = "no node has its instance id: what runs on it would be neither seen nor stopped";
+                if is_named_by_any(&read.settings.policy.without_nomad, &read.asg) {
+                    continue;
+                }
+                let why = "no node has its instance id, in its attributes, its meta, its name or its hostname: what runs on it would be \
+                           neither seen nor stopped";
                 say(
                     WouldNotWork,
                     [
                         "no Nomad node",
                         "one",
                         why,
-                        "# let Nomad reach the instance metadata service (unique.platform.aws.instance-id)",
+                        "# let Nomad reach the instance metadata service, or set client { meta { instance_id = … } }; \
+                         DECAMP_WITHOUT_NOMAD names groups that run no Nomad",
                     ],
                 );
             }
@@ -323,6 +328,10 @@ fn of_nodes(read: &Read<'_>) -> Vec<Notice> {
         }
     }
     notices
+}
+
+fn is_named_by_any(patterns: &[Arc<str>], name: &str) -> bool {
+    patterns.iter().any(|pattern| decamp_core::decide::is_named_by(pattern, name))
 }
 
 fn of_sight(read: &Read<'_>) -> Vec<Notice> {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use decamp_aws::Roster;
 use decamp_config::Settings;
 use decamp_core::decide::{
-    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, Hook, JobKind, Lifecycle, LifecycleAction, Node, NodeStatus,
-    Nomad, NomadSight, Provider, Registration, Registrations, Service, Showing, Snapshot, Target, TargetGroup, TargetHealth,
-    Task, TaskGroup, TaskRole, Unseen,
+    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, HandRegistration, Hook, JobKind, Lifecycle, LifecycleAction,
+    Node, NodeStatus, Nomad, NomadSight, Provider, Registration, Registrations, Service, Showing, Snapshot, Target, TargetGroup,
+    TargetHealth, Task, TaskGroup, TaskRole, Unseen,
 };
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -27,6 +27,7 @@ struct Calm {
     sight: NomadSight,
     consul_whole: bool,
     registered: bool,
+    by_hand: Vec<&'static str>,
     scanned: Result<Vec<TargetGroupArn>, Unseen>,
     variables: Vec<(&'static str, String)>,
 }
@@ -63,7 +64,7 @@ fn web(job: &str, count: u32) -> Arc<TaskGroup> {
         max_parallel: Some(1),
         shutdown_delay: seconds(20),
         tasks: vec![Task { name: "srv".into(), shutdown_delay: seconds(0), kill_timeout: seconds(10), role: TaskRole::Main }],
-        services: vec![Service { name: "web".into(), provider: Provider::Consul }],
+        services: vec![Service { name: "web".into(), provider: Provider::Consul, namespace: None }],
         ingress: None,
     })
 }
@@ -71,7 +72,7 @@ fn web(job: &str, count: u32) -> Arc<TaskGroup> {
 fn allocation(number: u128, group: Arc<TaskGroup>) -> Allocation {
     let id = format!("00000000-0000-0000-0000-{number:012}").parse().expect("an id");
     let ports: Arc<[u16]> = Arc::from([20_000]);
-    Allocation { id, group, wanted: true, client: ClientStatus::Running, ports, own: None, ended: None }
+    Allocation { id, group, wanted: true, client: ClientStatus::Running, ports, own: None, started: Some(Time(0)), ended: None }
 }
 
 fn node(number: u8, group: &Arc<TaskGroup>) -> Nomad {
@@ -113,6 +114,7 @@ fn calm() -> Calm {
         sight: NomadSight::Full,
         consul_whole: true,
         registered: true,
+        by_hand: Vec::new(),
         scanned: Ok(vec![arn("front")]),
         variables: Vec::new(),
     }
@@ -145,8 +147,10 @@ impl Calm {
             services.map(|a| Registration { allocation: a.id, service: "web".into(), critical: false }).collect();
         seen.take(NOW, Showing::Nomad(nomad));
         seen.take(NOW, Showing::NomadSight(Ok(self.sight.clone())));
-        let registrations = Registrations { whole: self.consul_whole, agent_dead: false, services: services.into() };
+        let by_hand = self.by_hand.iter().map(|name| HandRegistration { service: (*name).into(), critical: false }).collect();
+        let registrations = Registrations { whole: self.consul_whole, agent_dead: false, services: services.into(), by_hand };
         seen.take(NOW, Showing::Consul(Ok(registrations)));
+        seen.take(NOW, Showing::Nomad(self.nomad.clone().map(|nodes| nodes[place].clone())));
         (departure, seen)
     }
 
@@ -316,4 +320,35 @@ fn a_group_that_is_attached_is_said_to_be_attached_whatever_a_scan_finds() {
     let report = calm().report();
     let front = report.found.iter().find(|fact| fact.object == "front").expect("it is listed");
     assert!(front.text.contains(", attached,"), "{}", front.text);
+}
+
+#[test]
+fn one_instance_that_no_node_is_tied_to_is_named_and_others_do_not_make_up_for_it() {
+    let untied = |c: &mut Calm| {
+        if let Ok(nodes) = &mut c.nomad {
+            nodes[1].nodes.clear();
+        }
+    };
+    let report = calm().change(untied).report();
+    assert_eq!(said(&report), (Verdict::WouldNotWork, vec!["no Nomad node"]));
+    assert_eq!(*report.notices[0].object, instance(2).to_string());
+    assert!(!print::lines(&report).join("\n").contains("a departure works"));
+    // Where no Nomad is expected there is nothing to miss.
+    let report = calm().change(untied).change(|c| c.variables = vec![("DECAMP_WITHOUT_NOMAD", "w*".to_owned())]).report();
+    assert_eq!(said(&report), (Verdict::Works, vec![]));
+}
+
+#[test]
+fn what_was_registered_by_hand_is_named() {
+    let report = calm().change(|c| c.by_hand = vec!["edge"]).report();
+    assert_eq!(said(&report), (Verdict::Warning, vec!["registered with the node's Consul agent, and not by Nomad"]));
+    assert_eq!(&*report.notices[0].object, "edge");
+    let printed = print::lines(&report).join("\n");
+    assert!(printed.contains("1 services in Consul and edge, registered by hand with the node's agent"), "{printed}");
+}
+
+#[test]
+fn a_consul_that_does_not_list_what_runs_is_named_although_its_answer_is_whole() {
+    let report = calm().change(|c| c.registered = false).report();
+    assert_eq!(said(&report), (Verdict::Warning, vec!["running, and Consul does not list web on its node"]));
 }

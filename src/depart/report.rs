@@ -69,7 +69,7 @@ impl<'a> Report<'a> {
                 } else {
                     String::new()
                 };
-                let meaning = format!("{}{detail}", outcome.meaning());
+                let meaning = format!("{}{detail}{}", outcome.meaning(), by_hand(seen));
                 (outcome.word(), Some(outcome.clone()), meaning, reason.to_string())
             }
             How::Observed(Decision { action, reason }) => {
@@ -136,6 +136,12 @@ impl<'a> Report<'a> {
     }
 }
 
+/// What is left in discovery that nothing of Nomad's is: it goes with the machine.
+fn by_hand(seen: &Snapshot) -> String {
+    let said = seen.consul.last().map(decamp_core::decide::Registrations::said_of_hands).unwrap_or_default();
+    if said.is_empty() { said } else { format!("; Consul still lists {said}") }
+}
+
 /// Whether a reason says more than its outcome does: "it was past its hook, because it is past its hook" does not.
 fn adds(outcome: &Outcome, reason: &Reason) -> bool {
     let late = matches!(outcome, Outcome::TimedOut | Outcome::AlreadyPast | Outcome::Expired);
@@ -186,6 +192,10 @@ fn evidence(departure: &Departure, seen: &Snapshot) -> Vec<Evidence> {
     };
     if let Some(registered) = seen.consul.last() {
         all.push(Evidence { at: seen.consul.at(), what: format!("Consul {}", left(registered)) });
+        let said = registered.said_of_hands();
+        if !said.is_empty() {
+            all.push(Evidence { at: seen.consul.at(), what: format!("Consul lists {said}") });
+        }
     }
     if let Some(registered) = seen.nomad_services.last() {
         all.push(Evidence { at: seen.nomad_services.at(), what: format!("Nomad's own discovery {}", left(registered)) });

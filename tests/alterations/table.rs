@@ -75,6 +75,38 @@ fn without_job(value: &mut Value) {
     each(value, |allocation| drop(allocation.remove("Job")));
 }
 
+/// The catalog knows the node, and lists nothing that Nomad registered on it.
+fn without_services(value: &mut Value) {
+    if let Some(services) = value.get_mut("Services").and_then(Value::as_array_mut) {
+        services.retain(|service| !service["ID"].as_str().is_some_and(|id| id.starts_with("_nomad-task-")));
+    }
+}
+
+/// Another datacenter's catalog.
+fn without_the_node(value: &mut Value) {
+    if value.get("Services").is_some() {
+        *value = serde_json::json!({ "Node": null, "Services": null });
+    }
+}
+
+/// Consul Enterprise, and services in a namespace of it.
+fn in_a_namespace() -> Options {
+    Options { consul_namespace: Some("team".into()), ..options() }
+}
+
+/// A proxy on every node that is no job.
+fn with_one_by_hand() -> Options {
+    Options { by_hand: Some("edge".into()), ..options() }
+}
+
+/// Nodes that carry their instance's id in their names alone.
+fn named_by_instance() -> Options {
+    Options { named_by_instance: true, ..options() }
+}
+
+/// Nothing is altered by it: the row is about the cluster.
+const NOTHING: Change = Header("x-altered", "no");
+
 /// Nanoseconds, as Nomad writes durations.
 const TWO_HOURS: u64 = 7_200_000_000_000;
 
@@ -121,7 +153,8 @@ const ROWS: &[Row] = &[
     row("targets are denied for a while", AWS, "DescribeTargetHealth", DENIED, "departed", "departed").times(6),
     row("targets have a state of the future", AWS, "DescribeTargetHealth", Text("<State>draining<", "<State>parting<"), "departed", "departed"),
     row("targets have no reason", AWS, "DescribeTargetHealth", Text("Reason", "Motive"), "departed", "departed"),
-    row("a list of targets that is empty at the first look", AWS, "DescribeTargetHealth", Text("<member>", "<gone>"), "departed", "departed").times(2).loses(Loses::Some),
+    row("a list of targets that is empty at the first look", AWS, "DescribeTargetHealth", Text("<member>", "<gone>"), "departed", "departed").times(2),
+    row("lists of targets are empty for ever", AWS, "DescribeTargetHealth", Text("<member>", "<gone>"), "unconfirmed", "unconfirmed").loses(Loses::Some),
     row("targets are throttled ten times", AWS, "DescribeTargetHealth", THROTTLED, "departed", "departed").times(10),
     row("deregistrations are denied", AWS, "DeregisterTargets", DENIED, "timed-out", "AccessDenied").waits().loses(Loses::Some),
     row("deregistrations are denied twice", AWS, "DeregisterTargets", DENIED, "departed", "departed").times(2),
@@ -136,6 +169,7 @@ const ROWS: &[Row] = &[
     row("nodes are a page of HTML", NOMAD, "GET /v1/nodes", Replace(200, "<html></html>"), "departed", "departed").times(3),
     row("the node is denied", NOMAD, "GET /v1/node/", Refuse(403, "Permission denied"), "timed-out", "Permission denied").waits().loses(WithTheMachine),
     row("the node has no fingerprint of its instance", NOMAD, "GET /v1/node", Text("unique.platform.aws.instance-id", "unique.platform.gce.id"), "no-node", "no Nomad node is this instance").waits().loses(WithTheMachine),
+    row("the node's name alone carries its instance's id", NOMAD, "GET /v1/nodes", NOTHING, "departed", "departed").within(named_by_instance),
     row("the node is of another instance", NOMAD, "GET /v1/node", Text("i-0", "i-1"), "no-node", "no Nomad node is this instance").waits().loses(WithTheMachine),
     row("the node has a status of the future", NOMAD, "GET /v1/node", Text("\"ready\"", "\"hibernating\""), "departed", "departed"),
     row("the node has fields of the future", NOMAD, "GET /v1/node", Fatten(65_536), "departed", "departed"),
@@ -145,7 +179,7 @@ const ROWS: &[Row] = &[
     row("Nomad's index goes back", NOMAD, "GET /v1/node", Header("x-nomad-index", "1"), "departed", "departed").times(6),
     row("allocations are denied", NOMAD, "/allocations", Refuse(403, "Permission denied"), "timed-out", "Permission denied").waits().loses(WithTheMachine),
     row("allocations are null", NOMAD, "/allocations", Json(null), "timed-out", "timed-out").waits().loses(WithTheMachine),
-    row("allocations are empty", NOMAD, "/allocations", Json(empty), "departed", "departed").loses(WithTheMachine),
+    row("allocations are empty", NOMAD, "/allocations", Json(empty), "unconfirmed", "unconfirmed").loses(WithTheMachine),
     row("allocations have a client status of the future", NOMAD, "/allocations", Text("\"ClientStatus\":\"running\"", "\"ClientStatus\":\"paused\""), "departed", "departed"),
     row("allocations have no task states", NOMAD, "/allocations", Json(without_task_states), "departed", "departed"),
     row("allocations have no job", NOMAD, "/allocations", Json(without_job), "departed", "departed"),
@@ -165,6 +199,13 @@ const ROWS: &[Row] = &[
     row("Consul has no leader", CONSUL, "", Refuse(500, "No cluster leader"), "forced", "No cluster leader").waits(),
     row("Consul has no leader for a while", CONSUL, "", Refuse(500, "No cluster leader"), "departed", "departed").times(6),
     row("Consul lists nothing", CONSUL, "/v1/", Json(empty), "departed", "departed"),
+    row("Consul lists none of the services", CONSUL, "node-services", Json(without_services), "unconfirmed", "unconfirmed"),
+    row("Consul does not know the node", CONSUL, "node-services", Json(without_the_node), "unconfirmed", "unconfirmed"),
+    row("services are in a Consul namespace", CONSUL, "ns=team", NOTHING, "departed", "departed").within(in_a_namespace),
+    row("services in a Consul namespace are not shown", CONSUL, "ns=team", Json(without_services), "unconfirmed", "unconfirmed").within(in_a_namespace),
+    row("a Consul namespace is denied", CONSUL, "ns=team", Refuse(403, "Permission denied"), "forced", "Permission denied").within(in_a_namespace).waits(),
+    row("a service is registered by hand", CONSUL, "node-services", NOTHING, "departed", "edge").within(with_one_by_hand),
+    row("a service is registered by hand and waited for", CONSUL, "node-services", NOTHING, "unconfirmed", "registered by hand").within(with_one_by_hand).with(&[("DECAMP_BY_HAND", "wait"), ("DECAMP_MAX_DEPARTURE", "45s")]),
     row("Consul lists null", CONSUL, "/v1/", Json(null), "forced", "Consul cannot be seen").waits(),
     row("Consul hides what the token may not see, and says so", CONSUL, "/v1/", Header("x-consul-results-filtered-by-acls", "true"), "departed", "departed"),
     row("Consul's checks are of a status of the future", CONSUL, "/v1/health", Text("\"passing\"", "\"drowsy\""), "departed", "departed"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Refused;
 use super::reader::Reader;
-use decamp_core::decide::{LastTarget, LifecycleResult, OnCancel, Policy};
+use decamp_core::decide::{ByHand, LastTarget, LifecycleResult, OnCancel, Policy};
 use decamp_core::time::plain;
 
 /// A lifecycle action ends after 48 hours, or 100 times its heartbeat time-out, whatever anybody does.
@@ -35,6 +35,7 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Policy, Refused> {
             .choice("DECAMP_LAST_TARGET", &[("warn", LastTarget::Warn), ("hold", LastTarget::Hold)])?
             .unwrap_or(usual.last_target),
         consul: from.flag("DECAMP_CONSUL", usual.consul)?,
+        by_hand: by_hand(from)?,
         scan: from.flag("DECAMP_SCAN", usual.scan)?,
         target_groups: from.list_of("DECAMP_TARGET_GROUPS")?,
         hooks: from.list("DECAMP_HOOKS"),
@@ -45,6 +46,20 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Policy, Refused> {
         ingress_forgets: from.span("DECAMP_INGRESS_FORGETS", usual.ingress_forgets)?,
         ingress_margin: from.span("DECAMP_INGRESS_MARGIN", usual.ingress_margin)?,
     })
+}
+
+/// What is done about services that were registered by hand, and about which of them.
+fn by_hand(from: &Reader<'_>) -> Result<ByHand, Refused> {
+    let waits = from.choice("DECAMP_BY_HAND", &[("name", false), ("wait", true)])?.unwrap_or(false);
+    let names = from.list("DECAMP_BY_HAND_SERVICES");
+    match (waits, names.is_empty()) {
+        (true, false) => Ok(ByHand::Wait(names)),
+        (true, true) => Ok(ByHand::Wait(vec!["*".into()])),
+        (false, true) => Ok(ByHand::Name),
+        (false, false) => {
+            Err(Refused("DECAMP_BY_HAND_SERVICES: nothing is waited for; set DECAMP_BY_HAND=wait, or unset it".to_owned()))
+        }
+    }
 }
 
 /// Refuses what can never work: a departure without time, or one that cannot land its last call.

@@ -48,6 +48,8 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_AGENT_DEAD_WAIT", "time", "5m", "How long to wait for a dead Nomad agent to come back. At least the longest stop.";
     "DECAMP_LEFTOVER_WAIT", "time", "10m", "How long to wait for a registration to disappear after its allocation is over.";
     "DECAMP_UNKNOWN_TARGET_WAIT", "time", "10m", "How long to wait for a target that may be the instance's because nothing else is known to have its address. The outcome is then unconfirmed.";
+    "DECAMP_BY_HAND", "name, wait", "name", "What to do about services that somebody registered with the node's Consul agent by hand, such as a Traefik that is no Nomad job. Name: report them before anything moves and at the end. Wait: hold the instance until none of them is routable, at most until the time is up.";
+    "DECAMP_BY_HAND_SERVICES", "patterns, with commas", "", "Which of them to wait for, by their names in Consul. Empty: all.";
     "DECAMP_ON_CANCEL", "respect, drain-again", "respect", "What to do when somebody cancels decamp's drain.";
     "DECAMP_LAST_TARGET", "warn, hold", "warn", "What to do when the instance is the last healthy target of a group.";
     "DECAMP_REPLACE", "never, rebalance, scheduled, both", "never", "For which early warnings of AWS decamp asks Auto Scaling to replace the instance through its hook (the Lambda and the service).";

@@ -59,6 +59,8 @@ fn each_setting_of_the_policy_arrives_where_it_belongs() {
         ("DECAMP_ON_CANCEL", "drain-again"),
         ("DECAMP_UNKNOWN_TARGET_WAIT", "8m"),
         ("DECAMP_WITHOUT_NOMAD", "batch-*, bastion"),
+        ("DECAMP_BY_HAND", "wait"),
+        ("DECAMP_BY_HAND_SERVICES", "traefik, lb-*"),
         ("DECAMP_LAST_TARGET", "hold"),
         ("DECAMP_CONSUL", "false"),
         ("DECAMP_SCAN", "1"),
@@ -87,6 +89,7 @@ fn each_setting_of_the_policy_arrives_where_it_belongs() {
         leftover_wait: Duration::from_mins(7),
         unknown_target_wait: Duration::from_mins(8),
         on_cancel: OnCancel::DrainAgain,
+        by_hand: decamp_core::decide::ByHand::Wait(vec!["traefik".into(), "lb-*".into()]),
         last_target: decamp_core::decide::LastTarget::Hold,
         consul: false,
         scan: true,
@@ -107,6 +110,7 @@ fn each_setting_of_the_policy_arrives_where_it_belongs() {
 fn nonsense_is_refused_with_what_to_change() {
     let foreign = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef";
     let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[("DECAMP_BY_HAND_SERVICES", "traefik")], "set DECAMP_BY_HAND=wait, or unset it"),
         (&[("NOMAD_ADDR", "10.0.0.1:4646")], "write http://10.0.0.1:4646 or https://10.0.0.1:4646"),
         (&[("NOMAD_ADDR", "http://10.0.0.1:4646, 10.0.0.2:4646")], "write http://10.0.0.2:4646"),
         (&[("NOMAD_ADDR", "http://me:canary@10.0.0.1")], "take it out"),

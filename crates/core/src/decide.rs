@@ -7,6 +7,7 @@ mod beginnings;
 mod blind;
 mod blocker;
 mod budget;
+mod by_hand;
 mod connections;
 mod departure;
 mod doubts;
@@ -25,6 +26,7 @@ pub mod snapshot;
 mod step;
 mod traefik;
 mod twins;
+mod unlisted;
 mod whose;
 mod words;
 
@@ -215,9 +217,15 @@ fn finish(scope: &Scope<'_>, budget: &Budget, release: Time, no_node: bool, now:
     if matches!(scope.departure.cause, Cause::Interruption { .. }) {
         return Step::Satisfied;
     }
-    let proved = discovery.proved && scope.unknown_targets().next().is_none();
+    let proved = discovery.proved && is_proved(scope, budget);
     let (verdict, reason) = verdict(scope, no_node, proved, blind::stopped_unseen(scope, budget, now));
     leaving::complete(scope, LifecycleResult::Continue, verdict, reason, now)
+}
+
+/// Whether nothing that was seen, now or by an earlier run, speaks against what is not seen any more (D9, D39).
+fn is_proved(scope: &Scope<'_>, budget: &Budget) -> bool {
+    let in_groups = scope.unknown_targets().next().is_none() && !doubts::lists_nothing(scope, budget);
+    in_groups && unlisted::never_listed(scope).next().is_none() && !unlisted::was_noted(scope)
 }
 
 /// How a departure ends in which nothing is left, and what is said of that: nobody says that what could not be seen is gone.
@@ -262,7 +270,7 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     let released = scope.seen.group.last().is_some() && balancers::balancing(scope, budget, now).released;
     // What may still be sent to is not nothing (D39).
     let unseen = blind::stopped_unseen(scope, budget, now);
-    let proved = scope.unknown_targets().next().is_none() && unseen.is_none();
+    let proved = is_proved(scope, budget) && unseen.is_none();
     let verdict = match (over && released, proved && was_forced(scope)) {
         _ if missing::is_nowhere(scope) && released => Outcome::NoNode,
         (true, true) => Outcome::Forced,

@@ -1,4 +1,5 @@
-//! Which services of allocations Consul still lists for a node. Read-only: Nomad removes them, we only check.
+//! Which services Consul still lists for a node. Read-only: Nomad removes those of allocations, and whoever made them the others; we
+//! only check.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -6,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use decamp_config::Connection;
-use decamp_core::decide::{BRIEF, Registration, Registrations, Unseen};
+use decamp_core::decide::{BRIEF, HandRegistration, Registration, Registrations, Unseen};
 use decamp_core::ids::AllocationId;
 use decamp_net::http;
 use decamp_net::http::{Answer, Failure, may_block};
@@ -20,6 +22,15 @@ use decamp_net::secrets::Fetch;
 /// What the ids of services start with that belong to an allocation; its id follows. Nomad's own agents have other ids, and
 /// stay registered as long as they live.
 const OF_ALLOCATIONS: &str = "_nomad-task-";
+
+/// What the ids of all services start with that Nomad registers, those of its own agents included (facts, section 12).
+const OF_NOMAD: &str = "_nomad-";
+
+/// The service that Consul's servers register themselves.
+const OF_CONSUL: &str = "consul";
+
+/// What Consul's community edition answers to whoever asks for a namespace (`agent/http_ce.go`). It has none.
+const NO_NAMESPACES: &str = "Consul Enterprise feature";
 
 /// Says that something was left out because the token may not see it. Consul has it since 1.11.
 const FILTERED: &str = "x-consul-results-filtered-by-acls";
@@ -76,7 +87,7 @@ struct Service {
     service: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Check {
     #[serde(rename = "CheckID")]
@@ -119,10 +130,39 @@ impl Client {
     ///
     /// Why it cannot be seen.
     pub async fn look(&self, consul_node: &str) -> Result<Registrations, Unseen> {
+        self.look_in(consul_node, &[]).await
+    }
+
+    /// The same, in these namespaces as well as in the one that is set (Consul Enterprise). A Consul without namespaces has nothing in
+    /// them; it refuses whoever names one, so that none is sent unless a job declares it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be seen.
+    pub async fn look_in(&self, consul_node: &str, namespaces: &[Arc<str>]) -> Result<Registrations, Unseen> {
         let path = services_path(consul_node);
         let services = self.http.get(&path, &[("consistent", "")]);
-        let (services, checks) = tokio::join!(services, self.checks(consul_node));
-        self.read(consul_node, &services.map_err(Failure::unseen)?, &checks?).await
+        let further = try_join_all(namespaces.iter().map(|namespace| self.answers_in(consul_node, namespace)));
+        let (services, checks, further) = tokio::join!(services, self.checks(consul_node, None), further);
+        let checks = checks?;
+        let mut all = self.read(consul_node, &services.map_err(Failure::unseen)?, &checks).await?;
+        // The checks of the node itself are in no namespace, and hold for the services of all.
+        let of_node: Vec<Check> = checks.into_iter().filter(|check| check.service_id.is_empty()).collect();
+        for (answer, own) in further?.into_iter().flatten() {
+            let checks: Vec<Check> = own.into_iter().chain(of_node.iter().cloned()).collect();
+            add(&mut all, &self.read(consul_node, &answer, &checks).await?);
+        }
+        Ok(all)
+    }
+
+    /// What a node has in one namespace; `None` where Consul has no namespaces.
+    async fn answers_in(&self, consul_node: &str, namespace: &str) -> Result<Option<(Answer, Vec<Check>)>, Unseen> {
+        let path = services_path(consul_node);
+        match self.http.get(&path, &[("consistent", ""), ("ns", namespace)]).await {
+            Ok(answer) => Ok(Some((answer, self.checks(consul_node, Some(namespace)).await?))),
+            Err(Failure::Status { status: 400, text }) if text.contains(NO_NAMESPACES) => Ok(None),
+            Err(failure) => Err(failure.unseen()),
+        }
     }
 
     /// Waits until a node has something else registered than `seen`; `None` when the time is up. Not seeing is no news. With `closely` it
@@ -174,13 +214,14 @@ impl Client {
         let now = answer.number("x-consul-index").unwrap_or(0);
         // An index that went back is that of restored servers: whoever waits for the old one waits long.
         *index = if now < *index { 0 } else { now };
-        let checks = self.checks(consul_node).await?;
+        let checks = self.checks(consul_node, None).await?;
         self.read(consul_node, &answer, &checks).await
     }
 
-    async fn checks(&self, consul_node: &str) -> Result<Vec<Check>, Unseen> {
+    async fn checks(&self, consul_node: &str, namespace: Option<&str>) -> Result<Vec<Check>, Unseen> {
         let path = format!("/v1/health/node/{}", path_segment(consul_node));
-        let answer = self.http.get(&path, &[("consistent", "")]).await.map_err(Failure::unseen)?;
+        let query: Vec<(&str, &str)> = [("consistent", "")].into_iter().chain(namespace.map(|name| ("ns", name))).collect();
+        let answer = self.http.get(&path, &query).await.map_err(Failure::unseen)?;
         answer.json().map_err(Failure::unseen)
     }
 
@@ -271,21 +312,34 @@ fn registrations(consul_node: &str, listed: NodeServices, checks: &[Check]) -> R
     // A critical check of the node itself (maintenance, for one) takes all of its services out.
     let of_node = checks.iter().filter(critical).any(|c| c.service_id.is_empty());
     let mut services = Vec::new();
+    let mut by_hand: Vec<HandRegistration> = Vec::new();
     for service in listed.services.unwrap_or_default() {
-        let Some(rest) = service.id.strip_prefix(OF_ALLOCATIONS) else { continue };
+        let critical = of_node || of_services.contains(service.id.as_str());
+        let Some(rest) = service.id.strip_prefix(OF_ALLOCATIONS) else {
+            if !service.id.starts_with(OF_NOMAD) && service.service != OF_CONSUL {
+                by_hand.push(HandRegistration { service: service.service.into(), critical });
+            }
+            continue;
+        };
         match rest.get(..36).and_then(|id| id.parse::<AllocationId>().ok()) {
-            Some(allocation) => services.push(Registration {
-                allocation,
-                critical: of_node || of_services.contains(service.id.as_str()),
-                service: service.service.into(),
-            }),
+            Some(allocation) => services.push(Registration { allocation, critical, service: service.service.into() }),
             // Some allocation's, but whose? Then nobody can say that nothing of ours is left.
             None => whole = false,
         }
     }
+    by_hand.sort_by(|a, b| a.service.cmp(&b.service));
     services.sort_by(|a, b| (a.allocation, &a.service).cmp(&(b.allocation, &b.service)));
     let agent_dead = checks.iter().filter(critical).any(is_serf);
-    Ok(Registrations { whole, agent_dead, services: services.into() })
+    Ok(Registrations { whole, agent_dead, services: services.into(), by_hand: by_hand.into() })
+}
+
+/// Takes in what another namespace has.
+fn add(all: &mut Registrations, more: &Registrations) {
+    let new = more.services.iter().filter(|one| !all.services.iter().any(|known| known == *one)).cloned();
+    let services: Arc<[_]> = all.services.iter().cloned().chain(new).collect();
+    let by_hand = all.by_hand.iter().chain(more.by_hand.iter()).cloned().collect();
+    all.whole &= more.whole;
+    (all.services, all.by_hand) = (services, by_hand);
 }
 
 /// Whether a version is at least 1.11.

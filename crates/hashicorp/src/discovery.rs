@@ -1,14 +1,15 @@
 //! What Consul lists for an instance: that of its one node, or of all the nodes that it has been.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, sleep_until};
 
 use super::consul::Client;
-use decamp_core::decide::{Nomad, Registration, Registrations, Unseen};
+use decamp_core::decide::{HandRegistration, Nomad, Registration, Registrations, Unseen};
 
-/// How often an instance of several nodes is looked at, since its nodes cannot be watched one by one.
+/// How often an instance of several nodes is looked at, or one with services in namespaces, since these cannot be watched one by one.
 const PACE: Duration = Duration::from_secs(2);
 
 /// The names in Consul of the instance's nodes. A client that never met its Consul agent usually has the same name there.
@@ -16,13 +17,13 @@ fn names(nomad: &Nomad) -> Vec<&str> {
     nomad.nodes.iter().map(|node| node.consul_name.as_deref().unwrap_or(&node.name)).collect()
 }
 
-/// Looks at the registrations of all nodes of an instance.
-pub async fn look(consul: &Client, nomad: Option<&Nomad>) -> Result<Registrations, Unseen> {
+/// Looks at the registrations of all nodes of an instance, in these namespaces as well as in the one that is set.
+pub async fn look(consul: &Client, nomad: Option<&Nomad>, namespaces: &[Arc<str>]) -> Result<Registrations, Unseen> {
     let names = nomad.map(names).unwrap_or_default();
     if names.is_empty() {
         return Err(Unseen::Away("no Nomad node tells the instance's name in Consul".into()));
     }
-    let looks = try_join_all(names.into_iter().map(|name| consul.look(name))).await?;
+    let looks = try_join_all(names.into_iter().map(|name| consul.look_in(name, namespaces))).await?;
     Ok(together(looks))
 }
 
@@ -30,6 +31,7 @@ pub async fn look(consul: &Client, nomad: Option<&Nomad>) -> Result<Registration
 pub async fn watch(
     consul: &Client,
     nomad: Option<&Nomad>,
+    namespaces: &[Arc<str>],
     seen: Option<&Registrations>,
     blind: bool,
     closely: bool,
@@ -37,8 +39,8 @@ pub async fn watch(
 ) -> Option<Result<Registrations, Unseen>> {
     let names = nomad.map(names).unwrap_or_default();
     match (names.as_slice(), seen) {
-        ([name], Some(seen)) => consul.watch(name, seen, blind, closely, until).await,
-        ([] | [_], _) => {
+        ([name], Some(seen)) if namespaces.is_empty() => consul.watch(name, seen, blind, closely, until).await,
+        ([], _) | ([_], None) => {
             sleep_until(until).await;
             None
         }
@@ -48,7 +50,7 @@ pub async fn watch(
             if until <= next {
                 return None;
             }
-            match look(consul, nomad).await {
+            match look(consul, nomad, namespaces).await {
                 Ok(news) if closely && blind || seen != Some(&news) => return Some(Ok(news)),
                 Err(why) if closely && !blind => return Some(Err(why)),
                 Ok(_) | Err(_) => {}
@@ -69,7 +71,10 @@ fn together(mut looks: Vec<Registrations>) -> Registrations {
     let services = looks.iter().flat_map(|look| {
         look.services.iter().map(|service| Registration { critical: service.critical || look.agent_dead, ..service.clone() })
     });
-    Registrations { whole, agent_dead, services: services.collect() }
+    let by_hand = looks.iter().flat_map(|look| {
+        look.by_hand.iter().map(|one| HandRegistration { critical: one.critical || look.agent_dead, ..one.clone() })
+    });
+    Registrations { whole, agent_dead, services: services.collect(), by_hand: by_hand.collect() }
 }
 
 #[cfg(test)]
@@ -83,6 +88,7 @@ mod tests {
             whole,
             agent_dead,
             services: [Registration { allocation: AllocationId(allocation), service: "web".into(), critical: false }].into(),
+            by_hand: [].into(),
         };
         let both = together(vec![look(1, true, true), look(2, false, true)]);
         assert!(both.whole && !both.agent_dead);

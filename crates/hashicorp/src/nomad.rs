@@ -90,15 +90,6 @@ impl Client {
     ///
     /// Why it cannot be seen. No node at all is not an error: it is an answer without nodes.
     pub async fn look(&self, instance: InstanceId, known: Option<&Nomad>) -> Result<Nomad, Unseen> {
-        self.look_at(instance, None, known).await
-    }
-
-    /// As `look`; `address` is the instance's private address, if somebody knows it: the first way to guess its node.
-    ///
-    /// # Errors
-    ///
-    /// As `look`.
-    pub async fn look_at(&self, instance: InstanceId, address: Option<IpAddr>, known: Option<&Nomad>) -> Result<Nomad, Unseen> {
         if let Some(known) = known.filter(|k| !k.nodes.is_empty() && k.set_aside.is_empty()) {
             let ids: Vec<NodeId> = known.nodes.iter().map(|node| node.id).collect();
             let nodes = self.nodes(&ids).await?;
@@ -107,9 +98,9 @@ impl Client {
                 return Ok(Nomad { nodes, set_aside: Vec::new() });
             }
         }
-        let mut found = self.find(instance, address).await?;
         // What an earlier look of this run listed stays in sight although its agent dies: its processes may still run.
         let listed = |id: &NodeId| known.is_some_and(|known| known.nodes.iter().any(|node| node.id == *id));
+        let mut found = self.find(instance, |id| listed(&id)).await?;
         let (still, set_aside): (Vec<NodeId>, Vec<NodeId>) = found.set_aside.into_iter().partition(listed);
         found.set_aside = set_aside;
         found.nodes.extend(still);
@@ -121,15 +112,15 @@ impl Client {
     }
 
     /// Looks for the instance's nodes, and confirms each by reading it: a server before 1.3 ignores the filter and lists all.
-    async fn find(&self, instance: InstanceId, address: Option<IpAddr>) -> Result<find::Found, Unseen> {
+    async fn find(&self, instance: InstanceId, listed: impl Fn(NodeId) -> bool) -> Result<find::Found, Unseen> {
         let candidates = self.candidates(&find::by_instance_id(&[instance])).await?;
         let found = find::that_know(instance, &candidates);
         if !found.nodes.is_empty() {
             return Ok(found);
         }
-        let candidates = self.candidates(&find::by_other_means(instance, address)).await?;
-        let guess = find::by_guess(instance, address, &candidates)?;
-        Ok(find::Found { nodes: guess.into_iter().collect(), set_aside: Vec::new() })
+        let candidates = self.candidates(&find::that_do_not_tell()).await?;
+        let carries = find::that_carries(instance, &candidates, listed)?;
+        Ok(find::Found { nodes: carries.into_iter().collect(), set_aside: Vec::new() })
     }
 
     /// All nodes that the servers list for a filter, read whole. What was read before and has not changed is not read again.

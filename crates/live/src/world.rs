@@ -44,7 +44,7 @@ impl World for Live {
             match self.consul.as_ref().filter(|_| watch.contains(&Part::Consul)) {
                 Some(consul) => {
                     let (blind, closely) = (seen.consul.blind().is_some(), seen.stops_in_consul().next().is_some());
-                    discovery::watch(consul, known, seen.consul.last(), blind, closely, until).await
+                    discovery::watch(consul, known, &seen.consul_namespaces(), seen.consul.last(), blind, closely, until).await
                 }
                 None => None,
             }
@@ -128,7 +128,7 @@ impl Live {
             let nomad = if wanted(Part::Nomad) { Some(self.nomad.look(departure.instance, before).await) } else { None };
             let known = nomad.as_ref().and_then(|look| look.as_ref().ok()).or(before);
             let consul =
-                async { if wanted(Part::Consul) { Some(Showing::Consul(self.look_at_consul(known).await)) } else { None } };
+                async { if wanted(Part::Consul) { Some(Showing::Consul(self.look_at_consul(seen, known).await)) } else { None } };
             let services = async {
                 if wanted(Part::NomadServices) { Some(Showing::NomadServices(self.look_at_services(known).await)) } else { None }
             };
@@ -144,9 +144,15 @@ impl Live {
         rest.into_iter().flatten().chain(sight).collect()
     }
 
-    async fn look_at_consul(&self, known: Option<&Nomad>) -> Result<Registrations, Unseen> {
+    async fn look_at_consul(&self, seen: &Snapshot, known: Option<&Nomad>) -> Result<Registrations, Unseen> {
         match &self.consul {
-            Some(consul) => discovery::look(consul, known).await,
+            Some(consul) => {
+                let mut namespaces = seen.consul_namespaces();
+                // What the same round of looks found on the node may declare others.
+                let new = known.map(Nomad::consul_namespaces).unwrap_or_default();
+                namespaces.extend(new.into_iter().filter(|name| !seen.consul_namespaces().contains(name)));
+                discovery::look(consul, known, &namespaces).await
+            }
             None => Err(Unseen::Away("Consul is switched off".into())),
         }
     }

@@ -263,7 +263,9 @@ impl Client {
         let address = &self.addresses[place];
         let client = self.http.client().await.map_err(Failure::NoToken)?;
         let mut request = client.request(method.clone(), format!("{address}{path}")).timeout(time);
-        request = request.query(&self.query).query(query);
+        // What one request asks for goes before what is set for all.
+        let usual = self.query.iter().filter(|(key, _)| !query.iter().any(|(asked, _)| asked == key));
+        request = request.query(&usual.collect::<Vec<_>>()).query(query);
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(token.expose())
                 .map_err(|_| Failure::NotSent("the token holds characters that no token has".into()))?;

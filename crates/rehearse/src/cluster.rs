@@ -104,7 +104,7 @@ fn group(job: &str, kind: JobKind, kill_timeout: Duration) -> TaskGroup {
         max_parallel: None,
         shutdown_delay: Duration::ZERO,
         tasks: vec![Task { name: "server".into(), shutdown_delay: Duration::ZERO, kill_timeout, role: TaskRole::Main }],
-        services: vec![Service { name: job.into(), provider: Provider::Consul }],
+        services: vec![Service { name: job.into(), provider: Provider::Consul, namespace: None }],
         ingress: None,
     }
 }

@@ -64,6 +64,9 @@ mod tests {
             Loss::DiskCut,
             Loss::NoTargetGroup,
             Loss::UnknownTarget,
+            Loss::NotATarget,
+            Loss::NotInConsul,
+            Loss::RegisteredByHand,
             Loss::DoesNotFit,
             Loss::Interrupted,
         ] {

@@ -61,6 +61,9 @@ fn explains(finding: &Finding, failure: &Failure) -> bool {
         | Loss::DoesNotFit
         | Loss::Interrupted
         | Loss::NoTargetGroup
-        | Loss::UnknownTarget => false,
+        | Loss::UnknownTarget
+        | Loss::NotATarget
+        | Loss::NotInConsul
+        | Loss::RegisteredByHand => false,
     }
 }

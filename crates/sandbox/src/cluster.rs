@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Options;
 use decamp_core::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
 use decamp_core::ids::{InstanceId, NodeId};
-use decamp_sim::consul::Consul;
+use decamp_sim::consul::{Consul, Entry};
 use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports};
 
@@ -33,12 +33,18 @@ pub(super) fn number(instance: InstanceId) -> Option<u32> {
 }
 
 /// Adds a node, and the Consul agent beside it.
-pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, luck: &mut Luck) -> NodeNumber {
+pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, luck: &mut Luck, options: &Options) -> NodeNumber {
     let [_, high, middle, low] = (number + 10).to_be_bytes();
     let address = IpAddr::from([10, high, middle, low]);
-    let name: Arc<str> = format!("ip-10-{high}-{middle}-{low}").into();
+    let name: Arc<str> = match options.named_by_instance {
+        true => format!("{}.sandbox.internal", instance(number)).into(),
+        false => format!("ip-10-{high}-{middle}-{low}").into(),
+    };
     let agent = consul.add_node(Arc::clone(&name));
     consul.add_other(agent, "nomad-client".into());
+    if let Some(name) = &options.by_hand {
+        consul.register(agent, Entry::by_hand(Arc::clone(name)), consul.now(), &mut Vec::new());
+    }
     nomad.add_node(NodeSpec {
         id: NodeId(u128::from(luck.bits()) << 64 | u128::from(luck.bits())),
         name: Arc::clone(&name),
@@ -68,7 +74,7 @@ fn group(job: &str, kind: JobKind, options: &Options) -> TaskGroup {
         max_parallel: None,
         shutdown_delay: Duration::ZERO,
         tasks: vec![task],
-        services: vec![Service { name: job.into(), provider: options.provider }],
+        services: vec![Service { name: job.into(), provider: options.provider, namespace: None }],
         ingress: None,
     }
 }
@@ -97,6 +103,7 @@ pub(super) fn add_services(nomad: &mut Nomad, consul: &mut Consul, nodes: &[Node
     let mut added = Vec::new();
     for service in 1..=options.services {
         let mut group = group(&format!("service-{service}"), JobKind::Service, options);
+        group.services[0].namespace.clone_from(&options.consul_namespace);
         group.count = options.copies;
         group.max_parallel = Some(1);
         group.shutdown_delay = options.shutdown_delay;

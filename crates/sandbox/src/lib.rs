@@ -57,6 +57,12 @@ pub struct Options {
     pub copies: u32,
     /// Where services register.
     pub provider: Provider,
+    /// The Consul namespace that the services are registered in: then it is Consul Enterprise.
+    pub consul_namespace: Option<Arc<str>>,
+    /// A service that is registered by hand on every node's agent.
+    pub by_hand: Option<Arc<str>>,
+    /// Nodes are named by their instances, and no fingerprint of EC2 tells which they are.
+    pub named_by_instance: bool,
     /// How long a service serves on after it was told to stop.
     pub shutdown_delay: Duration,
     /// How long a new copy runs until it counts as healthy.
@@ -100,6 +106,9 @@ impl Default for Options {
             services: 3,
             copies: 2,
             provider: Provider::Consul,
+            consul_namespace: None,
+            by_hand: None,
+            named_by_instance: false,
             shutdown_delay: seconds(4),
             healthy_in: seconds(1),
             attached: 1,

@@ -26,6 +26,7 @@ pub struct World {
     /// Nomad.
     pub nomad: Nomad,
     consul: Consul,
+    options: Options,
     /// The clients.
     pub requests: Requests,
     log: Vec<Event>,
@@ -57,7 +58,8 @@ impl World {
         });
         let mut nomad = Nomad::new(options.nomad, now, Luck::new(luck.bits()));
         let mut consul = Consul::new(options.consul, now, Luck::new(luck.bits()));
-        let nodes: Vec<NodeNumber> = numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck)).collect();
+        let nodes: Vec<NodeNumber> =
+            numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck, options)).collect();
         for number in numbers.clone() {
             auto_scaling.put_instance(ASG, cluster::instance(number), zone(number), LifecycleState::InService);
         }
@@ -80,8 +82,21 @@ impl World {
         }
         let log = Vec::new();
         let replacements = options.replacements;
-        let mut world =
-            Self { now, auto_scaling, balancers, nomad, consul, requests, log, luck, ingress, numbers, named, replacements };
+        let mut world = Self {
+            now,
+            auto_scaling,
+            balancers,
+            nomad,
+            consul,
+            options: options.clone(),
+            requests,
+            log,
+            luck,
+            ingress,
+            numbers,
+            named,
+            replacements,
+        };
         let all: Vec<AllocationNumber> = (0..).zip(world.nomad.allocations()).map(|(n, _)| AllocationNumber(n)).collect();
         for number in all {
             world.introduce(number, true);
@@ -170,7 +185,7 @@ impl World {
         if let Some(number) = cluster::number(instance)
             && self.node_of(instance).is_none()
         {
-            cluster::add_node(&mut self.nomad, &mut self.consul, number, &mut self.luck);
+            cluster::add_node(&mut self.nomad, &mut self.consul, number, &mut self.luck, &self.options);
         }
     }
 

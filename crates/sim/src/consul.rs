@@ -55,6 +55,8 @@ pub struct Entry {
     pub service: u16,
     /// The service's name.
     pub name: Arc<str>,
+    /// The namespace that it is in (Consul Enterprise); `None` is the default one.
+    pub namespace: Option<Arc<str>>,
     /// Nomad still wants it.
     wanted: bool,
     /// The agent has it.
@@ -68,7 +70,19 @@ impl Entry {
     /// A registration that is about to be made.
     #[must_use]
     pub fn new(allocation: AllocationNumber, id: AllocationId, service: u16, name: Arc<str>) -> Self {
-        Self { allocation, id, service, name, wanted: true, local: false, catalog: false, passing: false }
+        Self { allocation, id, service, name, namespace: None, wanted: true, local: false, catalog: false, passing: false }
+    }
+
+    /// One that somebody makes by hand, and that no allocation owns.
+    #[must_use]
+    pub fn by_hand(name: Arc<str>) -> Self {
+        Self::new(AllocationNumber::BY_HAND, AllocationId(0), 0, name)
+    }
+
+    /// The same in a namespace.
+    #[must_use]
+    pub fn within(self, namespace: Option<Arc<str>>) -> Self {
+        Self { namespace, ..self }
     }
 
     /// Whether the catalog lists it.
@@ -105,9 +119,14 @@ pub struct NodeState {
 }
 
 impl NodeState {
-    /// What its agent or the catalog still holds for allocations.
+    /// What its agent or the catalog still holds, for allocations or made by hand.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    /// Those that allocations registered.
+    pub fn of_allocations(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.allocation.is_by_hand())
     }
 }
 
@@ -121,6 +140,8 @@ pub struct Consul {
     index: u64,
     nodes: Vec<NodeState>,
     leader_back: Option<Time>,
+    /// Somebody has registered something in a namespace.
+    has_namespaces: bool,
     frozen: Option<(u64, Vec<Registrations>)>,
 }
 
@@ -152,7 +173,17 @@ impl Consul {
     /// An empty catalog.
     #[must_use]
     pub fn new(version: Version, now: Time, luck: Luck) -> Self {
-        Self { version, now, luck, queue: Queue::default(), index: 10, nodes: Vec::new(), leader_back: None, frozen: None }
+        Self {
+            version,
+            now,
+            luck,
+            queue: Queue::default(),
+            index: 10,
+            nodes: Vec::new(),
+            leader_back: None,
+            has_namespaces: false,
+            frozen: None,
+        }
     }
 
     /// Adds a node with its agent.
@@ -208,6 +239,7 @@ impl Consul {
     /// A client registers a service with the agent beside it; its check passes from `passes` on.
     pub fn register(&mut self, node: NodeNumber, entry: Entry, passes: Time, log: &mut Vec<Event>) {
         let has_leader = self.leader_back.is_none();
+        self.has_namespaces |= entry.namespace.is_some();
         let state = &mut self.nodes[node.index()];
         let (allocation, service) = (entry.allocation, entry.service);
         let mut entry = Entry { local: state.agent_alive, catalog: state.agent_alive && has_leader, ..entry };

@@ -7,6 +7,17 @@ use decamp_core::time::Time;
 pub struct AllocationNumber(pub u32);
 
 impl AllocationNumber {
+    /// Stands for a process on the instance that is no allocation's: its service was registered by hand.
+    pub const BY_HAND: Self = Self(u32::MAX);
+    /// The same on another machine.
+    pub const BY_HAND_ELSEWHERE: Self = Self(u32::MAX - 1);
+
+    /// Whether it is no allocation's.
+    #[must_use]
+    pub fn is_by_hand(self) -> bool {
+        Self::BY_HAND_ELSEWHERE <= self
+    }
+
     /// As an index.
     #[must_use]
     pub fn index(self) -> usize {

@@ -86,6 +86,10 @@ faults! {
     HooksNotNamed = 103, "hooks-not-named", "The group has another tool's terminating hook, and nobody has said which is decamp's.";
     ConsulWithoutAcls = 104, "consul-without-acls", "Consul has no ACLs, and nobody sends it a token.";
     SpotInterruption = 73, "spot-interruption", "EC2 takes the instance back in two minutes.";
+    ByHand = 89, "by-hand", "A service is registered by hand on the node's agent, and the ingress routes to it.";
+    ConsulNamespaces = 90, "consul-namespaces", "Some jobs register their services in a Consul namespace.";
+    ConsulElsewhere = 91, "consul-elsewhere", "Consul is asked where it lists nothing of the node: another datacenter, or another namespace.";
+    NotListed = 92, "not-listed", "A target group that the hook names does not list the instance at first, or never held it.";
     IngressUnderLoad = 111, "ingress-under-load", "The ingress is under load: what it heard of is in force up to 2.5 s after its throttle.";
     SweepsAlone = 74, "sweeps-alone", "No message ever comes: the sweep of each minute does everything.";
     MessageLate = 75, "message-late", "A message that a pass hands back stays hidden for minutes.";

@@ -4,6 +4,7 @@ mod blind;
 mod calls;
 mod capacity;
 mod departed;
+mod discovery;
 mod disks;
 mod haste;
 mod life;
@@ -111,6 +112,10 @@ pub struct Oracle {
     pub over_before_last_drain: Option<Time>,
     /// When the last process on the node ended.
     pub last_over: Option<Time>,
+    /// Whether what is registered by hand is waited for by policy.
+    pub waits_for_by_hand: bool,
+    /// What runs and was drained although the Consul that is asked lists none of it.
+    stopped_unlisted: Option<String>,
     /// Whether system jobs stay by policy.
     pub leaves_system_jobs: bool,
     /// How much longer than usual the answers of one system take: for so long workers do not know of one another.
@@ -282,6 +287,7 @@ impl Oracle {
             }
             Effect::Drain { node, deadline, meta, .. } => {
                 self.own_node(at, *node, nomad, cast);
+                self.drains_in_sight(at, meta.phase, nomad, cast);
                 if self.first_drain.is_some() {
                     let stopping = nomad.allocations().iter().any(|a| Some(a.node) == cast.node && a.life == Life::Stopping);
                     // What the first drain stops may go on stopping through the second.
@@ -343,6 +349,7 @@ impl Oracle {
                 if *result == LifecycleResult::Continue && open {
                     self.verdict = Some((at, verdict.clone()));
                     self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
+                    self.saw_what_is_gone(at, verdict, consul, cast);
                     let in_time = self.earliest_end(departure, auto_scaling, cast).is_some_and(|end| at + LAST_LOOK < end);
                     if matches!(verdict, Outcome::Unconfirmed { .. }) && in_time {
                         self.gives_up_no_leftover(at, consul, nomad, cast);

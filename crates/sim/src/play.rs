@@ -24,7 +24,7 @@ use super::oracle::Violation;
 use super::setting::{self, BEGIN, Setting};
 use super::stage::Calls;
 pub use super::worker::CrashPoint;
-use decamp_core::decide::{Finding, Outcome};
+use decamp_core::decide::{ByHand, Finding, Outcome};
 use decamp_core::time::Time;
 
 /// How long the world goes on after the last worker, so that what dies then is seen.
@@ -86,6 +86,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     let Setting { mut stage, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group, luck } =
         setting::draw(play.seed, play.faults, play.again);
     stage.oracle.leaves_system_jobs = policy.ignore_system_jobs;
+    stage.oracle.waits_for_by_hand = matches!(policy.by_hand, ByHand::Wait(_));
     stage.oracle.bounds = crate::oracle::Bounds {
         max_departure: policy.max_departure,
         shortest: if faults.has(Fault::OtherSettingsNextTime) { policy.max_departure / 2 } else { policy.max_departure },

@@ -17,9 +17,9 @@ use super::faults::{Fault, Faults};
 use super::load_balancers::{GroupSetup, Kind, LoadBalancers, Oddity, TargetType};
 use super::luck::Luck;
 use super::nomad::{self, NodeSpec, Nomad};
-use super::stage::{Cast, Stage};
+use super::stage::{Cast, Lists, Stage};
 use super::traffic::{Door, Follows, Ingress, Traffic};
-use decamp_core::decide::{JobKind, LifecycleResult, Policy, Provider};
+use decamp_core::decide::{ByHand, JobKind, LifecycleResult, Policy, Provider};
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
@@ -126,7 +126,8 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         // Only a group that is named holds addresses of ours.
         let by_address = place == 0 && has_addresses(faults);
         let to_find = place == 0 && faults.has(Fault::FoundByScan) && !has_addresses(faults);
-        if luck.one_in(2) && !(short || by_address || to_find || faults.has(Fault::SeveralPorts)) {
+        let not_listed = place == 0 && faults.has(Fault::NotListed) && !to_find;
+        if luck.one_in(2) && !(short || by_address || to_find || not_listed || faults.has(Fault::SeveralPorts)) {
             attached.push(arn(place));
             balancer_floor = balancer_floor.max(if setup.delay < guard { guard } else { Duration::ZERO });
         } else {
@@ -199,12 +200,16 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     };
     let mesh = faults.has(Fault::OwnAddresses).then(|| cluster.mesh());
     let drawn = cluster.services(faults);
+    let mut aside = Luck::new(seed ^ 0x6c61_7465);
+    let in_consul = |group: &nomad::GroupNumber| cluster.nomad.groups()[group.index()].spec.group.in_consul().next().is_some();
+    let first = drawn.first.filter(in_consul).filter(|_| aside.one_in(12));
+    let late = first.and_then(|first| cluster.comes_up_late(first, &mut aside));
     cluster.beside(faults);
     let strange = IpAddr::from([172, 26, 64, 5]);
     if faults.has(Fault::StrangersAddress) {
         cluster.stranger(seed.is_multiple_of(2), seed % 4 < 2, strange);
     }
-    let jobs::Cluster { mut nomad, consul, .. } = cluster;
+    let jobs::Cluster { mut nomad, mut consul, .. } = cluster;
     if faults.has(Fault::TwoNodes) && !faults.has(Fault::FingerprintMissing) {
         let ghost = nomad.add_node(NodeSpec {
             id: NodeId(u128::from(luck.bits())),
@@ -223,6 +228,11 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         [IpAddr::from([10, 0, 0, 10])].into_iter().chain(untold).chain(mesh.map(|_| jobs::mesh_address(0))).collect();
     let ours: Vec<TargetId> =
         [TargetId::Instance(instance)].into_iter().chain(addresses.iter().copied().map(TargetId::Ip)).collect();
+    // By address it is found otherwise.
+    let first = fronts.first().filter(|(arn, target_type)| *target_type == TargetType::Instance && named.contains(arn));
+    let not_listed = first.filter(|_| faults.has(Fault::NotListed)).map(|(arn, _)| arn.clone());
+    let never_held_it = not_listed.clone().filter(|_| seed.is_multiple_of(2));
+    let hides_it = not_listed.filter(|_| never_held_it.is_none()).map(|arn| (arn, 1));
     for (place, (arn, target_type)) in fronts.iter().enumerate() {
         let by_address = place == 0 && has_addresses(faults);
         let id = match target_type {
@@ -230,7 +240,9 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
             TargetType::Ip => ours[1].clone(),
             TargetType::Instance => ours[0].clone(),
         };
-        balancers.put_target(arn, id, 8080, None);
+        if never_held_it.as_ref() != Some(arn) {
+            balancers.put_target(arn, id, 8080, None);
+        }
         if by_address && faults.has(Fault::StrangersAddress) {
             balancers.put_target(arn, TargetId::Ip(strange), 8080, None);
         }
@@ -245,7 +257,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
                 balancers.put_target(arn, id, 8080, None);
             }
         }
-        if faults.has(Fault::SeveralPorts) && *target_type == TargetType::Instance {
+        if faults.has(Fault::SeveralPorts) && *target_type == TargetType::Instance && never_held_it.as_ref() != Some(arn) {
             balancers.put_target(arn, ours[0].clone(), 8443, None);
             if seed.is_multiple_of(2) {
                 // `unused`, and registered all the same: it may be used again.
@@ -289,6 +301,11 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     if no_node && seed.is_multiple_of(3) {
         auto_scaling.launched_at(instance, Time(BEGIN.0 - luck.below(600_000)));
     }
+    // One that never came up is in no group, and nothing is wrong with that.
+    let is_young = never_held_it.is_some() && seed % 3 == 1 && !faults.has(Fault::NoNode);
+    if is_young {
+        auto_scaling.launched_at(instance, Time(BEGIN.0 - 300_000));
+    }
 
     // Clients.
     let follows = if faults.has(Fault::IngressPolls) { Follows::Polls(secs(15)) } else { Follows::Watches };
@@ -322,7 +339,12 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         // The first door of the first front: the group's own port.
         traffic.keep_connections(0, 0);
     }
-    let numbers = number_services(&nomad, &mut traffic, drawn.hidden);
+    let numbers = number_services(&nomad, &mut traffic, drawn.hidden, late);
+    let by_hand = faults.has(Fault::ByHand).then(|| jobs::name("by-hand", 0));
+    let number_by_hand = by_hand.clone().map(|name| {
+        consul.register(our_agent, consul::Entry::by_hand(name), BEGIN, &mut Vec::new());
+        traffic.ingress.add_service(vec![AllocationNumber::BY_HAND, AllocationNumber::BY_HAND_ELSEWHERE], true)
+    });
 
     let policy = Policy {
         // Most hold out for half an hour, so that hours of waiting do not take the time of a thousand other departures.
@@ -337,6 +359,11 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         ingress_margin: secs(margin),
         hooks: if faults.has(Fault::HooksNotNamed) { Vec::new() } else { vec!["decamp".into()] },
         scan: faults.has(Fault::FoundByScan),
+        by_hand: if faults.has(Fault::ByHand) && seed.is_multiple_of(2) {
+            ByHand::Wait(vec!["by-*".into()])
+        } else {
+            ByHand::Name
+        },
         without_nomad: if no_node && seed % 3 == 1 { vec!["web*".into()] } else { Vec::new() },
         ..Policy::default()
     };
@@ -357,9 +384,18 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         } else {
             consul::Token::Full
         },
+        consul_lists: match (faults.has(Fault::ConsulElsewhere), seed % 3) {
+            (false, _) => Lists::All,
+            (true, 0) => Lists::NoNode,
+            (true, _) => Lists::NoServices,
+        },
+        hides_it,
+        never_held_it: never_held_it.filter(|_| !is_young),
+        by_hand,
     };
     let mut stage = Stage::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, anew(luck.bits()), cast);
     stage.number_services(numbers);
+    number_by_hand.into_iter().for_each(|number| stage.number_by_hand(number));
     let all: Vec<AllocationNumber> = (0..).zip(stage.nomad.allocations()).map(|(n, _)| AllocationNumber(n)).collect();
     for number in all {
         stage.introduce(number, true);
@@ -378,7 +414,7 @@ fn blind_token(seed: u64) -> nomad::Token {
 }
 
 /// Numbers the services that the ingress routes to: everything registered that is not the ingress itself.
-fn number_services(nomad: &Nomad, traffic: &mut Traffic, hidden: u32) -> Vec<Vec<Option<usize>>> {
+fn number_services(nomad: &Nomad, traffic: &mut Traffic, hidden: u32, late: Option<AllocationNumber>) -> Vec<Vec<Option<usize>>> {
     let number_group = |(place, group): (usize, &nomad::GroupState)| {
         let routed =
             group.spec.group.kind == JobKind::Service && group.spec.group.ingress.is_none() && place as u64 >= u64::from(hidden);
@@ -387,7 +423,8 @@ fn number_services(nomad: &Nomad, traffic: &mut Traffic, hidden: u32) -> Vec<Vec
             .map(|service| {
                 let routed = routed && matches!(service.provider, Provider::Consul | Provider::Nomad);
                 let in_consul = service.provider == Provider::Consul;
-                routed.then(|| traffic.ingress.add_service(group.allocations.clone(), in_consul))
+                let copies = || group.allocations.iter().copied().filter(|copy| Some(*copy) != late).collect();
+                routed.then(|| traffic.ingress.add_service(copies(), in_consul))
             })
             .collect()
     };

@@ -47,6 +47,8 @@ pub struct Stage {
     pub calls: Calls,
     log: Vec<Event>,
     numbers: Vec<Vec<Option<usize>>>,
+    /// The number that the ingress knows the service by that was registered by hand.
+    number_by_hand: Option<usize>,
     /// By which version of each group the instance was last seen in it; `None` once it was not.
     listed: Vec<Option<u64>>,
 }
@@ -72,6 +74,25 @@ pub struct Cast {
     pub nomad_token: nomad::Token,
     /// decamp's Consul token.
     pub consul_token: consul::Token,
+    /// What the Consul that decamp asks lists of the node.
+    pub consul_lists: Lists,
+    /// A target group that does not list the instance for so many looks yet, although it sends to it.
+    pub hides_it: Option<(TargetGroupArn, u32)>,
+    /// A target group that the hook names and that never held the instance, although it is long up.
+    pub never_held_it: Option<TargetGroupArn>,
+    /// The service that was registered by hand on the node's agent.
+    pub by_hand: Option<Arc<str>>,
+}
+
+/// What the Consul that decamp asks lists of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lists {
+    /// What its agent registered, in the namespaces that are asked.
+    All,
+    /// None of its services: they are in a namespace that no job declares.
+    NoServices,
+    /// Not even the node: it is in another datacenter.
+    NoNode,
 }
 
 /// How often which API was called by workers.
@@ -134,6 +155,8 @@ pub enum Hand {
     LandOn(nomad::GroupNumber),
     /// The node's Consul agent dies.
     KillConsulAgent,
+    /// Whoever registered a service by hand on the node's agent takes it out.
+    TakeOutByHand,
     /// Consul's catalog stops changing for reads, or goes on.
     FreezeCatalog(bool),
     /// The ingress hears nothing from Consul, or hears again.
@@ -174,6 +197,7 @@ impl Stage {
             calls: Calls::default(),
             log: Vec::new(),
             numbers: Vec::new(),
+            number_by_hand: None,
             listed,
         }
     }
@@ -181,6 +205,11 @@ impl Stage {
     /// Tells which number the ingress knows the services of each task group by.
     pub fn number_services(&mut self, numbers: Vec<Vec<Option<usize>>>) {
         self.numbers = numbers;
+    }
+
+    /// Tells which number the ingress knows the service by that was registered by hand.
+    pub fn number_by_hand(&mut self, number: usize) {
+        self.number_by_hand = Some(number);
     }
 
     /// The task group of a service that the ingress knows by this number.
@@ -250,6 +279,10 @@ impl Stage {
     pub fn tell(&mut self) {
         for place in 0..self.log.len() {
             let event = self.log[place];
+            if event.allocation.is_by_hand() {
+                self.traffic.happened(event, |_| self.number_by_hand);
+                continue;
+            }
             if !self.traffic.knows(event.allocation) {
                 self.introduce(event.allocation, false);
             }
@@ -290,6 +323,7 @@ impl Stage {
             self.nomad.end_machine(node, false, &mut self.consul, &mut self.log);
         }
         self.traffic.machine_gone(self.now);
+        self.traffic.machine_stops(self.now);
         self.balancers.machine_stopped(self.cast.instance);
     }
 
@@ -338,6 +372,9 @@ impl Stage {
                 }
             }),
             Hand::KillConsulAgent => self.consul.kill_agent(self.cast.consul_node),
+            Hand::TakeOutByHand => {
+                self.consul.deregister(self.cast.consul_node, AllocationNumber::BY_HAND, 1, &mut self.log);
+            }
             Hand::FreezeCatalog(frozen) => {
                 if frozen {
                     self.consul.lag();

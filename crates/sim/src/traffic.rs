@@ -101,6 +101,8 @@ pub struct Traffic {
     /// Whether one of the doors is an ingress: asked for every request.
     has_ingress: bool,
     processes: Vec<Process>,
+    /// What listens on the instance and is registered by hand.
+    by_hand: Process,
     ours: Vec<TargetId>,
     held: Vec<Held>,
     luck: Luck,
@@ -128,6 +130,7 @@ impl Traffic {
             doors: Vec::new(),
             has_ingress: false,
             processes: Vec::new(),
+            by_hand: Process { on_ours: true, listens: true, ..Process::default() },
             ours,
             held: Vec::new(),
             luck,
@@ -159,11 +162,15 @@ impl Traffic {
     /// Whether this allocation has been told of.
     #[must_use]
     pub fn knows(&self, number: AllocationNumber) -> bool {
-        number.index() < self.processes.len()
+        number.is_by_hand() || number.index() < self.processes.len()
     }
 
     fn process(&self, number: AllocationNumber) -> Process {
-        self.processes.get(number.index()).copied().unwrap_or_default()
+        match number {
+            AllocationNumber::BY_HAND => self.by_hand,
+            AllocationNumber::BY_HAND_ELSEWHERE => Process { listens: true, ..Process::default() },
+            _ => self.processes.get(number.index()).copied().unwrap_or_default(),
+        }
     }
 
     /// Lets clients send until `to`, by what holds true until then.
@@ -332,6 +339,12 @@ impl Traffic {
         }
     }
 
+    /// The machine stops, and what listens on it that is no allocation's.
+    pub fn machine_stops(&mut self, at: Time) {
+        self.by_hand.listens = false;
+        self.drop_held(at, AllocationNumber::BY_HAND, at);
+    }
+
     /// A process that ended by itself finished what it held, as far as its kill timeout let it; a killed one dropped it.
     fn ended(&mut self, at: Time, number: AllocationNumber, killed: bool) {
         let process = &mut self.processes[number.index()];
@@ -339,6 +352,11 @@ impl Traffic {
         self.closes_kept_ones(number);
         let process = &mut self.processes[number.index()];
         let finishes_by = if killed || process.killed_at == Time(0) { at } else { process.killed_at };
+        self.drop_held(at, number, finishes_by);
+    }
+
+    /// What a process holds that it cannot finish fails.
+    fn drop_held(&mut self, at: Time, number: AllocationNumber, finishes_by: Time) {
         let mut failures = Vec::new();
         self.held.retain(|held| {
             let here = held.door == Some(number) || held.copy == Some(number);

@@ -329,7 +329,7 @@ impl World for Worker<'_> {
         let changed = UntilNews { worker: self, at: until, versions };
         let changed = if consul && seen.stops_in_consul().next().is_some() {
             // Neither future is kept.
-            match select(changed, pin!(self.consul_tells(seen.consul.blind().is_some(), until))).await {
+            match select(changed, pin!(self.consul_tells(seen, seen.consul.blind().is_some(), until))).await {
                 Either::Left((changed, _)) => changed,
                 Either::Right((news, _)) => return vec![Showing::Consul(news)],
             }
@@ -346,7 +346,7 @@ impl World for Worker<'_> {
             news.push(Showing::Nomad(self.look_at_nomad(departure, seen).await));
         }
         if consul && now.1 != versions.1 {
-            news.push(Showing::Consul(self.look_at_consul().await));
+            news.push(Showing::Consul(self.look_at_consul(seen).await));
         }
         news
     }

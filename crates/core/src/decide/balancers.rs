@@ -2,7 +2,7 @@
 
 use super::beginnings;
 use super::budget::{self, Budget};
-use super::doubts::{gone_before_the_scan, left_before_the_scan, unknown, waiting_for_unknown};
+use super::doubts::{Absent, absent, gone_before_the_scan, left_before_the_scan, unknown, waiting_for_unknown};
 use super::scope::Scope;
 use super::snapshot::{Balancer, Draining, JobKind, Target, TargetGroup, TargetHealth};
 use super::step::{Step, look_again, retry_at, write};
@@ -184,6 +184,12 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
     if let Some(step) = waiting_for_unknown(scope, budget, balancer, group, look(false), now) {
         return Balancing::not_yet(step);
     }
+    let absent = absent(scope, budget, balancer, group);
+    if absent == Absent::Unasked {
+        let part = Part::Group { with_activity: true };
+        return Balancing::not_yet(look_again(&scope.seen.group, part, System::AutoScaling, now, Reason::MustLook));
+    }
+    let doubtful = doubtful || absent == Absent::Contradiction;
     let draining = targets.iter().any(|t| t.health == TargetHealth::Draining && scope.may_be_ours(group, &t.id, t.port));
     let after = after_deregistration(scope, budget, balancer, group, draining, look, now);
     Balancing { doubtful, ..after }
@@ -220,10 +226,11 @@ fn after_deregistration(
     let first = noted.map_or(first, |noted| noted.min(first));
     let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
     let guard = budget::guard(group, scope.policy);
+    let contradicts = absent(scope, budget, balancer, group) == Absent::Contradiction;
     let by_our_timer = match balancer.deregistered {
         Some(at) => left.map_or(at, |left| left.max(at)) + budget::may_send_for(group, scope.policy),
         // Somebody else deregistered it, at a time that is not known: at the latest when we first looked.
-        None if draining => first + delay.max(guard),
+        None if draining || contradicts => first + delay.max(guard),
         // An unreadable delay may have been a short one.
         None if delay < guard || group.delay.is_none() || left.is_some() => first + guard,
         None => first,
@@ -238,7 +245,8 @@ fn after_deregistration(
     if now < release {
         // What somebody else deregistered may be absent earlier than we must assume.
         let every = LOOK_EVERY.min(delay / 4).max(Duration::from_secs(1));
-        let next = if balancer.deregistered.is_none() && draining { (seen_at + every).min(release) } else { release };
+        let next =
+            if balancer.deregistered.is_none() && (draining || contradicts) { (seen_at + every).min(release) } else { release };
         if next <= now {
             return state(Step::Look(vec![look(false)], Reason::MustConfirm), false);
         }
@@ -248,6 +256,9 @@ fn after_deregistration(
     let by_timer = balancer.deregistered.is_some() && again.is_none() && seen_at < release;
     if by_timer && !(seen_at + LONG_AGO <= now && scope.serving_is_stopping()) {
         return state(Step::Satisfied, true);
+    }
+    if contradicts && seen_at < release {
+        return state(Step::Look(vec![look(false)], Reason::MustConfirm), false);
     }
     if draining && now < release + DRAINING_GRACE {
         // An operator may have raised the delay meanwhile (fault 37): its attributes are read again.

@@ -35,7 +35,12 @@ pub(super) fn noted<'a>(departure: &'a Departure, seen: &'a Snapshot, what: Begi
 /// Since when nothing of the instance has been registered, by the latest note of this departure. An instance that is back from a
 /// warm pool carries the note of its last departure, from before this one began.
 pub(super) fn deregistered(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
-    let notes = noted(scope.departure, scope.seen, Beginning::Deregistered);
+    noted_of_this(scope, budget, Beginning::Deregistered).max(noted_of_this(scope, budget, Beginning::Unlisted))
+}
+
+/// The latest note of this kind of this departure.
+pub(super) fn noted_of_this(scope: &Scope<'_>, budget: &Budget, what: Beginning) -> Option<Time> {
+    let notes = noted(scope.departure, scope.seen, what);
     notes.map(|note| note.since).filter(|since| budget.began <= *since).max()
 }
 
@@ -132,7 +137,8 @@ fn worth_knowing(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now:
         know(Beginning::Departure, budget.began, 0);
     }
     if delayed {
-        know(Beginning::Deregistered, balancing.since, 0);
+        let what = if doubts::lists_nothing(scope, budget) { Beginning::Unlisted } else { Beginning::Deregistered };
+        know(what, balancing.since, 0);
     }
     // First it is asked whose they are: a note is a write, and goes out before any look.
     if let Some((since, targets)) = doubts::unknown_since(scope, budget).filter(|_| scope.has_asked_whose())

@@ -73,7 +73,10 @@ impl Blocker {
                 Self { kind: BlockerKind::TargetGroup, name: group.name().to_owned(), id: Some(group.to_string()) }
             }
             Reason::UnknownTarget { address, .. } => named(BlockerKind::Target, address),
-            Reason::StillRegistered { service, .. } => named(BlockerKind::Service, service),
+            Reason::StillRegistered { service, .. } | Reason::RegisteredByHand { service, .. } => {
+                named(BlockerKind::Service, service)
+            }
+            Reason::NotRegisteredYet { title, .. } => named(BlockerKind::Service, title),
             Reason::CannotSee(system) => named(BlockerKind::System, system),
             Reason::StopsUnseen { .. } => named(BlockerKind::System, &System::Consul),
             Reason::NoSight(_) => named(BlockerKind::Token, &"the Nomad token"),

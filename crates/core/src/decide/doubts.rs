@@ -7,7 +7,7 @@ use super::scope::Scope;
 use super::snapshot::{Balancer, Target, TargetGroup};
 use super::step::Step;
 use super::whose::Whose;
-use super::{Part, Reason, beginnings};
+use super::{Beginning, Part, Reason, beginnings, missing};
 use crate::ids::TargetId;
 use crate::time::{Time, plain};
 use std::time::Duration;
@@ -27,6 +27,69 @@ pub(super) fn left_before_the_scan(scope: &Scope<'_>, budget: &Budget) -> Option
     let scanned = scope.seen.scan.at().filter(|_| scope.policy.scan)?;
     let left = beginnings::deregistered(scope, budget).filter(|left| *left < scanned)?;
     Some(left + scope.policy.longest_guard())
+}
+
+/// What it means that a group lists nothing of the instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// It was taken out, or it is not known that it should be there.
+    Expected,
+    /// The hook of its own group names this target group, nobody has begun, and it was not there at the first look: the answer may be
+    /// wrong, or the group.
+    Contradiction,
+    /// How old the instance is has to be asked first.
+    Unasked,
+}
+
+/// What it means that a group of instances does not list ours. Settings may name groups of other instances as well; a hook's metadata is
+/// its own group's. What an earlier run took out it has noted, or its node says that somebody has begun.
+pub(super) fn absent(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &TargetGroup) -> Absent {
+    let Some(asg) = scope.seen.group.last() else { return Absent::Expected };
+    let is_named =
+        asg.hooks.iter().any(|hook| hook.target_groups.contains(&balancer.arn)) && !asg.attached.contains(&balancer.arn);
+    let by_address = group.listed().any(|target| matches!(target.id, TargetId::Ip(_)));
+    let was_there = balancer.listed_it || balancer.deregistered.is_some() || balancer.unanswered.is_some();
+    if !is_named || by_address || was_there || group.targets.is_none() {
+        return Absent::Expected;
+    }
+    let noted = |what| beginnings::noted_of_this(scope, budget, what).is_some();
+    let nobody_began = scope.seen.history.untouched.is_some() && !noted(Beginning::Deregistered);
+    match nobody_began || noted(Beginning::Unlisted) {
+        false => Absent::Expected,
+        true => match missing::is_young(scope, budget) {
+            Some(true) => Absent::Expected,
+            Some(false) => Absent::Contradiction,
+            None => Absent::Unasked,
+        },
+    }
+}
+
+/// The groups that list nothing of the instance although they should.
+fn that_list_nothing<'s>(scope: &'s Scope<'_>, budget: &'s Budget) -> impl Iterator<Item = &'s TargetGroup> {
+    let groups = scope.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
+    groups.filter(|(balancer, group)| absent(scope, budget, balancer, group) == Absent::Contradiction).map(|(_, group)| group)
+}
+
+/// Whether there is such a group.
+pub(super) fn lists_nothing(scope: &Scope<'_>, budget: &Budget) -> bool {
+    that_list_nothing(scope, budget).next().is_some()
+}
+
+/// One finding for each of them.
+pub(super) fn of_groups_that_list_nothing(scope: &Scope<'_>, budget: &Budget) -> Vec<Finding> {
+    let each = that_list_nothing(scope, budget).map(|group| Finding {
+        layer: Layer::LoadBalancer,
+        loss: Loss::NotATarget,
+        object: group.arn.name().into(),
+        value: "named by the hook, and the instance is none of its targets".to_owned(),
+        needed: "a target group that holds the group's instances".to_owned(),
+        why:
+            "another group may be meant, or its answer lags: it is looked at for as long as it might still send, and the end is \
+              unconfirmed"
+                .to_owned(),
+        line: "notification_metadata = jsonencode({ target_groups = [aws_lb_target_group.this.arn] })".to_owned(),
+    });
+    each.collect()
 }
 
 /// Since when a scan of all groups has found none.

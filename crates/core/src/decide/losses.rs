@@ -56,6 +56,12 @@ pub enum Loss {
     NoTargetGroup,
     /// A load balancer sends to an address that nobody is known to have: it may be the instance's.
     UnknownTarget,
+    /// A target group that the hook names does not hold the instance.
+    NotATarget,
+    /// Something runs whose services Consul does not list: whether they are gone cannot be seen.
+    NotInConsul,
+    /// A service was registered by hand with the node's Consul agent: nothing stops it or takes it out.
+    RegisteredByHand,
     /// What a departure needs does not fit into the hook.
     DoesNotFit,
     /// EC2 takes the instance back before it can be left in order.
@@ -77,6 +83,9 @@ impl Loss {
             Self::DiskCut => "disk-cut",
             Self::NoTargetGroup => "no-target-group",
             Self::UnknownTarget => "unknown-target",
+            Self::NotATarget => "not-a-target",
+            Self::NotInConsul => "not-in-consul",
+            Self::RegisteredByHand => "registered-by-hand",
             Self::DoesNotFit => "does-not-fit",
             Self::Interrupted => "interrupted",
         }
@@ -159,6 +168,9 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     findings.extend(of_an_interruption(scope, budget));
     findings.extend(of_no_group(scope));
     findings.extend(super::doubts::of_unknown_targets(scope));
+    findings.extend(super::doubts::of_groups_that_list_nothing(scope, budget));
+    findings.extend(super::unlisted::findings(scope));
+    findings.extend(super::by_hand::findings(scope));
     let groups = seen.balancers.iter().filter_map(|b| b.sight.last());
     findings.extend(groups.filter_map(|group| connections::of_a_group(group, policy)));
     // A task that has too little time to stop may have been named as a service already.

@@ -32,6 +32,15 @@ enum Missing {
     Unasked,
 }
 
+/// Whether the instance leaves so soon after its launch that it may never have come up; `None` if that has to be asked first.
+pub(super) fn is_young(scope: &Scope<'_>, budget: &Budget) -> Option<bool> {
+    match scope.seen.group.last()?.launched {
+        Launched::At(at) => Some(budget.began < at + YOUNG),
+        Launched::Untold => Some(false),
+        Launched::Unasked => None,
+    }
+}
+
 fn missing(scope: &Scope<'_>, budget: &Budget) -> Missing {
     if scope.policy.without_nomad.iter().any(|pattern| is_named_by(pattern, &scope.departure.asg)) {
         return Missing::Expected;
@@ -39,10 +48,10 @@ fn missing(scope: &Scope<'_>, budget: &Budget) -> Missing {
     if scope.seen.history.was_healthy {
         return Missing::Contradiction;
     }
-    match scope.seen.group.last().map(|group| group.launched) {
-        Some(Launched::At(at)) if budget.began < at + YOUNG => Missing::Expected,
-        Some(Launched::At(_) | Launched::Untold) => Missing::Contradiction,
-        Some(Launched::Unasked) | None => Missing::Unasked,
+    match is_young(scope, budget) {
+        Some(true) => Missing::Expected,
+        Some(false) => Missing::Contradiction,
+        None => Missing::Unasked,
     }
 }
 

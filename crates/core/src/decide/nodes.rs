@@ -11,6 +11,7 @@ use super::scope::{Scope, Vanished};
 use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, NomadSight, Phase, Provider};
 use super::step::{Step, look_again, must_see, write};
 use super::{Effect, EffectKind, OnCancel, Part, Reason, Sight, System, WholeSeconds};
+use super::{doubts, unlisted};
 use crate::time::Time;
 
 /// A look at the node and its allocations is repeated this often even if no watch woke us: a cancelled drain changes no allocation.
@@ -159,6 +160,7 @@ fn system_jobs_wanted(scope: &Scope<'_>, node: &Node) -> bool {
 fn services_may_go(scope: &Scope<'_>, balancing: &Balancing, node: &Node, now: Time) -> bool {
     balancing.deregistered
         && !balancing.doubtful
+        && unlisted::unlisted(scope).next().is_none()
         && now + WORTH_IT <= balancing.release
         && scope.left(node).any(|a| a.group.kind != JobKind::System && a.wanted)
         && may_drain_beside_the_delay(scope, balancing.release, now)
@@ -245,6 +247,11 @@ impl Sending<'_> {
             Step::Satisfied => {}
             blind @ (Step::Wait { .. } | Step::Do(..)) => return blind,
         }
+        let slow = unlisted::waiting_for_registrations(self.scope, self.now);
+        if parts.is_empty() && !slow.is_satisfied() {
+            return slow;
+        }
+        let node_is_old = node_is_old || parts.is_empty() && unlisted::is_unconfirmed(self.scope);
         let old = match phase {
             // Right after our own deregistration there is nothing to see yet.
             Phase::Services => super::balancers::left_alone_since(self.scope, self.now - RECENT),
@@ -282,6 +289,9 @@ impl Sending<'_> {
             longest_stop: self.budget.longest_stop,
             allocations: self.allocations(),
             warm: self.scope.departure.action().is_some_and(|action| action.to_warm_pool),
+            unproved: unlisted::never_listed(self.scope).next().is_some()
+                || unlisted::was_noted(self.scope)
+                || doubts::lists_nothing(self.scope, self.budget),
         };
         let effect = Effect::Drain {
             node: self.node.id,
@@ -302,7 +312,9 @@ fn is_recent<T>(scope: &Scope<'_>, sight: &Sight<T>, now: Time) -> bool {
 /// looked at even if that was just now.
 pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, again: bool, now: Time) -> Step {
     let seen = scope.seen;
-    let matters = scope.policy.consul && scope.declares(Provider::Consul);
+    // What was registered by hand no allocation declares: it is looked for once, as far as that can be seen.
+    let unasked = seen.consul.at().is_none() && seen.consul.blind().is_none() && scope.has_consul_agent();
+    let matters = scope.policy.consul && (unasked || scope.declares(Provider::Consul));
     if matters && (again || !is_recent(scope, &seen.consul, now)) {
         let reason = if seen.consul.at().is_some() { Reason::MustConfirm } else { Reason::MustLook };
         return look_again(&seen.consul, Part::Consul, System::Consul, now, reason);

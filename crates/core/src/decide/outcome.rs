@@ -107,7 +107,9 @@ impl Outcome {
             Self::Departed { waiting_for: None } => "nothing was left on the instance, and its lifecycle action was completed",
             Self::Departed { waiting_for: Some(_) } => "nothing was left on the instance; another hook still holds it",
             Self::Forced => "nothing was left on the instance, but some allocations were cut short by a deadline",
-            Self::Unconfirmed { .. } => "its allocations are over, but discovery or a load balancer may still send to some of them",
+            Self::Unconfirmed { .. } => {
+                "its allocations are over, but discovery or a load balancer may still send to some of them"
+            }
             Self::TimedOut => "the time was up before everything was gone",
             Self::Retained => "the time was up; the instance is kept until somebody terminates it",
             Self::AgentDead => "Nomad's agent on it is dead, so nobody can stop or watch its processes",

@@ -43,6 +43,8 @@ pub struct Policy {
     pub last_target: LastTarget,
     /// Whether services are registered in Consul. Default true.
     pub consul: bool,
+    /// What to do about services that somebody registered by hand with the node's Consul agent. Default name.
+    pub by_hand: ByHand,
     /// Find target groups by scanning all of them. Default false.
     pub scan: bool,
     /// Target groups named in the settings.
@@ -74,6 +76,29 @@ pub enum OnCancel {
     Respect,
     /// Drain once more.
     DrainAgain,
+}
+
+/// What to do about services on the node's Consul agent that Nomad did not register. Nomad does not stop them, and a drain does not
+/// take them out of discovery: whoever routes by Consul sends to them until the machine is gone, or until somebody takes them out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ByHand {
+    /// Name them before anything moves and at the end, and go on.
+    Name,
+    /// Hold the instance until none with such a name is routable: removed, or critical (maintenance). A `*` at the end of a name stands
+    /// for any rest.
+    Wait(Vec<std::sync::Arc<str>>),
+}
+
+impl ByHand {
+    /// Whether a service of this name is waited for.
+    #[must_use]
+    pub fn waits_for(&self, service: &str) -> bool {
+        match self {
+            Self::Name => false,
+            Self::Wait(names) => names.iter().any(|pattern| is_named_by(pattern, service)),
+        }
+    }
 }
 
 /// What to do when ours is the last healthy target of a group.
@@ -119,6 +144,7 @@ impl Default for Policy {
             on_cancel: OnCancel::Respect,
             last_target: LastTarget::Warn,
             consul: true,
+            by_hand: ByHand::Name,
             scan: false,
             target_groups: Vec::new(),
             hooks: Vec::new(),

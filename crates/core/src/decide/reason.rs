@@ -135,6 +135,20 @@ pub enum Reason {
     },
     /// Somebody cancelled our drain.
     DrainCancelled,
+    /// An allocation runs, and Consul does not list its services yet.
+    NotRegisteredYet {
+        /// Its job and group.
+        title: Arc<str>,
+        /// Until when it is waited for.
+        until: Time,
+    },
+    /// Services that were registered by hand are still in discovery.
+    RegisteredByHand {
+        /// How many.
+        count: u32,
+        /// The first of them.
+        service: Arc<str>,
+    },
     /// Registrations are left in service discovery.
     StillRegistered {
         /// How many.
@@ -215,7 +229,7 @@ impl ReasonKind {
         match self {
             Self::LoadBalancerDelay => ReasonClass::Delay,
             Self::AllocationsLeft => ReasonClass::Stopping,
-            Self::StillRegistered => ReasonClass::Discovery,
+            Self::StillRegistered | Self::RegisteredByHand | Self::NotRegisteredYet => ReasonClass::Discovery,
             Self::CannotSee
             | Self::StopsUnseen
             | Self::WriteFailed
@@ -332,6 +346,15 @@ impl fmt::Display for Reason {
                 write!(f, "Nomad has lost its agent, and Consul shows {service} passing; waited for until {until}")
             }
             Self::DrainCancelled => f.write_str("somebody cancelled the drain"),
+            Self::NotRegisteredYet { title, until } => {
+                write!(f, "{title} runs, and Consul does not list its services yet; waited for until {until}")
+            }
+            Self::RegisteredByHand { count: 1, service } => {
+                write!(f, "{service}, which was registered by hand, is still in service discovery")
+            }
+            Self::RegisteredByHand { count, service } => {
+                write!(f, "{count} services that were registered by hand are still in service discovery, {service} among them")
+            }
             Self::StillRegistered { count: 1, service } => write!(f, "{service} is still registered in service discovery"),
             Self::StillRegistered { count, service } => {
                 write!(f, "{count} services are still registered in service discovery, {service} among them")

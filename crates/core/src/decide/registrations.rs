@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::scope::Scope;
 use super::snapshot::{Provider, Registration, Registrations};
 use super::step::{Step, look_again};
-use super::{Part, Reason, Sight, System};
+use super::{Part, Reason, Sight, System, by_hand};
 use crate::time::Time;
 
 /// Registrations are watched; a look is repeated this often all the same.
@@ -35,18 +35,28 @@ pub(super) fn discovery(scope: &Scope<'_>, over_at: Time, now: Time) -> Discover
         all.proved &= seen.consul.now().is_some_and(|r| r.whole) || controlled(scope);
         all.step = step;
     }
+    if by_hand::waits(scope) {
+        // A node that Consul does not show hides what is registered on it.
+        all.proved &= consul || seen.consul.now().is_some_and(|r| r.whole);
+        all.step = joined(all.step, by_hand::gone(scope, over_at, now));
+    }
     if native {
         let step = gone(scope, &seen.nomad_services, Part::NomadServices, System::Nomad, over_at, now);
-        all.step = match (all.step, step) {
-            (Step::Look(mut parts, reason), Step::Look(more, _)) => {
-                parts.extend(more);
-                Step::Look(parts, reason)
-            }
-            (Step::Satisfied, step) => step,
-            (first, _) => first,
-        };
+        all.step = joined(all.step, step);
     }
     all
+}
+
+/// Both looks together, else what the first wants before what the second does.
+fn joined(first: Step, second: Step) -> Step {
+    match (first, second) {
+        (Step::Look(mut parts, reason), Step::Look(more, _)) => {
+            parts.extend(more.into_iter().filter(|part| *part != Part::Consul));
+            Step::Look(parts, reason)
+        }
+        (Step::Satisfied, step) => step,
+        (first, _) => first,
+    }
 }
 
 fn gone(scope: &Scope<'_>, sight: &Sight<Registrations>, part: Part, system: System, over_at: Time, now: Time) -> Step {
@@ -95,12 +105,7 @@ fn ended(scope: &Scope<'_>, one: &Registration) -> Option<Time> {
 /// later empty answer is one (D9).
 pub(super) fn controlled(scope: &Scope<'_>) -> bool {
     let history = &scope.seen.history;
-    let declares = |known: &super::snapshot::Known| known.group.services.iter().any(|s| s.provider == Provider::Consul);
     // Where nothing was left to see from the first, nothing controls what is empty now.
-    history.known.iter().any(declares)
-        && history.known.iter().all(|known| {
-            known.group.services.iter().filter(|s| s.provider == Provider::Consul).all(|service| {
-                history.registered.iter().any(|(allocation, name)| *allocation == known.id && *name == service.name)
-            })
-        })
+    history.known.iter().any(|known| known.group.in_consul().next().is_some())
+        && history.known.iter().all(|known| history.lists_all_of(known))
 }

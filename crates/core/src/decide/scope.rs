@@ -1,7 +1,7 @@
 //! What is left on the instance: which allocations count, which are over, and which only vanished.
 
 use super::beginnings;
-use super::snapshot::{Allocation, JobKind, Node, Provider, Snapshot, TargetGroup};
+use super::snapshot::{Allocation, JobKind, Node, Provider, Snapshot, TargetGroup, TaskGroup};
 use super::{Departure, Policy};
 use crate::ids::AllocationId;
 use crate::time::Time;
@@ -55,7 +55,11 @@ impl Scope<'_> {
 
     /// Whether an allocation is left running by intent: CSI plugins, and system jobs where the policy leaves them.
     pub(super) fn stays(&self, allocation: &Allocation) -> bool {
-        let group = &allocation.group;
+        self.stays_of(&allocation.group)
+    }
+
+    /// Whether allocations of this group are.
+    pub(super) fn stays_of(&self, group: &TaskGroup) -> bool {
         group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs()
     }
 
@@ -127,6 +131,11 @@ impl Scope<'_> {
     pub(super) fn was_drained_before_us(&self) -> bool {
         let marks = self.nodes().iter().filter_map(|node| node.last_drain.as_ref().and_then(|drain| drain.meta.as_ref()));
         self.seen.history.drains.is_empty() && marks.into_iter().any(|meta| meta.action == *self.mark())
+    }
+
+    /// Whether Nomad tells of an agent of Consul on a node.
+    pub(super) fn has_consul_agent(&self) -> bool {
+        self.nodes().iter().any(|node| node.consul_name.is_some())
     }
 
     /// Whether anything on the nodes registers services with this provider.

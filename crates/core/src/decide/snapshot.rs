@@ -8,6 +8,7 @@ pub mod load_balancers;
 pub mod nomad;
 pub mod notes;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -110,6 +111,8 @@ pub struct Balancer {
     pub deregistered: Option<Time>,
     /// When the first look in this run was.
     pub first_look: Option<Time>,
+    /// Whether a look of this run showed the instance among its targets, in whatever state.
+    pub listed_it: bool,
     /// How often ours had to be deregistered.
     pub deregistrations: u32,
     /// A deregistration of ours that was not answered: what it named. It may have worked.
@@ -232,6 +235,14 @@ impl Snapshot {
         Self { instance: Some(instance), history: History::begin(at), ..Self::default() }
     }
 
+    /// The Consul namespaces in which what runs or ran on the nodes registers services; the default one is not among them.
+    #[must_use]
+    pub fn consul_namespaces(&self) -> Vec<Arc<str>> {
+        let mut all = self.nomad.last().map(Nomad::consul_namespaces).unwrap_or_default();
+        jobs::add_namespaces(&mut all, self.history.known.iter().map(|known| &*known.group));
+        all
+    }
+
     /// Whether nothing was seen and nothing was done yet.
     #[must_use]
     pub fn is_blank(&self) -> bool {
@@ -285,6 +296,7 @@ impl Snapshot {
                 let balancer = self.balancer_mut(&arn);
                 if let Ok(group) = &look {
                     balancer.first_look.get_or_insert(asked);
+                    balancer.listed_it |= group.listed().any(|target| of.is_some_and(|of| target.id == TargetId::Instance(of)));
                     balancer.see_registered(asked, group);
                     balancer.see_draining(of, asked, group);
                     balancer.see_unanswered(asked, group);
@@ -383,6 +395,7 @@ impl Snapshot {
                     sight: Sight::default(),
                     deregistered: None,
                     first_look: None,
+                    listed_it: false,
                     deregistrations: 0,
                     taken_out: Vec::new(),
                     registered: Vec::new(),

@@ -110,7 +110,7 @@ pub(crate) fn task(shutdown_delay: u64, kill_timeout: u64) -> Task {
 
 /// A job's group that loses nothing: it serves on for 20 s, and has 10 s to finish what it holds.
 pub(crate) fn task_group(job: &str, kind: JobKind) -> TaskGroup {
-    let service = Service { name: job.into(), provider: Provider::Consul };
+    let service = Service { name: job.into(), provider: Provider::Consul, namespace: None };
     TaskGroup {
         namespace: "default".into(),
         job: job.into(),
@@ -141,6 +141,7 @@ pub(crate) fn allocation(id: AllocationId, group: TaskGroup, port: u16) -> Alloc
         client: ClientStatus::Running,
         ports: vec![port].into(),
         own: None,
+        started: Some(Time(0)),
         ended: None,
     }
 }
@@ -178,5 +179,5 @@ pub(crate) fn registration(allocation: AllocationId, service: &str) -> Registrat
 /// Consul, seen whole.
 pub(crate) fn consul() -> Registrations {
     let services = vec![registration(INGRESS, "traefik"), registration(API, "api"), registration(SHOP, "shop")];
-    Registrations { whole: true, agent_dead: false, services: services.into() }
+    Registrations { whole: true, agent_dead: false, services: services.into(), by_hand: [].into() }
 }

@@ -231,7 +231,7 @@ fn a_service_in_nomads_own_discovery_is_judged_alike() {
     let change = |scene: &mut Scene| {
         scene.task_group(API, |group| {
             group.shutdown_delay = secs(0);
-            group.services = vec![Service { name: "api".into(), provider: Provider::Nomad }];
+            group.services = vec![Service { name: "api".into(), provider: Provider::Nomad, namespace: None }];
         });
     };
     assert_eq!(kinds(change), [(Layer::Service, Loss::LeavesBeforeForgotten)]);

@@ -1,5 +1,6 @@
 //! One row for each rule: facts from a calm world, one thing changed, the next step and its reason; and what must not happen.
 
+mod absent;
 mod acl;
 mod asked;
 mod beginnings;
@@ -7,6 +8,7 @@ mod budget;
 mod connections;
 mod counted;
 mod denials;
+mod discovery;
 mod draining;
 mod ending;
 mod facts;

@@ -317,7 +317,7 @@ fn an_outage_of_consul_keeps_the_instance() {
 #[test]
 fn an_empty_catalog_without_proof_of_sight_is_unconfirmed() {
     let blind = |scene: &mut Scene| {
-        scene.consul = Registrations { whole: false, agent_dead: false, services: Vec::new().into() };
+        scene.consul = Registrations { whole: false, agent_dead: false, services: Vec::new().into(), by_hand: [].into() };
     };
     let mut scene = over(blind);
     assert_eq!(completion(&scene.next()).1, Outcome::Unconfirmed { unseen: None });
@@ -341,13 +341,14 @@ fn consul_is_not_asked_where_it_is_switched_off_or_nothing_registers_there() {
         for id in [INGRESS, API, SHOP] {
             scene.task_group(id, |group| group.services.clear());
         }
+        scene.node().consul_name = None;
     });
 }
 
 fn in_nomads_own_discovery(scene: &mut Scene) {
     for id in [INGRESS, API, SHOP] {
         scene.task_group(id, |group| {
-            let native = |s: &Service| Service { name: s.name.clone(), provider: Provider::Nomad };
+            let native = |s: &Service| Service { name: s.name.clone(), provider: Provider::Nomad, namespace: None };
             group.services = group.services.iter().map(native).collect();
         });
     }

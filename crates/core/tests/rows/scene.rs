@@ -46,7 +46,7 @@ pub(crate) fn calm() -> Scene {
         nomad: facts::nomad(),
         sight: NomadSight::Full,
         consul: facts::consul(),
-        native: Registrations { whole: true, agent_dead: false, services: Vec::new().into() },
+        native: Registrations { whole: true, agent_dead: false, services: Vec::new().into(), by_hand: [].into() },
         elsewhere: Vec::new(),
     }
 }

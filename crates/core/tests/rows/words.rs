@@ -76,7 +76,7 @@ fn what_is_looked_at_is_said_in_words_of_its_own() {
 fn a_write_is_said_with_the_node_that_it_changes_and_shorter_in_a_story() {
     let (node, now) = (NodeId(1), Time(1_000));
     let (action, until, longest_stop) = ("mark".into(), Time(9_000), Duration::ZERO);
-    let meta = DrainMeta { action, phase: Phase::All, until, longest_stop, allocations: 0, warm: false };
+    let meta = DrainMeta { action, phase: Phase::All, until, longest_stop, allocations: 0, warm: false, unproved: false };
     let deadline = WholeSeconds::at_most(Duration::from_secs(90));
     let all = [
         (Effect::Heartbeat(ActionRef { hook: "ours".into(), token: None }), "heartbeat", "heartbeat"),

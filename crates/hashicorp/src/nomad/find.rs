@@ -1,6 +1,5 @@
-//! Which Nomad nodes are an EC2 instance: by the instance id that the node itself found out, else by what an operator gave it.
-
-use std::net::IpAddr;
+//! Which Nomad nodes are an EC2 instance: by the instance id that the node itself found out, else by an id that
+//! its `Meta`, its name or its hostname carries.
 
 use super::{marks, translate, wire};
 use decamp_core::decide::{NodeStatus, Twin, Unseen, set_aside};
@@ -9,8 +8,9 @@ use decamp_core::ids::{InstanceId, NodeId};
 /// The attribute that Nomad's fingerprint of EC2 sets.
 pub(super) const INSTANCE_ID: &str = "unique.platform.aws.instance-id";
 
-/// Where operators write the instance id if that fingerprint cannot be had.
-const META_KEYS: [&str; 3] = ["instance_id", "instance-id", "aws_instance_id"];
+/// The attribute that holds a node's hostname, which AWS derives from the instance id where a subnet is set to resource names
+/// (`i-0123….eu-west-1.compute.internal`).
+const HOSTNAME: &str = "unique.hostname";
 
 /// A filter for nodes with one of these instance ids. The guard keeps old servers from failing on a node without the attribute.
 pub(super) fn by_instance_id(instances: &[InstanceId]) -> String {
@@ -18,15 +18,10 @@ pub(super) fn by_instance_id(instances: &[InstanceId]) -> String {
     format!("\"{INSTANCE_ID}\" in Attributes and ({})", each.join(" or "))
 }
 
-/// A filter for nodes that may be the instance although they do not know its id.
-pub(super) fn by_other_means(instance: InstanceId, address: Option<IpAddr>) -> String {
-    let meta = META_KEYS.iter().map(|key| format!("(\"{key}\" in Meta and Meta[\"{key}\"] == \"{instance}\")"));
-    let name = format!("Name == \"{instance}\"");
-    let address = address.map(|ip| {
-        let host = if ip.is_ipv6() { format!("\\\\[{ip}\\\\]") } else { ip.to_string().replace('.', "\\\\.") };
-        format!("HTTPAddr matches \"^{host}:\"")
-    });
-    meta.chain([name]).chain(address).collect::<Vec<_>>().join(" or ")
+/// A filter for nodes that do not tell which instance they are. A server can filter by no value of `Meta` whose key is not known, so that
+/// each of them is read.
+pub(super) fn that_do_not_tell() -> String {
+    format!("\"{INSTANCE_ID}\" not in Attributes")
 }
 
 /// What a look for an instance's nodes showed.
@@ -41,56 +36,53 @@ pub(super) struct Found {
 /// Among nodes that were read whole, those that know themselves to be the instance.
 pub(super) fn that_know(instance: InstanceId, nodes: &[(NodeId, wire::Node)]) -> Found {
     let id = instance.to_string();
-    let drained_by_us = |node: &wire::Node| node.last_drain.as_ref().is_some_and(|last| marks::read(&last.meta).is_some());
     let twins: Vec<Twin> = nodes
         .iter()
         .filter(|(_, node)| node.attribute(INSTANCE_ID) == Some(&id))
-        .map(|(id, node)| Twin { id: *id, status: translate::status(&node.status), drained_by_us: drained_by_us(node) })
+        .map(|(id, node)| Twin { id: *id, status: translate::status(&node.status), drained_by_us: is_drained_by_us(node) })
         .collect();
     let (nodes, set_aside) = set_aside(&twins);
     Found { nodes, set_aside }
 }
 
-/// How a node can be guessed to be an instance.
-#[derive(Debug, Clone, Copy)]
-enum Way {
-    Address,
-    Meta,
-    Name,
+/// Whether a node carries exactly this instance id in its `Meta`, under whatever key, in its name or in its hostname. Operators write it
+/// there where EC2's metadata cannot be had.
+fn carries(node: &wire::Node, id: &str) -> bool {
+    let is_first_label = |name: &str| name.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let names = [Some(node.name.as_str()), node.attribute(HOSTNAME), node.attribute("unique.consul.name")];
+    node.meta.values().any(|value| value == id) || names.into_iter().flatten().any(is_first_label)
 }
 
-/// Among nodes that were read whole, the one that is the instance by its address, its `Meta` or its name, in this order.
+/// Among nodes that were read whole, the one that carries the instance's id although its fingerprint of EC2 does not tell it.
 ///
-/// Addresses come back, and dead nodes stay listed for a day: a node that is down, or that knows itself to be another
-/// instance, is none.
+/// Dead nodes stay listed for a day: one that is down counts only if decamp drains it or `known` says that this run saw it before. One that
+/// knows itself to be another instance is none.
 ///
 /// # Errors
 ///
-/// If several are: then nobody can say which.
-pub(super) fn by_guess(
+/// If several do: then nobody can say which.
+pub(super) fn that_carries(
     instance: InstanceId,
-    address: Option<IpAddr>,
     nodes: &[(NodeId, wire::Node)],
+    known: impl Fn(NodeId) -> bool,
 ) -> Result<Option<NodeId>, Unseen> {
-    let id = instance.to_string();
-    let may_be = |n: &wire::Node| translate::status(&n.status) != NodeStatus::Down && n.attribute(INSTANCE_ID).is_none();
-    let ways = [Way::Address, Way::Meta, Way::Name];
-    for way in ways {
-        let is = |n: &wire::Node| match way {
-            Way::Address => address.is_some_and(|ip| translate::addresses(n).contains(&ip)),
-            Way::Meta => META_KEYS.iter().any(|key| n.meta.get(*key) == Some(&id)),
-            Way::Name => n.name == id,
-        };
-        let mut hits = nodes.iter().filter(|(_, n)| may_be(n) && is(n)).map(|(id, _)| *id);
-        match (hits.next(), hits.next()) {
-            (None, _) => {}
-            (Some(only), None) => return Ok(Some(only)),
-            (Some(one), Some(other)) => {
-                return Err(Unseen::Away(format!("nodes {one} and {other} are both {instance} by their {way:?}").into()));
-            }
+    let text = instance.to_string();
+    let in_sight =
+        |id: NodeId, n: &wire::Node| translate::status(&n.status) != NodeStatus::Down || is_drained_by_us(n) || known(id);
+    let is = |n: &wire::Node| n.attribute(INSTANCE_ID).is_none() && carries(n, &text);
+    let mut hits = nodes.iter().filter(|(id, n)| is(n) && in_sight(*id, n)).map(|(id, n)| (*id, &n.name));
+    match (hits.next(), hits.next()) {
+        (one, None) => Ok(one.map(|(id, _)| id)),
+        (Some((one, name)), Some((other, another))) => {
+            Err(Unseen::Away(format!("nodes {name} ({one}) and {another} ({other}) both carry the id {instance}").into()))
         }
+        (None, Some(_)) => Ok(None),
     }
-    Ok(None)
+}
+
+/// Whether the last drain of a node is one of decamp's.
+fn is_drained_by_us(node: &wire::Node) -> bool {
+    node.last_drain.as_ref().is_some_and(|last| marks::read(&last.meta).is_some())
 }
 
 #[cfg(test)]
@@ -126,7 +118,7 @@ mod tests {
             "\"unique.platform.aws.instance-id\" in Attributes and \
              (Attributes[\"unique.platform.aws.instance-id\"] == \"i-0123456789abcdef0\")"
         );
-        assert!(by_other_means(instance(), Some([10, 0, 0, 1].into())).ends_with(r#"or HTTPAddr matches "^10\\.0\\.0\\.1:""#));
+        assert_eq!(that_do_not_tell(), "\"unique.platform.aws.instance-id\" not in Attributes");
     }
 
     #[test]
@@ -145,6 +137,7 @@ mod tests {
             longest_stop: Duration::from_secs(35),
             allocations: 4,
             warm: false,
+            unproved: false,
         };
         for (tool, found) in [("decamp", vec![NodeId(1), NodeId(2)]), ("somebody else", vec![NodeId(2)])] {
             let mut meta: HashMap<String, String> =
@@ -159,32 +152,57 @@ mod tests {
         }
     }
 
+    const NOT_SEEN: fn(NodeId) -> bool = |_| false;
+
     #[test]
-    fn a_guess_takes_the_address_then_the_meta_then_the_name() {
-        let named = || node(1, "ready", |n| n.name = INSTANCE.to_owned());
-        let meta = || node(2, "ready", |n| drop(n.meta.insert("aws_instance_id".to_owned(), INSTANCE.to_owned())));
-        let placed = || node(3, "ready", |n| n.http_address = "10.0.0.1:4646".to_owned());
-        let address = Some([10, 0, 0, 1].into());
-        assert_eq!(by_guess(instance(), address, &[named(), meta(), placed()]), Ok(Some(NodeId(3))));
-        assert_eq!(by_guess(instance(), None, &[named(), meta(), placed()]), Ok(Some(NodeId(2))));
-        assert_eq!(by_guess(instance(), address, &[named()]), Ok(Some(NodeId(1))));
-        assert_eq!(by_guess(instance(), address, &[]), Ok(None));
+    fn a_node_that_carries_the_id_is_the_instance() {
+        let attribute = |name: &'static str, value: &'static str| {
+            move |n: &mut wire::Node| drop(n.attributes.insert(name.to_owned(), value.to_owned()))
+        };
+        let carrying = [
+            node(1, "ready", |n| n.name = INSTANCE.to_owned()),
+            node(1, "ready", |n| n.name = format!("{INSTANCE}.eu-west-1.compute.internal")),
+            node(1, "ready", |n| drop(n.meta.insert("whatever".to_owned(), INSTANCE.to_owned()))),
+            node(1, "ready", attribute("unique.hostname", INSTANCE)),
+            node(1, "ready", attribute("unique.hostname", "i-0123456789abcdef0.eu-west-1.compute.internal")),
+            node(1, "ready", attribute("unique.consul.name", INSTANCE)),
+            node(1, "initializing", |n| n.name = INSTANCE.to_owned()),
+        ];
+        for one in carrying {
+            let others = [node(2, "ready", |_| {}), one.clone()];
+            assert_eq!(that_carries(instance(), &others, NOT_SEEN), Ok(Some(NodeId(1))), "{one:?}");
+        }
     }
 
     #[test]
-    fn a_guess_is_never_a_node_that_is_down_or_knows_itself_to_be_another() {
+    fn what_only_looks_like_the_id_ties_nothing() {
+        for name in ["i-0123456789abcdef01", "x-i-0123456789abcdef0", "i-0123456789abcdef0-old", "ip-10-0-0-1", ""] {
+            let named = node(1, "ready", |n| n.name = name.to_owned());
+            assert_eq!(that_carries(instance(), &[named], NOT_SEEN), Ok(None), "{name}");
+        }
+        let meta = node(1, "ready", |n| drop(n.meta.insert("note".to_owned(), format!("was {INSTANCE}"))));
+        assert_eq!(that_carries(instance(), &[meta], NOT_SEEN), Ok(None));
+    }
+
+    #[test]
+    fn a_node_that_is_down_or_knows_itself_to_be_another_is_none() {
         let name = |n: &mut wire::Node| n.name = INSTANCE.to_owned();
         let other = node(2, "ready", |n| {
             name(n);
             knows("i-0aaaaaaaaaaaaaaaa")(n);
         });
-        assert_eq!(by_guess(instance(), None, &[node(1, "down", name), other]), Ok(None));
+        let nodes = [node(1, "down", name), other];
+        assert_eq!(that_carries(instance(), &nodes, NOT_SEEN), Ok(None));
+        // Its processes may still run, and this run was at it.
+        assert_eq!(that_carries(instance(), &nodes, |id| id == NodeId(1)), Ok(Some(NodeId(1))));
     }
 
     #[test]
-    fn two_guesses_are_none() {
-        let name = |n: &mut wire::Node| n.name = INSTANCE.to_owned();
-        let nodes = [node(1, "ready", name), node(2, "ready", name)];
-        assert!(matches!(by_guess(instance(), None, &nodes), Err(Unseen::Away(_))));
+    fn two_that_carry_the_id_are_named_and_none_is_taken() {
+        let nodes = [
+            node(1, "ready", |n| n.name = INSTANCE.to_owned()),
+            node(2, "ready", |n| drop(n.meta.insert("id".to_owned(), INSTANCE.to_owned()))),
+        ];
+        assert!(matches!(that_carries(instance(), &nodes, NOT_SEEN), Err(Unseen::Away(why)) if why.contains(INSTANCE)));
     }
 }

@@ -53,7 +53,13 @@ fn group(allocation: &wire::Allocation) -> TaskGroup {
             ingress: None,
         };
     };
-    let services = found.services.iter().chain(found.tasks.iter().flat_map(|task| &task.services));
+    let of_job = allocation.job.as_ref().map_or("", |job| &job.consul_namespace);
+    let of_group = namespace_of(&[found.consul.as_ref()], of_job);
+    let of_tasks = found.tasks.iter().filter(|task| role(task).registers()).flat_map(|task| {
+        let namespace = namespace_of(&[task.consul.as_ref(), found.consul.as_ref()], of_job);
+        task.services.iter().map(move |one| service(one, namespace.clone()))
+    });
+    let services = found.services.iter().map(|one| service(one, of_group.clone())).chain(of_tasks).collect();
     TaskGroup {
         namespace,
         job,
@@ -65,7 +71,7 @@ fn group(allocation: &wire::Allocation) -> TaskGroup {
         max_parallel: found.migrate.as_ref().map(|migrate| migrate.max_parallel),
         shutdown_delay: Duration::from_nanos(found.shutdown_delay),
         tasks: found.tasks.iter().map(task).collect(),
-        services: services.map(service).collect(),
+        services,
         ingress: found.tasks.iter().find_map(ingress::of),
     }
 }
@@ -102,8 +108,16 @@ fn role(task: &wire::Task) -> TaskRole {
     }
 }
 
-fn service(service: &wire::Service) -> Service {
+/// The Consul namespace that the first of these blocks names, else the job (Nomad's `structs/consul.go`, `alloc.go`). What nobody names is
+/// the default one, which a Consul without namespaces has as well.
+fn namespace_of(blocks: &[Option<&wire::ConsulBlock>], of_job: &str) -> Option<Arc<str>> {
+    let named = blocks.iter().flatten().map(|block| block.namespace.as_str()).chain([of_job]);
+    named.into_iter().find(|name| !name.is_empty()).filter(|name| *name != "default").map(Arc::from)
+}
+
+fn service(service: &wire::Service, consul_namespace: Option<Arc<str>>) -> Service {
     // Before 1.3 there was no choice and no word for it.
     let provider = if service.provider == "nomad" { Provider::Nomad } else { Provider::Consul };
-    Service { name: service.name.as_str().into(), provider }
+    let namespace = consul_namespace.filter(|_| provider == Provider::Consul);
+    Service { name: service.name.as_str().into(), provider, namespace }
 }

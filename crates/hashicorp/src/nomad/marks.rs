@@ -21,6 +21,7 @@ pub(super) fn write(meta: &DrainMeta) -> BTreeMap<&'static str, String> {
         ("longest_stop", seconds.to_string()),
         ("allocations", meta.allocations.to_string()),
         ("warm", meta.warm.to_string()),
+        ("unproved", meta.unproved.to_string()),
     ])
 }
 
@@ -37,6 +38,7 @@ pub(super) fn read(map: &HashMap<String, String>) -> Option<DrainMeta> {
         longest_stop: Duration::from_secs(get("longest_stop")?.parse().ok()?),
         allocations: get("allocations")?.parse().ok()?,
         warm: get("warm").and_then(|text| text.parse().ok()).unwrap_or(false),
+        unproved: get("unproved").and_then(|text| text.parse().ok()).unwrap_or(false),
     })
 }
 
@@ -66,6 +68,7 @@ mod tests {
             longest_stop: Duration::from_secs(35),
             allocations: 12,
             warm: true,
+            unproved: true,
         }
     }
 

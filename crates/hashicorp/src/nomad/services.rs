@@ -35,7 +35,7 @@ impl Client {
         let of_names = named.into_iter().map(|(node, namespace, name)| self.services_named(node, namespace, name));
         let of_names: Vec<Vec<Registration>> = stream::iter(of_names).buffered(AT_ONCE).try_collect().await?;
         listed.extend(of_names.into_iter().map(|found| found.into_iter().filter(is_known).collect()));
-        Ok(Registrations { whole: true, agent_dead: false, services: listed.into_iter().flatten().collect() })
+        Ok(Registrations { whole: true, agent_dead: false, services: listed.into_iter().flatten().collect(), by_hand: [].into() })
     }
 
     /// What one allocation has registered.

@@ -39,7 +39,11 @@ pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocatio
     let ours = |text: &str| Time::read(text).map(by_our_clock);
     let allocations: Arc<[Allocation]> = (allocations.iter())
         .map(|one| {
-            allocation(one, &mut groups).map(|read| Allocation { ended: ended(one, read.client).map(by_our_clock), ..read })
+            allocation(one, &mut groups).map(|read| Allocation {
+                ended: ended(one, read.client).map(by_our_clock),
+                started: started(one).map(by_our_clock),
+                ..read
+            })
         })
         .collect::<Result<_, _>>()?;
     let drain = node.strategy.as_ref().map(|strategy| Drain {
@@ -133,6 +137,7 @@ fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation
         client: client_status(&from.client),
         ports: ports(&from.resources),
         own: own_network(from),
+        started: None,
         ended: None,
     })
 }
@@ -141,6 +146,12 @@ fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation
 fn whole_seconds(seconds: i64) -> Option<Time> {
     let seconds = u64::try_from(seconds).ok().filter(|&seconds| 0 < seconds)?;
     Some(Time(seconds.saturating_mul(1_000)) + SECOND)
+}
+
+/// When the last of the running tasks of an allocation began, if all of them tell.
+fn started(from: &wire::Allocation) -> Option<Time> {
+    let running = from.states.values().filter(|task| task.state == "running");
+    running.map(|task| Time::read(&task.started)).collect::<Option<Vec<Time>>>()?.into_iter().max()
 }
 
 /// When the last task of an allocation ended, if all of its tasks tell.

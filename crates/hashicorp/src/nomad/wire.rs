@@ -88,6 +88,7 @@ wire! {
     }
     TaskState {
         state: String = "State",
+        started: String = "StartedAt",
         finished: String = "FinishedAt",
     }
     /// One of `GET /v1/allocations`.
@@ -130,6 +131,11 @@ wire! {
         version: u64 = "Version",
         modify_index: u64 = "JobModifyIndex",
         groups: Vec<Group> = "TaskGroups",
+        consul_namespace: String = "ConsulNamespace",
+    }
+    /// The `consul` block of a group or task.
+    ConsulBlock {
+        namespace: String = "Namespace",
     }
     Group {
         name: String = "Name",
@@ -139,6 +145,7 @@ wire! {
         migrate: Option<Migrate> = "Migrate",
         disk: Option<EphemeralDisk> = "EphemeralDisk",
         services: Vec<Service> = "Services",
+        consul: Option<ConsulBlock> = "Consul",
         tasks: Vec<Task> = "Tasks",
     }
     Migrate {
@@ -158,6 +165,7 @@ wire! {
         leader: bool = "Leader",
         lifecycle: Option<Lifecycle> = "Lifecycle",
         services: Vec<Service> = "Services",
+        consul: Option<ConsulBlock> = "Consul",
         csi_plugin: Option<serde_json::Map<String, serde_json::Value>> = "CSIPluginConfig",
         config: serde_json::Map<String, serde_json::Value> = "Config",
         env: HashMap<String, String> = "Env",
@@ -241,7 +249,7 @@ impl Node {
         let mut kept = self.clone();
         let needed = |name: &str| {
             name.starts_with("unique.platform.aws.")
-                || ["unique.network.ip-address", "unique.consul.name", "nomad.version"].contains(&name)
+                || ["unique.network.ip-address", "unique.consul.name", "unique.hostname", "nomad.version"].contains(&name)
         };
         kept.attributes.retain(|name, _| needed(name));
         kept.attributes.shrink_to_fit();

@@ -46,6 +46,85 @@ async fn only_registrations_of_allocations_count_their_sidecars_included() {
 }
 
 #[tokio::test]
+async fn what_neither_nomad_nor_consul_registered_was_registered_by_hand() {
+    let services = json!([
+        of("web", ""), { "ID": "_nomad-client-evzrdhvjjplgsnbvmawc", "Service": "nomad-client" },
+        { "ID": "consul", "Service": "consul" }, { "ID": "edge-1", "Service": "edge" }, { "ID": "exporter", "Service": "exporter" },
+    ]);
+    let failing = json!([{ "CheckID": "c", "ServiceID": "exporter", "Status": "critical" }]);
+    let seen = async |checks: Value| {
+        let server = Server::start(consul(services.clone(), checks, "1.19.2")).await;
+        server::consul(&[&server.address], Some("t")).look(NODE).await.expect("it is there")
+    };
+    let named = |seen: &decamp_core::decide::Registrations| -> Vec<(String, bool)> {
+        seen.by_hand.iter().map(|one| (one.service.to_string(), one.critical)).collect()
+    };
+    assert_eq!(named(&seen(failing).await), [("edge".to_owned(), false), ("exporter".to_owned(), true)]);
+    let maintenance = json!([{ "CheckID": "_node_maintenance", "ServiceID": "", "Status": "critical" }]);
+    assert_eq!(named(&seen(maintenance).await), [("edge".to_owned(), true), ("exporter".to_owned(), true)]);
+}
+
+/// Consul Enterprise: the service of one namespace is shown to nobody who asks another one.
+fn enterprise(request: &Request) -> Reply {
+    let in_team = request.path.contains("ns=team");
+    let path = request.path.split('?').next().unwrap_or_default();
+    let node = json!({ "Node": NODE, "Meta": { "consul-version": "1.19.2+ent" } });
+    let serf = json!([{ "CheckID": "serfHealth", "ServiceID": "", "Status": "critical" }]);
+    match (path, in_team) {
+        ("/v1/catalog/node-services/ip-10-0-0-1", true) => {
+            Reply::json(json!({ "Node": node, "Services": [of("api", ""), { "ID": "edge", "Service": "edge" }] }).to_string())
+        }
+        ("/v1/catalog/node-services/ip-10-0-0-1", false) => {
+            Reply::json(json!({ "Node": node, "Services": [of("web", "")] }).to_string())
+        }
+        // The checks of the node itself are in no namespace.
+        ("/v1/health/node/ip-10-0-0-1", true) => Reply::json("[]".to_owned()),
+        ("/v1/health/node/ip-10-0-0-1", false) => Reply::json(serf.to_string()),
+        _ => Reply::text(403, "Permission denied"),
+    }
+    .with("X-Consul-Query-Backend", "blocking-query")
+}
+
+#[tokio::test]
+async fn each_namespace_that_is_declared_is_asked_and_none_else() {
+    let server = Server::start(enterprise).await;
+    let client = server::consul(&[&server.address], Some("t"));
+    let seen = client.look(NODE).await.expect("it is there");
+    assert_eq!(seen.services.iter().map(|s| &*s.service).collect::<Vec<_>>(), ["web"]);
+    assert!(server.heard().iter().all(|request| !request.path.contains("ns=")), "the community edition refuses it");
+    let seen = client.look_in(NODE, &["team".into()]).await.expect("it is there");
+    let names: Vec<_> = seen.services.iter().map(|s| (&*s.service, s.critical)).collect();
+    assert_eq!(names, [("web", true), ("api", true)], "a check of the node holds for all namespaces");
+    assert_eq!(seen.by_hand.iter().map(|one| (&*one.service, one.critical)).collect::<Vec<_>>(), [("edge", true)]);
+    assert!(seen.whole && seen.agent_dead);
+}
+
+#[tokio::test]
+async fn a_consul_without_namespaces_has_nothing_in_one() {
+    let plain = consul(json!([of("web", "")]), json!([]), "1.19.2");
+    let server = Server::start(move |request: &Request| match request.path.contains("ns=") {
+        true => Reply::text(400, "Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature"),
+        false => plain(request),
+    })
+    .await;
+    let seen = server::consul(&[&server.address], Some("t")).look_in(NODE, &["team".into()]).await.expect("it is there");
+    assert_eq!(seen.services.iter().map(|s| &*s.service).collect::<Vec<_>>(), ["web"]);
+    assert!(seen.whole);
+}
+
+#[tokio::test]
+async fn a_namespace_that_cannot_be_seen_is_not_an_empty_one() {
+    let plain = consul(json!([of("web", "")]), json!([]), "1.19.2");
+    let server = Server::start(move |request: &Request| match request.path.contains("ns=") {
+        true => Reply::text(403, "Permission denied"),
+        false => plain(request),
+    })
+    .await;
+    let look = server::consul(&[&server.address], Some("t")).look_in(NODE, &["team".into()]).await;
+    assert!(matches!(look, Err(Unseen::Denied(_))), "{look:?}");
+}
+
+#[tokio::test]
 async fn an_answer_is_whole_only_if_consul_would_have_said_otherwise() {
     let filtered = |services: Value| {
         let answer = consul(services, json!([]), "1.19.2");

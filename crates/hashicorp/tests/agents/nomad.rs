@@ -92,14 +92,19 @@ async fn a_down_node_is_ours_unless_a_ready_one_is() {
 }
 
 #[tokio::test]
-async fn a_node_without_the_attribute_is_found_by_its_address() {
+async fn a_node_without_the_attribute_is_found_by_the_id_that_it_carries() {
     let mut mute = node(4, OURS, "ready");
     mute["Attributes"] = json!({});
-    let server = Server::start(old_nomad(vec![mute, node(5, OTHER, "ready")])).await;
-    let client = server::nomad(&[&server.address], None);
-    let by_address = client.look_at(instance(), Some([10, 0, 0, 4].into()), None).await.expect("it is there");
-    assert_eq!(by_address.nodes.iter().map(|n| n.id).collect::<Vec<_>>(), [NodeId(4)]);
-    assert_eq!(client.look(instance(), None).await.map(|n| n.nodes.len()), Ok(0));
+    let found = async |mute: &Value| {
+        let server = Server::start(old_nomad(vec![mute.clone(), node(5, OTHER, "ready")])).await;
+        server::nomad(&[&server.address], None).look(instance(), None).await.map(|nomad| nomad.nodes.len())
+    };
+    assert_eq!(found(&mute).await, Ok(0));
+    mute["Meta"] = json!({ "ec2": OURS });
+    assert_eq!(found(&mute).await, Ok(1));
+    mute["Meta"] = json!({});
+    mute["Name"] = format!("{OURS}.eu-west-1.compute.internal").into();
+    assert_eq!(found(&mute).await, Ok(1));
 }
 
 #[tokio::test]
@@ -141,6 +146,7 @@ async fn a_drain_always_carries_its_spec_with_whole_nanoseconds_and_its_mark() {
         longest_stop: Duration::from_secs(9),
         allocations: 4,
         warm: false,
+        unproved: false,
     };
     let deadline = WholeSeconds::at_most(Duration::from_millis(600_900));
     client.drain(NodeId(1), deadline, true, &meta).await.expect("it was accepted");

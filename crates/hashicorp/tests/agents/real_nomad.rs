@@ -174,6 +174,7 @@ async fn a_node_is_found_seen_drained_and_watched_until_nothing_is_left() {
         longest_stop: Duration::from_secs(6),
         allocations: 4,
         warm: false,
+        unproved: false,
     };
     client.drain(node, WholeSeconds::at_most(Duration::from_secs(60)), false, &meta).await.expect("it is accepted");
     let mut last = client.look(instance(), Some(&seen)).await.expect("it is as new as our write");

@@ -53,8 +53,12 @@ struct Request {
 
 impl Request {
     fn of(shared: &Shared, asked: Asked) -> Result<Self, Refused> {
-        for enterprise in ["ns", "partition"] {
-            if asked.text(enterprise).is_some_and(|name| name != "default") {
+        let has_namespaces = shared.look(|stage| stage.cluster().is_some_and(|cluster| cluster.consul.has_namespaces()));
+        // Only Enterprise has them; the model has no partitions.
+        let missing = if has_namespaces { &["partition"][..] } else { &["ns", "partition"] };
+        for &enterprise in missing {
+            // The community edition refuses whatever is asked for, the default one as well.
+            if asked.text(enterprise).is_some_and(|name| !name.is_empty()) {
                 let what = if enterprise == "ns" { "Namespaces" } else { "Partitions" };
                 let text = format!("Invalid query parameter: \"{enterprise}\" - {what} are a Consul Enterprise feature");
                 return Err(Refused::new(400, text));
@@ -65,6 +69,11 @@ impl Request {
         }
         let token = super::lock(&shared.tokens).consul(asked.secret.as_deref());
         Ok(Self { asked, token })
+    }
+
+    /// The namespace that is asked; `None` is the default one.
+    fn namespace(&self) -> Option<&str> {
+        self.asked.text("ns").filter(|name| !name.is_empty() && *name != "default")
     }
 
     fn read(&self) -> Read {

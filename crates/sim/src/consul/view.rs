@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Consul, NodeNumber, NodeState, Token, Version};
+use super::{Consul, Entry, NodeNumber, NodeState, Token, Version};
 use decamp_core::decide::Unseen;
-use decamp_core::decide::snapshot::{Registration, Registrations};
+use decamp_core::decide::snapshot::{HandRegistration, Registration, Registrations};
 
 /// Who answers a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,20 @@ impl Consul {
     /// # Errors
     /// Without a leader (unless stale), or to an unknown token.
     pub fn look(&mut self, node: NodeNumber, token: &Token, read: Read) -> Result<Answer<Registrations>, ApiError> {
+        self.look_in(node, token, read, &[])
+    }
+
+    /// The same, in these namespaces as well as in the default one.
+    ///
+    /// # Errors
+    /// As for [`Consul::look`].
+    pub fn look_in(
+        &mut self,
+        node: NodeNumber,
+        token: &Token,
+        read: Read,
+        namespaces: &[Arc<str>],
+    ) -> Result<Answer<Registrations>, ApiError> {
         self.may_read(token, read)?;
         let stale = self.frozen.as_ref().filter(|_| read == Read::Stale);
         let (index, seen) = match stale {
@@ -95,10 +109,13 @@ impl Consul {
             Some(_) | None => (self.nodes[node.index()].index, self.seen(node)),
         };
         let (node, agent_dead) = (&self.nodes[node.index()], seen.agent_dead);
-        let body = shown(node, seen.services, token);
+        let further = within(node, namespaces);
+        let services = if further.is_empty() { seen.services } else { seen.services.iter().cloned().chain(further).collect() };
+        let body = shown(node, services, token);
+        let by_hand = if body.node { seen.by_hand } else { Arc::default() };
         let filtered = self.says_filtered(node, token);
         let whole = (self.admits_filtering(token) || *token == Token::AclsOff) && !filtered && body.node;
-        let body = Registrations { whole, agent_dead: agent_dead && body.node, services: body.services };
+        let body = Registrations { whole, agent_dead: agent_dead && body.node, services: body.services, by_hand };
         Ok(Answer { index, known_leader: self.has_leader(), filtered, body })
     }
 
@@ -165,6 +182,12 @@ impl Consul {
         (0_u32..).zip(&self.nodes).find(|(_, node)| *node.name == *name).map(|(number, _)| NodeNumber(number))
     }
 
+    /// Whether somebody has registered something in a namespace: then it is Enterprise's.
+    #[must_use]
+    pub fn has_namespaces(&self) -> bool {
+        self.has_namespaces
+    }
+
     /// The version.
     #[must_use]
     pub fn version(&self) -> Version {
@@ -175,11 +198,21 @@ impl Consul {
     pub(super) fn seen(&mut self, node: NodeNumber) -> Registrations {
         let NodeState { cached, entries, serf_critical, .. } = &mut self.nodes[node.index()];
         let services = cached.get_or_insert_with(|| {
-            let listed = entries.iter().filter(|e| e.catalog);
+            let listed = entries.iter().filter(|e| e.catalog && e.namespace.is_none() && !e.allocation.is_by_hand());
             listed.map(|e| Registration { allocation: e.id, service: e.name.clone(), critical: !e.passing }).collect()
         });
-        Registrations { whole: true, agent_dead: *serf_critical, services: services.clone() }
+        let services = services.clone();
+        let by_hand = entries.iter().filter(|e| e.catalog && e.allocation.is_by_hand());
+        let by_hand = by_hand.map(|e| HandRegistration { service: e.name.clone(), critical: !e.passing }).collect();
+        Registrations { whole: true, agent_dead: *serf_critical, services, by_hand }
     }
+}
+
+/// What allocations registered on a node in these namespaces.
+fn within(node: &NodeState, namespaces: &[Arc<str>]) -> Vec<Registration> {
+    let asked = |e: &&Entry| e.catalog && e.namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace));
+    let listed = node.entries.iter().filter(asked);
+    listed.map(|e| Registration { allocation: e.id, service: e.name.clone(), critical: !e.passing }).collect()
 }
 
 /// What a token sees of a node's services.

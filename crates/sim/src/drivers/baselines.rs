@@ -55,6 +55,7 @@ fn drain(departure: &Departure, node: &Node) -> Decision {
         longest_stop: Duration::ZERO,
         allocations: 0,
         warm: false,
+        unproved: false,
     };
     let deadline = WholeSeconds::at_most(Duration::from_secs(600));
     let effect = Effect::Drain { node: node.id, deadline, ignore_system_jobs: false, meta };

@@ -148,6 +148,7 @@ impl Nomad {
             return;
         }
         state.life = Life::Running;
+        state.started = Some(self.now);
         let (group, epoch) = (state.group, state.epoch);
         let healthy = self.now + self.groups[group.index()].spec.behaviour.healthy_in;
         self.say(number, What::Serving, outside);
@@ -205,8 +206,9 @@ impl Nomad {
         let Some((consul_node, _)) = node.spec.consul.as_ref().filter(|_| node.agent_alive) else { return };
         let group = &self.groups[state.group.index()].spec.group;
         for service in bits(self.services_with(number, Provider::Consul)) {
-            let name = &group.services[usize::from(service)].name;
-            outside.consul.register(*consul_node, Entry::new(number, state.id, service, name.clone()), passes, outside.log);
+            let declared = &group.services[usize::from(service)];
+            let entry = Entry::new(number, state.id, service, declared.name.clone()).within(declared.namespace.clone());
+            outside.consul.register(*consul_node, entry, passes, outside.log);
         }
     }
 

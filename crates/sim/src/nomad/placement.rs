@@ -7,6 +7,10 @@ use crate::event::AllocationNumber;
 use decamp_core::decide::snapshot::{ClientStatus, JobKind, NodeStatus, OwnNetwork};
 use decamp_core::ids::AllocationId;
 use decamp_core::time::Time;
+use std::time::Duration;
+
+/// For how long an allocation has run that is there from the beginning.
+const RUNS_FOR: Duration = Duration::from_hours(1);
 
 impl Nomad {
     /// Adds a node: ready, eligible, empty.
@@ -63,6 +67,7 @@ impl Nomad {
         let healthy = self.has_health(group).then_some(true);
         let state = &mut self.allocations[number.index()];
         state.life = Life::Running;
+        state.started = Some(self.now - RUNS_FOR);
         state.client = ClientStatus::Running;
         state.healthy = healthy;
         self.enter_nomad_discovery(number);
@@ -75,6 +80,18 @@ impl Nomad {
     pub fn ends_at(&mut self, number: AllocationNumber, at: Time) {
         let epoch = self.allocations[number.index()].epoch;
         self.queue.put(at, Due::Finish { allocation: number, epoch });
+    }
+
+    /// An allocation came up at this time, and its services come into Consul only at another: its client is slow.
+    pub fn registers_late(&mut self, number: AllocationNumber, started: Time, at: Time, consul: &mut Consul) {
+        let state = &mut self.allocations[number.index()];
+        state.started = Some(started);
+        let (node, epoch) = (state.node, state.epoch);
+        if let Some((agent, _)) = &self.nodes[node.index()].spec.consul {
+            consul.deregister(*agent, number, u32::MAX, &mut Vec::new());
+        }
+        self.queue.put(at, Due::Register { allocation: number, epoch });
+        self.allocation_changed(number);
     }
 
     /// An allocation is in a network of its own.
@@ -144,6 +161,7 @@ impl Nomad {
             listed: true,
             life: Life::Coming,
             synced: self.now,
+            started: None,
             ended: None,
             stopping: None,
             previous,

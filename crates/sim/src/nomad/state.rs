@@ -267,6 +267,8 @@ pub struct AllocationState {
     pub life: Life,
     /// As of when the servers know its tasks.
     pub synced: Time,
+    /// When its tasks began to run, once they do.
+    pub started: Option<Time>,
     /// When the last of its processes ended, once that is so.
     pub ended: Option<Time>,
     /// How it is being stopped, once its client knows.

@@ -61,7 +61,7 @@ impl World {
             max_parallel: (kind == JobKind::Service).then_some(1),
             shutdown_delay: Duration::from_secs(2),
             tasks: vec![task],
-            services: vec![Service { name: job.into(), provider: Provider::Consul }],
+            services: vec![Service { name: job.into(), provider: Provider::Consul, namespace: None }],
             ingress: None,
         };
         let mut behaviour = Behaviour { healthy_in: Duration::from_secs(1), ..Behaviour::default() };

@@ -108,7 +108,7 @@ impl Nomad {
                 }));
             }
         }
-        let body = Registrations { whole: true, agent_dead: false, services: services.into() };
+        let body = Registrations { whole: true, agent_dead: false, services: services.into(), by_hand: [].into() };
         Ok(Answer { index: self.index, known_leader, body })
     }
 
@@ -270,6 +270,7 @@ fn shown(allocation: &AllocationState, group: &GroupState) -> Allocation {
         client: allocation.client,
         ports: allocation.ports.clone(),
         own: allocation.own.clone(),
+        started: allocation.started.filter(|_| allocation.client == ClientStatus::Running),
         ended: allocation.ended.filter(|_| allocation.client.is_over()),
     }
 }

@@ -8,7 +8,7 @@ use crate::consul::Consul;
 use crate::event::AllocationNumber;
 use crate::load_balancers::LoadBalancers;
 use crate::nomad::Nomad;
-use crate::stage::Cast;
+use crate::stage::{Cast, Lists};
 use decamp_core::decide::{ClientStatus, JobKind, Outcome};
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
@@ -72,9 +72,10 @@ impl Oracle {
             self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
         }
         // Each counts from the end of its own allocation (D54).
-        if claims_registrations && consul.agent_lives(cast.consul_node) && !row_gone {
+        let shown = cast.consul_lists == Lists::All;
+        if claims_registrations && shown && consul.agent_lives(cast.consul_node) && !row_gone {
             let state = consul.node(cast.consul_node);
-            let left = state.entries().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
+            let left = state.of_allocations().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
             if let Some(entry) = left {
                 let name = Arc::clone(&entry.name);
                 self.broke(at, "S3", format!("{name} is still registered and passing"));
@@ -86,14 +87,15 @@ impl Oracle {
     /// of ours began at the earliest.
     pub(super) fn gives_up_no_leftover(&mut self, at: Time, consul: &Consul, nomad: &Nomad, cast: &Cast) {
         let early = self.first_drain.is_some_and(|drain| at + Duration::from_secs(5) < drain + LEFTOVER_WAIT);
-        let sees = matches!(cast.consul_token, crate::consul::Token::Full) && consul.agent_lives(cast.consul_node);
+        let shown = cast.consul_lists == Lists::All && matches!(cast.consul_token, crate::consul::Token::Full);
+        let sees = shown && consul.agent_lives(cast.consul_node);
         // What a lost agent ran counts from when it was lost, and a hold has an end of its own (D37).
         let untold = self.purged.is_some() || self.meddled || self.agent_died.is_some() || self.held || self.unheld.is_some();
         if !early || !sees || untold || self.forced.is_some() {
             return;
         }
         let state = consul.node(cast.consul_node);
-        let left = state.entries().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
+        let left = state.of_allocations().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
         if let Some(entry) = left {
             let name = Arc::clone(&entry.name);
             self.broke(at, "L2", format!("it gave up {name}, which is registered and passing, before its wait was over"));

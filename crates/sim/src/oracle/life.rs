@@ -6,7 +6,7 @@ use super::Oracle;
 use crate::auto_scaling::AutoScaling;
 use crate::consul::Consul;
 use crate::nomad::Nomad;
-use crate::stage::Cast;
+use crate::stage::{Cast, Lists};
 use decamp_core::decide::{Departure, NodeStatus, Outcome};
 use decamp_core::time::Time;
 
@@ -39,8 +39,10 @@ impl Oracle {
             self.broke(at, "L2", "it gave up an agent that is back".to_owned());
         }
         let state = consul.node(cast.consul_node);
-        let passing = state.entries().find(|entry| entry.is_listed() && entry.is_passing());
-        if let Some(entry) = passing.filter(|_| consul.agent_lives(cast.consul_node) && since(self.agent_died)) {
+        let passing = state.of_allocations().find(|entry| entry.is_listed() && entry.is_passing());
+        if let Some(entry) =
+            passing.filter(|_| cast.consul_lists == Lists::All && consul.agent_lives(cast.consul_node) && since(self.agent_died))
+        {
             let name = entry.name.clone();
             self.broke(at, "L2", format!("it let a lost node go while {name} passes its checks"));
         }

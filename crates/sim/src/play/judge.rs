@@ -7,8 +7,9 @@
 //!    order (forced, timed out, agent dead, expired, interrupted, no node), and the request failed at or after that act.
 //! 3. Everything else is *attributable* to decamp, and a defect.
 
+use crate::event::AllocationNumber;
 use crate::faults::{Fault, Faults};
-use crate::stage::Stage;
+use crate::stage::{Lists, Stage};
 use crate::traffic::{Failed, Failure};
 use decamp_core::decide::{Finding, Loss, Outcome, TaskGroup};
 use decamp_core::time::Time;
@@ -76,6 +77,9 @@ fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
             | Loss::KeptConnections
             | Loss::NeverMigrates
             | Loss::UnknownTarget
+            | Loss::NotATarget
+            | Loss::NotInConsul
+            | Loss::RegisteredByHand
             | Loss::NoTargetGroup
             | Loss::DoesNotFit
             | Loss::Interrupted => false,
@@ -86,6 +90,7 @@ fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
 
 fn group<'s>(stage: &'s Stage, failure: &Failure) -> Option<&'s TaskGroup> {
     let group = match (failure.allocation, failure.service) {
+        (Some(number), _) if number.is_by_hand() => return None,
         (Some(number), _) => stage.nomad.allocation(number).group,
         (None, Some(service)) => stage.group_of_service(service)?,
         (None, None) => return None,
@@ -108,6 +113,9 @@ fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
             (Failed::CutByBalancer | Failed::CutByMachine, Loss::KeptConnections) => at_front(finding),
             (Failed::DoorClosed | Failed::DoorDied, Loss::NoTargetGroup) => at_group,
             (Failed::DoorClosed | Failed::DoorDied, Loss::UnknownTarget) => at_front(finding),
+            (Failed::CopyClosed | Failed::CopyDied, Loss::RegisteredByHand) => {
+                failure.allocation == Some(AllocationNumber::BY_HAND) && stage.cast.by_hand.as_deref() == Some(&*finding.object)
+            }
             (_, Loss::Interrupted) => true,
             _ => false,
         }
@@ -139,8 +147,10 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
             overmarked || faults.has(Fault::LandsLate) || faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere)
         }
         // What nobody takes out of discovery is sent to until it is killed, and holds requests then.
-        Failed::CopyClosed => stays_in_discovery,
-        Failed::CopyDied => stays_in_discovery || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some(),
+        Failed::CopyClosed => stays_in_discovery || hidden_by_hand(stage, failure),
+        Failed::CopyDied => {
+            stays_in_discovery || hidden_by_hand(stage, failure) || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some()
+        }
         // Taken out before anybody looked, and alone in its group: nobody can see at which port it was a target. Of attributes that may
         // not be read nothing is said.
         Failed::CutByMachine => {
@@ -218,7 +228,8 @@ fn without_a_word(stage: &Stage, failure: &Failure, outcome: Option<&Outcome>) -
 
 /// What another instance that leaves costs is its own departure's to foresee; what both take together, `check` names.
 fn of_another_departure(stage: &Stage, faults: Faults, failure: &Failure) -> bool {
-    let elsewhere = failure.allocation.is_some_and(|number| Some(stage.nomad.allocation(number).node) != stage.cast.node);
+    let another = |number: AllocationNumber| !number.is_by_hand() && Some(stage.nomad.allocation(number).node) != stage.cast.node;
+    let elsewhere = failure.allocation.is_some_and(another);
     let all_copies = || {
         let group = failure.service.and_then(|service| stage.group_of_service(service));
         group.is_some_and(|group| {
@@ -227,6 +238,12 @@ fn of_another_departure(stage: &Stage, faults: Faults, failure: &Failure) -> boo
         })
     };
     faults.has(Fault::OthersLeave) && (elsewhere || failure.how == Failed::NoCopy && all_copies())
+}
+
+/// What was registered by hand is not shown by a Consul that does not know the node, nor to a token that may not read services.
+fn hidden_by_hand(stage: &Stage, failure: &Failure) -> bool {
+    let hidden = stage.cast.consul_lists == Lists::NoNode || matches!(stage.cast.consul_token, crate::consul::Token::NodesOnly);
+    failure.allocation == Some(AllocationNumber::BY_HAND) && hidden
 }
 
 /// EC2 takes the instance back, and the hook that named its target groups was deleted before anybody looked.

@@ -124,6 +124,12 @@ pub(super) fn lend_a_hand(
                 hands.push((BEGIN + secs(1_900 + luck.below(3_600)), Hand::Hold(false)));
             }
         }
+        Fault::ByHand => {
+            // Every other one that is waited for is taken out by whoever registered it.
+            if luck.one_in(2) {
+                hands.push((at + secs(60), Hand::TakeOutByHand));
+            }
+        }
         Fault::LandsLate => {
             if let Some(group) = service {
                 lend(Hand::LandOn(group));
@@ -173,6 +179,9 @@ pub(super) fn lend_a_hand(
         | Fault::KeptConnections
         | Fault::IngressPolls
         | Fault::IngressUnderLoad
+        | Fault::ConsulNamespaces
+        | Fault::ConsulElsewhere
+        | Fault::NotListed
         | Fault::OtherSettingsNextTime
         | Fault::UnknownAddress
         | Fault::StrangersAddress

@@ -88,7 +88,7 @@ impl Cluster {
             group.tasks[0].kill_timeout = secs(1);
         }
         group.ingress = Some(Ingress { forgets_after: secs(if polls { 17 } else { 2 }), how: name("follows Consul", 0) });
-        group.services.push(Service { name: name("traefik", 0), provider: Provider::Consul });
+        group.services.push(Service { name: name("traefik", 0), provider: Provider::Consul, namespace: None });
         group.count = u32::try_from(self.nodes.len()).unwrap_or(1);
         let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([8080, 8443].into()));
         self.on_every_node(number)
@@ -175,6 +175,21 @@ impl Cluster {
         Drawn { first, hidden }
     }
 
+    /// The first copy of a service on our node came up right before the departure, and is not in Consul yet. Drawn aside, so that all other
+    /// clusters stay as they were.
+    pub(super) fn comes_up_late(&mut self, group: GroupNumber, aside: &mut Luck) -> Option<AllocationNumber> {
+        let ours = self.nodes[0];
+        let copies = self.nomad.groups()[group.index()].allocations.clone();
+        let is_here = |copy: &AllocationNumber| self.nomad.allocation(*copy).node == ours;
+        // Another serves meanwhile.
+        copies.iter().find(|copy| !is_here(copy))?;
+        let copy = copies.iter().copied().find(is_here)?;
+        let started = super::BEGIN - Duration::from_millis(aside.below(2_000));
+        let at = super::BEGIN + Duration::from_millis(aside.below(10_000));
+        self.nomad.registers_late(copy, started, at, &mut self.consul);
+        Some(copy)
+    }
+
     fn service(&mut self, place: u64, faults: Faults) -> TaskGroup {
         let mut group = self.group("service", place, JobKind::Service);
         // Most clusters are set up well; one service in six is not, and decamp must say so.
@@ -187,7 +202,10 @@ impl Cluster {
         group.max_parallel = Some(if self.luck.one_in(10) { 2 } else { 1 });
         let provider =
             if self.luck.one_in(8) && self.nomad.version().has_services() { Provider::Nomad } else { Provider::Consul };
-        group.services.push(Service { name: name("service-", place), provider });
+        // Every other one, from the first or from the second.
+        let namespaced = faults.has(Fault::ConsulNamespaces) && (place + self.nodes.len() as u64).is_multiple_of(2);
+        let namespace = (namespaced && provider == Provider::Consul).then(|| name("team", place % 3));
+        group.services.push(Service { name: name("service-", place), provider, namespace });
         if badly && self.luck.one_in(3) {
             group.tasks[0].kill_timeout = secs(self.luck.below(4));
         }

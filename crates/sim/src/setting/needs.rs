@@ -33,6 +33,7 @@ pub(super) fn needs_group(faults: Faults) -> bool {
         Fault::OwnAddresses,
         Fault::FoundByScan,
         Fault::KeptConnections,
+        Fault::NotListed,
     ]
     .iter()
     .any(|fault| faults.has(*fault))

@@ -8,6 +8,7 @@ use super::{CONSUL_TELLS_EVERY, Worker, versions_of};
 use crate::api_error::ApiError;
 use crate::load_balancers::Known;
 use crate::nomad::Read;
+use crate::stage::Lists;
 use crate::weather::{Fate, unseen};
 use crate::{consul, nomad};
 use decamp_core::decide::{
@@ -65,14 +66,14 @@ impl Worker<'_> {
                 let look = self.call(System::Nomad, None, |s| s.nomad.sight(&s.cast.nomad_token.clone())).await;
                 vec![Showing::NomadSight(flat(look.map(|answer| answer.map_err(|error| error.unseen()))))]
             }
-            Part::Consul => vec![Showing::Consul(self.look_at_consul().await)],
+            Part::Consul => vec![Showing::Consul(self.look_at_consul(seen).await)],
             Part::NomadServices => {
                 let look = self.call(System::Nomad, None, |s| {
                     let node = s.cast.node.map(|n| s.nomad.node(n).spec.id);
                     let token = s.cast.nomad_token.clone();
                     match node {
                         Some(id) => s.nomad.registrations(id, &token, Read::Default).map(|a| a.body),
-                        None => Ok(Registrations { whole: true, agent_dead: false, services: [].into() }),
+                        None => Ok(Registrations { whole: true, agent_dead: false, services: [].into(), by_hand: [].into() }),
                     }
                 });
                 vec![Showing::NomadServices(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
@@ -100,7 +101,14 @@ impl Worker<'_> {
         }
         let look = self
             .call(System::LoadBalancers, None, |s| {
-                let look = s.balancers.look_group(arn, attached, remembered);
+                let mut look = s.balancers.look_group(arn, attached, remembered);
+                if let (Ok(group), Some((_, looks))) = (&mut look, s.cast.hides_it.as_mut().filter(|(hides, _)| hides == arn))
+                    && 0 < *looks
+                {
+                    *looks -= 1;
+                    let ours = TargetId::Instance(s.cast.instance);
+                    group.targets = group.targets.as_ref().map(|all| all.iter().filter(|t| t.id != ours).cloned().collect());
+                }
                 if let Ok(group) = &look {
                     s.oracle.looked_at_targets(s.now, group, &s.cast);
                 }
@@ -168,14 +176,14 @@ impl Worker<'_> {
     }
 
     /// Ends when Consul is out of sight, or in sight again, before `until`.
-    pub(super) async fn consul_tells(&self, was_blind: bool, until: Time) -> Result<Registrations, Unseen> {
+    pub(super) async fn consul_tells(&self, seen: &Snapshot, was_blind: bool, until: Time) -> Result<Registrations, Unseen> {
         let mut failing = None;
         loop {
             let pause = if failing.is_some() { Duration::from_secs(1) } else { CONSUL_TELLS_EVERY };
             let next = (self.consul_asked.get() + pause).max(self.true_now());
             self.sleep_until(if until <= next { Time::NEVER } else { next }).await;
             let asked = self.true_now();
-            let look = self.look_at_consul().await;
+            let look = self.look_at_consul(seen).await;
             match (&look, was_blind) {
                 (Ok(_), true) => return look,
                 (Ok(_), false) => failing = None,
@@ -190,14 +198,23 @@ impl Worker<'_> {
         }
     }
 
-    pub(super) async fn look_at_consul(&self) -> Result<Registrations, Unseen> {
+    pub(super) async fn look_at_consul(&self, seen: &Snapshot) -> Result<Registrations, Unseen> {
         self.consul_asked.set(self.true_now());
+        let namespaces = seen.consul_namespaces();
         self.stage.borrow_mut().calls.consul += 1;
         let look = self.call(System::Consul, None, |s| {
             self.looked.set((self.looked.get().0, versions_of(s).1));
             let token = s.cast.consul_token.clone();
-            let answer = s.consul.look(s.cast.consul_node, &token, consul::Read::Default);
-            answer.map(|a| a.body).map_err(|error| error.unseen())
+            let (node, read) = (s.cast.consul_node, consul::Read::Default);
+            let mut seen = s.consul.look_in(node, &token, read, &namespaces).map_err(|error| error.unseen())?.body;
+            match s.cast.consul_lists {
+                Lists::All => {}
+                Lists::NoServices => seen.services = [].into(),
+                Lists::NoNode => {
+                    seen = Registrations { whole: false, agent_dead: false, services: [].into(), by_hand: [].into() }
+                }
+            }
+            Ok(seen)
         });
         flat(look.await)
     }

@@ -276,6 +276,7 @@ fn task_group(job: &Value) -> (TaskGroup, u32) {
     let read = |service: &Value| Service {
         name: word(&service["Name"]).as_str().into(),
         provider: if service["Provider"] == "nomad" { Provider::Nomad } else { Provider::Consul },
+        namespace: None,
     };
     services.extend(group["Services"].as_array().into_iter().flatten().map(read));
     let mut tasks = Vec::new();

@@ -56,7 +56,7 @@ impl Small {
             max_parallel: Some(1),
             shutdown_delay: Duration::from_secs(2),
             tasks: vec![task],
-            services: vec![Service { name: job.into(), provider }],
+            services: vec![Service { name: job.into(), provider, namespace: None }],
             ingress: None,
         };
         let spec = GroupSpec {

@@ -86,6 +86,54 @@ pub(crate) const STORIES: &[Story] = &[
         )
     },
     Story {
+        shows: &["look at its target groups", "deregister 1 of group-0", "drain all"],
+        never: &[BESIDE],
+        ..story(
+            "not-listed",
+            "A target group that the hook names does not list the instance at the first look: it is looked at again before anything is drained.",
+            &[Fault::NotListed],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["group-0 may still send to it", "drain all"],
+        never: &["deregister 1 of group-0"],
+        ..story(
+            "never-listed",
+            "It never does: the instance leaves in order, and the end says that nobody has seen it there.",
+            &[Fault::NotListed],
+            "unconfirmed",
+        )
+    },
+    Story {
+        shows: &["Consul does not list its services yet", "drain all"],
+        ..story(
+            "not-registered-yet",
+            "A service came up a moment ago and is not in Consul yet: it is given the time before it is told to stop.",
+            &[],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["drain all"],
+        never: &[BESIDE],
+        ..story(
+            "consul-elsewhere",
+            "Consul lists nothing of what runs: nothing is drained beside the delay, and the end says that nobody has seen it leave.",
+            &[Fault::ConsulElsewhere],
+            "unconfirmed",
+        )
+    },
+    Story {
+        shows: &["which was registered by hand, is still in service discovery", "complete: Continue"],
+        ..story(
+            "by-hand",
+            "A service was registered by hand, and is to be waited for: the instance goes when nobody routes to it any more.",
+            &[Fault::ByHand],
+            "departed",
+        )
+    },
+    Story {
         shows: &["a target group that no longer lists it may send to it"],
         crash: Some(CrashPoint { effect: 3, after: true }),
         ..story(

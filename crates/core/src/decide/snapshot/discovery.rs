@@ -15,9 +15,21 @@ pub struct Registrations {
     pub agent_dead: bool,
     /// Registrations made by allocations (`_nomad-task-…`).
     pub services: Arc<[Registration]>,
+    /// Services on the node's agent that neither an allocation nor Nomad's own agent registered: by hand, or by another tool.
+    pub by_hand: Arc<[HandRegistration]>,
 }
 
 impl Registrations {
+    /// The services that were registered by hand and are routable: for people. Empty if there are none.
+    #[must_use]
+    pub fn said_of_hands(&self) -> String {
+        let routable: Vec<&str> = self.by_hand.iter().filter(|one| !one.critical).map(|one| &*one.service).collect();
+        match (routable.is_empty(), self.agent_dead) {
+            (true, _) | (_, true) => String::new(),
+            (false, false) => format!("{}, registered by hand with the node's agent", routable.join(", ")),
+        }
+    }
+
     /// How many of them are left, and why those do not count that no ingress may route to: for people.
     #[must_use]
     pub fn said(&self) -> String {
@@ -31,6 +43,15 @@ impl Registrations {
         };
         format!("lists {} of its services{why}", self.services.len())
     }
+}
+
+/// A service on the node's Consul agent that Nomad did not register.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HandRegistration {
+    /// The service's name.
+    pub service: Arc<str>,
+    /// Whether one of its own checks is critical, or one of the node's: then it is not routable.
+    pub critical: bool,
 }
 
 /// One registration of an allocation's service.

@@ -110,6 +110,14 @@ pub struct Known {
     pub own: Option<OwnNetwork>,
     /// The first look that showed it told to stop.
     pub told: Option<Time>,
+    /// Since when it has run: the start that Nomad tells, or the first look that showed it running.
+    pub runs_since: Option<Time>,
+    /// Whether the last look showed it running.
+    pub running: bool,
+    /// The last look at Consul that did not show all its services, while it was last seen running, and wanted.
+    pub missed: Option<Time>,
+    /// The last such look after which it was seen to run on: what is told to stop leaves Consul before Nomad's next answer shows that.
+    pub unlisted: Option<Time>,
 }
 
 impl Known {
@@ -321,6 +329,8 @@ impl History {
     /// Answers whether this is news: an allocation not known before, or over now.
     fn see_allocation(&mut self, at: Time, shown: &Allocation, may_be_lost_before: bool, deadline_passed: bool) -> bool {
         let over = shown.client.is_over();
+        let running = shown.client == ClientStatus::Running;
+        let runs_since = running.then(|| shown.started.map_or(at, |started| started.min(at)));
         match self.known.iter_mut().find(|k| k.id == shown.id) {
             Some(known) => {
                 self.cut_by_deadline |= deadline_passed && known.wanted && !shown.wanted && !known.over;
@@ -332,6 +342,11 @@ impl History {
                 known.vanished = None;
                 known.over |= over;
                 known.wanted = shown.wanted;
+                known.running = running;
+                if running && shown.wanted && known.missed <= Some(at) {
+                    known.unlisted = known.unlisted.max(known.missed);
+                }
+                known.runs_since = known.runs_since.into_iter().chain(runs_since).min();
                 known.lost_before &= shown.client == ClientStatus::Lost;
                 news
             }
@@ -349,6 +364,10 @@ impl History {
                     wanted: shown.wanted,
                     own: shown.own.clone(),
                     told: (!shown.wanted).then_some(at),
+                    runs_since,
+                    running,
+                    missed: None,
+                    unlisted: None,
                 });
                 true
             }
@@ -367,6 +386,17 @@ impl History {
         self.known.iter().any(|k| k.lost_before && k.id == id)
     }
 
+    /// Whether every service that an allocation declares in Consul was listed at some look of this run. A name with a variable in it is
+    /// filled in on the node: any service of the allocation may be that one.
+    #[must_use]
+    pub fn lists_all_of(&self, known: &Known) -> bool {
+        let listed = |name: &str| {
+            let mut own = self.registered.iter().filter(|(allocation, _)| *allocation == known.id);
+            own.any(|(_, service)| **service == *name || name.contains("${"))
+        };
+        known.group.in_consul().all(|service| listed(&service.name))
+    }
+
     pub(super) fn see_registrations(&mut self, at: Time, seen: &Registrations) {
         self.first_consul.get_or_insert(at);
         if let Some(stretch) = &mut self.unseen_stops {
@@ -376,6 +406,15 @@ impl History {
             let pair = (registration.allocation, Arc::clone(&registration.service));
             if !self.registered.contains(&pair) {
                 self.registered.push(pair);
+            }
+        }
+        // Batch work registers what it serves for as long as a task of it runs, and others may run on.
+        let lasts = |group: &TaskGroup| matches!(group.kind, JobKind::Service | JobKind::System);
+        for place in 0..self.known.len() {
+            let known = &self.known[place];
+            let should_be = known.listed && known.running && known.wanted && !known.over && lasts(&known.group);
+            if should_be && !self.lists_all_of(known) {
+                self.known[place].missed = Some(at);
             }
         }
     }

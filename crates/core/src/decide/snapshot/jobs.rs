@@ -77,6 +77,18 @@ pub enum TaskRole {
     Finished,
 }
 
+impl TaskRole {
+    /// Whether a task of this role registers its services for as long as its allocation runs. What is registered by one that ends before or
+    /// begins after the others is gone again, or not there yet, while these run.
+    #[must_use]
+    pub fn registers(self) -> bool {
+        match self {
+            Self::Leader | Self::Main | Self::Sidecar => true,
+            Self::Poststop | Self::Finished => false,
+        }
+    }
+}
+
 /// A service that a group registers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Service {
@@ -84,6 +96,8 @@ pub struct Service {
     pub name: Arc<str>,
     /// Where it is registered.
     pub provider: Provider,
+    /// The Consul namespace that its job, group or task names (Consul Enterprise); `None` is the default one, or none at all.
+    pub namespace: Option<Arc<str>>,
 }
 
 /// Who keeps a service's registration.
@@ -103,6 +117,15 @@ pub struct Ingress {
     pub forgets_after: Duration,
     /// Where that is from, for people: `traefik polls Consul every 15 s`.
     pub how: Arc<str>,
+}
+
+/// Adds the Consul namespaces in which these groups register services, each once.
+pub(super) fn add_namespaces<'g>(all: &mut Vec<Arc<str>>, groups: impl Iterator<Item = &'g TaskGroup>) {
+    for namespace in groups.flat_map(TaskGroup::in_consul).filter_map(|service| service.namespace.as_ref()) {
+        if !all.contains(namespace) {
+            all.push(Arc::clone(namespace));
+        }
+    }
 }
 
 impl TaskGroup {
@@ -133,11 +156,15 @@ impl TaskGroup {
         self.shutdown_delay + first(TaskRole::Leader).or_else(|| first(TaskRole::Main)).unwrap_or_default()
     }
 
+    /// The services that it registers in Consul.
+    pub fn in_consul(&self) -> impl Iterator<Item = &Service> {
+        self.services.iter().filter(|service| service.provider == Provider::Consul)
+    }
+
     /// Whether an ingress finds its copies in Consul, and must hear there that one stops. An ingress is found by load balancers.
     #[must_use]
     pub fn is_found_in_consul(&self) -> bool {
-        let in_consul = self.services.iter().any(|service| service.provider == Provider::Consul);
-        in_consul && self.ingress.is_none() && !self.csi_plugin
+        self.in_consul().next().is_some() && self.ingress.is_none() && !self.csi_plugin
     }
 
     /// `job/group`, for people.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::jobs::TaskGroup;
+use super::jobs::{TaskGroup, add_namespaces};
 use super::notes::Noted;
 use crate::ids::{AllocationId, NodeId};
 use crate::time::Time;
@@ -21,6 +21,14 @@ pub struct Nomad {
 }
 
 impl Nomad {
+    /// The Consul namespaces in which what runs or ran on the nodes registers services; the default one is not among them.
+    #[must_use]
+    pub fn consul_namespaces(&self) -> Vec<Arc<str>> {
+        let mut all = Vec::new();
+        add_namespaces(&mut all, self.nodes.iter().flat_map(|node| node.allocations.iter()).map(|a| &*a.group));
+        all
+    }
+
     /// Every address at which the instance can be a target: its nodes', and those of allocations that are not over and have one for
     /// themselves.
     #[must_use]
@@ -132,6 +140,8 @@ pub struct DrainMeta {
     pub allocations: u32,
     /// Whether the instance goes to a warm pool and comes back.
     pub warm: bool,
+    /// Whether something that should have been seen before the drain was not: what it stops cannot be proved to be gone.
+    pub unproved: bool,
 }
 
 /// The parts of a drain (D3).
@@ -185,6 +195,8 @@ pub struct Allocation {
     pub ports: Arc<[u16]>,
     /// The network that is its own, where it does not share the node's.
     pub own: Option<OwnNetwork>,
+    /// When the last of its tasks began to run, if all that run tell: what it registers is registered a moment later.
+    pub started: Option<Time>,
     /// When the last of its tasks ended, if it is over and Nomad tells.
     pub ended: Option<Time>,
 }

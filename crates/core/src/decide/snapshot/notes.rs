@@ -22,6 +22,8 @@ pub enum Beginning {
     Scanned,
     /// Consul could not be seen while allocations stopped.
     Unseen,
+    /// As `Deregistered`, but a group that the hook names listed nothing of it when it was first looked at, before anybody had begun.
+    Unlisted,
 }
 
 /// One beginning, as it was noted.
@@ -49,7 +51,8 @@ pub struct Stretch {
 
 impl Beginning {
     /// All that there are.
-    pub const ALL: [Self; 6] = [Self::Departure, Self::Deregistered, Self::Vanished, Self::Unknown, Self::Scanned, Self::Unseen];
+    pub const ALL: [Self; 7] =
+        [Self::Departure, Self::Deregistered, Self::Vanished, Self::Unknown, Self::Scanned, Self::Unseen, Self::Unlisted];
 
     /// The key of the node's metadata that holds it.
     #[must_use]
@@ -61,6 +64,7 @@ impl Beginning {
             Self::Unknown => "decamp.unknown",
             Self::Scanned => "decamp.scanned",
             Self::Unseen => "decamp.unseen",
+            Self::Unlisted => "decamp.unlisted",
         }
     }
 }

@@ -145,6 +145,52 @@ fn a_layered_group_stops_in_the_order_that_nomad_documents() {
 }
 
 #[test]
+fn a_service_is_in_the_consul_namespace_that_its_task_its_group_or_its_job_names() {
+    let namespaces = |of_job: &str, group: serde_json::Value, task: serde_json::Value| -> Vec<Option<String>> {
+        let group = json!({ "Name": "web", "Consul": group, "Services": [{ "Name": "a" }, { "Name": "n", "Provider": "nomad" }],
+            "Tasks": [{ "Name": "srv", "Consul": task, "Services": [{ "Name": "b" }] }] });
+        let job = json!({ "Type": "service", "ConsulNamespace": of_job, "TaskGroups": [group] });
+        let seen = translated(&json!({}), &json!([{ "ID": ID, "TaskGroup": "web", "Job": job }]));
+        seen.allocations[0].group.services.iter().map(|s| s.namespace.as_ref().map(ToString::to_string)).collect()
+    };
+    let some = |name: &str| Some(name.to_owned());
+    let block = |name: &str| json!({ "Namespace": name, "Cluster": "default" });
+    assert_eq!(namespaces("", json!(null), json!(null)), [None, None, None]);
+    assert_eq!(namespaces("", block(""), block("default")), [None, None, None]);
+    assert_eq!(namespaces("team", json!(null), json!(null)), [some("team"), None, some("team")]);
+    assert_eq!(namespaces("team", block("group"), json!(null)), [some("group"), None, some("group")]);
+    assert_eq!(namespaces("", block("group"), block("task")), [some("group"), None, some("task")]);
+}
+
+#[test]
+fn what_a_task_registers_that_ends_before_the_others_run_is_no_service_of_theirs() {
+    let task = |lifecycle: serde_json::Value| json!({ "Name": "t", "Lifecycle": lifecycle, "Services": [{ "Name": "s" }] });
+    let services = |lifecycle| {
+        let group = json!({ "Name": "web", "Tasks": [task(lifecycle)] });
+        let job = json!({ "Type": "service", "TaskGroups": [group] });
+        let seen = translated(&json!({}), &json!([{ "ID": ID, "TaskGroup": "web", "Job": job }]));
+        seen.allocations[0].group.services.len()
+    };
+    assert_eq!(services(json!(null)), 1);
+    assert_eq!(services(json!({ "Hook": "prestart", "Sidecar": true })), 1);
+    assert_eq!(services(json!({ "Hook": "prestart" })), 0);
+    assert_eq!(services(json!({ "Hook": "poststop" })), 0);
+}
+
+#[test]
+fn an_allocation_runs_since_the_last_of_its_running_tasks_began() {
+    let state = |state: &str, began: &str| json!({ "State": state, "StartedAt": began, "FinishedAt": null });
+    let started = |states: serde_json::Value| {
+        translated(&json!({}), &json!([{ "ID": ID, "TaskGroup": "web", "TaskStates": states }])).allocations[0].started
+    };
+    let (early, late) = ("2026-11-22T19:22:17Z", "2026-11-22T19:23:17Z");
+    assert_eq!(started(json!({ "a": state("running", early), "b": state("running", late) })), Time::read(late));
+    assert_eq!(started(json!({ "a": state("running", early), "b": state("dead", late) })), Time::read(early));
+    assert_eq!(started(json!({ "a": state("running", "0001-01-01T00:00:00Z"), "b": state("running", late) })), None);
+    assert_eq!(started(json!(null)), None);
+}
+
+#[test]
 fn a_csi_plugin_is_known_by_its_task() {
     let group = json!({ "Name": "node", "Tasks": [{ "Name": "plugin", "CSIPluginConfig": { "ID": "ebs", "Type": "node" } }] });
     let allocation = json!({ "ID": ID, "TaskGroup": "node", "Job": { "Type": "system", "TaskGroups": [group] } });

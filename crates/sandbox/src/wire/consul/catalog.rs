@@ -72,7 +72,7 @@ pub(super) async fn services(State(shared): Of, asked: Asked) -> Answer {
     read(&shared, asked, |cluster, request, since| {
         may_read(cluster.consul, request)?;
         let all = |token: &Token| -> BTreeMap<String, Vec<&str>> {
-            let services = listed(cluster).flat_map(|node| shapes::services(cluster, node, token));
+            let services = listed(cluster).flat_map(|node| shapes::services(cluster, node, token, request.namespace()));
             services.map(|service| (service.name.to_string(), Vec::new())).collect()
         };
         let (shown, whole) = (all(&request.token), all(&Token::Full));
@@ -87,7 +87,7 @@ pub(super) async fn service(State(shared): Of, Path(name): Path<String>, asked: 
         may_read(cluster.consul, request)?;
         let mut rows = Vec::new();
         for node in listed(cluster).filter(|_| request.token.reads_nodes()) {
-            let services = shapes::services(cluster, node, &request.token);
+            let services = shapes::services(cluster, node, &request.token, request.namespace());
             rows.extend(services.iter().filter(|s| *s.name == *name).map(|service| shapes::of_service(cluster, node, service)));
         }
         let hides = !request.token.reads_nodes() || !request.token.reads_service(&name);
@@ -104,7 +104,7 @@ pub(super) async fn node_services(State(shared): Of, Path(name): Path<String>, a
             Some(number) => {
                 let node = cluster.consul.node(number);
                 let address = shapes::address(cluster, node);
-                let services = shapes::services(cluster, node, &request.token);
+                let services = shapes::services(cluster, node, &request.token, request.namespace());
                 let rows: Vec<Value> = services.iter().map(|service| shapes::of_node(service, &address, node.index)).collect();
                 json!({ "Node": shapes::node(cluster, node), "Services": rows })
             }
@@ -125,7 +125,7 @@ pub(super) async fn node(State(shared): Of, Path(name): Path<String>, asked: Ask
                 let address = shapes::address(cluster, node);
                 // This old endpoint asks for the right to read a service by its id: only who reads all of them sees any.
                 let services = match request.token {
-                    Token::AclsOff | Token::Full => shapes::services(cluster, node, &request.token),
+                    Token::AclsOff | Token::Full => shapes::services(cluster, node, &request.token, request.namespace()),
                     Token::NodesOnly | Token::OneService(_) | Token::ServicesOnly | Token::Blank | Token::Unknown => Vec::new(),
                 };
                 json!({ "Node": shapes::node(cluster, node), "Services": shapes::by_id(&services, &address, node.index) })
@@ -144,7 +144,11 @@ pub(super) async fn health_of_node(State(shared): Of, Path(name): Path<String>, 
             None => json!([]),
             Some(number) => {
                 let node = cluster.consul.node(number);
-                Value::from(shapes::checks(node, &shapes::services(cluster, node, &request.token)))
+                Value::from(shapes::checks(
+                    node,
+                    request.namespace().is_none(),
+                    &shapes::services(cluster, node, &request.token, request.namespace()),
+                ))
             }
         };
         let seen = Seen::newer(since, answer.index, body);
@@ -159,7 +163,7 @@ pub(super) async fn health_of_service(State(shared): Of, Path(name): Path<String
         let only_passing = request.asked.get("passing").is_some_and(|value| value != "false");
         let mut rows = Vec::new();
         for node in listed(cluster).filter(|_| request.token.reads_nodes()) {
-            let services = shapes::services(cluster, node, &request.token);
+            let services = shapes::services(cluster, node, &request.token, request.namespace());
             let found = services.iter().filter(|s| *s.name == *name).map(|service| shapes::health(cluster, node, service));
             rows.extend(found.filter(|(_, passing)| *passing || !only_passing).map(|(row, _)| row));
         }
@@ -174,7 +178,9 @@ pub(super) async fn health_in_state(State(shared): Of, Path(state): Path<String>
         may_read(cluster.consul, request)?;
         let of = |token: &Token| {
             let nodes = listed(cluster).filter(|_| token.reads_nodes());
-            let checks = nodes.flat_map(|node| shapes::checks(node, &shapes::services(cluster, node, token)));
+            let checks = nodes.flat_map(|node| {
+                shapes::checks(node, request.namespace().is_none(), &shapes::services(cluster, node, token, request.namespace()))
+            });
             checks.filter(|check| state == "any" || check["Status"] == *state).collect::<Vec<Value>>()
         };
         let (shown, whole) = (of(&request.token), of(&Token::Full));

@@ -9,6 +9,9 @@ use crate::wire::Cluster;
 use decamp_core::ids::short_hash;
 use decamp_sim::consul::{Entry, NodeState, Token};
 
+/// Where what is registered by hand listens.
+const BY_HAND_PORT: u16 = 9000;
+
 /// A UUID made of a name.
 fn uuid(name: &str) -> String {
     let (one, two) = (short_hash(&["node", name]), short_hash(&[name, "node"]));
@@ -52,13 +55,16 @@ pub(super) struct Listed {
 
 /// The id that Nomad gives to an allocation's registration.
 pub fn service_id(cluster: &Cluster<'_>, entry: &Entry) -> String {
+    if entry.allocation.is_by_hand() {
+        return entry.name.to_string();
+    }
     let group = cluster.nomad.allocation(entry.allocation).group;
     let group = &cluster.nomad.groups()[group.index()].spec.group;
     format!("_nomad-task-{}-group-{}-{}-http", entry.id, group.name, entry.name)
 }
 
-/// What the catalog lists on a node, as far as a token sees it.
-pub(super) fn services(cluster: &Cluster<'_>, node: &NodeState, token: &Token) -> Vec<Listed> {
+/// What the catalog lists on a node in a namespace, `None` being the default one, as far as a token sees it.
+pub(super) fn services(cluster: &Cluster<'_>, node: &NodeState, token: &Token, namespace: Option<&str>) -> Vec<Listed> {
     let other = |name: &Arc<str>| {
         let (id, port) = if **name == *"consul" {
             ("consul".to_owned(), 8300)
@@ -67,13 +73,19 @@ pub(super) fn services(cluster: &Cluster<'_>, node: &NodeState, token: &Token) -
         };
         Listed { id, name: Arc::clone(name), port, passing: None }
     };
+    let port = |entry: &Entry| match entry.allocation.is_by_hand() {
+        true => BY_HAND_PORT,
+        false => cluster.nomad.allocation(entry.allocation).ports.first().copied().unwrap_or(0),
+    };
     let own = |entry: &Entry| Listed {
         id: service_id(cluster, entry),
         name: Arc::clone(&entry.name),
-        port: cluster.nomad.allocation(entry.allocation).ports.first().copied().unwrap_or(0),
+        port: port(entry),
         passing: Some(entry.is_passing()),
     };
-    let listed = node.others.iter().map(other).chain(node.entries().filter(|entry| entry.is_listed()).map(own));
+    let is_in = |entry: &&Entry| entry.is_listed() && entry.namespace.as_deref() == namespace;
+    let others = node.others.iter().filter(|_| namespace.is_none()).map(other);
+    let listed = others.chain(node.entries().filter(is_in).map(own));
     listed.filter(|service| node.registered && token.reads_service(&service.name)).collect()
 }
 
@@ -108,9 +120,9 @@ fn check(node: &str, id: &str, name: &str, passing: bool, service: Option<&Liste
         "Definition": {}, "CreateIndex": 10, "ModifyIndex": 10 })
 }
 
-/// The checks of a node: its agent's, and those of its services that a token sees.
-pub(super) fn checks(node: &NodeState, services: &[Listed]) -> Vec<Value> {
-    let mut rows = vec![serf(node)];
+/// The checks of a node: its agent's, which is in the default namespace, and those of its services that a token sees.
+pub(super) fn checks(node: &NodeState, in_default: bool, services: &[Listed]) -> Vec<Value> {
+    let mut rows = if in_default { vec![serf(node)] } else { Vec::new() };
     rows.extend(services.iter().filter_map(|service| of_service_itself(node, service)));
     rows
 }

@@ -67,7 +67,7 @@ fn states(nomad: &Nomad, number: AllocationNumber, began: Time) -> Value {
                 }
             };
             let row = json!({ "Events": null, "Failed": false, "FinishedAt": finished, "LastRestart": null, "Restarts": 0,
-                "StartedAt": shapes::stamp(began), "State": word });
+                "StartedAt": shapes::stamp(nomad.allocation(number).started.unwrap_or(began)), "State": word });
             (name.to_string(), row)
         })
         .collect();

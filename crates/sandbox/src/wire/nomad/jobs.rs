@@ -71,7 +71,10 @@ fn group(state: &GroupState) -> Value {
         json!({ "HealthCheck": "checks", "HealthyDeadline": 300_000_000_000_u64, "MaxParallel": many,
             "MinHealthyTime": nanoseconds(state.spec.behaviour.healthy_in) })
     });
-    json!({ "Count": group.count, "Migrate": migrate, "Name": &*group.name, "Networks": null, "Services": services,
+    // A group's block names the namespace of all its services.
+    let namespace = group.services.iter().find_map(|service| service.namespace.as_deref());
+    let consul = json!({ "Namespace": namespace.unwrap_or_default(), "Cluster": "default", "Partition": "" });
+    json!({ "Count": group.count, "Consul": consul, "Migrate": migrate, "Name": &*group.name, "Networks": null, "Services": services,
         "ShutdownDelay": nanoseconds(group.shutdown_delay), "Tasks": tasks })
 }
 

@@ -31,6 +31,7 @@ fn ours(map: &Map<String, Value>) -> Option<DrainMeta> {
         longest_stop: Duration::from_secs(text("longest_stop")?.parse().ok()?),
         allocations: text("allocations")?.parse().ok()?,
         warm: text("warm")? == "true",
+        unproved: text("unproved") == Some("true"),
     })
 }
 
@@ -46,6 +47,7 @@ pub(super) fn write(note: &Note) -> Value {
             "longest_stop": meta.longest_stop.as_secs().to_string(),
             "allocations": meta.allocations.to_string(),
             "warm": meta.warm.to_string(),
+            "unproved": meta.unproved.to_string(),
         }),
         Note::Raw(pairs) => {
             let pairs = pairs.iter().map(|(key, value)| (key.to_string(), Value::from(&**value)));

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::notes;
 use decamp_core::decide::{DrainStatus, NodeStatus};
+use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
 use decamp_sim::nomad::{DrainState, LastDrainState, Metadata, NodeState, Version};
 
@@ -72,7 +73,9 @@ fn attributes(node: &NodeState, version: Version) -> Value {
     put("cpu.totalcompute", "8000");
     put("memory.totalbytes", "8589934592");
     put("driver.docker", "1");
-    if let Some(instance) = node.spec.instance {
+    // A node that is named by its instance stands for one whose fingerprint of EC2 is missing.
+    let named = |instance: &InstanceId| node.spec.name.starts_with(&instance.to_string());
+    if let Some(instance) = node.spec.instance.filter(|instance| !named(instance)) {
         put("unique.platform.aws.instance-id", &instance.to_string());
         put("unique.platform.aws.local-ipv4", &address);
         put("unique.platform.aws.hostname", &node.spec.name);

@@ -25,6 +25,12 @@ pub(super) const WRONG: &[Wrong] = &[
         }),
     },
     Wrong {
+        name: "absent-is-left",
+        mistake: "It takes a target group that its hook names, and that does not list the instance, for one that was left.",
+        faults: &[Fault::NotListed],
+        how: Sees(|view| view.seen.balancers.iter_mut().for_each(|balancer| balancer.listed_it = true)),
+    },
+    Wrong {
         name: "leaves-the-load-balancers",
         mistake: "It does not deregister anything.",
         faults: &[],

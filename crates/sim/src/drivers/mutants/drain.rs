@@ -215,7 +215,7 @@ pub(super) const WRONG: &[Wrong] = &[
             if view.seen.consul.now().is_none()
                 && view.nodes_seen().iter().any(|n| n.allocations.iter().any(|a| !a.client.is_over()))
             {
-                let nothing = Registrations { whole: false, agent_dead: false, services: [].into() };
+                let nothing = Registrations { whole: false, agent_dead: false, services: [].into(), by_hand: [].into() };
                 let last = view.seen.consul.last().cloned().unwrap_or(nothing);
                 view.seen.consul = Sight::seen(view.now, last);
             }
@@ -280,6 +280,7 @@ impl Scene<'_> {
             longest_stop: budget.longest_stop,
             allocations: 0,
             warm: false,
+            unproved: false,
         };
         let effect = Effect::Drain { node: node.id, deadline: WholeSeconds::at_most(span), ignore_system_jobs: false, meta };
         Decision { action: Action::Do(vec![effect]), reason: Reason::WorkLeft }

@@ -6,7 +6,7 @@ use super::How::{Does, Sees};
 use super::{View, Wrong};
 use crate::faults::Fault;
 use decamp_core::decide::{
-    Action, Allocation, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Outcome, Registrations, Sight, Unseen,
+    Action, Allocation, ByHand, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Outcome, Registrations, Sight, Unseen,
 };
 
 pub(super) const WRONG: &[Wrong] = &[
@@ -15,6 +15,39 @@ pub(super) const WRONG: &[Wrong] = &[
         mistake: "It believes no answer of a Consul that has no ACLs.",
         faults: &[Fault::Crash, Fault::ConsulWithoutAcls],
         how: Sees(|view| view.seen.consul.edit(|registrations| registrations.whole = false)),
+    },
+    Wrong {
+        name: "asks-one-namespace",
+        mistake: "It asks Consul for no other namespace than its own, and takes what it is not shown for gone.",
+        faults: &[Fault::ConsulNamespaces, Fault::LeftoverRegistration],
+        how: Sees(|view| {
+            let known = view.seen.history.known.iter();
+            let namespaced = known.filter(|k| k.group.services.iter().any(|s| s.namespace.is_some())).map(|k| k.id);
+            let namespaced: Vec<_> = namespaced.collect();
+            view.seen.consul.edit(|all| {
+                let shown = all.services.iter().filter(|one| !namespaced.contains(&one.allocation)).cloned().collect();
+                all.services = shown;
+            });
+            view.believes_what_is_not_listed();
+        }),
+    },
+    Wrong {
+        name: "whole-is-everything",
+        mistake: "It takes a whole answer of Consul for all there is, although it never listed what runs.",
+        faults: &[Fault::ConsulElsewhere],
+        how: Sees(|view| view.believes_what_is_not_listed()),
+    },
+    Wrong {
+        name: "forgets-by-hand",
+        mistake: "It does not wait for what was registered by hand, although it is told to.",
+        faults: &[Fault::ByHand],
+        how: Sees(|view| view.policy.by_hand = ByHand::Name),
+    },
+    Wrong {
+        name: "blind-to-hands",
+        mistake: "It does not see what was registered by hand, and names it to nobody.",
+        faults: &[Fault::ByHand],
+        how: Sees(|view| view.seen.consul.edit(|all| all.by_hand = [].into())),
     },
     Wrong {
         name: "missing-is-no-node",
@@ -150,7 +183,10 @@ pub(super) const WRONG: &[Wrong] = &[
         faults: &[Fault::ConsulAway],
         how: Sees(|view| {
             if view.seen.consul.blind().is_some() {
-                view.seen.consul = Sight::seen(view.now, Registrations { whole: true, agent_dead: false, services: [].into() });
+                view.seen.consul = Sight::seen(
+                    view.now,
+                    Registrations { whole: true, agent_dead: false, services: [].into(), by_hand: [].into() },
+                );
             }
         }),
     },
@@ -182,6 +218,18 @@ pub(super) const WRONG: &[Wrong] = &[
 ];
 
 impl View<'_> {
+    /// Finds nothing in running allocations that Consul does not list.
+    fn believes_what_is_not_listed(&mut self) {
+        for known in &mut self.seen.history.known {
+            (known.missed, known.unlisted) = (None, None);
+        }
+        self.nodes(|node| {
+            if let Some(meta) = node.last_drain.as_mut().and_then(|last| last.meta.as_mut()) {
+                meta.unproved = false;
+            }
+        });
+    }
+
     /// Takes such allocations for over.
     fn over(&mut self, such: impl Fn(&Allocation) -> bool) {
         self.allocations(|allocation| {

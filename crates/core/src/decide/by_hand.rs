@@ -1,0 +1,70 @@
+//! Services on the node's Consul agent that Nomad did not register: a drain does not stop them, and whoever routes by Consul sends to
+//! them until the machine is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::losses::{Finding, Layer, Loss};
+use super::scope::Scope;
+use super::snapshot::HandRegistration;
+use super::step::{Step, look_again};
+use super::{ByHand, Part, Reason, System};
+use crate::time::Time;
+
+/// They are watched; a look is repeated this often all the same.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// Those that are routable, as they were seen last.
+pub(super) fn routable<'s>(scope: &'s Scope<'_>) -> impl Iterator<Item = &'s HandRegistration> {
+    let registrations = scope.seen.consul.last().filter(|all| scope.policy.consul && !all.agent_dead);
+    registrations.into_iter().flat_map(|all| all.by_hand.iter()).filter(|one| !one.critical)
+}
+
+/// Whether any is to be waited for.
+pub(super) fn waits(scope: &Scope<'_>) -> bool {
+    scope.policy.consul && scope.policy.by_hand != ByHand::Name
+}
+
+/// Waits until none of those is routable that the policy waits for, by a look since everything was over.
+pub(super) fn gone(scope: &Scope<'_>, over_at: Time, now: Time) -> Step {
+    if !waits(scope) {
+        return Step::Satisfied;
+    }
+    let consul = &scope.seen.consul;
+    let Some(looked) = consul.fresh_at().filter(|at| over_at <= *at) else {
+        return look_again(consul, Part::Consul, System::Consul, now, Reason::MustConfirm);
+    };
+    let mut left = routable(scope).filter(|one| scope.policy.by_hand.waits_for(&one.service)).peekable();
+    let Some(service) = left.peek().map(|one| Arc::clone(&one.service)) else { return Step::Satisfied };
+    let reason = Reason::RegisteredByHand { count: u32::try_from(left.count()).unwrap_or(u32::MAX), service };
+    let until = looked + LOOK_EVERY;
+    if until <= now {
+        return look_again(consul, Part::Consul, System::Consul, now, reason);
+    }
+    Step::Wait { until, watch: vec![Part::Consul], reason }
+}
+
+/// One finding for each of those services.
+pub(super) fn findings(scope: &Scope<'_>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for one in routable(scope) {
+        if findings.iter().any(|finding| finding.object == one.service) {
+            continue;
+        }
+        let why = if scope.policy.by_hand.waits_for(&one.service) {
+            "the instance is held until it is out of discovery, at most until the time is up"
+        } else {
+            "nothing stops it or takes it out of discovery: what routes by Consul sends to it until the instance is gone"
+        };
+        findings.push(Finding {
+            layer: Layer::Service,
+            loss: Loss::RegisteredByHand,
+            object: Arc::clone(&one.service),
+            value: "registered with the node's Consul agent, and not by Nomad".to_owned(),
+            needed: "to be out of discovery before the instance goes".to_owned(),
+            why: why.to_owned(),
+            line: "DECAMP_BY_HAND=wait, and `consul maint -enable` on the node by whoever runs it".to_owned(),
+        });
+    }
+    findings
+}

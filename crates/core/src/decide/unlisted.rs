@@ -1,0 +1,83 @@
+//! What runs and Consul does not list: it is in a namespace or a datacenter that is not asked, or another Consul is. That it is gone from
+//! there can then not be seen (D9).
+
+use std::time::Duration;
+
+use super::Reason;
+use super::losses::{Finding, Layer, Loss};
+use super::scope::Scope;
+use super::snapshot::{Known, NomadSight};
+use super::step::Step;
+use crate::time::Time;
+
+/// Nomad registers what runs with the agent beside it within a second, and that agent tells the servers at once; a busy machine takes
+/// longer, and so does an agent that finds no leader.
+const REGISTERED_WITHIN: Duration = Duration::from_secs(15);
+
+/// What runs, should stop, and declares services in Consul that no look has shown.
+pub(super) fn unlisted<'s>(scope: &'s Scope<'_>) -> impl Iterator<Item = &'s Known> {
+    let history = &scope.seen.history;
+    let counts = |known: &&Known| scope.policy.consul && !scope.stays_of(&known.group);
+    history.known.iter().filter(counts).filter(|known| known.missed.is_some() && !history.lists_all_of(known))
+}
+
+/// Those of them that have run for longer than any registration takes, and ran on.
+pub(super) fn never_listed<'s>(scope: &'s Scope<'_>) -> impl Iterator<Item = &'s Known> {
+    unlisted(scope).filter(|known| ran_for_long(known, known.unlisted))
+}
+
+/// Whether it had run for longer than any registration takes at such a look.
+fn ran_for_long(known: &Known, looked: Option<Time>) -> bool {
+    let registered = known.runs_since.map(|since| since + REGISTERED_WITHIN);
+    looked.zip(registered).is_some_and(|(looked, registered)| registered <= looked)
+}
+
+/// Whether some of them may have been told to stop a moment before that look: Nomad's next answer tells.
+pub(super) fn is_unconfirmed(scope: &Scope<'_>) -> bool {
+    let runs = |known: &Known| known.listed && known.running && known.wanted;
+    unlisted(scope).any(|known| runs(known) && ran_for_long(known, known.missed) && !ran_for_long(known, known.unlisted))
+}
+
+/// Waits for what may still be on its way into the catalog before it is told to stop.
+pub(super) fn waiting_for_registrations(scope: &Scope<'_>, now: Time) -> Step {
+    let due = |known: &&Known| known.wanted && known.running && known.listed;
+    let until = |known: &Known| known.runs_since.map(|since| since + REGISTERED_WITHIN);
+    let latest = unlisted(scope).filter(due).filter_map(|known| Some((until(known)?, known))).max_by_key(|(until, _)| *until);
+    let Some((until, known)) = latest.filter(|(until, _)| now < *until) else { return Step::Satisfied };
+    let reason = Reason::NotRegisteredYet { title: known.group.title().into(), until };
+    Step::Wait { until, watch: vec![super::Part::Consul], reason }
+}
+
+/// Whether an earlier run told something to stop that Consul had never listed: it said so in its drain.
+pub(super) fn was_noted(scope: &Scope<'_>) -> bool {
+    let marks = scope.nodes().iter().filter_map(|node| node.last_drain.as_ref()?.meta.as_ref());
+    // The mark last: it has to be reckoned.
+    marks.into_iter().any(|meta| meta.unproved && meta.action == *scope.mark())
+}
+
+/// One finding for each job that Consul does not list. Only of what a token saw that sees all: else it is the token that hides it.
+pub(super) fn findings(scope: &Scope<'_>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    if !matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full)) {
+        return findings;
+    }
+    for known in never_listed(scope) {
+        let title = known.group.title();
+        if findings.iter().any(|finding| *finding.object == *title) {
+            continue;
+        }
+        let names: Vec<&str> = known.group.in_consul().map(|service| &*service.name).collect();
+        findings.push(Finding {
+            layer: Layer::Service,
+            loss: Loss::NotInConsul,
+            object: title.into(),
+            value: format!("running, and Consul does not list {} on its node", names.join(", ")),
+            needed: "a Consul that lists it".to_owned(),
+            why: "another Consul, datacenter or namespace is asked than the one where it is registered, or it never was: whether it has \
+                  left discovery cannot be seen, and the end is unconfirmed"
+                .to_owned(),
+            line: "CONSUL_HTTP_ADDR, CONSUL_DATACENTER or CONSUL_NAMESPACE as the node's own agent has them".to_owned(),
+        });
+    }
+    findings
+}

@@ -1,0 +1,57 @@
+//! Discovery: what is stopped although Consul never showed it, and what is registered by hand.
+
+use std::time::Duration;
+
+use super::Oracle;
+use crate::consul::Consul;
+use crate::nomad::Nomad;
+use crate::stage::{Cast, Lists};
+use decamp_core::decide::{ClientStatus, JobKind, Outcome, Phase, Provider};
+use decamp_core::time::Time;
+
+/// What has run for so long is registered, whatever the load.
+const REGISTERED_BY_NOW: Duration = Duration::from_secs(20);
+
+impl Oracle {
+    /// S8: services that Consul does not list although they run are not drained while a load balancer still sends: an ingress that routes
+    /// by another Consul does not hear of the stop from the one that is watched.
+    pub(super) fn drains_in_sight(&mut self, at: Time, phase: Phase, nomad: &Nomad, cast: &Cast) {
+        let Some(node) = cast.node.filter(|_| cast.consul_lists != Lists::All) else { return };
+        let unlisted = nomad.allocations().iter().find(|a| {
+            let group = &nomad.groups()[a.group.index()].spec.group;
+            let declares = group.services.iter().any(|service| service.provider == Provider::Consul);
+            let lasts = matches!(group.kind, JobKind::Service | JobKind::System);
+            let long = a.started.is_some_and(|started| started + REGISTERED_BY_NOW <= at);
+            let stays = group.kind == JobKind::System && self.leaves_system_jobs;
+            a.node == node && a.listed && a.wanted && a.client == ClientStatus::Running && declares && lasts && long && !stays
+        });
+        let Some(allocation) = unlisted else { return };
+        let title = nomad.groups()[allocation.group.index()].spec.group.title();
+        if phase == Phase::Services && !self.meddled {
+            self.broke(at, "S8", format!("{title} was drained beside the delay, and Consul lists none of its services"));
+        }
+        self.stopped_unlisted.get_or_insert(title);
+    }
+
+    /// S3: what Consul never showed is not said to be gone from it, and what is to be waited for is waited for.
+    pub(super) fn saw_what_is_gone(&mut self, at: Time, verdict: &Outcome, consul: &Consul, cast: &Cast) {
+        if !matches!(verdict, Outcome::Departed { .. }) {
+            return;
+        }
+        if let Some(title) = self.stopped_unlisted.clone() {
+            self.broke(at, "S3", format!("Consul never listed {title}, and it says departed"));
+        }
+        // Whoever comes later may find that somebody has begun, and not why nothing is listed.
+        if let Some(arn) = cast.never_held_it.as_ref().filter(|_| self.workers <= 1) {
+            self.broke(at, "S3", format!("its hook names {}, which never listed it, and it says departed", arn.name()));
+        }
+        let state = consul.node(cast.consul_node);
+        let mut by_hand =
+            state.entries().filter(|entry| entry.allocation.is_by_hand() && entry.is_listed() && entry.is_passing());
+        let routable = cast.consul_lists == Lists::All && consul.agent_lives(cast.consul_node);
+        if let Some(entry) = by_hand.next().filter(|_| routable && self.waits_for_by_hand) {
+            let name = entry.name.clone();
+            self.broke(at, "S3", format!("{name} is registered by hand and passing, and was to be waited for"));
+        }
+    }
+}
