@@ -10,7 +10,7 @@ use decamp_aws::signed::Signed;
 use decamp_aws::{AutoScaling, Aws, Calls, LoadBalancers};
 use decamp_config::{Secret, Settings, Stored};
 use decamp_hashicorp::{consul, nomad};
-use decamp_net::secrets::Fetch as _;
+use decamp_net::secrets::{Fetch as _, NotFetched};
 use decamp_net::{Clock, secrets};
 
 /// The document of settings that is kept in AWS (`DECAMP_CONFIG`).
@@ -23,7 +23,8 @@ pub async fn document(stored: &Stored, aws: &decamp_config::Aws) -> Result<Secre
     match signed.fetch(stored).await {
         Ok(text) if text.is_blank() => bail!("DECAMP_CONFIG: there is nothing in {stored}; write the settings into it"),
         Ok(text) => Ok(text),
-        Err(why) => Err(anyhow!("DECAMP_CONFIG: {stored} cannot be read: {why}")),
+        Err(NotFetched::Gone(why)) => Err(anyhow!("DECAMP_CONFIG: {stored} cannot be read: {why}")),
+        Err(NotFetched::Unseen(why)) => Err(anyhow!("DECAMP_CONFIG: {stored} cannot be read: {why}")),
     }
 }
 
