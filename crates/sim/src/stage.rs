@@ -1,7 +1,5 @@
 //! The stage of one departure: all the pretend systems on one clock, the traffic over them, and what operators and faults do.
 
-mod vanishing;
-
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -340,7 +338,6 @@ impl Stage {
             &self.balancers,
             &self.cast,
         );
-        self.vanishes_after(effect);
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "all others are Nomad's")]

@@ -1,6 +1,7 @@
 //! One worker: a process that drives a departure through the pretend world, with its own clock, its own memory, and its own death.
 
 mod looks;
+mod vanishing;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -365,6 +366,7 @@ impl World for Worker<'_> {
                 stage.oracle.actor_looked_at = self.first_sight.get();
                 stage.oracle.actor = self.number;
                 stage.before_effect(departure, effect);
+                vanishing::after(stage, effect);
                 let answer = Self::take_effect(stage, departure, effect);
                 stage.tell();
                 self.crash(true);

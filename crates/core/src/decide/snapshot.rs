@@ -313,7 +313,9 @@ impl Snapshot {
                 self.history.unseen_stops = self.unseen_stops(asked);
             }
             Showing::Consul(look) => {
-                self.history.unseen_stops = self.unseen_stops(asked);
+                let over = Some(asked).filter(|_| look.is_ok());
+                let stretch = self.unseen_stops(asked);
+                self.history.unseen_stops = stretch.map(|s| Stretch { before: s.before.or(over), ..s });
                 if let Ok(registrations) = &look {
                     self.history.see_registrations(asked, registrations);
                 }

@@ -399,9 +399,6 @@ impl History {
 
     pub(super) fn see_registrations(&mut self, at: Time, seen: &Registrations) {
         self.first_consul.get_or_insert(at);
-        if let Some(stretch) = &mut self.unseen_stops {
-            stretch.before.get_or_insert(at);
-        }
         for registration in seen.services.iter() {
             let pair = (registration.allocation, Arc::clone(&registration.service));
             if !self.registered.contains(&pair) {
