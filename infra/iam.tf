@@ -54,6 +54,9 @@ locals {
         "autoscaling:DescribeLifecycleHooks",
         "autoscaling:DescribeScalingActivities",
         "autoscaling:DescribeTrafficSources",
+        "elasticloadbalancing:DescribeInstanceHealth",
+        "elasticloadbalancing:DescribeLoadBalancerAttributes",
+        "elasticloadbalancing:DescribeLoadBalancers",
         "elasticloadbalancing:DescribeTargetGroupAttributes",
         "elasticloadbalancing:DescribeTargetGroups",
         "elasticloadbalancing:DescribeTargetHealth",
@@ -66,6 +69,12 @@ locals {
       Effect   = "Allow"
       Action   = ["elasticloadbalancing:DeregisterTargets"]
       Resource = var.scan_target_groups ? ["arn:${local.partition}:elasticloadbalancing:${local.region}:${local.account}:targetgroup/*/*"] : local.target_groups
+    },
+    {
+      Sid      = "DeregisterClassic"
+      Effect   = "Allow"
+      Action   = ["elasticloadbalancing:DeregisterInstancesFromLoadBalancer"]
+      Resource = [for name in var.classic_load_balancers : "arn:${local.partition}:elasticloadbalancing:${local.region}:${local.account}:loadbalancer/${name}"]
     },
     {
       Sid      = "Messages"

@@ -135,6 +135,13 @@ variable "scan_target_groups" {
   nullable    = false
 }
 
+variable "classic_load_balancers" {
+  description = "Names of the Classic Load Balancers that decamp may take instances out of. Needed only where one is attached to a group."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
 variable "lambda_package" {
   description = "The finished zip: a path, or a bucket and key with the object's version or its SHA-256 in base64 (without one of them an update is not seen). Null: that of the release that this version of the module belongs to, which is downloaded, and whose sum the module knows. Terraform never builds."
   type = object({

@@ -121,6 +121,8 @@ pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
         if group.hooks.is_empty() {
             lines.push("no terminating lifecycle hook".to_owned());
         }
+        let unhandled = group.unhandled.iter();
+        lines.extend(unhandled.map(|source| format!("attached, and decamp cannot leave it: {source}")));
         if group.held {
             lines.push("held by the tag decamp:hold".to_owned());
         }
@@ -177,6 +179,7 @@ pub(crate) fn balancer_kind(group: &TargetGroup, seen: &Snapshot) -> String {
     let kind = match group.kind {
         BalancerKind::Alb => "ALB",
         BalancerKind::Nlb => "NLB",
+        BalancerKind::Classic => "Classic Load Balancer",
     };
     let delay = group.delay.map_or_else(|| "delay unreadable".to_owned(), |delay| format!("delay {}", plain(delay)));
     let attached = match seen.group.last() {

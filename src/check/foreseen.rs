@@ -14,7 +14,8 @@ pub(super) fn foreseen(read: &Read<'_>) -> Vec<Notice> {
             findings.push(finding);
         }
     }
-    let verdict = |loss| if loss == Loss::DoesNotFit { Verdict::WouldNotWork } else { Verdict::Warning };
+    let stops = |loss| matches!(loss, Loss::DoesNotFit | Loss::UnhandledSource);
+    let verdict = |loss| if stops(loss) { Verdict::WouldNotWork } else { Verdict::Warning };
     let each = findings.into_iter().map(|f| Notice {
         verdict: verdict(f.loss),
         layer: f.layer,

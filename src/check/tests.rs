@@ -105,6 +105,7 @@ fn calm() -> Calm {
         group: Group {
             hooks: vec![hook("decamp", 900)],
             attached: vec![arn("front")],
+            unhandled: Vec::new(),
             held: false,
             retains: false,
             activity_began: None,

@@ -32,6 +32,11 @@ fn longer() -> Options {
     Options { delay: Duration::from_secs(25), ..options() }
 }
 
+/// What the hook names is a Classic Load Balancer.
+fn classic() -> Options {
+    Options { classic: true, ..options() }
+}
+
 fn empty(value: &mut Value) {
     if value.is_array() {
         *value = Value::Array(Vec::new());
@@ -159,6 +164,14 @@ const ROWS: &[Row] = &[
     row("deregistrations are denied", AWS, "DeregisterTargets", DENIED, "timed-out", "AccessDenied").waits().loses(Loses::Some),
     row("deregistrations are denied twice", AWS, "DeregisterTargets", DENIED, "departed", "departed").times(2),
     row("a deregistration works and is answered by an error", AWS, "DeregisterTargets", Replace(500, BROKEN), "departed", "departed").times(1),
+    row("a group attached by VPC Lattice", AWS, "DescribeTrafficSources", Text("<Type>elbv2<", "<Type>vpc-lattice<"), "unconfirmed", "vpc-lattice"),
+    row("a traffic source of a type of the future", AWS, "DescribeTrafficSources", Text("<Type>elbv2<", "<Type>pigeon<"), "unconfirmed", "pigeon"),
+    row("a Classic Load Balancer and fields of the future", AWS, "DescribeInstanceHealth", Text("<State>", "<Future>yes</Future><State>"), "departed", "departed").within(classic),
+    row("instance health is denied", AWS, "DescribeInstanceHealth", DENIED, "timed-out", "AccessDenied").within(classic).waits().loses(Loses::Some),
+    row("instance health is a page of HTML twice", AWS, "DescribeInstanceHealth", HTML, "departed", "departed").within(classic).times(2),
+    row("instance health is cut short twice", AWS, "DescribeInstanceHealth", Replace(200, "<DescribeInstanceHealthResponse><DescribeInstanceHealthResult><InstanceStates>"), "departed", "departed").within(classic).times(2),
+    row("a Classic Load Balancer's deregistrations are denied", AWS, "DeregisterInstancesFromLoadBalancer", DENIED, "timed-out", "AccessDenied").within(classic).waits().loses(Loses::Some),
+    row("a Classic Load Balancer's deregistration works and is answered by an error", AWS, "DeregisterInstancesFromLoadBalancer", Replace(500, BROKEN), "departed", "departed").within(classic).times(1),
     row("every call of AWS takes a second", AWS, "", Late(SECOND), "departed", "departed"),
     row("instances have fields of the future", AWS, "DescribeAutoScalingInstances", Text("<member>", "<member><Future>yes</Future>"), "departed", "departed"),
     row("targets have fields of the future", AWS, "DescribeTargetHealth", Text("<Target>", "<Future>yes</Future><Target>"), "departed", "departed"),

@@ -21,7 +21,7 @@ MINIMAL = Example("minimal")
 PREFIX = Example("prefix")
 SERVICE = Example("service")
 # What each optional part of the program's calls needs, and whether the least example has it.
-NOT_IN_THE_LEAST = {"autoscaling:SetInstanceHealth", "elasticloadbalancing:DeregisterTargets", "ssm:GetParameter", "secretsmanager:GetSecretValue"}
+NOT_IN_THE_LEAST = {"autoscaling:SetInstanceHealth", "elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:DeregisterInstancesFromLoadBalancer", "ssm:GetParameter", "secretsmanager:GetSecretValue"}
 
 
 def allowed(example):

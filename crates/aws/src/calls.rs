@@ -37,7 +37,7 @@ const LOOKS: &[Caller] = &[Caller::Lambda, Caller::Serve, Caller::Run, Caller::R
 const REFRESHES: &[Caller] = &[Caller::Serve, Caller::Refresh];
 
 /// Every operation of AWS that decamp calls.
-pub const OPERATIONS: [Operation; 22] = [
+pub const OPERATIONS: [Operation; 26] = [
     by(DEPARTS, "autoscaling", "CompleteLifecycleAction"),
     by(DEPARTS, "autoscaling", "RecordLifecycleActionHeartbeat"),
     // Only by policy (D12): without it the role need not allow it.
@@ -53,6 +53,11 @@ pub const OPERATIONS: [Operation; 22] = [
     by(&[Caller::Refresh], "autoscaling", "CancelInstanceRefresh"),
     by(&[Caller::Refresh], "autoscaling", "RollbackInstanceRefresh"),
     by(DEPARTS, "elasticloadbalancing", "DeregisterTargets"),
+    // The next four are of Classic Load Balancers; IAM has one name for both APIs.
+    by(DEPARTS, "elasticloadbalancing", "DeregisterInstancesFromLoadBalancer"),
+    by(LOOKS, "elasticloadbalancing", "DescribeInstanceHealth"),
+    by(LOOKS, "elasticloadbalancing", "DescribeLoadBalancerAttributes"),
+    by(LOOKS, "elasticloadbalancing", "DescribeLoadBalancers"),
     by(LOOKS, "elasticloadbalancing", "DescribeTargetGroupAttributes"),
     by(LOOKS, "elasticloadbalancing", "DescribeTargetGroups"),
     by(LOOKS, "elasticloadbalancing", "DescribeTargetHealth"),

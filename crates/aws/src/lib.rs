@@ -11,6 +11,7 @@ pub mod refresh;
 pub mod shared;
 pub mod signed;
 mod topics;
+mod xml;
 
 pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Roster, Template, Terminated, target_groups};
 pub use self::aws::Aws;

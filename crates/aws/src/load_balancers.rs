@@ -1,5 +1,6 @@
-//! Elastic Load Balancing v2: target groups, what they do with their targets, and deregistering exactly the targets that were listed.
+//! Elastic Load Balancing: target groups, and Classic Load Balancers, which are groups of instances themselves; what they do with their targets, and deregistering exactly the targets that were listed.
 
+mod classic;
 mod facts;
 mod scan;
 mod targets;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 
+use self::classic::Classic;
 use self::facts::{Attributes, Facts};
 use self::scan::Scan;
 use self::targets::{Deregistered, Listing};
@@ -43,10 +45,11 @@ impl LoadBalancers {
         let writing = Arc::new(Limiter::new(WRITES_BURST, WRITES_PER_SECOND));
         let looks = Paced::new(sdk.clone(), &looking, Use::Look, aws.backoff);
         let writes = Paced::new(sdk, &writing, Use::Write, aws.backoff);
-        let health = Arc::new(targets::health(&looks, &looking, crowd));
+        let classic = Classic::new(aws, &looking);
+        let health = Arc::new(targets::health(&looks, &classic, &looking, crowd));
         let scan = Scan::new(&looks, &health);
-        let deregister = targets::deregister(&writes, &writing, crowd);
-        Self { facts: Facts::new(&looks, &looking, crowd), health, deregister, scan }
+        let deregister = targets::deregister(&writes, &classic, &writing, crowd);
+        Self { facts: Facts::new(&looks, &classic, &looking, crowd), health, deregister, scan }
     }
 
     /// Looks at each of these target groups; whether it is attached is the caller's to say.

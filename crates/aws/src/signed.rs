@@ -1,4 +1,5 @@
-//! Calls of AWS that are signed by hand, because a whole client crate would be too much: two that fetch a secret; `queues` has those of SQS.
+//! Calls of AWS that are signed by hand, because a whole client crate would be too much: two that fetch a secret; `queues` has those of SQS,
+//! `load_balancers::classic` those of Classic Load Balancers.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::aws::{Aws, classify, date, not_through, unseen};
-use super::endpoints;
+use super::{endpoints, xml};
 use decamp_config::{Secret, Stored, Tls};
 use decamp_core::decide::Refusal;
 use decamp_net::http;
@@ -86,6 +87,7 @@ impl Signed {
             "ssm" => &settings.ssm_endpoint,
             "sqs" => &settings.sqs_endpoint,
             "sns" => &settings.sns_endpoint,
+            "elasticloadbalancing" => &settings.load_balancing_endpoint,
             _ => &settings.secrets_manager_endpoint,
         };
         if let Some(endpoint) = self.aws.endpoint(own) {
@@ -288,6 +290,9 @@ pub fn secret_of(answer: &[u8]) -> Result<Secret, Refusal> {
 /// What an answer other than a success says. `secret` is what it may repeat, and nobody should read.
 #[must_use]
 pub fn refusal_of(status: u16, answer: &[u8], secret: &str) -> Refusal {
+    if let Some((code, message)) = xml::error(answer) {
+        return classify(status, Some(&code), &message, Some(secret));
+    }
     let error: ErrorAnswer = serde_json::from_slice(answer).unwrap_or_default();
     let code = error.code.as_deref().map(|code| code.rsplit('#').next().unwrap_or(code));
     classify(status, code, error.message.as_deref().unwrap_or_default(), Some(secret))

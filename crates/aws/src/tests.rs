@@ -2,6 +2,7 @@
 
 mod auto_scaling;
 mod calls;
+mod classic;
 mod hostile;
 mod load_balancers;
 mod proxies;

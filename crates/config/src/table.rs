@@ -28,7 +28,7 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_ACCOUNTS", "12 digits, separated by commas", "", "The AWS accounts whose events are accepted. Empty: all.";
     "DECAMP_REGIONS", "names, separated by commas", "", "The AWS Regions whose events are accepted. Empty: all.";
     "DECAMP_HOOKS", "names, separated by commas", "", "The lifecycle hooks that decamp completes. Empty: the terminating hook of an allowed group, if it has only one.";
-    "DECAMP_TARGET_GROUPS", "ARNs, separated by commas", "", "Extra target groups to deregister from, besides those attached to the Auto Scaling group.";
+    "DECAMP_TARGET_GROUPS", "ARNs, separated by commas", "", "Extra target groups and Classic Load Balancers to deregister from, besides those attached to the Auto Scaling group.";
     "DECAMP_SCAN", "true, false", "false", "Search every target group in the account for the instance.";
     "DECAMP_CONSUL", "true, false", "true", "Whether services are registered in Consul.";
     "DECAMP_CONFIG", "ssm:NAME, secretsmanager:NAME, ARN", "", "Where a TOML document with settings by these names is kept in AWS. It is read at the start; environment variables override it.";

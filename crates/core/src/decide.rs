@@ -23,6 +23,7 @@ mod registrations;
 mod scope;
 mod sight;
 pub mod snapshot;
+mod sources;
 mod step;
 mod traefik;
 mod twins;
@@ -224,7 +225,8 @@ fn finish(scope: &Scope<'_>, budget: &Budget, release: Time, no_node: bool, now:
 
 /// Whether nothing that was seen, now or by an earlier run, speaks against what is not seen any more (D9, D39).
 fn is_proved(scope: &Scope<'_>, budget: &Budget) -> bool {
-    let in_groups = scope.unknown_targets().next().is_none() && !doubts::lists_nothing(scope, budget);
+    let in_groups =
+        scope.unknown_targets().next().is_none() && !doubts::lists_nothing(scope, budget) && sources::are_all_handled(scope);
     in_groups && unlisted::never_listed(scope).next().is_none() && !unlisted::was_noted(scope)
 }
 

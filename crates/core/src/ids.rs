@@ -129,7 +129,8 @@ fn write_uuid(id: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-/// The ARN of a target group. It carries its Region and account, so a foreign one is told by sight.
+/// The ARN of a target group, or of a Classic Load Balancer, which has its instances itself. It carries its Region and account, so a
+/// foreign one is told by sight.
 #[expect(clippy::derived_hash_with_manual_eq, reason = "what is one text is equal, and has one hash")]
 #[derive(Clone, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetGroupArn(Arc<str>);
@@ -152,6 +153,12 @@ impl TargetGroupArn {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is a Classic Load Balancer's.
+    #[must_use]
+    pub fn is_classic(&self) -> bool {
+        self.0.splitn(6, ':').nth(5).is_some_and(|resource| resource.starts_with("loadbalancer/"))
     }
 
     /// The group's own name, for people.
@@ -192,9 +199,12 @@ impl FromStr for TargetGroupArn {
             && plain(region)
             && account.len() == 12
             && account.bytes().all(|b| b.is_ascii_digit())
-            && path.next() == Some("targetgroup")
-            && path.next().is_some_and(plain)
-            && path.next().is_some_and(plain)
+            && match path.next() {
+                Some("targetgroup") => path.next().is_some_and(plain) && path.next().is_some_and(plain),
+                // Those of the other load balancers have more parts: they are no groups.
+                Some("loadbalancer") => path.next().is_some_and(plain),
+                Some(_) | None => false,
+            }
             && path.next().is_none();
         if fits { Ok(Self(text.into())) } else { Err(bad) }
     }
@@ -355,5 +365,8 @@ mod tests {
             "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef".parse().expect("it fits");
         assert_eq!((arn.region(), arn.account(), arn.name()), ("eu-west-1", "123456789012", "web"));
         assert!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/web/1".parse::<TargetGroupArn>().is_err());
+        let classic: TargetGroupArn =
+            "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/old-web".parse().expect("it fits");
+        assert_eq!((classic.name(), classic.is_classic(), arn.is_classic()), ("old-web", true, false));
     }
 }

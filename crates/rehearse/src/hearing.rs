@@ -63,6 +63,7 @@ mod tests {
             Loss::NeverMigrates,
             Loss::DiskCut,
             Loss::NoTargetGroup,
+            Loss::UnhandledSource,
             Loss::UnknownTarget,
             Loss::NotATarget,
             Loss::NotInConsul,

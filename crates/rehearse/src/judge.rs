@@ -61,6 +61,7 @@ fn explains(finding: &Finding, failure: &Failure) -> bool {
         | Loss::DoesNotFit
         | Loss::Interrupted
         | Loss::NoTargetGroup
+        | Loss::UnhandledSource
         | Loss::UnknownTarget
         | Loss::NotATarget
         | Loss::NotInConsul

@@ -71,6 +71,8 @@ pub struct Options {
     pub attached: u32,
     /// Target groups that the hook's metadata names: decamp deregisters from those.
     pub named: u32,
+    /// Whether the first of the named ones is a Classic Load Balancer instead.
+    pub classic: bool,
     /// The deregistration delay of all of them.
     pub delay: Duration,
     /// How long their routing lags a deregistration, at most.
@@ -113,6 +115,7 @@ impl Default for Options {
             healthy_in: seconds(1),
             attached: 1,
             named: 1,
+            classic: false,
             delay: seconds(5),
             lag: seconds(3),
             heartbeat_timeout: seconds(300),
@@ -159,7 +162,12 @@ impl Options {
                 |number| format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{kind}-{number}/0123456789abcdef");
             (1..=many).filter_map(|number| arn(number).parse().ok()).collect()
         };
-        [arns("attached", self.attached), arns("named", self.named)]
+        let mut named = arns("named", self.named);
+        let classic = format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:loadbalancer/classic-1").parse();
+        if let (true, Ok(classic), Some(first)) = (self.classic, classic, named.first_mut()) {
+            *first = classic;
+        }
+        [arns("attached", self.attached), named]
     }
 }
 

@@ -68,7 +68,8 @@ impl World {
             let lag = (Duration::ZERO, options.lag);
             // Two checks a second apart, as a small cluster would have it.
             let health = HealthTimes { up: Duration::from_secs(2), ..HealthTimes::default() };
-            let setup = GroupSetup::new(arn.clone(), Kind::Alb, cluster::PORT);
+            let kind = if arn.is_classic() { Kind::Classic } else { Kind::Alb };
+            let setup = GroupSetup::new(arn.clone(), kind, cluster::PORT);
             balancers.add_group(GroupSetup { delay: options.delay, lag, health, ..setup });
             let targets = numbers.clone().map(|n| (TargetId::Instance(cluster::instance(n)), cluster::PORT, Some(zone(n))));
             balancers.put_targets(arn, targets);

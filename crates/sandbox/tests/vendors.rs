@@ -20,6 +20,10 @@ fn arn(name: &str) -> TargetGroupArn {
     text.parse().expect("it fits the grammar")
 }
 
+fn classic(name: &str) -> TargetGroupArn {
+    format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/{name}").parse().expect("it fits the grammar")
+}
+
 /// Three instances, one target group of each kind and state, one of them attached.
 async fn sandbox() -> (Arc<Shared>, Server) {
     let clock = Clock::real();
@@ -32,6 +36,7 @@ async fn sandbox() -> (Arc<Shared>, Server) {
         GroupSetup { delay: Duration::from_secs(300), ..GroupSetup::new(arn("two-ports"), Kind::Nlb, 80) },
         GroupSetup { in_use: false, ..GroupSetup::new(arn("not-in-use"), Kind::Alb, 80) },
         GroupSetup { target_type: TargetType::Ip, ..GroupSetup::new(arn("addresses"), Kind::Nlb, 443) },
+        GroupSetup { delay: Duration::from_secs(40), ..GroupSetup::new(classic("old-web"), Kind::Classic, 80) },
     ];
     for setup in setups {
         let name = setup.arn.clone();
@@ -48,6 +53,7 @@ async fn sandbox() -> (Arc<Shared>, Server) {
     asg.add_group(auto_scaling::GroupSetup {
         hooks: vec![HookSetup::terminating("decamp".into(), Duration::from_secs(300)).naming(vec![arn("two-ports")])],
         attached: vec![arn("attached")],
+        lattice: vec![arn("0123456789abcdef0")],
         tags: vec![("team".into(), "a & b".into())],
         retains: true,
         ..auto_scaling::GroupSetup::new("web".into())

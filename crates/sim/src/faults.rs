@@ -100,6 +100,8 @@ faults! {
     AgentBackLate = 87, "agent-back-late", "Nomad's agent comes back when it has almost been given up.";
     DeniedForGood = 88, "denied-for-good", "A target group may not be read, or not be written to, ever; or Nomad denies everything from some time on.";
     KeptConnections = 94, "kept-connections", "Clients keep connections through a Network Load Balancer, and send on them after the deregistration.";
+    ClassicBalancer = 95, "classic-balancer", "A load balancer is a Classic one: it has instances, and its connection draining may be off.";
+    LatticeSource = 96, "lattice-source", "A VPC Lattice target group is attached: decamp cannot leave it, and it sends for minutes.";
     RootVolume = 120, "root-volume", "The instance waits in its hook for another root volume, and comes back.";
     SlowAnswers = 125, "slow-answers", "Each answer of one system takes seconds, and comes.";
     ConsulVanishes = 126, "consul-vanishes", "Consul goes away after the first drain began, for decamp and for the ingress.";

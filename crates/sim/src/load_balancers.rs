@@ -112,7 +112,9 @@ impl LoadBalancers {
     pub fn deregister(&mut self, arn: &TargetGroupArn, targets: &[Named]) -> Result<(), ApiError> {
         self.write_to(arn)?;
         for named in targets {
-            self.leave(arn, |id, port, default| *id == named.id && port == named.port.unwrap_or(default));
+            // A Classic Load Balancer takes out instances, whatever the port.
+            let fits = |port, default| arn.is_classic() || port == named.port.unwrap_or(default);
+            self.leave(arn, |id, port, default| *id == named.id && fits(port, default));
         }
         Ok(())
     }
@@ -196,9 +198,9 @@ impl LoadBalancers {
         self.groups.iter().filter(|group| !group.deleted).map(|group| &group.setup.arn)
     }
 
-    /// The groups that list a target that is one of these.
+    /// The target groups that list a target that is one of these.
     pub fn holding(&mut self, which: impl Fn(&TargetId) -> bool) -> Vec<TargetGroupArn> {
-        let there = self.groups.iter_mut().filter(|group| !group.deleted);
+        let there = self.groups.iter_mut().filter(|group| !group.deleted && !group.setup.arn.is_classic());
         there.filter_map(|g| g.shown().iter().any(|t| which(&t.id)).then(|| g.setup.arn.clone())).collect()
     }
 

@@ -187,6 +187,10 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
     if faults.has(Fault::ConsulWithoutAcls) && doubtless && matches!(outcome, Some(Outcome::Unconfirmed { .. })) {
         stage.oracle.doubts_needlessly(ended_at);
     }
+    let has_lattice = stage.auto_scaling.group(&stage.cast.asg).is_some_and(|group| !group.lattice.is_empty());
+    if has_lattice && matches!(outcome, Some(Outcome::Departed { .. })) {
+        stage.oracle.hides_a_source(ended_at);
+    }
     let mut record = record.borrow_mut();
     let findings = record.findings();
     if told {
@@ -254,6 +258,7 @@ fn hinders_nothing(fault: Fault) -> bool {
             | Fault::IngressPolls
             | Fault::IngressUnderLoad
             | Fault::KeptConnections
+            | Fault::ClassicBalancer
             | Fault::SecondHook
             | Fault::LostEvent
             | Fault::SweepsAlone

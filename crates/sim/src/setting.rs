@@ -1,14 +1,15 @@
 //! The setting of one departure, drawn from its seed: the cluster, its jobs and load balancers, decamp's policy.
 
+mod arns;
 mod jobs;
 mod needs;
 
-use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::needs::{has_addresses, keeps_connections, needs_group};
+use self::arns::arn;
+use self::needs::{has_addresses, has_lattice, is_classic, keeps_connections, needs_group};
 use super::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, HookSetup, LifecycleState};
 use super::bucket::Limit;
 use super::consul::{self, Consul};
@@ -46,27 +47,6 @@ pub struct Setting {
     pub service_group: Option<nomad::GroupNumber>,
     /// Luck for what happens later.
     pub luck: Luck,
-}
-
-thread_local! {
-    /// Names are drawn from a store, so that a million departures do not each make their own.
-    static ARNS: RefCell<Vec<TargetGroupArn>> = const { RefCell::new(Vec::new()) };
-}
-
-fn arn(place: usize) -> TargetGroupArn {
-    ARNS.with_borrow_mut(|arns| {
-        while arns.len() <= place {
-            let text = format!(
-                "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/group-{}/0123456789abcde{}",
-                arns.len(),
-                arns.len() % 10
-            );
-            if let Ok(arn) = text.parse() {
-                arns.push(arn);
-            }
-        }
-        arns[place].clone()
-    })
 }
 
 /// How many times more requests are sent when a cluster is played again: as many as a busy cluster's, to find what hardly ever costs one.
@@ -108,18 +88,25 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let mut fronts = Vec::new();
     let (mut balancer_floor, mut longest_guard) = (Duration::ZERO, Duration::ZERO);
     let policy_guards = (secs(10), secs(120));
+    let arn = |place: usize| if place == 0 && is_classic(faults) { arns::classic() } else { arn(place) };
     for place in 0..groups {
         let keeps = place == 0 && keeps_connections(faults);
         let kind = if luck.one_in(8) || keeps { Kind::Nlb } else { Kind::Alb };
+        let classic = place == 0 && is_classic(faults);
+        let kind = if classic { Kind::Classic } else { kind };
         let mut setup = GroupSetup::new(arn(place), kind, 8080);
         setup.connection_termination = keeps && seed.is_multiple_of(2);
         let short = faults.has(Fault::RequestsOutliveTheDelay) && place == 0;
         setup.delay = if short { secs(luck.below(3)) } else { secs([5, 10, 20, 30, 30, 60, 120, 300][pick(&mut luck, 8)]) };
+        if classic && seed.is_multiple_of(4) {
+            // Its connection draining is off.
+            setup.delay = Duration::ZERO;
+        }
         setup.lag = match kind {
-            Kind::Alb => (Duration::ZERO, secs(8)),
+            Kind::Alb | Kind::Classic => (Duration::ZERO, secs(8)),
             Kind::Nlb => (secs(5), secs(100)),
         };
-        let guard = if kind == Kind::Alb { policy_guards.0 } else { policy_guards.1 };
+        let guard = if kind == Kind::Nlb { policy_guards.1 } else { policy_guards.0 };
         // A target that may be ours is waited for longer than any guard.
         let doubtful = has_addresses(faults) || faults.has(Fault::FoundByScan);
         longest_guard = longest_guard.max(if doubtful { secs(600) } else { guard });
@@ -277,6 +264,16 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         }
     }
 
+    // Something that decamp cannot leave, and Auto Scaling does: it sends for minutes more.
+    let lattice = has_lattice(faults).then(|| arn(groups + 1));
+    if let Some(arn) = &lattice {
+        balancers.add_group(GroupSetup { lag: (secs(5), secs(240)), ..GroupSetup::new(arn.clone(), Kind::Alb, 8080) });
+        balancers.put_target(arn, ours[0].clone(), 8080, None);
+        for place in 1..=others {
+            balancers.put_target(arn, TargetId::Instance(InstanceId::from_number(place)), 8080, None);
+        }
+    }
+
     // Auto Scaling.
     let mut auto_scaling = AutoScaling::new(BEGIN, luck.bits(), Limit::None);
     let mut asg = AsgSetup::new(jobs::name("web", 0));
@@ -292,6 +289,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         asg.hooks.push(another);
     }
     asg.attached.clone_from(&attached);
+    asg.lattice.extend(lattice.clone());
     asg.retains = faults.has(Fault::AbandonRetains);
     let asg_name = Arc::clone(&asg.name);
     auto_scaling.add_group(asg);
@@ -312,7 +310,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let calm = Duration::from_millis(900 + luck.below(2200));
     let gap = if again == 0 { calm } else { calm / BUSIER };
     let front_arns: Vec<TargetGroupArn> = fronts.iter().map(|(arn, _)| arn.clone()).collect();
-    let sending: Vec<TargetGroupArn> = front_arns.iter().chain(&unknown).cloned().collect();
+    let sending: Vec<TargetGroupArn> = front_arns.iter().chain(&unknown).chain(&lattice).cloned().collect();
     let mut otherwise = Luck::new(again);
     let mut anew = |bits: u64| Luck::new(if again == 0 { bits } else { bits ^ otherwise.bits() });
     let mut traffic = Traffic::new(BEGIN, anew(luck.bits()), sending, ours, gap, LONGEST_REQUEST);
@@ -326,7 +324,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         let works_for = Duration::from_millis(500 + Luck::new(seed ^ again ^ 0x6c6f_6164).below(2_000));
         traffic.ingress = traffic.ingress.under_load(works_for);
     }
-    for front in 0..fronts.len() + unknown.iter().len() {
+    for front in 0..fronts.len() + unknown.iter().len() + lattice.iter().len() {
         for port in [8080, 8443] {
             let known = front < fronts.len();
             match mesh.filter(|_| front == 0) {

@@ -298,18 +298,16 @@ impl Stage {
 
     /// Targets whose delay is over: what they still hold is cut.
     fn targets_leave(&mut self) {
-        for front in 0..self.cast.fronts.len() {
-            let version = self.balancers.routes_version(&self.cast.fronts[front]);
+        for (front, arn) in self.cast.fronts.iter().enumerate() {
+            let version = self.balancers.routes_version(arn);
             if self.listed[front].is_none_or(|seen| seen == version) {
                 continue;
             }
-            self.listed[front] = Some(version);
-            let until = self.balancers.listed_until(&self.cast.fronts[front], self.cast.instance);
-            if until.is_none() {
-                self.listed[front] = None;
-                let delay = self.balancers.setup(&self.cast.fronts[front]).map(|setup| setup.delay).unwrap_or_default();
-                let terminates = self.balancers.connection_termination(&self.cast.fronts[front]) == Some(true);
-                self.traffic.target_gone(self.now, front, delay, terminates);
+            let is_listed = self.balancers.listed_until(arn, self.cast.instance).is_some();
+            self.listed[front] = is_listed.then_some(version);
+            if !is_listed {
+                let set = self.balancers.setup(arn).map(|setup| (setup.delay, setup.connection_termination)).unwrap_or_default();
+                self.traffic.target_gone(self.now, front, set.0, set.1);
             }
         }
     }

@@ -37,6 +37,9 @@ module "decamp" {
     scheduled_change  = true
   }
 
+  # One of an older day may still be attached to the group.
+  classic_load_balancers = ["old-web"]
+
   # What AWS means to take away leaves while it still runs.
   replace = "both"
 

@@ -136,6 +136,7 @@ fn group(heartbeat_timeout: Duration) -> Group {
     Group {
         hooks: vec![hook],
         attached: Vec::new(),
+        unhandled: Vec::new(),
         held: false,
         retains: false,
         activity_began: None,

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_autoscaling::operation::describe_scaling_activities::DescribeScalingActivitiesOutput;
-use aws_sdk_autoscaling::types::{AutoScalingGroup, LifecycleHook, RetentionAction, ScalingActivityStatusCode};
+use aws_sdk_autoscaling::types::{
+    AutoScalingGroup, LifecycleHook, RetentionAction, ScalingActivityStatusCode, TrafficSourceState,
+};
 use tokio::time::Instant;
 
 use super::metadata::target_groups;
 use super::{Client, seconds};
 use crate::aws::{refusal, unseen};
 use crate::shared::{Crowd, Gather, Limiter};
-use decamp_core::decide::{Group, Hook, Launched, Unseen};
-use decamp_core::ids::InstanceId;
+use decamp_core::decide::{Group, Hook, Launched, TrafficSource, Unseen};
+use decamp_core::ids::{InstanceId, TargetGroupArn};
 use decamp_core::time::Time;
 use decamp_net::lately::Lately;
 
@@ -98,8 +100,8 @@ async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
     client.look().await?;
     let hooks = client.call(|sdk| sdk.describe_lifecycle_hooks().auto_scaling_group_name(asg).send());
     let send = |sdk: &aws_sdk_autoscaling::Client, from| {
-        let call = sdk.describe_traffic_sources().auto_scaling_group_name(asg).traffic_source_type("elbv2");
-        call.set_next_token(from).send()
+        // Of every type: what is attached and cannot be left has to be named.
+        sdk.describe_traffic_sources().auto_scaling_group_name(asg).set_next_token(from).send()
     };
     let sources = client.pages(usize::MAX, send, |page| page.next_token());
     let group =
@@ -111,6 +113,7 @@ async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
         return Ok(Group {
             hooks: Vec::new(),
             attached: Vec::new(),
+            unhandled: Vec::new(),
             held: false,
             retains: false,
             activity_began: None,
@@ -119,18 +122,44 @@ async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
     };
     let hooks = hooks.map_err(|e| unseen(refusal(&e, None)))?;
     let sources = sources?;
-    let attached = sources.iter().flat_map(|page| page.traffic_sources()).filter_map(|source| {
-        let named = source.identifier()?;
-        named.parse().inspect_err(|e| tracing::debug!(asg.name = asg, "a traffic source is {e}")).ok()
-    });
+    let (mut attached, mut unhandled) = (Vec::new(), Vec::new());
+    for source in sources.iter().flat_map(|page| page.traffic_sources()) {
+        match traffic_source(source, group.auto_scaling_group_arn().unwrap_or_default()) {
+            Ok(arn) => attached.push(arn),
+            Err(source) => unhandled.push(source),
+        }
+    }
     Ok(Group {
         hooks: hooks.lifecycle_hooks().iter().filter_map(hook).collect(),
-        attached: attached.collect(),
+        attached,
+        unhandled,
         held: group.tags().iter().any(|tag| tag.key() == Some(HOLD)),
         retains: retains(group),
         activity_began: None,
         launched: Launched::Unasked,
     })
+}
+
+/// A traffic source as a group that can be left. A Classic Load Balancer is told by its name: the rest of its ARN is that of its Auto
+/// Scaling group.
+///
+/// # Errors
+///
+/// It is of a type that decamp cannot leave, or its name cannot be read.
+fn traffic_source(source: &TrafficSourceState, asg: &str) -> Result<TargetGroupArn, TrafficSource> {
+    let name = source.identifier().unwrap_or_default();
+    let kind = source.r#type().unwrap_or_default();
+    let arn = match kind {
+        "elb" => {
+            let mut parts = asg.split(':');
+            let (partition, region, account) = (parts.nth(1), parts.nth(1), parts.next());
+            let [partition, region, account] = [partition, region, account].map(Option::unwrap_or_default);
+            format!("arn:{partition}:elasticloadbalancing:{region}:{account}:loadbalancer/{name}")
+        }
+        _ => name.to_owned(),
+    };
+    let parsed = arn.parse().ok().filter(|_| matches!(kind, "elb" | "elbv2" | ""));
+    parsed.ok_or_else(|| TrafficSource { kind: kind.into(), name: name.into() })
 }
 
 fn retains(group: &AutoScalingGroup) -> bool {
@@ -200,6 +229,23 @@ pub(super) fn is_over(status: Option<&ScalingActivityStatusCode>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_classic_load_balancer_is_left_and_what_nobody_can_leave_is_named() {
+        let asg = "arn:aws-cn:autoscaling:cn-north-1:123456789012:autoScalingGroup:0b4e:autoScalingGroupName/web";
+        let read = |kind: &str, name: &str| {
+            let source = TrafficSourceState::builder().r#type(kind).identifier(name).build();
+            traffic_source(&source, asg).map(|arn| arn.to_string()).map_err(|source| source.to_string())
+        };
+        let classic = "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:loadbalancer/old-web";
+        let group = "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:targetgroup/web/0123456789abcdef";
+        let lattice = "arn:aws-cn:vpc-lattice:cn-north-1:123456789012:targetgroup/tg-0123456789abcdef0";
+        assert_eq!(read("elb", "old-web"), Ok(classic.to_owned()));
+        assert_eq!(read("elbv2", group), Ok(group.to_owned()));
+        assert_eq!(read("vpc-lattice", lattice), Err(format!("vpc-lattice {lattice}")));
+        assert_eq!(read("elb", "no name"), Err("elb no name".to_owned()));
+        assert_eq!(read("type-of-tomorrow", group), Err(format!("type-of-tomorrow {group}")));
+    }
 
     #[test]
     fn a_launching_hook_is_not_one_of_ours() {

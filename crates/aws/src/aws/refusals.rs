@@ -82,7 +82,7 @@ pub(crate) fn classify(status: u16, code: Option<&str>, message: &str, secret: O
     if DENIED.contains(&code) || matches!(status, 401 | 403) {
         return Refusal::Denied(text());
     }
-    if matches!(code, "TargetGroupNotFound" | "TargetGroupNotFoundException") {
+    if matches!(code, "TargetGroupNotFound" | "TargetGroupNotFoundException" | "LoadBalancerNotFound") {
         return Refusal::Missing;
     }
     if status >= 500 { Refusal::Away(text()) } else { Refusal::Rejected(text()) }

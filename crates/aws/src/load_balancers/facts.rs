@@ -8,6 +8,7 @@ use aws_sdk_elasticloadbalancingv2::types::ProtocolEnum;
 use tokio::time::Instant;
 
 use super::Client;
+use super::classic::Classic;
 use super::targets::Memory;
 use crate::aws::{refusal, unseen};
 use crate::shared::{Crowd, Gather, Limiter};
@@ -42,7 +43,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn new(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Self {
+    pub(super) fn new(client: &Client, classic: &Classic, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Self {
         let (known_kinds, known_attributes) = (Memory::new(), Memory::new());
         let kinds = {
             let (client, known) = (client.clone(), known_kinds.clone());
@@ -52,12 +53,16 @@ impl Facts {
             })
         };
         let attributes = {
-            let (client, known) = (client.clone(), known_attributes.clone());
+            let (client, classic, known) = (client.clone(), classic.clone(), known_attributes.clone());
             Gather::new(usize::MAX, limiter, crowd, move |arn: TargetGroupArn, _| {
-                let (client, known) = (client.clone(), known.clone());
+                let (client, classic, known) = (client.clone(), classic.clone(), known.clone());
                 async move {
                     let asked = Instant::now();
-                    let attributes = read_attributes(&client, &arn).await?;
+                    let attributes = if arn.is_classic() {
+                        classic.attributes(&arn).await.map_err(unseen)?
+                    } else {
+                        read_attributes(&client, &arn).await?
+                    };
                     known.put(arn, (asked, attributes));
                     Ok(attributes)
                 }
@@ -72,6 +77,9 @@ impl Facts {
     ///
     /// What may be seen a moment later: to wait minutes for it would be a pity.
     pub(super) async fn kind(&self, arn: &TargetGroupArn) -> Result<BalancerKind, Unseen> {
+        if arn.is_classic() {
+            return Ok(BalancerKind::Classic);
+        }
         if let Some(known) = self.known_kinds.get(arn) {
             return Ok(known);
         }

@@ -8,6 +8,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use super::Client;
+use super::classic::Classic;
 use crate::aws::{refusal, unseen};
 use crate::shared::{Crowd, Gather, Limiter};
 use decamp_core::decide::{Refusal, Target, TargetHealth, Unseen};
@@ -23,11 +24,19 @@ pub(super) type Listing = Option<Arc<[Target]>>;
 pub(super) type Deregistered = Arc<[(TargetId, u16, Result<(), Refusal>)]>;
 
 /// One DescribeTargetHealth a group, for all who ask: without naming targets, so that it lists the draining ones too.
-pub(super) fn health(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Gather<TargetGroupArn, (), Listing, Unseen> {
-    let client = client.clone();
+pub(super) fn health(
+    client: &Client,
+    classic: &Classic,
+    limiter: &Arc<Limiter>,
+    crowd: &Arc<Crowd>,
+) -> Gather<TargetGroupArn, (), Listing, Unseen> {
+    let (client, classic) = (client.clone(), classic.clone());
     Gather::new(usize::MAX, limiter, crowd, move |arn: TargetGroupArn, _| {
-        let client = client.clone();
+        let (client, classic) = (client.clone(), classic.clone());
         async move {
+            if arn.is_classic() {
+                return classic.listing(&arn).await.map_err(unseen);
+            }
             let answer = client.call(|sdk| sdk.describe_target_health().target_group_arn(arn.as_str()).send()).await;
             match answer.map_err(|e| refusal(&e, None)) {
                 Ok(answer) => Ok(Some(answer.target_health_descriptions().iter().filter_map(target).collect())),
@@ -41,12 +50,13 @@ pub(super) fn health(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>
 /// One DeregisterTargets a group and 100 targets, for all who write at the same time.
 pub(super) fn deregister(
     client: &Client,
+    classic: &Classic,
     limiter: &Arc<Limiter>,
     crowd: &Arc<Crowd>,
 ) -> Gather<TargetGroupArn, Vec<Target>, Deregistered, Refusal> {
-    let client = client.clone();
+    let (client, classic) = (client.clone(), classic.clone());
     Gather::new(usize::MAX, limiter, crowd, move |arn: TargetGroupArn, asked: Vec<Vec<Target>>| {
-        let client = client.clone();
+        let (client, classic) = (client.clone(), classic.clone());
         async move {
             let mut targets: Vec<Target> = Vec::new();
             for target in asked.into_iter().flatten() {
@@ -58,14 +68,14 @@ pub(super) fn deregister(
             for (place, chunk) in targets.chunks(TARGETS_A_CALL).enumerate() {
                 // A place was taken for the first of them.
                 let answer = match if place == 0 { Ok(()) } else { client.enter().await } {
-                    Ok(()) => deregister_once(&client, &arn, chunk).await,
+                    Ok(()) => deregister_once(&client, &classic, &arn, chunk).await,
                     Err(why) => Err(why),
                 };
                 // One target that AWS objects to must not keep the others in service.
                 if matches!(answer, Err(Refusal::Rejected(_))) && chunk.len() > 1 {
                     for target in chunk {
                         let alone = match client.enter().await {
-                            Ok(()) => deregister_once(&client, &arn, std::slice::from_ref(target)).await,
+                            Ok(()) => deregister_once(&client, &classic, &arn, std::slice::from_ref(target)).await,
                             Err(why) => Err(why),
                         };
                         answers.push((target.id.clone(), target.port, alone));
@@ -79,7 +89,10 @@ pub(super) fn deregister(
     })
 }
 
-async fn deregister_once(client: &Client, arn: &TargetGroupArn, targets: &[Target]) -> Result<(), Refusal> {
+async fn deregister_once(client: &Client, classic: &Classic, arn: &TargetGroupArn, targets: &[Target]) -> Result<(), Refusal> {
+    if arn.is_classic() {
+        return classic.deregister(arn, targets).await;
+    }
     let named = targets.iter().map(|target| {
         TargetDescription::builder()
             .id(target.id.to_string())

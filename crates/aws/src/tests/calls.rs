@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::auto_scaling::auto_scaling;
+use super::classic::old_web;
 use super::load_balancers::balancers;
 use super::wire::departure;
 use super::wire::{Answer, Server, group, instance};
@@ -33,7 +34,9 @@ async fn every_operation_that_is_called_is_listed_and_every_listed_one_is_called
     let _ = auto_scaling.roll_back_refresh("web").await;
     let _ = balancers.look(&[(group("web-a"), false)], false).await;
     let _ = balancers.scan(instance(1), &[]).await;
-    let _ = balancers.deregister(&group("web-a"), &[target]).await;
+    let _ = balancers.deregister(&group("web-a"), std::slice::from_ref(&target)).await;
+    let _ = balancers.look(&[(old_web(), false)], false).await;
+    let _ = balancers.deregister(&old_web(), &[target]).await;
     let _ = signed.fetch(&Stored::Ssm("n".into())).await;
     let _ = signed.fetch(&Stored::SecretsManager("n".into())).await;
     let (queue, nothing) = ("arn:aws:sqs:eu-west-1:123456789012:q", std::time::Duration::ZERO);

@@ -222,7 +222,7 @@ pub(super) fn may_send_for(group: &TargetGroup, policy: &Policy) -> Duration {
 #[must_use]
 pub(super) fn guard(group: &TargetGroup, policy: &Policy) -> Duration {
     match group.kind {
-        super::BalancerKind::Alb => policy.guard_alb,
+        super::BalancerKind::Alb | super::BalancerKind::Classic => policy.guard_alb,
         super::BalancerKind::Nlb => policy.guard_nlb,
     }
 }

@@ -19,14 +19,26 @@ const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
 pub(super) fn of_a_group(group: &TargetGroup, policy: &Policy) -> Option<Finding> {
     let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
     let arn: &TargetGroupArn = &group.arn;
+    let needed = policy.longest_request.as_secs_f64().ceil();
+    let (value, line) = match group.kind {
+        BalancerKind::Classic if delay.is_zero() => {
+            ("no connection draining".to_owned(), format!("connection_draining = true, connection_draining_timeout = {needed}"))
+        }
+        BalancerKind::Classic => {
+            (format!("connection draining {}", plain(delay)), format!("connection_draining_timeout = {needed}"))
+        }
+        BalancerKind::Alb | BalancerKind::Nlb => {
+            (format!("deregistration delay {}", plain(delay)), format!("deregistration_delay = {needed}"))
+        }
+    };
     (group.targets.is_some() && delay < policy.longest_request).then(|| Finding {
         layer: Layer::LoadBalancer,
         loss: Loss::DelayTooShort,
         object: arn.name().into(),
-        value: format!("deregistration delay {}", plain(delay)),
+        value,
         needed: plain(policy.longest_request),
         why: format!("a request may take {} and is cut at the end of the delay", plain(policy.longest_request)),
-        line: format!("deregistration_delay = {}", policy.longest_request.as_secs_f64().ceil()),
+        line,
     })
 }
 

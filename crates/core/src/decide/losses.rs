@@ -54,6 +54,8 @@ pub enum Loss {
     DiskCut,
     /// No load balancer is known that the instance could be taken out of, and something on it serves one.
     NoTargetGroup,
+    /// Something is attached to the group that decamp cannot leave, and that may send to the instance until it is gone.
+    UnhandledSource,
     /// A load balancer sends to an address that nobody is known to have: it may be the instance's.
     UnknownTarget,
     /// A target group that the hook names does not hold the instance.
@@ -82,6 +84,7 @@ impl Loss {
             Self::NeverMigrates => "never-migrates",
             Self::DiskCut => "disk-cut",
             Self::NoTargetGroup => "no-target-group",
+            Self::UnhandledSource => "unhandled-source",
             Self::UnknownTarget => "unknown-target",
             Self::NotATarget => "not-a-target",
             Self::NotInConsul => "not-in-consul",
@@ -171,6 +174,7 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     findings.extend(super::doubts::of_groups_that_list_nothing(scope, budget));
     findings.extend(super::unlisted::findings(scope));
     findings.extend(super::by_hand::findings(scope));
+    findings.extend(super::sources::of_unhandled_sources(scope));
     let groups = seen.balancers.iter().filter_map(|b| b.sight.last());
     findings.extend(groups.filter_map(|group| connections::of_a_group(group, policy)));
     // A task that has too little time to stop may have been named as a service already.

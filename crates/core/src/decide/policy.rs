@@ -23,7 +23,7 @@ pub struct Policy {
     pub ignore_system_jobs: bool,
     /// Drain beside the deregistration delay where that loses nothing. Default true.
     pub overlap: bool,
-    /// How long an ALB's routing may lag a deregistration. Default 10 s.
+    /// How long an ALB's, or a Classic Load Balancer's, routing may lag a deregistration. Default 10 s.
     pub guard_alb: Duration,
     /// The same for NLB and Gateway Load Balancers. Default 120 s.
     pub guard_nlb: Duration,

@@ -81,6 +81,7 @@ pub(crate) fn group() -> Group {
     Group {
         hooks: vec![ours],
         attached: vec![attached()],
+        unhandled: Vec::new(),
         held: false,
         retains: false,
         activity_began: None,

@@ -22,6 +22,7 @@ mod lost;
 mod over;
 mod proof;
 mod scene;
+mod sources;
 mod traefik;
 mod twins;
 mod unseen;

@@ -1,6 +1,7 @@
 //! The pretend AWS on one port: the query protocol of Auto Scaling and Elastic Load Balancing, and the few JSON calls that decamp needs.
 
 mod auto_scaling;
+mod classic;
 mod groups;
 mod json;
 mod load_balancers;
@@ -87,6 +88,7 @@ impl Account {
 enum Service {
     AutoScaling,
     LoadBalancers,
+    ClassicLoadBalancers,
     Sts,
     Sns,
 }
@@ -96,6 +98,7 @@ impl Service {
         match params.text("Version") {
             Some("2011-01-01") => Some(Self::AutoScaling),
             Some("2015-12-01") => Some(Self::LoadBalancers),
+            Some("2012-06-01") => Some(Self::ClassicLoadBalancers),
             Some("2011-06-15") => Some(Self::Sts),
             Some("2010-03-31") => Some(Self::Sns),
             Some(_) | None => None,
@@ -106,6 +109,7 @@ impl Service {
         match self {
             Self::AutoScaling => "http://autoscaling.amazonaws.com/doc/2011-01-01/",
             Self::LoadBalancers => "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
+            Self::ClassicLoadBalancers => "http://elasticloadbalancing.amazonaws.com/doc/2012-06-01/",
             Self::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
             Self::Sns => "http://sns.amazonaws.com/doc/2010-03-31/",
         }
@@ -115,7 +119,7 @@ impl Service {
     fn signed_as(self) -> &'static str {
         match self {
             Self::AutoScaling => "autoscaling",
-            Self::LoadBalancers => "elasticloadbalancing",
+            Self::LoadBalancers | Self::ClassicLoadBalancers => "elasticloadbalancing",
             Self::Sts => "sts",
             Self::Sns => "sns",
         }
@@ -179,6 +183,7 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
     let result = match service {
         Service::AutoScaling => auto_scaling::answer(&shared, action, &params),
         Service::LoadBalancers => load_balancers::answer(&shared, action, &params),
+        Service::ClassicLoadBalancers => classic::answer(&shared, action, &params),
         Service::Sts => identity(&shared, action),
         Service::Sns => topics::answer(&shared, action, &params),
     };

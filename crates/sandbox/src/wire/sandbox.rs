@@ -106,11 +106,11 @@ async fn faults(State(shared): State<Arc<Shared>>, Json(rules): Json<Vec<Rule>>)
 }
 
 async fn state(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let (groups, targets, more) = shared.look(|stage| {
+    let (groups, [targets, classic], more) = shared.look(|stage| {
         let (asg, elb) = stage.aws();
-        (groups(asg), target_groups(elb), stage.more())
+        (groups(asg), [false, true].map(|classic| target_groups(elb, classic)), stage.more())
     });
-    let mut state = json!({ "now": shared.clock.now(), "account": shared.account.id, "region": shared.account.region, "auto_scaling_groups": groups, "target_groups": targets });
+    let mut state = json!({ "now": shared.clock.now(), "account": shared.account.id, "region": shared.account.region, "auto_scaling_groups": groups, "target_groups": targets, "classic_load_balancers": classic });
     if let Value::Object(fields) = &mut state {
         fields.extend(more);
     }
@@ -129,7 +129,7 @@ fn groups(asg: &AutoScaling) -> Vec<Value> {
             asg.instances().filter(|i| asg.group_of(i) == &setup.name).map(|i| instance(asg, i)).collect();
         let tags: Vec<Value> = setup.tags.iter().map(|(key, value)| json!({ "key": &**key, "value": &**value })).collect();
         let refreshes: Vec<Value> = asg.refreshes(&setup.name).into_iter().map(refresh).collect();
-        json!({ "name": &*setup.name, "version": setup.version, "refreshes": refreshes, "attached": setup.attached, "retains": setup.retains, "tags": tags, "hooks": hooks, "instances": instances })
+        json!({ "name": &*setup.name, "version": setup.version, "refreshes": refreshes, "attached": setup.attached, "lattice": setup.lattice, "retains": setup.retains, "tags": tags, "hooks": hooks, "instances": instances })
     };
     asg.groups().map(one).collect()
 }
@@ -148,7 +148,8 @@ fn instance(asg: &AutoScaling, instance: &Instance) -> Value {
         "actions": actions, "activity_began": asg.activity_began(instance.id) })
 }
 
-fn target_groups(elb: &LoadBalancers) -> Vec<Value> {
+/// Every target group, or every Classic Load Balancer.
+fn target_groups(elb: &LoadBalancers, classic: bool) -> Vec<Value> {
     let one = |setup: &GroupSetup| {
         let targets: Vec<Value> = (elb.inside(&setup.arn).iter())
             .map(|row| {
@@ -159,5 +160,5 @@ fn target_groups(elb: &LoadBalancers) -> Vec<Value> {
         json!({ "arn": setup.arn, "name": setup.arn.name(), "kind": setup.kind, "port": setup.port, "delay": setup.delay.as_secs(),
             "in_use": setup.in_use, "targets": targets })
     };
-    elb.arns().filter_map(|arn| elb.setup(arn)).map(one).collect()
+    elb.arns().filter(|arn| arn.is_classic() == classic).filter_map(|arn| elb.setup(arn)).map(one).collect()
 }

@@ -65,7 +65,7 @@ def refused(what, code, message, call, **fields):
         same(f"{what}: refused", False, True)
 
 
-asg, elb = client("autoscaling"), client("elbv2")
+asg, elb, classic = client("autoscaling"), client("elbv2"), client("elb")
 
 
 def targets_of(arn):
@@ -101,6 +101,9 @@ def reads():
     sources = asg.describe_traffic_sources(AutoScalingGroupName=name, TrafficSourceType="elbv2")["TrafficSources"]
     same("traffic sources", [(s["Identifier"], s["Type"]) for s in sources], [(arn, "elbv2") for arn in held["attached"]])
 
+    every = asg.describe_traffic_sources(AutoScalingGroupName=name)["TrafficSources"]
+    same("traffic sources of every type", [s["Type"] for s in every], ["elbv2"] * len(held["attached"]) + ["vpc-lattice"] * len(held["lattice"]))
+
     pages = elb.get_paginator("describe_target_groups").paginate(PaginationConfig={"PageSize": 1})
     groups = [g for page in pages for g in page["TargetGroups"]]
     protocol = {"alb": "HTTP", "nlb": "TCP"}
@@ -121,6 +124,29 @@ def reads():
         same("tags of a target group", tags["ResourceArn"], arn)
     balancers = elb.describe_load_balancers()["LoadBalancers"]
     same("load balancers", [b["LoadBalancerName"] for b in balancers], [g["name"] for g in world["target_groups"] if g["in_use"]])
+
+
+def reads_and_writes_classic_ones():
+    for held in state()["classic_load_balancers"]:
+        name = held["name"]
+        (seen,) = classic.describe_load_balancers(LoadBalancerNames=[name])["LoadBalancerDescriptions"]
+        ids = sorted({t["id"] for t in held["targets"]})
+        same("instances of a classic one", [i["InstanceId"] for i in seen["Instances"]], ids)
+        same("its ports", [row["Listener"]["InstancePort"] for row in seen["ListenerDescriptions"]], sorted({t["port"] for t in held["targets"]}))
+        draining = classic.describe_load_balancer_attributes(LoadBalancerName=name)["LoadBalancerAttributes"]["ConnectionDraining"]
+        same("its connection draining", (draining["Enabled"], draining["Timeout"]), (True, held["delay"]))
+        rows = classic.describe_instance_health(LoadBalancerName=name)["InstanceStates"]
+        same("its instances' health", [(r["InstanceId"], r["State"]) for r in rows], [(i, "InService") for i in ids])
+        left = classic.deregister_instances_from_load_balancer(LoadBalancerName=name, Instances=[{"InstanceId": ids[0]}])["Instances"]
+        same("what is left", [i["InstanceId"] for i in left], ids[1:])
+        (row,) = classic.describe_instance_health(LoadBalancerName=name, Instances=[{"InstanceId": ids[0]}])["InstanceStates"]
+        same("while it drains", (row["State"], row["Description"]), ("InService", "Instance deregistration currently in progress."))
+        (after,) = [g for g in state()["classic_load_balancers"] if g["name"] == name]
+        same("all its ports are left", {t["state"] for t in after["targets"] if t["id"] == ids[0]}, {"draining"})
+        absent = {"InstanceId": "i-0123456789abcdef0"}
+        (row,) = classic.describe_instance_health(LoadBalancerName=name, Instances=[absent])["InstanceStates"]
+        same("what is not there", (row["State"], row["Description"]), ("OutOfService", "Instance is not currently registered with the LoadBalancer."))
+    refused("a classic one that is not there", "LoadBalancerNotFound", "no ACTIVE Load Balancer", classic.describe_instance_health, LoadBalancerName="nobody")
 
 
 def writes():
@@ -282,6 +308,6 @@ def other_services():
     same("who we are", client("sts").get_caller_identity()["Account"], state()["account"])
 
 
-for part in (reads, writes, reads, hooks_health_and_errors, refreshes, other_services):
+for part in (reads, reads_and_writes_classic_ones, writes, reads, hooks_health_and_errors, refreshes, other_services):
     part()
 print(f"boto3 {boto3.__version__}: {compared} comparisons, no difference")

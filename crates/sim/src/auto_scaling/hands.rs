@@ -161,7 +161,8 @@ impl AutoScaling {
         let Some(place) = self.instance_place(id) else { return };
         self.drop_actions(place);
         let group = self.instances[place].group;
-        for arn in &self.groups[group].setup.attached {
+        let setup = &self.groups[group].setup;
+        for arn in setup.attached.iter().chain(&setup.lattice) {
             balancers.deregister_instance(arn, id);
         }
         self.instances[place].turns = self.now + self.groups[group].setup.stop_after;

@@ -177,7 +177,8 @@ impl AutoScaling {
         instance.turns = self.now;
         self.set_state(place, state);
         let (id, group) = (self.instances[place].id, self.instances[place].group);
-        for arn in &self.groups[group].setup.attached {
+        let setup = &self.groups[group].setup;
+        for arn in setup.attached.iter().chain(&setup.lattice) {
             balancers.deregister_instance(arn, id);
         }
         self.step(place, balancers);

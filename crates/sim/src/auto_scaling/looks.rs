@@ -80,6 +80,7 @@ impl AutoScaling {
             return Ok(decide::Group {
                 hooks,
                 attached,
+                unhandled: Vec::new(),
                 held: false,
                 retains: false,
                 activity_began: None,
@@ -89,6 +90,11 @@ impl AutoScaling {
         Ok(decide::Group {
             hooks: terminating_hooks(setup),
             attached: setup.attached.clone(),
+            unhandled: setup
+                .lattice
+                .iter()
+                .map(|arn| decide::TrafficSource { kind: "vpc-lattice".into(), name: arn.name().into() })
+                .collect(),
             held: setup.tags.iter().any(|(key, _)| &**key == "decamp:hold"),
             retains: setup.retains,
             activity_began: activity_of.filter(|_| !self.activities_denied).and_then(|id| self.activity_began(id)),

@@ -16,6 +16,8 @@ pub struct GroupSetup {
     pub hooks: Vec<HookSetup>,
     /// Target groups attached to it.
     pub attached: Vec<TargetGroupArn>,
+    /// VPC Lattice target groups attached to it, which are played as load balancers that nobody sees.
+    pub lattice: Vec<TargetGroupArn>,
     /// Its tags.
     pub tags: Vec<(Arc<str>, Arc<str>)>,
     /// `RetentionTriggers.TerminateHookAbandon = retain`.
@@ -123,6 +125,7 @@ impl GroupSetup {
             name,
             hooks: Vec::new(),
             attached: Vec::new(),
+            lattice: Vec::new(),
             tags: Vec::new(),
             retains: false,
             warm_pool: None,

@@ -50,7 +50,7 @@ impl GroupSetup {
     #[must_use]
     pub fn new(arn: TargetGroupArn, kind: Kind, port: u16) -> Self {
         let (lag, unhealthy_draining) = match kind {
-            Kind::Alb => (ALB_LAG, Duration::ZERO),
+            Kind::Alb | Kind::Classic => (ALB_LAG, Duration::ZERO),
             Kind::Nlb => (NLB_LAG, Duration::ZERO),
         };
         let health = HealthTimes { unhealthy_draining, ..HealthTimes::default() };

@@ -255,6 +255,15 @@ impl Oracle {
         self.broke(at, "L2", "it ended as unconfirmed, although Consul hides nothing from anybody".to_owned());
     }
 
+    /// It is over, and what nobody saw the end of counts as gone.
+    pub fn hides_a_source(&mut self, at: Time) {
+        self.broke(
+            at,
+            "S3",
+            "it ended as departed, although something that nobody saw the end of may still send to it".to_owned(),
+        );
+    }
+
     /// It is over: did it take longer than it may?
     pub fn took(&mut self, at: Time, took: Duration, above_floor: Option<Duration>, outcome: Option<&Outcome>) {
         // After its end a worker may still wait for an answer to its completion, and for the hook's own end.

@@ -76,6 +76,7 @@ fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
             | Loss::DelayTooShort
             | Loss::KeptConnections
             | Loss::NeverMigrates
+            | Loss::UnhandledSource
             | Loss::UnknownTarget
             | Loss::NotATarget
             | Loss::NotInConsul
@@ -116,6 +117,8 @@ fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
             (Failed::CopyClosed | Failed::CopyDied, Loss::RegisteredByHand) => {
                 failure.allocation == Some(AllocationNumber::BY_HAND) && stage.cast.by_hand.as_deref() == Some(&*finding.object)
             }
+            // It comes last among those that decamp does not know.
+            (Failed::DoorClosed | Failed::DoorDied, Loss::UnhandledSource) => stage.cast.fronts.len() <= failure.front,
             (_, Loss::Interrupted) => true,
             _ => false,
         }

@@ -177,6 +177,8 @@ pub(super) fn lend_a_hand(
         | Fault::DrainHangs
         | Fault::BlindToken
         | Fault::KeptConnections
+        | Fault::ClassicBalancer
+        | Fault::LatticeSource
         | Fault::IngressPolls
         | Fault::IngressUnderLoad
         | Fault::ConsulNamespaces

@@ -14,6 +14,17 @@ pub(super) fn keeps_connections(faults: Faults) -> bool {
     faults.has(Fault::KeptConnections) && !has_addresses(faults) && !others
 }
 
+/// Whether the first target group is a Classic Load Balancer: it has instances, and no scan of target groups finds it.
+pub(super) fn is_classic(faults: Faults) -> bool {
+    let others = [Fault::SeveralPorts, Fault::FoundByScan, Fault::KeptConnections].iter().any(|fault| faults.has(*fault));
+    faults.has(Fault::ClassicBalancer) && !has_addresses(faults) && !others
+}
+
+/// Whether a VPC Lattice target group is attached. A scan of Elastic Load Balancing's finds none of those.
+pub(super) fn has_lattice(faults: Faults) -> bool {
+    faults.has(Fault::LatticeSource) && !faults.has(Fault::FoundByScan)
+}
+
 pub(super) fn needs_group(faults: Faults) -> bool {
     [
         Fault::BalancersThrottled,
@@ -34,6 +45,7 @@ pub(super) fn needs_group(faults: Faults) -> bool {
         Fault::FoundByScan,
         Fault::KeptConnections,
         Fault::NotListed,
+        Fault::ClassicBalancer,
     ]
     .iter()
     .any(|fault| faults.has(*fault))

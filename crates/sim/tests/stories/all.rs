@@ -57,6 +57,26 @@ pub(crate) const STORIES: &[Story] = &[
         )
     },
     Story {
+        shows: &["deregister 1 of classic"],
+        never: &[FORCE],
+        ..story(
+            "classic-balancer",
+            "A load balancer is a Classic one: the instance is taken out of it, and its connection draining is waited for.",
+            &[Fault::ClassicBalancer],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["drain all"],
+        never: &[FORCE],
+        ..story(
+            "lattice-source",
+            "Something is attached that decamp cannot leave: nothing is left on the instance, and the outcome does not say so.",
+            &[Fault::LatticeSource],
+            "unconfirmed",
+        )
+    },
+    Story {
         shows: &["nobody is known to have", "unconfirmed"],
         never: &[BESIDE],
         ..story(

@@ -1,5 +1,6 @@
 //! What Auto Scaling shows of an instance and its group.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +38,10 @@ pub enum Lifecycle {
 pub struct Group {
     /// Every terminating hook of the group.
     pub hooks: Vec<Hook>,
-    /// Target groups attached to the group: Auto Scaling deregisters those itself, before the hook.
+    /// Target groups and Classic Load Balancers attached to the group: Auto Scaling deregisters those itself, before the hook.
     pub attached: Vec<TargetGroupArn>,
+    /// What else is attached, and is of a type that decamp cannot leave, such as VPC Lattice.
+    pub unhandled: Vec<TrafficSource>,
     /// Whether the group carries the tag `decamp:hold`.
     pub held: bool,
     /// Whether an abandoned instance is kept (`RetentionTriggers.TerminateHookAbandon = retain`).
@@ -47,6 +50,21 @@ pub struct Group {
     pub activity_began: Option<Time>,
     /// When the instance was launched, if that was asked for.
     pub launched: Launched,
+}
+
+/// Something that sends requests to a group's instances, by Auto Scaling's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrafficSource {
+    /// Its type, as AWS names it: `elb`, `elbv2`, `vpc-lattice`, or one yet unknown.
+    pub kind: Arc<str>,
+    /// Its name or its ARN.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for TrafficSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
 }
 
 /// When an instance was launched, as its group's activities tell.

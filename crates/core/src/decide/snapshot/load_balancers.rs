@@ -16,7 +16,8 @@ pub struct TargetGroup {
     pub attached: bool,
     /// What stands in front of it.
     pub kind: BalancerKind,
-    /// `deregistration_delay.timeout_seconds`; `None` if it could not be read, which counts as 300 s.
+    /// `deregistration_delay.timeout_seconds`; a Classic Load Balancer's connection draining, zero if that is off. `None` if it could not
+    /// be read, which counts as 300 s.
     pub delay: Option<Duration>,
     /// `deregistration_delay.connection_termination.enabled`: whether connections that clients keep are cut when the delay is over. They
     /// carry new requests to the target until then, or until the target closes them (facts/aws.md 3.2). `None`: the group has no such
@@ -39,6 +40,8 @@ impl TargetGroup {
 pub enum BalancerKind {
     /// Application Load Balancer (HTTP, HTTPS).
     Alb,
+    /// Classic Load Balancer: it has instances where a target group has targets, one for each port that a listener sends to.
+    Classic,
     /// Network or Gateway Load Balancer (TCP, TLS, UDP, GENEVE), and anything unknown: the slower kind.
     Nlb,
 }

@@ -32,8 +32,8 @@ pub(super) fn groups(asg: &mut AutoScaling, params: &Params, account: &Account) 
             .text("DesiredCapacity", listed.len())
             .text("DefaultCooldown", 300)
             .texts("AvailabilityZones", zones)
-            .texts("LoadBalancerNames", [""; 0])
-            .texts("TargetGroupARNs", &setup.attached)
+            .texts("LoadBalancerNames", setup.attached.iter().filter(|arn| arn.is_classic()).map(|arn| arn.name()))
+            .texts("TargetGroupARNs", setup.attached.iter().filter(|arn| !arn.is_classic()))
             .text("HealthCheckType", "EC2")
             .text("HealthCheckGracePeriod", 0);
         refreshes::template(xml, &setup.name, setup.version);
@@ -49,8 +49,8 @@ pub(super) fn groups(asg: &mut AutoScaling, params: &Params, account: &Account) 
             })
             .texts("TerminationPolicies", ["Default"])
             .text("NewInstancesProtectedFromScaleIn", false)
-            .list("TrafficSources", &setup.attached, |xml, arn| {
-                xml.text("Identifier", arn).text("Type", "elbv2");
+            .list("TrafficSources", sources(setup), |xml, (name, kind)| {
+                xml.text("Identifier", name).text("Type", kind);
             });
         if setup.retains {
             xml.within("InstanceLifecyclePolicy", |xml| {
@@ -78,17 +78,32 @@ pub(super) fn instance(xml: &mut Xml, asg: &AutoScaling, instance: &Instance, he
     refreshes::template(xml, asg.group_of(instance), instance.version);
 }
 
+/// What is attached to a group, by identifier and type. A Classic Load Balancer has a name and no ARN there.
+fn sources(setup: &GroupSetup) -> Vec<(String, &'static str)> {
+    let attached = setup
+        .attached
+        .iter()
+        .map(|arn| if arn.is_classic() { (arn.name().to_owned(), "elb") } else { (arn.to_string(), "elbv2") });
+    let lattice = setup.lattice.iter().map(|arn| {
+        let (region, account) = (arn.region(), arn.account());
+        (format!("arn:aws:vpc-lattice:{region}:{account}:targetgroup/tg-{}", arn.name()), "vpc-lattice")
+    });
+    attached.chain(lattice).collect()
+}
+
 /// `DescribeTrafficSources`.
 pub(super) fn traffic_sources(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
     let name = params.needed("AutoScalingGroupName")?;
-    let of_ours = params.text("TrafficSourceType").is_none_or(|kind| kind == "elbv2");
+    let wanted = params.text("TrafficSourceType").map(str::to_owned);
     let size = params.parsed("MaxRecords")?.unwrap_or(50).min(50);
     let token = params.parsed("NextToken")?;
     let setup = asg.describe_group(name)?;
-    let (rows, next) = page(if of_ours { &setup.attached } else { &[] }, token, size);
+    let mut all = sources(setup);
+    all.retain(|(_, kind)| wanted.as_deref().is_none_or(|wanted| wanted == *kind));
+    let (rows, next) = page(&all, token, size);
     let mut xml = Xml::default();
-    xml.list("TrafficSources", rows, |xml, arn| {
-        xml.text("TrafficSource", arn).text("State", "InService").text("Identifier", arn).text("Type", "elbv2");
+    xml.list("TrafficSources", rows, |xml, (name, kind)| {
+        xml.text("TrafficSource", name).text("State", "InService").text("Identifier", name).text("Type", kind);
     });
     xml.maybe("NextToken", next);
     Ok(xml)
@@ -98,7 +113,7 @@ pub(super) fn traffic_sources(asg: &mut AutoScaling, params: &Params) -> Result<
 pub(super) fn target_groups(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
     let setup = asg.describe_group(params.needed("AutoScalingGroupName")?)?;
     let mut xml = Xml::default();
-    xml.list("LoadBalancerTargetGroups", &setup.attached, |xml, arn| {
+    xml.list("LoadBalancerTargetGroups", setup.attached.iter().filter(|arn| !arn.is_classic()), |xml, arn| {
         xml.text("LoadBalancerTargetGroupARN", arn).text("State", "InService");
     });
     Ok(xml)

@@ -63,7 +63,7 @@ fn targets(params: &Params) -> Result<Vec<Named>, Refused> {
 /// The balancer in front of a group: each group that is in use has its own, of the same name.
 fn balancer_arn(setup: &GroupSetup) -> String {
     let kind = match setup.kind {
-        Kind::Alb => "loadbalancer/app/",
+        Kind::Alb | Kind::Classic => "loadbalancer/app/",
         Kind::Nlb => "loadbalancer/net/",
     };
     setup.arn.as_str().replacen("targetgroup/", kind, 1)
@@ -72,7 +72,7 @@ fn balancer_arn(setup: &GroupSetup) -> String {
 fn groups(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
     elb.read()?;
     let (arns, names) = (params.list("TargetGroupArns"), params.list("Names"));
-    let all: Vec<GroupSetup> = elb.arns().filter_map(|arn| elb.setup(arn)).cloned().collect();
+    let all: Vec<GroupSetup> = elb.arns().filter(|arn| !arn.is_classic()).filter_map(|arn| elb.setup(arn)).cloned().collect();
     let chosen: Vec<&GroupSetup> = match (arns.as_slice(), names.as_slice(), params.text("LoadBalancerArn")) {
         ([], [], None) => all.iter().collect(),
         ([], [], Some(balancer)) => all.iter().filter(|s| s.in_use && balancer_arn(s) == balancer).collect(),
@@ -87,8 +87,8 @@ fn groups(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
     let mut xml = Xml::default();
     xml.list("TargetGroups", rows, |xml, setup| {
         let (protocol, kind) = match (setup.kind, setup.target_type) {
-            (Kind::Alb, TargetType::Instance) => ("HTTP", "instance"),
-            (Kind::Alb, TargetType::Ip) => ("HTTP", "ip"),
+            (Kind::Alb | Kind::Classic, TargetType::Instance) => ("HTTP", "instance"),
+            (Kind::Alb | Kind::Classic, TargetType::Ip) => ("HTTP", "ip"),
             (Kind::Nlb, TargetType::Instance) => ("TCP", "instance"),
             (Kind::Nlb, TargetType::Ip) => ("TCP", "ip"),
         };
@@ -122,7 +122,7 @@ fn attributes(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> 
 
 fn listed_attributes(setup: &GroupSetup) -> Xml {
     let own = match setup.kind {
-        Kind::Alb => ("load_balancing.algorithm.type", "round_robin".to_owned()),
+        Kind::Alb | Kind::Classic => ("load_balancing.algorithm.type", "round_robin".to_owned()),
         Kind::Nlb => (TERMINATION, setup.connection_termination.to_string()),
     };
     let rows = [(DELAY, setup.delay.as_secs().to_string()), ("stickiness.enabled", "false".to_owned()), own];
@@ -193,7 +193,8 @@ fn tags(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
 fn balancers(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
     elb.read()?;
     let (arns, names) = (params.list("LoadBalancerArns"), params.list("Names"));
-    let all: Vec<&GroupSetup> = elb.arns().filter_map(|arn| elb.setup(arn)).filter(|setup| setup.in_use).collect();
+    let all: Vec<&GroupSetup> =
+        elb.arns().filter(|arn| !arn.is_classic()).filter_map(|arn| elb.setup(arn)).filter(|setup| setup.in_use).collect();
     let wanted = |setup: &&&GroupSetup| {
         (arns.is_empty() || arns.contains(&&*balancer_arn(setup))) && (names.is_empty() || names.contains(&setup.arn.name()))
     };
@@ -204,7 +205,7 @@ fn balancers(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
     let mut xml = Xml::default();
     xml.list("LoadBalancers", rows, |xml, setup| {
         let kind = match setup.kind {
-            Kind::Alb => "application",
+            Kind::Alb | Kind::Classic => "application",
             Kind::Nlb => "network",
         };
         xml.text("LoadBalancerArn", balancer_arn(setup))

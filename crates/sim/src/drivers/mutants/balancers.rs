@@ -61,6 +61,23 @@ pub(super) const WRONG: &[Wrong] = &[
         how: Sees(|view| view.seen.group.edit(|group| group.attached.clear())),
     },
     Wrong {
+        name: "forgets-classic",
+        mistake: "It does not know Classic Load Balancers.",
+        faults: &[Fault::ClassicBalancer, Fault::TargetRegisteredAgain],
+        how: Sees(|view| {
+            view.seen.group.edit(|group| {
+                group.attached.retain(|arn| !arn.is_classic());
+                group.hooks.iter_mut().for_each(|hook| hook.target_groups.retain(|arn| !arn.is_classic()));
+            });
+        }),
+    },
+    Wrong {
+        name: "forgets-lattice",
+        mistake: "It takes an instance for gone that something still sends to which decamp cannot leave.",
+        faults: &[Fault::LatticeSource],
+        how: Sees(|view| view.seen.group.edit(|group| group.unhandled.clear())),
+    },
+    Wrong {
         name: "never-looks-again",
         mistake: "It does not look at a target group again once it has deregistered from it.",
         faults: &[Fault::TargetRegisteredAgain],
