@@ -342,7 +342,9 @@ impl Oracle {
             }
             Effect::Complete { of, result, verdict } => {
                 let mut actions = auto_scaling.instance(departure.instance).into_iter().flat_map(|i| &i.actions);
-                let open = actions.any(|a| a.is_open() && a.hook == of.hook);
+                // One with another action's token is refused: it completes nothing.
+                let named = |token: &decamp_core::ids::ActionToken| of.token.as_ref().is_none_or(|of| of == token);
+                let open = actions.any(|a| a.is_open() && a.hook == of.hook && named(&a.token));
                 if open {
                     self.completed_by = Some(self.actor);
                 }

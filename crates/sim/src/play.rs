@@ -231,6 +231,8 @@ fn nobody_notes(fault: Fault) -> bool {
             | Fault::AgentAway
             | Fault::NodeCollected
             | Fault::BlindToken
+            // From some time on Nomad may deny everything.
+            | Fault::DeniedForGood
     )
 }
 

@@ -197,7 +197,9 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         cluster.stranger(seed.is_multiple_of(2), seed % 4 < 2, strange);
     }
     let jobs::Cluster { mut nomad, mut consul, .. } = cluster;
-    if faults.has(Fault::TwoNodes) && !faults.has(Fault::FingerprintMissing) {
+    // Where no node tells the instance, a second one that does would be the only one.
+    let tells = !faults.has(Fault::FingerprintMissing) && !faults.has(Fault::NoNode);
+    if faults.has(Fault::TwoNodes) && tells {
         let ghost = nomad.add_node(NodeSpec {
             id: NodeId(u128::from(luck.bits())),
             name: jobs::name("ghost-", 0),

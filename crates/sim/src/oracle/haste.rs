@@ -60,7 +60,9 @@ impl Oracle {
         let told = self.workers <= 1 && departure.action().is_some_and(|action| action.began.is_some());
         let activity = instance.activity.as_ref().map_or(action.began, |activity| activity.began.min(action.began));
         let began = if told { action.began } else { activity - self.bounds.heartbeat_timeout - UNTOLD };
-        Some((began + self.bounds.shortest).min(action.ends) - self.bounds.reserve)
+        // The hook's own end is reckoned from the entry as well.
+        let ends = if told { action.ends } else { action.ends - action.began.since(activity) };
+        Some((began + self.bounds.shortest).min(ends) - self.bounds.reserve)
     }
 
     /// Whether a load balancer sends to the instance, and no look could have missed it.
