@@ -10,6 +10,7 @@ use super::scope::Scope;
 use super::snapshot::Provider;
 use super::step::{Step, look_again, retry_at};
 use super::{Outcome, Part, Reason, System};
+use crate::ids::TargetGroupArn;
 use crate::time::Time;
 
 /// How often signs of life are looked for again.
@@ -29,20 +30,43 @@ pub(super) fn given_up(scope: &Scope<'_>, budget: &Budget, until: Time, now: Tim
         Step::Look(more, _) => parts.extend(more),
         waiting @ (Step::Wait { .. } | Step::Do(..)) => return waiting,
     }
-    if seen.nomad.fresh_at().is_none_or(|at| at + RECENT < now) {
-        match look_again(&seen.nomad, Part::Nomad, System::Nomad, now, Reason::MustConfirm) {
-            Step::Look(more, _) => parts.extend(more),
-            waiting @ (Step::Wait { .. } | Step::Do(..) | Step::Satisfied) => return waiting,
-        }
+    let node = look_again(&seen.nomad, Part::Nomad, System::Nomad, now, Reason::MustConfirm);
+    match node {
+        Step::Look(more, _) if !parts.is_empty() || !is_recent(scope, seen.nomad.fresh_at(), now) => parts.extend(more),
+        Step::Look(..) => {}
+        waiting @ (Step::Wait { .. } | Step::Do(..) | Step::Satisfied) => return waiting,
     }
-    let stale = super::balancers::seen_before(scope, now - RECENT);
-    if !stale.is_empty() && super::balancers::blind_until(scope, &stale).is_none() {
-        parts.push(Part::TargetGroups { groups: stale, attributes_again: false });
+    let mut old = super::balancers::seen_before(scope, now);
+    if parts.is_empty() {
+        let seen_at = |arn: &TargetGroupArn| {
+            seen.balancers.iter().find(|balancer| balancer.arn == *arn).and_then(|found| found.sight.fresh_at())
+        };
+        old.retain(|(arn, _)| !is_recent(scope, seen_at(arn), now));
+    }
+    if !old.is_empty() && super::balancers::blind_until(scope, &old).is_none() {
+        // If one part is old, all are read again in one round, whose the addresses are among them: with slow answers, one round after
+        // the other would make each other's results old without end.
+        if parts.is_empty() {
+            parts.extend(consul_too(scope));
+            parts.push(Part::Nomad);
+        }
+        parts.push(Part::TargetGroups { groups: old, attributes_again: false });
+        parts.extend(scope.ask_again());
     }
     if !parts.is_empty() {
         return Step::Look(parts, Reason::MustConfirm);
     }
     leaving::complete(scope, scope.policy.on_timeout, Outcome::AgentDead, reason(scope, budget, until), now)
+}
+
+/// Whether it was looked at a moment ago, or in the round of looks that ended then.
+fn is_recent(scope: &Scope<'_>, looked: Option<Time>, now: Time) -> bool {
+    looked.is_some_and(|at| scope.seen.history.is_recent(at, RECENT, now))
+}
+
+/// Consul, where it can be asked.
+fn consul_too(scope: &Scope<'_>) -> Option<Part> {
+    (scope.policy.consul && scope.seen.consul.blind().is_none()).then_some(Part::Consul)
 }
 
 /// Why a lost node is waited for.
@@ -73,7 +97,7 @@ fn look_for_life(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     let nothing = registrations.agent_dead || registrations.services.iter().all(|r| r.critical);
     let proved = registrations.agent_dead || registrations.whole || controlled(scope) || !scope.declares(Provider::Consul);
     if nothing && proved {
-        return if at + RECENT < now { look(Reason::MustConfirm) } else { Step::Satisfied };
+        return if is_recent(scope, Some(at), now) { Step::Satisfied } else { look(Reason::MustConfirm) };
     }
     let reason = match alive(scope) {
         Some(service) => Reason::AgentLost { service, until: budget.end },

@@ -118,6 +118,12 @@ impl Scope<'_> {
         self.seen.elsewhere.at().is_some() || self.seen.elsewhere.blind().is_some()
     }
 
+    /// Whose the addresses are that nobody was known to have, once more: beside a look at their groups, that asks for it anew.
+    pub(super) fn ask_again(&self) -> Option<Part> {
+        let known = self.seen.elsewhere.last().filter(|_| self.unknown_targets().next().is_some());
+        known.map(|elsewhere| Part::Addresses(elsewhere.asked.clone()))
+    }
+
     /// Looks who else has the addresses that named groups list and the node does not have; done once for each look at a group.
     pub(super) fn ask_whose(&self, now: Time) -> Step {
         let named = self.seen.balancers.iter().filter(|b| b.sight.last().is_some_and(|group| !group.attached));

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use decamp_core::decide::{Action, EffectKind, NodeStatus, Outcome, Part, Registrations};
+use decamp_core::ids::TargetId;
 
 use crate::asked::{completion, only_waits, writes};
-use crate::facts::secs;
+use crate::facts::{named, secs, target};
 use crate::scene::{Scene, deregistered};
 
 /// Its load balancers are left, and its agent has been lost for longer than that is waited for.
@@ -83,6 +84,27 @@ fn the_evidence_is_looked_at_again_right_before() {
     back.node().status = NodeStatus::Ready;
     let decision = back.until_no_heartbeat();
     assert!(!writes(&decision, EffectKind::Complete), "its agent is back: {decision:?}");
+}
+
+#[test]
+fn slow_answers_about_an_unknown_address_end_the_wait_for_a_lost_node_too() {
+    let mut scene = deregistered(|scene| {
+        scene.policy.overlap = false;
+        scene.policy.unknown_target_wait = secs(60);
+        scene.group.hooks[0].heartbeat_timeout = secs(3600);
+        scene.add_target(&named(), target(TargetId::Ip([10, 9, 9, 9].into()), 8080));
+    });
+    scene.targets_leave();
+    scene.node().status = NodeStatus::Down;
+    scene.news_from_nomad();
+    scene.consul.services = Vec::new().into();
+    scene.pass(301);
+    let mut decision = scene.next_slowly(3);
+    while let Action::Wait { until, .. } = decision.action {
+        scene.now = until.max(scene.now + secs(1));
+        decision = scene.next_slowly(3);
+    }
+    assert_eq!(completion(&decision).1, Outcome::AgentDead);
 }
 
 #[test]
