@@ -195,11 +195,13 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
     Balancing { doubtful, ..after }
 }
 
-/// Whether a group sends to addresses, and none of its targets that was ours tells which: it was gone before this run looked.
+/// Whether a group sends to addresses, and none of its targets that was ours tells which: it was gone before this run looked. One that
+/// lists nobody any more may have listed addresses.
 fn hides_an_address(scope: &Scope<'_>, arn: &TargetGroupArn) -> bool {
     let Some(balancer) = scope.seen.balancers.iter().find(|balancer| balancer.arn == *arn) else { return false };
     let Some(group) = balancer.sight.last().filter(|group| !group.attached) else { return false };
-    let by_address = group.listed().any(|target| matches!(target.id, TargetId::Ip(_)));
+    let lists_nobody = group.targets.as_ref().is_some_and(|targets| targets.is_empty());
+    let by_address = lists_nobody || group.listed().any(|target| matches!(target.id, TargetId::Ip(_)));
     let ours = group.listed().any(|target| scope.whose(group, &target.id, target.port) == Whose::Ours);
     by_address && balancer.taken_out.is_empty() && !ours
 }

@@ -162,10 +162,10 @@ fn a_note_that_is_refused_holds_nothing_up() {
 }
 
 /// Shows each decision of the steps that follow; looks are answered, and writes are accepted.
-fn each_decision(scene: &mut Scene, steps: usize, mut shown: impl FnMut(&Decision)) {
+fn each_decision(scene: &mut Scene, steps: usize, mut shown: impl FnMut(&Decision, Time)) {
     for _ in 0..steps {
         let decision = scene.decide();
-        shown(&decision);
+        shown(&decision, scene.now);
         match &decision.action {
             Action::Look(parts) => parts.iter().for_each(|part| scene.look(part)),
             Action::Wait { until, .. } => scene.now = *until,
@@ -181,9 +181,23 @@ fn a_note_that_is_denied_is_not_sent_again_by_the_same_worker() {
     let decision = scene.decide();
     assert!(writes(&decision, EffectKind::Note), "{decision:?}");
     scene.refuse(&decision, &Refusal::Denied("403 Permission denied".into()));
-    each_decision(&mut scene, 12, |decision| {
+    each_decision(&mut scene, 12, |decision, _| {
         assert!(!writes(decision, EffectKind::Note), "it takes the time that a step needs: {decision:?}");
     });
+}
+
+#[test]
+fn a_group_that_lists_nobody_any_more_may_have_sent_to_an_address() {
+    let another = target(TargetId::Instance(decamp_core::ids::InstanceId::from_number(77)), 8080);
+    for (listed, drained_beside_its_delay) in [(Vec::new(), false), (vec![another], true)] {
+        let mut scene = calm();
+        scene.front(&named()).targets = Some(listed.into());
+        scene.front(&named()).kind = BalancerKind::Nlb;
+        let released = scene.now + secs(120);
+        let mut first = None;
+        each_decision(&mut scene, 20, |decision, now| first = first.or(writes(decision, EffectKind::Drain).then_some(now)));
+        assert_eq!(first.expect("it is drained") < released, drained_beside_its_delay, "it was left before this worker came");
+    }
 }
 
 #[test]
@@ -194,7 +208,7 @@ fn whose_an_address_is_comes_before_a_note_of_the_doubt() {
     scene.elsewhere = vec![strange];
     let doubts =
         |effect: &Effect| matches!(effect, Effect::Note { notes, .. } if notes.iter().any(|n| n.what == Beginning::Unknown));
-    each_decision(&mut scene, 30, |decision| {
+    each_decision(&mut scene, 30, |decision, _| {
         assert!(!effects(decision).iter().any(doubts), "it is another node's, as soon as that is asked: {decision:?}");
     });
     assert!(scene.seen.elsewhere.at().is_some(), "it was asked");
