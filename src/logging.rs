@@ -9,6 +9,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
 use self::plain::Plain;
+pub(crate) use self::plain::{escaped, escaped_json};
 use self::unhurried::Unhurried;
 
 /// Begins to log: as much as was set, else as much as is usual for this command.

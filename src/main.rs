@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::out::{complain, say};
+use crate::out::{complain, say_as_it_is};
 
 const ABOUT: &str = "Takes a Nomad node out of service without dropping a request, when AWS decides that its instance must go.";
 
@@ -109,7 +109,7 @@ fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "decamp", &mut script);
-            say(String::from_utf8_lossy(&script).trim_end());
+            say_as_it_is(String::from_utf8_lossy(&script).trim_end());
             ExitCode::SUCCESS
         }
     }

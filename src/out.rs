@@ -2,9 +2,17 @@
 
 use std::io::{IsTerminal, Write};
 
-/// A line on standard output. A closed pipe must not end a departure in the middle, so nothing comes of an error here.
+use super::logging::{escaped, escaped_json};
+
+/// A line on standard output. It stays one whatever is in it: names of jobs and services come from the cluster, and a newline in one
+/// would forge a line. A closed pipe must not end a departure in the middle, so nothing comes of an error here.
 pub(crate) fn say(line: impl AsRef<str>) {
-    let _ = writeln!(std::io::stdout().lock(), "{}", line.as_ref());
+    say_as_it_is(&escaped(line.as_ref()));
+}
+
+/// Text of our own, whatever lines and controls it has.
+pub(crate) fn say_as_it_is(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 /// The same in lines that fit on a terminal of 80 columns, broken between words.
@@ -24,7 +32,7 @@ pub(crate) fn say_wrapped(text: &str) {
 
 /// A complaint on standard error.
 pub(crate) fn complain(line: impl AsRef<str>) {
-    let _ = writeln!(std::io::stderr().lock(), "decamp: {}", line.as_ref());
+    let _ = writeln!(std::io::stderr().lock(), "decamp: {}", escaped(line.as_ref()));
 }
 
 /// How far something is, on standard error: what a program reads from standard output is not disturbed.
@@ -35,7 +43,7 @@ pub(crate) fn tell_progress(line: impl AsRef<str>) {
 /// A value as one line of JSON on standard output.
 pub(crate) fn say_json(value: &impl serde::Serialize) {
     match serde_json::to_string(value) {
-        Ok(line) => say(line),
+        Ok(line) => say_as_it_is(&escaped_json(&line)),
         Err(error) => complain(format!("cannot write JSON: {error}")),
     }
 }

@@ -70,21 +70,24 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
         return Ok(0);
     }
     lines(&departure, &surveyed).iter().for_each(say);
-    say("\nTime budget, from the entry into the hook");
+    say("");
+    say("Time budget, from the entry into the hook");
     for (what, how_long) in words::budget(&budget, known) {
         say(format!("  {what:<34} {how_long}"));
     }
     if let Some(misfit) = budget.misfit() {
         say(format!("  does not fit: {}", misfit.sentence));
     }
-    say("\nForeseen losses");
+    say("");
+    say("Foreseen losses");
     for finding in &findings {
         words::finding(finding).iter().for_each(|line| say(format!("  {line}")));
     }
     if findings.is_empty() {
         say("  none");
     }
-    say("\nNext");
+    say("");
+    say("Next");
     match decision {
         Some(decision) => say(format!("  {}, because {}", decision.action.title(now), words::because(&decision, &seen))),
         None => say("  nothing was decided"),

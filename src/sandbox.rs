@@ -10,7 +10,7 @@ use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit;
-use super::out::{complain, say};
+use super::out::{complain, say_as_it_is};
 
 const HELP: &str = "Example, in two terminals:
   $ decamp sandbox | tee sandbox.env
@@ -80,7 +80,7 @@ async fn until_a_signal(arguments: &Arguments) -> u8 {
     if !arguments.listen.is_loopback() {
         complain(format!("anybody who reaches {} may use the sandbox", arguments.listen));
     }
-    say(sandbox.exports().trim_end());
+    say_as_it_is(sandbox.exports().trim_end());
     select! {
         _ = interrupt.recv() => exit::INTERRUPTED,
         _ = terminate.recv() => exit::TERMINATED,

@@ -2,6 +2,8 @@
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::logging::escaped;
+
 /// Lines that move. They are gone when this is dropped.
 pub(crate) struct Screen {
     all: MultiProgress,
@@ -33,7 +35,7 @@ impl Screen {
             }
         }
         for (line, text) in self.lines.iter().zip(texts) {
-            line.set_message(text);
+            line.set_message(escaped(&text).into_owned());
             line.tick();
         }
     }

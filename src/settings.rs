@@ -27,8 +27,11 @@ pub(crate) fn settings(arguments: &Arguments) -> ExitCode {
     }
     for row in TABLE {
         let default = if row.default.is_empty() { String::new() } else { format!(", default {}", row.default) };
-        say(format!("{}\n    {}{default}\n    {}", row.name, row.unit, row.meaning));
+        say(row.name);
+        say(format!("    {}{default}", row.unit));
+        say(format!("    {}", row.meaning));
     }
-    say("\nTimes are written as 90s, 15m or 2h. Credentials of AWS are found as the AWS CLI finds them.");
+    say("");
+    say("Times are written as 90s, 15m or 2h. Credentials of AWS are found as the AWS CLI finds them.");
     ExitCode::SUCCESS
 }

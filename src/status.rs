@@ -19,7 +19,7 @@ use serde_json::json;
 
 use self::steady::Steady;
 use super::connect::{Connected, connect, named_by_a_person};
-use super::out::{is_watched, say, say_json};
+use super::out::{is_watched, say, say_as_it_is, say_json};
 use super::plan::next_step;
 use super::words;
 
@@ -78,7 +78,7 @@ pub(crate) async fn status(arguments: Arguments) -> Result<u8> {
         } else {
             if arguments.watch && is_watched() {
                 // Home, and clear what is below.
-                say("\u{1b}[H\u{1b}[2J");
+                say_as_it_is("\u{1b}[H\u{1b}[2J");
             }
             print(&rows, now);
         }

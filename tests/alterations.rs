@@ -1,5 +1,7 @@
 //! One answer of AWS, Nomad or Consul is altered, and each shell walks an instance out all the same: what comes of it, and what is said.
 
+#[path = "alterations/forged.rs"]
+mod forged;
 #[path = "alterations/forwarder.rs"]
 mod forwarder;
 #[path = "alterations/rows.rs"]

@@ -26,7 +26,8 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
         }
     }
     if let Some((budget, known)) = &report.budget {
-        lines.push("\nTime budget of the longest departure, from the entry into the hook".to_owned());
+        lines.push(String::new());
+        lines.push("Time budget of the longest departure, from the entry into the hook".to_owned());
         lines.extend(words::budget(budget, *known).iter().map(|(what, how_long)| format!("  {what:<34} {how_long}")));
     }
     lines.push(String::new());

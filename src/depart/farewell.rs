@@ -34,9 +34,11 @@ pub(super) async fn say_farewell(at: &Connected, departure: &Departure, telling:
         say_json(&json!({ "kind": "stopped", "instance.id": departure.instance, "stands": stands, "go_on": go_on }));
         return;
     }
-    say(format!("\n{} stopped by a signal", departure.instance));
+    say("");
+    say(format!("{} stopped by a signal", departure.instance));
     stands.iter().for_each(|line| say(format!("  {line}")));
-    say(format!("go on with:\n  {go_on}"));
+    say("go on with:");
+    say(format!("  {go_on}"));
 }
 
 /// A group's name as a shell takes it.

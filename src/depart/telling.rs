@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{error, info};
 
+use crate::logging::escaped;
 use crate::out::{say, say_json};
 use crate::words;
 
@@ -126,8 +127,9 @@ impl Telling {
             if self.json {
                 say_json(&json!({ "kind": "foreseen", "instance.id": departure.instance, "finding": finding }));
             } else {
-                let lines = words::finding(&finding);
-                self.line(&format!("  foreseen  {}", lines.join("\n           ")));
+                for (place, line) in words::finding(&finding).iter().enumerate() {
+                    self.line(&if place == 0 { format!("  foreseen  {line}") } else { format!("           {line}") });
+                }
             }
             self.findings.push(finding);
         }
@@ -174,7 +176,7 @@ impl Telling {
         }
         let line = format!("{:>7.1}s  {title}, because {because}", self.seconds(now));
         match (&self.spinner, waits) {
-            (Some(spinner), true) => spinner.set_message(format!("{title}, because {because}")),
+            (Some(spinner), true) => spinner.set_message(escaped(&format!("{title}, because {because}")).into_owned()),
             (None, true) if again => {}
             (None | Some(_), _) => self.line(&line),
         }

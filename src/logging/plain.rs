@@ -36,19 +36,36 @@ impl<W: Write> Write for Lines<W> {
 /// The line with every control character but its last newline escaped.
 fn plain(line: &str) -> Cow<'_, str> {
     let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
-    if !text.contains(is_control) {
-        return Cow::Borrowed(line);
+    match escaped(text) {
+        Cow::Borrowed(_) => Cow::Borrowed(line),
+        Cow::Owned(text) => Cow::Owned(text + end),
     }
-    let mut plain = String::with_capacity(line.len() + 16);
+}
+
+/// The text with every control character escaped, so that it is shown as one line and moves no cursor.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    escaped_by(text, |letter, plain| write!(plain, "{}", letter.escape_default()).ok())
+}
+
+/// The same of a line of JSON, whose strings may hold the control characters that JSON allows in them.
+pub(crate) fn escaped_json(line: &str) -> Cow<'_, str> {
+    // All that is escaped is below U+10000, so that each is one unit of UTF-16.
+    escaped_by(line, |letter, plain| write!(plain, "\\u{:04x}", u32::from(letter)).ok())
+}
+
+fn escaped_by(text: &str, escape: impl Fn(char, &mut String) -> Option<()>) -> Cow<'_, str> {
+    if !text.contains(is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
         if is_control(letter) {
             // A string takes whatever is written.
-            write!(plain, "{}", letter.escape_default()).ok();
+            let _ = escape(letter, &mut plain);
         } else {
             plain.push(letter);
         }
     }
-    plain.push_str(end);
     Cow::Owned(plain)
 }
 
@@ -67,6 +84,15 @@ mod tests {
         assert_eq!(plain("job web\nINFO all is well\n"), "job web\\nINFO all is well\n");
         assert_eq!(plain("a\r\u{1b}[2J\t\u{7f}\u{9b}\0b\n"), "a\\r\\u{1b}[2J\\t\\u{7f}\\u{9b}\\u{0}b\n");
         assert_eq!(plain("\u{202e}c\u{2028}d"), "\\u{202e}c\\u{2028}d");
+    }
+
+    #[test]
+    fn a_line_of_json_means_the_same_when_it_is_escaped() {
+        let value = serde_json::json!({ "job": "web\n\u{9b}2J\u{202e}gpj\u{7f}" });
+        let line = value.to_string();
+        let escaped = escaped_json(&line);
+        assert!(escaped.is_ascii(), "{escaped}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).expect("it is JSON"), value);
     }
 
     #[test]

@@ -47,10 +47,11 @@ pub(super) async fn follow(at: &Connected, followed: &Followed) -> Result<u8> {
             if followed.json {
                 say_json(&json!({ "kind": "stopped", "refresh.id": followed.id, "go_on": go_on }));
             } else {
-                say(format!(
-                    "\nthe refresh goes on; watch it again with\n  {go_on}\nor stop it with\n  decamp refresh cancel --asg {}",
-                    followed.asg
-                ));
+                say("");
+                say("the refresh goes on; watch it again with");
+                say(format!("  {go_on}"));
+                say("or stop it with");
+                say(format!("  decamp refresh cancel --asg {}", followed.asg));
             }
             return Ok(signal.exit_code());
         }

@@ -46,7 +46,9 @@ pub(super) fn tell(arguments: &Arguments, draw: Draw, driver: Named) -> ExitCode
     played.trace.iter().for_each(say);
     say("");
     for finding in &played.findings {
-        say(format!("foreseen  {}", words::finding(finding).join("\n          ")));
+        for (place, line) in words::finding(finding).iter().enumerate() {
+            say(format!("{:<10}{line}", if place == 0 { "foreseen" } else { "" }));
+        }
     }
     let above = played.above_floor.map(|above| format!(", {:.1} s above the floor", above.as_secs_f64())).unwrap_or_default();
     match &played.outcome {

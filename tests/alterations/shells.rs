@@ -56,7 +56,7 @@ pub(crate) fn options() -> Options {
     }
 }
 
-fn settings(sandbox: &Sandbox, forwarder: &Forwarder) -> Vec<(&'static str, String)> {
+pub(crate) fn settings(sandbox: &Sandbox, forwarder: &Forwarder) -> Vec<(&'static str, String)> {
     let mut all = sandbox.variables();
     let more = [
         ("AWS_ENDPOINT_URL", &*forwarder.aws),
@@ -113,7 +113,7 @@ pub(crate) async fn depart(
     Came { outcome, code, failed, said, rewritten: forwarder.rewritten(), took, deregistered }
 }
 
-fn command(settings: &[(&'static str, String)]) -> Command {
+pub(crate) fn command(settings: &[(&'static str, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_decamp"));
     command.env_clear().envs(settings.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
