@@ -43,22 +43,39 @@ async fn crowd(from: u8, count: usize, to: SocketAddr, sent: &'static str) {
 
 /// How many of these requests are answered with this status, each on a connection of its own, and how long the slowest took.
 async fn answered(from: u8, to: SocketAddr, request: &str, status: &str, times: usize) -> (usize, Duration) {
+    answered_by(1, from, to, request, status, times).await
+}
+
+/// The same of a sender that tries so often, as those of events do.
+async fn answered_by(tries: u32, from: u8, to: SocketAddr, request: &str, status: &str, times: usize) -> (usize, Duration) {
     let (mut right, mut slowest) = (0, Duration::ZERO);
     for _ in 0..times {
-        let began = Instant::now();
-        let ask = async {
-            let mut stream = connect(from, to).await?;
-            stream.write_all(request.as_bytes()).await?;
-            let mut answer = [0; 12];
-            stream.read_exact(&mut answer).await?;
-            std::io::Result::Ok(answer)
-        };
-        let answer = timeout(Duration::from_secs(5), ask).await;
-        right += usize::from(matches!(answer, Ok(Ok(answer)) if answer.ends_with(status.as_bytes())));
-        slowest = slowest.max(began.elapsed());
+        let mut is_right = false;
+        for _ in 0..tries {
+            let (tried, took) = answered_once(from, to, request, status).await;
+            slowest = slowest.max(took);
+            is_right = tried;
+            if is_right {
+                break;
+            }
+        }
+        right += usize::from(is_right);
         sleep(Duration::from_millis(10)).await;
     }
     (right, slowest)
+}
+
+async fn answered_once(from: u8, to: SocketAddr, request: &str, status: &str) -> (bool, Duration) {
+    let began = Instant::now();
+    let ask = async {
+        let mut stream = connect(from, to).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = timeout(Duration::from_secs(5), ask).await;
+    (matches!(answer, Ok(Ok(answer)) if answer.ends_with(status.as_bytes())), began.elapsed())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,7 +88,7 @@ async fn idle_strangers_of_any_number_of_networks_keep_no_key_holder_out_and_fai
         "{\"decamp\":\"sweep\"}"
     );
     let check = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    for networks in [1_u8, 5] {
+    for networks in [1_u8, 5, 8] {
         let mut crowds = JoinSet::new();
         for network in 0..networks {
             crowds.spawn(crowd(10 + network, 256, webhooks, ""));
@@ -79,8 +96,10 @@ async fn idle_strangers_of_any_number_of_networks_keep_no_key_holder_out_and_fai
         }
         sleep(Duration::from_millis(700)).await;
         for (from, whose) in [(1, "another address"), (10, "an address of the crowd")] {
-            let (taken, slowest) = answered(from, webhooks, &event, "202", 50).await;
-            let (checked, slowest_check) = answered(from, admin, check, "200", 50).await;
+            // Whoever shares the address of so many is let in, and leaves for the next of them where its request takes long to come.
+            let tries = if networks == 8 && from == 10 { 3 } else { 1 };
+            let (taken, slowest) = answered_by(tries, from, webhooks, &event, "202", 50).await;
+            let (checked, slowest_check) = answered_by(tries, from, admin, check, "200", 50).await;
             eprintln!(
                 "{networks} networks x 256, from {whose}: {taken} of 50 events ({slowest:?}), {checked} of 50 checks ({slowest_check:?})"
             );

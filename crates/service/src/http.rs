@@ -1,6 +1,7 @@
 //! The two listeners: webhooks take events in and nothing else, admin shows what is so (D22).
 
 mod admin;
+mod arrival;
 mod blocks;
 mod bodies;
 mod body;

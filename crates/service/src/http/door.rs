@@ -1,7 +1,7 @@
 //! One listener: connections are bounded in number, in time and by peer, and each ends in order when the service stops.
 
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 use axum::Router;
 use axum::body::Body;
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,11 +18,12 @@ use hyper::{Request, rt};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, unconstrained, yield_now};
 use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
+use super::arrival::arrived;
 use super::connection::{Connection, until_sent};
 use super::crowd::Crowd;
 use super::tls::Certificate;
@@ -84,14 +86,19 @@ impl Door {
             tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stop| *stop) => break,
-                Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, SocketAddr::V4(peer))) => self.take(stream, IpAddr::V4(*peer.ip()), &open, &mut connections),
-                    Ok((stream, SocketAddr::V6(peer))) => self.take(stream, peer.ip().to_canonical(), &open, &mut connections),
+                    Ok((stream, peer)) => {
+                        self.take(stream, peer, &open, &mut connections);
+                        self.take_all(&open, &mut connections);
+                        // All that were made to leave leave before more are let in.
+                        yield_now().await;
+                    }
                     // Out of file descriptors, or a client that left at once: the next one may fare better.
                     Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
                 },
+                Some(_) = connections.join_next() => {}
             }
+            while connections.try_join_next().is_some() {}
         }
         drop(self.listener);
         let rest = async { while connections.join_next().await.is_some() {} };
@@ -99,7 +106,19 @@ impl Door {
         timeout(LAST_ANSWERS, rest).await.ok();
     }
 
-    fn take(&self, stream: TcpStream, peer: IpAddr, open: &Crowd, connections: &mut JoinSet<()>) {
+    /// Takes all that wait to be accepted. The kernel has them in one row: whoever is last in it would else wait until everybody before it
+    /// has had a turn at everything.
+    fn take_all(&self, open: &Crowd, connections: &mut JoinSet<()>) {
+        for _ in 0..self.most {
+            match unconstrained(self.listener.accept()).now_or_never() {
+                Some(Ok((stream, peer))) => self.take(stream, peer, open, connections),
+                Some(Err(_)) | None => return,
+            }
+        }
+    }
+
+    fn take(&self, stream: TcpStream, peer: SocketAddr, open: &Crowd, connections: &mut JoinSet<()>) {
+        let peer = peer.ip().to_canonical();
         let is_proxy = self.service.settings.serve.proxies.iter().any(|network| network.has(peer));
         let Some(spot) = open.enter(peer, is_proxy) else {
             tracing::debug!(listener = self.name, %peer, "a connection was closed: too many are open");
@@ -117,7 +136,20 @@ impl Door {
             let connection = Connection::new(peer, spot);
             let head = if is_proxy { PROXYS_HEAD } else { HEAD };
             match certificate {
-                None => converse(TokioIo::new(stream), connection, head, router, &stopping).await,
+                None => {
+                    let mut stop = stopping.subscribe();
+                    let arrived = tokio::select! {
+                        // First: who has to leave for another reads nothing more.
+                        biased;
+                        () = connection.to_be_left() => return,
+                        arrived = timeout(head, arrived(stream, LARGEST_HEAD)) => arrived,
+                        () = connection.to_be_closed() => return,
+                        _ = stop.wait_for(|stop| *stop) => return,
+                    };
+                    if let Ok(Some(stream)) = arrived {
+                        converse(TokioIo::new(stream), connection, head, router, &stopping).await;
+                    }
+                }
                 Some(certificate) => {
                     let now = service.live.now();
                     let secure = tokio::select! {
