@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 use decamp_aws::Leaving;
-use decamp_core::decide::{Action, Budget, Departure, Lifecycle, Outcome};
+use decamp_core::decide::{Action, Budget, Departure, Lifecycle, Outcome, last_written};
 use decamp_core::telling;
 use decamp_core::time::{Time, plain};
 use decamp_core::world::World;
@@ -55,6 +55,10 @@ pub(super) struct Row {
     since: Option<Time>,
     since_is_known: bool,
     time_left_s: Option<u64>,
+    /// When somebody last wrote something for it, as far as Nomad shows it.
+    last_written: Option<Time>,
+    /// Until when a sweep takes it up, if nobody writes anything for it before.
+    taken_up_by: Option<Time>,
     next: String,
 }
 
@@ -118,6 +122,8 @@ async fn row(at: &Connected, one: &Leaving, steady: &RefCell<Steady>) -> Row {
         since: None,
         since_is_known: false,
         time_left_s: None,
+        last_written: None,
+        taken_up_by: None,
         next: "-".to_owned(),
     };
     match one.lifecycle {
@@ -133,7 +139,10 @@ async fn row(at: &Connected, one: &Leaving, steady: &RefCell<Steady>) -> Row {
     let now = at.live.now();
     let mut budget = Budget::of(&departure, &seen, policy);
     steady.borrow_mut().hold(one.instance, &mut decision, &mut budget, now);
+    let last_written = last_written(&departure, &seen);
     Row {
+        last_written,
+        taken_up_by: last_written.map(|written| written + at.settings.serve.sweep_every),
         waits: [Lifecycle::Waiting, Lifecycle::ReplacingRootVolume].contains(&one.lifecycle),
         step: telling::phase(&seen).to_owned(),
         reason: words::because(&decision, &seen),
@@ -166,5 +175,13 @@ fn print(rows: &[Row], now: Time) {
         let left = plain(Duration::from_secs(row.time_left_s.unwrap_or(0)));
         say(format!("  {}, in its hook for {}{known}, {left} left", row.step, plain(now.since(since))));
         say(format!("  {}, because {}", row.next, row.reason));
+        if let (Some(written), Some(by)) = (row.last_written, row.taken_up_by) {
+            let then = if now < by {
+                format!("if nobody does before {by}, a sweep takes it up then (DECAMP_SWEEP)")
+            } else {
+                "so that nobody seems to be at it; the next sweep takes it up, if a service or function sweeps".to_owned()
+            };
+            say(format!("  somebody last wrote something for it {} ago; {then}", plain(now.since(written))));
+        }
     }
 }

@@ -21,6 +21,8 @@ mod interruptions;
 mod messages;
 #[path = "serve/metrics.rs"]
 mod metrics;
+#[path = "serve/neglected.rs"]
+mod neglected;
 #[path = "serve/notifications.rs"]
 mod notifications;
 #[path = "serve/page.rs"]

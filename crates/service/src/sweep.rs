@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::Service;
 use super::departures::{Done, Entry, TakenUp};
 use super::taking::take_up_after;
-use super::view::View;
+use super::view::{Elsewhere, View};
 use super::walking::{Pace, Walked, walk};
 use decamp_aws::Leaving;
 use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction, NomadSight, Unseen};
@@ -22,6 +22,8 @@ use decamp_core::world::World;
 
 /// Between two sweeps at least, where they are asked for: each asks for every group, of the bucket that departures need.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Between a sweep and one that comes because something is neglected: it takes that up, so that the next one is not due for the same.
+const SOON: Duration = Duration::from_secs(1);
 /// What Nomad may take to say what our token sees.
 const SIGHT: Duration = Duration::from_secs(10);
 
@@ -31,6 +33,8 @@ pub(super) async fn sweeping(service: Arc<Service>) {
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let pause = PAUSE.min(service.settings.serve.sweep_every);
     let mut last = None::<Instant>;
+    // When somebody who is at a departure elsewhere will have written nothing for a period.
+    let mut neglected = None::<Instant>;
     let mut stopping = service.stopping.subscribe();
     loop {
         let asked = async {
@@ -43,10 +47,16 @@ pub(super) async fn sweeping(service: Arc<Service>) {
             _ = stopping.wait_for(|stop| *stop) => return,
             _ = timer.tick() => {}
             () = asked => {}
+            // A period after the last write, and not a period after the first sweep that saw it.
+            () = sleep_until(neglected.unwrap_or_else(Instant::now)), if neglected.is_some() => {
+                if let Some(last) = last {
+                    sleep_until(last + SOON).await;
+                }
+            }
         }
         // Whoever asked until now asked for this one.
         service.sweep_now.notified().now_or_never();
-        sweep(&service).await;
+        neglected = sweep(&service).await;
         last = Some(Instant::now());
     }
 }
@@ -60,15 +70,17 @@ fn is_neglected(written: Option<Time>, now: Time, sweep_every: Duration) -> bool
 ///
 /// Where that found something to write, nobody was at it, and this replica takes it up. It does so as well where nobody has written
 /// anything for a period. Else another replica has it in hand: it is left to that one, and shown.
-async fn sweep(service: &Arc<Service>) {
+///
+/// Answers when the first of those that were left to others will be neglected, unless somebody writes before.
+async fn sweep(service: &Arc<Service>) -> Option<Instant> {
     let look = async { tokio::join!(leaving(service), see_nomad(service)) };
     let leaving = match unless_stopped(service, look).await {
-        None => return,
+        None => return None,
         Some((Ok(leaving), ())) => leaving,
         Some((Err(unseen), ())) => {
             service.health.saw("Auto Scaling", Err(unseen.to_string()));
             warn!(event = "sweep", why = %unseen, "Auto Scaling cannot be seen: {unseen}");
-            return;
+            return None;
         }
     };
     service.health.saw("Auto Scaling", Ok(()));
@@ -129,12 +141,18 @@ async fn sweep(service: &Arc<Service>) {
                 TakenUp::Over | TakenUp::Full | TakenUp::Stopping => {}
             }
         }
-        elsewhere.push((instance, entry.shown()));
+        let mut shown = entry.shown();
+        if !only_looked && acts {
+            shown.elsewhere = written.map(|last_written| Elsewhere { last_written, taken_up_at: last_written + every });
+        }
+        elsewhere.push((instance, shown));
     }
+    let first = elsewhere.iter().filter_map(|(_, shown)| shown.elsewhere).map(|elsewhere| elsewhere.taken_up_at).min();
     service.departures.see_elsewhere(elsewhere);
     unless_stopped(service, service.record.ask(service)).await;
     service.numbers.swept(waiting, retained);
     info!(event = "sweep", waiting, retained, "swept: {waiting} waiting, {retained} retained");
+    first.map(|first| Instant::now() + first.since(service.live.now()))
 }
 
 /// What a look shows, unless the word to stop comes first: a look that is cut short costs nothing, a write would.

@@ -37,6 +37,9 @@ pub(super) struct View {
     pub(super) told_by: &'static str,
     /// Whether this replica walks it; else a sweep saw that it waits, and that nothing was due.
     pub(super) walked_here: bool,
+    /// What is known of whoever walks it, where that is not this replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) elsewhere: Option<Elsewhere>,
     /// When it was taken up here.
     #[schema(value_type = String, format = DateTime)]
     pub(super) taken_up: Time,
@@ -83,6 +86,17 @@ pub(super) struct View {
     /// What it waits for, beside what is looked at and kept alive meanwhile.
     #[serde(skip)]
     pub(super) wait: Option<Wait>,
+}
+
+/// Whoever walks a departure somewhere else shows only by what it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct Elsewhere {
+    /// When somebody last wrote something for it, as far as Nomad shows it.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) last_written: Time,
+    /// When this replica takes it up, unless somebody writes something before.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) taken_up_at: Time,
 }
 
 /// Points in time of a departure.
@@ -168,6 +182,7 @@ impl View {
             group: Arc::clone(&departure.asg),
             told_by,
             walked_here: true,
+            elsewhere: None,
             taken_up: now,
             phase: "not begun",
             action: ActionKind::Look,

@@ -102,6 +102,7 @@ fn row(view: &View) -> serde_json::Value {
     json!({
         "instance": view.instance, "group": view.group, "phase": view.phase, "action": view.action, "reason": view.reason,
         "because": view.because, "since": view.since, "walked_here": view.walked_here,
+        "taken_up_at": view.elsewhere.map(|elsewhere| elsewhere.taken_up_at),
     })
 }
 

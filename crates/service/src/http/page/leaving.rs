@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Escaped, gantt};
-use crate::view::{Times, View};
+use crate::view::{Elsewhere, Times, View};
 use decamp_core::decide::ActionKind;
 use decamp_core::time::{Time, plain};
 
@@ -65,7 +65,14 @@ fn card(view: &View, picture: &str, now: Time) -> String {
         html.push_str(&format!("<p class=\"ill\">Denied, until a policy is changed: {}</p>", Escaped(denied)));
     }
     if !view.walked_here {
-        html.push_str("<p class=\"note\">This replica does not walk it, and saw it in its last sweep.</p>");
+        html.push_str("<p class=\"note\">This replica does not walk it, and saw it in its last sweep.");
+        if let Some(Elsewhere { last_written, taken_up_at }) = view.elsewhere {
+            html.push_str(&format!(
+                " Somebody last wrote something for it at <time>{last_written}</time>; if nobody does before <time>{taken_up_at}</time>, \
+                 this replica takes it up then."
+            ));
+        }
+        html.push_str("</p>");
     }
     if let Some(times) = &view.budget {
         html.push_str(&time_left(times, now));
