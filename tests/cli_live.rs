@@ -3,6 +3,8 @@
 mod batch;
 #[path = "cli_live/refresh.rs"]
 mod refresh;
+#[path = "cli_live/silence.rs"]
+mod silence;
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -219,13 +221,21 @@ async fn a_token_that_sees_too_little_is_refused_before_the_first_write_and_chec
     assert!(!said.contains("deregister") && !said.contains("ineligible") && !said.contains("drain node"), "{said}");
     let status = run(&sandbox, &["status"]).await;
     assert!(text(&status.stdout).contains("not begun"), "{}", text(&status.stdout));
+    // Both say that this token would be refused, and why, and neither that it would be waited for.
+    let plan = run(&sandbox, &["plan", "--instance", &id]).await;
+    for (command, output) in [("status", &status), ("plan", &plan)] {
+        let said = text(&output.stdout);
+        let refused = said.contains("the Nomad token cannot see enough") && said.contains("refuse");
+        assert!(refused && !said.contains("  wait "), "{command}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_or_an_instance_that_is_not_there_is_an_error_that_names_it() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
-    let cases: [(&[&str], &str); 2] = [
+    let cases: [(&[&str], &str); 3] = [
         (&["check", "--asg", "nobody"], "nobody"),
+        (&["status", "--asg", "nobody"], "there is no Auto Scaling group nobody"),
         (&["run", "--instance", "i-0fffffffffffffff0"], "lists no instance i-0fffffffffffffff0"),
     ];
     for (arguments, why) in cases {

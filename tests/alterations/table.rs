@@ -22,6 +22,11 @@ const HTML: Change = Refuse(200, "<html><body>proxy</body></html>");
 const BROKEN: &str =
     "<ErrorResponse><Error><Type>Receiver</Type><Code>InternalFailure</Code><Message>broken</Message></Error></ErrorResponse>";
 const NO_ACTION: &str = "<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Code><Message>No active Lifecycle Action found with instance ID i-0</Message></Error></ErrorResponse>";
+/// The hooks of a group with another tool's beside ours.
+const A_SECOND_HOOK: Change = Text(
+    "</LifecycleHooks>",
+    "<member><LifecycleHookName>ecs-managed-draining-termination-hook</LifecycleHookName><AutoScalingGroupName>web</AutoScalingGroupName><LifecycleTransition>autoscaling:EC2_INSTANCE_TERMINATING</LifecycleTransition><HeartbeatTimeout>120</HeartbeatTimeout><GlobalTimeout>12000</GlobalTimeout><DefaultResult>CONTINUE</DefaultResult></member></LifecycleHooks>",
+);
 const SECOND: Duration = Duration::from_secs(1);
 const TWO_SECONDS: Duration = Duration::from_secs(2);
 const THREE_SECONDS: Duration = Duration::from_secs(3);
@@ -135,6 +140,8 @@ const ROWS: &[Row] = &[
     row("the group is not listed", AWS, "DescribeAutoScalingGroups", Text("<AutoScalingGroupName>web<", "<AutoScalingGroupName>other<"), "not-ours", "not-ours"),
     row("hooks are denied", AWS, "DescribeLifecycleHooks", DENIED, "timed-out", "AccessDenied").waits().loses(WithTheMachine).run("expired", "AccessDenied"),
     row("the hook has another name", AWS, "DescribeLifecycleHooks", Text(">decamp<", ">renamed<"), "not-ours", "not-ours").run("expired", "expired"),
+    row("a second terminating hook, and nobody says which is ours", AWS, "DescribeLifecycleHooks", A_SECOND_HOOK, "not-ours", "several terminating hooks"),
+    row("a second terminating hook, and DECAMP_HOOKS names ours", AWS, "DescribeLifecycleHooks", A_SECOND_HOOK, "departed", "departed").with(&[("DECAMP_HOOKS", "decamp")]),
     row("the hook has no heartbeat time-out", AWS, "DescribeLifecycleHooks", Text("HeartbeatTimeout", "Ignored"), "departed", "departed"),
     row("the hook names target groups under a misspelt key", AWS, "DescribeLifecycleHooks", Text("target_groups", "target_group"), "departed", "target_group").loses(Loses::Some),
     row("the hook's metadata is no JSON", AWS, "DescribeLifecycleHooks", Text("target_groups", "}{"), "departed", "NotificationMetadata").loses(Loses::Some),

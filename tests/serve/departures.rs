@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use decamp_sandbox::{ACCOUNT, CONSUL_TOKEN, NOMAD_TOKEN, Options, REGION, serve};
+use decamp_core::ids::InstanceId;
+use decamp_sandbox::{ACCOUNT, CONSUL_TOKEN, NOMAD_TOKEN, Options, REGION, Sandbox, serve};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -161,8 +162,25 @@ async fn a_message_that_means_nothing_is_said_once_and_deleted() {
 async fn an_observer_decides_and_writes_nothing() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
-    let replica = Replica::start(&sandbox, &[("DECAMP_MODE", "observe")]).await;
-    let event = terminate(&sandbox, instance).await;
+    observes(&sandbox, instance, ("DECAMP_MODE", "observe")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_groups_it_observes_and_says_so_at_error() {
+    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let replica = observes(&sandbox, sandbox.instances[0], ("DECAMP_GROUPS", "")).await;
+    let lines = replica.printed();
+    let said = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let errors: Vec<Value> = said.filter(|line| line["level"] == "ERROR").collect();
+    let named =
+        |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("DECAMP_GROUPS is not set: nothing is written"));
+    assert!(errors.iter().any(named), "{errors:#?}");
+}
+
+/// A replica with this setting decides, says so, and writes nothing.
+async fn observes(sandbox: &Sandbox, instance: InstanceId, setting: (&str, &str)) -> Replica {
+    let replica = Replica::start(sandbox, &[setting]).await;
+    let event = terminate(sandbox, instance).await;
     assert_eq!(replica.send(&event).await.status(), 202);
     let begun = Instant::now();
     while !replica.printed().contains("observed: this write was next") {
@@ -174,6 +192,7 @@ async fn an_observer_decides_and_writes_nothing() {
         assert!(metrics.contains(&format!("{{operation=\"{write}\"}} 0\n")), "{write} was called: {metrics}");
     }
     assert!(replica.text("/").await.contains("This replica only observes"), "the page says so");
+    replica
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
