@@ -249,6 +249,7 @@ module "budget" {
   reserve               = var.departure.reserve
   deregistration_delay  = var.departure.deregistration_delay
   longest_stop          = var.departure.longest_stop
+  guard                 = var.departure.guard
 }
 
 # Creates nothing: it carries the conditions, so that a plan that cannot work fails.

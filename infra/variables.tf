@@ -352,7 +352,7 @@ variable "mode" {
 }
 
 variable "departure" {
-  description = "How long a departure may take (max, reserve; seconds), what happens at its end, and what the slowest one needs: the longest deregistration delay of its target groups (at least 120 for Network Load Balancers) and the longest stop of an allocation (shutdown_delay and kill_timeout)."
+  description = "How long a departure may take (max, reserve; seconds), what happens at its end, and what the slowest one needs: the longest deregistration delay of its target groups (at least 120 for Network Load Balancers), the longest stop of an allocation (shutdown_delay and kill_timeout), and what one pass of the function has to wait by itself (guard): 0 with Nomad 1.5 and later, which keeps the beginning of that wait for the next pass; with an older Nomad 120 where a Network Load Balancer has a shorter deregistration delay, else 10."
   type = object({
     max                  = optional(number, 7200)
     reserve              = optional(number, 30)
@@ -361,6 +361,7 @@ variable "departure" {
     ignore_system_jobs   = optional(bool, false)
     deregistration_delay = optional(number, 300)
     longest_stop         = optional(number, 120)
+    guard                = optional(number, 0)
   })
   default  = {}
   nullable = false
@@ -391,8 +392,8 @@ variable "departure" {
   }
 
   validation {
-    condition     = 0 <= var.departure.longest_stop && alltrue([for number in [var.departure.max, var.departure.reserve, var.departure.deregistration_delay, var.departure.longest_stop] : floor(number) == number])
-    error_message = "The times of departure are whole seconds, and longest_stop is not negative."
+    condition     = 0 <= var.departure.longest_stop && 0 <= var.departure.guard && alltrue([for number in [var.departure.max, var.departure.reserve, var.departure.deregistration_delay, var.departure.longest_stop, var.departure.guard] : floor(number) == number])
+    error_message = "The times of departure are whole seconds, and longest_stop and guard are not negative."
   }
 }
 

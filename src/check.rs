@@ -3,6 +3,7 @@
 mod facts;
 mod foreseen;
 mod own;
+mod passes;
 mod print;
 mod rules;
 

@@ -35,6 +35,7 @@ fn change(numbers: &mut Numbers, name: &str, value: u64) {
         "reserve" => &mut numbers.reserve,
         "deregistration_delay" => &mut numbers.deregistration_delay,
         "longest_stop" => &mut numbers.longest_stop,
+        "guard" => &mut numbers.guard,
         "max_receive_count" => {
             numbers.max_receive_count = value.try_into().expect("a count");
             return;
@@ -65,6 +66,14 @@ fn the_program_breaks_the_same_rules_as_the_module_in_every_case() {
     }
     none(wrong, "the program's arithmetic is another than the table's");
     assert_eq!(seen.len(), Rule::ALL.len(), "every rule is broken by some case: {seen:?}");
+}
+
+#[test]
+fn what_is_advised_for_a_guard_that_each_pass_waits_breaks_no_rule() {
+    for seconds in [0, 10, 45, 46, 120, 300] {
+        let guard = Duration::from_secs(seconds);
+        assert_eq!(Numbers::that_outlast(guard).broken(), [], "{seconds}");
+    }
 }
 
 #[test]
@@ -102,6 +111,7 @@ fn the_defaults_of_the_module_are_those_of_the_program() {
     assert_eq!(optional("reserve"), usual.reserve.as_secs());
     assert_eq!(optional("deregistration_delay"), usual.deregistration_delay.as_secs());
     assert_eq!(optional("longest_stop"), usual.longest_stop.as_secs());
+    assert_eq!(optional("guard"), usual.guard.as_secs());
     let policy = decamp_core::decide::Policy::default();
     assert_eq!((usual.max_departure, usual.reserve), (policy.max_departure, policy.reserve));
 }

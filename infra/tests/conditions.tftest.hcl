@@ -125,6 +125,16 @@ run "a_deregistration_delay_that_the_departure_does_not_fit" {
   expect_failures = [terraform_data.budget["workers"]]
 }
 
+run "a_guard_that_no_pass_outlasts" {
+  command = plan
+
+  variables {
+    departure = { guard = 120 }
+  }
+
+  expect_failures = [terraform_data.budget["workers"]]
+}
+
 run "a_reserve_that_the_departure_does_not_fit" {
   command = plan
 

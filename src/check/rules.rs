@@ -12,6 +12,7 @@ use super::Read;
 use super::facts::{Fact, facts};
 use super::foreseen::foreseen;
 use super::own::of_our_own_job;
+use super::passes::of_passes;
 use crate::survey::is_controlled;
 use crate::words::Known;
 
@@ -79,6 +80,7 @@ pub(super) fn report(read: &Read<'_>) -> Report {
     notices.extend(of_nodes(read));
     notices.extend(of_sight(read));
     notices.extend(of_our_own_job(read));
+    notices.extend(of_passes(read));
     notices.sort_by(|one, other| (other.verdict, one.layer, &one.object).cmp(&(one.verdict, other.layer, &other.object)));
     let verdict = notices.iter().map(|notice| notice.verdict).max().unwrap_or(Verdict::Works);
     let budget = read.budget().map(|budget| (budget, Known::of_all(read.looks.iter().map(|(_, seen)| seen))));
@@ -196,7 +198,7 @@ fn of_group(read: &Read<'_>) -> Vec<Notice> {
         say(Warning, [&value, "none", "an abandoned departure left them; they are billed until somebody terminates them", &line]);
     }
     if read.looks.iter().any(|(_, seen)| seen.group.last().is_some_and(|g| g.held)) {
-        let why = "while it stands decamp heartbeats and does nothing else";
+        let why = "while it stands decamp heartbeats, and walks the instance out only right before its hook ends";
         say(Warning, ["tag decamp:hold", "no such tag", why, "# remove the tag decamp:hold"]);
     }
     if let Some((least, _)) = read.roster.healthy_percentages.filter(|(least, _)| *least < 100) {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use decamp_aws::Roster;
 use decamp_config::Settings;
 use decamp_core::decide::{
-    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, HandRegistration, Hook, JobKind, Lifecycle, LifecycleAction,
-    Node, NodeStatus, Nomad, NomadSight, Provider, Registration, Registrations, Service, Showing, Snapshot, Target, TargetGroup,
-    TargetHealth, Task, TaskGroup, TaskRole, Unseen,
+    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, HandRegistration, Hook, Ingress, JobKind, Lifecycle,
+    LifecycleAction, Node, NodeStatus, Nomad, NomadSight, Provider, Registration, Registrations, Service, Showing, Snapshot,
+    Target, TargetGroup, TargetHealth, Task, TaskGroup, TaskRole, Unseen,
 };
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -30,6 +30,8 @@ struct Calm {
     by_hand: Vec<&'static str>,
     scanned: Result<Vec<TargetGroupArn>, Unseen>,
     variables: Vec<(&'static str, String)>,
+    kind: BalancerKind,
+    delay: Duration,
 }
 
 fn arn(name: &str) -> TargetGroupArn {
@@ -118,6 +120,8 @@ fn calm() -> Calm {
         by_hand: Vec::new(),
         scanned: Ok(vec![arn("front")]),
         variables: Vec::new(),
+        kind: BalancerKind::Alb,
+        delay: Duration::from_secs(30),
     }
 }
 
@@ -136,8 +140,8 @@ impl Calm {
         let front = TargetGroup {
             arn: arn("front"),
             attached: true,
-            kind: BalancerKind::Alb,
-            delay: Some(Duration::from_secs(30)),
+            kind: self.kind,
+            delay: Some(self.delay),
             connection_termination: None,
             targets: Some(Arc::from([target])),
         };
@@ -352,4 +356,50 @@ fn what_was_registered_by_hand_is_named() {
 fn a_consul_that_does_not_list_what_runs_is_named_although_its_answer_is_whole() {
     let report = calm().change(|c| c.registered = false).report();
     assert_eq!(said(&report), (Verdict::Warning, vec!["running, and Consul does not list web on its node"]));
+}
+
+#[test]
+fn a_pass_that_no_note_helps_has_to_outlast_the_longest_guard() {
+    let with = |version: &'static str, kind, delay: u64, timeout: &str| {
+        let change = |c: &mut Calm| {
+            (c.kind, c.delay) = (kind, Duration::from_secs(delay));
+            c.nomad.iter_mut().flatten().flat_map(|nomad| &mut nomad.nodes).for_each(|node| node.version = version.into());
+            c.variables.push(("DECAMP_FUNCTION_TIMEOUT", timeout.to_owned()));
+        };
+        calm().change(change).report()
+    };
+    let (alb, nlb) = (BalancerKind::Alb, BalancerKind::Nlb);
+    let report = with("1.4.14", nlb, 30, "60s");
+    assert_eq!(said(&report), (Verdict::WouldNotWork, vec!["a pass of 55s for a guard of 2m"]));
+    assert!(report.notices[0].line.starts_with("function_timeout = 135, visibility_timeout = 810, heartbeat_timeout = 1620"));
+    assert_eq!(said(&with("1.4.14", alb, 5, "19s")).0, Verdict::WouldNotWork);
+    let works = [
+        with("1.5.0", nlb, 30, "60s"),
+        with("1.4.14", nlb, 120, "60s"),
+        with("1.4.14", nlb, 30, "135s"),
+        with("1.4.14", nlb, 30, "0s"),
+        with("1.4.14", alb, 5, "60s"),
+    ];
+    for report in works {
+        assert_eq!(said(&report), (Verdict::Works, vec![]));
+    }
+}
+
+#[test]
+fn a_target_group_that_nobody_named_is_named_once_with_one_line_to_set() {
+    let behind_an_ingress = |c: &mut Calm| {
+        c.group.attached.clear();
+        for node in c.nomad.iter_mut().flatten().flat_map(|nomad| &mut nomad.nodes) {
+            let mut all = node.allocations.to_vec();
+            let ingress = Ingress { forgets_after: Duration::from_secs(2), how: "it watches".into() };
+            all.iter_mut().for_each(|a| Arc::make_mut(&mut a.group).ingress = Some(ingress.clone()));
+            node.allocations = all.into();
+        }
+    };
+    let report = calm().change(behind_an_ingress).report();
+    assert_eq!(said(&report), (Verdict::WouldNotWork, vec!["neither attached nor named"]));
+    assert_eq!(report.notices[0].line, format!("DECAMP_TARGET_GROUPS={}", arn("front")));
+    // Where no scan names it, that none is named is all there is to say.
+    let blind = calm().change(behind_an_ingress).change(|c| c.scanned = Ok(vec![])).report();
+    assert_eq!(said(&blind).1, ["no target group, attached or named"]);
 }

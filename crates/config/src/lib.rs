@@ -51,6 +51,8 @@ pub struct Settings {
     pub replace_ahead: Duration,
     /// How long a queue keeps a message that nobody deletes. `DECAMP_QUEUE_KEEPS`.
     pub queue_keeps: Duration,
+    /// The Lambda's time-out, for `check`; zero where no function walks departures. `DECAMP_FUNCTION_TIMEOUT`.
+    pub function_timeout: Duration,
     /// The rules' settings.
     pub policy: Policy,
     /// What may be touched at all.
@@ -113,6 +115,8 @@ impl Replace {
 const REPLACE_AHEAD: Duration = Duration::from_hours(24);
 /// What SQS takes where nothing else is set.
 const QUEUE_KEEPS: Duration = Duration::from_hours(96);
+/// The Terraform module's.
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How much is logged: a level and all that are worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,6 +237,7 @@ impl Settings {
         let replace = reader.choice("DECAMP_REPLACE", &replaces)?.unwrap_or(Replace::Never);
         let replace_ahead = reader.span("DECAMP_REPLACE_AHEAD", REPLACE_AHEAD)?;
         let queue_keeps = reader.span("DECAMP_QUEUE_KEEPS", QUEUE_KEEPS)?;
+        let function_timeout = reader.span("DECAMP_FUNCTION_TIMEOUT", FUNCTION_TIMEOUT)?;
         let allowed = Allowed {
             groups: reader.list("DECAMP_GROUPS"),
             accounts: reader.list("DECAMP_ACCOUNTS"),
@@ -265,6 +270,7 @@ impl Settings {
             replace,
             replace_ahead,
             queue_keeps,
+            function_timeout,
             policy,
             allowed,
             nomad,

@@ -55,6 +55,7 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_REPLACE", "never, rebalance, scheduled, both", "never", "For which early warnings of AWS decamp asks Auto Scaling to replace the instance through its hook (the Lambda and the service).";
     "DECAMP_REPLACE_AHEAD", "time", "24h", "How long before a scheduled change decamp asks for the replacement. Until then the event stays on its queue.";
     "DECAMP_QUEUE_KEEPS", "time", "96h", "How long the queue keeps a message. If a change is later than that, decamp acts half a day before the message expires.";
+    "DECAMP_FUNCTION_TIMEOUT", "time", "60s", "The Lambda's time-out, for `decamp check`; 0s where `decamp serve` does the work.";
     "DECAMP_REFUSE_WITHOUT_SIGHT", "true, false", "false", "Exit before the first write if the Nomad token cannot see enough, instead of waiting for a better token.";
     "DECAMP_MAX_KILL_TIMEOUT", "time", "30s", "The longest stop that one task may claim by its kill_timeout. Clients cap it too (max_kill_timeout).";
     "DECAMP_POSTSTOP", "time", "30s", "How long poststop tasks may take. Nomad sets no limit.";

@@ -10,6 +10,8 @@ use crate::decide::needed;
 pub const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(180);
 /// A pass keeps this much of the function's time to hand its message back.
 pub const KEPT_FOR_HANDING_BACK: Duration = Duration::from_secs(5);
+/// A pass looks before it waits a guard, and begins what comes after it.
+pub const LOOKS_AROUND_A_GUARD: Duration = Duration::from_secs(10);
 /// SQS lets a message be received no more often than this.
 pub const MOST_RECEIVES: u32 = 1_000;
 /// Auto Scaling ends a lifecycle action after 100 heartbeats, or after two days.
@@ -40,6 +42,8 @@ pub struct Numbers {
     pub deregistration_delay: Duration,
     /// The slowest allocation may take this long to stop.
     pub longest_stop: Duration,
+    /// The longest guard that each pass has to wait by itself, because nothing keeps its beginning for the next one (D54); zero: none.
+    pub guard: Duration,
 }
 
 impl Default for Numbers {
@@ -57,6 +61,7 @@ impl Default for Numbers {
             reserve: seconds(30),
             deregistration_delay: seconds(300),
             longest_stop: seconds(120),
+            guard: seconds(0),
         }
     }
 }
@@ -76,6 +81,8 @@ pub enum Rule {
     HeartbeatTooShort,
     /// SQS takes no more receives.
     ReceivesAboveLimit,
+    /// A guard that every pass begins anew must be over within one, or no departure gets past it.
+    PassBelowGuard,
     /// As many passes as the longest departure takes must not make a dead letter.
     ReceivesTooFew,
     /// A message must become a dead letter before it vanishes, and outlive its departure.
@@ -90,12 +97,13 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, by the alphabet of their words.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DeadLettersTooShort,
         Self::DepartureAboveHook,
         Self::DepartureTooShort,
         Self::FunctionTooShort,
         Self::HeartbeatTooShort,
+        Self::PassBelowGuard,
         Self::ReceivesAboveLimit,
         Self::ReceivesTooFew,
         Self::RetentionTooShort,
@@ -113,6 +121,7 @@ impl Rule {
             Self::DepartureTooShort => "departure_too_short",
             Self::FunctionTooShort => "function_too_short",
             Self::HeartbeatTooShort => "heartbeat_too_short",
+            Self::PassBelowGuard => "pass_below_guard",
             Self::ReceivesAboveLimit => "receives_above_limit",
             Self::ReceivesTooFew => "receives_too_few",
             Self::RetentionTooShort => "retention_too_short",
@@ -124,6 +133,18 @@ impl Rule {
 }
 
 impl Numbers {
+    /// The shortest time-outs of function, queue and hook that fit a guard which every pass waits by itself.
+    #[must_use]
+    pub fn that_outlast(guard: Duration) -> Self {
+        let function_timeout = guard + LOOKS_AROUND_A_GUARD + KEPT_FOR_HANDING_BACK;
+        let usual = Self::default();
+        let function_timeout = function_timeout.max(usual.function_timeout);
+        let visibility_timeout = (function_timeout * 6).max(usual.visibility_timeout);
+        let heartbeat_timeout = (visibility_timeout * 2).max(usual.heartbeat_timeout);
+        let message_retention = usual.message_retention.max(visibility_timeout * usual.max_receive_count);
+        Self { heartbeat_timeout, function_timeout, visibility_timeout, message_retention, guard, ..usual }
+    }
+
     /// The rules that do not hold.
     #[must_use]
     pub fn broken(&self) -> Vec<Rule> {
@@ -144,6 +165,7 @@ impl Numbers {
             }
             Rule::FunctionTooShort => KEPT_FOR_HANDING_BACK < self.function_timeout,
             Rule::HeartbeatTooShort => SHORTEST_HEARTBEAT <= self.heartbeat_timeout,
+            Rule::PassBelowGuard => self.guard.is_zero() || self.guard + LOOKS_AROUND_A_GUARD <= pass,
             Rule::ReceivesAboveLimit => self.max_receive_count <= MOST_RECEIVES,
             Rule::ReceivesTooFew => self.max_departure <= pass * self.max_receive_count,
             Rule::RetentionTooShort => {

@@ -4,6 +4,8 @@
 locals {
   # What a pass of the function keeps of its time to hand a message back.
   kept_for_handing_back = 5
+  # A pass looks before it waits a guard, and begins what comes after it.
+  looks_around_a_guard = 10
   # SQS takes no more.
   most_receives = 1000
   # With a shorter heartbeat time-out a pass would be shorter than a look may take.
@@ -17,7 +19,9 @@ locals {
   # Auto Scaling ends a lifecycle action after 100 heartbeats, or after two days.
   hook_ends = min(172800, 100 * var.heartbeat_timeout)
   needed    = var.deregistration_delay + var.longest_stop + local.confirmations + var.reserve
-  receives  = ceil(var.max_departure / max(1, local.pass))
+  # The function's time-out that outlasts the guard.
+  outlasts = var.guard + local.looks_around_a_guard + local.kept_for_handing_back
+  receives = ceil(var.max_departure / max(1, local.pass))
 
   rules = {
     heartbeat_too_short = {
@@ -27,6 +31,10 @@ locals {
     function_too_short = {
       holds    = local.kept_for_handing_back < var.function_timeout
       sentence = "function_timeout, ${var.function_timeout} s, leaves no time beside the ${local.kept_for_handing_back} s that handing a message back takes: set it to 60."
+    }
+    pass_below_guard = {
+      holds    = var.guard == 0 || var.guard + local.looks_around_a_guard <= local.pass
+      sentence = "function_timeout, ${var.function_timeout} s, does not outlast the guard of ${var.group}, ${var.guard} s, which each pass begins anew because Nomad before 1.5 keeps no note of it, so that no departure would get past its load balancers: set function_timeout to ${local.outlasts}, visibility_timeout to ${6 * local.outlasts}, heartbeat_timeout to ${12 * local.outlasts} and message_retention to ${6 * local.outlasts * var.max_receive_count}; or run Nomad 1.5 and set departure.guard to 0."
     }
     visibility_below_function = {
       holds    = 6 * var.function_timeout <= var.visibility_timeout

@@ -69,3 +69,9 @@ variable "longest_stop" {
   type        = number
   nullable    = false
 }
+
+variable "guard" {
+  description = "Seconds of the longest guard that each pass waits by itself, because nothing keeps its beginning for the next one. 0: none."
+  type        = number
+  nullable    = false
+}

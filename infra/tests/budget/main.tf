@@ -13,6 +13,7 @@ locals {
     reserve               = 30
     deregistration_delay  = 300
     longest_stop          = 120
+    guard                 = 0
   }
 
   cases = { for case in jsondecode(file("${path.module}/../budget.json")) : case.name => merge(local.usual, case.change) }
@@ -34,6 +35,7 @@ module "budget" {
   reserve               = each.value.reserve
   deregistration_delay  = each.value.deregistration_delay
   longest_stop          = each.value.longest_stop
+  guard                 = each.value.guard
 }
 
 output "wrong" {

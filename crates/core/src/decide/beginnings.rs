@@ -213,7 +213,8 @@ pub(super) fn write_down(scope: &Scope<'_>, budget: &Budget, balancing: &Balanci
 }
 
 /// Whether this version of Nomad keeps node metadata. One that cannot be read is asked: it can only refuse.
-fn keeps_notes(version: &str) -> bool {
+#[must_use]
+pub fn keeps_notes(version: &str) -> bool {
     let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(major), Some(minor)) => KEEPS_NOTES <= (major, minor),

@@ -220,7 +220,7 @@ pub(super) fn may_send_for(group: &TargetGroup, policy: &Policy) -> Duration {
 
 /// How long routing may lag a deregistration.
 #[must_use]
-pub(super) fn guard(group: &TargetGroup, policy: &Policy) -> Duration {
+pub fn guard(group: &TargetGroup, policy: &Policy) -> Duration {
     match group.kind {
         super::BalancerKind::Alb | super::BalancerKind::Classic => policy.guard_alb,
         super::BalancerKind::Nlb => policy.guard_nlb,
