@@ -17,6 +17,7 @@ use decamp_config::Mode;
 use decamp_core::decide::{Departure, Policy};
 use decamp_core::ids::InstanceId;
 use decamp_core::run::{Ending, How, Manner, run};
+use decamp_core::runbook;
 use decamp_core::world::World;
 use futures_util::future::join_all;
 use tokio::select;
@@ -28,11 +29,16 @@ use super::connect::{Connected, connect};
 use super::exit;
 use super::out::{is_watched, say, say_json};
 
+/// The exit codes, and what to do about each.
+fn help() -> String {
+    format!("{}\n\nWhat to do about each outcome: {}", exit::HELP, runbook::page("outcomes"))
+}
+
 /// Drain one instance and complete its lifecycle action: load balancers, Nomad node, service discovery, lifecycle action.
 ///
 /// It may be stopped and begun again at any moment, and run twice at the same time: every step looks first at what is true.
 #[derive(Debug, Args)]
-#[command(after_help = exit::HELP, group = ArgGroup::new("who").required(true).args(["instance", "event"]))]
+#[command(after_help = help(), group = ArgGroup::new("who").required(true).args(["instance", "event"]))]
 pub(crate) struct Arguments {
     /// The instance, such as i-0123456789abcdef0
     #[arg(long, value_name = "ID")]

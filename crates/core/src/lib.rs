@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod refresh;
 pub mod replacing;
 pub mod run;
+pub mod runbook;
 pub mod sweep;
 pub mod telling;
 pub mod time;

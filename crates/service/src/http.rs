@@ -35,6 +35,7 @@ use tokio::net::TcpListener;
 use self::certificates::Certificates;
 use self::door::Door;
 use self::keys::Keys;
+pub use self::openapi::api_document;
 use super::Service;
 use decamp_config::Serve;
 

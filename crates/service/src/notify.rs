@@ -17,7 +17,8 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-pub(super) use self::note::{Ending, KINDS, Note};
+pub use self::note::KINDS;
+pub(super) use self::note::{Ending, Note};
 pub(super) use self::stalls::{Wait, watching};
 use super::Service;
 use super::departures::lock;

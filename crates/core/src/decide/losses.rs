@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
 
 use super::budget::{self, Budget};
 use super::scope::Scope;
@@ -33,8 +34,9 @@ pub enum Layer {
 }
 
 /// What a finding is about. One name a rule, so that a loss can be held against it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr, VariantNames)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Loss {
     /// The ingress still sends to a service that has stopped.
     LeavesBeforeForgotten,
@@ -71,27 +73,13 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// All words that there are.
+    pub const WORDS: &'static [&'static str] = Self::VARIANTS;
+
     /// The rule's name, to search by.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::LeavesBeforeForgotten => "leaves-before-forgotten",
-            Self::KilledWithRequests => "killed-with-requests",
-            Self::NoCopyLeft => "no-copy-left",
-            Self::DelayTooShort => "delay-too-short",
-            Self::KeptConnections => "kept-connections",
-            Self::CutAtDeadline => "cut-at-deadline",
-            Self::NeverMigrates => "never-migrates",
-            Self::DiskCut => "disk-cut",
-            Self::NoTargetGroup => "no-target-group",
-            Self::UnhandledSource => "unhandled-source",
-            Self::UnknownTarget => "unknown-target",
-            Self::NotATarget => "not-a-target",
-            Self::NotInConsul => "not-in-consul",
-            Self::RegisteredByHand => "registered-by-hand",
-            Self::DoesNotFit => "does-not-fit",
-            Self::Interrupted => "interrupted",
-        }
+        self.into()
     }
 }
 

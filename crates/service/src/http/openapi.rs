@@ -88,6 +88,12 @@ impl Modify for Keys {
 /// The document's text: it does not change while the process runs.
 static TEXT: LazyLock<String> = LazyLock::new(|| Document::openapi().to_json().unwrap_or_default());
 
+/// The document, as JSON.
+#[must_use]
+pub fn api_document() -> &'static str {
+    &TEXT
+}
+
 /// The route.
 pub(super) fn router() -> Router {
     Router::new().route("/v1/openapi.json", get(openapi))

@@ -11,6 +11,7 @@ use crate::view::View;
 use decamp_core::decide::{Departure, Finding, Outcome};
 use decamp_core::denials::Denial;
 use decamp_core::ids::{hash, hex};
+use decamp_core::runbook;
 use decamp_core::time::{Time, plain};
 
 /// A line of a text for people: names come from the cluster and may have any length.
@@ -24,7 +25,7 @@ const STALLED: &str = "departure.stalled";
 const DENIED: &str = "departure.denied";
 const ENDED: &str = "departure.ended";
 /// All of them.
-pub(crate) const KINDS: [&str; 4] = [STARTED, STALLED, DENIED, ENDED];
+pub const KINDS: [&str; 4] = [STARTED, STALLED, DENIED, ENDED];
 
 /// What is told.
 #[derive(Debug)]
@@ -65,9 +66,11 @@ impl Note {
     /// A departure waits for longer than it should.
     pub(crate) fn stalled(departure: &Departure, view: &View, wait: &Wait, at: Time) -> Self {
         let waited = at.since(wait.since);
+        let runbook = runbook::section("reasons", wait.reason.word());
         let what = json!({
             "instance": view.instance, "group": view.group, "phase": view.phase, "reason": wait.reason, "because": wait.because,
             "since": wait.since, "waited_seconds": waited.as_secs(), "blocked_by": wait.blocker, "budget": view.budget,
+            "runbook": runbook,
         });
         let id = wait.blocker.id.as_ref().map(|id| format!(" ({id})")).unwrap_or_default();
         let mut lines = vec![
@@ -82,6 +85,7 @@ impl Note {
             format!("Because {}", wait.because),
         ];
         lines.extend(view.budget.as_ref().map(|times| format!("It has until {}", times.end)));
+        lines.push(format!("Runbook: {runbook}"));
         let of = format!(
             "{} {} {}",
             wait.reason.word(),
@@ -94,8 +98,10 @@ impl Note {
     /// A call that a departure needs is denied: once an hour, for as long as it is.
     pub(crate) fn denied(departure: &Departure, view: &View, denial: &Denial, at: Time) -> Self {
         let Denial { call, why } = denial;
+        let runbook = runbook::section("alarms", "denied");
         let what = json!({
             "instance": view.instance, "group": view.group, "call": call, "why": why, "phase": view.phase, "budget": view.budget,
+            "runbook": runbook,
         });
         let mut lines = vec![
             format!("{} of {}: {call} is denied", view.instance, view.group),
@@ -103,6 +109,7 @@ impl Note {
             "Waiting does not end this: a policy has to be changed".to_owned(),
         ];
         lines.extend(view.budget.as_ref().map(|times| format!("It has until {}", times.end)));
+        lines.push(format!("Runbook: {runbook}"));
         let hour = at.0 / 3_600_000;
         Self::new(DENIED, &format!("{call} {hour}"), departure, at, what, lines)
     }
@@ -114,10 +121,13 @@ impl Note {
             "instance": view.instance, "group": view.group, "outcome": outcome.word(), "meaning": outcome.meaning(),
             "because": view.because, "budget": view.budget, "seconds": took.as_secs_f64(),
             "seconds_above_floor": above_the_floor.map(|above| above.as_secs_f64()), "steps": steps, "timeline": view.timeline,
-            "evidence": view.evidence, "foreseen": foreseen,
+            "evidence": view.evidence, "foreseen": foreseen, "runbook": runbook::of_outcome(outcome),
         });
         let mut lines = vec![format!("{} of {}: {} after {}", view.instance, view.group, outcome.word(), plain(*took))];
         lines.push(format!("That is: {}", outcome.meaning()));
+        if !matches!(outcome, Outcome::Departed { .. }) {
+            lines.push(format!("Runbook: {}", runbook::of_outcome(outcome)));
+        }
         lines.extend(foreseen.iter().map(|finding| format!("Foreseen: {finding}")));
         lines.extend(view.evidence.iter().map(|evidence| format!("Seen: {}", evidence.what)));
         Self::new(ENDED, "", departure, at, what, lines)
@@ -226,7 +236,7 @@ mod tests {
         let text = sent["text"].as_str().expect("a text");
         assert!(!text.contains('<') && !text.contains('>'), "{text}");
         assert!(text.contains("&lt;script&gt;alert(1)&lt;/script&gt; &lt;!channel&gt; &amp; *bold*"), "{text}");
-        assert_eq!(text.lines().count(), 3, "{text}");
+        assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
         assert_eq!(sent["mrkdwn"], false);
         let signed: Value = serde_json::from_str(&note.for_webhook()).expect("it is JSON");

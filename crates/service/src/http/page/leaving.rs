@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Escaped, gantt};
 use crate::view::{Elsewhere, Times, View};
 use decamp_core::decide::ActionKind;
+use decamp_core::runbook;
 use decamp_core::time::{Time, plain};
 
 /// A reason that lasts longer than this is shown as a block.
@@ -59,7 +60,12 @@ fn card(view: &View, picture: &str, now: Time) -> String {
     if blocked {
         let by = view.wait.as_ref().map(|wait| format!("{} ", wait.blocker.sentence()));
         let by = by.unwrap_or_default();
-        html.push_str(&format!("<p class=\"ill\">{}That has been so for {}.</p>", Escaped(&by), plain(waited)));
+        let runbook = runbook::section("reasons", view.reason.word());
+        html.push_str(&format!(
+            "<p class=\"ill\">{}That has been so for {}. <a rel=\"noreferrer\" href=\"{runbook}\">What to do</a></p>",
+            Escaped(&by),
+            plain(waited)
+        ));
     }
     for denied in &view.denied {
         html.push_str(&format!("<p class=\"ill\">Denied, until a policy is changed: {}</p>", Escaped(denied)));

@@ -7,6 +7,7 @@ use super::leaving::written;
 use super::{Escaped, table};
 use crate::record::{Row, Told};
 use crate::view::View;
+use decamp_core::runbook;
 use decamp_core::time::plain;
 
 /// How many rows are shown of each; the API has all that are kept.
@@ -44,11 +45,16 @@ fn figure(view: &View) -> Option<String> {
     ))
 }
 
+/// An outcome, with the section that says what to do about it.
+fn linked(word: &str) -> String {
+    format!("<a rel=\"noreferrer\" href=\"{}\">{word}</a>", runbook::section("outcomes", word))
+}
+
 /// One departure that is over.
 fn row(view: &View) -> String {
     let (word, meaning, at) = match &view.outcome {
-        Some(ended) => (ended.word, ended.meaning.as_str(), Some(ended.at)),
-        None => ("observed", "nothing was written", None),
+        Some(ended) => (linked(ended.word), ended.meaning.as_str(), Some(ended.at)),
+        None => ("observed".to_owned(), "nothing was written", None),
     };
     format!(
         "<tr><td>{}</td><td>{}</td><td title=\"{}\">{word}</td><td>{}</td><td>{}</td></tr>",
