@@ -4,7 +4,9 @@ mod check;
 mod connect;
 mod depart;
 mod exit;
+mod init;
 mod logging;
+mod man;
 mod out;
 mod part;
 mod plan;
@@ -23,8 +25,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use decamp_core::runbook;
 
 use crate::out::{complain, say_as_it_is};
+
+/// Its version, and the commit that it is built from.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("DECAMP_BUILT_FROM"));
 
 const ABOUT: &str = "Takes a Nomad node out of service without dropping a request, when AWS decides that its instance must go.";
 
@@ -47,9 +53,19 @@ const EXAMPLES: &str = "Examples:
 Nomad, Consul and AWS are found as their own tools find them: NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, \
 AWS_REGION, AWS_PROFILE and so on. `decamp settings` lists every variable that decamp reads.";
 
+const COMPLETIONS: &str = "How to install them:
+  decamp completions bash > ~/.local/share/bash-completion/completions/decamp
+  decamp completions zsh  > \"${fpath[1]}/_decamp\"
+  decamp completions fish > ~/.config/fish/completions/decamp.fish";
+
+/// What stands under the help of the whole: examples, and where to read on.
+fn help() -> String {
+    format!("{EXAMPLES}\n\nWhat to do about an alarm, an outcome or a wait: {}", runbook::FIRST)
+}
+
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "decamp", version, about = ABOUT, long_about = LONG_ABOUT, after_help = EXAMPLES, max_term_width = 120)]
+#[command(name = "decamp", version = VERSION, about = ABOUT, long_about = LONG_ABOUT, after_help = help(), max_term_width = 120)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -78,13 +94,19 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Run a small simulated cluster for decamp, the AWS CLI, nomad and consul
     Sandbox(sandbox::Arguments),
+    /// Write what is needed to install decamp for a group: policies, hook, and a Terraform call or commands
+    Init(init::Arguments),
     /// List every environment variable that decamp reads
     Settings(settings::Arguments),
     /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS)]
     Completions {
         /// For which shell
         shell: Shell,
     },
+    /// Write man pages into a folder
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 /// A simulated departure makes and drops thousands of small things: with the system's allocator it takes a ninth longer. Without huge
@@ -106,6 +128,8 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),
         Command::Settings(arguments) => settings::settings(&arguments),
+        Command::Init(arguments) => live(init::init(arguments)),
+        Command::Man(arguments) => man::man(&arguments, Cli::command()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "decamp", &mut script);

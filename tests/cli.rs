@@ -1,4 +1,7 @@
 //! The command line as a person or a script meets it: help, refusals, exit codes, and what can be read by machines.
+#[path = "cli/packaged.rs"]
+mod packaged;
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 

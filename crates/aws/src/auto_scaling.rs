@@ -1,5 +1,6 @@
 //! EC2 Auto Scaling: where instances stand, what their groups are set to, and the lifecycle actions they wait in.
 
+mod arn;
 mod group;
 mod lifecycle;
 mod metadata;

@@ -1,0 +1,35 @@
+//! Tells the command from which commit it is built, for `decamp --version`. Without git and without variables it says nothing.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=DECAMP_COMMIT");
+    println!("cargo::rerun-if-env-changed=DECAMP_COMMIT_DATE");
+    // A release is built from a copy that has no history.
+    let said = |name| env::var(name).ok().filter(|text: &String| !text.is_empty());
+    let commit = said("DECAMP_COMMIT").or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
+    let date = said("DECAMP_COMMIT_DATE").or_else(|| git(&["log", "-1", "--format=%cs"]));
+    // Git writes a line there whenever HEAD moves.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
+        println!("cargo::rerun-if-changed={log}");
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    let from = match (commit, date) {
+        (Some(commit), Some(date)) => format!(" ({commit} {date})"),
+        _ => String::new(),
+    };
+    println!("cargo::rustc-env=DECAMP_BUILT_FROM={from}");
+}
+
+/// What git says, where there is a repository of ours: a package that stands in somebody else's is not of their commit.
+fn git(arguments: &[&str]) -> Option<String> {
+    let here = env::var("CARGO_MANIFEST_DIR").ok()?;
+    if !Path::new(&here).join(".git").exists() {
+        return None;
+    }
+    let output = Command::new("git").current_dir(&here).args(arguments).output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}

@@ -1,0 +1,45 @@
+//! What packages ask of the command: its version, completions and man pages.
+
+use std::collections::BTreeSet;
+
+use super::{code, run, text};
+
+#[test]
+fn the_version_names_the_commit_that_it_is_built_from() {
+    let said = text(&run(&["--version"]).stdout);
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(words[..2], ["decamp", env!("CARGO_PKG_VERSION")], "{said}");
+    // A copy of the sources that is in no repository has no commit to name.
+    if std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists() {
+        let [commit, date] = words[2..] else { panic!("a commit and a date in {said:?}") };
+        assert!(commit.starts_with('(') && commit.len() == 13 && commit[1..].chars().all(|c| c.is_ascii_hexdigit()), "{said}");
+        assert!(date.len() == 11 && date.starts_with("20") && date.ends_with(')'), "{said}");
+    }
+}
+
+#[test]
+fn there_is_a_man_page_for_each_command_and_none_for_what_is_hidden() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = run(&["man", folder.path().to_str().expect("a name")]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let pages: BTreeSet<String> = (std::fs::read_dir(folder.path()).expect("it is there").flatten())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    for name in ["decamp.1", "decamp-run.1", "decamp-refresh-start.1", "decamp-init.1"] {
+        assert!(pages.contains(name), "{name} is not in {pages:?}");
+    }
+    assert!(!pages.contains("decamp-part.1") && !pages.contains("decamp-man.1"), "{pages:?}");
+    let page = std::fs::read_to_string(folder.path().join("decamp-run.1")).expect("it is there");
+    assert!(page.contains("departed") && page.contains(".SH OPTIONS"), "{page}");
+    let output = run(&["man", "no/such/folder"]);
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).contains("write man pages into no/such/folder"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn completions_say_how_to_install_them() {
+    let help = text(&run(&["completions", "--help"]).stdout);
+    for word in ["bash-completion", "_decamp", "decamp.fish"] {
+        assert!(help.contains(word), "{word} is not in\n{help}");
+    }
+}
