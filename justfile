@@ -61,9 +61,10 @@ api *arguments:
 mutants:
     cargo test --workspace --test mutants -- --nocapture
 
-# The documentation, private items included.
+# The documentation, private items included; then the links of the book, and the book itself where mdbook is installed.
 doc:
     cargo doc --workspace --no-deps --document-private-items
+    python3 tests/docs/links.py --book
 
 # The Lambda as it is shipped. Every crate that it links is in lambda/crates.txt: a new one is seen in review.
 lambda:
@@ -134,11 +135,12 @@ endure departures="100000":
     cargo build --release
     cargo run --release --example endurance -- {{departures}}
 
-# The README's picture of a report, by Debian's Chromium.
+# The pictures of a report, whole and its top for the README, by Debian's Chromium.
 picture:
     cargo run --release -- rehearse --report target/rehearsal.html
     mkdir -p docs
     chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=960,2960 --screenshot=docs/rehearsal.png "file://$PWD/target/rehearsal.html"
+    chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=960,543 --screenshot=docs/rehearsal-top.png "file://$PWD/target/rehearsal.html"
 
 # The figures of docs/figures.md.
 bench:
@@ -171,3 +173,8 @@ lab:
     @command -v nomad >/dev/null || echo "nomad is not on the path: crates/hashicorp/tests/agents/real_nomad.rs will say skipped"
     @command -v consul >/dev/null || echo "consul is not on the path: crates/hashicorp/tests/agents/real_consul.rs will say skipped"
     cargo test -p decamp-hashicorp --test agents -- --nocapture
+
+# The generated pages of docs/ again, from the code; a test says when they are stale.
+docs:
+    DECAMP_WRITE_REFERENCE=1 cargo test --quiet --test cli reference
+    python3 tests/docs/links.py --book

@@ -1,6 +1,10 @@
 //! The command line as a person or a script meets it: help, refusals, exit codes, and what can be read by machines.
 #[path = "cli/packaged.rs"]
 mod packaged;
+#[path = "cli/reference.rs"]
+mod reference;
+#[path = "cli/sources.rs"]
+mod sources;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
