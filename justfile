@@ -178,3 +178,7 @@ lab:
 docs:
     DECAMP_WRITE_REFERENCE=1 cargo test --quiet --test cli reference
     python3 tests/docs/links.py --book
+
+# All files of a release, into target/release-files: binaries, zips, module, bills of materials, sums. `--twice` builds each again and compares.
+release version *arguments:
+    python3 tests/release/make.py {{version}} {{arguments}}

@@ -1,0 +1,222 @@
+"""Makes all files of a release into target/release-files: `just release VERSION [--twice] [--only PART]…`.
+
+The parts are lambda, binaries, module and sbom. What is built has no time, user or path of this machine in it: two builds of one commit
+are the same. `--twice` builds each again from nothing in another folder and compares.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "infra"))
+sys.path.insert(0, str(ROOT / "tests" / "release"))
+
+import package  # noqa: E402
+import sbom  # noqa: E402
+
+OUT = ROOT / "target" / "release-files"
+# Debian 8, Ubuntu 14.04, CentOS 7 and everything newer have this C library.
+GLIBC = "2.17"
+TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
+MACHINES = {"x86_64": 62, "aarch64": 183}
+PARTS = ["lambda", "binaries", "module", "sbom"]
+SHELLS = {"bash": "decamp.bash", "zsh": "_decamp", "fish": "decamp.fish"}
+
+
+def git(*words):
+    """What git says."""
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def commit():
+    """From which commit: its name, its day, and its second."""
+    return git("rev-parse", "--short=12", "HEAD"), git("log", "-1", "--format=%cs"), int(git("log", "-1", "--format=%ct"))
+
+
+def refusals(version):
+    """Why this tree cannot be that version."""
+    if not re.fullmatch(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?", version):
+        yield f"{version} is no version: write X.Y.Z"
+    if git("status", "--porcelain"):
+        yield "the tree has changes: commit them first"
+    manifest = re.search(r'^version = "([^"]+)"', (ROOT / "Cargo.toml").read_text(), re.M)
+    if manifest is None or manifest[1] != version:
+        yield f"Cargo.toml has the version {manifest and manifest[1]}: set it to {version}"
+    if notes(version) is None:
+        yield f"CHANGELOG.md has no section ## [{version}]: what was unreleased becomes that section"
+
+
+def notes(version):
+    """What the changelog says of a version."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    found = re.search(rf"^## \[{re.escape(version)}\][^\n]*\n(.*?)(?=^## \[|^\[|\Z)", text, re.M | re.S)
+    return found and found[1].strip() + "\n"
+
+
+def tracked(folder):
+    """The files of a folder that are in git, by their path inside it."""
+    names = git("ls-files", "-z", folder).split("\0")
+    return {name.removeprefix(f"{folder}/"): (ROOT / name).read_bytes() for name in filter(None, names)}
+
+
+def packed(files, top, modified):
+    """An archive of files under one folder: sorted, of nobody, of one time. `files` has texts by path; those in bin/ may be run."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in sorted(files):
+            entry = tarfile.TarInfo(f"{top}/{name}")
+            entry.size, entry.mtime = len(files[name]), modified
+            entry.mode = 0o755 if files[name].startswith(b"\x7fELF") else 0o644
+            archive.addfile(entry, io.BytesIO(files[name]))
+    return gzip.compress(plain.getvalue(), compresslevel=9, mtime=0)
+
+
+def build(architecture, folder, root=ROOT):
+    """Builds the command into a target folder of its own."""
+    target = TARGETS[architecture]
+    cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
+    remapped = {str(root): "/decamp", cargo_home: "/cargo"}
+    name, day, _ = commit()
+    env = dict(
+        os.environ,
+        RUSTC=package.compiler(target),
+        CARGO_ENCODED_RUSTFLAGS="\x1f".join(f"--remap-path-prefix={old}={new}" for old, new in remapped.items()),
+        CARGO_TARGET_DIR=str(folder),
+        CARGO_INCREMENTAL="0",
+        SOURCE_DATE_EPOCH="0",
+        DECAMP_COMMIT=name,
+        DECAMP_COMMIT_DATE=day,
+    )
+    env[f"CFLAGS_{target.replace('-', '_')}"] = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remapped.items())
+    env.pop("RUSTFLAGS", None)
+    command = ["cargo", "zigbuild", "--locked", "--profile", "dist", "-p", "decamp", "--target", f"{target}.{GLIBC}"]
+    subprocess.run(command, cwd=root, env=env, check=True)
+    return folder / target / "dist" / "decamp"
+
+
+def faults(architecture, binary):
+    """What would keep it from running elsewhere, or tell where it was built."""
+    text = binary.read_bytes()
+    if text[:6] != b"\x7fELF\x02\x01" or int.from_bytes(text[18:20], "little") != MACHINES[architecture]:
+        yield f"it is no executable for {architecture}"
+    wanted = {int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", text)}
+    if not wanted or int(GLIBC.split(".")[1]) < max(wanted):
+        yield f"it wants a C library of version {sorted(wanted)}, and the oldest is to be {GLIBC}"
+    for folder in {str(ROOT), str(Path.home())}:
+        if folder.encode() + b"/" in text:
+            yield f"it names {folder}"
+
+
+def words(binary):
+    """Completions and man pages, written by a binary that runs here."""
+    said = {}
+    for shell, name in SHELLS.items():
+        script = subprocess.run([binary, "completions", shell], capture_output=True, check=True).stdout
+        said[f"completions/{name}"] = script
+    with tempfile.TemporaryDirectory() as place:
+        subprocess.run([binary, "man", place], check=True, stdout=subprocess.DEVNULL)
+        said |= {f"man/{page.name}": page.read_bytes() for page in Path(place).iterdir()}
+    return said
+
+
+def binaries(twice, _version):
+    """The command for each architecture, with what belongs to it."""
+    built = {}
+    for architecture in TARGETS:
+        built[architecture] = build(architecture, ROOT / "target" / "release-build")
+        found = list(faults(architecture, built[architecture]))
+        if found:
+            sys.exit(f"{built[architecture]}: " + "; ".join(found))
+        if twice:
+            with tempfile.TemporaryDirectory(prefix="decamp-again-") as place:
+                again = build(architecture, Path(place, "target"), copied(Path(place, "sources")))
+                if again.read_bytes() != built[architecture].read_bytes():
+                    sys.exit(f"decamp for {architecture}: two builds of one commit differ")
+    here = words(built[os.uname().machine])
+    beside = {name: (ROOT / name).read_bytes() for name in ("README.md", "CHANGELOG.md", "LICENSE")}
+    for architecture, binary in built.items():
+        files = {"decamp": binary.read_bytes(), **beside, **here}
+        yield f"decamp-{architecture}-linux.tar.gz", packed(files, f"decamp-{architecture}-linux", commit()[2])
+
+
+def copied(root):
+    """The files that are in git, at another place."""
+    for name in filter(None, git("ls-files", "-z").split("\0")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    return root
+
+
+def lambdas(twice, _version):
+    """The zips of the function."""
+    for architecture in package.TARGETS:
+        binary = package.build(architecture, package.OUT / "build")
+        found = list(package.faults(architecture, binary))
+        if found:
+            sys.exit(f"{binary}: " + "; ".join(found))
+        with tempfile.TemporaryDirectory() as place:
+            digest = package.packed(binary, Path(place, "zip"))
+            if twice and package.build_again(architecture) != digest:
+                sys.exit(f"the zip for {architecture}: two builds of one commit differ")
+            yield f"decamp-lambda-{architecture}.zip", Path(place, "zip").read_bytes()
+
+
+def modules(_twice, version):
+    """The Terraform module: as it stands in the repository, and as the tree of a registry's repository of its own."""
+    files = tracked("infra") | {"LICENSE": (ROOT / "LICENSE").read_bytes()}
+    yield "decamp-terraform.tar.gz", packed(files, f"decamp-terraform-{version}", commit()[2])
+    # A registry reads the module at the root of a repository named terraform-aws-decamp, its submodules and its examples. The tests need
+    # the rest of this repository.
+    kept = {name: text for name, text in files.items() if not name.startswith("tests/")}
+    yield "terraform-aws-decamp.tar.gz", packed(kept, f"terraform-aws-decamp-{version}", commit()[2])
+
+
+def bills(_twice, version):
+    """What the binaries link."""
+    name, _, second = commit()
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+    for of in ("decamp", "decamp-lambda"):
+        text = json.dumps(sbom.bill(ROOT, of, version, name, stamp), indent=1) + "\n"
+        yield f"{of}.cdx.json", text.encode()
+
+
+MAKERS = {"lambda": lambdas, "binaries": binaries, "module": modules, "sbom": bills}
+
+
+def main(arguments):
+    """Makes what is asked for, or all; and the sums of all that is there."""
+    twice = "--twice" in arguments
+    only = [arguments[place + 1] for place, word in enumerate(arguments[:-1]) if word == "--only"]
+    version = next((word for word in arguments if word[:1].isdigit()), None)
+    if version is None or not set(only) <= set(PARTS):
+        sys.exit(f"just release VERSION [--twice] [--only {'|'.join(PARTS)}]…")
+    found = list(refusals(version))
+    if found:
+        sys.exit("\n".join(found))
+    if not only:
+        shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True, exist_ok=True)
+    for part in only or PARTS:
+        began = time.monotonic()
+        for name, content in MAKERS[part](twice, version):
+            (OUT / name).write_bytes(content)
+            print(f"{name}: {len(content) / 1e6:.2f} MB, {time.monotonic() - began:.0f} s")
+    (OUT / "NOTES.md").write_text(notes(version))
+    made = sorted(place for place in OUT.iterdir() if place.name not in ("SHA256SUMS", "NOTES.md"))
+    (OUT / "SHA256SUMS").write_text("".join(f"{hashlib.sha256(place.read_bytes()).hexdigest()}  {place.name}\n" for place in made))
+    print(f"{len(made)} files and SHA256SUMS in {OUT.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
