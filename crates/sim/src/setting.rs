@@ -197,9 +197,8 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         cluster.stranger(seed.is_multiple_of(2), seed % 4 < 2, strange);
     }
     let jobs::Cluster { mut nomad, mut consul, .. } = cluster;
-    // Where no node tells the instance, a second one that does would be the only one.
-    let tells = !faults.has(Fault::FingerprintMissing) && !faults.has(Fault::NoNode);
-    if faults.has(Fault::TwoNodes) && tells {
+    // Where no node tells the instance, there is no second one that does.
+    if faults.has(Fault::TwoNodes) && !faults.has(Fault::FingerprintMissing) && !faults.has(Fault::NoNode) {
         let ghost = nomad.add_node(NodeSpec {
             id: NodeId(u128::from(luck.bits())),
             name: jobs::name("ghost-", 0),
