@@ -1,4 +1,4 @@
-//! L4 and D16: what a departure may cost in calls.
+//! L4 and S13: what a departure may cost in calls.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Oracle {
         }
     }
 
-    /// D16: without a fault a departure costs no more calls of AWS than 5 for each target group, and 6; with workers that remember
+    /// S13: without a fault a departure costs no more calls of AWS than 5 for each target group, and 6; with workers that remember
     /// groups and hooks (`warm`) no more than 4, and 3, and its heartbeats, of which a short departure has few.
     pub fn thrifty(&mut self, at: Time, calls: Calls, groups: usize, warm: bool) {
         let groups = u32::try_from(groups).unwrap_or(u32::MAX / 8);
@@ -32,7 +32,7 @@ impl Oracle {
         let budget = if warm { cold.min(4 * groups + 3 + self.heartbeats) } else { cold };
         if budget < calls.aws {
             let word = if warm { "warm" } else { "cold" };
-            self.broke(at, "D16", format!("{} calls of AWS by a {word} worker, {budget} are enough", calls.aws));
+            self.broke(at, "S13", format!("{} calls of AWS by a {word} worker, {budget} are enough", calls.aws));
         }
     }
 }

@@ -17,7 +17,7 @@ impl Oracle {
         }
     }
 
-    /// D30: a disk whose copy was cut by our completion was named before.
+    /// S18: a disk whose copy was cut by our completion was named before.
     pub fn disks(&mut self, findings: &[Finding], nomad: &Nomad) {
         let Some((completed, stopped)) = self.verdict.as_ref().map(|(at, _)| *at).zip(self.machine_stopped) else { return };
         // What was purged, landed after the drain had begun, or was replaced while its agent was away, was in no list that a finding
@@ -28,7 +28,7 @@ impl Oracle {
         for group in self.cut_disks(completed.max(stopped), nomad) {
             let named = findings.iter().any(|finding| finding.loss == Loss::DiskCut && group.is_titled(&finding.object));
             if !named {
-                self.broke(stopped, "D30", format!("the disk of {} was lost without a word", group.title()));
+                self.broke(stopped, "S18", format!("the disk of {} was lost without a word", group.title()));
             }
         }
     }
