@@ -47,7 +47,7 @@ pub use self::snapshot::*;
 pub use self::traefik::{Follows, Traefik};
 pub use self::twins::{Twin, set_aside};
 pub use self::whose::{targets_of, whose_to_ask};
-pub use self::words::ActionKind;
+pub use self::words::{ActionKind, EffectKind};
 
 use self::scope::Scope;
 use self::step::{Step, decide_among};

@@ -3,8 +3,9 @@
 use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
+use strum::{EnumIter, IntoStaticStr};
 
-use super::{Action, Effect, EffectKind, Part};
+use super::{Action, Effect, Part};
 use crate::time::{Time, plain};
 
 /// What kind of step an action is.
@@ -37,6 +38,25 @@ impl Serialize for ActionKind {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(self.word())
     }
+}
+
+/// The kinds of writes, for counting failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, IntoStaticStr, EnumIter)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum EffectKind {
+    /// Heartbeat.
+    Heartbeat,
+    /// Ineligibility.
+    MakeIneligible,
+    /// Deregistration, of any group.
+    Deregister,
+    /// Drain.
+    Drain,
+    /// Completion.
+    Complete,
+    /// Notes of beginnings.
+    Note,
 }
 
 impl EffectKind {
@@ -83,6 +103,19 @@ impl Action {
 }
 
 impl Effect {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> EffectKind {
+        match self {
+            Self::Heartbeat(_) => EffectKind::Heartbeat,
+            Self::MakeIneligible(_) => EffectKind::MakeIneligible,
+            Self::Deregister { .. } => EffectKind::Deregister,
+            Self::Drain { .. } => EffectKind::Drain,
+            Self::Complete { .. } => EffectKind::Complete,
+            Self::Note { .. } => EffectKind::Note,
+        }
+    }
+
     /// In words, with the id of the node that is written to.
     #[must_use]
     pub fn title(&self) -> String {

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
-use strum::{EnumIter, IntoStaticStr};
 
 use super::discovery::Registrations;
 use super::jobs::{JobKind, Provider, TaskGroup};
 use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, OwnNetwork, Phase};
 use super::notes::{Noted, Stretch};
+use crate::decide::EffectKind;
 use crate::decide::action::{Effect, Refusal};
 use crate::decide::outcome::Outcome;
 use crate::ids::{AllocationId, NodeId};
@@ -139,40 +139,6 @@ pub struct SentDrain {
     pub at: Time,
     /// Whether it was accepted for certain.
     pub accepted: bool,
-}
-
-/// The kinds of writes, for counting failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, IntoStaticStr, EnumIter)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum EffectKind {
-    /// Heartbeat.
-    Heartbeat,
-    /// Ineligibility.
-    MakeIneligible,
-    /// Deregistration, of any group.
-    Deregister,
-    /// Drain.
-    Drain,
-    /// Completion.
-    Complete,
-    /// Notes of beginnings.
-    Note,
-}
-
-impl Effect {
-    /// Its kind.
-    #[must_use]
-    pub fn kind(&self) -> EffectKind {
-        match self {
-            Self::Heartbeat(_) => EffectKind::Heartbeat,
-            Self::MakeIneligible(_) => EffectKind::MakeIneligible,
-            Self::Deregister { .. } => EffectKind::Deregister,
-            Self::Drain { .. } => EffectKind::Drain,
-            Self::Complete { .. } => EffectKind::Complete,
-            Self::Note { .. } => EffectKind::Note,
-        }
-    }
 }
 
 /// A row of failed writes of one kind.
