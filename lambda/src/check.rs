@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_token_that_sees_no_node_is_not_ready_and_one_that_sees_one_of_three_is() {
-        let whole = |whole| Ok(Registrations { whole, agent_dead: false, services: [].into() });
+        let whole = |whole| Ok(Registrations { by_hand: [].into(), whole, agent_dead: false, services: [].into() });
         assert!(!shown(&[whole(false), whole(false)]).ok);
         assert!(shown(&[whole(false), whole(true), Err(Unseen::Throttled)]).ok);
         let denied = shown(&[Err(Unseen::Denied("ACL not found".into()))]);

@@ -162,7 +162,7 @@ impl Options {
                 |number| format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{kind}-{number}/0123456789abcdef");
             (1..=many).filter_map(|number| arn(number).parse().ok()).collect()
         };
-        let mut named = arns("named", self.named);
+        let mut named: Vec<TargetGroupArn> = arns("named", self.named);
         let classic = format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:loadbalancer/classic-1").parse();
         if let (true, Ok(classic), Some(first)) = (self.classic, classic, named.first_mut()) {
             *first = classic;

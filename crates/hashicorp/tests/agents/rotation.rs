@@ -148,10 +148,10 @@ async fn certificates_and_authorities_are_read_again_when_they_change_or_are_ref
 struct Kept(Mutex<PathBuf>);
 
 impl Fetch for Kept {
-    fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, Unseen>> {
+    fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, NotFetched>> {
         let (Stored::Ssm(name) | Stored::SecretsManager(name)) = stored;
         let read = std::fs::read_to_string(self.0.lock().expect("no test panics in it").join(name));
-        Box::pin(async move { read.map(Secret::new).map_err(|_| Unseen::Denied("the role may not".into())) })
+        Box::pin(async move { read.map(Secret::new).map_err(|_| NotFetched::Unseen(Unseen::Denied("the role may not".into()))) })
     }
 }
 
