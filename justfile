@@ -72,10 +72,10 @@ lambda:
     @diff lambda/crates.txt <(cargo tree -p decamp-lambda -e normal --prefix none --format '{lib}' | sed 's/ (\*)$//' | sort -u) || { echo "the Lambda links other crates than lambda/crates.txt lists" >&2; exit 1; }
     @if cargo tree -p decamp -e normal,features --prefix none | grep -F 'decamp-sim feature "mutants"'; then echo "decamp has the wrong drivers" >&2; exit 1; fi
 
-# Licences, bans, sources and unused dependencies, where the tools are installed.
+# Licences, bans and sources, where the tool is installed: to build it takes longer than the other checks. Unused dependencies are
+# found by tests/tidy.rs, so that CI does not build cargo-machete, which takes two minutes of a processor.
 supply:
     @if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; else echo "cargo deny: skipped, it is not installed"; fi
-    @if command -v cargo-machete >/dev/null; then cargo machete; else echo "cargo machete: skipped, it is not installed"; fi
 
 # The Lambda's zips, for arm64 and x86_64, with their sums; `--twice` builds each again and compares.
 package *arguments:

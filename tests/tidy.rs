@@ -137,14 +137,39 @@ fn thinking_knows_no_clock_no_system_and_waits_for_nothing() {
 
 /// The names in a manifest's `[dependencies]`.
 fn dependencies(manifest: &str) -> Vec<String> {
+    listed(manifest, "dependencies")
+}
+
+/// The names in one section of a manifest.
+fn listed(manifest: &str, section: &str) -> Vec<String> {
     let text = file(manifest);
-    let section = text.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+    let section = text.split(&format!("\n[{section}]\n")).nth(1).unwrap_or_default();
     let lines = section.lines().take_while(|line| !line.starts_with('['));
     lines
         .filter_map(|line| line.split(['.', ' ', '=']).next())
         .filter(|name| !name.is_empty() && !name.starts_with('#'))
         .map(str::to_owned)
         .collect()
+}
+
+/// What `cargo machete` looks for. To build that takes two minutes of a processor, and this a moment.
+#[test]
+fn every_dependency_is_named_in_a_source() {
+    let mut folders: Vec<String> = LAYERS.iter().map(|(name, _)| format!("crates/{name}/")).collect();
+    folders.extend(["lambda/".to_owned(), String::new()]);
+    let mut unused = Vec::new();
+    for folder in folders {
+        let places = ["src", "tests", "examples"].map(|place| format!("{folder}{place}"));
+        let all: String = texts(&places.each_ref().map(String::as_str), &[".rs"]).into_iter().map(|file| file.text).collect();
+        assert!(!all.is_empty(), "{folder} has sources");
+        let manifest = format!("{folder}Cargo.toml");
+        for section in ["dependencies", "dev-dependencies"] {
+            let is_used = |name: &str| all.contains(&format!("{name}::")) || all.contains(&format!("use {name}"));
+            let names = listed(&manifest, section).into_iter().filter(|name| !is_used(&name.replace('-', "_")));
+            unused.extend(names.map(|name| format!("{manifest}: {name}")));
+        }
+    }
+    none(unused, "a dependency that no source names");
 }
 
 #[test]
