@@ -261,7 +261,7 @@ async fn all(arguments: &Arguments) -> Result<u8> {
     Ok(if runs.iter().all(|run| is_as_it_should_be(&plan, run)) { 0 } else { exit::ERROR })
 }
 
-/// decamp loses nothing in the default plan, and nothing that is its own in any other (D17); every driver comes to an end.
+/// decamp loses nothing in the default plan, and nothing that is its own in any other (ADR 0024); every driver comes to an end.
 fn is_as_it_should_be(plan: &Plan, run: &Run) -> bool {
     let may_be_foreseen = plan.single || plan.ingress_poll.is_some() || plan.chaos.is_some();
     let lost = if may_be_foreseen { run.judged.attributable } else { run.account.failed };

@@ -1,4 +1,4 @@
-//! `decamp status`: who waits in a terminating hook, for what, since when, and what is next (D13). Writes nothing.
+//! `decamp status`: who waits in a terminating hook, for what, since when, and what is next (ADR 0015). Writes nothing.
 
 mod steady;
 

@@ -78,7 +78,7 @@ fn target_groups(seen: &Snapshot, policy: &Policy, found: &[TargetGroupArn]) -> 
     let named = named.chain(&policy.target_groups).map(|arn| (arn, false));
     for (arn, attached) in group.into_iter().flat_map(|g| &g.attached).map(|arn| (arn, true)).chain(named) {
         match all.iter_mut().find(|(known, _)| known == arn) {
-            // In a group that is named an address counts as ours as well, attached or not (D7).
+            // In a group that is named an address counts as ours as well, attached or not (ADR 0009).
             Some((_, was_attached)) => *was_attached &= attached,
             None => all.push((arn.clone(), attached)),
         }
@@ -97,7 +97,7 @@ pub(crate) fn ours<'a>(departure: &Departure, seen: &Snapshot, group: &'a Target
     targets_of(departure, seen, group)
 }
 
-/// Whether Consul was seen to list every service that the allocations declare there: then an empty answer is one (D9), whatever
+/// Whether Consul was seen to list every service that the allocations declare there: then an empty answer is one (ADR 0011), whatever
 /// the token may see.
 pub(crate) fn is_controlled(seen: &Snapshot) -> bool {
     seen.history.known.iter().all(|known| seen.history.lists_all_of(known))

@@ -306,7 +306,7 @@ fn the_job_of_the_service_is_as_it_must_be_and_sets_what_is_a_setting() {
     let job = file("infra/serve/decamp.nomad.hcl");
     let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let flat = plain(&job);
-    // D27. The test of two replicas on nodes that leave (tests/rehearsal/service.rs) has the same.
+    // ADR 0031. The test of two replicas on nodes that leave (tests/rehearsal/service.rs) has the same.
     for line in [
         "type = \"service\"",
         "count = 2",

@@ -317,3 +317,43 @@ fn the_documentation_leaves_no_figure_open() {
         assert!(!readme.contains(word), "a row that was not measured has no place: {word}");
     }
 }
+
+/// What follows each of these words in a text, up to the next.
+fn after<'t>(text: &'t str, word: &'static str) -> impl Iterator<Item = &'t str> {
+    text.split(word).skip(1)
+}
+
+#[test]
+fn every_citation_is_of_something_in_the_repository() {
+    let records: Vec<String> = texts(&["docs/adr"], &[".md"]).into_iter().map(|file| file.name).collect();
+    let mut lost = Vec::new();
+    for Text { name, text } in sources() {
+        // A ruling by its number alone, or facts without their page, stand outside of the repository.
+        let outside = after(&text, concat!("(", "D")).filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        lost.extend(outside.map(|rest| format!("{name}: (D{}", rest.lines().next().unwrap_or_default())));
+        let pageless = after(&text, concat!("(fac", "ts, "))
+            .filter(|rest| rest.starts_with("section") || rest.starts_with(|c: char| c.is_ascii_digit()));
+        lost.extend(pageless.map(|rest| format!("{name}: facts without a page: {}", rest.lines().next().unwrap_or_default())));
+        for rest in after(&text, "ADR ") {
+            let numbers = rest.split(", ").map(|part| part.chars().take_while(char::is_ascii_digit).collect::<String>());
+            for number in numbers.take_while(|number| number.len() == 4) {
+                if !records.iter().any(|record| record.contains(&format!("/{number}-"))) {
+                    lost.push(format!("{name}: ADR {number}"));
+                }
+            }
+        }
+        for rest in after(&text, "facts/") {
+            let Some((page, rest)) = rest.split_once(".md").filter(|(page, _)| page.chars().all(|c| c.is_ascii_lowercase()))
+            else {
+                continue;
+            };
+            let number: String = rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+            let number = number.trim_end_matches('.');
+            let is_there = |line: &str| line.starts_with(&format!("{number} ")) || line.starts_with(&format!("## {number}."));
+            if !number.is_empty() && !file(&format!("docs/facts/{page}.md")).lines().any(is_there) {
+                lost.push(format!("{name}: facts/{page}.md {number}"));
+            }
+        }
+    }
+    none(lost, "cite docs/adr or docs/facts by a number that is there");
+}

@@ -24,7 +24,7 @@ pub(crate) enum Became {
     HandedBack(Duration),
 }
 
-/// The longest that a message stays hidden between two passes (D15).
+/// The longest that a message stays hidden between two passes (ADR 0017).
 pub(crate) const BETWEEN_PASSES: Duration = Duration::from_secs(5);
 
 /// What is kept of a pass for the heartbeat and the message, when a call hangs.

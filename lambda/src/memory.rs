@@ -1,4 +1,4 @@
-//! What a warm process remembers of departures between two passes: since when they wait (D54). A cold one reads it from the world.
+//! What a warm process remembers of departures between two passes: since when they wait (ADR 0002). A cold one reads it from the world.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The end of a run by a signal: one heartbeat, what stands, and the command that goes on (D13).
+//! The end of a run by a signal: one heartbeat, what stands, and the command that goes on (ADR 0015).
 
 use std::cell::RefCell;
 

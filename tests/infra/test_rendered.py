@@ -35,7 +35,7 @@ def made_by(caller):
 
 
 class Role(unittest.TestCase):
-    """The role allows what its program calls and what the platform does in its name, and nothing else (D20)."""
+    """The role allows what its program calls and what the platform does in its name, and nothing else (ADR 0025)."""
 
     def test_every_call_of_the_function_is_allowed_by_the_whole_example(self):
         self.assertEqual(made_by("lambda") - allowed(COMPLETE), set())
@@ -103,7 +103,7 @@ class Service(unittest.TestCase):
         self.assertNotIn("NetworkInterfaces", by_sid)
 
     def test_the_role_allows_what_the_service_calls_and_nothing_else(self):
-        """With every option on (D20). Keys are used in the role's name, by the services that keep the secrets."""
+        """With every option on (ADR 0025). Keys are used in the role's name, by the services that keep the secrets."""
         self.assertEqual({action for statement in self.POLICY for action in statement["Action"]}, made_by("serve") | {"kms:Decrypt"})
 
     def test_a_star_is_a_resource_only_where_aws_knows_no_narrower_one(self):

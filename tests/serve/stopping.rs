@@ -1,4 +1,4 @@
-//! The word to stop: the call in hand is finished, wherever it was made, and the process is gone within ten seconds (D27).
+//! The word to stop: the call in hand is finished, wherever it was made, and the process is gone within ten seconds (ADR 0031).
 
 use std::time::Duration;
 

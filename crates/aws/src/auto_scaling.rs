@@ -160,7 +160,7 @@ impl AutoScaling {
         self.writes.call(send).await.map(drop).map_err(|e| refusal(&e, token.as_deref()))
     }
 
-    /// Asks Auto Scaling to replace an instance, through its hook (D12).
+    /// Asks Auto Scaling to replace an instance, through its hook (ADR 0014).
     pub async fn set_unhealthy(&self, instance: InstanceId) -> Result<(), Refusal> {
         self.writes.enter().await?;
         let send = |client: &aws_sdk_autoscaling::Client| {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Who makes a call: each has a role of its own, which allows what it calls and nothing else (D20).
+/// Who makes a call: each has a role of its own, which allows what it calls and nothing else (ADR 0025).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// The Lambda.
@@ -40,7 +40,7 @@ const REFRESHES: &[Caller] = &[Caller::Serve, Caller::Refresh];
 pub const OPERATIONS: [Operation; 26] = [
     by(DEPARTS, "autoscaling", "CompleteLifecycleAction"),
     by(DEPARTS, "autoscaling", "RecordLifecycleActionHeartbeat"),
-    // Only by policy (D12): without it the role need not allow it.
+    // Only by policy (ADR 0014): without it the role need not allow it.
     by(&[Caller::Lambda, Caller::Serve], "autoscaling", "SetInstanceHealth"),
     by(LOOKS, "autoscaling", "DescribeAutoScalingGroups"),
     by(LOOKS, "autoscaling", "DescribeAutoScalingInstances"),

@@ -80,11 +80,11 @@ pub struct Settings {
 pub enum Mode {
     /// Look, decide and act.
     Act,
-    /// Look, decide and log; write nothing (D13).
+    /// Look, decide and log; write nothing (ADR 0015).
     Observe,
 }
 
-/// Which early warnings have Auto Scaling replace an instance that is in service (D12). `DECAMP_REPLACE`.
+/// Which early warnings have Auto Scaling replace an instance that is in service (ADR 0014). `DECAMP_REPLACE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replace {
     /// None: they are logged and counted.
@@ -189,7 +189,7 @@ impl Allowed {
 }
 
 impl Settings {
-    /// Whether the service and the function only look at instances that events and sweeps report, and write nothing (D41).
+    /// Whether the service and the function only look at instances that events and sweeps report, and write nothing (ADR 0013).
     #[must_use]
     pub fn only_observes(&self) -> bool {
         self.mode == Mode::Observe || self.allowed.groups.is_empty()

@@ -86,7 +86,7 @@ pub(super) fn fits(from: &Reader<'_>, policy: &Policy, call: Duration) -> Result
             plain(call)
         )));
     }
-    // A wait that was left at its default is bounded by `end` anyway (D1); one that was set and cannot be had is a mistake.
+    // A wait that was left at its default is bounded by `end` anyway (ADR 0001); one that was set and cannot be had is a mistake.
     let waits = [
         ("DECAMP_NO_NODE_WAIT", policy.no_node_wait),
         ("DECAMP_AGENT_DEAD_WAIT", policy.agent_dead_wait),

@@ -1,4 +1,4 @@
-//! Refreshes that the service starts: on which runs of HCP Terraform, of which groups, with which preferences. In the file alone (D24).
+//! Refreshes that the service starts: on which runs of HCP Terraform, of which groups, with which preferences. In the file alone (ADR 0028).
 
 use std::sync::Arc;
 use std::time::Duration;

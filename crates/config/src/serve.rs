@@ -13,7 +13,7 @@ use super::reader::Reader;
 use super::secret::{TokenSource, source};
 use decamp_core::refresh::Preferences;
 
-/// The most departures that one replica has in hand (D26).
+/// The most departures that one replica has in hand (ADR 0030).
 const MOST_DEPARTURES: u32 = 10_000;
 
 /// What `decamp serve` needs beside what every departure needs.
@@ -102,7 +102,7 @@ pub enum NotifyKind {
     Slack,
 }
 
-/// The runs of HCP Terraform or Terraform Enterprise that start a refresh (D24).
+/// The runs of HCP Terraform or Terraform Enterprise that start a refresh (ADR 0028).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terraform {
     /// What its notifications are signed with; several are a rotation.
@@ -111,7 +111,7 @@ pub struct Terraform {
     pub workspaces: BTreeMap<Arc<str>, Vec<Arc<str>>>,
 }
 
-/// A named webhook (D25).
+/// A named webhook (ADR 0029).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// How it is signed.

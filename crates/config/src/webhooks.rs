@@ -1,4 +1,4 @@
-//! Named webhooks: each is bound to one scheme, its secrets and one action, in the settings' file alone (D25).
+//! Named webhooks: each is bound to one scheme, its secrets and one action, in the settings' file alone (ADR 0029).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

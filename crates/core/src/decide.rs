@@ -136,7 +136,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
     // A round of looks lasts as long as its slowest: one at Consul must not hold up a deregistration, which does not need it.
     let leaving_balancers = matches!(steps.first(), Some(Step::Look(..) | Step::Do(..)));
     if seen.consul.at().is_none() && !leaving_balancers {
-        // The control look (D9): what is registered is seen before anything is stopped.
+        // The control look (ADR 0011): what is registered is seen before anything is stopped.
         steps.push(nodes::discovery_out_of_sight(scope, false, now));
         // Behind another worker's drain a purge may have taken what declares its services, and left what it had registered: one look
         // tells, if it can be had.
@@ -223,7 +223,7 @@ fn finish(scope: &Scope<'_>, budget: &Budget, release: Time, no_node: bool, now:
     leaving::complete(scope, LifecycleResult::Continue, verdict, reason, now)
 }
 
-/// Whether nothing that was seen, now or by an earlier run, speaks against what is not seen any more (D9, D39).
+/// Whether nothing that was seen, now or by an earlier run, speaks against what is not seen any more (ADR 0011, 0009).
 fn is_proved(scope: &Scope<'_>, budget: &Budget) -> bool {
     let in_groups =
         scope.unknown_targets().next().is_none() && !doubts::lists_nothing(scope, budget) && sources::are_all_handled(scope);
@@ -254,7 +254,7 @@ fn was_forced(scope: &Scope<'_>) -> bool {
         || scope.nodes().iter().any(forced)
 }
 
-/// The one end (D1): decamp itself completes the action, by `on_timeout`.
+/// The one end (ADR 0001): decamp itself completes the action, by `on_timeout`.
 fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     if now < budget.end {
         return Step::Satisfied;
@@ -263,14 +263,14 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     if !confirming.is_satisfied() {
         return confirming;
     }
-    // A list is a proof only to a token that could have seen more (D9).
+    // A list is a proof only to a token that could have seen more (ADR 0011).
     let over = matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full))
         && scope.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
         && scope.all_left().next().is_none()
         && scope.vanished().is_none_or(|vanished| vanished.until <= now);
     // Which load balancers there are is the group's to say.
     let released = scope.seen.group.last().is_some() && balancers::balancing(scope, budget, now).released;
-    // What may still be sent to is not nothing (D39).
+    // What may still be sent to is not nothing (ADR 0009).
     let unseen = blind::stopped_unseen(scope, budget, now);
     let proved = is_proved(scope, budget) && unseen.is_none();
     let verdict = match (over && released, proved && was_forced(scope)) {

@@ -1,4 +1,4 @@
-//! Denials: calls that a departure needs and may not make. Unlike an outage, one ends only when a person changes a policy (D42).
+//! Denials: calls that a departure needs and may not make. Unlike an outage, one ends only when a person changes a policy (ADR 0019).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

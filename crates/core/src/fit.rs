@@ -1,4 +1,4 @@
-//! Whether the numbers around the Lambda fit one another (D15): hook, function, queue, sweep and departure.
+//! Whether the numbers around the Lambda fit one another (ADR 0017): hook, function, queue, sweep and departure.
 //!
 //! `infra/modules/budget` has the same arithmetic; both are held to the cases of `infra/tests/budget.json`.
 
@@ -42,7 +42,7 @@ pub struct Numbers {
     pub deregistration_delay: Duration,
     /// The slowest allocation may take this long to stop.
     pub longest_stop: Duration,
-    /// The longest guard that each pass has to wait by itself, because nothing keeps its beginning for the next one (D54); zero: none.
+    /// The longest guard that each pass has to wait by itself, because nothing keeps its beginning for the next one (ADR 0002); zero: none.
     pub guard: Duration,
 }
 

@@ -89,7 +89,7 @@ macro_rules! uuid_name {
 }
 
 uuid_name!(
-    /// A Nomad node's id, a full UUID. Nomad answers 500 to a malformed one (facts, section 1).
+    /// A Nomad node's id, a full UUID. Nomad answers 500 to a malformed one (facts/nomad.md 1.6).
     NodeId, "a Nomad node id (a full UUID)"
 );
 uuid_name!(

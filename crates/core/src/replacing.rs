@@ -1,4 +1,4 @@
-//! An early warning about an instance: by policy Auto Scaling is asked to replace it, and its hook departs it (D12).
+//! An early warning about an instance: by policy Auto Scaling is asked to replace it, and its hook departs it (ADR 0014).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -24,7 +24,7 @@ pub struct Manner<'a> {
     pub never_wait: bool,
     /// What this process remembers of earlier runs of the same departure ([`remember`](crate::decide::remember)).
     pub remembered: &'a [Noted],
-    /// The sweep that this run is part of: it says whose heartbeats it sends (D43). `None`: those of this departure, when they are due.
+    /// The sweep that this run is part of: it says whose heartbeats it sends (ADR 0018). `None`: those of this departure, when they are due.
     pub sweep: Option<Sweep>,
 }
 

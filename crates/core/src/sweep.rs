@@ -1,4 +1,4 @@
-//! Which of many waiting instances a sweep heartbeats, and when in its pass it comes to each: fair without a memory (D43).
+//! Which of many waiting instances a sweep heartbeats, and when in its pass it comes to each: fair without a memory (ADR 0018).
 
 use std::time::Duration;
 

@@ -170,7 +170,7 @@ fn still_listed(seen: &Snapshot) -> impl Iterator<Item = String> {
         .map(|(name, registered)| format!("{name} {}", registered.said()))
 }
 
-/// Whether the first heartbeat is a question (D11): nobody told of this action, and the group has another terminating hook, in which
+/// Whether the first heartbeat is a question (ADR 0013): nobody told of this action, and the group has another terminating hook, in which
 /// the instance may wait after ours.
 fn is_probe(departure: &Departure, seen: &Snapshot) -> bool {
     let untold = departure.action().is_some_and(|action| action.token.is_none() && action.began.is_none());

@@ -23,7 +23,7 @@ use decamp_net::secrets::Fetch;
 /// stay registered as long as they live.
 const OF_ALLOCATIONS: &str = "_nomad-task-";
 
-/// What the ids of all services start with that Nomad registers, those of its own agents included (facts, section 12).
+/// What the ids of all services start with that Nomad registers, those of its own agents included (facts/consul.md 1.2 and 1.3).
 const OF_NOMAD: &str = "_nomad-";
 
 /// The service that Consul's servers register themselves.

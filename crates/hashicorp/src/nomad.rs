@@ -173,7 +173,7 @@ impl Client {
         Ok(read.into_iter().flatten().collect())
     }
 
-    /// The node first, then its allocations: an unknown node has an empty list of allocations, and 200 (facts, section 4).
+    /// The node first, then its allocations: an unknown node has an empty list of allocations, and 200 (facts/nomad.md 8.1).
     async fn node_with_allocations(&self, id: NodeId) -> Result<Option<Node>, Unseen> {
         let Some((node, answer)) = self.node(id).await? else { return Ok(None) };
         let ahead = self.ahead(&answer);
@@ -260,7 +260,7 @@ pub fn read_policy(answer: &[u8]) -> Result<Option<NomadSight>, Unseen> {
     Ok(policy.parsed.map(|rules| sight_of(&[("policy".to_owned(), rules.into())])))
 }
 
-/// Without `DrainSpec` Nomad cancels the drain, without `Deadline` it never ends, and a fraction is refused (facts, section 2).
+/// Without `DrainSpec` Nomad cancels the drain, without `Deadline` it never ends, and a fraction is refused (facts/nomad.md 2.1 and 2.2).
 fn drain_body(deadline: WholeSeconds, ignore_system_jobs: bool, meta: &DrainMeta) -> serde_json::Value {
     json!({
         "DrainSpec": { "Deadline": deadline.nanoseconds(), "IgnoreSystemJobs": ignore_system_jobs },

@@ -30,7 +30,7 @@ use decamp_config::{Connection, Secret};
 /// A body beyond this is not kept. Lists that may be longer are taken in row by row (`Client::get_rows`).
 const LARGEST_BODY: usize = 32 * 1024 * 1024;
 
-/// Blocking queries of the whole process. Nomad takes 100 connections from one address; many of us share a NAT's (facts, 3.4).
+/// Blocking queries of the whole process. Nomad takes 100 connections from one address; many of us share a NAT's (facts/nomad.md 7.1).
 static BLOCKING: Semaphore = Semaphore::const_new(32);
 
 /// Other requests of one client at once. A thousand departures that begin together ask a thousand times: on as many connections Nomad

@@ -1,4 +1,4 @@
-//! What goes wrong under `--chaos`, beside decamp being killed: throttled load-balancer calls, no Consul, no leader of Nomad (D19).
+//! What goes wrong under `--chaos`, beside decamp being killed: throttled load-balancer calls, no Consul, no leader of Nomad (ADR 0024).
 
 use std::sync::Arc;
 use std::time::Duration;

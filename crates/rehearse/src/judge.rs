@@ -19,7 +19,7 @@ pub struct Judged {
     pub foreseen: usize,
     /// The same by setting.
     pub by_finding: BTreeMap<String, usize>,
-    /// Under chaos with Consul away for all: an ingress sent these by a catalog that it could not renew (D19).
+    /// Under chaos with Consul away for all: an ingress sent these by a catalog that it could not renew (ADR 0024).
     pub older_catalog: usize,
     /// These did not even reach the load balancer, which no driver stops: this machine did not keep up.
     pub rig: usize,

@@ -73,7 +73,7 @@ impl Failed {
 pub(super) enum Fared {
     /// As it should.
     Well,
-    /// It was closed in order, or by the load balancer at the end of its delay, and came back within a second (D18).
+    /// It was closed in order, or by the load balancer at the end of its delay, and came back within a second (ADR 0024).
     Moved,
     /// It failed, and who says why.
     Failed(Failed, String),

@@ -1,4 +1,4 @@
-//! The null run: the same clients straight to the services, to show that the rehearsal itself is no bottleneck (D18).
+//! The null run: the same clients straight to the services, to show that the rehearsal itself is no bottleneck (ADR 0024).
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -216,7 +216,7 @@ impl Strip {
         Phase::ALL.into_iter().filter(|phase| self.spans.iter().any(|(p, _, to)| p == phase && now - to < 3.0 * step)).collect()
     }
 
-    /// Reckons how long it waited in its hook, and how much of that was above the floor (D18): the time that was neither the
+    /// Reckons how long it waited in its hook, and how much of that was above the floor (ADR 0024): the time that was neither the
     /// delay or guard after a deregistration made during the hook, nor the stopping of processes, one after another as Nomad moves them.
     pub(super) fn reckon(&mut self) {
         let of = |phase: Phase| self.spans.iter().filter(move |(p, ..)| *p == phase).map(|(_, from, to)| (*from, *to));

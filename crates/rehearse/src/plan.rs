@@ -1,4 +1,4 @@
-//! What is rehearsed: the cluster, the clients and the refresh, with every number of it in one place (D17).
+//! What is rehearsed: the cluster, the clients and the refresh, with every number of it in one place (ADR 0024).
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -41,7 +41,7 @@ pub struct Plan {
     pub single: bool,
     /// The ingress asks Consul this often, and does not watch it.
     pub ingress_poll: Option<Duration>,
-    /// decamp is killed and hindered all the while (D19).
+    /// decamp is killed and hindered all the while (ADR 0024).
     pub chaos: Option<Chaos>,
     /// Calm load before the refresh begins.
     pub calm: Duration,
@@ -55,7 +55,7 @@ pub struct Plan {
     pub traefik: Option<PathBuf>,
 }
 
-/// What goes wrong all the while (D19).
+/// What goes wrong all the while (ADR 0024).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chaos {
     /// decamp's own: it is killed, its events are lost, its path to Consul is cut, AWS throttles it, Nomad has no leader.
@@ -103,7 +103,7 @@ impl Plan {
     pub const CHECK_EVERY: Duration = Duration::from_secs(1);
     /// Replicas of decamp, where it runs as a job of the cluster.
     pub const REPLICAS: u32 = 2;
-    /// Their `kill_timeout` (D27).
+    /// Their `kill_timeout` (ADR 0031).
     pub const DECAMP_KILL_TIMEOUT: Duration = Duration::from_secs(30);
     /// The warm-up of new instances.
     pub const WARM_UP: Duration = Duration::from_secs(2);
@@ -111,7 +111,7 @@ impl Plan {
     pub const LONGEST_REQUEST: Duration = Duration::from_secs(3);
     /// The hook's heartbeat time-out.
     pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
-    /// How often what waits is swept up, events or not (D19).
+    /// How often what waits is swept up, events or not (ADR 0024).
     pub const SWEEP_EVERY: Duration = Duration::from_secs(10);
     /// No two changes of the ingress come into force within this time.
     pub const THROTTLE: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! Whether the rehearsal itself was the bottleneck: then what failed may be this machine's fault, and no driver's (D18).
+//! Whether the rehearsal itself was the bottleneck: then what failed may be this machine's fault, and no driver's (ADR 0024).
 
 use super::judge::Judged;
 use super::ledger::Account;

@@ -8,7 +8,7 @@ use decamp_sim::luck::Luck;
 
 /// No two changes come into force within this time (Traefik's throttle).
 const THROTTLE: Duration = Duration::from_secs(2);
-/// A change that nothing holds up is in force so much later (facts 0.1, row 12).
+/// A change that nothing holds up is in force so much later (facts/consul.md 5.2).
 const LATE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
 
 /// The copies of each service, as discovery has them and as the ingress routes.

@@ -16,7 +16,7 @@ use super::view::View;
 use decamp_core::decide::{Cause, Departure};
 use decamp_core::ids::InstanceId;
 
-/// How many of those that are over are kept (D23).
+/// How many of those that are over are kept (ADR 0027).
 const PAST_KEPT: usize = 1_000;
 
 /// Which departure is meant: one instance may wait in several hooks, and be taken back by EC2 at the same time.

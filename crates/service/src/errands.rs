@@ -41,7 +41,7 @@ pub(super) enum Errand {
         /// When it is gone.
         at: Time,
     },
-    /// AWS warned of it, and the settings say that it is to be replaced (D12).
+    /// AWS warned of it, and the settings say that it is to be replaced (ADR 0014).
     Replace {
         instance: InstanceId,
         /// Not before then; `None`: at once.

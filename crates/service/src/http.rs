@@ -1,4 +1,4 @@
-//! The two listeners: webhooks take events in and nothing else, admin shows what is so (D22).
+//! The two listeners: webhooks take events in and nothing else, admin shows what is so (ADR 0026).
 
 mod admin;
 mod arrival;

@@ -61,7 +61,7 @@ use decamp_config::Settings;
 use decamp_core::world::World;
 use decamp_live::Live;
 
-/// From the word to stop to the end of the process, at most (D27: 10 s, less what the process itself needs).
+/// From the word to stop to the end of the process, at most (ADR 0031: 10 s, less what the process itself needs).
 const FAREWELL: Duration = Duration::from_secs(8);
 /// What there is at least to tell what is still to be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ use decamp_aws::Received;
 const WAIT: Duration = Duration::from_secs(20);
 /// A message that is held is hidden again this many times within the time that it is hidden for, so that two calls may fail.
 const TIMES: u32 = 3;
-/// SQS hides no message longer than 12 h since it was received; then the sweep goes on (D26).
+/// SQS hides no message longer than 12 h since it was received; then the sweep goes on (ADR 0030).
 const HELD_AT_MOST: Duration = Duration::from_hours(11);
 /// A message that cannot be gone on with here is hidden for this long: as much is in hand as may be, or its task ended by a defect.
 const NOT_NOW: Duration = Duration::from_secs(30);

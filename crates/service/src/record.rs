@@ -1,4 +1,4 @@
-//! What Auto Scaling's own record tells of departures that are over, also of those that no replica saw (D23). Asked for now and then.
+//! What Auto Scaling's own record tells of departures that are over, also of those that no replica saw (ADR 0027). Asked for now and then.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

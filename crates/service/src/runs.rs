@@ -12,7 +12,7 @@ use strum::VariantNames as _;
 
 use decamp_core::time::Time;
 
-/// The oldest run that is acted on (D24).
+/// The oldest run that is acted on (ADR 0028).
 pub const OLDEST: Duration = Duration::from_hours(1);
 /// How far its clock may be before ours.
 const AHEAD: Duration = Duration::from_mins(5);

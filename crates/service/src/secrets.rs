@@ -14,7 +14,7 @@ use decamp_net::secrets::Token;
 
 /// How often all of them are looked at.
 const EVERY: Duration = Duration::from_secs(1);
-/// A denial that lasts is told again after this (D42).
+/// A denial that lasts is told again after this (ADR 0019).
 const AGAIN_AFTER: Duration = Duration::from_hours(1);
 /// What health calls them.
 const SYSTEM: &str = "a secret";

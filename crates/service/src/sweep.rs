@@ -61,7 +61,7 @@ pub(super) async fn sweeping(service: Arc<Service>) {
     }
 }
 
-/// Whether nobody shows that it is at an instance for which something was last written then: within one period it is taken up (D43).
+/// Whether nobody shows that it is at an instance for which something was last written then: within one period it is taken up (ADR 0018).
 fn is_neglected(written: Option<Time>, now: Time, sweep_every: Duration) -> bool {
     written.is_none_or(|written| written + sweep_every <= now)
 }

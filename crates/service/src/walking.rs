@@ -156,7 +156,7 @@ fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: 
 /// What this replica had to do with an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Share {
-    /// It brought it about: it counts it, and tells of it (D23).
+    /// It brought it about: it counts it, and tells of it (ADR 0027).
     Completed,
     /// It came about without anybody who walked it. A pass that wrote nothing only looked at it: it is over, or waits on for whoever
     /// acts.

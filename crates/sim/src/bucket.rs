@@ -32,7 +32,7 @@ impl Limit {
     pub const ELB_READS: Self = Self::Calls { size: 40, refill: 10 };
     /// What ELBv2 gives its writes: smaller; AWS publishes no figure.
     pub const ELB_WRITES: Self = Self::Calls { size: 20, refill: 5 };
-    /// The one bucket that all of Auto Scaling's calls share; the figure that D16 judges by.
+    /// The one bucket that all of Auto Scaling's calls share; the figure that ADR 0020 judges by.
     pub const AUTO_SCALING: Self = Self::Calls { size: 100, refill: 20 };
 }
 

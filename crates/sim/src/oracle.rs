@@ -27,7 +27,7 @@ use decamp_core::decide::{Departure, Effect, LifecycleResult, Outcome, Phase};
 use decamp_core::ids::{NodeId, TargetId};
 use decamp_core::time::Time;
 
-/// A call's time-out and a second for rounding: how much later than the first of our deadlines another may be (D3).
+/// A call's time-out and a second for rounding: how much later than the first of our deadlines another may be (ADR 0003).
 const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
 
 /// How old a look at the load balancers may be when something is stopped, a call's time-out, and the longest that routing lags: what
@@ -35,7 +35,7 @@ const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
 const LOOK_AGE: Duration = Duration::from_secs(190);
 /// How old the last look at the node may be when the action is completed.
 const LAST_LOOK: Duration = Duration::from_secs(5);
-/// However little time there is, what is released may go on in order for this long (D36): such a deadline may come too late.
+/// However little time there is, what is released may go on in order for this long (ADR 0001): such a deadline may come too late.
 const IN_ORDER: Duration = Duration::from_secs(30);
 /// The hook that is decamp's, in every setting.
 const OUR_HOOK: &str = "decamp";
@@ -238,7 +238,7 @@ impl Oracle {
                     && self.machine_stopped.is_none()
                     && !self.meddled
                     && self.agent_died.is_none()
-                    // Two minutes may be too short for the delay: then what is cut is foreseen by name (D12).
+                    // Two minutes may be too short for the delay: then what is cut is foreseen by name (ADR 0014).
                     && !self.interrupted
                     && !self.just_registered_again()
                     && !self.delay_unknown()
@@ -296,7 +296,7 @@ impl Oracle {
                 }
                 self.first_drain.get_or_insert(at);
                 let before = self.last_drain.replace(at);
-                // One that is sent again stops system jobs alone (D4).
+                // One that is sent again stops system jobs alone (ADR 0004).
                 if meta.phase != Phase::Resent {
                     self.drain_times.push(at);
                 }

@@ -182,7 +182,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         }
         stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &stage.weather);
     }
-    // That there are no ACLs proves what a later worker sees as well: it has no reason to doubt it (D9).
+    // That there are no ACLs proves what a later worker sees as well: it has no reason to doubt it (ADR 0011).
     let doubtless = faults.without(Fault::Crash).without(Fault::ConsulWithoutAcls).is_empty();
     if faults.has(Fault::ConsulWithoutAcls) && doubtless && matches!(outcome, Some(Outcome::Unconfirmed { .. })) {
         stage.oracle.doubts_needlessly(ended_at);

@@ -323,7 +323,7 @@ impl Stage {
         self.balancers.machine_stopped(self.cast.instance);
     }
 
-    /// An effect of ours is about to be taken: everything that serves holds a request (D16).
+    /// An effect of ours is about to be taken: everything that serves holds a request (ADR 0021).
     pub fn before_effect(&mut self, departure: &Departure, effect: &Effect) {
         self.traffic.fill(self.now, &self.balancers);
         self.oracle.effect(

@@ -116,7 +116,7 @@ pub struct Traffic {
     pub sent: u64,
     /// Every request that failed.
     pub failures: Vec<Failure>,
-    /// Effects at which something that served held no request: none is wanted (D16).
+    /// Effects at which something that served held no request: none is wanted (ADR 0021).
     pub idle_at_effect: u64,
 }
 

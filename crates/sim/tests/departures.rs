@@ -103,7 +103,7 @@ fn same_in_the_end(calm: &Played, crashed: &Played, what: &str) {
     let outcomes = (calm.outcome.as_ref().map(|o| o.word()), crashed.outcome.as_ref().map(|o| o.word()));
     assert_eq!(outcomes.0, Some("departed"), "{what}");
     // A worker that dies right after the completion leaves nobody who knows that it was accepted (and nothing to do). One that
-    // comes after the drain has no earlier look at an old Consul, whose empty answers prove nothing alone (D9).
+    // comes after the drain has no earlier look at an old Consul, whose empty answers prove nothing alone (ADR 0011).
     assert!(matches!(outcomes.1, Some("departed" | "already-past" | "gone" | "unconfirmed")), "{what}: {outcomes:?}");
 }
 

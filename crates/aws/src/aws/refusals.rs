@@ -1,4 +1,4 @@
-//! What an error of AWS means for us (facts on the error codes: `ValidationError` alone never means that something is over).
+//! What an error of AWS means for us (facts/aws.md 2.3: `ValidationError` alone never means that something is over).
 
 use std::error::Error;
 use std::sync::Arc;

@@ -113,7 +113,7 @@ pub enum Effect {
         /// What it says about itself.
         meta: DrainMeta,
     },
-    /// Write down, in a node's metadata, when something began, for the next worker (D54).
+    /// Write down, in a node's metadata, when something began, for the next worker (ADR 0002).
     Note {
         /// The node.
         node: NodeId,
@@ -166,7 +166,7 @@ pub enum LifecycleResult {
     Abandon,
 }
 
-/// A positive number of whole seconds: the only deadline that Nomad's drain takes reliably (D3).
+/// A positive number of whole seconds: the only deadline that Nomad's drain takes reliably (ADR 0003).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct WholeSeconds(u64);
 

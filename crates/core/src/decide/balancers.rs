@@ -12,7 +12,7 @@ use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::Time;
 use std::time::Duration;
 
-/// How often a target that somebody else deregistered is looked at (D7).
+/// How often a target that somebody else deregistered is looked at (ADR 0008).
 const LOOK_EVERY: Duration = Duration::from_secs(12);
 /// How old a look at the load balancers may be when something is stopped.
 pub(super) const RECENT: Duration = Duration::from_secs(60);
@@ -313,7 +313,7 @@ fn deregister(
     write(scope.seen, EffectKind::Deregister, vec![effect], reason, now)
 }
 
-/// Whether draining the services now stops nothing that a load balancer may still send to (D7): every allocation behind one of
+/// Whether draining the services now stops nothing that a load balancer may still send to (ADR 0008): every allocation behind one of
 /// our targets is a system job, which the phase leaves in place, or serves on until after the release.
 pub(super) fn may_drain_beside_the_delay(scope: &Scope<'_>, release: Time, now: Time) -> bool {
     if !scope.policy.overlap || scope.seen.nomad.now().is_none() {

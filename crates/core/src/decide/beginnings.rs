@@ -1,4 +1,4 @@
-//! When a wait began that an earlier run may have begun: by what the world shows, or by what that run wrote down (D54).
+//! When a wait began that an earlier run may have begun: by what the world shows, or by what that run wrote down (ADR 0002).
 //!
 //! A pass of the Lambda is over before its departure and the next one remembers nothing. Without these a wait that is longer than a
 //! pass would begin anew in each of them.
@@ -87,14 +87,14 @@ pub(super) fn no_node(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
     scope.seen.history.no_node_since.map(|seen| seen.min(budget.began))
 }
 
-/// Since when agents have been back whose allocations Nomad had given up: what they still ran they stop then (D5).
+/// Since when agents have been back whose allocations Nomad had given up: what they still ran they stop then (ADR 0005).
 pub(super) fn agents_back(scope: &Scope<'_>, first: Time) -> Time {
     let ready = scope.nodes().iter().filter(|node| node.status == NodeStatus::Ready).map(|node| node.status_since);
     let told = ready.collect::<Option<Vec<Time>>>().and_then(|all| all.into_iter().max());
     told.map_or(first, |told| told.min(first))
 }
 
-/// Since when a drain has been settled (D4): the run's first such look; or the end of the last allocation that it waits for, and
+/// Since when a drain has been settled (ADR 0004): the run's first such look; or the end of the last allocation that it waits for, and
 /// the drain's own last change, as soon as the servers must know of both.
 pub(super) fn settled(scope: &Scope<'_>, node: &Node) -> Option<Time> {
     let seen = scope.seen.history.settled_since?;

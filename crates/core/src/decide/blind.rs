@@ -1,7 +1,7 @@
 //! What stops while Consul cannot be seen: an ingress that does not hear of a stop goes on sending to what is gone.
 //!
 //! Discovery is seen right before a drain (`nodes`); from then on Nomad stops one copy after the other, and nothing of ours takes that back:
-//! a drain that is cancelled and begun anew would be the second of its phase (D3). So Consul is watched while something stops, the phase
+//! a drain that is cancelled and begun anew would be the second of its phase (ADR 0003). So Consul is watched while something stops, the phase
 //! that has not begun waits, and what stopped unseen is named by the outcome.
 
 use std::sync::Arc;

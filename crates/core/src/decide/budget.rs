@@ -14,12 +14,12 @@ pub(super) const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(30);
 pub(super) const UNREADABLE_DELAY: Duration = Duration::from_secs(300);
 /// What the looks and the completion after the last stop may take.
 pub(super) const CONFIRMATIONS: Duration = Duration::from_secs(10);
-/// Nomad fires deadlines that lie within 5 s of each other at the latest of them, and batches marks for 1 s (facts, section 2.1).
+/// Nomad fires deadlines that lie within 5 s of each other at the latest of them, and batches marks for 1 s (facts/nomad.md 3.7).
 pub(super) const DEADLINE_SLACK: Duration = Duration::from_secs(7);
 
 /// What no force may use of the time before the end: what comes after the last stop, and how late Nomad acts on a deadline.
 const MARGIN: Duration = Duration::from_secs(CONFIRMATIONS.as_secs() + DEADLINE_SLACK.as_secs());
-/// However little time there is, a departure goes on in order for this long once no load balancer sends any more (D36).
+/// However little time there is, a departure goes on in order for this long once no load balancer sends any more (ADR 0001).
 const IN_ORDER: Duration = Duration::from_secs(30);
 
 /// What a departure may take that a hold kept waiting to the last, at least: services move one copy after the other.
@@ -50,9 +50,9 @@ pub struct Budget {
     pub last_force: Time,
     /// Whether a drain is never forced, not by its own deadline either.
     never_force: bool,
-    /// Whether EC2 takes the instance back: then what would not be released in time is stopped all the same (D12).
+    /// Whether EC2 takes the instance back: then what would not be released in time is stopped all the same (ADR 0014).
     interrupted: bool,
-    /// When decamp itself completes the action, whatever is left (D1).
+    /// When decamp itself completes the action, whatever is left (ADR 0001).
     pub end: Time,
     /// Kept free before the hook ends, so that the completion still lands.
     pub reserve: Duration,
@@ -106,7 +106,7 @@ impl Budget {
     }
 
     /// When a drain is forced, if the load balancers release the instance at this time: late enough to have been in order for a
-    /// while, and early enough for the longest stop if both can be had (D36). What a job claims never brings it forward of that.
+    /// while, and early enough for the longest stop if both can be had (ADR 0001). What a job claims never brings it forward of that.
     #[must_use]
     pub fn forced_from(&self, released: Time) -> Time {
         if self.interrupted { self.fits_by } else { self.fits_by.max(released + IN_ORDER).min(self.last_force) }
@@ -119,7 +119,7 @@ impl Budget {
         if self.never_force { self.end } else { self.forced_from(released) - DEADLINE_SLACK }
     }
 
-    /// When a hold ends at the latest: after that the instance is drained in order, before the hook ends by itself (D37).
+    /// When a hold ends at the latest: after that the instance is drained in order, before the hook ends by itself (ADR 0015).
     #[must_use]
     pub fn held_until(&self) -> Time {
         if self.interrupted {
@@ -188,7 +188,7 @@ pub fn our_hook<'a>(departure: &Departure, seen: &'a Snapshot, policy: &Policy) 
     }
 }
 
-/// When the instance entered its hook (D2): the event's time, else its activity's, else a heartbeat time-out before the first run
+/// When the instance entered its hook (ADR 0002): the event's time, else its activity's, else a heartbeat time-out before the first run
 /// that left a trace of itself, or before this one.
 fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_timeout: Duration) -> (Time, bool) {
     let told = match &departure.cause {
@@ -212,7 +212,7 @@ fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_time
     }
 }
 
-/// How long after its deregistration a target of this group may still be sent requests, or hold some (D7).
+/// How long after its deregistration a target of this group may still be sent requests, or hold some (ADR 0008).
 #[must_use]
 pub(super) fn may_send_for(group: &TargetGroup, policy: &Policy) -> Duration {
     group.delay.unwrap_or(UNREADABLE_DELAY).max(guard(group, policy))
@@ -228,7 +228,7 @@ pub fn guard(group: &TargetGroup, policy: &Policy) -> Duration {
 }
 
 /// When the time is up that decamp gives a departure, whatever the hook allows. A hold stops this clock; it goes on when the hold
-/// ends (D37). Who finds a departure that nobody has begun has at least the time that one needs.
+/// ends (ADR 0015). Who finds a departure that nobody has begun has at least the time that one needs.
 fn own_clock(departure: &Departure, seen: &Snapshot, policy: &Policy, began: Time, needed: Duration) -> Time {
     if seen.group.last().is_some_and(|group| group.held) {
         return Time::NEVER;

@@ -24,7 +24,7 @@ pub struct Departure {
 pub enum Cause {
     /// It waits in a terminating lifecycle hook.
     Lifecycle(LifecycleAction),
-    /// EC2 takes it back (spot interruption) at this time, whatever anybody says (D12).
+    /// EC2 takes it back (spot interruption) at this time, whatever anybody says (ADR 0014).
     Interruption {
         /// When the instance is gone: two minutes after the notice.
         at: Time,

@@ -1,5 +1,5 @@
 //! What may still send to the instance although nobody can say that it does: targets at addresses that nobody is known to have, and
-//! groups that no scan finds any more (D7, D39).
+//! groups that no scan finds any more (ADR 0009).
 
 use super::budget::Budget;
 use super::losses::{Finding, Layer, Loss};
@@ -16,7 +16,7 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_secs(12);
 
 /// Until when a group may still send to the instance that no longer listed it when all were scanned: another worker may have taken it
-/// out a moment before, and nobody can say of which (D7).
+/// out a moment before, and nobody can say of which (ADR 0009).
 pub(super) fn gone_before_the_scan(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
     nothing_found_since(scope, budget).map(|since| since + scope.policy.longest_guard())
 }
@@ -105,7 +105,7 @@ pub(super) fn unknown<'t>(scope: &'t Scope<'_>, group: &'t TargetGroup) -> impl 
     registered.filter(move |target| scope.whose(group, &target.id, target.port) == Whose::Unknown)
 }
 
-/// Waits for targets that may be ours until their owner has taken them out, or each was waited for long enough (D39). Nothing
+/// Waits for targets that may be ours until their owner has taken them out, or each was waited for long enough (ADR 0009). Nothing
 /// deregisters them: nobody knows whose they are.
 pub(super) fn waiting_for_unknown(
     scope: &Scope<'_>,
@@ -155,7 +155,7 @@ fn registered_since(balancer: &Balancer, target: &Target) -> Option<Time> {
     row.map(|(_, _, since)| *since)
 }
 
-/// Addresses that may be the instance's: they are waited for, and then it leaves as if they were not (D39). One finding a group.
+/// Addresses that may be the instance's: they are waited for, and then it leaves as if they were not (ADR 0009). One finding a group.
 pub(super) fn of_unknown_targets(scope: &Scope<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for (group, target) in scope.unknown_targets() {

@@ -1,4 +1,4 @@
-//! The hook's part: is it really leaving, is its hook ours, does it live, and who completes it (D1, D2, D10, D11).
+//! The hook's part: is it really leaving, is its hook ours, does it live, and who completes it (ADR 0001, 0002, 0012, 0013).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub(super) fn ended(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Dec
     }
 }
 
-/// "No active lifecycle action" by token and by id, and the instance still waits: then another hook holds it (D11).
+/// "No active lifecycle action" by token and by id, and the instance still waits: then another hook holds it (ADR 0013).
 fn held_by_another(scope: &Scope<'_>, budget: &Budget) -> Option<Decision> {
     let seen = scope.seen;
     let refused = seen.history.no_active_action?;
@@ -152,7 +152,7 @@ pub(super) fn is_ours(scope: &Scope<'_>) -> bool {
     allowed && there
 }
 
-/// Whether nobody has said which of several hooks is ours: then what another tool waits for must not be completed (D41).
+/// Whether nobody has said which of several hooks is ours: then what another tool waits for must not be completed (ADR 0013).
 pub(super) fn which_is_not_said(scope: &Scope<'_>) -> bool {
     scope.policy.hooks.is_empty() && scope.seen.group.last().is_some_and(|group| 1 < group.hooks.len())
 }
@@ -163,7 +163,7 @@ fn action_ref(scope: &Scope<'_>) -> Option<ActionRef> {
     Some(ActionRef { hook: hook_name(scope)?, token })
 }
 
-/// A heartbeat at a third of the time-out, from the first moment, on the event's word alone (D10).
+/// A heartbeat at a third of the time-out, from the first moment, on the event's word alone (ADR 0012).
 pub(super) fn heartbeat(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     let ours = is_ours(scope) && !which_is_not_said(scope);
     let Some(of) = action_ref(scope).filter(|_| ours && now < budget.end) else { return Step::Satisfied };
@@ -201,7 +201,7 @@ pub fn last_heartbeat(departure: &Departure, seen: &Snapshot, policy: &Policy, n
     (!over && waits && now < Budget::of(departure, seen, policy).end).then_some(Effect::Heartbeat(of))
 }
 
-/// A held group is left alone, for as long as its hook leaves the time to walk the instance out in order afterwards (D37).
+/// A held group is left alone, for as long as its hook leaves the time to walk the instance out in order afterwards (ADR 0015).
 pub(super) fn held(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     let seen = scope.seen;
     let until = budget.held_until();

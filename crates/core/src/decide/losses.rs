@@ -275,7 +275,7 @@ pub(super) fn killed_with_requests(
     })
 }
 
-/// Nomad starts a replacement only after its predecessor has stopped (facts, section 2.2).
+/// Nomad starts a replacement only after its predecessor has stopped (facts/nomad.md 4.3).
 fn no_copy_left(scope: &Scope<'_>, allocation: &Allocation) -> Option<Finding> {
     let group = &allocation.group;
     let at_once = group.max_parallel.unwrap_or(1);
@@ -342,7 +342,7 @@ fn of_a_disk(allocation: &Allocation) -> Option<Finding> {
     })
 }
 
-/// Two minutes may be too short to leave in order: what does not fit is cut (D12).
+/// Two minutes may be too short to leave in order: what does not fit is cut (ADR 0014).
 fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
     let super::Cause::Interruption { at } = &scope.departure.cause else { return None };
     let most_copies = one_of_each(scope)

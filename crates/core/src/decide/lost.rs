@@ -1,4 +1,4 @@
-//! A node whose agent Nomad has lost: it is let go early only if nothing shows that its processes live (D38).
+//! A node whose agent Nomad has lost: it is let go early only if nothing shows that its processes live (ADR 0005).
 
 use std::sync::Arc;
 use std::time::Duration;

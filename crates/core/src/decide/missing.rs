@@ -1,4 +1,4 @@
-//! An instance that no Nomad node is: whether that was to be expected, or contradicts what else is known (D40).
+//! An instance that no Nomad node is: whether that was to be expected, or contradicts what else is known (ADR 0007).
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub(super) fn look_for_it(scope: &Scope<'_>, budget: &Budget, since: Time, looke
             let part = Part::Group { with_activity: true };
             look_again(&scope.seen.group, part, System::AutoScaling, now, Reason::NoNodeYet)
         }
-        // An empty list contradicts nothing where the token may not have been shown more (D9).
+        // An empty list contradicts nothing where the token may not have been shown more (ADR 0011).
         Missing::Contradiction if is_seen(scope) => {
             let stale = balancers::seen_before(scope, now - LOOK_AT_TARGETS_EVERY);
             if !stale.is_empty() && balancers::blind_until(scope, &stale).is_none_or(|until| until <= now) {

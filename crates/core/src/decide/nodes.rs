@@ -1,4 +1,4 @@
-//! Nomad's part: keep new work off, drain in phases, shake a hung drain loose, force what is late (D1, D3, D4).
+//! Nomad's part: keep new work off, drain in phases, shake a hung drain loose, force what is late (ADR 0001, 0003, 0004).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::time::Time;
 
 /// A look at the node and its allocations is repeated this often even if no watch woke us: a cancelled drain changes no allocation.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// How often a token without sight is read again (D9).
+/// How often a token without sight is read again (ADR 0011).
 const READ_TOKEN_EVERY: Duration = Duration::from_secs(60);
 /// How old a look at the node may be when it is drained: another worker may have done so meanwhile.
 const JUST_NOW: Duration = Duration::from_secs(1);
-/// A drain is hung when two looks at least this far apart agree (D4).
+/// A drain is hung when two looks at least this far apart agree (ADR 0004).
 const HUNG_AFTER: Duration = Duration::from_secs(2);
 /// Services are drained ahead of the rest only if there is this much of the delay left: two drains close together are a risk.
 const WORTH_IT: Duration = Duration::from_secs(5);
 /// A drain with less time than this stops everything at once.
 const SHORTEST_DRAIN: Duration = Duration::from_secs(2);
-/// Subtracted from a deadline that is sent again, so that it never moves later (D4).
+/// Subtracted from a deadline that is sent again, so that it never moves later (ADR 0004).
 const RESEND_MARGIN: Duration = Duration::from_secs(2);
 /// Nomad tells system allocations to stop a moment after it says "complete"; what is still wanted later than this has landed.
 const LANDED_AFTER: Duration = Duration::from_secs(5);
@@ -166,7 +166,7 @@ fn services_may_go(scope: &Scope<'_>, balancing: &Balancing, node: &Node, now: T
         && may_drain_beside_the_delay(scope, balancing.release, now)
 }
 
-/// Sends a hung drain again with the time that is left, once (D4).
+/// Sends a hung drain again with the time that is left, once (ADR 0004).
 fn shake_loose(drain: &Sending<'_>, force_deadline: Option<Time>) -> Step {
     let (scope, now) = (drain.scope, drain.now);
     if !system_jobs_wanted(scope, drain.node) || scope.seen.history.sent(drain.node.id, Phase::Resent).is_some() {
@@ -199,7 +199,7 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// The end that all drains of this departure share: what the first of them said, whoever sent it (D3).
+    /// The end that all drains of this departure share: what the first of them said, whoever sent it (ADR 0003).
     fn until(&self) -> Time {
         let noted = ours(self.scope, self.budget, self.node).and_then(|d| d.meta.as_ref()).map(|meta| meta.until);
         let until = self.budget.drained_by(self.release);
@@ -274,7 +274,7 @@ impl Sending<'_> {
     }
 
     /// How many allocations Nomad lists, and how many it listed before and lists no more although nobody saw them over: whoever
-    /// comes next then knows of them (D2).
+    /// comes next then knows of them (ADR 0002).
     fn allocations(&self) -> u32 {
         let vanished = self.scope.seen.history.known.iter().filter(|known| !known.listed && !known.over).count();
         let noted = ours(self.scope, self.budget, self.node).and_then(|d| d.meta.as_ref()).map_or(0, |meta| meta.allocations);
@@ -349,7 +349,7 @@ pub(super) fn over(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     Step::Satisfied
 }
 
-/// Until when a dead agent is waited for: only if every node of the instance is lost (D5).
+/// Until when a dead agent is waited for: only if every node of the instance is lost (ADR 0005).
 pub(super) fn agent_dead_until(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
     let since = beginnings::agents_dead(scope)?;
     Some(since + scope.policy.agent_dead_wait.max(budget.longest_stop))

@@ -1,4 +1,4 @@
-//! Discovery's part: after everything is over, none of its registrations may be routable any more (D8, D9).
+//! Discovery's part: after everything is over, none of its registrations may be routable any more (ADR 0010, 0011).
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) fn discovery(scope: &Scope<'_>, over_at: Time, now: Time) -> Discover
     let consul = scope.policy.consul && scope.declares(Provider::Consul);
     let native = scope.declares(Provider::Nomad);
     let mut all = Discovery { step: Step::Satisfied, proved: true };
-    // What is routable after all that waiting was given up, not gone: nothing that is listed so is forgotten (D8).
+    // What is routable after all that waiting was given up, not gone: nothing that is listed so is forgotten (ADR 0010).
     let routable = |sight: &Sight<Registrations>| {
         sight.now().is_some_and(|registrations| registrations.services.iter().any(|one| keeps_it(scope, registrations, one)))
     };
@@ -102,7 +102,7 @@ fn ended(scope: &Scope<'_>, one: &Registration) -> Option<Time> {
 }
 
 /// Whether an earlier look of this run showed a registration for every Consul service that its allocations declare: then a
-/// later empty answer is one (D9).
+/// later empty answer is one (ADR 0011).
 pub(super) fn controlled(scope: &Scope<'_>) -> bool {
     let history = &scope.seen.history;
     // Where nothing was left to see from the first, nothing controls what is empty now.

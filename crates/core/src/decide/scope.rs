@@ -26,7 +26,7 @@ pub(super) struct Vanished {
     pub(super) allocation: Option<AllocationId>,
 }
 
-/// One departure's view of what counts as left (D5, D6).
+/// One departure's view of what counts as left (ADR 0005, 0006).
 pub(super) struct Scope<'a> {
     pub(super) departure: &'a Departure,
     pub(super) seen: &'a Snapshot,
@@ -47,7 +47,7 @@ impl Scope<'_> {
     }
 
     /// Whether an allocation must be over before the instance may go. What was lost before we came is given up only while its
-    /// agent is there, which then has stopped it (D5).
+    /// agent is there, which then has stopped it (ADR 0005).
     fn counts(&self, node: &Node, allocation: &Allocation) -> bool {
         let given_up = !node.status.is_lost() && self.seen.history.was_lost_before(allocation.id);
         !self.stays(allocation) && !given_up
@@ -63,7 +63,7 @@ impl Scope<'_> {
         group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs()
     }
 
-    /// Whether system jobs stay: only if the policy says so and none of them serves a target (D6).
+    /// Whether system jobs stay: only if the policy says so and none of them serves a target (ADR 0006).
     pub(super) fn leaves_system_jobs(&self) -> bool {
         self.policy.ignore_system_jobs && !self.a_system_job_serves()
     }
@@ -95,7 +95,7 @@ impl Scope<'_> {
 
     /// Until when something that vanished from the list without having been seen over counts as running, and which: a purged
     /// job's allocation (fault 61), one that Nomad had given up as lost before we came and whose agent is back, or one that an
-    /// earlier worker counted on its drain and this run never saw (D2). It counts from the first look that did not show it: it may
+    /// earlier worker counted on its drain and this run never saw (ADR 0002). It counts from the first look that did not show it: it may
     /// have been told to stop right before that, long after the last look that did.
     pub(super) fn vanished(&self) -> Option<Vanished> {
         let history = &self.seen.history;

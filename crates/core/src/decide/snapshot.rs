@@ -271,7 +271,7 @@ impl Snapshot {
             Showing::NomadSight(look) => {
                 let saw_all = matches!(self.nomad_sight.last(), Some(NomadSight::Full));
                 if !saw_all && matches!(look, Ok(NomadSight::Full)) && self.nomad.at() < Some(asked) {
-                    // What the token was shown before proves nothing: the first look is still to come (D9).
+                    // What the token was shown before proves nothing: the first look is still to come (ADR 0011).
                     self.nomad.expire();
                     self.history.first_nomad = None;
                 }

@@ -1,5 +1,5 @@
 //! What runs and Consul does not list: it is in a namespace or a datacenter that is not asked, or another Consul is. That it is gone from
-//! there can then not be seen (D9).
+//! there can then not be seen (ADR 0011).
 
 use std::time::Duration;
 

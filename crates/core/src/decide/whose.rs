@@ -1,4 +1,4 @@
-//! Whose a target is, and what answers there (D7, D39): the instance's by its id, by an address of its node, or by the address and
+//! Whose a target is, and what answers there (ADR 0009): the instance's by its id, by an address of its node, or by the address and
 //! port of an allocation that is not over.
 
 use std::net::IpAddr;

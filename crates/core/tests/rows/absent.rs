@@ -1,4 +1,4 @@
-//! A target group that the hook names and that lists nothing of the instance at the first look: a contradiction, and not a success. (D7.)
+//! A target group that the hook names and that lists nothing of the instance at the first look: a contradiction, and not a success. (ADR 0008.)
 
 use std::sync::Arc;
 

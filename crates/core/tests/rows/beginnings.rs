@@ -1,4 +1,4 @@
-//! A wait that one worker began is ended by another, by what the world shows or the first one noted; and sweeps share their heartbeats. (D43, D54.)
+//! A wait that one worker began is ended by another, by what the world shows or the first one noted; and sweeps share their heartbeats. (ADR 0018, 0002.)
 
 use decamp_core::decide::{
     Action, BalancerKind, Beginning, Decision, Effect, EffectKind, NodeStatus, Noted, Outcome, Part, Phase, Policy, Reason,

@@ -1,4 +1,4 @@
-//! The time there is: one end, and what must have happened before it. (D1, D2.)
+//! The time there is: one end, and what must have happened before it. (ADR 0001, 0002.)
 
 use decamp_core::decide::{Cause, LifecycleAction, Part};
 use decamp_core::telling::Floor;

@@ -1,4 +1,4 @@
-//! What is said and counted when another worker, or another tool, was there first. (D11.)
+//! What is said and counted when another worker, or another tool, was there first. (ADR 0013.)
 
 use decamp_core::decide::{EffectKind, Lifecycle, Outcome, Policy, Refusal};
 use decamp_core::denials::Denials;

@@ -1,4 +1,4 @@
-//! A denial is told at its first occurrence and once an hour, by call; an outage is not one. (D42.)
+//! A denial is told at its first occurrence and once an hour, by call; an outage is not one. (ADR 0019.)
 
 use decamp_core::decide::{EffectKind, Outcome, Refusal, Showing, Unseen};
 use decamp_core::denials::{Denials, denied_now};

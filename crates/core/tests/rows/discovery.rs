@@ -1,4 +1,4 @@
-//! What Consul does not list although it runs (D9), and what somebody registered by hand.
+//! What Consul does not list although it runs (ADR 0011), and what somebody registered by hand.
 
 use std::sync::Arc;
 

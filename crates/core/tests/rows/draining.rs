@@ -1,4 +1,4 @@
-//! Keep new work off, drain in phases, shake a hung drain loose, force what is late. (Design, steps 3 and 5; D1, D3, D4, D9.)
+//! Keep new work off, drain in phases, shake a hung drain loose, force what is late. (ADR 0001, 0003, 0004, 0011.)
 
 use decamp_core::decide::{
     Action, ClientStatus, Drain, DrainStatus, Effect, EffectKind, JobKind, LastDrain, NodeStatus, NomadSight, OnCancel, Part,

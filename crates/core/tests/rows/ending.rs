@@ -1,4 +1,4 @@
-//! One end: what is completed, when, and by which name. (Design, step 8; D1.)
+//! One end: what is completed, when, and by which name. (ADR 0001.)
 
 use decamp_core::decide::{Action, ClientStatus, EffectKind, LifecycleResult, NomadSight, Outcome, Part, Reason, Refusal};
 

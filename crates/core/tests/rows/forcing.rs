@@ -1,4 +1,4 @@
-//! The force: never before the load balancers have released the instance, and in order for as long as there is time. (D36.)
+//! The force: never before the load balancers have released the instance, and in order for as long as there is time. (ADR 0001.)
 
 use decamp_core::decide::{EffectKind, Phase, Refusal};
 

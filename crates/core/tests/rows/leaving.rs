@@ -1,4 +1,4 @@
-//! Is it really leaving, is the hook ours, and is it kept alive? (Design, steps 1 and 2; D1, D2, D10 to D13.)
+//! Is it really leaving, is the hook ours, and is it kept alive? (ADR 0001, 0002, 0012, 0013, 0014, 0015.)
 
 use decamp_core::decide::{
     Action, Cause, Effect, EffectKind, Lifecycle, LifecycleAction, LifecycleResult, Outcome, Part, Phase, Reason, Refusal, System,

@@ -1,4 +1,4 @@
-//! Deregister exactly what is listed, then wait until nothing can be sent any more. (Design, step 4; D7.)
+//! Deregister exactly what is listed, then wait until nothing can be sent any more. (ADR 0008.)
 
 use decamp_core::decide::{
     Action, BalancerKind, EffectKind, JobKind, LastTarget, Part, Phase, Reason, Refusal, System, TargetHealth,

@@ -1,4 +1,4 @@
-//! A node whose agent Nomad has lost: waited for while anything shows life, and looked at again right before it is let go. (D38.)
+//! A node whose agent Nomad has lost: waited for while anything shows life, and looked at again right before it is let go. (ADR 0005.)
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Drained means stopped, and gone from discovery. (Design, steps 6 and 7; D4, D5, D6, D8, D9.)
+//! Drained means stopped, and gone from discovery. (ADR 0004, 0005, 0006, 0010, 0011.)
 
 use decamp_core::decide::{
     Action, ClientStatus, Decision, EffectKind, JobKind, Launched, NodeStatus, Outcome, Part, Provider, Reason, Registrations,

@@ -1,4 +1,4 @@
-//! What proves nothing: lists that a blind token was shown, answers that never came, a row that a purge took away. (D2, D5, D9.)
+//! What proves nothing: lists that a blind token was shown, answers that never came, a row that a purge took away. (ADR 0002, 0005, 0011.)
 
 use decamp_core::decide::{
     Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Outcome, Part, Reason, Refusal,

@@ -1,4 +1,4 @@
-//! Whose a target is: its instance, its node's address, or the address and port of an allocation that is not over. (D7, D39.)
+//! Whose a target is: its instance, its node's address, or the address and port of an allocation that is not over. (ADR 0009.)
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

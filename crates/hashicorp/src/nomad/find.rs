@@ -29,7 +29,7 @@ pub(super) fn that_do_not_tell() -> String {
 pub(super) struct Found {
     /// The nodes that are the instance.
     pub(super) nodes: Vec<NodeId>,
-    /// Nodes with its id that are down while another is ready (D5), and that decamp has not drained.
+    /// Nodes with its id that are down while another is ready (ADR 0005), and that decamp has not drained.
     pub(super) set_aside: Vec<NodeId>,
 }
 

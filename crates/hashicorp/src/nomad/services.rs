@@ -14,7 +14,7 @@ const ENDED_ONE_BY_ONE: usize = 32;
 
 impl Client {
     /// What Nomad's own discovery lists for the allocations of an earlier look that declare services there. There is no way to
-    /// ask by node, and lists over all namespaces hide things behind a 200 (facts, section 5), so each allocation is asked for.
+    /// ask by node, and lists over all namespaces hide things behind a 200 (facts/nomad.md 9.1), so each allocation is asked for.
     ///
     /// # Errors
     ///

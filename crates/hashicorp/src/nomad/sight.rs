@@ -1,4 +1,4 @@
-//! Asks Nomad what our own token may do: without that proof an empty list means nothing, because both answers are 200 (D9).
+//! Asks Nomad what our own token may do: without that proof an empty list means nothing, because both answers are 200 (ADR 0011).
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 

@@ -72,7 +72,7 @@ impl Client {
             // Nothing to go on from: this answer is compared with what is known, and the next one goes on from it.
             return self.list(known.id, &known.version).await;
         };
-        // Without allocations the index is that of all allocations in the cluster, which changes all the time (facts, 3.1).
+        // Without allocations the index is that of all allocations in the cluster, which changes all the time (facts/nomad.md 6.2).
         let permit = if known.allocations.is_empty() { None } else { may_block() };
         match permit {
             Some(_held) => self.list_newer(known.id, &known.version, index, WAIT).await,

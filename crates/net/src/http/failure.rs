@@ -99,7 +99,7 @@ impl Failure {
         }
     }
 
-    /// Whether the token is what is wrong. Nomad answers 500 to a token that has expired or is not one (facts, 0.1).
+    /// Whether the token is what is wrong. Nomad answers 500 to a token that has expired or is not one (facts/nomad.md 11.5).
     #[must_use]
     pub fn is_denial(&self) -> bool {
         match self {

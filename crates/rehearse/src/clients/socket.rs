@@ -24,7 +24,7 @@ use crate::server::full;
 
 /// How often something is said.
 const SAYS_EVERY: Duration = Duration::from_millis(200);
-/// One that was closed must be back within this (D18).
+/// One that was closed must be back within this (ADR 0024).
 const BACK_WITHIN: Duration = Duration::from_secs(1);
 
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;

@@ -152,7 +152,7 @@ fn words(text: &str) -> Result<Vec<Word>, Wrong> {
         } else {
             let end = rest.find(|c: char| c.is_whitespace() || "()[]=!\"`".contains(c)).unwrap_or(rest.len());
             let fits = |c: char| c.is_ascii_alphanumeric() || "_./".contains(c);
-            // A hyphen ends a selector: `Attributes.a-b` cannot be read (facts, section 1).
+            // A hyphen ends a selector: `Attributes.a-b` cannot be read (facts/nomad.md 1.4).
             if end == 0 || !rest[..end].chars().all(fits) {
                 return Err(Wrong::Syntax(format!("no match found in {:?}", &rest[..end.max(1).min(rest.len())])));
             }

@@ -1,4 +1,4 @@
-//! How often each source may ask: a source is the credential that it showed, else the address that it came from (D26).
+//! How often each source may ask: a source is the credential that it showed, else the address that it came from (ADR 0030).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

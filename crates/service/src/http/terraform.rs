@@ -1,4 +1,4 @@
-//! `POST /v1/terraform`: when HCP Terraform or Terraform Enterprise has applied a run, the groups of its workspace are refreshed (D24).
+//! `POST /v1/terraform`: when HCP Terraform or Terraform Enterprise has applied a run, the groups of its workspace are refreshed (ADR 0028).
 
 use std::sync::Arc;
 use std::time::Duration;

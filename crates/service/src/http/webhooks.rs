@@ -1,4 +1,4 @@
-//! `POST /v1/webhooks/{name}`: a signed webhook makes us look sooner, or starts the refresh of one group (D25).
+//! `POST /v1/webhooks/{name}`: a signed webhook makes us look sooner, or starts the refresh of one group (ADR 0029).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

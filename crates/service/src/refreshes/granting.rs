@@ -1,4 +1,4 @@
-//! A wish for refreshes is granted: each group's is started or adopted, once for a wish however often it is sent (D24).
+//! A wish for refreshes is granted: each group's is started or adopted, once for a wish however often it is sent (ADR 0028).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub(crate) enum NotGranted {
     Stopping,
 }
 
-/// Starts or adopts a refresh of every group, before it answers (D24).
+/// Starts or adopts a refresh of every group, before it answers (ADR 0028).
 ///
 /// AWS is asked by a task of its own: a sender who hangs up, or who is answered because the time is up, cuts no call off. What
 /// comes of it is kept for the repetition.

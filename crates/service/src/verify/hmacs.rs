@@ -10,7 +10,7 @@ use super::hex;
 use decamp_config::Secret;
 use decamp_core::time::Time;
 
-/// How far the time of a signed webhook may be from ours (D25).
+/// How far the time of a signed webhook may be from ours (ADR 0029).
 pub const TOLERANCE: Duration = Duration::from_mins(5);
 /// Signatures that one webhook may carry: a rotation has two.
 const MOST_SIGNATURES: usize = 8;

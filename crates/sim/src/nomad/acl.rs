@@ -1,4 +1,4 @@
-//! Who may see and do what: tokens and policies, as Nomad reads them (facts, sections 0.1 row 6 and 10).
+//! Who may see and do what: tokens and policies, as Nomad reads them (facts/nomad.md 11.1 and 11.2).
 
 use std::sync::Arc;
 

@@ -50,7 +50,7 @@ impl Deadlines {
     }
 
     /// Finds the next time to act as Nomad's heap does: going through a map in no order, with the zero time of a forced drain
-    /// taken for "none yet" unless it happens to come last (facts, section 2.1).
+    /// taken for "none yet" unless it happens to come last (facts/nomad.md 2.6 and 3.7).
     fn roll(&mut self, luck: &mut Luck) {
         self.generation += 1;
         let forced = self.nodes.iter().filter(|(_, at)| at.0 == 0).count();

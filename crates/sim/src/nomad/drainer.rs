@@ -1,4 +1,4 @@
-//! The drainer: which allocations are marked when, and when a node's drain counts as complete (facts, section 2.1; `nomad/drainer`).
+//! The drainer: which allocations are marked when, and when a node's drain counts as complete (facts/nomad.md 3.1; `nomad/drainer`).
 //!
 //! It is a watcher of jobs and one loop. The watcher sends a batch of allocations to mark and waits until it is written; the loop does
 //! one thing at a time, and a batch takes it a second. That a node is done is looked at only when its drain changes and when an

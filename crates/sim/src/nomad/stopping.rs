@@ -1,4 +1,4 @@
-//! How an allocation stops on its client, layer by layer: group delay, leader, main tasks, sidecars, poststop (facts, section 2.3).
+//! How an allocation stops on its client, layer by layer: group delay, leader, main tasks, sidecars, poststop (facts/nomad.md 5.1).
 
 use std::time::Duration;
 

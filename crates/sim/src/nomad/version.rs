@@ -1,4 +1,4 @@
-//! Which version of Nomad is modelled, and what differs between versions (facts, sections 0.1, 2 and its table of first appearances).
+//! Which version of Nomad is modelled, and what differs between versions (facts/nomad.md 12).
 
 use std::fmt;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use decamp_core::decide::{ClientStatus, JobKind, Outcome};
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
 
-/// Nomad notices within this that an agent is dead (heartbeat TTL and grace; facts, section 3).
+/// Nomad notices within this that an agent is dead (heartbeat TTL and grace; facts/nomad.md 10.1).
 const UNNOTICED: Duration = Duration::from_secs(30);
 /// How long a leftover registration is waited for, by every drawn policy.
 const LEFTOVER_WAIT: Duration = Duration::from_mins(10);
@@ -45,7 +45,7 @@ impl Oracle {
             let others = self.last_deregistered.filter(|(when, who)| *who != self.actor && again < Some(*when));
             let taken_out = others.map(|(when, _)| when).filter(|_| again.is_some());
             let raced = again.max(taken_out).is_some_and(|again| at.since(again) < LOOK_AGE);
-            // What nobody can tell to be the instance's may be left behind by name, and only after its wait (D39).
+            // What nobody can tell to be the instance's may be left behind by name, and only after its wait (ADR 0009).
             let by_name = matches!(verdict, Outcome::Unconfirmed { .. } | Outcome::NoNode);
             let left_behind = by_name && (self.waited_for_addresses(at) || self.forced.is_some());
             let sent_to = |id: &TargetId| match id {
@@ -71,7 +71,7 @@ impl Oracle {
             let title = nomad.groups()[allocation.group.index()].spec.group.title();
             self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
         }
-        // Each counts from the end of its own allocation (D54).
+        // Each counts from the end of its own allocation (ADR 0002).
         let shown = cast.consul_lists == Lists::All;
         if claims_registrations && shown && consul.agent_lives(cast.consul_node) && !row_gone {
             let state = consul.node(cast.consul_node);
@@ -89,7 +89,7 @@ impl Oracle {
         let early = self.first_drain.is_some_and(|drain| at + Duration::from_secs(5) < drain + LEFTOVER_WAIT);
         let shown = cast.consul_lists == Lists::All && matches!(cast.consul_token, crate::consul::Token::Full);
         let sees = shown && consul.agent_lives(cast.consul_node);
-        // What a lost agent ran counts from when it was lost, and a hold has an end of its own (D37).
+        // What a lost agent ran counts from when it was lost, and a hold has an end of its own (ADR 0015).
         let untold = self.purged.is_some() || self.meddled || self.agent_died.is_some() || self.held || self.unheld.is_some();
         if !early || !sees || untold || self.forced.is_some() {
             return;

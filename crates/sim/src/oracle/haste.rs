@@ -1,4 +1,4 @@
-//! Haste: nothing is forced while there is time to go on in order, and no deadline is shorter than it has to be (D36).
+//! Haste: nothing is forced while there is time to go on in order, and no deadline is shorter than it has to be (ADR 0001).
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl Oracle {
     pub(super) fn earliest_end(&self, departure: &Departure, auto_scaling: &AutoScaling, cast: &Cast) -> Option<Time> {
         let instance = auto_scaling.instance(cast.instance)?;
         let action = instance.actions.iter().find(|action| action.is_open() && *action.hook == *OUR_HOOK)?;
-        // Whom no event told counts from the activity, or from a heartbeat time-out before it came (D2).
+        // Whom no event told counts from the activity, or from a heartbeat time-out before it came (ADR 0002).
         let told = self.workers <= 1 && departure.action().is_some_and(|action| action.began.is_some());
         let activity = instance.activity.as_ref().map_or(action.began, |activity| activity.began.min(action.began));
         let began = if told { action.began } else { activity - self.bounds.heartbeat_timeout - UNTOLD };

@@ -1,4 +1,4 @@
-//! Life: a node whose agent Nomad has lost is not let go early while its services pass, or once its agent is back (D38).
+//! Life: a node whose agent Nomad has lost is not let go early while its services pass, or once its agent is back (ADR 0005).
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Oracle {
     ) {
         let Some(node) = cast.node.filter(|_| *verdict == Outcome::AgentDead && !self.bounds.entry_is_wrong) else { return };
         let early = self.earliest_end(departure, auto_scaling, cast).is_some_and(|end| at + AT_THE_END < end);
-        // A hold has an end of its own (D37).
+        // A hold has an end of its own (ADR 0015).
         if !early || self.machine_died || self.held || self.unheld.is_some() {
             return;
         }

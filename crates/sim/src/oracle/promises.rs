@@ -12,7 +12,7 @@ use decamp_core::time::Time;
 
 /// An operator's drain that is younger than this may not have been seen.
 const UNSEEN: Duration = Duration::from_secs(10);
-/// How long a dead agent is waited for, at least (D5).
+/// How long a dead agent is waited for, at least (ADR 0005).
 const AGENT_DEAD_WAIT: Duration = Duration::from_mins(5);
 /// How much later than its entry an activity may have begun, and a worker's clock may be wrong before it hears a server.
 const ENTRY_UNKNOWN: Duration = Duration::from_secs(1000);
@@ -27,7 +27,7 @@ const LATE: Duration = Duration::from_secs(60);
 /// Looks at Auto Scaling and at the target groups, and how long others are waited for beside them.
 const DEREGISTERS_WITHIN: Duration = Duration::from_secs(3);
 
-/// How long before the end of its hook a held instance may be walked out (D37).
+/// How long before the end of its hook a held instance may be walked out (ADR 0015).
 const END_OF_A_HOLD: Duration = Duration::from_mins(30);
 
 /// What the departure was given.
@@ -53,7 +53,7 @@ pub struct Bounds {
     pub orderly: bool,
     /// The longest that nobody looks at it, between two passes.
     pub longest_gap: Duration,
-    /// Whether a later pass cannot know what an earlier one saw in Consul: an old one's empty answer proves nothing alone (D9).
+    /// Whether a later pass cannot know what an earlier one saw in Consul: an old one's empty answer proves nothing alone (ADR 0011).
     pub proof_is_lost: bool,
     /// Whether what a worker writes down for the next is kept by the node.
     pub notes_are_kept: bool,
@@ -67,7 +67,7 @@ impl Oracle {
             self.broke(at, "S5", "nobody has said which of its hooks is decamp's".to_owned());
         }
         match effect {
-            // A heartbeat goes out on the event's word, if nothing could be seen yet (D10).
+            // A heartbeat goes out on the event's word, if nothing could be seen yet (ADR 0012).
             Effect::Heartbeat(_) if self.bounds.hooks_not_named => {}
             Effect::Heartbeat(of) => self.own_hook(at, &of.hook),
             Effect::Note { .. } => self.may_touch(at, auto_scaling, cast),
@@ -107,7 +107,7 @@ impl Oracle {
                 }
                 let instance = auto_scaling.instance(cast.instance);
                 let action = instance.and_then(|i| i.actions.iter().find(|a| a.is_open()));
-                // Whom no event told counts from the activity, which begins before the hook does (D2).
+                // Whom no event told counts from the activity, which begins before the hook does (ADR 0002).
                 let activity = instance.and_then(|i| i.activity.as_ref()).filter(|_| of.token.is_none()).map(|a| a.began);
                 if let Some(began) = action.map(|a| activity.map_or(a.began, |began| began.min(a.began))) {
                     self.may_say(at, began, *result, verdict, auto_scaling, nomad, cast);
@@ -189,19 +189,19 @@ impl Oracle {
         if *verdict == Outcome::NoNode && there && self.purged.is_none() {
             self.broke(at, "S3", "there is a node, and it says no node".to_owned());
         }
-        // D1: an outage never shortens the time that a departure has.
+        // ADR 0001: an outage never shortens the time that a departure has.
         let earliest = began + self.bounds.max_departure / 2;
         let surely = ENTRY_UNKNOWN.min(self.bounds.max_departure / 4) + self.bounds.heartbeat_timeout;
         if *verdict == Outcome::TimedOut && !self.bounds.entry_is_wrong && at + surely < earliest {
             self.broke(at, "L2", "it gave up although there was time".to_owned());
         }
-        // A node that does not tell its instance runs what nobody saw stop: that takes as long as anything else (D40).
+        // A node that does not tell its instance runs what nobody saw stop: that takes as long as anything else (ADR 0007).
         let lives = |node| nomad.allocations().iter().any(|a| a.node == node && a.is_alive());
         let unseen = self.purged.is_none() && cast.node.is_some_and(lives) && !self.bounds.entry_is_wrong;
         if *verdict == Outcome::NoNode && unseen && at + surely < earliest {
             self.broke(at, "L2", "it says no node, and what runs on it was given no time".to_owned());
         }
-        // The clock stands still during a hold (D37).
+        // The clock stands still during a hold (ADR 0015).
         let soon = self.unheld.is_some_and(|unheld| at < unheld + self.bounds.shortest / 2);
         if *verdict == Outcome::TimedOut && soon && self.workers <= 1 && at + END_OF_A_HOLD < self.hook_ends(auto_scaling, cast) {
             self.broke(at, "L2", "it gave up when the hold ended".to_owned());
@@ -287,7 +287,7 @@ impl Oracle {
     /// L3 again, of departures that wait for something that never comes: it is waited for once, and not by each pass anew.
     pub fn prompt(&mut self, at: Time, due: Time, outcome: Option<&Outcome>) {
         let allowed = LATE + self.bounds.longest_gap * STEPS;
-        // A node that is missing is waited for to the end, unless that was to be expected (D40).
+        // A node that is missing is waited for to the end, unless that was to be expected (ADR 0007).
         let told_late = matches!(outcome, None | Some(Outcome::Gone | Outcome::AlreadyPast | Outcome::NoNode));
         if !self.meddled && !told_late && due + allowed < at {
             let late = decamp_core::time::plain(at.since(due));

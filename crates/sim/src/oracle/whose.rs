@@ -1,4 +1,4 @@
-//! Targets at addresses that nothing tells: how long a driver must have waited before it leaves one behind (D39).
+//! Targets at addresses that nothing tells: how long a driver must have waited before it leaves one behind (ADR 0009).
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Oracle {
         }
     }
 
-    /// Whether a target by address was waited for as long as one must be that nothing tells to be the instance's (D39): one that never
+    /// Whether a target by address was waited for as long as one must be that nothing tells to be the instance's (ADR 0009): one that never
     /// was told, or is no longer, because its row was purged or its allocation was over before anybody looked.
     pub(super) fn waited_for_addresses(&self, at: Time) -> bool {
         self.by_address.is_some_and(|since| since + UNTOLD_WAIT <= at)

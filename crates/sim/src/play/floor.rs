@@ -39,17 +39,17 @@ pub(super) fn above_floor(
 }
 
 /// Whether a fault leaves something that is waited for, for a time that the settings say. A node that is missing is not: where it
-/// is a contradiction it is waited for to the end (D40).
+/// is a contradiction it is waited for to the end (ADR 0007).
 pub(super) fn is_waited_out(fault: Fault) -> bool {
     matches!(fault, Fault::AgentDead | Fault::LeftoverRegistration)
 }
 
-/// When the last of the waits is over that such faults and the cluster itself bring, whoever waits (D54).
+/// When the last of the waits is over that such faults and the cluster itself bring, whoever waits (ADR 0002).
 pub(super) fn waited_out(stage: &Stage, faults: Faults, policy: &Policy, started: Time, balancers: Duration) -> Time {
     let oracle = &stage.oracle;
     let released = oracle.first_deregistered.unwrap_or(started) + balancers;
     let over = oracle.last_over.unwrap_or(started);
-    // While its services pass, a lost agent is waited for to the end (D38).
+    // While its services pass, a lost agent is waited for to the end (ADR 0005).
     let dead = |died: Time| (died + NOTICED + policy.agent_dead_wait).max(started + policy.max_departure);
     let dead = oracle.agent_died.filter(|_| faults.has(Fault::AgentDead)).map(dead);
     let left = faults.has(Fault::LeftoverRegistration).then(|| over + policy.leftover_wait);

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// A stop that decamp asked for this shortly before discovery went deaf could not be taken back.
 const IN_FLIGHT: Duration = Duration::from_secs(15);
 
-/// Nomad batches what it tells to stop for a second (facts, section 2.1).
+/// Nomad batches what it tells to stop for a second (facts/nomad.md 3.7).
 const STOPS_AFTER: Duration = Duration::from_secs(1);
 
 /// All requests of a departure.
@@ -168,7 +168,7 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     if hook_deleted && oracle.verdict.is_none() && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
         return true;
     }
-    // Nobody has said which hook is meant: then nothing is done (D41), and the machine goes as it would without a hook.
+    // Nobody has said which hook is meant: then nothing is done (ADR 0013), and the machine goes as it would without a hook.
     if faults.has(Fault::HooksNotNamed) && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
         return true;
     }

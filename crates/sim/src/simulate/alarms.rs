@@ -1,4 +1,4 @@
-//! Which findings are false alarms: named, and in a thousand runs of the same cluster not one request was lost by them (D16).
+//! Which findings are false alarms: named, and in a thousand runs of the same cluster not one request was lost by them (ADR 0021).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

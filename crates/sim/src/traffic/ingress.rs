@@ -9,7 +9,7 @@ use decamp_core::time::Time;
 
 /// Traefik puts no two changes in force within this time (its providers' throttle).
 const THROTTLE: Duration = Duration::from_secs(2);
-/// Seen: a change is in force 0.1 to 0.3 s after it (facts 0.1, row 12).
+/// Seen: a change is in force 0.1 to 0.3 s after it (facts/consul.md 5.2).
 const IN_FORCE_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
 
 /// How the ingress follows discovery.

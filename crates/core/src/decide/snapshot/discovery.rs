@@ -9,7 +9,7 @@ use crate::ids::AllocationId;
 /// What service discovery still lists for this instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Registrations {
-    /// Whether the answer is known to be whole: not filtered by ACLs, or controlled by an earlier look (D9).
+    /// Whether the answer is known to be whole: not filtered by ACLs, or controlled by an earlier look (ADR 0011).
     pub whole: bool,
     /// Whether the node's own agent is dead there (`serfHealth` critical): none of its services is routable.
     pub agent_dead: bool,

@@ -55,7 +55,7 @@ pub struct History {
     pub deadline: Option<Time>,
     /// Whether allocations that Nomad still wanted were seen to be told to stop by a deadline.
     pub cut_by_deadline: bool,
-    /// Since when every look showed a drain under way although all but system allocations are over (D4).
+    /// Since when every look showed a drain under way although all but system allocations are over (ADR 0004).
     pub settled_since: Option<Time>,
     /// Since when every look showed wanted allocations although a drain of all is complete.
     pub landed_since: Option<Time>,
@@ -69,7 +69,7 @@ pub struct History {
     pub completed: Option<Time>,
     /// Whether the token was refused, so that the action is named by instance id.
     pub token_refused: bool,
-    /// Every registration in Consul that this run saw: the control look of D9.
+    /// Every registration in Consul that this run saw: the control look of ADR 0011.
     pub registered: Vec<(AllocationId, Arc<str>)>,
     /// When Consul was first seen.
     pub first_consul: Option<Time>,
@@ -346,7 +346,7 @@ impl History {
         node.drain.is_some() && !node.allocations.iter().any(|a| keeps_it(a) && !self.was_lost_before(a.id))
     }
 
-    /// Whether an allocation was lost already when this run first saw it (D5).
+    /// Whether an allocation was lost already when this run first saw it (ADR 0005).
     #[must_use]
     pub fn was_lost_before(&self, id: AllocationId) -> bool {
         self.known.iter().any(|k| k.lost_before && k.id == id)

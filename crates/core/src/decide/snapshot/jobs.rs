@@ -16,7 +16,7 @@ pub struct TaskGroup {
     pub name: Arc<str>,
     /// Its job's type.
     pub kind: JobKind,
-    /// Whether it is a CSI plugin, which leaves last and is never waited for (D6).
+    /// Whether it is a CSI plugin, which leaves last and is never waited for (ADR 0006).
     pub csi_plugin: bool,
     /// `ephemeral_disk { migrate = true }`: its replacement copies the disk from this node's client, after the copy here has stopped.
     pub migrates_disk: bool,
@@ -61,7 +61,7 @@ pub struct Task {
     pub role: TaskRole,
 }
 
-/// When a task of an allocation is stopped (facts, section 2.3).
+/// When a task of an allocation is stopped (facts/nomad.md 5.1 and 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskRole {
@@ -130,7 +130,7 @@ pub(super) fn add_namespaces<'g>(all: &mut Vec<Arc<str>>, groups: impl Iterator<
 
 impl TaskGroup {
     /// The longest that an allocation of this group may take from being told to stop to being over: group delay, leader, main
-    /// tasks, sidecars, one after the other (facts, section 2.3). Poststop tasks are unbounded in Nomad; `poststop` is allowed for them.
+    /// tasks, sidecars, one after the other (facts/nomad.md 5.1 and 5.2). Poststop tasks are unbounded in Nomad; `poststop` is allowed for them.
     /// A `kill_timeout` counts up to `most_kill`: it is the job's own word, and a client caps it.
     #[must_use]
     pub fn longest_stop(&self, poststop: Duration, most_kill: Duration) -> Duration {

@@ -16,7 +16,7 @@ use crate::time::Time;
 pub struct Nomad {
     /// Every node that is this instance, confirmed by a read of each. Usually one.
     pub nodes: Vec<Node>,
-    /// Nodes that carry the instance's id but are down while another is ready: set aside (D5).
+    /// Nodes that carry the instance's id but are down while another is ready: set aside (ADR 0005).
     pub set_aside: Vec<NodeId>,
 }
 
@@ -125,7 +125,7 @@ pub enum DrainStatus {
     Other,
 }
 
-/// What a drain of ours says about itself, for whoever goes on with it (D2).
+/// What a drain of ours says about itself, for whoever goes on with it (ADR 0002).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DrainMeta {
     /// Hash of the lifecycle action.
@@ -144,7 +144,7 @@ pub struct DrainMeta {
     pub unproved: bool,
 }
 
-/// The parts of a drain (D3).
+/// The parts of a drain (ADR 0003).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -154,7 +154,7 @@ pub enum Phase {
     All,
     /// Everything once more, because an allocation landed after completion.
     Again,
-    /// Everything once more, because Nomad's drain hung (D4).
+    /// Everything once more, because Nomad's drain hung (ADR 0004).
     Resent,
     /// Everything in one second, because the end is near.
     Forced,
@@ -207,7 +207,7 @@ pub struct OwnNetwork {
     /// The allocation's address in it.
     pub address: IpAddr,
     /// Whether it is behind a bridge of the node. Every node hands out the same addresses behind its bridge, and nobody outside can
-    /// reach them: such an address is nobody's (D39).
+    /// reach them: such an address is nobody's (ADR 0009).
     pub bridge: bool,
     /// The ports that its job declares there. Empty: the job declares none, and it may listen on any.
     pub ports: Arc<[u16]>,
@@ -249,7 +249,7 @@ pub enum ClientStatus {
 }
 
 impl ClientStatus {
-    /// Whether the process is positively over (D5).
+    /// Whether the process is positively over (ADR 0005).
     #[must_use]
     pub fn is_over(self) -> bool {
         match self {
@@ -259,7 +259,7 @@ impl ClientStatus {
     }
 }
 
-/// Whether our Nomad token sees every allocation and may drain (D9). Without this proof an empty list means nothing.
+/// Whether our Nomad token sees every allocation and may drain (ADR 0011). Without this proof an empty list means nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NomadSight {

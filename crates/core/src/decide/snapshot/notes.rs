@@ -1,4 +1,4 @@
-//! Beginnings that are written down for the next worker, as a node's dynamic metadata (D54).
+//! Beginnings that are written down for the next worker, as a node's dynamic metadata (ADR 0002).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Wrong about beginnings: each worker waits as if it were the first (D54).
+//! Wrong about beginnings: each worker waits as if it were the first (ADR 0002).
 
 use super::How::Sees;
 use super::{View, Wrong};
