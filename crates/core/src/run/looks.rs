@@ -116,8 +116,7 @@ impl<'w, W: World> Looks<'w, W> {
             });
             let over = poll_fn(|context| {
                 self.poll(context, &mut answers);
-                let in_time_left = self.under_way.iter().any(|look| steady < look.asked.steady + PATIENCE);
-                if self.under_way.is_empty() || !in_time_left && (anew && in_time.is_none() || !answers.is_empty()) {
+                if self.under_way.is_empty() || in_time.is_none() && (anew || !answers.is_empty()) {
                     return Poll::Ready(true);
                 }
                 // With no patience left it is `until` that has come.
