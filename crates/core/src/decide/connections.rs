@@ -1,6 +1,7 @@
-//! What load balancers cut: requests at the end of a delay, and connections that clients keep through a Network Load Balancer. Those lead to one target until it closes them, the load balancer cuts
-//! them, or the machine goes; new requests come over them long after the deregistration (facts/aws.md 3.2). What was told to stop in order
-//! closes them: these are the settings with which something else cuts them first.
+//! What load balancers cut: requests at the end of a delay, and connections that clients keep through a Network Load Balancer.
+//! Those lead to one target until it closes them, the load balancer cuts them, or the machine goes; new requests come over them
+//! long after the deregistration (facts/aws.md 3.2). What was told to stop in order closes them: these are the settings with
+//! which something else cuts them first.
 
 use super::Policy;
 use super::budget;
