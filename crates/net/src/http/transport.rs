@@ -48,6 +48,8 @@ struct Held {
     fetched: Fetched,
     stamp: Stamp,
     looked: Instant,
+    /// When all was read again because TLS failed. A look at the files, which nearly every request makes, does not count.
+    renewed: Option<Instant>,
 }
 
 /// The parts that are kept in AWS, each fetched and fetched again as a token is.
@@ -137,11 +139,12 @@ impl Transport {
         let before = {
             let mut held = self.lock();
             // Many requests fail at the same time: the first has them read.
-            let Some(held) = held.as_mut().filter(|held| self.secure && LOOKED_AT <= held.looked.elapsed()) else { return false };
+            let is_due = |held: &&mut Held| self.secure && held.renewed.is_none_or(|at| LOOKED_AT <= at.elapsed());
+            let Some(held) = held.as_mut().filter(is_due) else { return false };
+            held.renewed = Some(Instant::now());
             if self.kept.is_none() {
                 return self.look(held, true);
             }
-            held.looked = Instant::now();
             held.fetched.clone()
         };
         let Some(kept) = &self.kept else { return false };
@@ -163,7 +166,7 @@ impl Transport {
     fn hold(&self, fetched: Fetched) -> Result<reqwest::Client> {
         let stamp = if self.secure { stamp(&self.tls) } else { Stamp::new() };
         let client = make(&self.tls, &fetched, self.secure, self.proxy.as_ref(), self.connect_timeout)?;
-        *self.lock() = Some(Held { client: client.clone(), fetched, stamp, looked: Instant::now() });
+        *self.lock() = Some(Held { client: client.clone(), fetched, stamp, looked: Instant::now(), renewed: None });
         Ok(client)
     }
 
