@@ -10,7 +10,7 @@ use std::time::Duration;
 use decamp_config::{Secret, Stored, StoredTls, Tls};
 use decamp_core::decide::Unseen;
 use decamp_hashicorp::nomad;
-use decamp_net::secrets::{Fetch, NoStore};
+use decamp_net::secrets::{Fetch, NoStore, NotFetched};
 use futures_util::future::BoxFuture;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
