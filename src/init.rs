@@ -15,7 +15,7 @@ use decamp_core::ids::{InstanceId, TargetGroupArn};
 
 use self::files::files;
 use super::connect::{Connected, connect};
-use super::out::say;
+use super::out::{say, say_as_it_is};
 
 const HELP: &str = "It reads the group, its hooks and its target groups, and needs no access to Nomad and Consul. It applies nothing: read the files, \
 then run them. It overwrites no file.
@@ -83,7 +83,8 @@ pub(crate) async fn init(arguments: Arguments) -> Result<u8> {
     match &arguments.to {
         None => {
             for file in &files {
-                say(format!("# ==> {}\n{}", file.name, file.text));
+                say(format!("# ==> {}", file.name));
+                say_as_it_is(&file.text);
             }
         }
         Some(folder) => write(folder, &files)?,
