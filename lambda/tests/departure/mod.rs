@@ -3,6 +3,7 @@
 pub(crate) mod walk;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use decamp_sandbox::{CONSUL_TOKEN, NOMAD_TOKEN};
 use serde_json::Value;
@@ -79,4 +80,29 @@ async fn walk_out(command: Command) {
     for secret in [NOMAD_TOKEN, CONSUL_TOKEN, "canary-handle"] {
         assert!(!printed.contains(secret), "a secret was printed:\n{printed}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_groups_the_function_observes_and_says_so_at_error() {
+    let sandbox = decamp_sandbox::serve(&walk::options()).await.expect("loopback is there");
+    let event = sandbox.terminate_these(&[sandbox.instances[0]]).await.expect("it is in service").remove(0);
+    let command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
+    let mut function = walk::start(&sandbox, command, &[("DECAMP_GROUPS", String::new())]).await;
+    let event = walk::delivered(&event.to_string());
+    let answer = function.invoke(&event, Duration::from_secs(12)).await;
+    let swept = function.invoke("{\"decamp\":\"sweep\"}", Duration::from_secs(12)).await;
+    let printed = function.end().await;
+    for answer in [answer, swept] {
+        assert_eq!(answer, runtime::Answer::Response(r#"{"batchItemFailures":[]}"#.to_owned()), "{printed}");
+    }
+    let lines: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let says = |level: &str, text: &str| {
+        lines.iter().any(|line| line["level"] == level && line["message"].as_str().is_some_and(|message| message.contains(text)))
+    };
+    assert!(says("ERROR", "DECAMP_GROUPS is not set: nothing is written"), "{printed}");
+    assert!(says("INFO", "observed: this write was next and was not made"), "{printed}");
+    let nodes = sandbox.shared.look(|stage| stage.more())["nodes"].clone();
+    let touched = |node: &Value| node["eligible"] != true || node["draining"] != false;
+    assert!(nodes.as_array().is_some_and(|nodes| !nodes.is_empty() && !nodes.iter().any(touched)), "{nodes:#}");
+    assert!(sandbox.shared.stores().visibilities.is_empty(), "the message was hidden from whoever acts");
 }
