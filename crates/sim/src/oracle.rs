@@ -72,8 +72,8 @@ pub struct Oracle {
     pub looked_at: Option<Time>,
     /// When a worker first looked at the Auto Scaling group.
     pub group_looked_at: Option<Time>,
-    /// Since when the ingress has been deaf for the first time.
-    pub deaf_since: Option<Time>,
+    /// When the ingress went deaf, each time.
+    pub went_deaf: Vec<Time>,
     /// When decamp first told Nomad to stop something.
     pub first_drain: Option<Time>,
     /// When decamp last told Nomad to stop something.

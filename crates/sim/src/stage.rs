@@ -13,7 +13,7 @@ use super::nomad::{self, Nomad};
 use super::oracle::Oracle;
 use super::traffic::{Process, Traffic};
 use super::weather::Weather;
-use decamp_core::decide::{Departure, Effect, TaskRole};
+use decamp_core::decide::{Departure, Effect, System, TaskRole};
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 use decamp_core::time::Time;
 
@@ -340,6 +340,10 @@ impl Stage {
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "all others are Nomad's")]
     fn lend(&mut self, hand: Hand) {
+        // One outage ends, and another may last longer.
+        if hand == Hand::DeafIngress(false) && self.weather.is_away(System::Consul, self.now) {
+            return;
+        }
         // Where there is no node, what is done to it is done to nothing.
         let of_the_node = matches!(hand, Hand::KillAgent | Hand::PurgeNode | Hand::PurgeJob | Hand::StopJob | Hand::Drain(..));
         if self.cast.node.is_some() || !of_the_node {

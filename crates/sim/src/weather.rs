@@ -24,7 +24,8 @@ pub enum Fate {
 /// The calls of all workers.
 #[derive(Debug, Clone, Default)]
 pub struct Weather {
-    away: [Span; 4],
+    /// Several faults may take the same system away: none of them brings it back while another lasts.
+    away: [Vec<Span>; 4],
     throttled: [Span; 4],
     denied: [Span; 4],
     heartbeats_refused: Span,
@@ -62,7 +63,7 @@ fn place(system: System) -> usize {
 impl Weather {
     /// Nobody hears from this system.
     pub fn away(&mut self, system: System, from: Time, to: Time) {
-        self.away[place(system)] = Span { from, to };
+        self.away[place(system)].push(Span { from, to });
     }
 
     /// This system throttles everything.
@@ -94,28 +95,28 @@ impl Weather {
     /// Whether this system hears nobody now.
     #[must_use]
     pub fn is_away(&self, system: System, at: Time) -> bool {
-        self.away[place(system)].holds(at)
+        self.away[place(system)].iter().any(|span| span.holds(at))
     }
 
     /// Whether anything of Auto Scaling was refused at some time in this stretch.
     #[must_use]
     pub fn auto_scaling_failed(&self, from: Time, to: Time) -> bool {
         let place = place(System::AutoScaling);
-        let spans = [self.away[place], self.throttled[place], self.denied[place], self.heartbeats_refused];
-        spans.iter().any(|s| s.from <= to && from < s.to)
+        let others = [self.throttled[place], self.denied[place], self.heartbeats_refused];
+        self.away[place].iter().chain(&others).any(|s| s.from <= to && from < s.to)
     }
 
     /// When the last of all spans ends.
     #[must_use]
     pub fn clears(&self) -> Time {
-        let spans = self.away.iter().chain(&self.throttled).chain(&self.denied).chain([&self.heartbeats_refused]);
+        let spans = self.away.iter().flatten().chain(&self.throttled).chain(&self.denied).chain([&self.heartbeats_refused]);
         spans.map(|s| s.to).max().unwrap_or_default()
     }
 
     /// What comes of a call that arrives now.
     pub fn fate(&mut self, system: System, write: Option<EffectKind>, at: Time, luck: &mut Luck) -> Fate {
         let place = place(system);
-        if self.away[place].holds(at) {
+        if self.is_away(system, at) {
             return Fate::Lost;
         }
         if self.throttled[place].holds(at) || write == Some(EffectKind::Heartbeat) && self.heartbeats_refused.holds(at) {
@@ -153,5 +154,20 @@ pub fn unseen(fate: Fate) -> Unseen {
         Fate::Throttled => Unseen::Throttled,
         Fate::Denied => Unseen::Denied("denied".into()),
         Fate::Answered | Fate::Lost | Fate::AnswerLost => Unseen::Away("no answer".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_is_back_when_the_last_of_its_outages_is_over() {
+        let mut weather = Weather::default();
+        weather.away(System::Consul, Time(10_000), Time(60_000));
+        weather.away(System::Consul, Time(20_000), Time(30_000));
+        let away = |at| weather.is_away(System::Consul, Time(at));
+        assert_eq!([9_999, 10_000, 30_000, 59_999, 60_000].map(away), [false, true, true, true, false]);
+        assert!(!weather.is_away(System::Nomad, Time(25_000)), "another system is not away for that");
     }
 }

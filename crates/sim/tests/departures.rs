@@ -74,6 +74,16 @@ fn no_departure_breaks_an_invariant_or_loses_a_request_that_it_had_not_foreseen(
 }
 
 #[test]
+fn one_outage_of_consul_neither_ends_another_nor_hides_it() {
+    let both = "consul-away,consul-vanishes".parse().expect("these are faults");
+    for seed in 0..300 {
+        let played = play_seed(seed, both, &Driver::Decamp, false);
+        assert_eq!(played.violations, [], "seed {seed}");
+        assert_eq!(played.requests.attributable, 0, "seed {seed}: {:?}", played.requests.example);
+    }
+}
+
+#[test]
 fn some_departures_cut_the_copy_of_a_disk() {
     let cuts = |seed: &u64| {
         let played = play_seed(*seed, Draw::None, &Driver::Decamp, false);

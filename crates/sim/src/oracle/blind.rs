@@ -30,8 +30,10 @@ impl Oracle {
 
     /// The ingress hears nothing more from Consul, or hears again.
     pub(super) fn goes_deaf(&mut self, at: Time, deaf: bool) {
+        if deaf && !self.blindness.deaf {
+            self.went_deaf.push(at);
+        }
         self.blindness.deaf = deaf;
-        self.deaf_since = self.deaf_since.or(Some(at).filter(|_| deaf));
     }
 
     /// While Consul was away, time has gone by, with a worker there or without.

@@ -181,9 +181,10 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     if oracle.meddled || oracle.operator_drained.is_some() || oracle.agent_died.is_some_and(|at| at <= failure.at) {
         return true;
     }
-    if let Some(deaf) = oracle.deaf_since
-        && deaf <= failure.at
-        && !oracle.drain_times.iter().any(|drain| deaf + IN_FLIGHT < *drain && *drain + STOPS_AFTER <= failure.at)
+    // A drain that was sent before an outage is no fault of that outage's, although another came before both.
+    let drained_since =
+        |deaf: Time| oracle.drain_times.iter().any(|drain| deaf + IN_FLIGHT < *drain && *drain + STOPS_AFTER <= failure.at);
+    if oracle.went_deaf.iter().any(|deaf| *deaf <= failure.at && !drained_since(*deaf))
         && !without_a_word(stage, failure, outcome)
     {
         return true;
