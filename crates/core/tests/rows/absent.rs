@@ -103,6 +103,22 @@ fn one_that_has_begun_already_was_taken_out_by_whoever_began() {
 }
 
 #[test]
+fn a_node_that_comes_late_tells_as_much_of_who_began() {
+    for (begun, outcome) in [(false, Outcome::Unconfirmed { unseen: None }), (true, Outcome::Departed { waiting_for: None })] {
+        let mut scene = calm();
+        scene.fronts.iter_mut().for_each(|front| front.targets = Some([of_another()].into()));
+        scene.group.launched = Launched::Untold;
+        // Its row was purged, and its agent registers again.
+        let nodes = std::mem::take(&mut scene.nomad.nodes);
+        only_waits(&scene.until_no_heartbeat(), "node-missing");
+        scene.pass(31);
+        scene.nomad.nodes = nodes;
+        scene.node().eligible = !begun;
+        assert_eq!(ends(&mut scene), outcome, "begun: {begun}");
+    }
+}
+
+#[test]
 fn one_that_never_came_up_is_in_no_group() {
     let young = |scene: &mut Scene| scene.group.launched = Launched::At(scene.now - secs(300));
     let mut scene = absent(young);

@@ -35,7 +35,7 @@ pub struct History {
     pub held: Option<(Time, Time)>,
     /// Whether the first look at the group showed it held.
     pub held_from_the_first: bool,
-    /// When the first look at Nomad showed that nobody has begun yet: every node takes work, and none was drained for it.
+    /// When the first look that showed a node showed that nobody has begun yet: every node takes work, and none was drained for it.
     pub untouched: Option<Time>,
     /// Whether Nomad was seen at all, and when first.
     pub first_nomad: Option<Time>,
@@ -248,7 +248,9 @@ impl History {
     /// Takes in a list of allocations: what is shown, what is over, and what vanished without having been seen over.
     pub(super) fn see_allocations(&mut self, at: Time, nomad: &Nomad) {
         let first = self.first_nomad.is_none();
-        if first && !nomad.nodes.is_empty() && nomad.nodes.iter().all(|node| node.eligible && node.drain.is_none()) {
+        // A row that was purged comes back when its agent registers again: looks before that showed no node, and nothing of it.
+        let found = first || self.no_node_since.is_some() && self.known.is_empty() && self.made_ineligible.is_none();
+        if found && !nomad.nodes.is_empty() && nomad.nodes.iter().all(|node| node.eligible && node.drain.is_none()) {
             self.untouched = Some(at);
         }
         self.first_nomad.get_or_insert(at);
