@@ -72,6 +72,9 @@ fn tell(seed: u64, draw: Draw, driver: &Driver) -> ExitCode {
     let faults: Vec<&str> = faults_of(seed, draw).iter().map(Fault::name).collect();
     println!("seed {seed}, faults: {}", faults.join(", "));
     played.trace.iter().for_each(|line| println!("{line}"));
+    for finding in &played.findings {
+        println!("foreseen: {:?} of {}: {}", finding.loss, finding.object, finding.value);
+    }
     println!(
         "outcome {}, requests {:?}",
         played.outcome.as_ref().map_or("never-ended", |outcome| outcome.word()),

@@ -78,6 +78,8 @@ pub struct Failure {
     pub service: Option<usize>,
     /// Through which target group.
     pub front: usize,
+    /// Whether it came over a connection that its client keeps, as far as something held it.
+    pub kept: bool,
 }
 
 /// A request that something on the instance holds.
@@ -276,7 +278,7 @@ impl Traffic {
     }
 
     fn fail(&mut self, at: Time, how: Failed, allocation: Option<AllocationNumber>, service: Option<usize>, front: usize) {
-        self.failures.push(Failure { at, how, allocation, service, front });
+        self.failures.push(Failure { at, how, allocation, service, front, kept: false });
     }
 
     /// Something is about to happen to the instance: everything that can be sent a request holds one.
@@ -369,6 +371,7 @@ impl Traffic {
                         allocation: Some(number),
                         service: held.service,
                         front: held.front,
+                        kept: held.kept,
                     });
                 }
                 return false;

@@ -154,12 +154,11 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
         Failed::CopyDied => {
             stays_in_discovery || hidden_by_hand(stage, failure) || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some()
         }
-        // Taken out before anybody looked, and alone in its group: nobody can see at which port it was a target. Of attributes that may
-        // not be read nothing is said.
-        Failed::CutByMachine => {
-            faults.has(Fault::LastHealthyTarget) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
+        // Of attributes that may not be read nothing is said.
+        Failed::CutByMachine => shows_no_port(faults) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown(),
+        Failed::DoorClosed | Failed::DoorDied => {
+            oracle.delay_unknown() || named_by_nobody(stage, faults) || failure.kept && shows_no_port(faults)
         }
-        Failed::DoorClosed | Failed::DoorDied => oracle.delay_unknown() || named_by_nobody(stage, faults),
     };
     if of_the_world || of_another_departure(stage, faults, failure) {
         return true;
@@ -250,6 +249,13 @@ fn hidden_by_hand(stage: &Stage, failure: &Failure) -> bool {
     failure.allocation == Some(AllocationNumber::BY_HAND) && hidden
 }
 
+/// Taken out before anybody looked, of a group in which it was alone or which was deleted: nobody can see at which port it was a target,
+/// and so not what listens there, nor how long that has to finish what comes over the connections that clients keep. A deleted group does
+/// not even say that it was a Network Load Balancer's.
+fn shows_no_port(faults: Faults) -> bool {
+    faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted)
+}
+
 /// EC2 takes the instance back, and the hook that named its target groups was deleted before anybody looked.
 fn named_by_nobody(stage: &Stage, faults: Faults) -> bool {
     let oracle = &stage.oracle;
@@ -260,5 +266,6 @@ fn named_by_nobody(stage: &Stage, faults: Faults) -> bool {
 fn describe(stage: &Stage, failure: &Failure) -> String {
     let at = failure.at.since(crate::setting::BEGIN).as_secs_f64();
     let who = group(stage, failure).map_or_else(|| "no task group".to_owned(), TaskGroup::title);
-    format!("{:?} at {who}, {at:.1} s after the beginning", failure.how)
+    let way = if failure.kept { "a kept connection of front" } else { "front" };
+    format!("{:?} at {who}, {at:.1} s after the beginning, through {way} {}", failure.how, failure.front)
 }
