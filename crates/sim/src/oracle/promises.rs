@@ -102,11 +102,13 @@ impl Oracle {
             }
             Effect::Complete { of, result, verdict } => {
                 self.own_hook(at, &of.hook);
-                if self.is_held(at, auto_scaling, cast) {
+                let instance = auto_scaling.instance(cast.instance);
+                // What is not open is not completed, nor what is named by another action's token.
+                let named = |token| of.token.as_ref().is_none_or(|of| of == token);
+                let action = instance.and_then(|i| i.actions.iter().find(|a| a.is_open() && named(&a.token)));
+                if action.is_some() && self.is_held(at, auto_scaling, cast) {
                     self.broke(at, "S5", "its group is held, and it lets the instance go".to_owned());
                 }
-                let instance = auto_scaling.instance(cast.instance);
-                let action = instance.and_then(|i| i.actions.iter().find(|a| a.is_open()));
                 // Whom no event told counts from the activity, which begins before the hook does (ADR 0002).
                 let activity = instance.and_then(|i| i.activity.as_ref()).filter(|_| of.token.is_none()).map(|a| a.began);
                 if let Some(began) = action.map(|a| activity.map_or(a.began, |began| began.min(a.began))) {
