@@ -14,7 +14,7 @@ use decamp_core::time::Time;
 pub(super) struct Record {
     pub(super) trace: Option<Vec<String>>,
     first_drain: Option<Box<(Departure, Snapshot, Policy)>>,
-    /// What was foreseen of a target group that could only be seen later, before it was left.
+    /// What was foreseen of a target group before it was left.
     foreseen_later: Vec<Finding>,
     foreseen_at: u8,
     pub(super) overlapped: bool,
@@ -42,7 +42,7 @@ impl Record {
         wants
     }
 
-    /// Each finding is told before the write that it is about: a target group that could not be seen at first is left later.
+    /// Each finding is told before the write that it is about, and what is told of a target group counts from there.
     fn foresee_of_groups(&mut self, effects: &[Effect], departure: &Departure, seen: &Snapshot, policy: &Policy) {
         let left = |name: &str| effects.iter().any(|e| matches!(e, Effect::Deregister { group, .. } if group.name() == name));
         if effects.iter().any(|effect| matches!(effect, Effect::Deregister { .. })) {
@@ -77,9 +77,9 @@ impl Tell for Teller {
         if let Action::Do(effects) = &decision.action {
             if record.wants_findings(effects) {
                 record.first_drain = Some(Box::new((departure.clone(), seen.clone(), self.policy.clone())));
-            } else {
-                record.foresee_of_groups(effects, departure, seen, &self.policy);
             }
+            // Whoever drains later may see no more of a group that is left here: one that a scan found has no target of ours by then.
+            record.foresee_of_groups(effects, departure, seen, &self.policy);
         }
         if decision.reason == Reason::SafeBesideTheDelay {
             record.overlapped = true;
