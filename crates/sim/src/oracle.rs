@@ -345,14 +345,18 @@ impl Oracle {
                 // One with another action's token is refused: it completes nothing.
                 let named = |token: &decamp_core::ids::ActionToken| of.token.as_ref().is_none_or(|of| of == token);
                 let open = actions.any(|a| a.is_open() && a.hook == of.hook && named(&a.token));
+                // Whoever may think that the time is up has none to give.
+                let in_time = self.earliest_end(departure, auto_scaling, cast).is_some_and(|end| at + LAST_LOOK < end);
                 if open {
                     self.completed_by = Some(self.actor);
+                    if *verdict == Outcome::AgentDead && in_time {
+                        self.gives_up_no_agent_early(at);
+                    }
                 }
                 if *result == LifecycleResult::Continue && open {
                     self.verdict = Some((at, verdict.clone()));
                     self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
                     self.saw_what_is_gone(at, verdict, consul, cast);
-                    let in_time = self.earliest_end(departure, auto_scaling, cast).is_some_and(|end| at + LAST_LOOK < end);
                     if matches!(verdict, Outcome::Unconfirmed { .. }) && in_time {
                         self.gives_up_no_leftover(at, consul, nomad, cast);
                     }

@@ -83,10 +83,11 @@ impl Oracle {
         }
     }
 
-    /// What is registered, passing, and seen by a token that sees everything is waited for from the end of its allocation, which a drain
-    /// of ours began at the earliest.
+    /// What is registered, passing, and seen by a token that sees everything is waited for from the end of its allocation, which the
+    /// first drain began at the earliest, ours or an operator's.
     pub(super) fn gives_up_no_leftover(&mut self, at: Time, consul: &Consul, nomad: &Nomad, cast: &Cast) {
-        let early = self.first_drain.is_some_and(|drain| at + Duration::from_secs(5) < drain + LEFTOVER_WAIT);
+        let drained = self.first_drain.map(|ours| self.operator_drained.map_or(ours, |theirs| theirs.min(ours)));
+        let early = drained.is_some_and(|drain| at + Duration::from_secs(5) < drain + LEFTOVER_WAIT);
         let shown = cast.consul_lists == Lists::All && matches!(cast.consul_token, crate::consul::Token::Full);
         let sees = shown && consul.agent_lives(cast.consul_node);
         // What a lost agent ran counts from when it was lost, and a hold has an end of its own (ADR 0015).

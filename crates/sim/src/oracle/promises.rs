@@ -208,8 +208,12 @@ impl Oracle {
         if *verdict == Outcome::TimedOut && soon && self.workers <= 1 && at + END_OF_A_HOLD < self.hook_ends(auto_scaling, cast) {
             self.broke(at, "L2", "it gave up when the hold ended".to_owned());
         }
+    }
+
+    /// There was time, and it ended because the agent is dead: how long ago did that die?
+    pub(super) fn gives_up_no_agent_early(&mut self, at: Time) {
         let dead = !self.machine_died && self.agent_died.is_some_and(|died| at < died + AGENT_DEAD_WAIT);
-        if *verdict == Outcome::AgentDead && dead && !self.bounds.entry_is_wrong {
+        if dead && !self.bounds.entry_is_wrong {
             self.broke(at, "L2", "it gave a dead agent no time to come back".to_owned());
         }
     }
