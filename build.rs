@@ -4,6 +4,7 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
+#[expect(clippy::disallowed_methods, reason = "a build script is told by variables")]
 fn main() {
     println!("cargo::rerun-if-env-changed=DECAMP_COMMIT");
     println!("cargo::rerun-if-env-changed=DECAMP_COMMIT_DATE");
@@ -24,6 +25,7 @@ fn main() {
 }
 
 /// What git says, where there is a repository of ours: a package that stands in somebody else's is not of their commit.
+#[expect(clippy::disallowed_methods, reason = "a build script is told by variables")]
 fn git(arguments: &[&str]) -> Option<String> {
     let here = env::var("CARGO_MANIFEST_DIR").ok()?;
     if !Path::new(&here).join(".git").exists() {

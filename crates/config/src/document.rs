@@ -51,7 +51,7 @@ impl Settings {
             Some(text) => {
                 let of_the_document = |Refused(why)| Refused(format!("the document that {CONFIG} names: {why}"));
                 let mut table = parse(text).map_err(of_the_document)?;
-                table.retain(|name, _| !TABLES_OF_THE_SERVICE.iter().any(|table| name == *table));
+                table.retain(|name, _| !TABLES_OF_THE_SERVICE.contains(&name));
                 rows(table, Unknown::Warned).map_err(of_the_document)?
             }
         };

@@ -106,12 +106,12 @@ pub async fn run_by<W: World>(
             Action::Look(parts) => {
                 let anew = looks.ask(&seen, parts);
                 let answers = looks.answers(&seen, anew, manner.stop_at).await;
-                take_in(&mut seen, &mut looks, answers, &begin);
+                take_in(&mut seen, &mut looks, answers, begin);
             }
             // What is under way is no wait: a sweep takes it in as well.
             Action::Wait { .. } if manner.never_wait && looks.are_under_way() => {
                 let answers = looks.answers(&seen, false, manner.stop_at).await;
-                take_in(&mut seen, &mut looks, answers, &begin);
+                take_in(&mut seen, &mut looks, answers, begin);
             }
             Action::Wait { .. } if manner.never_wait => return handed_back(seen),
             Action::Wait { until, watch } => {
@@ -124,7 +124,7 @@ pub async fn run_by<W: World>(
                     let since = if matches!(showing, Showing::Consul(Err(_))) { woken.before(BRIEF) } else { woken };
                     Arc::make_mut(&mut seen).take(since, showing);
                 }
-                take_in(&mut seen, &mut looks, answers, &begin);
+                take_in(&mut seen, &mut looks, answers, begin);
             }
             // A heartbeat comes before the first look; an observer goes on as if it had been accepted.
             Action::Do(effects) if manner.observe && effects.iter().all(|effect| matches!(effect, Effect::Heartbeat(_))) => {

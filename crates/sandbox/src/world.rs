@@ -152,6 +152,10 @@ impl World {
     fn tell(&mut self) {
         for place in 0..self.log.len() {
             let event = self.log[place];
+            if event.allocation.is_by_hand() {
+                // No process of the sandbox serves it.
+                continue;
+            }
             if !self.requests.knows(event.allocation) {
                 self.introduce(event.allocation, false);
             }

@@ -202,11 +202,10 @@ impl Reason {
     /// The system that cannot be seen, if that is why.
     #[must_use]
     pub fn unseen_system(&self) -> Option<System> {
-        match self {
-            Self::CannotSee(system) => Some(*system),
-            Self::StopsUnseen { .. } => Some(System::Consul),
-            _ => None,
+        if let Self::CannotSee(system) = self {
+            return Some(*system);
         }
+        matches!(self, Self::StopsUnseen { .. }).then_some(System::Consul)
     }
 
     /// The name alone, for metrics and searches.

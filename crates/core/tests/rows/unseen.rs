@@ -33,10 +33,10 @@ fn ends(scene: &mut Scene) -> Outcome {
 }
 
 fn titles(outcome: &Outcome) -> Vec<&str> {
-    match outcome {
-        Outcome::Unconfirmed { unseen: Some(StoppedUnseen { titles, .. }) } => titles.iter().map(|title| &**title).collect(),
-        other => panic!("it names what stopped unseen: {other:?}"),
-    }
+    let Outcome::Unconfirmed { unseen: Some(StoppedUnseen { titles, .. }) } = outcome else {
+        panic!("it names what stopped unseen: {outcome:?}")
+    };
+    titles.iter().map(|title| &**title).collect()
 }
 
 #[test]
