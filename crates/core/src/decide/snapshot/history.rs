@@ -9,10 +9,10 @@ use super::discovery::Registrations;
 use super::jobs::{JobKind, Provider, TaskGroup};
 use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, OwnNetwork, Phase};
 use super::notes::{Noted, Stretch};
+use super::writes::{Failures, SentDrain};
 use crate::decide::EffectKind;
-use crate::decide::action::{Effect, Refusal};
 use crate::decide::outcome::Outcome;
-use crate::ids::{AllocationId, NodeId};
+use crate::ids::AllocationId;
 use crate::sweep::Sweep;
 use crate::time::Time;
 
@@ -128,30 +128,6 @@ impl Known {
     }
 }
 
-/// A drain that this run sent, whether or not it was answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SentDrain {
-    /// To which node.
-    pub node: NodeId,
-    /// Which part.
-    pub phase: Phase,
-    /// When.
-    pub at: Time,
-    /// Whether it was accepted for certain.
-    pub accepted: bool,
-}
-
-/// A row of failed writes of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failures {
-    /// When the last one was sent.
-    pub last: Time,
-    /// How many there were in a row.
-    pub count: u32,
-    /// Why the last one failed.
-    pub why: Refusal,
-}
-
 impl History {
     /// A run that begins now.
     #[must_use]
@@ -176,64 +152,6 @@ impl History {
     pub fn began_by(&mut self, first_look: Time) {
         if self.first_nomad.is_none() && self.heartbeat.is_none() && self.failures.is_empty() {
             self.began = first_look;
-        }
-    }
-
-    /// The row of failures of a kind of write, if its last one failed.
-    #[must_use]
-    pub fn failures(&self, kind: EffectKind) -> Option<&Failures> {
-        self.failures.iter().find(|(k, _)| *k == kind).map(|(_, f)| f)
-    }
-
-    /// Whether this run sent that part of a drain to that node.
-    #[must_use]
-    pub fn sent(&self, node: NodeId, phase: Phase) -> Option<&SentDrain> {
-        self.drains.iter().rev().find(|d| d.node == node && d.phase == phase)
-    }
-
-    pub(super) fn did(&mut self, sent: Time, answered: Time, effect: &Effect, answer: &Result<(), Refusal>) {
-        let kind = effect.kind();
-        match answer {
-            Ok(()) => self.failures.retain(|(k, _)| *k != kind),
-            Err(why) => match self.failures.iter_mut().find(|(k, _)| *k == kind) {
-                Some((_, row)) => *row = Failures { last: sent, count: row.count.saturating_add(1), why: why.clone() },
-                None => self.failures.push((kind, Failures { last: sent, count: 1, why: why.clone() })),
-            },
-        }
-        match effect {
-            Effect::Heartbeat(of) => match answer {
-                // It counts from when it was sent: the server's clock restarted then at the earliest.
-                Ok(()) => self.heartbeat = Some(sent),
-                Err(Refusal::NoActiveAction) => self.refuse(of.token.is_some(), answered),
-                Err(_) => {}
-            },
-            Effect::Drain { node, meta, .. } => {
-                self.drains.push(SentDrain { node: *node, phase: meta.phase, at: sent, accepted: answer.is_ok() });
-            }
-            Effect::Complete { of, verdict, .. } => {
-                // What was refused for certain says nothing of how it ended.
-                if answer.as_ref().err().is_none_or(Refusal::may_have_worked) {
-                    self.verdict = Some(verdict.clone());
-                }
-                match answer {
-                    Ok(()) => self.completed = Some(answered),
-                    Err(Refusal::NoActiveAction) => self.refuse(of.token.is_some(), answered),
-                    Err(_) => {}
-                }
-            }
-            Effect::MakeIneligible(_) => self.made_ineligible = Some(answered).filter(|_| answer.is_ok()),
-            Effect::Deregister { .. } => {}
-            Effect::Note { notes, .. } if answer.is_ok() => self.notes_sent.extend(notes.iter().cloned()),
-            Effect::Note { .. } => {}
-        }
-    }
-
-    /// "No active lifecycle action": with a token first doubt the token, by instance id it is a verdict to be looked into.
-    fn refuse(&mut self, by_token: bool, at: Time) {
-        if by_token && !self.token_refused {
-            self.token_refused = true;
-        } else {
-            self.no_active_action.get_or_insert(at);
         }
     }
 

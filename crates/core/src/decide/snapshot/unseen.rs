@@ -1,0 +1,49 @@
+//! What stopped while Consul was out of sight: nobody saw whether an ingress had let go of it.
+
+use super::nomad::{Allocation, Node, Phase};
+use super::notes::Stretch;
+use super::{BRIEF, Snapshot};
+use crate::time::Time;
+
+impl Snapshot {
+    /// What a drain stops now, and an ingress finds in Consul: for as long as it serves it must be heard of there. What a lost agent runs
+    /// nobody stops, and what is forced is named by that.
+    pub fn stops_in_consul(&self) -> impl Iterator<Item = &Allocation> {
+        let nodes = self.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
+        let is_forced = |node: &Node| {
+            let meta = node.last_drain.as_ref().and_then(|last| last.meta.as_ref());
+            meta.is_some_and(|meta| meta.phase == Phase::Forced)
+        };
+        let forced = self.history.drains.iter().any(|drain| drain.phase == Phase::Forced) || nodes.iter().any(is_forced);
+        let drained = nodes.iter().filter(move |node| !forced && node.last_drain.is_some() && !node.status.is_lost());
+        let stops = |a: &&Allocation| !a.wanted && !a.client.is_over() && a.group.is_found_in_consul();
+        drained.flat_map(|node| node.allocations.iter()).filter(stops)
+    }
+
+    /// Since when Consul may have been out of sight. A run that has not seen it cannot know how long before itself that began: the drain may
+    /// have begun in sight of it.
+    fn in_sight_until(&self, first_failed: Time) -> Time {
+        let nodes = self.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
+        let drained = || nodes.iter().filter_map(|node| node.last_drain.as_ref()?.updated).min();
+        self.consul.at().or_else(drained).unwrap_or(first_failed).min(first_failed)
+    }
+
+    /// The same, at the first look that fails: the next worker may come before the second.
+    #[must_use]
+    pub fn unseen_at_once(&self, now: Time) -> Option<Stretch> {
+        let blind = self.consul.blind().filter(|_| self.stops_in_consul().next().is_some());
+        let begins = blind.map(|blind| Stretch { after: self.in_sight_until(blind.since), before: None });
+        self.unseen_stops(now).or(begins)
+    }
+
+    /// The time in which Consul has not been seen while something stopped that an ingress finds there, as far as it is known now.
+    #[must_use]
+    pub fn unseen_stops(&self, now: Time) -> Option<Stretch> {
+        let known = self.history.unseen_stops;
+        let lasts =
+            self.consul.blind().filter(|blind| BRIEF <= now.since(blind.since) && self.stops_in_consul().next().is_some());
+        let Some(blind) = lasts else { return known };
+        let after = self.in_sight_until(blind.since);
+        Some(Stretch { after: known.map_or(after, |known| known.after.min(after)), before: None })
+    }
+}
