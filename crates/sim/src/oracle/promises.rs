@@ -6,7 +6,7 @@ use super::{IN_ORDER, OUR_HOOK, Oracle, RACE};
 use crate::auto_scaling::{AutoScaling, LifecycleState};
 use crate::nomad::{Nomad, Note};
 use crate::stage::Cast;
-use decamp_core::decide::{DrainMeta, Effect, LifecycleResult, Outcome, Phase};
+use decamp_core::decide::{DrainMeta, Effect, Launched, LifecycleResult, Outcome, Phase};
 use decamp_core::ids::NodeId;
 use decamp_core::time::Time;
 
@@ -14,6 +14,8 @@ use decamp_core::time::Time;
 const UNSEEN: Duration = Duration::from_secs(10);
 /// How long a dead agent is waited for, at least (ADR 0005).
 const AGENT_DEAD_WAIT: Duration = Duration::from_mins(5);
+/// An instance that leaves at this age may never have joined (ADR 0007).
+const YOUNG: Duration = Duration::from_mins(15);
 /// How much later than its entry an activity may have begun, and a worker's clock may be wrong before it hears a server.
 const ENTRY_UNKNOWN: Duration = Duration::from_secs(1000);
 /// How long it may take from a worker's first moment to its first heartbeat.
@@ -197,10 +199,14 @@ impl Oracle {
         if *verdict == Outcome::TimedOut && !self.bounds.entry_is_wrong && at + surely < earliest {
             self.broke(at, "L2", "it gave up although there was time".to_owned());
         }
-        // A node that does not tell its instance runs what nobody saw stop: that takes as long as anything else (ADR 0007).
+        // A node that does not tell its instance runs what nobody saw stop: that takes as long as anything else (ADR 0007). A young instance
+        // contradicts a node that never joined by a healthy target alone. A worker that did not take one out has seen none: there is no
+        // node on which an earlier one could have noted it.
+        let young = matches!(auto_scaling.launched(cast.instance), Launched::At(at) if began < at + YOUNG);
+        let unknowable = young && self.last_deregistered.is_none_or(|(_, who)| who != self.actor);
         let lives = |node| nomad.allocations().iter().any(|a| a.node == node && a.is_alive());
         let unseen = self.purged.is_none() && cast.node.is_some_and(lives) && !self.bounds.entry_is_wrong;
-        if *verdict == Outcome::NoNode && unseen && at + surely < earliest {
+        if *verdict == Outcome::NoNode && unseen && !unknowable && at + surely < earliest {
             self.broke(at, "L2", "it says no node, and what runs on it was given no time".to_owned());
         }
         // The clock stands still during a hold (ADR 0015).
