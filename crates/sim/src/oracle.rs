@@ -114,8 +114,8 @@ pub struct Oracle {
     pub last_over: Option<Time>,
     /// Whether what is registered by hand is waited for by policy.
     pub waits_for_by_hand: bool,
-    /// What runs and was drained although the Consul that is asked lists none of it.
-    stopped_unlisted: Option<String>,
+    /// What ran and was drained although the Consul that is asked lists none of it, and when last.
+    stopped_unlisted: Option<(Time, String)>,
     /// Whether system jobs stay by policy.
     pub leaves_system_jobs: bool,
     /// How much longer than usual the answers of one system take: for so long workers do not know of one another.

@@ -30,15 +30,24 @@ impl Oracle {
         if phase == Phase::Services && !self.meddled {
             self.broke(at, "S8", format!("{title} was drained beside the delay, and Consul lists none of its services"));
         }
-        self.stopped_unlisted.get_or_insert(title);
+        self.stopped_unlisted = Some((at, title));
     }
 
-    /// S3: what Consul never showed is not said to be gone from it, and what is to be waited for is waited for.
+    /// Whether nothing tells the worker that acts what a drain at this time noted in its `Meta`: before that worker first looked, the row
+    /// was purged and its agent registered a new one, or an operator's drain replaced it.
+    fn note_is_lost(&self, noted: Time) -> bool {
+        let since =
+            |lost: Option<Time>| lost.is_some_and(|lost| noted <= lost && self.actor_looked_at.is_none_or(|at| lost <= at));
+        since(self.purged) || since(self.operator_drained)
+    }
+
+    /// S3: what Consul never showed is not said to be gone from it, and what is to be waited for is waited for. A worker that comes when
+    /// everything is over learns the first from the drain's `Meta` alone: where that is lost, it is not asked of it.
     pub(super) fn saw_what_is_gone(&mut self, at: Time, verdict: &Outcome, consul: &Consul, cast: &Cast) {
         if !matches!(verdict, Outcome::Departed { .. }) {
             return;
         }
-        if let Some(title) = self.stopped_unlisted.clone() {
+        if let Some((_, title)) = self.stopped_unlisted.clone().filter(|(noted, _)| !self.note_is_lost(*noted)) {
             self.broke(at, "S3", format!("Consul never listed {title}, and it says departed"));
         }
         // Whoever comes later may find that somebody has begun, and not why nothing is listed.
