@@ -1,0 +1,41 @@
+//! Departures that the judge once found guilty of what nobody can know or what was told: with each set of faults, the seeds from the
+//! first that was judged so.
+
+use decamp_sim::drivers::Driver;
+use decamp_sim::simulate::{Draw, Simulation, simulate};
+
+fn is_clean(faults: &str, seed: u64, departures: u64) {
+    let draw: Draw = faults.parse().expect("these are faults");
+    let sum = simulate(&Simulation { departures, seed, draw, driver: Driver::Decamp, stop_at_first: false }, |_| ());
+    let broken: Vec<_> = sum.broken.iter().map(|one| (one.seed, one.attributable, &one.example, &one.violations)).collect();
+    assert!(broken.is_empty(), "{faults}: {broken:?}");
+    assert_eq!(sum.departures, departures);
+}
+
+#[test]
+fn a_kept_connection_dies_behind_a_group_that_shows_no_port() {
+    is_clean("last-healthy-target,kept-connections", 1, 220);
+    is_clean("target-group-deleted,kept-connections", 1, 220);
+}
+
+#[test]
+fn a_stale_token_completes_nothing() {
+    is_clean("stale-token,heartbeat-times-out,already-draining,drain-hangs,held-for-hours", 500, 110);
+}
+
+#[test]
+fn what_was_foreseen_at_the_deregistration_is_not_forgotten_at_the_drain() {
+    is_clean("requests-outlive-the-delay,found-by-scan", 1, 400);
+    is_clean("requests-outlive-the-delay,found-by-scan,message-late", 800, 20);
+}
+
+#[test]
+fn a_worker_whose_time_is_up_gives_a_dead_agent_none() {
+    is_clean("other-settings-next-time,activities-denied,agent-back-late", 1, 300);
+}
+
+#[test]
+fn a_leftover_counts_from_the_first_drain_whosever_it_is() {
+    let faults = "drained-by-operator,leftover-registration,two-nodes,long-batch,other-settings-next-time,activities-denied,agent-back-late";
+    is_clean(faults, 4500, 10);
+}
