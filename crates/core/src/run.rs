@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use self::looks::{Answer, Asked, Looks};
-use crate::decide::{Action, BRIEF, Decision, Departure, Effect, Noted, Outcome, Policy, Reason, Showing, Snapshot, decide};
+use crate::decide::{
+    Action, BRIEF, Decision, Departure, Effect, Heard, Noted, Outcome, Policy, Reason, Showing, Snapshot, decide,
+};
 use crate::sweep::Sweep;
 use crate::time::Time;
 use crate::world::World;
@@ -177,8 +179,9 @@ fn take_in<W: World>(
         }
         let seen = Arc::make_mut(seen);
         seen.history.began_by(asked);
+        let when = Heard { asked, unaware: looks.last_asked().max(asked), heard: world.now() };
         for showing in showings {
-            seen.take(asked, showing);
+            seen.take_late(when, showing);
         }
         seen.history.looked(asked, world.now());
     }

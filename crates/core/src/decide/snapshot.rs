@@ -2,6 +2,7 @@
 
 pub mod auto_scaling;
 pub mod discovery;
+mod heard;
 mod history;
 pub mod jobs;
 pub mod load_balancers;
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 pub use self::auto_scaling::*;
 pub use self::discovery::*;
+pub use self::heard::*;
 pub use self::history::*;
 pub use self::jobs::*;
 pub use self::load_balancers::*;
@@ -260,6 +262,12 @@ impl Snapshot {
     /// Takes in what a look that was asked for at `asked` showed. An answer counts as of the moment it was asked for: what
     /// happened since is not in it for certain.
     pub fn take(&mut self, asked: Time, showing: Showing) {
+        self.take_late(Heard::at_once(asked), showing);
+    }
+
+    /// The same, of an answer that took its time.
+    pub fn take_late(&mut self, when: Heard, showing: Showing) {
+        let asked = when.asked;
         match showing {
             Showing::Lifecycle(look) => self.lifecycle.take(asked, look),
             Showing::Group(mut look) => {
@@ -273,8 +281,8 @@ impl Snapshot {
             Showing::Scan(look) => self.scan.take(asked, look),
             Showing::NomadSight(look) => {
                 let saw_all = matches!(self.nomad_sight.last(), Some(NomadSight::Full));
-                if !saw_all && matches!(look, Ok(NomadSight::Full)) && self.nomad.at() < Some(asked) {
-                    // What the token was shown before proves nothing: the first look is still to come (ADR 0011).
+                if !saw_all && matches!(look, Ok(NomadSight::Full)) && self.nomad.at() != Some(asked) {
+                    // What the token was shown before, or meanwhile, proves nothing: the first look is still to come (ADR 0011).
                     self.nomad.expire();
                     self.history.first_nomad = None;
                 }
@@ -310,7 +318,7 @@ impl Snapshot {
                 // Before as well: what it shows to be over stopped until then.
                 self.history.unseen_stops = self.unseen_stops(asked);
                 if let Ok(nomad) = &look {
-                    self.history.see_allocations(asked, nomad);
+                    self.history.see_allocations(when, nomad);
                 }
                 self.nomad.take(asked, look);
                 self.history.unseen_stops = self.unseen_stops(asked);
@@ -320,7 +328,7 @@ impl Snapshot {
                 let stretch = self.unseen_stops(asked);
                 self.history.unseen_stops = stretch.map(|s| Stretch { before: s.before.or(over), ..s });
                 if let Ok(registrations) = &look {
-                    self.history.see_registrations(asked, registrations);
+                    self.history.see_registrations(when, registrations);
                 }
                 self.consul.take(asked, look);
             }

@@ -44,6 +44,8 @@ pub(super) struct Looks<'w, W> {
     pub(super) world: &'w W,
     departure: &'w Departure,
     rounds: u32,
+    /// When the last look was asked for, by the clock that nothing sets.
+    last_asked: Duration,
     under_way: Vec<Look<'w>>,
     /// What was answered in a round of which other answers are still to come. It is as fresh as they will be, and not asked for again:
     /// slow answers would make each other old without end.
@@ -52,7 +54,7 @@ pub(super) struct Looks<'w, W> {
 
 impl<'w, W: World> Looks<'w, W> {
     pub(super) fn new(world: &'w W, departure: &'w Departure) -> Self {
-        Self { world, departure, rounds: 0, under_way: Vec::new(), answered: Vec::new() }
+        Self { world, departure, rounds: 0, last_asked: Duration::ZERO, under_way: Vec::new(), answered: Vec::new() }
     }
 
     /// What is under way and takes long.
@@ -60,6 +62,11 @@ impl<'w, W: World> Looks<'w, W> {
         let steady = self.world.steady();
         let late = self.under_way.iter().filter(|look| look.asked.steady + PATIENCE <= steady);
         late.flat_map(|look| look.parts.iter().cloned()).collect()
+    }
+
+    /// When the last look was asked for.
+    pub(super) fn last_asked(&self) -> Time {
+        self.world.now().before(self.world.steady().saturating_sub(self.last_asked))
     }
 
     /// Whether some are not answered.
@@ -88,6 +95,9 @@ impl<'w, W: World> Looks<'w, W> {
         let (world, departure) = (self.world, self.departure);
         let asked = Asked { at: world.now(), steady: world.steady(), blank: seen.is_blank() };
         let any = !systems.is_empty();
+        if any {
+            self.last_asked = asked.steady;
+        }
         for (_, parts) in systems {
             let (seen, wanted) = (Arc::clone(seen), parts.clone());
             let answer = Box::pin(async move { world.look(departure, &seen, &wanted).await });

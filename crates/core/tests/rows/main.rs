@@ -15,6 +15,7 @@ mod facts;
 mod forcing;
 mod holding;
 mod last_heartbeat;
+mod late;
 mod leaving;
 mod load_balancers;
 mod losses;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::discovery::Registrations;
+use super::heard::Heard;
 use super::jobs::{JobKind, Provider, TaskGroup};
 use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, OwnNetwork, Phase};
 use super::notes::{Noted, Stretch};
@@ -29,7 +30,7 @@ pub struct History {
     pub known: Vec<Known>,
     /// Every address that a node of the instance told in this run: its row may be purged since.
     pub addresses: Vec<IpAddr>,
-    /// The look that last showed another address, of a node or of what runs on it.
+    /// When the last look was asked for that did not know of every address of a node, or of what runs on it.
     pub addresses_since: Option<Time>,
     /// The first and the last look that showed the group held.
     pub held: Option<(Time, Time)>,
@@ -59,7 +60,7 @@ pub struct History {
     pub settled_since: Option<Time>,
     /// Since when every look showed wanted allocations although a drain of all is complete.
     pub landed_since: Option<Time>,
-    /// The look that last showed an allocation appear, end, or vanish.
+    /// The look that last showed an allocation appear, end, or vanish; when it was heard, if others were asked for before that.
     pub nomad_changed: Option<Time>,
     /// The row of failures of each kind of write.
     pub failures: Vec<(EffectKind, Failures)>,
@@ -116,6 +117,8 @@ pub struct Known {
     pub running: bool,
     /// The last look at Consul that did not show all its services, while it was last seen running, and wanted.
     pub missed: Option<Time>,
+    /// When that look was answered: what Nomad was asked before that does not show what came after it.
+    pub missed_by: Option<Time>,
     /// The last such look after which it was seen to run on: what is told to stop leaves Consul before Nomad's next answer shows that.
     pub unlisted: Option<Time>,
 }
@@ -164,7 +167,8 @@ impl History {
     }
 
     /// Takes in a list of allocations: what is shown, what is over, and what vanished without having been seen over.
-    pub(super) fn see_allocations(&mut self, at: Time, nomad: &Nomad) {
+    pub(super) fn see_allocations(&mut self, when: Heard, nomad: &Nomad) {
+        let at = when.asked;
         let first = self.first_nomad.is_none();
         // A row that was purged comes back when its agent registers again: looks before that showed no node, and nothing of it.
         let found = first || self.no_node_since.is_some() && self.known.is_empty() && self.made_ineligible.is_none();
@@ -185,13 +189,13 @@ impl History {
             for address in &node.addresses {
                 if !self.addresses.contains(address) {
                     self.addresses.push(*address);
-                    self.addresses_since = Some(at);
+                    self.addresses_since = Some(when.unaware);
                 }
             }
             let deadline_passed = self.deadline.is_some_and(|deadline| deadline <= at);
             for shown in node.allocations.iter() {
                 self.declared_in_consul |= shown.group.services.iter().any(|service| service.provider == Provider::Consul);
-                changed |= self.see_allocation(at, shown, first && !node.status.is_lost(), deadline_passed);
+                changed |= self.see_allocation(when, shown, first && !node.status.is_lost(), deadline_passed);
             }
             if let Some(deadline) = node.drain.as_ref().and_then(|d| d.force_deadline) {
                 self.deadline = Some(self.deadline.map_or(deadline, |d| d.min(deadline)));
@@ -202,7 +206,7 @@ impl History {
         }
         changed |= self.known.iter().filter(|k| k.listed).count() < listed_before;
         if changed {
-            self.nomad_changed = Some(at);
+            self.nomad_changed = Some(when.known_since());
         }
         let found = !nomad.nodes.is_empty();
         keep_since(&mut self.no_node_since, at, !found);
@@ -213,7 +217,8 @@ impl History {
     }
 
     /// Answers whether this is news: an allocation not known before, or over now.
-    fn see_allocation(&mut self, at: Time, shown: &Allocation, may_be_lost_before: bool, deadline_passed: bool) -> bool {
+    fn see_allocation(&mut self, when: Heard, shown: &Allocation, may_be_lost_before: bool, deadline_passed: bool) -> bool {
+        let at = when.asked;
         let over = shown.client.is_over();
         let running = shown.client == ClientStatus::Running;
         let runs_since = running.then(|| shown.started.map_or(at, |started| started.min(at)));
@@ -229,7 +234,7 @@ impl History {
                 known.over |= over;
                 known.wanted = shown.wanted;
                 known.running = running;
-                if running && shown.wanted && known.missed <= Some(at) {
+                if running && shown.wanted && known.missed_by <= Some(at) {
                     known.unlisted = known.unlisted.max(known.missed);
                 }
                 known.runs_since = known.runs_since.into_iter().chain(runs_since).min();
@@ -238,7 +243,7 @@ impl History {
             }
             None if over => false,
             None => {
-                self.addresses_since = if shown.own.is_some() { Some(at) } else { self.addresses_since };
+                self.addresses_since = if shown.own.is_some() { Some(when.unaware) } else { self.addresses_since };
                 self.known.push(Known {
                     id: shown.id,
                     group: Arc::clone(&shown.group),
@@ -253,6 +258,7 @@ impl History {
                     runs_since,
                     running,
                     missed: None,
+                    missed_by: None,
                     unlisted: None,
                 });
                 true
@@ -283,8 +289,8 @@ impl History {
         known.group.in_consul().all(|service| listed(&service.name))
     }
 
-    pub(super) fn see_registrations(&mut self, at: Time, seen: &Registrations) {
-        self.first_consul.get_or_insert(at);
+    pub(super) fn see_registrations(&mut self, when: Heard, seen: &Registrations) {
+        self.first_consul.get_or_insert(when.asked);
         for registration in seen.services.iter() {
             let pair = (registration.allocation, Arc::clone(&registration.service));
             if !self.registered.contains(&pair) {
@@ -297,7 +303,8 @@ impl History {
             let known = &self.known[place];
             let should_be = known.listed && known.running && known.wanted && !known.over && lasts(&known.group);
             if should_be && !self.lists_all_of(known) {
-                self.known[place].missed = Some(at);
+                self.known[place].missed = Some(when.asked);
+                self.known[place].missed_by = Some(when.heard);
             }
         }
     }

@@ -1,0 +1,77 @@
+//! Systems answer in another order than they were asked in: what was asked for before an answer came did not know it.
+
+use decamp_core::decide::{Action, Decision, EffectKind, Heard, Part, Showing};
+
+use crate::asked::writes;
+use crate::facts::secs;
+use crate::scene::{Scene, calm, draining};
+
+/// Nomad is asked now, and answers three seconds later; meanwhile this part is looked at.
+fn nomad_is_late(scene: &mut Scene, meanwhile: &Part) {
+    let asked = scene.now;
+    scene.pass(1);
+    let unaware = scene.now;
+    scene.look(meanwhile);
+    scene.pass(2);
+    scene.seen.take_late(Heard { asked, unaware, heard: scene.now }, Showing::Nomad(Ok(scene.nomad.clone())));
+}
+
+/// Every decision until one waits or ends; writes are accepted, and looks answered at once.
+fn until_it_waits(scene: &mut Scene) -> Vec<Decision> {
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let decision = scene.decide();
+        match &decision.action {
+            Action::Look(parts) => parts.iter().for_each(|part| scene.look(part)),
+            Action::Do(_) => scene.obey(&decision),
+            Action::Wait { .. } | Action::End(_) => return all,
+        }
+        all.push(decision);
+        scene.now = scene.now + std::time::Duration::from_millis(10);
+    }
+    panic!("it never waits: {all:?}");
+}
+
+fn looks(all: &[Decision], part: &Part) -> usize {
+    all.iter().filter(|decision| matches!(&decision.action, Action::Look(parts) if parts.contains(part))).count()
+}
+
+#[test]
+fn a_scan_that_was_asked_for_before_a_node_told_its_addresses_is_made_again() {
+    let mut scene = calm();
+    scene.policy.scan = true;
+    for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::NomadSight] {
+        scene.look(&part);
+    }
+    nomad_is_late(&mut scene, &Part::Scan);
+    assert_eq!(looks(&until_it_waits(&mut scene), &Part::Scan), 1, "once: the second knows the addresses");
+}
+
+#[test]
+fn a_look_at_consul_before_nomad_answered_that_all_is_over_is_no_proof() {
+    let mut scene = draining(|_| ());
+    scene.pass(20);
+    scene.stopped_are_over();
+    scene.drain_completes();
+    scene.unregister_what_is_over();
+    nomad_is_late(&mut scene, &Part::Consul);
+    let all = until_it_waits(&mut scene);
+    let completed = all.iter().position(|decision| writes(decision, EffectKind::Complete)).expect("it is over");
+    assert_eq!(looks(&all[..completed], &Part::Consul), 1, "{all:?}");
+}
+
+#[test]
+fn nomad_confirms_what_consul_lacks_only_if_it_was_asked_after_consul_had_answered() {
+    for (nomads, confirms) in [(1, false), (3, true)] {
+        let mut scene = calm();
+        scene.look(&Part::Nomad);
+        let asked = scene.now;
+        let heard = asked + secs(2);
+        scene.consul.services = [].into();
+        scene.seen.take_late(Heard { asked, unaware: asked, heard }, Showing::Consul(Ok(scene.consul.clone())));
+        scene.now = asked + secs(nomads);
+        scene.look(&Part::Nomad);
+        let confirmed = scene.seen.history.known.iter().any(|known| known.unlisted.is_some());
+        assert_eq!(confirmed, confirms, "asked {nomads} s later");
+    }
+}
