@@ -176,7 +176,7 @@ lab:
 
 # The generated pages of docs/ again, from the code; a test says when they are stale.
 docs:
-    DECAMP_WRITE_REFERENCE=1 cargo test --quiet --test cli reference
+    DECAMP_WRITE_REFERENCE=1 cargo test --quiet --workspace --test cli reference
     python3 tests/docs/links.py --book
 
 # All files of a release, into target/release-files: binaries, zips, module, bills of materials, sums. `--twice` builds each again and compares.
