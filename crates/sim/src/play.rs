@@ -174,7 +174,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
             && faults.iter().all(|fault| hinders_nothing(fault) || floor::is_waited_out(fault))
         {
             let due = floor::waited_out(&stage, faults, &policy, first_told.unwrap_or(BEGIN), balancer_floor);
-            stage.oracle.prompt(ended_at, due, outcome.as_ref());
+            stage.oracle.prompt(ended_at, due + working.waits_anew(needs), outcome.as_ref());
         }
         if faultless && !spot && matches!(driver, Driver::Decamp) && working == Working::Through {
             let (calls, groups) = (stage.calls, stage.cast.fronts.len());

@@ -39,3 +39,8 @@ fn a_leftover_counts_from_the_first_drain_whosever_it_is() {
     let faults = "drained-by-operator,leftover-registration,two-nodes,long-batch,other-settings-next-time,activities-denied,agent-back-late";
     is_clean(faults, 4500, 10);
 }
+
+#[test]
+fn a_pass_that_remembers_nothing_waits_for_a_load_balancers_guard_anew() {
+    is_clean("leftover-registration", 219_375, 1);
+}

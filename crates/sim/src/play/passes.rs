@@ -86,6 +86,15 @@ impl Working {
 }
 
 impl Working {
+    /// What a pass waits for anew after another has ended: a load balancer's guard, where nothing was written down and nothing is
+    /// remembered of when it began.
+    pub(super) fn waits_anew(self, needs: Needs) -> Duration {
+        match self {
+            Self::Passes(passes) if !needs.notes && !passes.warm => needs.guard,
+            Self::Passes(_) | Self::Through => Duration::ZERO,
+        }
+    }
+
     /// Whether no message ever comes.
     pub(super) fn is_swept_alone(self) -> bool {
         matches!(self, Self::Passes(Passes { sweeps_alone: true, .. }))
