@@ -1,6 +1,7 @@
 //! The setting of one departure, drawn from its seed: the cluster, its jobs and load balancers, decamp's policy.
 
 mod arns;
+mod decamp;
 mod jobs;
 mod needs;
 
@@ -18,9 +19,9 @@ use super::faults::{Fault, Faults};
 use super::load_balancers::{GroupSetup, Kind, LoadBalancers, Oddity, TargetType};
 use super::luck::Luck;
 use super::nomad::{self, NodeSpec, Nomad};
-use super::stage::{Cast, Lists, Stage};
+use super::stage::{Cast, Stage};
 use super::traffic::{Door, Follows, Ingress, Traffic};
-use decamp_core::decide::{ByHand, JobKind, LifecycleResult, Policy, Provider};
+use decamp_core::decide::{JobKind, Policy, Provider};
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
@@ -178,7 +179,6 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         stops_in_short: keeps_connections(faults) && seed.is_multiple_of(3),
     };
     let polls = faults.has(Fault::IngressPolls);
-    let margin = if faults.has(Fault::IngressUnderLoad) { 3 } else { 1 };
     let door = match behind {
         Behind::SystemIngress => Some(cluster.ingress(JobKind::System, polls)),
         Behind::ServiceIngress => Some(cluster.ingress(JobKind::Service, polls)),
@@ -345,27 +345,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         traffic.ingress.add_service(vec![AllocationNumber::BY_HAND, AllocationNumber::BY_HAND_ELSEWHERE], true)
     });
 
-    let policy = Policy {
-        // Most hold out for half an hour, so that hours of waiting do not take the time of a thousand other departures.
-        max_departure: if luck.one_in(16) { secs(2 * 3600) } else { secs(1800) },
-        ignore_system_jobs: luck.one_in(12),
-        never_force: faults.has(Fault::ClaimsHours) && seed.is_multiple_of(4),
-        on_timeout: if faults.has(Fault::AbandonRetains) { LifecycleResult::Abandon } else { LifecycleResult::Continue },
-        longest_request: LONGEST_REQUEST,
-        // Where no ingress is on the node, the operator has said what the one elsewhere does.
-        ingress_forgets: secs(if polls { 17 } else { 2 } + margin),
-        // Where it never is under load, the operator knows that it needs no more.
-        ingress_margin: secs(margin),
-        hooks: if faults.has(Fault::HooksNotNamed) { Vec::new() } else { vec!["decamp".into()] },
-        scan: faults.has(Fault::FoundByScan),
-        by_hand: if faults.has(Fault::ByHand) && seed.is_multiple_of(2) {
-            ByHand::Wait(vec!["by-*".into()])
-        } else {
-            ByHand::Name
-        },
-        without_nomad: if no_node && seed % 3 == 1 { vec!["web*".into()] } else { Vec::new() },
-        ..Policy::default()
-    };
+    let policy = decamp::policy(seed, faults, &mut luck, no_node && seed % 3 == 1);
     let cast = Cast {
         instance,
         asg: asg_name,
@@ -374,20 +354,9 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         fronts: front_arns,
         addresses,
         untold,
-        nomad_token: if faults.has(Fault::BlindToken) { blind_token(seed) } else { nomad::Token::Management },
-        // Every other blind token is blind in Consul as well: its answers are filtered, and empty.
-        consul_token: if faults.has(Fault::ConsulWithoutAcls) {
-            consul::Token::AclsOff
-        } else if faults.has(Fault::BlindToken) && seed % 4 < 2 {
-            consul::Token::NodesOnly
-        } else {
-            consul::Token::Full
-        },
-        consul_lists: match (faults.has(Fault::ConsulElsewhere), seed % 3) {
-            (false, _) => Lists::All,
-            (true, 0) => Lists::NoNode,
-            (true, _) => Lists::NoServices,
-        },
+        nomad_token: decamp::nomad_token(seed, faults),
+        consul_token: decamp::consul_token(seed, faults),
+        consul_lists: decamp::consul_lists(seed, faults),
         hides_it,
         never_held_it: never_held_it.filter(|_| !is_young),
         by_hand,
@@ -400,16 +369,6 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         stage.introduce(number, true);
     }
     Setting { stage, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group: drawn.first, luck }
-}
-
-/// A token that may do nothing, or one that reads the node and is shown an empty list of its allocations.
-fn blind_token(seed: u64) -> nomad::Token {
-    let policies = if seed.is_multiple_of(2) {
-        Vec::new()
-    } else {
-        vec![nomad::Policy { namespaces: Vec::new(), ..nomad::Policy::decamp() }]
-    };
-    nomad::Token::Client(policies)
 }
 
 /// Numbers the services that the ingress routes to: everything registered that is not the ingress itself.

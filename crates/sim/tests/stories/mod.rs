@@ -9,7 +9,7 @@ use decamp_sim::drivers::Driver;
 use decamp_sim::faults::{Fault, Faults};
 use decamp_sim::play::{CrashPoint, Play, Played, Working, play};
 
-pub(crate) use self::all::STORIES;
+pub(crate) use self::all::all_stories;
 
 /// One departure, and what it tells.
 pub(crate) struct Story {

@@ -1,0 +1,74 @@
+//! What decamp is given: its policy, and what its tokens may see.
+
+use std::time::Duration;
+
+use crate::consul;
+use crate::faults::{Fault, Faults};
+use crate::luck::Luck;
+use crate::nomad;
+use crate::setting::LONGEST_REQUEST;
+use crate::stage::Lists;
+use decamp_core::decide::{ByHand, LifecycleResult, Policy};
+
+/// decamp's policy. `runs_no_nomad`: the operator has said that the group runs none.
+pub(super) fn policy(seed: u64, faults: Faults, luck: &mut Luck, runs_no_nomad: bool) -> Policy {
+    let secs = Duration::from_secs;
+    let margin = if faults.has(Fault::IngressUnderLoad) { 3 } else { 1 };
+    Policy {
+        // Most hold out for half an hour, so that hours of waiting do not take the time of a thousand other departures.
+        max_departure: if luck.one_in(16) { secs(2 * 3600) } else { secs(1800) },
+        ignore_system_jobs: luck.one_in(12),
+        never_force: faults.has(Fault::ClaimsHours) && seed.is_multiple_of(4),
+        on_timeout: if faults.has(Fault::AbandonRetains) { LifecycleResult::Abandon } else { LifecycleResult::Continue },
+        longest_request: LONGEST_REQUEST,
+        // Where no ingress is on the node, the operator has said what the one elsewhere does.
+        ingress_forgets: secs(if faults.has(Fault::IngressPolls) { 17 } else { 2 } + margin),
+        // Where it never is under load, the operator knows that it needs no more.
+        ingress_margin: secs(margin),
+        hooks: if faults.has(Fault::HooksNotNamed) { Vec::new() } else { vec!["decamp".into()] },
+        scan: faults.has(Fault::FoundByScan),
+        by_hand: if faults.has(Fault::ByHand) && seed.is_multiple_of(2) {
+            ByHand::Wait(vec!["by-*".into()])
+        } else {
+            ByHand::Name
+        },
+        without_nomad: if runs_no_nomad { vec!["web*".into()] } else { Vec::new() },
+        ..Policy::default()
+    }
+}
+
+/// The token for Nomad.
+pub(super) fn nomad_token(seed: u64, faults: Faults) -> nomad::Token {
+    if faults.has(Fault::BlindToken) { blind_token(seed) } else { nomad::Token::Management }
+}
+
+/// A token that may do nothing, or one that reads the node and is shown an empty list of its allocations.
+fn blind_token(seed: u64) -> nomad::Token {
+    let policies = if seed.is_multiple_of(2) {
+        Vec::new()
+    } else {
+        vec![nomad::Policy { namespaces: Vec::new(), ..nomad::Policy::decamp() }]
+    };
+    nomad::Token::Client(policies)
+}
+
+/// The token for Consul.
+pub(super) fn consul_token(seed: u64, faults: Faults) -> consul::Token {
+    // Every other blind token is blind in Consul as well: its answers are filtered, and empty.
+    if faults.has(Fault::ConsulWithoutAcls) {
+        consul::Token::AclsOff
+    } else if faults.has(Fault::BlindToken) && seed % 4 < 2 {
+        consul::Token::NodesOnly
+    } else {
+        consul::Token::Full
+    }
+}
+
+/// What the Consul that is asked lists of the node.
+pub(super) fn consul_lists(seed: u64, faults: Faults) -> Lists {
+    match (faults.has(Fault::ConsulElsewhere), seed % 3) {
+        (false, _) => Lists::All,
+        (true, 0) => Lists::NoNode,
+        (true, _) => Lists::NoServices,
+    }
+}

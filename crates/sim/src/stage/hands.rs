@@ -1,0 +1,168 @@
+//! What operators and faults do to the world, each at its time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Stage;
+use crate::event::AllocationNumber;
+use crate::nomad;
+use decamp_core::decide::System;
+
+/// Something that somebody does to the world at its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hand {
+    /// The machine dies.
+    MachineDies,
+    /// The hook of this name is deleted.
+    DeleteHook(Arc<str>),
+    /// The instance is detached.
+    Detach,
+    /// Somebody completes the action of this hook.
+    Complete(Arc<str>),
+    /// A target group is deleted.
+    DeleteGroup(usize),
+    /// A target group denies reads or writes, or no longer does.
+    Deny(usize, bool, bool),
+    /// The instance is registered again in a group.
+    Register(usize),
+    /// The target at this address is taken out of a group by whoever registered it.
+    TakeOut(usize, IpAddr),
+    /// A group's delay is raised.
+    RaiseDelay(usize, std::time::Duration),
+    /// The leader is lost.
+    LoseLeader(std::time::Duration),
+    /// The follower lags, or has caught up.
+    Lag(bool),
+    /// Nomad's index goes back.
+    RestoreIndex,
+    /// The drain is cancelled, if there is one.
+    CancelDrain,
+    /// An operator drains the node: nanoseconds, and whether system jobs stay.
+    Drain(i64, bool),
+    /// Another node is drained: the departure of another instance.
+    DrainAnother,
+    /// The node's row is purged.
+    PurgeNode,
+    /// Nomad's agent dies.
+    KillAgent,
+    /// It comes back.
+    ReviveAgent,
+    /// The job of an allocation on the node is purged.
+    PurgeJob,
+    /// The job of an allocation on the node is stopped.
+    StopJob,
+    /// An allocation lands on the node.
+    LandOn(nomad::GroupNumber),
+    /// The node's Consul agent dies.
+    KillConsulAgent,
+    /// Whoever registered a service by hand on the node's agent takes it out.
+    TakeOutByHand,
+    /// Consul's catalog stops changing for reads, or goes on.
+    FreezeCatalog(bool),
+    /// The ingress hears nothing from Consul, or hears again.
+    DeafIngress(bool),
+    /// The group is held by its tag, or no longer.
+    Hold(bool),
+    /// Auto Scaling's or Nomad's token comes to see everything.
+    FullToken,
+}
+
+impl Stage {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are Nomad's")]
+    pub(super) fn lend(&mut self, hand: Hand) {
+        // One outage ends, and another may last longer.
+        if hand == Hand::DeafIngress(false) && self.weather.is_away(System::Consul, self.now) {
+            return;
+        }
+        // Where there is no node, what is done to it is done to nothing.
+        let of_the_node = matches!(hand, Hand::KillAgent | Hand::PurgeNode | Hand::PurgeJob | Hand::StopJob | Hand::Drain(..));
+        if self.cast.node.is_some() || !of_the_node {
+            self.oracle.hand(self.now, &hand);
+        }
+        let (instance, asg) = (self.cast.instance, Arc::clone(&self.cast.asg));
+        match hand {
+            Hand::MachineDies => self.auto_scaling.machine_dies(instance, &mut self.balancers),
+            Hand::DeleteHook(hook) => self.auto_scaling.delete_hook(&asg, &hook),
+            Hand::Detach => self.auto_scaling.detach(instance, &mut self.balancers),
+            Hand::Complete(hook) => {
+                let result = decamp_core::decide::LifecycleResult::Continue;
+                // It may not have begun, or be over already: then nothing happens.
+                drop(self.auto_scaling.complete(&asg, &hook, None, Some(instance), result));
+            }
+            Hand::DeleteGroup(front) => self.balancers.delete_group(&self.cast.fronts[front]),
+            Hand::Deny(front, reads, writes) => self.balancers.set_denied(&self.cast.fronts[front], reads, writes),
+            Hand::Register(front) => self.balancers.register_instance(&self.cast.fronts[front], instance, None),
+            Hand::TakeOut(front, address) => self.balancers.deregister_address(&self.cast.fronts[front], address),
+            Hand::RaiseDelay(front, delay) => self.balancers.set_delay(&self.cast.fronts[front], delay),
+            Hand::Hold(held) => self.auto_scaling.change_group(&asg, |group| {
+                group.tags.retain(|(key, _)| **key != *"decamp:hold");
+                if held {
+                    group.tags.push(("decamp:hold".into(), "".into()));
+                }
+            }),
+            Hand::KillConsulAgent => self.consul.kill_agent(self.cast.consul_node),
+            Hand::TakeOutByHand => {
+                self.consul.deregister(self.cast.consul_node, AllocationNumber::BY_HAND, 1, &mut self.log);
+            }
+            Hand::FreezeCatalog(frozen) => {
+                if frozen {
+                    self.consul.lag();
+                } else {
+                    self.consul.catch_up();
+                }
+            }
+            Hand::DeafIngress(deaf) => self.traffic.ingress.block(self.now, deaf),
+            Hand::FullToken => self.cast.nomad_token = nomad::Token::Management,
+            nomads => self.lend_to_nomad(&nomads),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others were lent already, or find nothing to do")]
+    fn lend_to_nomad(&mut self, hand: &Hand) {
+        let operator = nomad::Token::Management;
+        if let Hand::LoseLeader(span) = hand {
+            return self.nomad.lose_leader(*span);
+        }
+        let Some(number) = self.cast.node else { return };
+        let id = self.nomad.node(number).spec.id;
+        match hand {
+            Hand::Lag(true) => self.nomad.lag(),
+            Hand::Lag(false) => self.nomad.catch_up(),
+            Hand::RestoreIndex => self.nomad.restore_index(1000),
+            Hand::CancelDrain if self.nomad.node(number).drain.is_some() => {
+                drop(self.nomad.cancel_drain(&operator, id, false));
+            }
+            Hand::Drain(deadline_ns, ignore_system_jobs) => {
+                let spec = nomad::DrainSpec { deadline_ns: *deadline_ns, ignore_system_jobs: *ignore_system_jobs };
+                drop(self.nomad.set_drain(&operator, id, spec, nomad::Note::None));
+            }
+            Hand::DrainAnother => {
+                let instance = self.cast.instance;
+                let is_other = |node: &nomad::NodeState| node.spec.instance != Some(instance) && node.spec.id != id;
+                let others = self.nomad.nodes().filter(|(_, node)| is_other(node)).map(|(_, node)| node.spec.id);
+                let others: Vec<_> = others.collect();
+                // One stays, so that what stops has a place to go to.
+                if let [another, _, ..] = others.as_slice() {
+                    let spec = nomad::DrainSpec { deadline_ns: 1_800_000_000_000, ignore_system_jobs: false };
+                    drop(self.nomad.set_drain(&operator, *another, spec, nomad::Note::None));
+                }
+            }
+            Hand::PurgeNode => drop(self.nomad.purge_node(&operator, id)),
+            Hand::KillAgent => self.nomad.kill_agent(number),
+            Hand::ReviveAgent => self.nomad.revive_agent(number),
+            Hand::PurgeJob | Hand::StopJob => {
+                let allocation = self.nomad.node(number).allocations.first().map(|n| self.nomad.allocation(*n).group);
+                if let Some(group) = allocation {
+                    let group = Arc::clone(&self.nomad.groups()[group.index()].spec.group);
+                    let purge = *hand == Hand::PurgeJob;
+                    drop(self.nomad.stop_job(&operator, &group.namespace, &group.job, purge));
+                }
+            }
+            Hand::LandOn(group) => {
+                let landed = self.nomad.start_on(*group, number);
+                self.introduce(landed, false);
+            }
+            _ => {}
+        }
+    }
+}

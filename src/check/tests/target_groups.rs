@@ -1,0 +1,49 @@
+//! What `decamp check` says of target groups: those that are attached, those that are named, and those that nobody named.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Calm, Verdict, arn, calm, said};
+use decamp_core::decide::Ingress;
+
+#[test]
+fn named_where_it_can_be_named_a_target_group_is_no_matter() {
+    let other = arn("other");
+    let in_settings = calm().change(|c| {
+        c.scanned = Ok(vec![arn("front"), arn("other")]);
+        c.variables.push(("DECAMP_TARGET_GROUPS", arn("other").to_string()));
+    });
+    let in_the_hook = calm().change(|c| {
+        c.scanned = Ok(vec![arn("front"), other.clone()]);
+        c.group.hooks[0].target_groups.push(other);
+    });
+    for group in [in_settings, in_the_hook] {
+        assert_eq!(said(&group.report()), (Verdict::Works, vec![]));
+    }
+}
+
+#[test]
+fn a_group_that_is_attached_is_said_to_be_attached_whatever_a_scan_finds() {
+    let report = calm().report();
+    let front = report.found.iter().find(|fact| fact.object == "front").expect("it is listed");
+    assert!(front.text.contains(", attached,"), "{}", front.text);
+}
+
+#[test]
+fn a_target_group_that_nobody_named_is_named_once_with_one_line_to_set() {
+    let behind_an_ingress = |c: &mut Calm| {
+        c.group.attached.clear();
+        for node in c.nomad.iter_mut().flatten().flat_map(|nomad| &mut nomad.nodes) {
+            let mut all = node.allocations.to_vec();
+            let ingress = Ingress { forgets_after: Duration::from_secs(2), how: "it watches".into() };
+            all.iter_mut().for_each(|a| Arc::make_mut(&mut a.group).ingress = Some(ingress.clone()));
+            node.allocations = all.into();
+        }
+    };
+    let report = calm().change(behind_an_ingress).report();
+    assert_eq!(said(&report), (Verdict::WouldNotWork, vec!["neither attached nor named"]));
+    assert_eq!(report.notices[0].line, format!("DECAMP_TARGET_GROUPS={}", arn("front")));
+    // Where no scan names it, that none is named is all there is to say.
+    let blind = calm().change(behind_an_ingress).change(|c| c.scanned = Ok(vec![])).report();
+    assert_eq!(said(&blind).1, ["no target group, attached or named"]);
+}
