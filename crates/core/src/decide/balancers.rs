@@ -189,6 +189,9 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
         let part = Part::Group { with_activity: true };
         return Balancing::not_yet(look_again(&scope.seen.group, part, System::AutoScaling, now, Reason::MustLook));
     }
+    if absent == Absent::SeenOnce {
+        return Balancing::not_yet(Step::Look(vec![look(false)], Reason::MustConfirm));
+    }
     let doubtful = doubtful || absent == Absent::Contradiction;
     let draining = targets.iter().any(|t| t.health == TargetHealth::Draining && scope.may_be_ours(group, &t.id, t.port));
     let after = after_deregistration(scope, budget, balancer, group, draining, look, now);

@@ -4,7 +4,7 @@
 use super::budget::Budget;
 use super::losses::{Finding, Layer, Loss};
 use super::scope::Scope;
-use super::snapshot::{Balancer, Target, TargetGroup};
+use super::snapshot::{Balancer, DrainMeta, Node, Target, TargetGroup};
 use super::step::Step;
 use super::whose::Whose;
 use super::{Beginning, Part, Reason, beginnings, missing};
@@ -39,6 +39,8 @@ pub(super) enum Absent {
     Contradiction,
     /// How old the instance is has to be asked first.
     Unasked,
+    /// Somebody has begun, and neither noted that it was taken out nor drained: a second look tells whether the first answer lagged.
+    SeenOnce,
 }
 
 /// What it means that a group of instances does not list ours. Settings may name groups of other instances as well; a hook's metadata is
@@ -53,8 +55,11 @@ pub(super) fn absent(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, gr
         return Absent::Expected;
     }
     let noted = |what| beginnings::noted_of_this(scope, budget, what).is_some();
-    let nobody_began = scope.seen.history.untouched.is_some() && !noted(Beginning::Deregistered);
+    let was_taken_out = noted(Beginning::Deregistered);
+    let nobody_began = scope.seen.history.untouched.is_some() && !was_taken_out;
     match nobody_began || noted(Beginning::Unlisted) {
+        // Whoever began may have come no further than to keep new work off the node.
+        false if balancer.looks < 2 && !was_taken_out && nobody_drained(scope) => Absent::SeenOnce,
         false => Absent::Expected,
         true => match missing::is_young(scope, budget) {
             Some(true) => Absent::Expected,
@@ -62,6 +67,13 @@ pub(super) fn absent(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, gr
             None => Absent::Unasked,
         },
     }
+}
+
+/// Whether the instance's node is there, and no drain of this departure was set on it.
+fn nobody_drained(scope: &Scope<'_>) -> bool {
+    let drained = |meta: &DrainMeta| meta.action == *scope.mark();
+    let by_us = |node: &Node| node.last_drain.as_ref().and_then(|drain| drain.meta.as_ref()).is_some_and(drained);
+    !scope.nodes().is_empty() && !scope.nodes().iter().any(by_us)
 }
 
 /// The groups that list nothing of the instance although they should.

@@ -116,6 +116,8 @@ pub struct Balancer {
     pub deregistered: Option<Time>,
     /// When the first look in this run was.
     pub first_look: Option<Time>,
+    /// How many looks at it have worked.
+    pub looks: u32,
     /// Whether a look of this run showed the instance among its targets, in whatever state.
     pub listed_it: bool,
     /// How often ours had to be deregistered.
@@ -307,6 +309,7 @@ impl Snapshot {
                 let balancer = self.balancer_mut(&arn);
                 if let Ok(group) = &look {
                     balancer.first_look.get_or_insert(asked);
+                    balancer.looks = balancer.looks.saturating_add(1);
                     balancer.listed_it |= group.listed().any(|target| of.is_some_and(|of| target.id == TargetId::Instance(of)));
                     balancer.see_registered(asked, group);
                     balancer.see_draining(of, asked, group);
@@ -367,6 +370,7 @@ impl Snapshot {
                     sight: Sight::default(),
                     deregistered: None,
                     first_look: None,
+                    looks: 0,
                     listed_it: false,
                     deregistrations: 0,
                     taken_out: Vec::new(),

@@ -171,3 +171,12 @@ fn what_an_earlier_worker_deregistered_is_in_no_doubt() {
     });
     assert_eq!(ends(&mut scene), Outcome::Departed { waiting_for: None });
 }
+
+#[test]
+fn whoever_began_may_have_come_no_further_than_the_node() {
+    let begun = |scene: &mut Scene| scene.node().eligible = false;
+    let mut scene = absent(begun);
+    listed(&mut scene, vec![of_another(), ours(8080)]);
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    assert!(deregistrations(&decision).iter().any(|(group, ..)| *group == named()), "its first answer lagged: {decision:?}");
+}
