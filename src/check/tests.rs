@@ -1,5 +1,7 @@
 //! What `decamp check` says of a group, one change at a time from a calm one.
 
+mod target_groups;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +9,9 @@ use std::time::Duration;
 use decamp_aws::Roster;
 use decamp_config::Settings;
 use decamp_core::decide::{
-    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, HandRegistration, Hook, Ingress, JobKind, Lifecycle,
-    LifecycleAction, Node, NodeStatus, Nomad, NomadSight, Provider, Registration, Registrations, Service, Showing, Snapshot,
-    Target, TargetGroup, TargetHealth, Task, TaskGroup, TaskRole, Unseen,
+    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, HandRegistration, Hook, JobKind, Lifecycle, LifecycleAction,
+    Node, NodeStatus, Nomad, NomadSight, Provider, Registration, Registrations, Service, Showing, Snapshot, Target, TargetGroup,
+    TargetHealth, Task, TaskGroup, TaskRole, Unseen,
 };
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -228,22 +230,6 @@ fn one_change_from_calm_says_one_thing_about_it() {
 }
 
 #[test]
-fn named_where_it_can_be_named_a_target_group_is_no_matter() {
-    let other = arn("other");
-    let in_settings = calm().change(|c| {
-        c.scanned = Ok(vec![arn("front"), arn("other")]);
-        c.variables.push(("DECAMP_TARGET_GROUPS", arn("other").to_string()));
-    });
-    let in_the_hook = calm().change(|c| {
-        c.scanned = Ok(vec![arn("front"), other.clone()]);
-        c.group.hooks[0].target_groups.push(other);
-    });
-    for group in [in_settings, in_the_hook] {
-        assert_eq!(said(&group.report()), (Verdict::Works, vec![]));
-    }
-}
-
-#[test]
 fn a_heartbeat_that_the_lambdas_defaults_fit_into_is_no_matter() {
     assert_eq!(calm().change(|c| c.group.hooks = vec![hook("decamp", 720)]).report().verdict, Verdict::Works);
     assert_eq!(calm().change(|c| c.group.hooks = vec![hook("decamp", 719)]).report().verdict, Verdict::Warning);
@@ -321,13 +307,6 @@ fn a_verdict_never_says_works_while_something_that_it_needs_is_unknown() {
 }
 
 #[test]
-fn a_group_that_is_attached_is_said_to_be_attached_whatever_a_scan_finds() {
-    let report = calm().report();
-    let front = report.found.iter().find(|fact| fact.object == "front").expect("it is listed");
-    assert!(front.text.contains(", attached,"), "{}", front.text);
-}
-
-#[test]
 fn one_instance_that_no_node_is_tied_to_is_named_and_others_do_not_make_up_for_it() {
     let untied = |c: &mut Calm| {
         if let Ok(nodes) = &mut c.nomad {
@@ -383,23 +362,4 @@ fn a_pass_that_no_note_helps_has_to_outlast_the_longest_guard() {
     for report in works {
         assert_eq!(said(&report), (Verdict::Works, vec![]));
     }
-}
-
-#[test]
-fn a_target_group_that_nobody_named_is_named_once_with_one_line_to_set() {
-    let behind_an_ingress = |c: &mut Calm| {
-        c.group.attached.clear();
-        for node in c.nomad.iter_mut().flatten().flat_map(|nomad| &mut nomad.nodes) {
-            let mut all = node.allocations.to_vec();
-            let ingress = Ingress { forgets_after: Duration::from_secs(2), how: "it watches".into() };
-            all.iter_mut().for_each(|a| Arc::make_mut(&mut a.group).ingress = Some(ingress.clone()));
-            node.allocations = all.into();
-        }
-    };
-    let report = calm().change(behind_an_ingress).report();
-    assert_eq!(said(&report), (Verdict::WouldNotWork, vec!["neither attached nor named"]));
-    assert_eq!(report.notices[0].line, format!("DECAMP_TARGET_GROUPS={}", arn("front")));
-    // Where no scan names it, that none is named is all there is to say.
-    let blind = calm().change(behind_an_ingress).change(|c| c.scanned = Ok(vec![])).report();
-    assert_eq!(said(&blind).1, ["no target group, attached or named"]);
 }
