@@ -356,7 +356,7 @@ impl Oracle {
                 if *result == LifecycleResult::Continue && open {
                     self.verdict = Some((at, verdict.clone()));
                     self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
-                    self.saw_what_is_gone(at, verdict, consul, cast);
+                    self.saw_what_is_gone(at, verdict, consul, balancers, cast);
                     if matches!(verdict, Outcome::Unconfirmed { .. }) && in_time {
                         self.gives_up_no_leftover(at, consul, nomad, cast);
                     }

@@ -69,11 +69,11 @@ pub(super) fn absent(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, gr
     }
 }
 
-/// Whether the instance's node is there, and no drain of this departure was set on it.
+/// Whether no drain of this departure was set on the instance's node. Without a node nobody can have drained it, or noted anything.
 fn nobody_drained(scope: &Scope<'_>) -> bool {
     let drained = |meta: &DrainMeta| meta.action == *scope.mark();
     let by_us = |node: &Node| node.last_drain.as_ref().and_then(|drain| drain.meta.as_ref()).is_some_and(drained);
-    !scope.nodes().is_empty() && !scope.nodes().iter().any(by_us)
+    scope.seen.nomad.at().is_some() && !scope.nodes().iter().any(by_us)
 }
 
 /// The groups that list nothing of the instance although they should.

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::Oracle;
 use crate::consul::Consul;
+use crate::load_balancers::LoadBalancers;
 use crate::nomad::Nomad;
 use crate::stage::{Cast, Lists};
 use decamp_core::decide::{ClientStatus, JobKind, Outcome, Phase, Provider};
+use decamp_core::ids::TargetGroupArn;
 use decamp_core::time::Time;
 
 /// What has run for so long is registered, whatever the load.
@@ -43,15 +45,25 @@ impl Oracle {
 
     /// S3: what Consul never showed is not said to be gone from it, and what is to be waited for is waited for. A worker that comes when
     /// everything is over learns the first from the drain's `Meta` alone: where that is lost, it is not asked of it.
-    pub(super) fn saw_what_is_gone(&mut self, at: Time, verdict: &Outcome, consul: &Consul, cast: &Cast) {
+    pub(super) fn saw_what_is_gone(
+        &mut self,
+        at: Time,
+        verdict: &Outcome,
+        consul: &Consul,
+        balancers: &LoadBalancers,
+        cast: &Cast,
+    ) {
         if !matches!(verdict, Outcome::Departed { .. }) {
             return;
         }
         if let Some((_, title)) = self.stopped_unlisted.clone().filter(|(noted, _)| !self.note_is_lost(*noted)) {
             self.broke(at, "S3", format!("Consul never listed {title}, and it says departed"));
         }
-        // Whoever comes later may find that somebody has begun, and not why nothing is listed.
-        if let Some(arn) = cast.never_held_it.as_ref().filter(|_| self.workers <= 1) {
+        // Whoever comes later may find that somebody has begun, and not why nothing is listed; an operator's drain looks the same. A group
+        // that is deleted sends nothing, and one in which somebody registered the instance meanwhile did list it.
+        let began = 1 < self.workers || self.operator_drained.is_some();
+        let explained = |arn: &TargetGroupArn| self.registered_again.is_some() || !balancers.arns().any(|known| known == arn);
+        if let Some(arn) = cast.never_held_it.as_ref().filter(|arn| !began && !explained(arn)) {
             self.broke(at, "S3", format!("its hook names {}, which never listed it, and it says departed", arn.name()));
         }
         let state = consul.node(cast.consul_node);
