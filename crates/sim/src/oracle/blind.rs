@@ -40,7 +40,8 @@ impl Oracle {
     pub fn attended(&mut self, from: Time, to: Time, attended: bool, nomad: &Nomad, cast: &Cast) {
         let in_consul = |place: usize| {
             let group = &nomad.groups()[place].spec.group;
-            group.services.iter().any(|service| service.provider == Provider::Consul)
+            // An ingress is found by load balancers.
+            group.ingress.is_none() && group.services.iter().any(|service| service.provider == Provider::Consul)
         };
         let stops = || {
             let mut here = nomad.allocations().iter().filter(|a| Some(a.node) == cast.node);
