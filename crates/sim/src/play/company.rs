@@ -87,7 +87,10 @@ impl<'s> Company<'s, '_> {
             let now = stage.now;
             let frozen = |a: &Alive<'_>| a.frozen.is_some_and(|(from, to)| from <= now && now <= to);
             if stage.oracle.is_deaf() {
-                stage.oracle.attended(before, now, !self.alive.iter().all(frozen), &stage.nomad, &stage.cast);
+                // A sweep's pass makes its looks and goes: one that hangs in a look watches nothing meanwhile.
+                let in_passes = matches!(self.script.working, Working::Passes(_));
+                let watches = |a: &Alive<'_>| !frozen(a) && !(in_passes && a.told.sweep);
+                stage.oracle.attended(before, now, self.alive.iter().any(watches), &stage.nomad, &stage.cast);
             }
             if self.alive.iter().all(frozen) && self.resting_until < now {
                 stage.oracle.unattended_until = stage.now;
