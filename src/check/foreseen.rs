@@ -1,6 +1,6 @@
 //! What departures of the group would foresee: each by itself, and when several instances leave together.
 
-use decamp_core::decide::{Finding, JobKind, Layer, Loss, foreseen_losses};
+use decamp_core::decide::{Finding, JobKind, Layer, Loss, Snapshot, foreseen_losses};
 
 use super::Read;
 use super::rules::{Notice, Verdict};
@@ -8,7 +8,14 @@ use super::rules::{Notice, Verdict};
 /// What each departure would foresee, each finding once.
 pub(super) fn foreseen(read: &Read<'_>) -> Vec<Notice> {
     let mut findings: Vec<Finding> = Vec::new();
-    let each = read.looks.iter().flat_map(|(departure, seen)| foreseen_losses(departure, seen, &read.settings.policy));
+    // Where Consul does not show everything, that is what is said.
+    let told_already = |seen: &Snapshot, finding: &Finding| {
+        finding.loss == Loss::NotInConsul && seen.consul.last().is_some_and(|registrations| !registrations.whole)
+    };
+    let each = read.looks.iter().flat_map(|(departure, seen)| {
+        let findings = foreseen_losses(departure, seen, &read.settings.policy).into_iter();
+        findings.filter(move |finding| !told_already(seen, finding))
+    });
     for finding in each.chain(if_several_leave(read)) {
         if !findings.iter().any(|known| known.repeats(&finding)) {
             findings.push(finding);

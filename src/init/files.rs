@@ -185,6 +185,9 @@ mod tests {
         let statements = role_of(&found);
         let deregister = statements.iter().find(|statement| statement["Sid"] == "Deregister").expect("a statement");
         assert_eq!(deregister["Resource"], json!([arn]));
-        assert_eq!(deregister["Action"], json!(["elasticloadbalancing:DeregisterTargets"]));
+        assert_eq!(
+            deregister["Action"],
+            json!(["elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:DeregisterInstancesFromLoadBalancer"])
+        );
     }
 }

@@ -15,11 +15,12 @@ fn forge(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                match value {
-                    Value::String(name) if ["Name", "TaskGroup", "ServiceName"].contains(&key.as_str()) => {
-                        name.push_str("\nFORGED all is well\u{1b}[2J\u{9b}2J\u{202e}");
-                    }
-                    value => forge(value),
+                if let Value::String(name) = value
+                    && ["Name", "TaskGroup", "ServiceName"].contains(&key.as_str())
+                {
+                    name.push_str("\nFORGED all is well\u{1b}[2J\u{9b}2J\u{202e}");
+                } else {
+                    forge(value);
                 }
             }
         }

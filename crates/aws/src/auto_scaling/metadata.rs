@@ -49,7 +49,8 @@ pub fn target_groups(text: &str) -> (Vec<TargetGroupArn>, Vec<Arc<str>>) {
 /// `targetGroups`, `target_group_arns`, `target_gruops`.
 fn means_ours(key: &str) -> bool {
     let (key, ours) = (plain(key), plain(KEY));
-    key.contains("targetgroup") || distance(&key, &ours) <= MISTAKES
+    // What is so much longer has more mistakes than that.
+    key.contains("targetgroup") || key.len() <= ours.len() + 4 * MISTAKES && distance(&key, &ours) <= MISTAKES
 }
 
 /// A key's letters, without what people put between words.

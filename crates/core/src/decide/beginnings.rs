@@ -136,7 +136,11 @@ fn worth_knowing(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now:
     if !budget.began_is_known || delayed {
         know(Beginning::Departure, budget.began, 0);
     }
-    if delayed {
+    // While Nomad is away nothing can be noted, and the delay may be over when it is back: until a drain tells as much, the next worker has
+    // to know that what lists nothing was left.
+    let took_out = || scope.seen.balancers.iter().any(|balancer| balancer.deregistered.is_some());
+    let untold = || scope.seen.history.drains.is_empty() && !scope.was_drained_before_us() && took_out();
+    if delayed || balancing.deregistered && untold() {
         let what = if doubts::lists_nothing(scope, budget) { Beginning::Unlisted } else { Beginning::Deregistered };
         know(what, balancing.since, 0);
     }
