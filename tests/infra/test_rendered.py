@@ -257,7 +257,7 @@ class Metrics(unittest.TestCase):
 
     def test_every_alarm_notifies_and_says_what_to_do(self):
         alarms = COMPLETE.each("aws_cloudwatch_metric_alarm")
-        self.assertEqual(len(alarms), 13)
+        self.assertEqual(len(alarms), 14)
         for alarm in alarms:
             self.assertEqual(len(alarm["alarm_actions"]), 1, alarm["alarm_name"])
             self.assertGreater(len(alarm["alarm_description"]), 60, alarm["alarm_name"])

@@ -77,6 +77,7 @@ module "decamp" {
   autoscaling_groups = {
     workers = { name = "workers", target_group_arns = var.target_group_arns }
   }
+  classic_load_balancers = ["web"]
 
   # What AWS means to take away leaves while it still runs.
   replace = "both"

@@ -191,12 +191,6 @@ pub(super) const WRONG: &[Wrong] = &[
         }),
     },
     Wrong {
-        name: "empty-catalog-without-sight",
-        mistake: "It believes an empty catalog that its token's rules had filtered.",
-        faults: &[Fault::BlindToken, Fault::LeftoverRegistration],
-        how: Sees(|view| view.seen.consul.edit(|registrations| registrations.whole = true)),
-    },
-    Wrong {
         name: "leftovers-do-not-matter",
         mistake: "It does not wait for registrations that are left over.",
         faults: &[Fault::LeftoverRegistration, Fault::StaleCatalog],
