@@ -35,7 +35,7 @@ pub(crate) async fn survey(live: &Live, departure: &Departure, policy: &Policy, 
         look(live, departure, &mut seen, vec![Part::TargetGroups { groups, attributes_again: false }]).await;
     }
     // What Consul does not list although it runs may have been told to stop a moment before: Nomad tells.
-    if seen.history.known.iter().any(|known| known.missed.is_some() && !seen.history.lists_all_of(known)) {
+    if seen.history.unlisted().next().is_some() {
         look(live, departure, &mut seen, vec![Part::Nomad]).await;
     }
     if let Some(part) = whose_to_ask(departure, &seen) {

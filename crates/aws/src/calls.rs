@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Who makes a call: each has a role of its own, which allows what it calls and nothing else (ADR 0025).
+/// The program that makes a call. Each has its own IAM role, which allows exactly the calls that it makes (ADR 0025).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// The Lambda.

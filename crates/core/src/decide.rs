@@ -245,13 +245,9 @@ fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool, unseen: Option<Stoppe
 
 /// Whether allocations were cut short: by a deadline that was seen to pass, or by a forced drain of ours.
 fn was_forced(scope: &Scope<'_>) -> bool {
-    let forced = |node: &Node| {
-        let meta = node.last_drain.as_ref().and_then(|d| d.meta.as_ref());
-        meta.is_some_and(|meta| meta.phase == Phase::Forced && meta.action == *scope.mark())
-    };
     scope.seen.history.cut_by_deadline
         || scope.seen.history.drains.iter().any(|d| d.phase == Phase::Forced)
-        || scope.nodes().iter().any(forced)
+        || scope.own_marks().any(|meta| meta.phase == Phase::Forced)
 }
 
 /// The one end (ADR 0001): decamp itself completes the action, by `on_timeout`.

@@ -49,7 +49,7 @@ impl AutoScaling {
         Ok(groups.filter_map(|group| group.auto_scaling_group_name()).map(Arc::from).collect())
     }
 
-    /// What a group is set to, whoever leaves it.
+    /// The settings of a group, without those of one instance.
     pub async fn settings_of(&self, asg: &Arc<str>) -> Result<Group, Unseen> {
         self.groups.group(asg).await
     }

@@ -1,4 +1,4 @@
-//! What a Classic Load Balancer's answers become, and what is sent to it.
+//! The requests to Classic Load Balancers, and how their answers are read.
 
 use std::time::Duration;
 

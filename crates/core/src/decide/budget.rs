@@ -52,7 +52,7 @@ pub struct Budget {
     never_force: bool,
     /// Whether EC2 takes the instance back: then what would not be released in time is stopped all the same (ADR 0014).
     interrupted: bool,
-    /// When decamp itself completes the action, whatever is left (ADR 0001).
+    /// When decamp completes the action itself, even if allocations still run (ADR 0001).
     pub end: Time,
     /// Kept free before the hook ends, so that the completion still lands.
     pub reserve: Duration,

@@ -1,5 +1,5 @@
-//! Services on the node's Consul agent that Nomad did not register: a drain does not stop them, and whoever routes by Consul sends to
-//! them until the machine is gone.
+//! Services on the node's Consul agent that Nomad did not register. A drain does not stop them, and an ingress that routes by Consul
+//! sends to them until the machine is gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +25,8 @@ pub(super) fn waits(scope: &Scope<'_>) -> bool {
     scope.policy.consul && scope.policy.by_hand != ByHand::Name
 }
 
-/// Waits until none of those is routable that the policy waits for, by a look since everything was over.
+/// Where any is to be waited for: waits until none of those is routable, by a look since everything was over.
 pub(super) fn gone(scope: &Scope<'_>, over_at: Time, now: Time) -> Step {
-    if !waits(scope) {
-        return Step::Satisfied;
-    }
     let consul = &scope.seen.consul;
     let Some(looked) = consul.fresh_at().filter(|at| over_at <= *at) else {
         return look_again(consul, Part::Consul, System::Consul, now, Reason::MustConfirm);

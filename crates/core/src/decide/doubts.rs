@@ -4,7 +4,7 @@
 use super::budget::Budget;
 use super::losses::{Finding, Layer, Loss};
 use super::scope::Scope;
-use super::snapshot::{Balancer, DrainMeta, Node, Target, TargetGroup};
+use super::snapshot::{Balancer, Target, TargetGroup};
 use super::step::Step;
 use super::whose::Whose;
 use super::{Beginning, Part, Reason, beginnings, missing};
@@ -58,7 +58,7 @@ pub(super) fn absent(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, gr
     let was_taken_out = noted(Beginning::Deregistered);
     let nobody_began = scope.seen.history.untouched.is_some() && !was_taken_out;
     match nobody_began || noted(Beginning::Unlisted) {
-        // Whoever began may have come no further than to keep new work off the node.
+        // The worker that began may have done no more than make the node ineligible.
         false if balancer.looks < 2 && !was_taken_out && nobody_drained(scope) => Absent::SeenOnce,
         false => Absent::Expected,
         true => match missing::is_young(scope, budget) {
@@ -71,9 +71,7 @@ pub(super) fn absent(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, gr
 
 /// Whether no drain of this departure was set on the instance's node. Without a node nobody can have drained it, or noted anything.
 fn nobody_drained(scope: &Scope<'_>) -> bool {
-    let drained = |meta: &DrainMeta| meta.action == *scope.mark();
-    let by_us = |node: &Node| node.last_drain.as_ref().and_then(|drain| drain.meta.as_ref()).is_some_and(drained);
-    scope.seen.nomad.at().is_some() && !scope.nodes().iter().any(by_us)
+    scope.seen.nomad.at().is_some() && scope.own_marks().next().is_none()
 }
 
 /// The groups that list nothing of the instance although they should.

@@ -105,7 +105,7 @@ pub(super) fn confirmed(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     let group = must_see(&seen.group, Part::Group { with_activity }, System::AutoScaling, now);
     let Some(lifecycle) = seen.lifecycle.now() else {
         let step = must_see(&seen.lifecycle, Part::Lifecycle, System::AutoScaling, now);
-        return both(step, group);
+        return step.and(group);
     };
     if !group.is_satisfied() && seen.group.at().is_none() {
         return group;
@@ -124,17 +124,6 @@ pub(super) fn confirmed(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
         return look_again(&seen.lifecycle, Part::Lifecycle, System::AutoScaling, now, Reason::MustConfirm);
     }
     Step::Satisfied
-}
-
-fn both(one: Step, other: Step) -> Step {
-    match (one, other) {
-        (Step::Look(mut parts, reason), Step::Look(more, _)) => {
-            parts.extend(more);
-            Step::Look(parts, reason)
-        }
-        (Step::Satisfied, other) => other,
-        (one, _) => one,
-    }
 }
 
 /// The name of the hook that is completed: the event's, or our only one.

@@ -38,25 +38,13 @@ pub(super) fn discovery(scope: &Scope<'_>, over_at: Time, now: Time) -> Discover
     if by_hand::waits(scope) {
         // A node that Consul does not show hides what is registered on it.
         all.proved &= consul || seen.consul.now().is_some_and(|r| r.whole);
-        all.step = joined(all.step, by_hand::gone(scope, over_at, now));
+        all.step = all.step.and(by_hand::gone(scope, over_at, now));
     }
     if native {
         let step = gone(scope, &seen.nomad_services, Part::NomadServices, System::Nomad, over_at, now);
-        all.step = joined(all.step, step);
+        all.step = all.step.and(step);
     }
     all
-}
-
-/// Both looks together, else what the first wants before what the second does.
-fn joined(first: Step, second: Step) -> Step {
-    match (first, second) {
-        (Step::Look(mut parts, reason), Step::Look(more, _)) => {
-            parts.extend(more.into_iter().filter(|part| *part != Part::Consul));
-            Step::Look(parts, reason)
-        }
-        (Step::Satisfied, step) => step,
-        (first, _) => first,
-    }
 }
 
 fn gone(scope: &Scope<'_>, sight: &Sight<Registrations>, part: Part, system: System, over_at: Time, now: Time) -> Step {

@@ -1,7 +1,7 @@
 //! What is left on the instance: which allocations count, which are over, and which only vanished.
 
 use super::beginnings;
-use super::snapshot::{Allocation, JobKind, Node, Provider, Snapshot, TargetGroup, TaskGroup};
+use super::snapshot::{Allocation, DrainMeta, JobKind, Node, Provider, Snapshot, TargetGroup, TaskGroup};
 use super::{Departure, Policy};
 use crate::ids::AllocationId;
 use crate::time::Time;
@@ -127,10 +127,15 @@ impl Scope<'_> {
             && self.seen.history.known.iter().any(|k| !k.over && !k.group.csi_plugin)
     }
 
+    /// What drains of this action wrote on the nodes, whichever worker sent them.
+    pub(super) fn own_marks(&self) -> impl Iterator<Item = &DrainMeta> {
+        let marks = self.nodes().iter().filter_map(|node| node.last_drain.as_ref()?.meta.as_ref());
+        marks.filter(|meta| meta.action == *self.mark())
+    }
+
     /// Whether another worker has drained for this action, and this run has not.
     pub(super) fn was_drained_before_us(&self) -> bool {
-        let marks = self.nodes().iter().filter_map(|node| node.last_drain.as_ref().and_then(|drain| drain.meta.as_ref()));
-        self.seen.history.drains.is_empty() && marks.into_iter().any(|meta| meta.action == *self.mark())
+        self.seen.history.drains.is_empty() && self.own_marks().next().is_some()
     }
 
     /// Whether Nomad tells of an agent of Consul on a node.

@@ -12,16 +12,16 @@ pub(super) fn are_all_handled(scope: &Scope<'_>) -> bool {
 /// Each of them.
 pub(super) fn of_unhandled_sources(scope: &Scope<'_>) -> Vec<Finding> {
     let sources = scope.seen.group.last().into_iter().flat_map(|group| &group.unhandled);
-    let finding = |source: &super::TrafficSource| {
-        Finding {
+    let finding = |source: &super::TrafficSource| Finding {
         layer: Layer::LoadBalancer,
         loss: Loss::UnhandledSource,
         object: source.name.clone(),
         value: format!("a traffic source of type {}", source.kind),
         needed: "a target group of Elastic Load Balancing, or a Classic Load Balancer".to_owned(),
-        why: "decamp cannot leave it: Auto Scaling does so by itself, and nobody sees whether it still sends when the node is drained".to_owned(),
+        why: "decamp cannot leave it: Auto Scaling does so by itself, and nobody sees whether it still sends when the node is \
+              drained"
+            .to_owned(),
         line: format!("# detach {} from the Auto Scaling group and send through a load balancer", source.name),
-    }
     };
     sources.map(finding).collect()
 }

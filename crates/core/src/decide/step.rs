@@ -24,6 +24,18 @@ impl Step {
         Self::Wait { until, watch: Vec::new(), reason }
     }
 
+    /// Both looks together, each part once; else what this one wants before what the other does.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Look(mut parts, reason), Self::Look(more, _)) => {
+                join(&mut parts, more);
+                Self::Look(parts, reason)
+            }
+            (Self::Satisfied, other) => other,
+            (this, _) => this,
+        }
+    }
+
     /// Whether there is nothing to ask for.
     pub(super) fn is_satisfied(&self) -> bool {
         *self == Self::Satisfied

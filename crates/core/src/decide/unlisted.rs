@@ -18,7 +18,7 @@ const REGISTERED_WITHIN: Duration = Duration::from_secs(15);
 pub(super) fn unlisted<'s>(scope: &'s Scope<'_>) -> impl Iterator<Item = &'s Known> {
     let history = &scope.seen.history;
     let counts = |known: &&Known| scope.policy.consul && !scope.stays_of(&known.group);
-    history.known.iter().filter(counts).filter(|known| known.missed.is_some() && !history.lists_all_of(known))
+    history.unlisted().filter(counts)
 }
 
 /// Those of them that have run for longer than any registration takes, and ran on.
@@ -28,21 +28,28 @@ pub(super) fn never_listed<'s>(scope: &'s Scope<'_>) -> impl Iterator<Item = &'s
 
 /// Whether it had run for longer than any registration takes at such a look.
 fn ran_for_long(known: &Known, looked: Option<Time>) -> bool {
-    let registered = known.runs_since.map(|since| since + REGISTERED_WITHIN);
-    looked.zip(registered).is_some_and(|(looked, registered)| registered <= looked)
+    looked.zip(registered_by(known)).is_some_and(|(looked, registered)| registered <= looked)
+}
+
+/// When its services are registered at the latest.
+fn registered_by(known: &Known) -> Option<Time> {
+    Some(known.runs_since? + REGISTERED_WITHIN)
+}
+
+/// Whether it runs on, as far as Nomad was seen.
+fn runs_on(known: &Known) -> bool {
+    known.listed && known.running && known.wanted
 }
 
 /// Whether some of them may have been told to stop a moment before that look: Nomad's next answer tells.
 pub(super) fn is_unconfirmed(scope: &Scope<'_>) -> bool {
-    let runs = |known: &Known| known.listed && known.running && known.wanted;
-    unlisted(scope).any(|known| runs(known) && ran_for_long(known, known.missed) && !ran_for_long(known, known.unlisted))
+    unlisted(scope).any(|known| runs_on(known) && ran_for_long(known, known.missed) && !ran_for_long(known, known.unlisted))
 }
 
 /// Waits for what may still be on its way into the catalog before it is told to stop.
 pub(super) fn waiting_for_registrations(scope: &Scope<'_>, now: Time) -> Step {
-    let due = |known: &&Known| known.wanted && known.running && known.listed;
-    let until = |known: &Known| known.runs_since.map(|since| since + REGISTERED_WITHIN);
-    let latest = unlisted(scope).filter(due).filter_map(|known| Some((until(known)?, known))).max_by_key(|(until, _)| *until);
+    let due = unlisted(scope).filter(|known| runs_on(known));
+    let latest = due.filter_map(|known| Some((registered_by(known)?, known))).max_by_key(|(until, _)| *until);
     let Some((until, known)) = latest.filter(|(until, _)| now < *until) else { return Step::Satisfied };
     let reason = Reason::NotRegisteredYet { title: known.group.title().into(), until };
     Step::Wait { until, watch: vec![super::Part::Consul], reason }
@@ -50,9 +57,7 @@ pub(super) fn waiting_for_registrations(scope: &Scope<'_>, now: Time) -> Step {
 
 /// Whether an earlier run told something to stop that Consul had never listed: it said so in its drain.
 pub(super) fn was_noted(scope: &Scope<'_>) -> bool {
-    let marks = scope.nodes().iter().filter_map(|node| node.last_drain.as_ref()?.meta.as_ref());
-    // The mark last: it has to be reckoned.
-    marks.into_iter().any(|meta| meta.unproved && meta.action == *scope.mark())
+    scope.own_marks().any(|meta| meta.unproved)
 }
 
 /// One finding for each job that Consul does not list. Only of what a token saw that sees all: else it is the token that hides it.

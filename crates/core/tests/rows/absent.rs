@@ -41,10 +41,7 @@ fn ends(scene: &mut Scene) -> Outcome {
             scene.obey(&decision);
             scene.next();
             scene.pass(20);
-            scene.stopped_are_over();
-            scene.drain_completes();
-            scene.unregister_what_is_over();
-            scene.news_from_nomad();
+            scene.everything_stops();
         } else {
             scene.obey(&decision);
             scene.pass(12);

@@ -94,10 +94,7 @@ fn what_began_a_moment_ago_is_given_the_time_to_be_listed() {
     scene.obey(&decision);
     scene.next();
     scene.pass(20);
-    scene.stopped_are_over();
-    scene.drain_completes();
-    scene.unregister_what_is_over();
-    scene.news_from_nomad();
+    scene.everything_stops();
     assert_eq!(completion(&scene.next()).1, departed());
 }
 

@@ -91,10 +91,7 @@ fn forced_allocations_are_named_although_everything_is_over() {
     let decision = scene.until_it_writes(EffectKind::Drain);
     scene.obey(&decision);
     scene.pass(5);
-    scene.stopped_are_over();
-    scene.drain_completes();
-    scene.unregister_what_is_over();
-    scene.news_from_nomad();
+    scene.everything_stops();
     assert_eq!(completion(&scene.until_it_writes(EffectKind::Complete)).1, Outcome::Forced);
 }
 

@@ -91,10 +91,7 @@ pub(crate) fn draining(change: impl FnOnce(&mut Scene)) -> Scene {
 pub(crate) fn over(change: impl FnOnce(&mut Scene)) -> Scene {
     let mut scene = draining(change);
     scene.pass(20);
-    scene.stopped_are_over();
-    scene.drain_completes();
-    scene.unregister_what_is_over();
-    scene.news_from_nomad();
+    scene.everything_stops();
     scene
 }
 
@@ -373,6 +370,14 @@ impl Scene {
         if let Some(last) = &mut self.node().last_drain {
             last.status = DrainStatus::Complete;
         }
+    }
+
+    /// What was told to stop is over and unregistered, and Nomad says that the drain is complete.
+    pub(crate) fn everything_stops(&mut self) {
+        self.stopped_are_over();
+        self.drain_completes();
+        self.unregister_what_is_over();
+        self.news_from_nomad();
     }
 
     pub(crate) fn unregister_what_is_over(&mut self) {

@@ -24,10 +24,7 @@ fn away_for(scene: &mut Scene, seconds: u64) {
 fn ends(scene: &mut Scene) -> Outcome {
     let now = scene.now;
     scene.allocations(|a| a.ended = a.ended.or(Some(now)));
-    scene.stopped_are_over();
-    scene.drain_completes();
-    scene.unregister_what_is_over();
-    scene.news_from_nomad();
+    scene.everything_stops();
     scene.look(&Part::Consul);
     completion(&scene.until_it_writes(EffectKind::Complete)).1
 }
@@ -132,10 +129,7 @@ fn an_outage_after_the_last_stop_costs_nothing() {
     scene.pass(5);
     let now = scene.now;
     scene.allocations(|a| a.ended = Some(now));
-    scene.stopped_are_over();
-    scene.drain_completes();
-    scene.unregister_what_is_over();
-    scene.news_from_nomad();
+    scene.everything_stops();
     away_for(&mut scene, 20);
     scene.news_from_nomad();
     scene.look(&Part::Consul);

@@ -138,10 +138,7 @@ fn a_departure_past_an_address_that_may_be_its_own_is_unconfirmed() {
         assert!(writes(&drained, EffectKind::Drain), "{drained:?}");
         scene.obey(&drained);
         scene.pass(20);
-        scene.stopped_are_over();
-        scene.drain_completes();
-        scene.unregister_what_is_over();
-        scene.news_from_nomad();
+        scene.everything_stops();
         assert_eq!(completion(&goes_on(&mut scene, 60)).1, outcome);
     }
 }

@@ -289,6 +289,11 @@ impl History {
         known.group.in_consul().all(|service| listed(&service.name))
     }
 
+    /// What runs, and declares services in Consul of which a look at Consul did not list all.
+    pub fn unlisted(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter().filter(|known| known.missed.is_some() && !self.lists_all_of(known))
+    }
+
     pub(super) fn see_registrations(&mut self, when: Heard, seen: &Registrations) {
         self.first_consul.get_or_insert(when.asked);
         for registration in seen.services.iter() {
