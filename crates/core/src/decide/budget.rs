@@ -192,10 +192,11 @@ pub fn our_hook<'a>(departure: &Departure, seen: &'a Snapshot, policy: &Policy) 
 /// that left a trace of itself, or before this one.
 fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_timeout: Duration) -> (Time, bool) {
     let told = match &departure.cause {
-        // A refused token is of an earlier action, and so is the time that came with it; unless the instance has no action at all any
-        // more: then the token was of the one that has just ended.
+        // A refused token is of an earlier action, and so is the time that came with it. But the token was of the action that has just
+        // ended if the instance has none at all any more, or if a completion of this run may have ended it.
         Cause::Lifecycle(action) => {
-            action.began.filter(|_| !seen.history.token_refused || seen.history.no_active_action.is_some())
+            let has_ended = seen.history.no_active_action.is_some() || seen.history.verdict.is_some();
+            action.began.filter(|_| !seen.history.token_refused || has_ended)
         }
         Cause::Interruption { at } => Some(*at - Duration::from_secs(120)),
     };

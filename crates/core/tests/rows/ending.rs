@@ -1,6 +1,8 @@
 //! One end: what is completed, when, and by which name. (ADR 0001.)
 
-use decamp_core::decide::{Action, ClientStatus, EffectKind, LifecycleResult, NomadSight, Outcome, Part, Reason, Refusal};
+use decamp_core::decide::{
+    Action, ClientStatus, Effect, EffectKind, Lifecycle, LifecycleResult, NomadSight, Outcome, Part, Reason, Refusal,
+};
 
 use crate::asked::{completion, ended, ends, ours, why, writes};
 use crate::facts::{API, secs};
@@ -72,6 +74,20 @@ fn a_completion_that_nobody_saw_land_is_expired_and_claims_nothing() {
     assert!(writes(&scene.next(), EffectKind::Complete));
     scene.pass(30 + 900 + 60);
     assert_eq!(ended(&scene.next()).map(|outcome| outcome.word()), Some("expired"), "{:?}", scene.decide());
+}
+
+#[test]
+fn a_completion_whose_answer_was_lost_is_believed_although_a_heartbeat_is_refused_right_after_it() {
+    let mut scene = over(|_| ());
+    let decision = scene.next();
+    scene.refuse(&decision, &Refusal::Away("no answer".into()));
+    let Action::Do(effects) = &decision.action else { panic!("{decision:?}") };
+    let Some(Effect::Complete { of, .. }) = effects.first() else { panic!("{decision:?}") };
+    // It was due at that moment, and the completion had ended the action.
+    scene.seen.did(scene.now, scene.now, &Effect::Heartbeat(of.clone()), &Err(Refusal::NoActiveAction));
+    scene.lifecycle = Lifecycle::Past;
+    scene.look(&Part::Lifecycle);
+    ends(&scene.decide(), &Outcome::Departed { waiting_for: None }, &Reason::PastItsHook);
 }
 
 #[test]
