@@ -156,8 +156,9 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
             over = left.is_satisfied();
             let watched = blind::watched(scope, now);
             steps.push(left);
-            // That it cannot be seen names the wait, whatever else is waited for.
-            let place = if seen.consul.blind().is_some() { 0 } else { steps.len() };
+            // That it cannot be seen names the wait, whatever else is waited for; but for Nomad, which would tell what stops.
+            let names_it = seen.consul.blind().is_some() && seen.nomad.blind().is_none();
+            let place = if names_it { 0 } else { steps.len() };
             steps.insert(place, watched);
         }
         let force_at = budget.forced_from(balancing.release);
@@ -252,7 +253,8 @@ fn was_forced(scope: &Scope<'_>) -> bool {
 
 /// The one end (ADR 0001): decamp itself completes the action, by `on_timeout`.
 fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
-    if now < budget.end {
+    // What may be another tool's is not completed on a guess: the hook's own end comes if Auto Scaling does not (ADR 0013).
+    if now < budget.end || leaving::which_is_not_seen(scope) {
         return Step::Satisfied;
     }
     let confirming = confirming_the_end(scope, budget, now);

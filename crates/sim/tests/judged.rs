@@ -44,3 +44,20 @@ fn a_leftover_counts_from_the_first_drain_whosever_it_is() {
 fn a_pass_that_remembers_nothing_waits_for_a_load_balancers_guard_anew() {
     is_clean("leftover-registration", 219_375, 1);
 }
+
+#[test]
+fn what_stops_while_nomad_and_consul_are_away_is_named() {
+    is_clean("nomad-throttled,consul-vanishes", 200, 300);
+    is_clean("leader-lost,drain-answer-lost,consul-away", 5405, 1);
+    is_clean("stuck-stop,consul-away", 13_017, 1);
+}
+
+#[test]
+fn a_classic_load_balancer_lists_nothing_that_another_worker_took_out() {
+    is_clean("classic-balancer", 252, 1);
+}
+
+#[test]
+fn a_hook_that_nobody_named_is_not_completed_while_auto_scaling_is_away() {
+    is_clean("stale-token,second-hook,ingress-polls,region-outage,hooks-not-named", 486_459, 1);
+}

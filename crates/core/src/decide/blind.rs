@@ -82,8 +82,8 @@ pub(super) fn stopped_unseen(scope: &Scope<'_>, budget: &Budget, now: Time) -> O
     let until = before.unwrap_or(Time::NEVER);
     let history = &scope.seen.history;
     let known = |a: &Allocation| history.known.iter().find(|known| known.id == a.id);
-    // What the first look of a run shows told to stop may have been told long before.
-    let told_by_then = |known: &Known| known.told.is_some_and(|told| told <= until || Some(told) == history.first_nomad);
+    // Between two looks it may have been told at any time.
+    let told_by_then = |known: &Known| known.told.is_some() && known.wanted_at.is_none_or(|wanted| wanted <= until);
     let stopped_then = |a: &&Allocation| {
         let (known, longest) = (known(a), scope.policy.longest_stop(&a.group));
         let began = known.map_or_else(|| a.ended.is_none_or(|ended| ended - longest <= until), told_by_then);

@@ -193,9 +193,10 @@ pub fn our_hook<'a>(departure: &Departure, seen: &'a Snapshot, policy: &Policy) 
 fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_timeout: Duration) -> (Time, bool) {
     let told = match &departure.cause {
         // A refused token is of an earlier action, and so is the time that came with it. But the token was of the action that has just
-        // ended if the instance has none at all any more, or if a completion of this run may have ended it.
+        // ended if the instance has none at all any more, or if it is past its hook after a completion of this run.
         Cause::Lifecycle(action) => {
-            let has_ended = seen.history.no_active_action.is_some() || seen.history.verdict.is_some();
+            let is_past = matches!(seen.lifecycle.last(), Some(Lifecycle::Past | Lifecycle::Gone));
+            let has_ended = seen.history.no_active_action.is_some() || (is_past && seen.history.verdict.is_some());
             action.began.filter(|_| !seen.history.token_refused || has_ended)
         }
         Cause::Interruption { at } => Some(*at - Duration::from_secs(120)),

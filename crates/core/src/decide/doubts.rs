@@ -57,7 +57,8 @@ pub(super) fn absent(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, gr
     let noted = |what| beginnings::noted_of_this(scope, budget, what).is_some();
     let was_taken_out = noted(Beginning::Deregistered);
     let nobody_began = scope.seen.history.untouched.is_some() && !was_taken_out;
-    match nobody_began || noted(Beginning::Unlisted) {
+    // Who saw it listed knows better than who came a moment after that worker: a Classic Load Balancer lists nothing that it lets go.
+    match nobody_began || noted(Beginning::Unlisted) && !was_taken_out {
         // The worker that began may have done no more than make the node ineligible.
         false if balancer.looks < 2 && !was_taken_out && nobody_drained(scope) => Absent::SeenOnce,
         false => Absent::Expected,

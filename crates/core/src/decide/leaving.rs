@@ -9,6 +9,7 @@ use super::snapshot::{Lifecycle, Snapshot};
 use super::step::{Step, look_again, must_see, write};
 use super::{
     Action, ActionRef, Cause, Decision, Departure, Effect, EffectKind, LifecycleResult, Outcome, Part, Policy, Reason, System,
+    Unseen,
 };
 use crate::time::Time;
 
@@ -144,6 +145,14 @@ pub(super) fn is_ours(scope: &Scope<'_>) -> bool {
 /// Whether nobody has said which of several hooks is ours: then what another tool waits for must not be completed (ADR 0013).
 pub(super) fn which_is_not_said(scope: &Scope<'_>) -> bool {
     scope.policy.hooks.is_empty() && scope.seen.group.last().is_some_and(|group| 1 < group.hooks.len())
+}
+
+/// Whether nobody has said which hook is ours, and Auto Scaling, which would tell whether there are several, is away. One that refuses to
+/// tell will go on refusing.
+pub(super) fn which_is_not_seen(scope: &Scope<'_>) -> bool {
+    let group = &scope.seen.group;
+    let is_denied = || matches!(group.blind().map(|blind| &blind.why), Some(Unseen::Denied(_)));
+    scope.policy.hooks.is_empty() && group.last().is_none() && !is_denied()
 }
 
 /// Names our action to Auto Scaling: by its token until that is refused.

@@ -177,3 +177,14 @@ fn whoever_began_may_have_come_no_further_than_the_node() {
     let decision = scene.until_it_writes(EffectKind::Deregister);
     assert!(deregistrations(&decision).iter().any(|(group, ..)| *group == named()), "its first answer lagged: {decision:?}");
 }
+
+#[test]
+fn who_saw_it_listed_outweighs_who_came_a_moment_later() {
+    let mut scene = absent(|scene| {
+        let (action, since) = (scene.departure.mark(), scene.now - secs(1));
+        for what in [Beginning::Deregistered, Beginning::Unlisted] {
+            scene.node().notes.push(Noted { what, action: action.clone(), since, listed: 0 });
+        }
+    });
+    assert_eq!(ends(&mut scene), Outcome::Departed { waiting_for: None });
+}

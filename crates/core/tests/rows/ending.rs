@@ -1,7 +1,8 @@
 //! One end: what is completed, when, and by which name. (ADR 0001.)
 
 use decamp_core::decide::{
-    Action, ClientStatus, Effect, EffectKind, Lifecycle, LifecycleResult, NomadSight, Outcome, Part, Reason, Refusal,
+    Action, ClientStatus, Effect, EffectKind, Lifecycle, LifecycleResult, NomadSight, Outcome, Part, Reason, Refusal, Showing,
+    Unseen,
 };
 
 use crate::asked::{completion, ended, ends, ours, why, writes};
@@ -152,4 +153,25 @@ fn a_deregistration_that_never_worked_is_no_reason_to_let_it_go_early() {
     scene.refuse(&decision, &Refusal::Denied("no".into()));
     scene.pass(3600);
     assert!(!writes(&scene.until_no_heartbeat(), EffectKind::Complete));
+}
+
+#[test]
+fn while_auto_scaling_is_away_no_hook_is_completed_that_may_be_another_tools() {
+    for (hooks, denied, completes) in [(vec![], false, false), (vec![], true, true), (vec!["decamp".into()], false, true)] {
+        let mut scene = calm();
+        scene.policy.hooks = hooks;
+        scene.look_in_vain(&Part::Lifecycle);
+        scene.look_in_vain(&Part::Group { with_activity: false });
+        scene.now = scene.budget().end + secs(1);
+        scene.look_in_vain(&Part::Lifecycle);
+        scene.look_in_vain(&Part::Group { with_activity: false });
+        if denied {
+            scene.seen.take(scene.now, Showing::Group(Err(Unseen::Denied("no DescribeLifecycleHooks".into()))));
+        }
+        // What can be seen of Nomad is looked at before it is said.
+        scene.look(&Part::Nomad);
+        scene.look(&Part::Consul);
+        let decision = scene.decide();
+        assert_eq!(writes(&decision, EffectKind::Complete), completes, "denied: {denied}, {decision:?}");
+    }
 }

@@ -1,6 +1,8 @@
 //! What stops while Consul cannot be seen is watched for, told, written down, and named by the outcome.
 
-use decamp_core::decide::{Action, Beginning, Decision, EffectKind, Outcome, Part, Provider, Snapshot, StoppedUnseen};
+use decamp_core::decide::{
+    Action, Beginning, Decision, EffectKind, Outcome, Part, Provider, Reason, Snapshot, StoppedUnseen, System,
+};
 
 use crate::asked::{completion, only_waits, why, writes};
 use crate::facts::{API, INGRESS, SHOP, instance, secs};
@@ -178,4 +180,39 @@ fn the_next_worker_names_what_stopped_unseen_before_it_came() {
     assert_eq!(titles(&outcome), ["api/group", "shop/group"]);
     let Outcome::Unconfirmed { unseen: Some(StoppedUnseen { after, before, .. }) } = outcome else { panic!("{outcome:?}") };
     assert!(before.is_some_and(|before| before <= after + secs(15)), "{after} {before:?}");
+}
+
+/// The drain has been sent, nothing is told to stop yet, and from now on neither Nomad nor Consul answers, for so many seconds.
+fn both_are_away_for(seconds: u64) -> Scene {
+    let mut scene = draining(|_| ());
+    scene.allocations(|a| a.wanted = true);
+    scene.news_from_nomad();
+    scene.look_in_vain(&Part::Nomad);
+    let decision = scene.until_no_heartbeat();
+    let Action::Wait { watch, .. } = &decision.action else { panic!("{decision:?}") };
+    assert!(watch.contains(&Part::Consul), "what stops meanwhile does not show: {decision:?}");
+    for _ in 0..seconds {
+        scene.look_in_vain(&Part::Consul);
+        scene.pass(1);
+    }
+    scene.look_in_vain(&Part::Nomad);
+    assert_eq!(scene.until_no_heartbeat().reason, Reason::CannotSee(System::Nomad), "Nomad would tell what stops");
+    scene.allocations(|a| a.wanted = false);
+    scene
+}
+
+#[test]
+fn what_stopped_while_nomad_was_away_too_is_named() {
+    let mut scene = both_are_away_for(20);
+    assert_eq!(titles(&ends(&mut scene)), ["api/group", "shop/group"]);
+}
+
+#[test]
+fn between_two_looks_a_stop_may_have_begun_at_any_time() {
+    let mut scene = both_are_away_for(5);
+    scene.look(&Part::Consul);
+    scene.pass(30);
+    let ended = scene.now - secs(20);
+    scene.allocations(|a| a.ended = Some(ended));
+    assert_eq!(titles(&ends(&mut scene)), ["api/group", "shop/group"], "the first look that showed it told came long after");
 }

@@ -7,6 +7,7 @@ use super::{IN_ORDER, LOOK_AGE, OUR_HOOK, Oracle};
 use crate::auto_scaling::AutoScaling;
 use crate::load_balancers::LoadBalancers;
 use crate::nomad::Nomad;
+use crate::setting::BEGIN;
 use crate::stage::Cast;
 use decamp_core::decide::{Cause, Departure, Effect, Phase};
 use decamp_core::ids::TargetId;
@@ -46,7 +47,11 @@ impl Oracle {
         if forces && at + MARGIN < end && self.is_sent_to(at, balancers, cast) {
             self.broke(at, "S1", format!("it forces while a load balancer sends to it, {} before the end", plain(end.since(at))));
         }
-        let needs = longest_stop(nomad, *node) + SPARE;
+        // Behind an agent that was away, what was told to stop seems to have been stopping ever since: a stop that is seen to last needs
+        // as long, whatever the cap (ADR 0001).
+        let stops = nomad.allocations().iter().any(|a| nomad.node(a.node).spec.id == *node && !a.wanted);
+        let seen_stopping = if stops { at.since(BEGIN) } else { Duration::ZERO };
+        let needs = longest_stop(nomad, *node).max(seen_stopping) + SPARE;
         if !forces && IN_ORDER < deadline.span() && force + needs < end && !self.drained_before(meta.phase) {
             self.broke(at, "L2", format!("its deadline comes {} before the end", plain(end.since(force))));
         }

@@ -10,6 +10,8 @@ use decamp_core::decide::{DrainMeta, Effect, Launched, LifecycleResult, Outcome,
 use decamp_core::ids::NodeId;
 use decamp_core::time::Time;
 
+/// A look that is not answered ends after this.
+const NO_ANSWER: Duration = Duration::from_secs(5);
 /// An operator's drain that is younger than this may not have been seen.
 const UNSEEN: Duration = Duration::from_secs(10);
 /// How long a dead agent is waited for, at least (ADR 0005).
@@ -127,7 +129,9 @@ impl Oracle {
             let note = state.last_drain.as_ref().map(|last| &last.note);
             matches!(note, Some(Note::Ours(ours)) if ours.phase == meta.phase && ours.action == meta.action)
         });
-        let unaware = self.last_drain.is_some_and(|before| at.since(before) < RACE + self.slowness);
+        // A round of looks waits for its slowest answer: that of a Consul that is away is a time-out.
+        let held_up = if self.went_deaf.is_empty() { Duration::ZERO } else { NO_ANSWER };
+        let unaware = self.last_drain.is_some_and(|before| at.since(before) < RACE + self.slowness + held_up);
         if starts && under_way && !unaware && !self.lagged(at, nomad) {
             self.broke(at, "S4", format!("{:?} is under way, and it is started again", meta.phase));
         }

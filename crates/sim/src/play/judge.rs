@@ -142,12 +142,18 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
             let untouched = [oracle.first_deregistered, oracle.first_drain, oracle.machine_stopped].into_iter().all(before_us);
             untouched || faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
         }
-        // Two drains that meet, or one that a new leader begins anew, make an old Nomad mark too many (its bug #25979).
+        // Two drains that meet, or one that a new leader begins anew, make an old Nomad mark too many (its bug #25979). And before its first
+        // drain decamp stops no copy.
         Failed::NoCopy => {
+            let untouched = oracle.first_drain.is_none_or(|at| failure.at < at);
             let anew = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
             let overmarked = anew && stage.nomad.version() < crate::nomad::Version::new(1, 10, 3);
             // One copy too many makes Nomad mark one more at once.
-            overmarked || faults.has(Fault::LandsLate) || faults.has(Fault::ConsulAgentDead) || faults.has(Fault::NoRoomElsewhere)
+            untouched
+                || overmarked
+                || faults.has(Fault::LandsLate)
+                || faults.has(Fault::ConsulAgentDead)
+                || faults.has(Fault::NoRoomElsewhere)
         }
         // What nobody takes out of discovery is sent to until it is killed, and holds requests then.
         Failed::CopyClosed => stays_in_discovery || hidden_by_hand(stage, failure),

@@ -119,8 +119,9 @@ pub(super) fn lend_a_hand(
         }
         Fault::HeldForHours => {
             hands.push((BEGIN, Hand::Hold(true)));
-            // To the end only where that is near enough to be played.
-            if secs(12_000) < heartbeat_timeout * 100 || luck.one_in(2) {
+            // To the end only where that is near enough to be played. Where it is not said which hook is meant, another's end may count.
+            let far = secs(12_000) < heartbeat_timeout * 100 || stage.oracle.bounds.hooks_not_named;
+            if far || luck.one_in(2) {
                 hands.push((BEGIN + secs(1_900 + luck.below(3_600)), Hand::Hold(false)));
             }
         }

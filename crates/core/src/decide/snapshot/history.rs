@@ -111,6 +111,8 @@ pub struct Known {
     pub own: Option<OwnNetwork>,
     /// The first look that showed it told to stop.
     pub told: Option<Time>,
+    /// The last look that showed it before it was told to stop, if this run saw it then.
+    pub wanted_at: Option<Time>,
     /// Since when it has run: the start that Nomad tells, or the first look that showed it running.
     pub runs_since: Option<Time>,
     /// Whether the last look showed it running.
@@ -228,6 +230,7 @@ impl History {
                 let news = over && !known.over;
                 // What is over stays on the list: it stops no longer.
                 known.shown = if known.over { known.shown } else { at };
+                known.wanted_at = if shown.wanted { Some(at) } else { known.wanted_at };
                 known.told = if shown.wanted { None } else { known.told.or(Some(at)) };
                 known.listed = true;
                 known.vanished = None;
@@ -255,6 +258,7 @@ impl History {
                     wanted: shown.wanted,
                     own: shown.own.clone(),
                     told: (!shown.wanted).then_some(at),
+                    wanted_at: shown.wanted.then_some(at),
                     runs_since,
                     running,
                     missed: None,

@@ -6,8 +6,8 @@ use super::{BRIEF, Snapshot};
 use crate::time::Time;
 
 impl Snapshot {
-    /// What a drain stops now, and an ingress finds in Consul: for as long as it serves it must be heard of there. What a lost agent runs
-    /// nobody stops, and what is forced is named by that.
+    /// What a drain stops now, and an ingress finds in Consul: for as long as it serves it must be heard of there. While Nomad cannot be seen
+    /// that may be all that it had not stopped yet. What a lost agent runs nobody stops, and what is forced is named by that.
     pub fn stops_in_consul(&self) -> impl Iterator<Item = &Allocation> {
         let nodes = self.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
         let is_forced = |node: &Node| {
@@ -15,9 +15,14 @@ impl Snapshot {
             meta.is_some_and(|meta| meta.phase == Phase::Forced)
         };
         let forced = self.history.drains.iter().any(|drain| drain.phase == Phase::Forced) || nodes.iter().any(is_forced);
-        let drained = nodes.iter().filter(move |node| !forced && node.last_drain.is_some() && !node.status.is_lost());
-        let stops = |a: &&Allocation| !a.wanted && !a.client.is_over() && a.group.is_found_in_consul();
-        drained.flat_map(|node| node.allocations.iter()).filter(stops)
+        let is_sent = |node: &Node| self.history.drains.iter().any(|drain| drain.node == node.id);
+        let goes_on_unseen = move |node: &Node| self.nomad.blind().is_some() && (node.drain.is_some() || is_sent(node));
+        let drained = nodes.iter().filter(|node| !node.status.is_lost()).filter_map(move |node| {
+            let unseen = goes_on_unseen(node);
+            (!forced && (unseen || node.last_drain.is_some())).then_some((node, unseen))
+        });
+        let stops = |a: &Allocation, unseen: bool| (unseen || !a.wanted) && !a.client.is_over() && a.group.is_found_in_consul();
+        drained.flat_map(move |(node, unseen)| node.allocations.iter().filter(move |a| stops(a, unseen)))
     }
 
     /// Since when Consul may have been out of sight. A run that has not seen it cannot know how long before itself that began: the drain may
