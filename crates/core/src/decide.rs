@@ -58,7 +58,9 @@ use std::time::Duration;
 const MOST_STEPS: usize = 14;
 /// How old the last look at the load balancers may be: a registration that is waited for long may outlast it.
 const STALE: Duration = Duration::from_secs(60);
-/// Right before completion the node is read once more, unless that was this recently: work that landed late would show.
+/// Right before completion the node is read once more, unless Nomad answered this recently: work that landed late would show.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+/// At the end of the time all is read once more that is older.
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// The next step of a departure, and why.
@@ -210,7 +212,9 @@ fn finish(scope: &Scope<'_>, budget: &Budget, release: Time, no_node: bool, now:
         waiting @ (Step::Wait { .. } | Step::Do(..)) if parts.is_empty() => return waiting,
         Step::Wait { .. } | Step::Do(..) => {}
     }
-    if seen.nomad.fresh_at().is_none_or(|at| at + LAST_LOOK < now) {
+    // Other systems may answer seconds after Nomad: then it is asked again, alone.
+    let heard = seen.history.nomad_heard.filter(|_| seen.nomad.fresh_at().is_some());
+    if heard.is_none_or(|at| at + LAST_ANSWER < now) {
         parts.push(Part::Nomad);
     }
     if !parts.is_empty() {

@@ -50,6 +50,7 @@ fn what_stops_while_nomad_and_consul_are_away_is_named() {
     is_clean("nomad-throttled,consul-vanishes", 200, 300);
     is_clean("leader-lost,drain-answer-lost,consul-away", 5405, 1);
     is_clean("stuck-stop,consul-away", 13_017, 1);
+    is_clean("own-addresses,consul-away,completion-answer-lost", 501_123, 1);
 }
 
 #[test]
@@ -60,4 +61,19 @@ fn a_classic_load_balancer_lists_nothing_that_another_worker_took_out() {
 #[test]
 fn a_hook_that_nobody_named_is_not_completed_while_auto_scaling_is_away() {
     is_clean("stale-token,second-hook,ingress-polls,region-outage,hooks-not-named", 486_459, 1);
+}
+
+#[test]
+fn what_was_purged_between_two_workers_is_not_forgotten_by_a_drain_that_is_sent_again() {
+    is_clean("job-purged,no-room-elsewhere", 73_999, 1);
+}
+
+#[test]
+fn a_group_that_lists_the_instance_no_more_hides_at_which_port_it_still_sends() {
+    is_clean("own-addresses,lost-event", 191_556, 1);
+}
+
+#[test]
+fn what_lands_while_a_load_balancer_is_slow_to_answer_is_seen() {
+    is_clean("all", 359_431, 1);
 }

@@ -114,7 +114,7 @@ pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balanc
     for (arn, attached) in groups {
         let one = one_group(scope, budget, arn, attached, now);
         deregistered &= one.deregistered;
-        doubtful |= one.doubtful || !one.released && hides_an_address(scope, arn);
+        doubtful |= one.doubtful || !one.released && hides_what_it_sends_to(scope, arn);
         released &= one.released;
         release = release.max(one.release);
         since = since.max(one.since);
@@ -198,15 +198,28 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
     Balancing { doubtful, ..after }
 }
 
-/// Whether a group sends to addresses, and none of its targets that was ours tells which: it was gone before this run looked. One that
-/// lists nobody any more may have listed addresses.
-fn hides_an_address(scope: &Scope<'_>, arn: &TargetGroupArn) -> bool {
+/// Whether a group sends to addresses or ports that none of its targets tells: ours was gone before this run looked. One that lists
+/// nobody any more may have listed addresses.
+fn hides_what_it_sends_to(scope: &Scope<'_>, arn: &TargetGroupArn) -> bool {
     let Some(balancer) = scope.seen.balancers.iter().find(|balancer| balancer.arn == *arn) else { return false };
-    let Some(group) = balancer.sight.last().filter(|group| !group.attached) else { return false };
+    let Some(group) = balancer.sight.last() else { return false };
     let lists_nobody = group.targets.as_ref().is_some_and(|targets| targets.is_empty());
-    let by_address = lists_nobody || group.listed().any(|target| matches!(target.id, TargetId::Ip(_)));
-    let ours = group.listed().any(|target| scope.whose(group, &target.id, target.port) == Whose::Ours);
-    by_address && balancer.taken_out.is_empty() && !ours
+    let by_address = !group.attached && group.listed().any(|target| matches!(target.id, TargetId::Ip(_)));
+    (lists_nobody || by_address) && lists_none_of_ours(scope, balancer, group)
+}
+
+/// Whether neither its list nor a deregistration of this run tells where a group sent to.
+fn lists_none_of_ours(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> bool {
+    let ours = |target: &Target| scope.whose(group, &target.id, target.port) == Whose::Ours;
+    balancer.taken_out.is_empty() && !group.listed().any(ours)
+}
+
+/// The ports at which attached groups may still send to the instance although they list it no more: those of their other instances,
+/// because Auto Scaling registers all at the same.
+fn ports_of_the_others(scope: &Scope<'_>) -> impl Iterator<Item = u16> {
+    let attached = scope.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
+    let silent = attached.filter(|(balancer, group)| group.attached && lists_none_of_ours(scope, balancer, group));
+    silent.flat_map(|(_, group)| group.listed().map(|target| target.port))
 }
 
 /// Nothing of ours is registered: when can nothing be sent any more?
@@ -327,11 +340,13 @@ pub(super) fn may_drain_beside_the_delay(scope: &Scope<'_>, release: Time, now: 
         // They were gone before we looked: which ports they had is not known.
         return false;
     }
-    targets.all(|(id, port)| {
+    let serves_on = |id: &TargetId, port: u16| {
         let mut serving = scope.answering(id, port).filter(|a| !a.client.is_over()).peekable();
         serving.peek().is_some()
             && serving.all(|a| a.wanted && (a.group.kind == JobKind::System || release <= now + a.group.serves_on()))
-    })
+    };
+    let instance = TargetId::Instance(scope.departure.instance);
+    targets.all(|(id, port)| serves_on(id, port)) && ports_of_the_others(scope).all(|port| serves_on(&instance, port))
 }
 
 /// Whether stopping all that is left stops something that answers at one of our targets; if in doubt, yes.

@@ -48,8 +48,10 @@ fn stretch(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Stretch> {
 fn noted(scope: &Scope<'_>, budget: &Budget) -> Option<Stretch> {
     let stretches = beginnings::unseen(scope, budget).map(|note| {
         let lasted = Duration::from_secs(note.listed.into());
-        // They saw no end of it: it was over when this one saw Consul.
-        let before = if lasted.is_zero() { scope.seen.history.first_consul } else { Some(note.since + lasted) };
+        // They saw no end of it: it was over when this one saw Consul, by the first look since then that is known.
+        let looks = [scope.seen.history.first_consul, scope.seen.consul.at()];
+        let since_then = || looks.into_iter().flatten().filter(|at| note.since < *at).min();
+        let before = if lasted.is_zero() { since_then() } else { Some(note.since + lasted) };
         Stretch { after: note.since, before }
     });
     stretches.fold(None, |all, one| joined(all, Some(one)))

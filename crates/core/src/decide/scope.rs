@@ -1,7 +1,7 @@
 //! What is left on the instance: which allocations count, which are over, and which only vanished.
 
 use super::beginnings;
-use super::snapshot::{Allocation, DrainMeta, JobKind, Node, Provider, Snapshot, TargetGroup, TaskGroup};
+use super::snapshot::{Allocation, DrainMeta, JobKind, Node, Phase, Provider, Snapshot, TargetGroup, TaskGroup};
 use super::{Departure, Policy};
 use crate::ids::AllocationId;
 use crate::time::Time;
@@ -111,7 +111,9 @@ impl Scope<'_> {
             let meta = node.last_drain.as_ref()?.meta.as_ref()?;
             let listed = u32::try_from(node.allocations.len()).unwrap_or(u32::MAX);
             // The mark last: it has to be reckoned.
-            let another = listed < meta.allocations && !history.drains.iter().any(|d| d.node == node.id);
+            // One that is only sent again carries the earlier worker's count on.
+            let counted = history.drains.iter().any(|drain| drain.node == node.id && drain.phase != Phase::Resent);
+            let another = listed < meta.allocations && !counted;
             (another && meta.action == *self.mark()).then(|| {
                 // Not since the drain: the purge may have come right before this look.
                 let since = beginnings::vanished(self).map_or(first, |noted| noted.min(first));

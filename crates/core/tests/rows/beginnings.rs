@@ -311,6 +311,29 @@ fn what_vanished_between_two_workers_is_noted_and_waited_for_once() {
 }
 
 #[test]
+fn a_drain_that_is_sent_again_forgets_nothing_that_vanished_before() {
+    let mut scene = draining(|scene| scene.policy.overlap = false);
+    scene.purge(API);
+    let system = |a: &decamp_core::decide::Allocation| a.group.kind == decamp_core::decide::JobKind::System;
+    scene.allocations(|a| a.wanted = system(a));
+    scene.allocations(|a| {
+        if !system(a) {
+            a.client = decamp_core::decide::ClientStatus::Complete;
+        }
+    });
+    let ended = scene.now;
+    scene.allocations(|a| a.ended = Some(ended).filter(|_| a.client.is_over()));
+    scene.node().last_drain.as_mut().expect("it drains").updated = Some(ended);
+    scene.pass(30);
+    next_worker(&mut scene);
+    let decision = scene.until_it_writes(EffectKind::Drain);
+    assert_eq!(drain(&decision).2.phase, Phase::Resent);
+    scene.obey(&decision);
+    scene.everything_stops();
+    let Reason::Vanished { .. } = scene.until_no_heartbeat().reason else { panic!("it may run on: {:?}", scene.decide()) };
+}
+
+#[test]
 fn a_beginning_that_nobody_tells_stands_still() {
     let mut scene = calm();
     scene.action().began = None;

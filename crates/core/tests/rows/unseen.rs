@@ -216,3 +216,15 @@ fn between_two_looks_a_stop_may_have_begun_at_any_time() {
     scene.allocations(|a| a.ended = Some(ended));
     assert_eq!(titles(&ends(&mut scene)), ["api/group", "shop/group"], "the first look that showed it told came long after");
 }
+
+#[test]
+fn one_that_began_before_it_names_what_another_saw_no_end_of() {
+    let mut scene = draining(|_| ());
+    let mut another = scene.clone();
+    away_for(&mut another, 5);
+    another.next();
+    scene.pass(6);
+    scene.nomad.nodes[0].notes.clone_from(&another.nomad.nodes[0].notes);
+    scene.news_from_nomad();
+    assert_eq!(titles(&ends(&mut scene)), ["api/group", "shop/group"], "its own first look at Consul came before all that");
+}

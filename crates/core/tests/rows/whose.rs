@@ -8,8 +8,8 @@ use decamp_core::decide::{
 use decamp_core::ids::{TargetGroupArn, TargetId};
 
 use crate::asked::{completion, deregistrations, drain, only_waits, writes};
-use crate::facts::{ADDRESS, API, INGRESS, allocation, attached, instance, named, secs, target, task_group};
-use crate::scene::{Scene, calm};
+use crate::facts::{ADDRESS, API, INGRESS, allocation, another_instance, attached, instance, named, secs, target, task_group};
+use crate::scene::{Scene, calm, deregistered};
 
 const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 5));
 const STRANGE: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x10));
@@ -185,4 +185,23 @@ fn a_system_job_on_the_host_port_does_not_answer_at_an_allocations_own_address()
     scene.allocation(INGRESS, |a| a.ports = vec![80, 8080].into());
     scene.add_target(&named(), target(TargetId::Instance(instance()), 80));
     assert_eq!(drain(&goes_on(&mut scene, 60)).2.phase, Phase::Services);
+}
+
+#[test]
+fn an_attached_group_that_lists_us_no_more_may_still_send_to_the_port_of_its_others() {
+    // Auto Scaling took the instance out of it, and its delay is over; requests may be on their way for as long as the guard.
+    for (port, beside) in [(8080, true), (21_001, false), (9999, false)] {
+        let mut scene = deregistered(|scene| {
+            let front = scene.front(&attached());
+            front.targets = Some([target(TargetId::Instance(another_instance()), port)].into());
+            front.delay = Some(secs(1));
+        });
+        assert_eq!(writes(&scene.next(), EffectKind::Drain), beside, "{port}: {:?}", scene.decide());
+    }
+    let mut scene = deregistered(|scene| {
+        let front = scene.front(&attached());
+        front.targets = Some([].into());
+        front.delay = Some(secs(1));
+    });
+    assert!(!writes(&scene.next(), EffectKind::Drain), "one that lists nobody tells no port: {:?}", scene.decide());
 }

@@ -12,11 +12,11 @@ use decamp_core::time::Time;
 const UNTOLD_WAIT: Duration = Duration::from_secs(595);
 
 impl Oracle {
-    /// A worker was shown a target group.
-    pub fn looked_at_targets(&mut self, at: Time, group: &TargetGroup, cast: &Cast) {
+    /// A worker was shown a target group for which it asked then: the answer may be slow, and the worker's wait counts from its question.
+    pub fn looked_at_targets(&mut self, asked: Time, group: &TargetGroup, cast: &Cast) {
         let ours = |id: &TargetId| matches!(id, TargetId::Ip(address) if cast.addresses.contains(address));
         if self.by_address.is_none() && group.listed().any(|target| ours(&target.id) && target.health.is_registered()) {
-            self.by_address = Some(at);
+            self.by_address = Some(asked);
         }
     }
 

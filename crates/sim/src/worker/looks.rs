@@ -99,6 +99,7 @@ impl Worker<'_> {
             // Attributes and health are two calls; the model counts the second.
             self.stage.borrow_mut().calls.aws += 1;
         }
+        let asked = self.true_now();
         let look = self
             .call(System::LoadBalancers, None, |s| {
                 let mut look = s.balancers.look_group(arn, attached, remembered);
@@ -110,7 +111,7 @@ impl Worker<'_> {
                     group.targets = group.targets.as_ref().map(|all| all.iter().filter(|t| t.id != ours).cloned().collect());
                 }
                 if let Ok(group) = &look {
-                    s.oracle.looked_at_targets(s.now, group, &s.cast);
+                    s.oracle.looked_at_targets(asked, group, &s.cast);
                 }
                 look
             })

@@ -40,6 +40,8 @@ pub struct History {
     pub untouched: Option<Time>,
     /// Whether Nomad was seen at all, and when first.
     pub first_nomad: Option<Time>,
+    /// When the last answer of Nomad's came.
+    pub nomad_heard: Option<Time>,
     /// How long the longest list of allocations was.
     pub longest_list: usize,
     /// Whether a load balancer was seen to take the instance for healthy.
@@ -178,6 +180,7 @@ impl History {
             self.untouched = Some(at);
         }
         self.first_nomad.get_or_insert(at);
+        self.nomad_heard = Some(when.heard);
         let listed_before = self.known.iter().filter(|k| k.listed).count();
         let listed = nomad.nodes.iter().map(|node| node.allocations.len()).sum();
         let longer = self.longest_list < listed;
