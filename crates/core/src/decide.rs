@@ -156,13 +156,15 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         if balancing.released || begun {
             let left = nodes::over(scope, budget, now);
             over = left.is_satisfied();
-            let watched = blind::watched(scope, now);
             steps.push(left);
-            // That it cannot be seen names the wait, whatever else is waited for; but for Nomad, which would tell what stops.
-            let names_it = seen.consul.blind().is_some() && seen.nomad.blind().is_none();
-            let place = if names_it { 0 } else { steps.len() };
-            steps.insert(place, watched);
         }
+        // A drain that is complete is not shown to the next worker as one that has begun, and what it told to stop may still be stopping.
+        // Where all is over, the last look of all is at Consul too.
+        let watched = blind::watched(scope, !(over && balancing.released && settled), now);
+        // That it cannot be seen names the wait, whatever else is waited for; but for Nomad, which would tell what stops.
+        let names_it = seen.consul.blind().is_some() && seen.nomad.blind().is_none();
+        let place = if names_it { 0 } else { steps.len() };
+        steps.insert(place, watched);
         let force_at = budget.forced_from(balancing.release);
         if now < force_at {
             steps.push(Step::wait(force_at, Reason::TimeIsShort));

@@ -58,6 +58,9 @@ pub trait Tell {
     fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), crate::decide::Refusal>, now: Time);
 }
 
+/// A wait that lasts longer than it was meant to by this much was held up by its own process, which somebody stopped.
+const LATE: Duration = Duration::from_secs(2);
+
 /// Tells nobody.
 #[derive(Debug, Clone, Copy)]
 pub struct Quiet;
@@ -121,6 +124,9 @@ pub async fn run_by<W: World>(
                 let (answers, news) = looks.meanwhile(&seen, until, &watch).await;
                 // A watch answers with what is so when it answers.
                 let woken = world.now();
+                if until + LATE < woken {
+                    Arc::make_mut(&mut seen).history.woke_late = Some(woken);
+                }
                 for showing in news {
                     // It tells of an outage when that has lasted for so long.
                     let since = if matches!(showing, Showing::Consul(Err(_))) { woken.before(BRIEF) } else { woken };

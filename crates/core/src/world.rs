@@ -22,8 +22,8 @@ pub trait World {
 
     /// Waits until `until`, or until one of the watched parts shows something other than in `seen`, and answers what it shows;
     /// nothing if the time was up. A watch that cannot see is no news: the wait goes on. But for one of Consul while something stops that
-    /// an ingress finds there ([`Snapshot::stops_in_consul`]): that it has not seen for [`BRIEF`](crate::decide::BRIEF) although `seen`
-    /// could is news, once, and that it sees again.
+    /// an ingress finds there ([`Snapshot::stops_in_consul`]): it asks every few seconds, and each answer is news, also one that shows the
+    /// same; and so is, once, that none came for [`BRIEF`](crate::decide::BRIEF).
     async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing>;
 
     /// Takes one effect. `Ok` is certain; a refusal may have worked (see [`Refusal`]).

@@ -38,9 +38,8 @@ const FILTERED: &str = "x-consul-results-filtered-by-acls";
 /// The longest blocking query. A check that turns critical does not wake it, so it is how late that is noticed at most.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// The same while allocations stop: an ingress that does not hear of a stop loses requests after a few seconds, so that whether Consul
-/// answers has to be known as soon.
-const CLOSE_WAIT: Duration = Duration::from_millis(2_500);
+/// How often Consul has to answer while allocations stop: an ingress that does not hear of a stop loses requests after a few seconds.
+pub const CLOSE_WAIT: Duration = Duration::from_millis(2_500);
 
 /// How long between two questions while it is not known yet whether a failure is an outage.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -166,25 +165,34 @@ impl Client {
     }
 
     /// Waits until a node has something else registered than `seen`; `None` when the time is up. Not seeing is no news. With `closely` it
-    /// is: Consul is heard every few seconds, and it is told when it has not been seen for [`BRIEF`], or again if it was `blind`.
+    /// is: from that time on any answer is told, before it one that follows on silence (`blind`), and that none came for [`BRIEF`].
     pub async fn watch(
         &self,
         consul_node: &str,
         seen: &Registrations,
         blind: bool,
-        closely: bool,
+        closely: Option<Instant>,
         until: Instant,
     ) -> Option<Result<Registrations, Unseen>> {
-        let wait = if closely { CLOSE_WAIT } else { WAIT };
         let watch = async {
             let mut index = 0;
             let mut failing = None;
             loop {
                 let began = Instant::now();
-                match self.newer(consul_node, &mut index, wait).await {
-                    Ok(news) if closely && blind || news != *seen => return Ok(news),
+                let answer = match closely {
+                    None => self.newer(consul_node, &mut index, WAIT).await,
+                    Some(by) => {
+                        let wait = by.saturating_duration_since(began).clamp(PACE, CLOSE_WAIT);
+                        // A server that hangs refuses nothing.
+                        let turn = tokio::time::timeout(wait + BRIEF, self.newer(consul_node, &mut index, wait));
+                        turn.await.unwrap_or_else(|_| Err(Unseen::Away("no answer in time".into())))
+                    }
+                };
+                let is_due = closely.is_some_and(|by| blind || by <= Instant::now());
+                match answer {
+                    Ok(news) if is_due || news != *seen => return Ok(news),
                     Ok(_) => failing = None,
-                    Err(why) if closely && !blind => {
+                    Err(why) if closely.is_some() && !blind => {
                         let first: Instant = *failing.get_or_insert(began);
                         if first + BRIEF <= Instant::now() {
                             return Err(why);

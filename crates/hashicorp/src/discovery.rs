@@ -34,7 +34,7 @@ pub async fn watch(
     namespaces: &[Arc<str>],
     seen: Option<&Registrations>,
     blind: bool,
-    closely: bool,
+    closely: Option<Instant>,
     until: Instant,
 ) -> Option<Result<Registrations, Unseen>> {
     let names = nomad.map(names).unwrap_or_default();
@@ -51,8 +51,8 @@ pub async fn watch(
                 return None;
             }
             match look(consul, nomad, namespaces).await {
-                Ok(news) if closely && blind || seen != Some(&news) => return Some(Ok(news)),
-                Err(why) if closely && !blind => return Some(Err(why)),
+                Ok(news) if closely.is_some() || seen != Some(&news) => return Some(Ok(news)),
+                Err(why) if closely.is_some() && !blind => return Some(Err(why)),
                 Ok(_) | Err(_) => {}
             }
         },

@@ -12,6 +12,7 @@ use decamp_core::ids::InstanceId;
 use decamp_core::replacing::Replaces;
 use decamp_core::time::Time;
 use decamp_core::world::World;
+use decamp_hashicorp::consul::CLOSE_WAIT;
 use decamp_hashicorp::discovery;
 
 impl World for Live {
@@ -43,7 +44,9 @@ impl World for Live {
         let consul = async {
             match self.consul.as_ref().filter(|_| watch.contains(&Part::Consul)) {
                 Some(consul) => {
-                    let (blind, closely) = (seen.consul.blind().is_some(), seen.stops_in_consul().next().is_some());
+                    let blind = seen.consul.blind().is_some();
+                    let due = || self.clock.when(seen.consul.at().unwrap_or_default() + CLOSE_WAIT);
+                    let closely = seen.stops_in_consul().next().map(|_| due());
                     discovery::watch(consul, known, &seen.consul_namespaces(), seen.consul.last(), blind, closely, until).await
                 }
                 None => None,

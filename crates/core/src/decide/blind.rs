@@ -15,16 +15,19 @@ use super::step::Step;
 use super::{Part, Reason, StoppedUnseen};
 use crate::time::Time;
 
-/// A watch says at once that Consul is out of sight, unless news of Nomad's end it before.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A watch tells sooner whether Consul answers, unless it hangs, or news of Nomad's end it before.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// While it is out of sight.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
-/// Watches Consul while something stops that an ingress finds there.
-pub(super) fn watched(scope: &Scope<'_>, now: Time) -> Step {
-    let mut stopping = scope.seen.stops_in_consul();
-    let Some(first) = stopping.next().filter(|_| scope.policy.consul) else { return Step::Satisfied };
+/// Watches Consul while something stops that an ingress finds there, and, where `once_more`, until it has answered once after that.
+pub(super) fn watched(scope: &Scope<'_>, once_more: bool, now: Time) -> Step {
     let consul = &scope.seen.consul;
+    let mut stopping = scope.seen.stops_in_consul();
+    let Some(first) = stopping.next().filter(|_| scope.policy.consul) else {
+        let unheard = once_more && scope.policy.consul && scope.seen.watches_consul() && consul.blind().is_none();
+        return if unheard { Step::Look(vec![Part::Consul], Reason::MustConfirm) } else { Step::Satisfied };
+    };
     let (next, reason) = match (consul.blind(), consul.at()) {
         (Some(blind), _) => {
             let count = u32::try_from(stopping.count() + 1).unwrap_or(u32::MAX);

@@ -327,8 +327,9 @@ impl Snapshot {
                 self.history.unseen_stops = self.unseen_stops(asked);
             }
             Showing::Consul(look) => {
-                let over = Some(asked).filter(|_| look.is_ok());
-                let stretch = self.unseen_stops(asked);
+                // A server that hung answers when it is well again, and not before.
+                let over = Some(when.heard).filter(|_| look.is_ok());
+                let stretch = self.unseen_stops(asked).or_else(|| self.between_answers(asked, over?));
                 self.history.unseen_stops = stretch.map(|s| Stretch { before: s.before.or(over), ..s });
                 if let Ok(registrations) = &look {
                     self.history.see_registrations(when, registrations);

@@ -104,7 +104,7 @@ fn a_hook_that_ran_out_unseen_is_expired() {
 fn forced_allocations_are_named_although_everything_is_over() {
     let mut scene = draining(|_| ());
     scene.allocation(API, |a| a.wanted = true);
-    scene.now = scene.budget().force_at;
+    scene.pass(scene.budget().force_at.since(scene.now).as_secs());
     let decision = scene.until_it_writes(EffectKind::Drain);
     scene.obey(&decision);
     scene.pass(5);
@@ -117,7 +117,7 @@ fn what_a_deadline_cut_is_forced_too() {
     let mut scene = draining(|_| ());
     scene.allocation(API, |a| a.wanted = true);
     scene.news_from_nomad();
-    scene.now = scene.budget().until + secs(1);
+    scene.pass(scene.budget().until.since(scene.now).as_secs() + 1);
     scene.allocation(API, |a| a.wanted = false);
     scene.news_from_nomad();
     scene.stopped_are_over();

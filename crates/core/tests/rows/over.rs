@@ -311,7 +311,8 @@ fn an_outage_of_consul_keeps_the_instance() {
     let groups = scene.fronts.iter().map(|front| (front.arn.clone(), front.attached)).collect();
     scene.look(&Part::TargetGroups { groups, attributes_again: false });
     still_here(&scene.decide());
-    assert_eq!(scene.decide().reason, Reason::CannotSee(System::Consul), "{:?}", scene.decide());
+    let decision = scene.next();
+    assert_eq!(decision.reason, Reason::CannotSee(System::Consul), "{decision:?}");
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn before_a_force_the_load_balancers_are_seen_once_more_if_that_was_long_ago_and
     for (seconds, sees, looks) in [(70, true, true), (30, true, false), (70, false, false)] {
         let mut scene = draining(|_| ());
         scene.allocations(|a| a.wanted = a.id == BATCH || a.id == API);
-        scene.now = scene.budget().force_at - secs(seconds);
+        scene.pass((scene.budget().force_at - secs(seconds)).since(scene.now).as_secs());
         let targets = Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false };
         scene.look(&targets);
         scene.look(&Part::Lifecycle);

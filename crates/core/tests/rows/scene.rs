@@ -30,6 +30,8 @@ pub(crate) struct Scene {
     pub(crate) native: Registrations,
     /// Addresses that other nodes, or what runs on them, have.
     pub(crate) elsewhere: Vec<IpAddr>,
+    /// Whether Consul answers nobody, and refuses nobody either.
+    pub(crate) consul_hangs: bool,
 }
 
 /// A calm world, two seconds after the instance entered its hook. Nothing was seen of it yet.
@@ -48,6 +50,7 @@ pub(crate) fn calm() -> Scene {
         consul: facts::consul(),
         native: Registrations { whole: true, agent_dead: false, services: Vec::new().into(), by_hand: [].into() },
         elsewhere: Vec::new(),
+        consul_hangs: false,
     }
 }
 
@@ -173,9 +176,14 @@ impl Scene {
         foreseen_losses(&self.departure, &self.seen, &self.policy)
     }
 
-    /// Time passes; nobody looks.
+    /// Time passes; nobody looks, but for the watch of Consul while something stops.
     pub(crate) fn pass(&mut self, seconds: u64) {
-        self.now = self.now + secs(seconds);
+        let (end, was_seen) = (self.now + secs(seconds), self.seen.consul.now().is_some() && !self.consul_hangs);
+        while was_seen && self.seen.stops_in_consul().next().is_some() && self.now + secs(3) < end {
+            self.now = self.now + secs(3);
+            self.look(&Part::Consul);
+        }
+        self.now = end;
     }
 
     /// A look at one part shows what is so.

@@ -44,7 +44,8 @@ fn while_services_stop_consul_is_watched() {
     let decision = scene.until_no_heartbeat();
     only_waits(&decision, "allocations-left");
     assert!(is_watched(&decision), "{decision:?}");
-    scene.pass(11);
+    scene.consul_hangs = true;
+    scene.pass(6);
     assert!(matches!(&scene.decide().action, Action::Look(parts) if parts.contains(&Part::Consul)), "{:?}", scene.decide());
 }
 
@@ -132,10 +133,72 @@ fn an_outage_after_the_last_stop_costs_nothing() {
     let now = scene.now;
     scene.allocations(|a| a.ended = Some(now));
     scene.everything_stops();
+    scene.look(&Part::Consul);
     away_for(&mut scene, 20);
     scene.news_from_nomad();
     scene.look(&Part::Consul);
     assert_eq!(completion(&scene.until_it_writes(EffectKind::Complete)).1, Outcome::Departed { waiting_for: None });
+}
+
+#[test]
+fn consul_is_looked_at_once_more_when_the_last_stop_is_over() {
+    let mut scene = draining(|_| ());
+    scene.pass(4);
+    let now = scene.now;
+    scene.allocations(|a| a.ended = Some(now));
+    scene.everything_stops();
+    assert!(matches!(&scene.decide().action, Action::Look(parts) if parts.contains(&Part::Consul)), "{:?}", scene.decide());
+}
+
+/// On real agents a stop took five seconds, Consul's server was frozen for thirty, and what it was asked meanwhile was answered by nobody.
+#[test]
+fn what_stops_within_an_outage_that_lasts_on_is_named() {
+    let hangs = |scene: &mut Scene| {
+        scene.consul_hangs = true;
+        scene.pass(2);
+        let now = scene.now;
+        scene.allocations(|a| a.ended = Some(now));
+        scene.everything_stops();
+    };
+    // It is over before the first call that hangs is given up.
+    let mut scene = draining(|_| ());
+    hangs(&mut scene);
+    away_for(&mut scene, 20);
+    scene.look(&Part::Consul);
+    assert_eq!(titles(&ends(&mut scene)), ["api/group", "shop/group"]);
+    // And no call ever fails: the server is well again before it is given up.
+    let mut scene = draining(|_| ());
+    hangs(&mut scene);
+    scene.pass(15);
+    scene.look(&Part::Consul);
+    assert_eq!(titles(&ends(&mut scene)), ["api/group", "shop/group"]);
+}
+
+/// On real agents decamp was stopped by SIGSTOP for a minute while services stopped. Consul was well, and no request failed.
+#[test]
+fn a_worker_that_was_itself_stopped_blames_nobody() {
+    let mut scene = draining(|_| ());
+    scene.consul_hangs = true;
+    scene.pass(60);
+    scene.seen.history.woke_late = Some(scene.now);
+    scene.look(&Part::Consul);
+    scene.pass(1);
+    assert_eq!(ends(&mut scene), Outcome::Departed { waiting_for: None });
+}
+
+#[test]
+fn nobody_has_to_be_heard_while_nothing_stops() {
+    let mut scene = draining(|_| ());
+    scene.pass(2);
+    scene.look(&Part::Consul);
+    scene.pass(1);
+    let now = scene.now;
+    scene.allocations(|a| a.ended = Some(now));
+    scene.everything_stops();
+    scene.look(&Part::Consul);
+    scene.pass(60);
+    scene.look(&Part::Consul);
+    assert_eq!(ends(&mut scene), Outcome::Departed { waiting_for: None });
 }
 
 #[test]
@@ -150,6 +213,7 @@ fn an_ingress_that_stops_is_not_found_in_consul() {
         });
     }
     scene.news_from_nomad();
+    scene.look(&Part::Consul);
     assert!(scene.nomad.nodes[0].allocations.iter().any(|a| a.id == INGRESS && !a.wanted && !a.client.is_over()));
     away_for(&mut scene, 20);
     scene.look(&Part::Consul);

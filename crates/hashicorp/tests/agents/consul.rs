@@ -234,7 +234,7 @@ async fn a_watch_wakes_when_a_registration_goes() {
     let client = server::consul(&[&server.address], Some("t"));
     let seen = client.look(NODE).await.expect("it is there");
     let news = client
-        .watch(NODE, &seen, false, false, Instant::now() + Duration::from_secs(5))
+        .watch(NODE, &seen, false, None, Instant::now() + Duration::from_secs(5))
         .await
         .expect("it went")
         .expect("it is seen");

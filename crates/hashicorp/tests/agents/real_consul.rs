@@ -138,7 +138,7 @@ async fn registrations_are_seen_to_go_and_a_dead_agents_are_seen_to_be_dead() {
         cluster.deregister(ALLOCATION, "web").await;
     };
     let until_then = tokio::time::Instant::now() + Duration::from_secs(15);
-    let (news, ()) = tokio::join!(client.watch(NODE, &seen, false, false, until_then), gone);
+    let (news, ()) = tokio::join!(client.watch(NODE, &seen, false, None, until_then), gone);
     let news = news.expect("one went").expect("it is seen");
     assert_eq!(news.services.iter().map(|s| &*s.service).collect::<Vec<_>>(), ["api"]);
 

@@ -8,16 +8,17 @@ use crate::stage::Cast;
 use decamp_core::decide::Provider;
 use decamp_core::time::Time;
 
-/// A worker that is there for so long sees that Consul is away: it looks every ten seconds at least, and a call that hangs takes five.
+/// A worker that is there for so long sees that Consul is away: it looks every few seconds, and a call that hangs takes five.
 const SEEN_WITHIN: Duration = Duration::from_secs(16);
 
-/// For how long a worker was there while Consul was away and services stopped.
-#[derive(Debug, Clone, Copy, Default)]
+/// For how long a worker was there while Consul was away, if services stopped meanwhile.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Blindness {
     /// Whether Consul is away for the ingress.
     deaf: bool,
-    /// Since when a worker has been there without a break, while something stops.
-    since: Option<Time>,
+    /// Each worker that is there, and since when something has stopped in its presence. A stop takes a few seconds, and the outage that hides
+    /// it lasts on.
+    there: Vec<(u64, Option<Time>)>,
     longest: Duration,
 }
 
@@ -33,11 +34,14 @@ impl Oracle {
         if deaf && !self.blindness.deaf {
             self.went_deaf.push(at);
         }
+        if !deaf {
+            self.blindness.there.clear();
+        }
         self.blindness.deaf = deaf;
     }
 
-    /// While Consul was away, time has gone by, with a worker there or without.
-    pub fn attended(&mut self, from: Time, to: Time, attended: bool, nomad: &Nomad, cast: &Cast) {
+    /// While Consul was away, time has gone by, with these workers there.
+    pub fn attended(&mut self, from: Time, to: Time, by: impl Iterator<Item = u64>, nomad: &Nomad, cast: &Cast) {
         let in_consul = |place: usize| {
             let group = &nomad.groups()[place].spec.group;
             // An ingress is found by load balancers.
@@ -47,12 +51,15 @@ impl Oracle {
             let mut here = nomad.allocations().iter().filter(|a| Some(a.node) == cast.node);
             here.any(|a| a.life == Life::Stopping && in_consul(a.group.index()))
         };
-        if !(attended && self.blindness.deaf && stops()) {
-            self.blindness.since = None;
-            return;
+        let stops = self.blindness.deaf && stops();
+        let before = std::mem::take(&mut self.blindness.there);
+        for worker in by.filter(|_| self.blindness.deaf) {
+            let since = before.iter().find(|(known, _)| *known == worker).and_then(|(_, since)| *since).or(stops.then_some(from));
+            if let Some(since) = since {
+                self.blindness.longest = self.blindness.longest.max(to.since(since));
+            }
+            self.blindness.there.push((worker, since));
         }
-        let since = *self.blindness.since.get_or_insert(from);
-        self.blindness.longest = self.blindness.longest.max(to.since(since));
     }
 
     /// Whether the outcome has to name what was stopped while Consul was away.

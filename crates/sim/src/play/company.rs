@@ -90,7 +90,8 @@ impl<'s> Company<'s, '_> {
                 // A sweep's pass makes its looks and goes: one that hangs in a look watches nothing meanwhile.
                 let in_passes = matches!(self.script.working, Working::Passes(_));
                 let watches = |a: &Alive<'_>| !(frozen(a) || in_passes && a.told.sweep);
-                stage.oracle.attended(before, now, self.alive.iter().any(watches), &stage.nomad, &stage.cast);
+                let there = self.alive.iter().filter(|a| watches(a)).map(|a| a.worker.number());
+                stage.oracle.attended(before, now, there, &stage.nomad, &stage.cast);
             }
             if self.alive.iter().all(frozen) && self.resting_until < now {
                 stage.oracle.unattended_until = stage.now;

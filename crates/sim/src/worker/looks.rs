@@ -176,7 +176,7 @@ impl Worker<'_> {
         Ok(Nomad { nodes, set_aside })
     }
 
-    /// Ends when Consul is out of sight, or in sight again, before `until`.
+    /// Ends when Consul answers, which it is asked to every few seconds, or is out of sight, before `until`.
     pub(super) async fn consul_tells(&self, seen: &Snapshot, was_blind: bool, until: Time) -> Result<Registrations, Unseen> {
         let mut failing = None;
         loop {
@@ -186,8 +186,7 @@ impl Worker<'_> {
             let asked = self.true_now();
             let look = self.look_at_consul(seen).await;
             match (&look, was_blind) {
-                (Ok(_), true) => return look,
-                (Ok(_), false) => failing = None,
+                (Ok(_), _) => return look,
                 (Err(_), true) => {}
                 (Err(_), false) => {
                     let first: Time = *failing.get_or_insert(asked);

@@ -78,6 +78,8 @@ pub struct History {
     pub first_consul: Option<Time>,
     /// The time in which Consul could not be seen, and something stopped that an ingress finds there.
     pub unseen_stops: Option<Stretch>,
+    /// When this run was last itself again after a wait that took longer than it meant to: its process was stopped, and looked at nothing.
+    pub woke_late: Option<Time>,
     /// Whether a look at Nomad showed something that declares a service in Consul, over or not: a purge takes it off the list.
     pub declared_in_consul: bool,
     /// The sweep that this run is part of, if it is one.

@@ -1,9 +1,15 @@
 //! What stopped while Consul was out of sight: nobody saw whether an ingress had let go of it.
 
+use std::time::Duration;
+
+use super::history::Known;
 use super::nomad::{Allocation, Node, Phase};
 use super::notes::Stretch;
 use super::{BRIEF, Snapshot};
 use crate::time::Time;
+
+/// While something stops Consul is heard every few seconds. More than this between two answers is an outage.
+const LONG: Duration = Duration::from_secs(8);
 
 impl Snapshot {
     /// What a drain stops now, and an ingress finds in Consul: for as long as it serves it must be heard of there. While Nomad cannot be seen
@@ -25,6 +31,36 @@ impl Snapshot {
         drained.flat_map(move |(node, unseen)| node.allocations.iter().filter(move |a| stops(a, unseen)))
     }
 
+    /// Whether what stops now, or what has stopped since Consul was last seen, has to be heard of there: a stop takes a few seconds, and one
+    /// that begins and ends between two answers of Consul was seen by nobody.
+    #[must_use]
+    pub fn watches_consul(&self) -> bool {
+        self.first_told_since(self.consul.at().unwrap_or_default()).is_some()
+    }
+
+    /// When the first of what stops now, or was seen to be over after that, was told to.
+    fn first_told_since(&self, since: Time) -> Option<Time> {
+        let known = &self.history.known;
+        // While Nomad cannot be seen, what it last showed wanted may have been told right after that.
+        let seen = self.nomad.at().unwrap_or(since);
+        let told = |a: &Allocation| known.iter().find(|known| known.id == a.id).and_then(|known| known.told).unwrap_or(seen);
+        let stops = self.stops_in_consul().map(told).min();
+        let stopped = |known: &&Known| known.over && since < known.shown && known.group.is_found_in_consul();
+        let forced = self.history.drains.iter().any(|drain| drain.phase == Phase::Forced);
+        let over = known.iter().filter(stopped).filter_map(|known| known.told).min().filter(|_| !forced);
+        stops.into_iter().chain(over).min()
+    }
+
+    /// The time between two answers of Consul, the later of which was asked for at `asked` and came at `heard`: if something was stopping for long in it, nobody
+    /// saw whether an ingress could hear of that. A server that hangs refuses nothing, and answers when it is well again.
+    pub(super) fn between_answers(&self, asked: Time, heard: Time) -> Option<Stretch> {
+        let last = self.consul.at()?;
+        let told = self.first_told_since(last)?;
+        // Of the time in which its own process was stopped nobody can say anything, least of all of Consul.
+        let looked_from = self.history.woke_late.unwrap_or(last);
+        (LONG <= asked.since(told.max(last).max(looked_from))).then_some(Stretch { after: last, before: Some(heard) })
+    }
+
     /// Since when Consul may have been out of sight. A run that has not seen it cannot know how long before itself that began: the drain may
     /// have begun in sight of it.
     fn in_sight_until(&self, first_failed: Time) -> Time {
@@ -36,7 +72,7 @@ impl Snapshot {
     /// The same, at the first look that fails: the next worker may come before the second.
     #[must_use]
     pub fn unseen_at_once(&self, now: Time) -> Option<Stretch> {
-        let blind = self.consul.blind().filter(|_| self.stops_in_consul().next().is_some());
+        let blind = self.consul.blind().filter(|_| self.watches_consul());
         let begins = blind.map(|blind| Stretch { after: self.in_sight_until(blind.since), before: None });
         self.unseen_stops(now).or(begins)
     }
@@ -45,8 +81,7 @@ impl Snapshot {
     #[must_use]
     pub fn unseen_stops(&self, now: Time) -> Option<Stretch> {
         let known = self.history.unseen_stops;
-        let lasts =
-            self.consul.blind().filter(|blind| BRIEF <= now.since(blind.since) && self.stops_in_consul().next().is_some());
+        let lasts = self.consul.blind().filter(|blind| BRIEF <= now.since(blind.since) && self.watches_consul());
         let Some(blind) = lasts else { return known };
         let after = self.in_sight_until(blind.since);
         Some(Stretch { after: known.map_or(after, |known| known.after.min(after)), before: None })

@@ -6,7 +6,8 @@ use super::How::{Does, Sees};
 use super::{View, Wrong};
 use crate::faults::Fault;
 use decamp_core::decide::{
-    Action, Allocation, ByHand, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Outcome, Registrations, Sight, Unseen,
+    Action, Allocation, Beginning, ByHand, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Outcome, Registrations,
+    Sight, Unseen,
 };
 
 pub(super) const WRONG: &[Wrong] = &[
@@ -174,6 +175,20 @@ pub(super) const WRONG: &[Wrong] = &[
             let stops = view.seen.stops_in_consul().next().is_some();
             if let Some(last) = view.seen.consul.last().filter(|_| stops).cloned() {
                 view.seen.consul = Sight::seen(view.now, last);
+            }
+        }),
+    },
+    Wrong {
+        name: "forgets-an-outage-with-the-stop",
+        mistake: "It takes an outage of Consul for none that hides a stop and outlasts it.",
+        faults: &[Fault::ConsulVanishes],
+        how: Sees(|view| {
+            if view.seen.stops_in_consul().next().is_none() {
+                view.seen.history.unseen_stops = None;
+                view.seen.history.notes_sent.retain(|note| note.what != Beginning::Unseen);
+                for known in &mut view.seen.history.known {
+                    known.told = known.told.filter(|_| !known.over);
+                }
             }
         }),
     },
