@@ -313,7 +313,9 @@ fn the_job_of_the_service_is_as_it_must_be_and_sets_what_is_a_setting() {
         "operator = \"distinct_hosts\"",
         "migrate { max_parallel = 1",
         "kill_timeout = \"30s\"",
-        "args = [\"serve\"]",
+        "? [\"serve\"] : [\"serve\", \"--config\"",
+        // Nomad's own token for the task: none is made, kept or rotated by anybody.
+        "identity { file = true }",
     ] {
         assert!(flat.contains(line), "infra/serve/decamp.nomad.hcl has no {line}");
     }
@@ -335,7 +337,8 @@ fn the_job_of_the_service_is_as_it_must_be_and_sets_what_is_a_setting() {
             .collect(),
         "templates that the image's user cannot read",
     );
-    assert_eq!(templates.len(), 2);
+    assert_eq!(templates.len(), 1);
+    assert!(flat.contains("NOMAD_TOKEN_FILE = \"${NOMAD_SECRETS_DIR}/nomad_token\""), "the file that Nomad writes");
     // No secret stands in it: tokens come from Nomad's variables and from AWS.
     none(names.iter().filter(|name| name.ends_with("TOKEN")).map(|name| (*name).to_owned()).collect(), "a token in the job");
 }

@@ -1,9 +1,13 @@
 # decamp as a job of the cluster that it looks after: two replicas, never on one host, one of which moves at a time. Nothing is stored, so
 # either of them may die: the other goes on from what is true.
 #
-#   nomad acl policy apply -description "decamp" decamp ../policies/nomad.hcl
-#   nomad var put nomad/jobs/decamp nomad_token=… consul_token=…
+#   nomad acl policy apply -description "decamp" -namespace default -job decamp decamp ../policies/nomad.hcl
+#   nomad var put nomad/jobs/decamp consul_token=…
 #   nomad job run -var image=… -var queue_arn=… -var role_arn=… decamp.nomad.hcl
+#
+# The first command gives the policy to the job's own identity: no token of Nomad's is made or kept. In
+# another namespace name that one, to the second as well (-namespace) and to the third by -var namespace=…. Where Nomad's ACLs are off the
+# first is not needed; where Consul's are off any word will do as its token.
 
 variable "image" {
   description = "The image that Containerfile builds, with its digest."
@@ -42,6 +46,12 @@ variable "consul_addresses" {
   description = "Consul's servers, with commas."
   type        = string
   default     = "https://consul.service.consul:8501"
+}
+
+variable "config" {
+  description = "Settings that have no variable of their own, as TOML: receivers of notifications, webhooks, preferences of refreshes (docs/service.md). Secrets are named in it by file, not written into it."
+  type        = string
+  default     = ""
 }
 
 variable "namespace" {
@@ -117,9 +127,14 @@ job "decamp" {
 
       config {
         image        = var.image
-        args         = ["serve"]
+        args         = var.config == "" ? ["serve"] : ["serve", "--config", "${NOMAD_TASK_DIR}/decamp.toml"]
         network_mode = "host"
         ports        = ["webhooks", "admin"]
+      }
+
+      # What Nomad knows this task by: its token, good for as long as the allocation runs, and with the rights of the job's policy.
+      identity {
+        file = true
       }
 
       # The token that AWS takes for the role. It is renewed, and decamp reads it again.
@@ -142,7 +157,7 @@ job "decamp" {
         DECAMP_ADMIN_LISTEN    = "127.0.0.1:${NOMAD_PORT_admin}"
         DECAMP_LOG_FORMAT      = "json"
         NOMAD_ADDR             = var.nomad_addresses
-        NOMAD_TOKEN_FILE       = "${NOMAD_SECRETS_DIR}/nomad-token"
+        NOMAD_TOKEN_FILE       = "${NOMAD_SECRETS_DIR}/nomad_token"
         CONSUL_HTTP_ADDR       = var.consul_addresses
         CONSUL_HTTP_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/consul-token"
       }
@@ -154,17 +169,16 @@ job "decamp" {
       #   data        = "{{ with nomadVar \"nomad/jobs/decamp\" }}{{ .ca }}{{ end }}"
       # }
 
-      # decamp reads a token again when it is refused: a new one needs no restart. The image runs as this user (distroless' nonroot), and
-      # what Nomad writes for nobody in particular is root's.
-      template {
-        destination = "secrets/nomad-token"
-        change_mode = "noop"
-        perms       = "0400"
-        uid         = 65532
-        gid         = 65532
-        data        = "{{ with nomadVar \"nomad/jobs/decamp\" }}{{ .nomad_token }}{{ end }}"
+      dynamic "template" {
+        for_each = var.config == "" ? [] : [var.config]
+        content {
+          destination = "local/decamp.toml"
+          data        = template.value
+        }
       }
 
+      # decamp reads a token again when it is refused: a new one needs no restart. The image runs as this user (distroless' nonroot), and
+      # what Nomad writes for nobody in particular is root's.
       template {
         destination = "secrets/consul-token"
         change_mode = "noop"
