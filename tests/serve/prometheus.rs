@@ -31,7 +31,8 @@ impl Prometheus {
         let target = replica.admin.trim_start_matches("http://");
         // JSON is YAML.
         let text = json!({
-            "global": { "scrape_interval": "250ms", "scrape_timeout": "250ms" },
+            "global": { "scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms" },
+            "rule_files": [concat!(env!("CARGO_MANIFEST_DIR"), "/infra/serve/alerts.yaml")],
             "scrape_configs": [{ "job_name": "decamp", "static_configs": [{ "targets": [target] }] }],
         });
         std::fs::write(&settings, text.to_string()).expect("it is ours");
@@ -56,6 +57,12 @@ impl Prometheus {
             sleep(Duration::from_millis(100)).await;
         }
         Some(prometheus)
+    }
+
+    /// What its API answers at this path, without the envelope.
+    async fn data(&self, path: &str) -> Value {
+        let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("it answers");
+        answer.json::<Value>().await.expect("it is JSON")["data"].clone()
     }
 
     /// The values of an expression now, by row; none while it does not answer.
@@ -145,4 +152,24 @@ async fn whatever_happens_for_the_first_time_is_drawn_by_the_dashboard() {
         }
     }
     assert!(empty.is_empty(), "the dashboard shows nothing for {empty:#?}\n{}", replica.text("/metrics").await);
+    each_rule_has_something_to_judge(&prometheus).await;
+}
+
+/// A rule without rows never fires, whatever happens: a misspelt metric is silence. Those that had a reason to fire have done so.
+async fn each_rule_has_something_to_judge(prometheus: &Prometheus) {
+    let rules = prometheus.data("/api/v1/rules").await;
+    let rules = rules["groups"][0]["rules"].as_array().cloned().expect("there are rules");
+    assert!(7 < rules.len(), "{rules:#?}");
+    let mut fire = BTreeSet::new();
+    for rule in &rules {
+        let (name, query) = (rule["name"].as_str().expect("a name"), rule["query"].as_str().expect("an expression"));
+        assert_eq!(rule["health"], "ok", "{name}: {rule}");
+        let judged = query.rsplit_once(" > ").or_else(|| query.rsplit_once(" < ")).map_or(query, |(judged, _)| judged);
+        let judged = judged.strip_prefix("absent(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(judged);
+        assert!(!prometheus.values(judged).await.is_empty(), "{name} has nothing to judge: {judged}");
+        if rule["state"] == "firing" {
+            fire.insert(name);
+        }
+    }
+    assert_eq!(fire, BTreeSet::from(["DecampRejectsEvents", "DecampStalled"]), "{rules:#?}");
 }
