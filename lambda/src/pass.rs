@@ -24,6 +24,10 @@ use crate::memory::Memory;
 /// Stop everything this long before it: a function that runs out of time loses its whole batch.
 const KEPT_FOR_THE_ANSWER: Duration = Duration::from_secs(1);
 
+/// A sweep comes to the last instance this long before its end, in a short one half of it: its questions wait up to two seconds for others
+/// like them, and its heartbeat for a place.
+const KEPT_FOR_THE_LAST: Duration = Duration::from_secs(3);
+
 /// One invocation.
 pub(crate) struct Invocation<'a, F> {
     pub(crate) fleet: &'a F,
@@ -317,8 +321,8 @@ async fn sweep<F: Fleet>(at: &Invocation<'_, F>) {
     let now = at.fleet.now();
     let sweep = Sweep::begin(now, at.settings.serve.sweep_every, departures.len(), at.settings.aws.auto_scaling_rate);
     departures.sort_by_cached_key(|departure| sweep.place(departure.instance));
-    // A part of the pass is left for the last of them.
-    let pass = at.stop_at.since(now) * 9 / 10;
+    let left = at.stop_at.since(now);
+    let pass = left - (left / 10).max(KEPT_FOR_THE_LAST).min(left / 2);
     let passes = departures.iter().enumerate().map(|(place, departure)| async move {
         tokio::time::sleep(sweep.starts_after(place, pass)).await;
         depart(at, departure, Some(sweep)).await

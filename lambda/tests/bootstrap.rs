@@ -3,6 +3,7 @@
 mod checks;
 mod departure;
 mod runtime;
+mod sweeps;
 mod upgrades;
 mod wired;
 

@@ -41,7 +41,7 @@ type MakeCall<K, I, T, E> = Box<dyn Fn(K, Vec<I>) -> Answer<T, E> + Send + Sync>
 /// Gathers what is asked about the same thing into one call.
 ///
 /// A caller joins a call only while that has not been sent: its answer is then newer than the question, and than everything that
-/// the caller did before. No task is spawned; whoever waits for the answer drives the call, and when nobody waits any more it is
+/// the caller did before. What does not change ([`Gather::of_what_lasts`]) is joined until it is answered. No task is spawned; whoever waits for the answer drives the call, and when nobody waits any more it is
 /// given up with all that was gathered for it.
 pub(super) struct Gather<K, I, T: Clone, E: Clone> {
     shared: Arc<Inner<K, I, T, E>>,
@@ -51,6 +51,8 @@ struct Inner<K, I, T: Clone, E: Clone> {
     send: MakeCall<K, I, T, E>,
     /// The most that one call may carry.
     most: usize,
+    /// Whether an answer to an earlier question is as good.
+    lasts: bool,
     limiter: Arc<Limiter>,
     crowd: Arc<Crowd>,
     lines: Mutex<HashMap<K, Line<I, T, E>>>,
@@ -99,7 +101,23 @@ where
     {
         let send: MakeCall<K, I, T, E> = Box::new(move |key, items| send(key, items).boxed());
         let (limiter, crowd) = (Arc::clone(limiter), Arc::clone(crowd));
-        Self { shared: Arc::new(Inner { send, most, limiter, crowd, lines: Mutex::default() }) }
+        Self { shared: Arc::new(Inner { send, most, lasts: false, limiter, crowd, lines: Mutex::default() }) }
+    }
+
+    /// The same for what does not change between a question and its answer: who asks while a call is under way waits for that.
+    pub(super) fn of_what_lasts<F>(
+        limiter: &Arc<Limiter>,
+        crowd: &Arc<Crowd>,
+        send: impl Fn(K, Vec<I>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let mut gather = Self::new(usize::MAX, limiter, crowd, send);
+        if let Some(inner) = Arc::get_mut(&mut gather.shared) {
+            inner.lasts = true;
+        }
+        gather
     }
 
     /// Asks about `key`, and answers what a call shows that is sent from now on.
@@ -122,14 +140,18 @@ where
         let line = lines.entry(key.clone()).or_insert_with(|| Line { sent: None, open: None });
         if let Some(open) = &line.open
             && let Some(answer) = open.answer.upgrade()
-            && let Some(items) = lock(&open.items).as_mut()
         {
-            if items.contains(&item) {
+            if self.shared.lasts {
                 return answer;
             }
-            if items.len() < self.shared.most {
-                items.push(item);
-                return answer;
+            if let Some(items) = lock(&open.items).as_mut() {
+                if items.contains(&item) {
+                    return answer;
+                }
+                if items.len() < self.shared.most {
+                    items.push(item);
+                    return answer;
+                }
             }
         }
         let items: Items<I> = Arc::new(Mutex::new(Some(vec![item])));

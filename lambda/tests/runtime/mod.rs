@@ -116,9 +116,14 @@ impl Function {
 
     /// The most memory that it ever had resident, in KiB, where the system tells (Linux).
     pub(crate) fn most_resident(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let status = self.told("status")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         line.trim().strip_suffix(" kB")?.trim().parse().ok()
+    }
+
+    /// What the system tells of its process in a file of this name (Linux).
+    pub(crate) fn told(&self, file: &str) -> Option<String> {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id()?)).ok()
     }
 
     /// Ends it, and answers everything that it printed.

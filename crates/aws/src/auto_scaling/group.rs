@@ -21,13 +21,15 @@ use decamp_net::lately::Lately;
 
 /// How long a warm worker believes what it read of a group: `decamp:hold` should hold within a minute.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// The most pages of activities that are read; unfinished ones come first.
-const ACTIVITY_PAGES: usize = 20;
+/// The most pages of activities that are read, of a hundred each; unfinished ones come first. As many as one process may have departures.
+const ACTIVITY_PAGES: usize = 100;
+/// An instance that the activities do not tell of is not looked for again in what was read a moment ago.
+const UNTOLD_FOR: Duration = Duration::from_secs(15);
 const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 const HOLD: &str = "decamp:hold";
 
 type Began = Arc<Activities>;
-type Remembered = Arc<Lately<Arc<str>, (Instant, Group)>>;
+type Remembered<T> = Arc<Lately<Arc<str>, (Instant, T)>>;
 
 /// What a group's activities tell of its instances.
 #[derive(Debug, Default)]
@@ -42,12 +44,21 @@ struct Activities {
 pub(super) struct Groups {
     groups: Gather<Arc<str>, (), Group, Unseen>,
     activities: Gather<Arc<str>, (), Began, Unseen>,
-    remembered: Remembered,
+    remembered: Remembered<Group>,
+    told: Remembered<Began>,
+}
+
+impl Activities {
+    fn of(&self, instance: InstanceId) -> (Option<Time>, Launched) {
+        let launched = self.launched.get(&instance).map_or(Launched::Untold, |at| Launched::At(*at));
+        (self.leaving.get(&instance).copied(), launched)
+    }
 }
 
 impl Groups {
     pub(super) fn new(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Self {
-        let remembered = Remembered::new(Lately::for_a(REMEMBERED));
+        let remembered: Remembered<Group> = Arc::new(Lately::for_a(REMEMBERED));
+        let told: Remembered<Began> = Arc::new(Lately::for_a(REMEMBERED));
         let groups = {
             let (client, remembered) = (client.clone(), Arc::clone(&remembered));
             Gather::new(usize::MAX, limiter, crowd, move |asg: Arc<str>, _| {
@@ -61,13 +72,18 @@ impl Groups {
             })
         };
         let activities = {
-            let client = client.clone();
-            Gather::new(usize::MAX, limiter, crowd, move |asg: Arc<str>, _| {
-                let client = client.clone();
-                async move { unfinished_activities(&client, &asg).await }
+            let (client, told) = (client.clone(), Arc::clone(&told));
+            Gather::of_what_lasts(limiter, crowd, move |asg: Arc<str>, _| {
+                let (client, told) = (client.clone(), Arc::clone(&told));
+                async move {
+                    let asked = Instant::now();
+                    let began = unfinished_activities(&client, &asg).await?;
+                    told.put(asg, (asked, Arc::clone(&began)));
+                    Ok(began)
+                }
             })
         };
-        Self { groups, activities, remembered }
+        Self { groups, activities, remembered, told }
     }
 
     /// What a group is set to, at most a minute old.
@@ -79,13 +95,17 @@ impl Groups {
     }
 
     /// When the instance's unfinished activity began, and when it was launched. They only date its entry into the hook and its age,
-    /// so not seeing them hides nothing else.
+    /// so not seeing them hides nothing else. Neither changes while it leaves: where thousands wait, a list of fifty pages is read once
+    /// for all of them, and leaves the account's calls to their heartbeats.
     pub(super) async fn activities(&self, asg: &Arc<str>, instance: InstanceId) -> (Option<Time>, Launched) {
-        match self.activities.ask(Arc::clone(asg), ()).await {
-            Ok(all) => {
-                let launched = all.launched.get(&instance).map_or(Launched::Untold, |at| Launched::At(*at));
-                (all.leaving.get(&instance).copied(), launched)
+        if let Some((asked, all)) = self.told.get(asg) {
+            let known = if all.leaving.contains_key(&instance) { REMEMBERED } else { UNTOLD_FOR };
+            if asked.elapsed() < known {
+                return all.of(instance);
             }
+        }
+        match self.activities.ask(Arc::clone(asg), ()).await {
+            Ok(all) => all.of(instance),
             Err(why) => {
                 tracing::warn!(asg.name = %asg, instance.id = %instance, "cannot see when the instance began to leave: {why}");
                 (None, Launched::Untold)

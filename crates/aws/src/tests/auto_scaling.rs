@@ -37,7 +37,7 @@ async fn an_instance_stands_where_its_group_says_and_is_gone_where_no_group_list
 }
 
 /// A group with a terminating and a launching hook, two attached target groups on two pages, a tag and a retention policy.
-fn a_group(call: &Call) -> Answer {
+pub(super) fn a_group(call: &Call) -> Answer {
     let metadata = format!(r#"{{"target_groups":["{}"]}}"#, group("named")).replace('"', "&quot;");
     let result = match call.action() {
         "DescribeLifecycleHooks" => format!(

@@ -73,6 +73,39 @@ async fn every_attempt_takes_a_place_of_its_own_and_is_counted() {
     assert_eq!(aws.calls().of("RecordLifecycleActionHeartbeat"), server.asked("RecordLifecycleActionHeartbeat").len() as u64);
 }
 
+/// Three pages of departures that are under way.
+fn under_way(call: &Call) -> Answer {
+    if call.action() != "DescribeScalingActivities" {
+        return super::auto_scaling::a_group(call);
+    }
+    let page: u64 = call.field("NextToken").parse().unwrap_or(0);
+    let rows: String = (page * 100..(page + 1) * 100).map(|n| activity(&instance(n).to_string())).collect();
+    let next = if page < 2 { format!("<NextToken>{}</NextToken>", page + 1) } else { String::new() };
+    Answer::result(call.action(), &format!("<Activities>{rows}</Activities>{next}"))
+}
+
+fn activity(instance: &str) -> String {
+    format!(
+        "<member><Description>Terminating EC2 instance: {instance}</Description>\
+         <StatusCode>MidTerminatingLifecycleAction</StatusCode><StartTime>2026-11-22T10:00:00Z</StartTime></member>"
+    )
+}
+
+#[tokio::test]
+async fn departures_that_a_sweep_finds_read_the_activities_of_their_group_once() {
+    let server = Server::start(under_way).await;
+    let auto_scaling = AutoScaling::new(&server.aws().await, &Arc::new(Crowd::default()));
+    let began = async |n: u64| auto_scaling.group(&departure(n), true).await.expect("it is seen").activity_began;
+    let all = join_all((0..300).map(async |n| {
+        // One after the other, as a sweep comes to them.
+        tokio::time::sleep(Duration::from_millis(n)).await;
+        began(n).await
+    }));
+    assert!(all.await.iter().all(Option::is_some), "each of them began some time");
+    assert_eq!(began(300).await, None, "nothing tells of this one, and that was seen a moment ago");
+    assert_eq!(server.asked("DescribeScalingActivities").len(), 3, "three pages, once");
+}
+
 #[tokio::test]
 async fn each_page_of_a_list_takes_a_place_of_its_own() {
     let server = Server::start(|call: &Call| {
@@ -125,6 +158,27 @@ async fn an_answer_that_was_asked_for_before_a_question_is_no_answer_to_it() {
     };
     let (first, with_it, late) = tokio::join!(gather.ask(1, ()), gather.ask(1, ()), late);
     assert_eq!((first, with_it, late), (Ok(1), Ok(1), Ok(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_change_is_answered_by_a_call_that_is_under_way() {
+    let sent = Arc::new(AtomicU64::new(0));
+    let calls = Arc::clone(&sent);
+    let gather: Gather<u8, (), u64, Unseen> =
+        Gather::of_what_lasts(&Arc::new(Limiter::new(100, 100)), &Arc::default(), move |_, _| {
+            let call = calls.fetch_add(1, Ordering::Relaxed) + 1;
+            async move {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                if call == 1 { Err(Unseen::Stale) } else { Ok(call) }
+            }
+        });
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        gather.ask(1, ()).await
+    };
+    let (first, late) = tokio::join!(gather.ask(1, ()), late);
+    assert_eq!((first, late), (Err(Unseen::Stale), Err(Unseen::Stale)), "a call that fails, fails for all who wait for it");
+    assert_eq!(gather.ask(1, ()).await, Ok(2), "one that is over is not joined");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,198 @@
+//! Very many instances wait at once while Nomad is away, and nobody but the sweeps of the real binary keeps their hooks: at the rate that a
+//! process has by default, against an account that throttles as AWS does.
+
+mod counter;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use decamp_core::decide::Lifecycle;
+use decamp_core::fit::KEPT_FOR_HANDING_BACK;
+use decamp_core::ids::InstanceId;
+use decamp_sandbox::wire::{Clock, FaultPlan, Rule, Server, Shared, Side, Stage as _, WireFault, aws, nomad, serve};
+use decamp_sandbox::{ACCOUNT, ASG, Options, REGION, World};
+
+use self::counter::{Calls, Counter};
+use super::runtime::{Answer, Function};
+
+/// How many wait, how long their hooks wait for a heartbeat, and how often they are swept.
+struct Fleet {
+    waiting: u32,
+    timeout: Duration,
+    period: Duration,
+    /// How long their hooks have waited when the first sweep begins.
+    waited: Duration,
+    sweeps: u32,
+    /// `DECAMP_AUTO_SCALING_RATE`.
+    rate: &'static str,
+}
+
+/// What the Terraform module and the settings have by default, with five thousand instances.
+const FULL: Fleet = Fleet {
+    waiting: 5_000,
+    timeout: Duration::from_secs(900),
+    period: Duration::from_secs(60),
+    waited: Duration::ZERO,
+    sweeps: 40,
+    rate: "15",
+};
+
+/// Ten times as fast, for a test of a minute. Fewer wait, by more than the rate is lower: each sweep lists the group, and asks where the
+/// instances stand, as often as a long one. The hooks have waited for two fifths of their time-out, so that one that no sweep keeps runs out
+/// while the test lasts.
+const SHORT: Fleet = Fleet {
+    waiting: 70,
+    timeout: Duration::from_secs(90),
+    period: Duration::from_secs(6),
+    waited: Duration::from_secs(36),
+    sweeps: 9,
+    rate: "3",
+};
+
+impl Fleet {
+    /// The function's time-out. A sweep has what is left before handing back, which by default are 55 of a minute's 60 seconds.
+    fn function_timeout(&self) -> Duration {
+        KEPT_FOR_HANDING_BACK + self.period * 55 / 60
+    }
+
+    /// A world that throttles, in which all of them wait in their hooks and Nomad has no leader. It begins as many seconds ago as they have
+    /// waited.
+    async fn waits(&self) -> Waiting {
+        let options = Options {
+            nodes: self.waiting,
+            services: 1,
+            attached: 0,
+            named: 0,
+            heartbeat_timeout: self.timeout,
+            rate: 1,
+            replacements: false,
+            throttled: true,
+            ..Options::default()
+        };
+        let clock = Clock::real();
+        let mut world = World::new(&options, clock.now() - self.waited);
+        let instances: Vec<InstanceId> = world.instances().collect();
+        let (auto_scaling, balancers) = world.aws();
+        for instance in &instances {
+            auto_scaling.terminate(*instance, balancers).expect("it is in service");
+        }
+        let account = aws::Account { id: ACCOUNT.to_owned(), region: REGION.to_owned() };
+        let shared = Shared::new(Box::new(world), clock, account);
+        let away = Rule { side: Some(Side::Nomad), ..Rule::next(u32::MAX, "", WireFault::Error500) };
+        shared.set_faults(FaultPlan::new(vec![away], 1));
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let nomad = serve(&shared, Side::Nomad, nomad::router(&shared), free).await.expect("loopback has a free port");
+        Waiting { shared, instances, nomad }
+    }
+}
+
+/// The world that they wait in.
+struct Waiting {
+    shared: Arc<Shared>,
+    instances: Vec<InstanceId>,
+    nomad: Server,
+}
+
+impl Waiting {
+    /// How many still wait in their hook.
+    fn still(&self) -> u32 {
+        self.shared.look(|stage| {
+            let auto_scaling = stage.aws().0;
+            let waits = self.instances.iter().filter(|id| auto_scaling.lifecycle(**id) == Lifecycle::Waiting);
+            u32::try_from(waits.count()).expect("few")
+        })
+    }
+}
+
+/// What became of the hooks.
+#[derive(Debug)]
+struct Went {
+    lost: u32,
+    calls: Calls,
+    /// The longest sweep, from the event to the answer.
+    longest: Duration,
+    /// The function's peak resident size, in KiB.
+    resident: Option<u64>,
+    /// All that it printed.
+    printed: String,
+}
+
+async fn swept(fleet: &Fleet) -> Went {
+    until_next(fleet.period).await;
+    let world = fleet.waits().await;
+    assert_eq!(world.still(), fleet.waiting, "all of them wait");
+    let counter = Counter::before(&world.shared).await;
+    let (nomad, period) = (world.nomad.url(), format!("{}s", fleet.period.as_secs()));
+    let settings = [
+        ("AWS_ACCESS_KEY_ID", "sandbox"),
+        ("AWS_SECRET_ACCESS_KEY", "sandbox"),
+        ("AWS_ENDPOINT_URL", &counter.url),
+        ("NOMAD_ADDR", &nomad),
+        ("DECAMP_CONSUL", "false"),
+        ("DECAMP_GROUPS", ASG),
+        ("DECAMP_SWEEP", &period),
+        ("DECAMP_AUTO_SCALING_RATE", fleet.rate),
+    ];
+    let mut function = Function::start(Path::new(env!("CARGO_BIN_EXE_bootstrap")), &settings).await;
+    let (mut longest, mut all) = (Duration::ZERO, Calls::default());
+    for sweep in 1..=fleet.sweeps {
+        until_next(fleet.period).await;
+        let (began, busy) = (Instant::now(), processor_time(&function));
+        let answer = function.invoke("{\"decamp\":\"sweep\"}", fleet.function_timeout()).await;
+        assert_eq!(answer, Answer::Response(r#"{"batchItemFailures":[]}"#.to_owned()));
+        let (took, calls) = (began.elapsed(), counter.take());
+        let busy = processor_time(&function).zip(busy).map(|(after, before)| after.saturating_sub(before));
+        let (resident, still) = (function.most_resident(), world.still());
+        println!(
+            "sweep {sweep}: {took:.1?}, a processor for {busy:.1?}, {resident:?} KiB resident at most, {calls}, {still} wait"
+        );
+        longest = longest.max(took);
+        all.add(&calls);
+    }
+    let (resident, lost) = (function.most_resident(), fleet.waiting - world.still());
+    Went { lost, calls: all, longest, resident, printed: function.end().await }
+}
+
+/// How long it has kept a processor busy, where the system tells (Linux, in hundredths of a second).
+fn processor_time(function: &Function) -> Option<Duration> {
+    let told = function.told("stat")?;
+    // The program's name may hold anything; the twelfth and thirteenth field after it are the times of the user and of the system.
+    let (_, fields) = told.rsplit_once(')')?;
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Some(Duration::from_millis(ticks * 10))
+}
+
+/// Waits for the schedule's next sweep: one begins with each period since 1970.
+async fn until_next(period: Duration) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
+    let gone = Duration::from_millis(u64::try_from(now.as_millis() % period.as_millis()).expect("a period"));
+    tokio::time::sleep(period - gone).await;
+}
+
+fn assert_kept(fleet: &Fleet, went: &Went) {
+    let Went { lost, longest, resident, printed, calls } = went;
+    let printed = printed.len();
+    println!(
+        "{lost} hooks lost, longest sweep {longest:.1?}, {resident:?} KiB resident at most, {printed} bytes printed, {calls}"
+    );
+    assert_eq!(*lost, 0, "hooks ran out although the function swept: {calls}");
+    assert_eq!(calls.refused(), 0, "AWS refused calls: {calls}");
+    assert!(*longest < fleet.function_timeout(), "a sweep ran into the function's time-out: {longest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sweeps_keep_more_hooks_than_one_sweep_has_calls() {
+    assert_kept(&SHORT, &swept(&SHORT).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "a variable of the test and not of decamp's")]
+async fn five_thousand_hooks_are_kept_at_the_default_rates() {
+    if std::env::var_os("DECAMP_FIVE_THOUSAND").is_none() {
+        println!("skipped: it takes 41 minutes (`just five-thousand`)");
+        return;
+    }
+    assert_kept(&FULL, &swept(&FULL).await);
+}
