@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use decamp_config::duration;
 use decamp_core::time::plain;
 use decamp_rehearse::report::{Pending, command, page};
-use decamp_rehearse::{Chaos, Drives, MOST_NODES, NULL_LASTS, Plan, Run, Shell, is_decamp, null, run};
+use decamp_rehearse::{Chaos, Drives, LoadBalancer, MOST_NODES, NULL_LASTS, Plan, Run, Shell, is_decamp, null, run};
 use decamp_sim::drivers::Driver;
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
@@ -58,6 +58,9 @@ pub(crate) struct Arguments {
     /// Make the ingress poll Consul at this interval, such as 15s, instead of watching it
     #[arg(long, value_name = "TIME", value_parser = time)]
     ingress_poll: Option<Duration>,
+    /// What stands before the ingresses. With nlb clients keep their connections, and send many requests on each
+    #[arg(long, value_name = "KIND", default_value = "alb")]
+    balancer: Kind,
     /// Kill decamp every few seconds and inject faults; consul-for-all cuts the ingress's path to Consul too
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "usual")]
     chaos: Option<Trouble>,
@@ -104,6 +107,17 @@ enum Trouble {
     Usual,
     /// The same, and while Consul is away it is away for the ingress as well
     ConsulForAll,
+}
+
+/// What stands before the ingresses.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// An Application Load Balancer
+    Alb,
+    /// A Network Load Balancer: a connection stays with its target
+    Nlb,
+    /// The same, which cuts connections at the end of the deregistration delay (connection termination)
+    NlbTermination,
 }
 
 /// A driver's name.
@@ -263,7 +277,8 @@ async fn all(arguments: &Arguments) -> Result<u8> {
 
 /// decamp loses nothing in the default plan, and nothing that is its own in any other (ADR 0024); every driver comes to an end.
 fn is_as_it_should_be(plan: &Plan, run: &Run) -> bool {
-    let may_be_foreseen = plan.single || plan.ingress_poll.is_some() || plan.chaos.is_some();
+    let cuts = plan.balancer == LoadBalancer::NetworkThatTerminates;
+    let may_be_foreseen = plan.single || plan.ingress_poll.is_some() || plan.chaos.is_some() || cuts;
     let lost = if may_be_foreseen { run.judged.attributable } else { run.account.failed };
     run.refresh_ended.is_some() && (!is_decamp(run.driver) || lost == 0)
 }
@@ -277,6 +292,11 @@ fn plan(arguments: &Arguments) -> Plan {
         port: arguments.port,
         single: arguments.single,
         ingress_poll: arguments.ingress_poll,
+        balancer: match arguments.balancer {
+            Kind::Alb => LoadBalancer::Application,
+            Kind::Nlb => LoadBalancer::Network,
+            Kind::NlbTermination => LoadBalancer::NetworkThatTerminates,
+        },
         chaos: arguments.chaos.map(|trouble| match trouble {
             Trouble::Usual => Chaos::Usual,
             Trouble::ConsulForAll => Chaos::ConsulForAll,

@@ -3,6 +3,8 @@
 mod browser;
 #[path = "rehearsal/devtools.rs"]
 mod devtools;
+#[path = "rehearsal/network.rs"]
+mod network;
 #[path = "rehearsal/real_consul.rs"]
 mod real_consul;
 #[path = "rehearsal/real_nomad.rs"]
@@ -94,6 +96,7 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
         (["--ingress-poll", "0s"], "between 1s and 60s"),
         (["--driver", "nobody"], "terminate-at-once"),
         (["--rounds", "0"], "--rounds"),
+        (["--balancer", "classic"], "nlb-termination"),
         (["--chaos=nonsense", "--single"], "consul-for-all"),
     ] {
         let output = rehearse(18_102, &arguments).output().expect("the binary starts");

@@ -2,7 +2,7 @@
 
 use decamp_rehearse::is_decamp;
 use decamp_rehearse::report::grouped;
-use decamp_rehearse::{Null, Plan, Run};
+use decamp_rehearse::{Kept, Null, Plan, Run};
 
 /// What one driver came to.
 pub(super) fn line(run: &Run) -> String {
@@ -66,6 +66,12 @@ fn rows(runs: &[Run]) -> Vec<(String, Cell)> {
     }
     if runs.iter().any(|run| 0 < run.kills) {
         rows.push(("killed in the middle of it".to_owned(), Box::new(|run| format!("{} times", run.kills))));
+    }
+    if runs.iter().any(|run| run.account.kept.is_some()) {
+        let of = |of: fn(Kept) -> u64| -> Cell { Box::new(move |run| grouped(run.account.kept.map_or(0, of))) };
+        rows.push(("on kept connections".to_owned(), of(|kept| kept.requests)));
+        rows.push(("  failed on them".to_owned(), of(|kept| kept.failed)));
+        rows.push(("  sent again, closed in order".to_owned(), of(|kept| kept.again)));
     }
     let more: [(&str, Cell); 9] = [
         ("moved (closed in order, back in 1 s)", Box::new(|run| run.account.moved.to_string())),

@@ -1,6 +1,8 @@
-//! The load balancer: a reverse proxy before each target group that routes by the model's state, in round robin, as an ALB does.
+//! The load balancer before each target group, which routes by the model's state, in round robin: a reverse proxy as an Application Load
+//! Balancer is, or one that passes connections through as a Network Load Balancer does.
 
 mod health;
+mod passage;
 mod targets;
 
 use std::collections::HashSet;
@@ -15,13 +17,15 @@ use hyper::{Request, Response, StatusCode};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use self::passage::pass;
+pub(super) use self::passage::{By, End, Ends};
 use self::targets::{Target, Targets};
 use super::cluster;
-use super::plan::Plan;
+use super::plan::{LoadBalancer, Plan};
 use super::proxy::{self, CAUSE, NUMBER, Pool, Stopped, made_up};
 use super::server::{Body, Hold, Server};
 use super::traefik;
-use decamp_sandbox::wire::Shared;
+use decamp_sandbox::wire::{Shared, listen};
 
 /// A target that takes no connection within this gives a 504.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -33,7 +37,8 @@ pub(super) type Cuts = Arc<Mutex<HashSet<u64>>>;
 
 /// A load balancer with a listener for each target group.
 pub(super) struct Balancer {
-    listeners: Vec<Server>,
+    addresses: Vec<SocketAddr>,
+    _listeners: Vec<Server>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -44,41 +49,50 @@ impl Drop for Balancer {
 }
 
 impl Balancer {
-    /// Begins to listen on free ports.
+    /// Begins to listen on free ports. With `ends` it is a Network Load Balancer, which tells there how connections end.
     ///
     /// # Errors
     /// There is none.
-    pub(super) async fn start(shared: &Arc<Shared>, plan: &Plan, cuts: &Cuts) -> io::Result<Self> {
-        let (mut listeners, mut tasks) = (Vec::new(), Vec::new());
+    pub(super) async fn start(shared: &Arc<Shared>, plan: &Plan, cuts: &Cuts, ends: Option<&Ends>) -> io::Result<Self> {
+        let (mut addresses, mut listeners, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         for arn in cluster::target_groups() {
+            let targets = Arc::new(Targets::new(arn.clone(), plan.port));
+            // The routes must be known before the first request comes.
+            targets.look(shared);
+            let (follow, shared_too) = (Arc::clone(&targets), Arc::clone(shared));
+            tasks.push(tokio::spawn(async move { follow.follow(&shared_too).await }));
+            tasks.push(tokio::spawn(health::check(Arc::clone(shared), arn.clone(), plan.port)));
+            let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            if let Some(ends) = ends {
+                let listener = listen(free)?;
+                addresses.push(listener.local_addr()?);
+                let terminates = plan.balancer == LoadBalancer::NetworkThatTerminates;
+                tasks.push(tokio::spawn(pass(listener, targets, terminates, Arc::clone(ends))));
+                continue;
+            }
             let front = Arc::new(Front {
                 name: arn.name().to_owned(),
-                targets: Targets::new(arn, plan.port),
+                targets,
                 pool: proxy::pool(CONNECT, false),
                 cuts: Arc::clone(cuts),
                 ingress_is_traefik: plan.traefik.is_some(),
             });
-            let follow = Arc::clone(&front);
-            let shared_too = Arc::clone(shared);
-            // The routes must be known before the first request comes.
-            front.targets.look(shared);
-            tasks.push(tokio::spawn(async move { follow.targets.follow(&shared_too).await }));
-            tasks.push(tokio::spawn(health::check(Arc::clone(shared), front.targets.arn.clone(), plan.port)));
-            let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            listeners.push(Server::start(free, move |request, hold| Arc::clone(&front).answer(request, hold)).await?);
+            let server = Server::start(free, move |request, hold| Arc::clone(&front).answer(request, hold)).await?;
+            addresses.push(server.address);
+            listeners.push(server);
         }
-        Ok(Self { listeners, tasks })
+        Ok(Self { addresses, _listeners: listeners, tasks })
     }
 
     /// Where clients of each target group connect.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address).collect()
+        self.addresses.clone()
     }
 }
 
 struct Front {
     name: String,
-    targets: Targets,
+    targets: Arc<Targets>,
     pool: Pool,
     cuts: Cuts,
     /// It does not say on an answer that it made it up, nor why.

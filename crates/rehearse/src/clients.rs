@@ -1,5 +1,6 @@
 //! The clients: a constant rate of requests whatever becomes of them (open loop), and a few WebSockets. Every one is accounted for.
 
+mod kept;
 mod request;
 mod socket;
 
@@ -12,7 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::balancer::Cuts;
+use self::kept::Callers;
+use super::balancer::{Cuts, Ends};
 use super::ledger::{Class, Fared, Ledger};
 use super::plan::{Nature, Plan};
 use super::proxy::{self, Pool};
@@ -22,7 +24,10 @@ use decamp_sim::luck::Luck;
 pub(super) const BALANCER: &str = "the load balancer: ";
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// WebSockets to each target group.
+/// How long it waits for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// WebSockets to each target group. There are none through a Network Load Balancer: an ingress that stops cuts those that it carries,
+/// whichever tool stops it.
 const SOCKETS: usize = 6;
 
 /// What all clients share.
@@ -33,13 +38,16 @@ pub(super) struct Clients {
     pub(super) ledger: Arc<Ledger>,
     pub(super) cuts: Cuts,
     pool: Pool,
+    /// Those who keep their connections, where it is the load balancer's clients who do.
+    callers: Option<Callers>,
     numbers: AtomicU64,
     /// Those whose WebSockets are closed in order when they stop.
     polite: Vec<Arc<str>>,
 }
 
 impl Clients {
-    pub(super) fn new(plan: &Plan, fronts: Vec<SocketAddr>, ledger: &Arc<Ledger>, cuts: &Cuts) -> Arc<Self> {
+    /// The clients of load balancers at `fronts`; with `ends`, of Network Load Balancers that tell there how connections end.
+    pub(super) fn new(plan: &Plan, fronts: Vec<SocketAddr>, ledger: &Arc<Ledger>, cuts: &Cuts, ends: Option<Ends>) -> Arc<Self> {
         let services = plan.services();
         let names = |keep: &dyn Fn(Nature) -> bool| -> Vec<Arc<str>> {
             services.iter().filter(|s| keep(s.nature)).map(|s| Arc::from(&*s.name)).collect()
@@ -49,7 +57,8 @@ impl Clients {
             services: names(&|_| true),
             ledger: Arc::clone(ledger),
             cuts: Arc::clone(cuts),
-            pool: proxy::pool(Duration::from_secs(5), false),
+            pool: proxy::pool(CONNECT, false),
+            callers: ends.map(Callers::new),
             numbers: AtomicU64::new(1),
             polite: names(&|nature| nature != Nature::Deaf),
         })
@@ -57,7 +66,11 @@ impl Clients {
 
     /// How many WebSockets there are to be.
     pub(super) fn sockets(&self) -> u64 {
-        u64::try_from(SOCKETS * self.fronts.len()).unwrap_or(u64::MAX)
+        u64::try_from(self.sockets_in_all()).unwrap_or(u64::MAX)
+    }
+
+    fn sockets_in_all(&self) -> usize {
+        if self.callers.is_some() { 0 } else { SOCKETS * self.fronts.len() }
     }
 
     fn number(&self) -> u64 {
@@ -74,7 +87,7 @@ impl Clients {
         let mut luck = Luck::new(seed ^ 0x10ad);
         let began = Instant::now();
         let mut under_way = JoinSet::new();
-        for place in 0..SOCKETS * self.fronts.len() {
+        for place in 0..self.sockets_in_all() {
             if let Some(service) = self.polite.get(place % self.polite.len().max(1)).cloned() {
                 let front = self.fronts[place % self.fronts.len()];
                 under_way.spawn(socket::keep(Arc::clone(&self), front, service, stop.clone()));
@@ -106,6 +119,9 @@ impl Clients {
             if again == Ok(true) {
                 fared.0 = Fared::Moved;
             }
+        }
+        if matches!(fared.0, Fared::Failed(..)) && self.callers.as_ref().is_some_and(|callers| callers.broke(fared.1)) {
+            self.ledger.failed_on_a_kept_one();
         }
         self.ledger.over(drawn.class, &drawn.service, due, fared.0);
     }

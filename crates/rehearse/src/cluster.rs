@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::plan::{ASG, DECAMP, HOOK, INGRESS, Nature, Plan, REGION};
+use super::plan::{ASG, DECAMP, HOOK, INGRESS, LoadBalancer, Nature, Plan, REGION};
 use decamp_core::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn};
 use decamp_sim::auto_scaling::{GroupSetup as AsgSetup, HookSetup};
@@ -59,7 +59,10 @@ pub(super) fn target_group(arn: TargetGroupArn, plan: &Plan) -> GroupSetup {
         down: Plan::CHECK_EVERY,
         ..HealthTimes::default()
     };
-    GroupSetup { delay: Plan::DELAY, lag: Plan::LAG, health, ..GroupSetup::new(arn, Kind::Alb, plan.port) }
+    let kind = if plan.balancer.is_network() { Kind::Nlb } else { Kind::Alb };
+    let connection_termination = plan.balancer == LoadBalancer::NetworkThatTerminates;
+    let setup = GroupSetup::new(arn, kind, plan.port);
+    GroupSetup { delay: Plan::DELAY, lag: plan.lag(), health, connection_termination, ..setup }
 }
 
 /// How the Auto Scaling group is set up.

@@ -45,6 +45,9 @@ impl Judged {
     }
 }
 
+/// Stands in the cause of what a load balancer cut; a Network Load Balancer's goes on with the group.
+const CUT: &str = "at the end of the deregistration delay";
+
 /// Whether a finding explains a failure: it must be about the very service, and about how it failed.
 fn explains(finding: &Finding, failure: &Failure) -> bool {
     let of_service = finding.object.split('/').next() == Some(&*failure.service);
@@ -53,9 +56,11 @@ fn explains(finding: &Finding, failure: &Failure) -> bool {
     match finding.loss {
         Loss::LeavesBeforeForgotten | Loss::KilledWithRequests => of_service && sent,
         Loss::NoCopyLeft => of_service && behind_the_ingress,
-        Loss::DelayTooShort => failure.cause.contains("at the end of the deregistration delay"),
-        Loss::KeptConnections
-        | Loss::CutAtDeadline
+        Loss::DelayTooShort => failure.cause.contains(CUT),
+        Loss::KeptConnections => {
+            failure.cause.split_once(CUT).is_some_and(|(_, of)| of.starts_with(&format!(" of group {}", finding.object)))
+        }
+        Loss::CutAtDeadline
         | Loss::NeverMigrates
         | Loss::DiskCut
         | Loss::DoesNotFit

@@ -123,11 +123,23 @@ struct Inner {
     seconds: Vec<Second>,
     /// Latencies of short requests, in microseconds: in the calm, and during the refresh.
     short: [Histogram<u64>; 2],
+    kept: Option<Kept>,
     all: Histogram<u64>,
     late: Histogram<u64>,
     refreshing: bool,
     /// The last success of each service, and the longest time without one.
     gaps: BTreeMap<Arc<str>, (Instant, Duration)>,
+}
+
+/// Requests over connections that had carried others before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// All of them.
+    pub requests: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Those that were sent again on another connection: theirs was closed in order before any of the answer came.
+    pub again: u64,
 }
 
 /// What a ledger says in the end.
@@ -137,6 +149,9 @@ pub struct Account {
     pub requests: u64,
     /// Streams and WebSockets that were closed in order and came back.
     pub moved: u64,
+    /// Those over connections that clients kept through a Network Load Balancer; `None`: there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// Failed requests.
     pub failed: usize,
     /// The same by kind.
@@ -206,6 +221,7 @@ impl Ledger {
         let inner = Inner {
             sent: 0,
             moved: 0,
+            kept: None,
             failures: Vec::new(),
             seconds: Vec::new(),
             short: [histogram(), histogram()],
@@ -270,6 +286,19 @@ impl Ledger {
         *last = now;
     }
 
+    /// A request is over whose client keeps its connections: whether it went over a kept one, and whether it was sent again.
+    pub(super) fn over_kept(&self, kept: bool, again: bool) {
+        let mut inner = self.lock();
+        let all = inner.kept.get_or_insert_default();
+        all.requests += u64::from(kept);
+        all.again += u64::from(again);
+    }
+
+    /// One of those over a kept connection failed, and did not move.
+    pub(super) fn failed_on_a_kept_one(&self) {
+        self.lock().kept.get_or_insert_default().failed += 1;
+    }
+
     /// Requests that were sent and that failed so far.
     pub(super) fn so_far(&self) -> (u64, usize) {
         let inner = self.lock();
@@ -291,6 +320,7 @@ impl Ledger {
         Account {
             requests: inner.sent,
             moved: inner.moved,
+            kept: inner.kept,
             failed: inner.failures.len(),
             failed_by_kind,
             failures: inner.failures.clone(),

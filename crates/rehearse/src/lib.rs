@@ -73,11 +73,11 @@ use decamp_sandbox::wire::{Clock, Shared, Side, aws};
 use decamp_sim::drivers::Driver;
 
 pub use self::judge::Judged;
-pub use self::ledger::{Account, Class, Failed, Failure, Latency, Second};
+pub use self::ledger::{Account, Class, Failed, Failure, Kept, Latency, Second};
 pub use self::null::{LASTS as NULL_LASTS, Null, null};
 pub use self::observer::{Phase, Strip};
 pub use self::part::{Part, play};
-pub use self::plan::{Chaos, MOST_NODES, Nature, Plan, ServicePlan};
+pub use self::plan::{Chaos, LoadBalancer, MOST_NODES, Nature, Plan, ServicePlan};
 pub use self::worker::Story;
 
 /// How one driver fared.
@@ -248,13 +248,14 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     start::ready(plan, &names, &mut breaks).await?;
 
     let cuts = balancer::Cuts::default();
-    let balancer = Balancer::start(&shared, plan, &cuts).await.context("start the load balancer")?;
+    let ends = plan.balancer.is_network().then(balancer::Ends::default);
+    let balancer = Balancer::start(&shared, plan, &cuts, ends.as_ref()).await.context("start the load balancer")?;
     let ledger = Ledger::begin(plan.services().into_iter().map(|service| Arc::from(service.name)));
     let began = *replicas.began.get_or_init(|| ledger.began());
     let strips = observer::Strips::default();
     let _observer = spawn(observer::observe(Arc::clone(&shared), nomad.real().map(Nomad::sights), Arc::clone(&strips), began));
     let (stop_load, load_stops) = watch::channel(false);
-    let clients = Clients::new(plan, balancer.addresses(), &ledger, &cuts);
+    let clients = Clients::new(plan, balancer.addresses(), &ledger, &cuts, ends);
     let mut load = tokio::spawn(clients.load(plan.rate, plan.seed, load_stops));
     let _load = Abort(load.abort_handle());
 
@@ -327,7 +328,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     }
     let said = ear.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut strips: Vec<Strip> = strips.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-    strips.iter_mut().for_each(Strip::reckon);
+    strips.iter_mut().for_each(|strip| strip.reckon(plan.released_in()));
     let node_of: HashMap<_, _> = strips.iter().map(|strip| (strip.instance, strip.node.clone())).collect();
     let stories = said.stories.into_iter().map(|(id, story)| (node_of.get(&id).cloned().unwrap_or_default(), story)).collect();
     let judged = Judged::of(&account, &said.findings, plan.chaos);

@@ -53,7 +53,7 @@ pub async fn null(plan: &Plan) -> Result<Null> {
     let ledger = Ledger::begin(std::iter::empty());
     ledger.refresh_begins();
     let addresses = servers.iter().map(|server| server.address).collect();
-    let clients = Clients::new(plan, addresses, &ledger, &Cuts::default());
+    let clients = Clients::new(plan, addresses, &ledger, &Cuts::default(), None);
     let (stop, stops) = watch::channel(false);
     let sockets = clients.sockets();
     let load = clients.load(asked, plan.seed, stops);

@@ -10,7 +10,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::cluster;
 use super::nomad::Sights;
-use super::plan::Plan;
 use decamp_core::decide::JobKind;
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
@@ -217,8 +216,8 @@ impl Strip {
     }
 
     /// Reckons how long it waited in its hook, and how much of that was above the floor (ADR 0024): the time that was neither the
-    /// delay or guard after a deregistration made during the hook, nor the stopping of processes, one after another as Nomad moves them.
-    pub(super) fn reckon(&mut self) {
+    /// delay or guard after a deregistration (`wait`), nor the stopping of processes, one after another as Nomad moves them.
+    pub(super) fn reckon(&mut self, wait: Duration) {
         let of = |phase: Phase| self.spans.iter().filter(move |(p, ..)| *p == phase).map(|(_, from, to)| (*from, *to));
         let (Some(from), Some(to)) = (
             of(Phase::Hook).map(|(from, _)| from).min_by(f64::total_cmp),
@@ -226,10 +225,10 @@ impl Strip {
         ) else {
             return;
         };
-        let wait = Plan::DELAY.max(Plan::GUARD).as_secs_f64();
+        let wait = wait.as_secs_f64();
         let mut floor: Vec<(f64, f64)> = of(Phase::Stopping).chain(of(Phase::Moving)).collect();
-        // The attached group's delay was over before the hook began.
-        floor.extend(of(Phase::Balancers).filter(|(begins, _)| from <= *begins + 0.2).map(|(begins, _)| (begins, begins + wait)));
+        // An attached group is left before the hook begins, which has what is left of the wait then.
+        floor.extend(of(Phase::Balancers).map(|(begins, _)| (begins, begins + wait)));
         floor.sort_by(|one, other| one.0.total_cmp(&other.0));
         let (mut covered, mut reached) = (0.0, from);
         for (begins, ends) in floor {
@@ -263,7 +262,7 @@ mod tests {
             (Phase::Stopping, 12.0, 18.0),
             (Phase::Stopping, 20.0, 25.0),
         ]);
-        strip.reckon();
+        strip.reckon(Duration::from_secs(5));
         assert_eq!((strip.departure, strip.above_floor), (Some(20.0), Some(8.0)));
     }
 

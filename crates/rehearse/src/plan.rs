@@ -47,6 +47,8 @@ pub struct Plan {
     pub calm: Duration,
     /// The refresh is done this often, one after another.
     pub rounds: u32,
+    /// What stands before the ingresses.
+    pub balancer: LoadBalancer,
     /// A real Consul in place of the pretended one: its binary.
     pub consul: Option<PathBuf>,
     /// A real Nomad in place of the pretended one: its binary. It needs a real Consul.
@@ -64,6 +66,39 @@ pub enum Chaos {
     ConsulForAll,
 }
 
+/// What stands before the ingresses, and how it is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadBalancer {
+    /// An Application Load Balancer: it sends each request to a target.
+    Application,
+    /// A Network Load Balancer: it sends each connection to a target, where the connection stays. Its clients keep their connections.
+    Network,
+    /// The same, which cuts the connections of a target at the end of its deregistration delay
+    /// (`deregistration_delay.connection_termination.enabled`).
+    NetworkThatTerminates,
+}
+
+impl LoadBalancer {
+    /// Its name on a command line; `None` for the usual one.
+    #[must_use]
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Application => None,
+            Self::Network => Some("nlb"),
+            Self::NetworkThatTerminates => Some("nlb-termination"),
+        }
+    }
+
+    /// Whether it passes connections through.
+    #[must_use]
+    pub fn is_network(self) -> bool {
+        match self {
+            Self::Application => false,
+            Self::Network | Self::NetworkThatTerminates => true,
+        }
+    }
+}
+
 impl Default for Plan {
     fn default() -> Self {
         Self {
@@ -77,6 +112,7 @@ impl Default for Plan {
             chaos: None,
             calm: Duration::from_secs(15),
             rounds: 1,
+            balancer: LoadBalancer::Application,
             consul: None,
             nomad: None,
             traefik: None,
@@ -87,10 +123,6 @@ impl Default for Plan {
 impl Plan {
     /// The deregistration delay of both target groups.
     pub const DELAY: Duration = Duration::from_secs(5);
-    /// What decamp is told that routing may lag a deregistration by.
-    pub const GUARD: Duration = Duration::from_secs(4);
-    /// What it really lags by, least and most.
-    pub const LAG: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
     /// The services' `shutdown_delay`.
     pub const SHUTDOWN_DELAY: Duration = Duration::from_secs(4);
     /// Their `min_healthy_time`.
@@ -125,6 +157,26 @@ impl Plan {
     pub const MIN_HEALTHY_PERCENT: u32 = 100;
     /// Nor all of them above this.
     pub const MAX_HEALTHY_PERCENT: u32 = 150;
+    /// What decamp is told that routing may lag a deregistration by: less than half a minute instead of the two minutes of a Network Load
+    /// Balancer, as time is short here.
+    #[must_use]
+    pub fn guard(&self) -> Duration {
+        Duration::from_secs(if self.balancer.is_network() { 12 } else { 4 })
+    }
+
+    /// What it really lags by, least and most.
+    #[must_use]
+    pub fn lag(&self) -> (Duration, Duration) {
+        let (least, most) = if self.balancer.is_network() { (2, 10) } else { (1, 3) };
+        (Duration::from_secs(least), Duration::from_secs(most))
+    }
+
+    /// How long decamp waits after a deregistration.
+    #[must_use]
+    pub fn released_in(&self) -> Duration {
+        Self::DELAY.max(self.guard())
+    }
+
     /// Instances that leave at a time: as many as may be there beyond what is desired.
     #[must_use]
     pub fn at_a_time(&self) -> u32 {
@@ -197,7 +249,7 @@ impl Plan {
         let arrive = self.starts_in() + Self::WARM_UP;
         // One move of a copy: told, stopped, started elsewhere, healthy there. Some services need two in a row.
         let moves = (Self::SHUTDOWN_DELAY + self.healthy_in() + Duration::from_secs(2)) * 2;
-        let leave = Self::DELAY + if drains { moves } else { Duration::ZERO } + Duration::from_secs(2);
+        let leave = if drains { self.released_in() + moves } else { Self::DELAY } + Duration::from_secs(2);
         self.calm + (arrive + leave) * batches + Self::AFTERWARDS
     }
 }
@@ -249,6 +301,13 @@ impl fmt::Display for Plan {
             f.write_str(" and one of 1")?;
         }
         write!(f, ", {rate} requests/s, two target groups (one attached, one not, delay {}), ", plain(Self::DELAY))?;
+        match self.balancer {
+            LoadBalancer::Application => {}
+            LoadBalancer::Network => f.write_str("a Network Load Balancer through which clients keep connections, ")?,
+            LoadBalancer::NetworkThatTerminates => {
+                f.write_str("a Network Load Balancer that cuts kept connections at the end of the delay, ")?;
+            }
+        }
         match self.ingress_poll {
             Some(every) => write!(f, "an ingress that polls Consul every {}, ", plain(every))?,
             None => f.write_str("an ingress that watches Consul, ")?,

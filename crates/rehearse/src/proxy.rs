@@ -39,6 +39,14 @@ pub(super) fn pool(connect_timeout: Duration, retries: bool) -> Pool {
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1024).retry_canceled_requests(retries).build(connector)
 }
 
+/// The same that keeps no connection.
+pub(super) fn pool_that_keeps_none(connect_timeout: Duration) -> Pool {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(connect_timeout));
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
+}
+
 /// An answer that a proxy makes up.
 pub(super) fn made_up(status: StatusCode, cause: &str) -> Response<Body> {
     let mut answer = Response::new(full(status.to_string()));

@@ -252,6 +252,9 @@ pub fn command(plan: &Plan, drivers: &[&str], lambda: Option<&Path>) -> String {
     if let Some(every) = plan.ingress_poll {
         command.push_str(&format!(" --ingress-poll {}", plain(every)));
     }
+    if let Some(word) = plan.balancer.word() {
+        command.push_str(&format!(" --balancer {word}"));
+    }
     match plan.chaos {
         Some(Chaos::Usual) => command.push_str(" --chaos"),
         Some(Chaos::ConsulForAll) => command.push_str(" --chaos=consul-for-all"),

@@ -197,7 +197,7 @@ pub(super) fn variables(plan: &Plan, aws: &str, nomad: &str, consul: &str) -> Ve
         ("CONSUL_HTTP_ADDR", consul.to_owned()),
         ("CONSUL_HTTP_TOKEN", "rehearsal".to_owned()),
         ("DECAMP_GROUPS", plan::ASG.to_owned()),
-        ("DECAMP_GUARD_ALB", seconds(Plan::GUARD)),
+        (if plan.balancer.is_network() { "DECAMP_GUARD_NLB" } else { "DECAMP_GUARD_ALB" }, seconds(plan.guard())),
         ("DECAMP_LONGEST_REQUEST", seconds(Plan::LONGEST_REQUEST)),
         ("DECAMP_INGRESS_FORGETS", seconds(plan.ingress_forgets() + Plan::MARGIN)),
         ("DECAMP_INGRESS_MARGIN", seconds(Plan::MARGIN)),

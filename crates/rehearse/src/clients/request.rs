@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::{BALANCER, Clients, Drawn, PATIENCE};
 use crate::ingress::AWAY;
 use crate::ledger::{Class, Failed, Fared};
-use crate::proxy::{self, CAUSE, NUMBER, OLDER};
+use crate::proxy::{self, CAUSE, NUMBER, OLDER, Pool};
 use crate::server::{Body, full};
 
 /// An upload comes in so many parts of so many bytes.
@@ -23,7 +23,13 @@ const PART: usize = 4096;
 /// Sends it and reads the answer to its end. Also its number.
 pub(super) async fn send(clients: &Clients, drawn: &Drawn) -> (Fared, u64) {
     let number = clients.number();
-    let fared = match timeout(PATIENCE, exchange(clients, drawn, number)).await {
+    let exchanged = async {
+        match &clients.callers {
+            Some(callers) => callers.exchange(clients, drawn, number).await,
+            None => exchange(&clients.pool, drawn, number).await,
+        }
+    };
+    let fared = match timeout(PATIENCE, exchanged).await {
         Ok(Ok(())) => Fared::Well,
         Ok(Err((how, cause))) => Fared::Failed(how, cause),
         Err(_) => Fared::Failed(Failed::TimedOut, format!("no whole answer within {} s", PATIENCE.as_secs())),
@@ -37,7 +43,8 @@ pub(super) async fn begins(clients: &Clients, drawn: &Drawn) -> bool {
     matches!(clients.pool.request(request).await, Ok(answer) if answer.status() == StatusCode::OK)
 }
 
-fn request(drawn: &Drawn, number: u64) -> Option<Request<Body>> {
+/// The request that was drawn.
+pub(super) fn request(drawn: &Drawn, number: u64) -> Option<Request<Body>> {
     let (method, what, body) = match drawn.class {
         Class::Short | Class::Slow | Class::Socket => (Method::GET, "work", full("")),
         Class::Stream => (Method::GET, "stream", full("")),
@@ -48,10 +55,23 @@ fn request(drawn: &Drawn, number: u64) -> Option<Request<Body>> {
     Request::builder().method(method).uri(uri).header(NUMBER, number).body(body).ok()
 }
 
-async fn exchange(clients: &Clients, drawn: &Drawn, number: u64) -> Result<(), (Failed, String)> {
-    let request = request(drawn, number).ok_or_else(|| (Failed::Connection, "the request could not be made".to_owned()))?;
-    let answer = clients.pool.request(request).await;
+/// A request that nobody could make.
+pub(super) fn impossible() -> (Failed, String) {
+    (Failed::Connection, "the request could not be made".to_owned())
+}
+
+async fn exchange(pool: &Pool, drawn: &Drawn, number: u64) -> Result<(), (Failed, String)> {
+    let request = request(drawn, number).ok_or_else(impossible)?;
+    let answer = pool.request(request).await;
     let answer = answer.map_err(|why| (Failed::Connection, format!("{BALANCER}{}", proxy::why(&why))))?;
+    read(drawn, answer).await
+}
+
+/// Reads an answer to its end.
+///
+/// # Errors
+/// It is not what was asked for, or breaks off.
+pub(super) async fn read(drawn: &Drawn, answer: Response<Incoming>) -> Result<(), (Failed, String)> {
     if answer.status() != StatusCode::OK {
         return Err(refused(&answer));
     }
