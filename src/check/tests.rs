@@ -11,7 +11,7 @@ use decamp_config::Settings;
 use decamp_core::decide::{
     Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, HandRegistration, Hook, JobKind, Lifecycle, LifecycleAction,
     Node, NodeStatus, Nomad, NomadSight, Provider, Registration, Registrations, Service, Showing, Snapshot, Target, TargetGroup,
-    TargetHealth, Task, TaskGroup, TaskRole, Unseen,
+    TargetHealth, Task, TaskGroup, TaskRole, Unseen, Zones,
 };
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -145,6 +145,7 @@ impl Calm {
             kind: self.kind,
             delay: Some(self.delay),
             connection_termination: None,
+            zones: Zones::Crossed,
             targets: Some(Arc::from([target])),
         };
         seen.take(NOW, Showing::TargetGroup(arn("front"), Ok(front)));

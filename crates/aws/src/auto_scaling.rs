@@ -7,6 +7,7 @@ mod metadata;
 mod past;
 mod refreshes;
 mod roster;
+mod zones;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub use self::metadata::target_groups;
 pub use self::past::Terminated;
 pub use self::refreshes::Template;
 pub use self::roster::Roster;
+use self::zones::Zones;
 use super::attempts::Paced;
 use super::aws::{Aws, Use, refusal};
 use super::shared::{Crowd, Gather, Limiter};
@@ -60,6 +62,7 @@ pub struct AutoScaling {
     looks: Client,
     writes: Client,
     instances: Gather<(), InstanceId, Instances, Unseen>,
+    zones: Zones,
     groups: Groups,
 }
 
@@ -69,13 +72,14 @@ impl AutoScaling {
         let (sdk, rate) = (aws.auto_scaling(), aws.settings.auto_scaling_rate);
         let limiter = Arc::new(Limiter::new(rate * BURST_SECONDS, rate));
         let looks = Paced::new(sdk.clone(), &limiter, Use::Look, aws.backoff);
-        let client = looks.clone();
+        let zones = Zones::default();
+        let (client, known) = (looks.clone(), zones.clone());
         let instances = Gather::new(INSTANCES_A_CALL, &limiter, crowd, move |(), ids| {
-            let client = client.clone();
-            async move { describe_instances(&client, ids).await }
+            let (client, known) = (client.clone(), known.clone());
+            async move { describe_instances(&client, ids, &known).await }
         });
         let groups = Groups::new(&looks, &limiter, crowd);
-        Self { looks, writes: Paced::new(sdk, &limiter, Use::Write, aws.backoff), instances, groups }
+        Self { looks, writes: Paced::new(sdk, &limiter, Use::Write, aws.backoff), instances, zones, groups }
     }
 
     /// Where an instance stands, and in which group; `None`: in none.
@@ -172,13 +176,15 @@ impl AutoScaling {
 }
 
 /// One call, for at most 50 instances. Those that Auto Scaling does not know are not in the answer.
-async fn describe_instances(client: &Client, ids: Vec<InstanceId>) -> Result<Instances, Unseen> {
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+async fn describe_instances(client: &Client, asked: Vec<InstanceId>, zones: &Zones) -> Result<Instances, Unseen> {
+    let ids: Vec<String> = asked.iter().map(ToString::to_string).collect();
     let send = |client: &aws_sdk_autoscaling::Client, from| {
         client.describe_auto_scaling_instances().set_instance_ids(Some(ids.clone())).set_next_token(from).send()
     };
     let pages = client.pages(usize::MAX, send, |page| page.next_token()).await?;
-    let listed = pages.iter().flat_map(|page| page.auto_scaling_instances()).filter_map(|row| {
+    let rows = || pages.iter().flat_map(|page| page.auto_scaling_instances());
+    zones.learn(&asked, rows().filter_map(|row| Some((row.instance_id()?.parse().ok()?, row.availability_zone()?.into()))));
+    let listed = rows().filter_map(|row| {
         let state = lifecycle(row.lifecycle_state()?);
         let asg = row.auto_scaling_group_name()?.into();
         Some((row.instance_id()?.parse().ok()?, Listed { asg, lifecycle: state }))

@@ -4,6 +4,7 @@ mod classic;
 mod facts;
 mod scan;
 mod targets;
+mod zones;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -65,10 +66,15 @@ impl LoadBalancers {
     }
 
     async fn group(&self, arn: &TargetGroupArn, attached: bool, attributes_again: bool) -> Result<TargetGroup, Unseen> {
-        let facts = join(self.facts.kind(arn), self.facts.attributes(arn, attributes_again));
-        let ((kind, attributes), targets) = join(facts, self.health.ask(arn.clone(), ())).await;
-        let Attributes { delay, connection_termination } = attributes?;
-        Ok(TargetGroup { arn: arn.clone(), attached, kind: kind?, delay, connection_termination, targets: targets? })
+        let facts = async {
+            let (kind, attributes) = join(self.facts.kind(arn), self.facts.attributes(arn, attributes_again)).await;
+            let (kind, attributes) = (kind?, attributes?);
+            let zones = self.facts.zones(&kind, attributes).await;
+            Ok((kind.kind, attributes, zones))
+        };
+        let (facts, targets) = join(facts, self.health.ask(arn.clone(), ())).await;
+        let (kind, Attributes { delay, connection_termination, .. }, zones) = facts?;
+        Ok(TargetGroup { arn: arn.clone(), attached, kind, delay, connection_termination, zones, targets: targets? })
     }
 
     /// Deregisters exactly these targets, together with what others deregister from the same group at this moment.

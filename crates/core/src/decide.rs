@@ -11,6 +11,7 @@ mod by_hand;
 mod connections;
 mod departure;
 mod doubts;
+mod last_target;
 mod leaving;
 mod losses;
 mod lost;

@@ -7,8 +7,10 @@ use futures_util::future::{Either, join, join_all, join3, select};
 use tokio::time::sleep_until;
 
 use super::Live;
-use decamp_core::decide::{Departure, Effect, Nomad, Part, Refusal, Registrations, Showing, Snapshot, Unseen};
-use decamp_core::ids::InstanceId;
+use decamp_core::decide::{
+    Departure, Effect, Nomad, Part, Refusal, Registrations, Showing, Snapshot, TargetGroup, TargetHealth, Unseen, Zones,
+};
+use decamp_core::ids::{InstanceId, TargetId};
 use decamp_core::replacing::Replaces;
 use decamp_core::time::Time;
 use decamp_core::world::World;
@@ -112,7 +114,13 @@ impl Live {
             Part::Group { with_activity } => vec![Showing::Group(self.auto_scaling.group(departure, *with_activity).await)],
             Part::TargetGroups { groups, attributes_again } => {
                 let looks = self.load_balancers.look(groups, *attributes_again).await;
-                looks.into_iter().map(|(arn, look)| Showing::TargetGroup(arn, look)).collect()
+                let looks = looks.into_iter().map(|(arn, mut look)| async move {
+                    if let Ok(group) = &mut look {
+                        self.look_at_zones(departure.instance, group).await;
+                    }
+                    Showing::TargetGroup(arn, look)
+                });
+                join_all(looks).await
             }
             Part::Scan => {
                 let addresses = seen.nomad.last().map(Nomad::addresses).unwrap_or_default();
@@ -120,6 +128,20 @@ impl Live {
             }
             Part::Nomad | Part::NomadSight | Part::Consul | Part::NomadServices | Part::Addresses(_) => Vec::new(),
         }
+    }
+
+    /// Where load balancing does not cross zones: who stands in which zone, of those that are sent to.
+    async fn look_at_zones(&self, instance: InstanceId, group: &mut TargetGroup) {
+        if !matches!(group.zones, Zones::Apart(_)) {
+            return;
+        }
+        let healthy = group.listed().filter(|target| target.health == TargetHealth::Healthy);
+        let others = healthy.filter_map(|target| match target.id {
+            TargetId::Instance(other) => Some(other).filter(|other| *other != instance),
+            TargetId::Ip(_) | TargetId::Other(_) => None,
+        });
+        let others: Vec<InstanceId> = others.collect();
+        group.zones = Zones::Apart(self.auto_scaling.zones_beside(instance, &others).await.into());
     }
 
     /// Nomad and discovery. Only Nomad tells what to ask discovery for, so it is looked at first where both are wanted.

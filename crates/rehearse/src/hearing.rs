@@ -59,6 +59,7 @@ mod tests {
             Loss::NoCopyLeft,
             Loss::DelayTooShort,
             Loss::KeptConnections,
+            Loss::LastHealthyTarget,
             Loss::CutAtDeadline,
             Loss::NeverMigrates,
             Loss::DiskCut,

@@ -60,7 +60,8 @@ fn explains(finding: &Finding, failure: &Failure) -> bool {
         Loss::KeptConnections => {
             failure.cause.split_once(CUT).is_some_and(|(_, of)| of.starts_with(&format!(" of group {}", finding.object)))
         }
-        Loss::CutAtDeadline
+        Loss::LastHealthyTarget
+        | Loss::CutAtDeadline
         | Loss::NeverMigrates
         | Loss::DiskCut
         | Loss::DoesNotFit

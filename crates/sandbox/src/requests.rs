@@ -7,7 +7,7 @@ use super::routing::Routing;
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 use decamp_sim::event::{AllocationNumber, Event, What};
-use decamp_sim::load_balancers::LoadBalancers;
+use decamp_sim::load_balancers::{LoadBalancers, Route};
 use decamp_sim::luck::Luck;
 use decamp_sim::traffic::Failed;
 
@@ -131,12 +131,10 @@ impl Requests {
         self.sent += 1;
         let front = usize::try_from(self.luck.below(self.fronts.len() as u64)).unwrap_or(0);
         let until = at + self.takes();
-        let routes = balancers.routes(&self.fronts[front]);
-        let Some(turn) = self.turn[front].checked_rem(routes.len()) else {
+        let Some(route) = next_route(balancers, &self.fronts[front], &mut self.turn[front]) else {
             return self.fail(at, Failed::NoTarget, None, None);
         };
-        self.turn[front] = turn + 1;
-        let TargetId::Instance(instance) = routes[turn].id else { return };
+        let TargetId::Instance(instance) = route.id else { return };
         let Some(door) = self.doors.get(&instance).copied().filter(|door| self.process(*door).listens) else {
             return self.fail(at, Failed::DoorClosed, None, Some(instance));
         };
@@ -227,6 +225,17 @@ impl Requests {
             self.fail(at, Failed::CutByBalancer, None, Some(held.instance));
         }
     }
+}
+
+/// Where the next request goes, each route in turn; `None` if there is none. Where load balancing does not cross zones, clients ask the node
+/// of each zone in turn.
+fn next_route<'b>(balancers: &'b LoadBalancers, front: &TargetGroupArn, turn: &mut usize) -> Option<&'b Route> {
+    let (routes, nodes) = (balancers.routes(front), balancers.zonal_nodes(front));
+    let (node, here) = (turn.checked_rem(nodes.len()), *turn);
+    *turn = turn.wrapping_add(1);
+    let Some(node) = node else { return routes.get(here.checked_rem(routes.len())?) };
+    let sent_to = &nodes[node].routes;
+    routes.get(sent_to[(here / nodes.len()).checked_rem(sent_to.len())?])
 }
 
 #[cfg(test)]

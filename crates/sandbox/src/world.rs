@@ -196,8 +196,9 @@ impl World {
 
     /// Auto Scaling registers it in the attached target groups; in the others it registers itself.
     fn enter_service(&mut self, instance: InstanceId) {
+        let zone = self.auto_scaling.instance(instance).map(|instance| Arc::clone(&instance.zone));
         for arn in &self.named {
-            self.balancers.register_instance(arn, instance, None);
+            self.balancers.register_instance(arn, instance, zone.clone());
         }
     }
 }

@@ -106,6 +106,7 @@ faults! {
     SlowAnswers = 125, "slow-answers", "Each answer of one system takes seconds, and comes.";
     ConsulVanishes = 126, "consul-vanishes", "Consul goes away after the first drain began, for decamp and for the ingress.";
     NomadHangs = 127, "nomad-hangs", "Nomad takes calls and answers none, from the beginning and for a while.";
+    LastOfItsZone = 121, "last-of-its-zone", "Load balancing does not cross zones, and no other healthy target is in the instance's.";
 }
 
 impl Fault {

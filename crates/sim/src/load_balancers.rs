@@ -12,6 +12,7 @@ mod looks;
 mod target;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use self::group::Group;
 pub use self::group::{GroupSetup, Kind, Route, TargetType};
 pub use self::looks::{AwsState, Known, TargetView};
 pub use self::target::{HealthTimes, Oddity};
+pub use self::zones::{CrossZone, WITHDRAWN_AFTER, ZonalNode};
 use super::api_error::ApiError;
 use super::bucket::{Bucket, Limit};
 use super::luck::Luck;
@@ -173,6 +175,13 @@ impl LoadBalancers {
     #[must_use]
     pub fn routes(&self, arn: &TargetGroupArn) -> &[Route] {
         self.group(arn).map_or(&[], Group::routes)
+    }
+
+    /// The nodes of the balancer in front of this group that DNS names, one a zone, and where each sends. None where load balancing
+    /// crosses zones: then each sends to all routes.
+    #[must_use]
+    pub fn zonal_nodes(&self, arn: &TargetGroupArn) -> &[ZonalNode] {
+        self.group(arn).map_or(&[], Group::zonal_nodes)
     }
 
     /// Changes whenever `routes` of this group, or what is listed in it, may have changed.

@@ -24,7 +24,7 @@ use super::nomad::{Life, Nomad};
 use super::stage::{Cast, Hand};
 use super::traffic::Traffic;
 use decamp_core::decide::{Departure, Effect, LifecycleResult, Outcome, Phase};
-use decamp_core::ids::{NodeId, TargetId};
+use decamp_core::ids::{NodeId, TargetGroupArn};
 use decamp_core::time::Time;
 
 /// A call's time-out and a second for rounding: how much later than the first of our deadlines another may be (ADR 0003).
@@ -106,6 +106,8 @@ pub struct Oracle {
     pub unattended_until: Time,
     /// When decamp first deregistered a target.
     pub first_deregistered: Option<Time>,
+    /// The groups that decamp asked to be taken out of.
+    pub left: Vec<TargetGroupArn>,
     /// Whether the stops of an earlier drain went on through the last one.
     pub stops_through: bool,
     /// When the last process had ended that ended before decamp's last drain.
@@ -274,15 +276,11 @@ impl Oracle {
             Effect::Heartbeat(_) => self.heartbeats += 1,
             Effect::MakeIneligible(node) | Effect::Note { node, .. } => self.own_node(at, *node, nomad, cast),
             Effect::Deregister { group, targets } => {
-                let ours = |id: &TargetId| match id {
-                    TargetId::Instance(instance) => *instance == cast.instance,
-                    TargetId::Ip(ip) => cast.addresses.contains(ip),
-                    TargetId::Other(_) => false,
-                };
-                if let Some(foreign) = targets.iter().find(|t| !ours(&t.id)) {
+                if let Some(foreign) = targets.iter().find(|t| !cast.owns(&t.id)) {
                     self.broke(at, "S5", format!("{} in {} is not ours", foreign.id, group.name()));
                 }
                 self.first_deregistered.get_or_insert(at);
+                self.left.push(group.clone());
                 self.last_deregistered = Some((at, self.actor));
             }
             Effect::Drain { node, deadline, meta, .. } => {

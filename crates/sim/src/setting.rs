@@ -4,13 +4,15 @@ mod arns;
 mod decamp;
 mod jobs;
 mod needs;
+mod zones;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::arns::arn;
-use self::needs::{has_addresses, has_lattice, is_classic, keeps_connections, needs_group};
+use self::needs::{has_addresses, has_lattice, is_classic, is_zonal, keeps_connections, needs_group};
+use self::zones::Zones;
 use super::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, HookSetup, LifecycleState};
 use super::bucket::Limit;
 use super::consul::{self, Consul};
@@ -92,17 +94,16 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let arn = |place: usize| if place == 0 && is_classic(faults) { arns::classic() } else { arn(place) };
     for place in 0..groups {
         let keeps = place == 0 && keeps_connections(faults);
-        let kind = if luck.one_in(8) || keeps { Kind::Nlb } else { Kind::Alb };
-        let classic = place == 0 && is_classic(faults);
+        let (zonal, classic) = (place == 0 && is_zonal(faults), place == 0 && is_classic(faults));
+        let kind = if luck.one_in(8) || keeps || zonal && seed.is_multiple_of(2) { Kind::Nlb } else { Kind::Alb };
         let kind = if classic { Kind::Classic } else { kind };
         let mut setup = GroupSetup::new(arn(place), kind, 8080);
         setup.connection_termination = keeps && seed.is_multiple_of(2);
+        setup.cross_zone = if zonal { zones::not_crossed(kind) } else { zones::crossed() };
         let short = faults.has(Fault::RequestsOutliveTheDelay) && place == 0;
         setup.delay = if short { secs(luck.below(3)) } else { secs([5, 10, 20, 30, 30, 60, 120, 300][pick(&mut luck, 8)]) };
-        if classic && seed.is_multiple_of(4) {
-            // Its connection draining is off.
-            setup.delay = Duration::ZERO;
-        }
+        // Its connection draining is off.
+        setup.delay = if classic && seed.is_multiple_of(4) { Duration::ZERO } else { setup.delay };
         setup.lag = match kind {
             Kind::Alb | Kind::Classic => (Duration::ZERO, secs(8)),
             Kind::Nlb => (secs(5), secs(100)),
@@ -211,6 +212,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     }
 
     // Targets: ours first, then the others'.
+    let zones = is_zonal(faults).then(|| Zones::draw(seed, instance, others));
     let untold = (faults.has(Fault::UnknownAddress) && mesh.is_none()).then(|| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 0x10]));
     let addresses: Vec<IpAddr> =
         [IpAddr::from([10, 0, 0, 10])].into_iter().chain(untold).chain(mesh.map(|_| jobs::mesh_address(0))).collect();
@@ -223,13 +225,14 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let hides_it = not_listed.filter(|_| never_held_it.is_none()).map(|arn| (arn, 1));
     for (place, (arn, target_type)) in fronts.iter().enumerate() {
         let by_address = place == 0 && has_addresses(faults);
+        let zone = |of: u64| zones.as_ref().filter(|_| place == 0).map(|zones| zones.of(of));
         let id = match target_type {
             TargetType::Ip if by_address => ours[ours.len() - 1].clone(),
             TargetType::Ip => ours[1].clone(),
             TargetType::Instance => ours[0].clone(),
         };
         if never_held_it.as_ref() != Some(arn) {
-            balancers.put_target(arn, id, 8080, None);
+            balancers.put_target(arn, id, 8080, zone(0));
         }
         if by_address && faults.has(Fault::StrangersAddress) {
             balancers.put_target(arn, TargetId::Ip(strange), 8080, None);
@@ -242,11 +245,11 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
                 TargetType::Instance => TargetId::Instance(InstanceId::from_number(place)),
             };
             if !lonely {
-                balancers.put_target(arn, id, 8080, None);
+                balancers.put_target(arn, id, 8080, zone(place));
             }
         }
         if faults.has(Fault::SeveralPorts) && *target_type == TargetType::Instance && never_held_it.as_ref() != Some(arn) {
-            balancers.put_target(arn, ours[0].clone(), 8443, None);
+            balancers.put_target(arn, ours[0].clone(), 8443, zone(0));
             if seed.is_multiple_of(2) {
                 // `unused`, and registered all the same: it may be used again.
                 balancers.set_oddity(arn, &ours[0], 8443, Some(Oddity::InvalidState));
@@ -360,6 +363,8 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         hides_it,
         never_held_it: never_held_it.filter(|_| !is_young),
         by_hand,
+        zones_untold: zones.as_ref().is_some_and(|zones| zones.untold),
+        zones: zones.map(|zones| zones.told).unwrap_or_default(),
     };
     let mut stage = Stage::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, anew(luck.bits()), cast);
     stage.number_services(numbers);

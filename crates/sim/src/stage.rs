@@ -17,7 +17,7 @@ use super::oracle::Oracle;
 use super::traffic::{Process, Traffic};
 use super::weather::Weather;
 use decamp_core::decide::{Departure, Effect, TaskRole};
-use decamp_core::ids::{InstanceId, TargetGroupArn};
+use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
 /// Everything that there is.
@@ -83,6 +83,22 @@ pub struct Cast {
     pub never_held_it: Option<TargetGroupArn>,
     /// The service that was registered by hand on the node's agent.
     pub by_hand: Option<Arc<str>>,
+    /// The zones of instances, as Auto Scaling tells them.
+    pub zones: Arc<[(InstanceId, Arc<str>)]>,
+    /// Whether it does not tell that of another instance.
+    pub zones_untold: bool,
+}
+
+impl Cast {
+    /// Whether a target is the instance's.
+    #[must_use]
+    pub fn owns(&self, id: &TargetId) -> bool {
+        match id {
+            TargetId::Instance(instance) => *instance == self.instance,
+            TargetId::Ip(ip) => self.addresses.contains(ip),
+            TargetId::Other(_) => false,
+        }
+    }
 }
 
 /// What the Consul that decamp asks lists of a node.

@@ -51,6 +51,8 @@ pub struct Worker<'s> {
     started: Time,
     warm: bool,
     known: RefCell<Vec<(TargetGroupArn, Known)>>,
+    /// Whether it was told the zones of instances, which never change.
+    knows_zones: Cell<bool>,
     /// The node's index that our last write left: older answers prove nothing (S7).
     written_index: Cell<u64>,
     stale_reads: bool,
@@ -133,6 +135,7 @@ impl<'s> Worker<'s> {
             started: stage.borrow().now,
             warm,
             known: RefCell::new(Vec::new()),
+            knows_zones: Cell::new(false),
             written_index: Cell::new(0),
             stale_reads,
             crashes,

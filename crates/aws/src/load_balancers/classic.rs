@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::facts::Attributes;
 use super::targets::{Listing, Memory};
+use super::zones::CrossZone;
 use crate::aws::Aws;
 use crate::shared::{Limiter, PATIENCE};
 use crate::signed::{CALL, Operation, Signed};
@@ -61,15 +62,20 @@ impl Classic {
         Ok(Some(targets.into()))
     }
 
-    /// Its connection draining: the time-out is the delay, and there is none if it is off. `None`: there is no such balancer. A
-    /// place for the call was taken.
+    /// Its connection draining: the time-out is the delay, and there is none if it is off; and whether it crosses zones. `None`: there is
+    /// no such balancer. A place for the call was taken.
     pub(super) async fn attributes(&self, arn: &TargetGroupArn) -> Result<Attributes, Refusal> {
-        let path = ["DescribeLoadBalancerAttributesResult", "LoadBalancerAttributes", "ConnectionDraining"];
-        let found = match self.ask(&ATTRIBUTES, arn, &path).await {
+        let answer = match self.call(&ATTRIBUTES, arn, &[]).await {
             Err(Refusal::Missing) => return Ok(Attributes::default()),
-            found => found?,
+            answer => answer?,
         };
-        Ok(Attributes { delay: found.first().and_then(delay), ..Attributes::default() })
+        let read = |part| {
+            let path = ["DescribeLoadBalancerAttributesResult", "LoadBalancerAttributes", part];
+            xml::elements(&answer, ATTRIBUTES.name, &path)
+        };
+        let (draining, zones) = (read("ConnectionDraining")?, read("CrossZoneLoadBalancing")?);
+        let cross_zone = zones.first().and_then(|zones| CrossZone::read(zones.get("Enabled")?));
+        Ok(Attributes { delay: draining.first().and_then(delay), cross_zone, ..Attributes::default() })
     }
 
     /// Takes these instances out of it. A place for the call was taken.

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use super::Client;
 use super::classic::Classic;
 use super::targets::Memory;
+use super::zones::{Balancers, CROSS_ZONE, CrossZone};
 use crate::aws::{refusal, unseen};
 use crate::shared::{Crowd, Gather, Limiter};
-use decamp_core::decide::{BalancerKind, Refusal, Unseen};
+use decamp_core::decide::{BalancerKind, Refusal, Unseen, Zones};
 use decamp_core::ids::TargetGroupArn;
 
 /// How long what is read of a group's attributes is believed.
@@ -22,7 +23,22 @@ const GROUPS_A_CALL: usize = 20;
 const DELAY: &str = "deregistration_delay.timeout_seconds";
 const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
 
-type Kinds = Arc<HashMap<TargetGroupArn, BalancerKind>>;
+type Kinds = Arc<HashMap<TargetGroupArn, Kind>>;
+
+/// What stands in front of a group.
+#[derive(Debug, Clone)]
+pub(super) struct Kind {
+    /// Which kind of load balancer.
+    pub(super) kind: BalancerKind,
+    /// The ARNs of those that use the group, as far as they could be seen.
+    balancers: Arc<[Arc<str>]>,
+}
+
+impl From<BalancerKind> for Kind {
+    fn from(kind: BalancerKind) -> Self {
+        Self { kind, balancers: Arc::default() }
+    }
+}
 
 /// What a group's attributes say of a deregistration; `None`: the group has no such attribute, or it cannot be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,15 +47,18 @@ pub(super) struct Attributes {
     pub(super) delay: Option<Duration>,
     /// Whether connections are cut when it is over.
     pub(super) connection_termination: Option<bool>,
+    /// Whether load balancing crosses zones.
+    pub(super) cross_zone: Option<CrossZone>,
 }
 
 pub(super) struct Facts {
     kinds: Gather<(), TargetGroupArn, Kinds, Unseen>,
     attributes: Gather<TargetGroupArn, (), Attributes, Unseen>,
     /// A group's protocol never changes.
-    known_kinds: Memory<BalancerKind>,
+    known_kinds: Memory<Kind>,
     /// With when they were asked for.
     known_attributes: Memory<(Instant, Attributes)>,
+    balancers: Balancers,
 }
 
 impl Facts {
@@ -68,7 +87,7 @@ impl Facts {
                 }
             })
         };
-        Self { kinds, attributes, known_kinds, known_attributes }
+        Self { kinds, attributes, known_kinds, known_attributes, balancers: Balancers::new(client, limiter, crowd) }
     }
 
     /// What stands in front of a group. The slower kind if we may not see that: waiting longer loses nothing.
@@ -76,21 +95,26 @@ impl Facts {
     /// # Errors
     ///
     /// What may be seen a moment later: to wait minutes for it would be a pity.
-    pub(super) async fn kind(&self, arn: &TargetGroupArn) -> Result<BalancerKind, Unseen> {
+    pub(super) async fn kind(&self, arn: &TargetGroupArn) -> Result<Kind, Unseen> {
         if arn.is_classic() {
-            return Ok(BalancerKind::Classic);
+            return Ok(BalancerKind::Classic.into());
         }
         if let Some(known) = self.known_kinds.get(arn) {
             return Ok(known);
         }
         match self.kinds.ask((), arn.clone()).await {
-            Ok(kinds) => Ok(kinds.get(arn).copied().unwrap_or(BalancerKind::Nlb)),
+            Ok(kinds) => Ok(kinds.get(arn).cloned().unwrap_or(BalancerKind::Nlb.into())),
             Err(why @ Unseen::Denied(_)) => {
                 tracing::warn!(target_group = %arn, "may not see what kind of load balancer it belongs to, so the slower is assumed: {why}");
-                Ok(BalancerKind::Nlb)
+                Ok(BalancerKind::Nlb.into())
             }
             Err(why) => Err(why),
         }
+    }
+
+    /// Whether load balancing crosses zones in a group of this kind with these attributes; no zone of an instance is known yet.
+    pub(super) async fn zones(&self, kind: &Kind, attributes: Attributes) -> Zones {
+        self.balancers.zones(attributes.cross_zone, kind.kind, &kind.balancers).await
     }
 
     /// A group's attributes, at most five minutes old; what they were before, if they cannot be read now. None at all if we may not read
@@ -125,8 +149,8 @@ impl Facts {
 async fn kinds_of(
     client: &Client,
     arns: Vec<TargetGroupArn>,
-    known: &Memory<BalancerKind>,
-) -> Result<HashMap<TargetGroupArn, BalancerKind>, Unseen> {
+    known: &Memory<Kind>,
+) -> Result<HashMap<TargetGroupArn, Kind>, Unseen> {
     let mut kinds = HashMap::new();
     match describe(client, &arns, &mut kinds).await {
         Ok(()) => {}
@@ -143,21 +167,18 @@ async fn kinds_of(
         Err(why) => return Err(unseen(why)),
     }
     for (arn, kind) in &kinds {
-        known.put(arn.clone(), *kind);
+        known.put(arn.clone(), kind.clone());
     }
     Ok(kinds)
 }
 
-async fn describe(
-    client: &Client,
-    arns: &[TargetGroupArn],
-    kinds: &mut HashMap<TargetGroupArn, BalancerKind>,
-) -> Result<(), Refusal> {
+async fn describe(client: &Client, arns: &[TargetGroupArn], kinds: &mut HashMap<TargetGroupArn, Kind>) -> Result<(), Refusal> {
     let names: Vec<String> = arns.iter().map(|arn| arn.as_str().to_owned()).collect();
     let answer = client.call(|sdk| sdk.describe_target_groups().set_target_group_arns(Some(names.clone())).send()).await;
     for group in answer.map_err(|e| refusal(&e, None))?.target_groups() {
         if let Some(arn) = group.target_group_arn().and_then(|arn| arn.parse().ok()) {
-            kinds.insert(arn, kind(group.protocol()));
+            let balancers = group.load_balancer_arns().iter().map(|arn| Arc::from(arn.as_str())).collect();
+            kinds.insert(arn, Kind { kind: kind(group.protocol()), balancers });
         }
     }
     Ok(())
@@ -181,7 +202,8 @@ async fn read_attributes(client: &Client, arn: &TargetGroupArn) -> Result<Attrib
     };
     let value = |key| answer.attributes().iter().find(|attribute| attribute.key() == Some(key)).and_then(|a| a.value());
     let delay = value(DELAY).and_then(|text| text.parse().ok()).map(Duration::from_secs);
-    Ok(Attributes { delay, connection_termination: value(TERMINATION).and_then(|text| text.parse().ok()) })
+    let connection_termination = value(TERMINATION).and_then(|text| text.parse().ok());
+    Ok(Attributes { delay, connection_termination, cross_zone: value(CROSS_ZONE).and_then(CrossZone::read) })
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use super::beginnings;
 use super::budget::{self, Budget};
 use super::doubts::{Absent, absent, gone_before_the_scan, left_before_the_scan, unknown, waiting_for_unknown};
+use super::last_target::{self, Emptied};
 use super::scope::Scope;
 use super::snapshot::{Balancer, Draining, JobKind, Target, TargetGroup, TargetHealth};
 use super::step::{Step, look_again, retry_at, write};
 use super::whose::Whose;
-use super::{Effect, EffectKind, LastTarget, Part, Reason, System};
+use super::{Effect, EffectKind, Part, Reason, System};
 use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::Time;
 use std::time::Duration;
@@ -307,19 +308,22 @@ fn deregister(
     registered: Vec<Target>,
     now: Time,
 ) -> Step {
-    let last_healthy = registered.iter().any(|t| t.health == TargetHealth::Healthy)
-        && !group
-            .listed()
-            .filter(|t| t.health == TargetHealth::Healthy)
-            .any(|t| scope.whose(group, &t.id, t.port) == Whose::Others);
-    let hold_until = budget.forced_from(Time(0)) - budget::may_send_for(group, scope.policy);
-    if last_healthy && scope.policy.last_target == LastTarget::Hold && now < hold_until {
-        let next = balancer.sight.at().unwrap_or(now) + LOOK_EVERY;
-        if next <= now {
-            let part = Part::TargetGroups { groups: vec![(balancer.arn.clone(), group.attached)], attributes_again: false };
-            return Step::Look(vec![part], Reason::LastHealthyTarget(balancer.arn.clone()));
+    let hold_until = last_target::held_until(scope, budget, group);
+    if let Some((until, emptied)) = hold_until.zip(last_target::emptied_by(scope, group, &registered)) {
+        let reason = match emptied {
+            Emptied::Group => Reason::LastHealthyTarget(balancer.arn.clone()),
+            Emptied::Zone(zone) => Reason::LastOfItsZone { group: balancer.arn.clone(), zone },
+        };
+        let seen_at = balancer.sight.at().unwrap_or(now);
+        let next = (seen_at + LOOK_EVERY).min(until);
+        if now < next {
+            return Step::wait(next, reason);
         }
-        return Step::wait(next.min(hold_until), Reason::LastHealthyTarget(balancer.arn.clone()));
+        // Once more when it may be held no longer: another may have become healthy.
+        if seen_at < until {
+            let part = Part::TargetGroups { groups: vec![(balancer.arn.clone(), group.attached)], attributes_again: false };
+            return Step::Look(vec![part], reason);
+        }
     }
     let reason = match balancer.deregistered {
         Some(_) => Reason::RegisteredAgain(balancer.arn.clone()),

@@ -69,7 +69,10 @@ impl Blocker {
                 let name = known.map_or_else(|| id.to_string(), |known| known.group.title().to_string());
                 Self { kind: BlockerKind::Allocation, name, id: Some(id.to_string()) }
             }
-            Reason::LoadBalancerDelay { group, .. } | Reason::LastHealthyTarget(group) | Reason::RegisteredAgain(group) => {
+            Reason::LoadBalancerDelay { group, .. }
+            | Reason::LastHealthyTarget(group)
+            | Reason::LastOfItsZone { group, .. }
+            | Reason::RegisteredAgain(group) => {
                 Self { kind: BlockerKind::TargetGroup, name: group.name().to_owned(), id: Some(group.to_string()) }
             }
             Reason::UnknownTarget { address, .. } => named(BlockerKind::Target, address),

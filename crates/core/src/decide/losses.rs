@@ -48,6 +48,8 @@ pub enum Loss {
     DelayTooShort,
     /// Connections that clients keep through a load balancer are cut, with the requests on them.
     KeptConnections,
+    /// No other target of the group, or of its zone where load balancing does not cross zones, is healthy.
+    LastHealthyTarget,
     /// Work that a drain cannot finish is cut at its deadline.
     CutAtDeadline,
     /// The drain cannot move it before the deadline, and then all of it at once.
@@ -163,6 +165,7 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     findings.extend(super::unlisted::findings(scope));
     findings.extend(super::by_hand::findings(scope));
     findings.extend(super::sources::of_unhandled_sources(scope));
+    findings.extend(super::last_target::findings(scope, budget));
     let groups = seen.balancers.iter().filter_map(|b| b.sight.last());
     findings.extend(groups.filter_map(|group| connections::of_a_group(group, policy)));
     // A task that has too little time to stop may have been named as a service already.

@@ -98,6 +98,13 @@ pub enum Reason {
     },
     /// Ours is the last healthy target of this group.
     LastHealthyTarget(TargetGroupArn),
+    /// Ours is the last healthy target of this group in its zone, and load balancing does not cross zones.
+    LastOfItsZone {
+        /// The group.
+        group: TargetGroupArn,
+        /// The zone.
+        zone: Arc<str>,
+    },
     /// Allocations are not over.
     AllocationsLeft {
         /// How many.
@@ -257,6 +264,7 @@ impl ReasonKind {
             | Self::NowhereListed
             | Self::UnknownTarget
             | Self::LastHealthyTarget
+            | Self::LastOfItsZone
             | Self::Vanished
             | Self::NotListed
             | Self::InState
@@ -321,6 +329,7 @@ impl fmt::Display for Reason {
                 write!(f, "{} lists {address}, which may be its own and which nobody is known to have; waited for until {until}", group.name())
             }
             Self::LastHealthyTarget(group) => write!(f, "it is the last healthy target of {}", group.name()),
+            Self::LastOfItsZone { group, zone } => write!(f, "it is the last healthy target of {} in {zone}", group.name()),
             Self::AllocationsLeft { count: 1, example, title } => write!(f, "1 allocation is not over: {title} ({example})"),
             Self::AllocationsLeft { count, example, title } => {
                 write!(f, "{count} allocations are not over, {title} ({example}) among them")

@@ -7,7 +7,7 @@ use std::time::Duration;
 use decamp_core::decide::{
     Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, Hook, Ingress, JobKind, Launched, LifecycleAction, Node,
     NodeStatus, Nomad, Provider, Registration, Registrations, Service, Target, TargetGroup, TargetHealth, Task, TaskGroup,
-    TaskRole,
+    TaskRole, Zones,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -101,6 +101,7 @@ pub(crate) fn target_group(arn: TargetGroupArn, attached: bool) -> TargetGroup {
         kind: BalancerKind::Alb,
         delay: Some(secs(30)),
         connection_termination: None,
+        zones: Zones::Crossed,
         targets: Some(targets.into()),
     }
 }

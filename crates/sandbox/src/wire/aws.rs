@@ -1,6 +1,7 @@
 //! The pretend AWS on one port: the query protocol of Auto Scaling and Elastic Load Balancing, and the few JSON calls that decamp needs.
 
 mod auto_scaling;
+mod balancers;
 mod classic;
 mod groups;
 mod json;

@@ -122,8 +122,36 @@ def reads():
         same("targets", read, [b if b == r else a for r, b, a in itertools.zip_longest(read, before, after)])
         (tags,) = elb.describe_tags(ResourceArns=[arn])["TagDescriptions"]
         same("tags of a target group", tags["ResourceArn"], arn)
+        crosses_zones(arn, held)
     balancers = elb.describe_load_balancers()["LoadBalancers"]
     same("load balancers", [b["LoadBalancerName"] for b in balancers], [g["name"] for g in world["target_groups"] if g["in_use"]])
+
+
+def attributes_of(answer):
+    return {a["Key"]: a["Value"] for a in answer["Attributes"]}
+
+
+def crosses_zones(arn, held):
+    key = "load_balancing.cross_zone.enabled"
+    set_to = lambda value: attributes_of(elb.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[{"Key": key, "Value": value}]))[key]
+    read = lambda: attributes_of(elb.describe_target_group_attributes(TargetGroupArn=arn))[key]
+    same("a group leaves it to its load balancer", read(), "use_load_balancer_configuration")
+    same("it is turned off", (set_to("false"), read()), ("false", "false"))
+    refused("a value that is none", "ValidationError", key, lambda: set_to("perhaps"))
+    same("and left to the load balancer again", set_to("use_load_balancer_configuration"), "use_load_balancer_configuration")
+    if not held["in_use"]:
+        return
+    (balancer,) = elb.describe_target_groups(TargetGroupArns=[arn])["TargetGroups"][0]["LoadBalancerArns"]
+    of_balancer = lambda: attributes_of(elb.describe_load_balancer_attributes(LoadBalancerArn=balancer))[key]
+    turn = lambda value: elb.modify_load_balancer_attributes(LoadBalancerArn=balancer, Attributes=[{"Key": key, "Value": value}])
+    if held["kind"] == "alb":
+        same("an Application Load Balancer crosses zones", of_balancer(), "true")
+        refused("which cannot be turned off", "ValidationError", "Application Load Balancer", lambda: turn("false"))
+    else:
+        same("a Network Load Balancer does not", of_balancer(), "false")
+        same("but for being told to", attributes_of(turn("true"))[key], "true")
+        same("as it then says", of_balancer(), "true")
+        turn("false")
 
 
 def reads_and_writes_classic_ones():
@@ -134,6 +162,11 @@ def reads_and_writes_classic_ones():
         same("instances of a classic one", [i["InstanceId"] for i in seen["Instances"]], ids)
         same("its ports", [row["Listener"]["InstancePort"] for row in seen["ListenerDescriptions"]], sorted({t["port"] for t in held["targets"]}))
         draining = classic.describe_load_balancer_attributes(LoadBalancerName=name)["LoadBalancerAttributes"]["ConnectionDraining"]
+        zones = {"CrossZoneLoadBalancing": {"Enabled": False}, "ConnectionDraining": {"Enabled": True, "Timeout": held["delay"]}}
+        crosses = lambda: classic.describe_load_balancer_attributes(LoadBalancerName=name)["LoadBalancerAttributes"]["CrossZoneLoadBalancing"]["Enabled"]
+        same("it crosses zones", crosses(), True)
+        classic.modify_load_balancer_attributes(LoadBalancerName=name, LoadBalancerAttributes=zones)
+        same("until it is told not to", crosses(), False)
         same("its connection draining", (draining["Enabled"], draining["Timeout"]), (True, held["delay"]))
         rows = classic.describe_instance_health(LoadBalancerName=name)["InstanceStates"]
         same("its instances' health", [(r["InstanceId"], r["State"]) for r in rows], [(i, "InService") for i in ids])

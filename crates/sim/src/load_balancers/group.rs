@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::{Entry, HealthTimes, Oddity, Stage};
+use super::zones::{CrossZone, ZonalNode, Zones, zone_of};
 use super::{ALB_LAG, NLB_LAG};
 use crate::api_error::ApiError;
 use decamp_core::decide::{BalancerKind, Target};
@@ -37,6 +38,8 @@ pub struct GroupSetup {
     pub delay: Duration,
     /// `deregistration_delay.connection_termination.enabled`; only a Network Load Balancer's groups have it.
     pub connection_termination: bool,
+    /// Whether load balancing crosses zones.
+    pub cross_zone: CrossZone,
     /// Whether a listener sends to it. If not, its targets are `unused` with `Target.NotInUse`.
     pub in_use: bool,
     /// How long routing lags a deregistration, least and most.
@@ -46,7 +49,7 @@ pub struct GroupSetup {
 }
 
 impl GroupSetup {
-    /// As AWS sets one up: instance targets, a delay of 300 s, in use.
+    /// As AWS sets one up: instance targets, a delay of 300 s, in use. Load balancing crosses zones, but for a Network Load Balancer's.
     #[must_use]
     pub fn new(arn: TargetGroupArn, kind: Kind, port: u16) -> Self {
         let (lag, unhealthy_draining) = match kind {
@@ -55,7 +58,8 @@ impl GroupSetup {
         };
         let health = HealthTimes { unhealthy_draining, ..HealthTimes::default() };
         let (target_type, delay, in_use) = (TargetType::Instance, Duration::from_secs(300), true);
-        Self { arn, kind, target_type, port, delay, connection_termination: false, in_use, lag, health }
+        let cross_zone = CrossZone { of_group: None, of_balancer: kind != Kind::Nlb };
+        Self { arn, kind, target_type, port, delay, connection_termination: false, cross_zone, in_use, lag, health }
     }
 }
 
@@ -77,6 +81,7 @@ pub(super) struct Group {
     pub(super) denies_writes: bool,
     pub(super) entries: Vec<Entry>,
     routes: Vec<Route>,
+    zones: Zones,
     version: u64,
     next: Time,
     /// The list as `DescribeTargetHealth` shows it, until it changes.
@@ -93,6 +98,7 @@ impl Group {
             denies_writes: false,
             entries: Vec::new(),
             routes: Vec::new(),
+            zones: Zones::default(),
             version: 0,
             next: Time::NEVER,
             shown: None,
@@ -105,6 +111,10 @@ impl Group {
 
     pub(super) fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    pub(super) fn zonal_nodes(&self) -> &[ZonalNode] {
+        self.zones.nodes()
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -226,7 +236,8 @@ impl Group {
         let in_use = self.setup.in_use;
         let build = || {
             let listed = self.entries.iter().filter(|e| e.is_listed());
-            listed.map(|e| Target { id: e.id.clone(), port: e.port, zone: e.zone.clone(), health: e.health(in_use) }).collect()
+            let row = |e: &Entry| Target { id: e.id.clone(), port: e.port, zone: e.shown_zone(), health: e.health(in_use) };
+            listed.map(row).collect()
         };
         Arc::clone(self.shown.get_or_insert_with(build))
     }
@@ -234,17 +245,27 @@ impl Group {
     /// Something changed: what is over is forgotten, the next event and the routes are reckoned anew.
     pub(super) fn changed(&mut self, now: Time) {
         self.entries.retain(|entry| !entry.is_over(now));
-        self.next = self.entries.iter().map(|entry| entry.next(now)).min().unwrap_or(Time::NEVER);
+        self.route(now);
+        let changes = self.entries.iter().map(|entry| entry.next(now)).min().unwrap_or(Time::NEVER);
+        self.next = changes.min(self.zones.next(now));
         self.shown = None;
         self.version += 1;
+    }
+
+    fn route(&mut self, now: Time) {
         self.routes.clear();
-        if !self.setup.in_use || self.deleted {
+        let is_used = self.setup.in_use && !self.deleted;
+        if is_used && !self.setup.cross_zone.is_on() && self.entries.iter().any(|entry| zone_of(entry).is_some()) {
+            self.routes = self.zones.reckon(now, &self.entries);
+            return;
+        }
+        self.zones.cross();
+        if !is_used {
             return;
         }
         let fails_open = !self.entries.iter().any(Entry::is_fit);
         for entry in &self.entries {
-            let lags = !entry.is_registered() && now < entry.lags_until;
-            if lags || entry.is_fit() || fails_open && entry.is_last_resort() {
+            if entry.lags(now) || entry.is_fit() || fails_open && entry.is_last_resort() {
                 self.routes.push(Route { id: entry.id.clone(), port: entry.port });
             }
         }

@@ -17,6 +17,24 @@ impl LoadBalancers {
         self.with(arn, |group| group.setup.connection_termination = terminates);
     }
 
+    /// An operator turns cross-zone load balancing on or off for the group, or leaves it to the load balancer.
+    pub fn set_cross_zone(&mut self, arn: &TargetGroupArn, of_group: Option<bool>) {
+        let now = self.now;
+        self.with(arn, |group| {
+            group.setup.cross_zone.of_group = of_group;
+            group.changed(now);
+        });
+    }
+
+    /// An operator turns it on or off for the load balancer.
+    pub fn set_balancer_cross_zone(&mut self, arn: &TargetGroupArn, of_balancer: bool) {
+        let now = self.now;
+        self.with(arn, |group| {
+            group.setup.cross_zone.of_balancer = of_balancer;
+            group.changed(now);
+        });
+    }
+
     /// An operator puts the group behind a listener, or takes it away from there.
     pub fn set_in_use(&mut self, arn: &TargetGroupArn, in_use: bool) {
         let now = self.now;

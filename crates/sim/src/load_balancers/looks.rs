@@ -7,7 +7,7 @@ use super::group::Group;
 use super::target::{Entry, Stage};
 use super::{Kind, LoadBalancers, Oddity};
 use crate::api_error::ApiError;
-use decamp_core::decide::{TargetGroup, Unseen};
+use decamp_core::decide::{TargetGroup, Unseen, Zones};
 use decamp_core::ids::{TargetGroupArn, TargetId};
 
 /// What a worker remembers of a group, so that it need not ask again.
@@ -19,6 +19,8 @@ pub struct Known {
     pub delay: Option<Duration>,
     /// Whether it cuts connections at the end of the delay; `None` if it has no such attribute, or it could not be read.
     pub connection_termination: Option<bool>,
+    /// Whether load balancing crosses zones; `None` if that could not be read.
+    pub crosses_zones: Option<bool>,
 }
 
 /// A target's state in AWS's own words.
@@ -61,7 +63,8 @@ impl LoadBalancers {
                     Err(error) => return Err(error.unseen()),
                 };
                 let connection_termination = delay.and(self.connection_termination(arn));
-                Known { kind, delay, connection_termination }
+                let crosses_zones = delay.and(self.setup(arn).map(|setup| setup.cross_zone.is_on()));
+                Known { kind, delay, connection_termination, crosses_zones }
             }
         };
         let targets = match self.targets(arn) {
@@ -69,8 +72,9 @@ impl LoadBalancers {
             Err(ApiError::TargetGroupNotFound) => None,
             Err(error) => return Err(error.unseen()),
         };
-        let Known { kind, delay, connection_termination } = known;
-        Ok(TargetGroup { arn: arn.clone(), attached, kind, delay, connection_termination, targets })
+        let Known { kind, delay, connection_termination, crosses_zones } = known;
+        let zones = Zones::read(crosses_zones);
+        Ok(TargetGroup { arn: arn.clone(), attached, kind, delay, connection_termination, zones, targets })
     }
 
     /// Whether the balancer cuts connections when the delay is over; `None` for a group without that attribute.
@@ -140,7 +144,7 @@ impl LoadBalancers {
 
 fn views(group: &Group) -> Vec<TargetView> {
     let row =
-        |e: &Entry| TargetView { id: e.id.clone(), port: e.port, zone: e.zone.clone(), state: state(e, group.setup.in_use) };
+        |e: &Entry| TargetView { id: e.id.clone(), port: e.port, zone: e.shown_zone(), state: state(e, group.setup.in_use) };
     group.entries.iter().filter(|e| e.is_listed()).map(row).collect()
 }
 

@@ -101,6 +101,16 @@ impl Entry {
         self.stage == Stage::Gone && self.lags_until <= now
     }
 
+    /// The zone that the list shows: that of an instance target is not (facts/aws.md 3.8).
+    pub(super) fn shown_zone(&self) -> Option<Arc<str>> {
+        self.zone.clone().filter(|_| !matches!(self.id, TargetId::Instance(_)))
+    }
+
+    /// Whether it was deregistered, and routing has not heard of that.
+    pub(super) fn lags(&self, now: Time) -> bool {
+        !self.is_registered() && now < self.lags_until
+    }
+
     /// Whether requests are sent to it for its own sake, its group being in use.
     pub(super) fn is_fit(&self) -> bool {
         match self.oddity {

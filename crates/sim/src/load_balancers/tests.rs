@@ -187,7 +187,7 @@ fn looks_cost_calls_and_blindness_is_never_an_answer() {
     world.add_group(GroupSetup::new(arn("web"), Kind::Alb, 80));
     let look = world.look_group(&arn("web"), true, None).expect("two calls are there");
     assert_eq!((look.delay, look.kind, look.attached), (Some(SECOND * 300), Kind::Alb, true));
-    let known = Some(Known { kind: look.kind, delay: look.delay, connection_termination: None });
+    let known = Some(Known { kind: look.kind, delay: look.delay, connection_termination: None, crosses_zones: Some(true) });
     assert!(world.look_group(&arn("web"), true, known).is_ok());
     assert_eq!(world.look_group(&arn("web"), true, known), Err(decamp_core::decide::Unseen::Throttled));
     assert_eq!(world.calls(), [(3, 1), (0, 0)]);

@@ -75,6 +75,7 @@ fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
             | Loss::NoCopyLeft
             | Loss::DelayTooShort
             | Loss::KeptConnections
+            | Loss::LastHealthyTarget
             | Loss::NeverMigrates
             | Loss::UnhandledSource
             | Loss::UnknownTarget
@@ -112,6 +113,7 @@ fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
             (Failed::CopyClosed | Failed::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
             (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => at_front(finding),
             (Failed::CutByBalancer | Failed::CutByMachine, Loss::KeptConnections) => at_front(finding),
+            (Failed::NoTarget, Loss::LastHealthyTarget) => at_front(finding),
             (Failed::DoorClosed | Failed::DoorDied, Loss::NoTargetGroup) => at_group,
             (Failed::DoorClosed | Failed::DoorDied, Loss::UnknownTarget) => at_front(finding),
             (Failed::CopyClosed | Failed::CopyDied, Loss::RegisteredByHand) => {
@@ -135,7 +137,12 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     let stays_in_discovery = faults.has(Fault::LeftoverRegistration) || consul_agent_dead;
     let of_the_world = match failure.how {
         Failed::CopyClosed | Failed::CopyDied if landed_unseen => true,
-        Failed::NoTarget => faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted),
+        Failed::NoTarget => {
+            // Of attributes that may not be read, and of zones that nobody tells, nothing is said.
+            let zones_untold = stage.cast.zones_untold || faults.has(Fault::LastOfItsZone) && faults.has(Fault::DelayUnreadable);
+            let untold = zones_untold || faults.has(Fault::DeniedForGood) || faults.has(Fault::TargetGroupDeleted);
+            untold || taken_out_by_another(stage, failure)
+        }
         Failed::CutByBalancer => {
             // Deregistered by somebody else, before decamp had touched anything.
             let before_us = |act: Option<Time>| act.is_none_or(|at| failure.at < at);
@@ -260,6 +267,15 @@ fn hidden_by_hand(stage: &Stage, failure: &Failure) -> bool {
 /// not even say that it was a Network Load Balancer's.
 fn shows_no_port(faults: Faults) -> bool {
     faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted)
+}
+
+/// Somebody else took the instance out of the group: decamp did nothing else either, or found nothing there that told of it. Of an attached
+/// group it is known that Auto Scaling did.
+fn taken_out_by_another(stage: &Stage, failure: &Failure) -> bool {
+    let Some(front) = stage.cast.fronts.get(failure.front) else { return true };
+    let is_attached = stage.auto_scaling.groups().any(|group| group.attached.contains(front));
+    // A machine that dies is no target from that moment on.
+    stage.oracle.machine_died || !stage.oracle.left.contains(front) && !(is_attached && stage.oracle.first_drain.is_some())
 }
 
 /// EC2 takes the instance back, and the hook that named its target groups was deleted before anybody looked.

@@ -169,6 +169,7 @@ pub(super) fn lend_a_hand(
         | Fault::SeveralPorts
         | Fault::RequestsOutliveTheDelay
         | Fault::LastHealthyTarget
+        | Fault::LastOfItsZone
         | Fault::TwoNodes
         | Fault::NoNode
         | Fault::StuckStop

@@ -20,6 +20,11 @@ pub(super) fn is_classic(faults: Faults) -> bool {
     faults.has(Fault::ClassicBalancer) && !has_addresses(faults) && !others
 }
 
+/// Whether load balancing does not cross zones in the first target group, and the instance may be the last target of its zone.
+pub(super) fn is_zonal(faults: Faults) -> bool {
+    faults.has(Fault::LastOfItsZone) && !has_addresses(faults)
+}
+
 /// Whether a VPC Lattice target group is attached. A scan of Elastic Load Balancing's finds none of those.
 pub(super) fn has_lattice(faults: Faults) -> bool {
     faults.has(Fault::LatticeSource) && !faults.has(Fault::FoundByScan)
@@ -39,6 +44,7 @@ pub(super) fn needs_group(faults: Faults) -> bool {
         Fault::DelayRaised,
         Fault::RequestsOutliveTheDelay,
         Fault::LastHealthyTarget,
+        Fault::LastOfItsZone,
         Fault::UnknownAddress,
         Fault::StrangersAddress,
         Fault::OwnAddresses,

@@ -91,7 +91,10 @@ impl Stage {
             }
             Hand::DeleteGroup(front) => self.balancers.delete_group(&self.cast.fronts[front]),
             Hand::Deny(front, reads, writes) => self.balancers.set_denied(&self.cast.fronts[front], reads, writes),
-            Hand::Register(front) => self.balancers.register_instance(&self.cast.fronts[front], instance, None),
+            Hand::Register(front) => {
+                let zone = self.auto_scaling.instance(instance).map(|instance| Arc::clone(&instance.zone));
+                self.balancers.register_instance(&self.cast.fronts[front], instance, zone);
+            }
             Hand::TakeOut(front, address) => self.balancers.deregister_address(&self.cast.fronts[front], address),
             Hand::RaiseDelay(front, delay) => self.balancers.set_delay(&self.cast.fronts[front], delay),
             Hand::Hold(held) => self.auto_scaling.change_group(&asg, |group| {

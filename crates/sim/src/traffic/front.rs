@@ -28,12 +28,14 @@ pub(super) struct Front {
     pub(super) kept: Option<usize>,
     version: Option<u64>,
     lands: Vec<Lands>,
+    /// The places among them that each zone's node sends to; none where load balancing crosses zones.
+    nodes: Vec<Vec<usize>>,
     turn: usize,
 }
 
 impl Front {
     pub(super) fn new(arn: TargetGroupArn) -> Self {
-        Self { arn, has_ingress: false, keeps: false, kept: None, version: None, lands: Vec::new(), turn: 0 }
+        Self { arn, has_ingress: false, keeps: false, kept: None, version: None, lands: Vec::new(), nodes: Vec::new(), turn: 0 }
     }
 
     /// One more door is behind it.
@@ -57,10 +59,20 @@ impl Front {
             let door = doors.iter().position(|door| door.front == number && door.port == route.port);
             door.map_or(Lands::Nowhere, Lands::At)
         }));
+        self.nodes.clear();
+        self.nodes.extend(balancers.zonal_nodes(&self.arn).iter().map(|node| node.routes.clone()));
     }
 
-    /// Where the next request lands, each route in turn; `None` if there is none.
+    /// Where the next request lands, each route in turn; `None` if there is none. Its client asks each zone's node in turn, where those
+    /// send to their own zones.
     pub(super) fn next(&mut self) -> Option<Lands> {
+        if !self.nodes.is_empty() {
+            let turn = self.turn;
+            self.turn = turn.wrapping_add(1);
+            let node = &self.nodes[turn % self.nodes.len()];
+            let place = (turn / self.nodes.len()).checked_rem(node.len())?;
+            return self.lands.get(node[place]).copied();
+        }
         let turn = if self.turn < self.lands.len() { self.turn } else { 0 };
         let lands = self.lands.get(turn).copied()?;
         self.turn = turn + 1;

@@ -1,5 +1,6 @@
 //! What a worker sees when it looks: each part as its system's API would show it, through the weather.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,7 +13,7 @@ use crate::stage::Lists;
 use crate::weather::{Fate, unseen};
 use crate::{consul, nomad};
 use decamp_core::decide::{
-    BRIEF, Departure, NodeStatus, Nomad, NomadSight, Part, Registrations, Showing, Snapshot, System, Unseen,
+    BRIEF, Departure, NodeStatus, Nomad, NomadSight, Part, Registrations, Showing, Snapshot, System, TargetGroup, Unseen, Zones,
 };
 use decamp_core::ids::{TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -116,14 +117,34 @@ impl Worker<'_> {
                 look
             })
             .await;
-        let look = flat(look);
+        let mut look = flat(look);
+        if let Ok(group) = &mut look {
+            self.look_at_zones(group).await;
+        }
         if let Ok(group) = &look {
             let mut known = self.known.borrow_mut();
             known.retain(|(a, _)| a != arn);
             let (kind, delay, connection_termination) = (group.kind, group.delay, group.connection_termination);
-            known.push((arn.clone(), Known { kind, delay, connection_termination }));
+            let crosses_zones = match group.zones {
+                Zones::Crossed => Some(true),
+                Zones::Apart(_) => Some(false),
+                Zones::Unknown => None,
+            };
+            known.push((arn.clone(), Known { kind, delay, connection_termination, crosses_zones }));
         }
         Showing::TargetGroup(arn.clone(), look)
+    }
+
+    /// Where load balancing does not cross zones: which zones the instances are in. Not to know that hides nothing else.
+    async fn look_at_zones(&self, group: &mut TargetGroup) {
+        let Zones::Apart(zones) = &mut group.zones else { return };
+        if !self.knows_zones.get() {
+            let told = self.call(System::AutoScaling, None, |s| s.auto_scaling.call()).await;
+            self.knows_zones.set(matches!(told, Ok(Ok(()))));
+        }
+        if self.knows_zones.get() {
+            *zones = Arc::clone(&self.stage.borrow().cast.zones);
+        }
     }
 
     pub(super) async fn look_at_nomad(&self, departure: &Departure, seen: &Snapshot) -> Result<Nomad, Unseen> {

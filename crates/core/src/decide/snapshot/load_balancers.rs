@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::ids::{TargetGroupArn, TargetId};
+use crate::ids::{InstanceId, TargetGroupArn, TargetId};
 
 /// One target group that may send traffic to the instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,6 +23,8 @@ pub struct TargetGroup {
     /// carry new requests to the target until then, or until the target closes them (facts/aws.md 3.2). `None`: the group has no such
     /// attribute, as behind an ALB, or it could not be read.
     pub connection_termination: Option<bool>,
+    /// Whether its load balancer's nodes send to targets in other zones than their own.
+    pub zones: Zones,
     /// Every target of it, ours and others'. `None`: the group no longer exists.
     pub targets: Option<Arc<[Target]>>,
 }
@@ -31,6 +33,32 @@ impl TargetGroup {
     /// Its targets, ours and others'; none if it no longer exists.
     pub fn listed(&self) -> impl Iterator<Item = &Target> {
         self.targets.iter().flat_map(|targets| targets.iter())
+    }
+}
+
+/// Whether a load balancer's nodes send to targets in other zones than their own (`load_balancing.cross_zone.enabled`; a Classic Load
+/// Balancer's `CrossZoneLoadBalancing`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Zones {
+    /// They do: a request reaches any target.
+    Crossed,
+    /// They do not: clients that reach the node of a zone have the targets of that zone alone. With the zones of those instances that
+    /// Auto Scaling knows: the list of targets tells the zones of addresses only.
+    Apart(Arc<[(InstanceId, Arc<str>)]>),
+    /// It could not be read, or the group belongs to no load balancer, or to several.
+    Unknown,
+}
+
+impl Zones {
+    /// As the attribute reads; no instance's zone is known yet.
+    #[must_use]
+    pub fn read(crosses: Option<bool>) -> Self {
+        match crosses {
+            Some(true) => Self::Crossed,
+            Some(false) => Self::Apart(Arc::default()),
+            None => Self::Unknown,
+        }
     }
 }
 

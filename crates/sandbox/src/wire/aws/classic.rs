@@ -32,6 +32,8 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
         "ModifyLoadBalancerAttributes" => shared.with(|stage| {
             let elb = stage.aws().1;
             let arn = named(elb, params)?;
+            let crosses = params.parsed("LoadBalancerAttributes.CrossZoneLoadBalancing.Enabled")?;
+            crosses.into_iter().for_each(|on| elb.set_balancer_cross_zone(&arn, on));
             let draining = "LoadBalancerAttributes.ConnectionDraining";
             let seconds = params.parsed(&format!("{draining}.Timeout"))?.unwrap_or(300);
             let on = params.parsed(&format!("{draining}.Enabled"))?.unwrap_or(true);
@@ -112,9 +114,10 @@ fn balancers(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
 fn attributes(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
     let arn = named(elb, params)?;
     let delay = elb.delay(&arn)?;
+    let crosses = elb.setup(&arn).is_some_and(|setup| setup.cross_zone.is_on());
     let mut xml = Xml::default();
     xml.within("LoadBalancerAttributes", |xml| {
-        xml.nested("CrossZoneLoadBalancing", "Enabled", true);
+        xml.nested("CrossZoneLoadBalancing", "Enabled", crosses);
         xml.within("ConnectionDraining", |xml| {
             xml.text("Enabled", !delay.is_zero()).text("Timeout", if delay.is_zero() { 300 } else { delay.as_secs() });
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::query::{Params, page};
 use super::xml::Xml;
-use super::{Refused, unknown};
+use super::{Refused, balancers};
 use crate::wire::Shared;
 use decamp_core::ids::{TargetGroupArn, TargetId};
 use decamp_sim::api_error::ApiError;
@@ -13,6 +13,9 @@ use decamp_sim::load_balancers::{AwsState, GroupSetup, Kind, LoadBalancers, Name
 
 const DELAY: &str = "deregistration_delay.timeout_seconds";
 const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
+/// Of a target group and of a load balancer.
+pub(super) const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
+const AS_ITS_BALANCER: &str = "use_load_balancer_configuration";
 /// The most groups on one page.
 const PAGE: usize = 400;
 
@@ -23,17 +26,23 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
         "DescribeTargetGroupAttributes" => shared.look(|stage| attributes(stage.aws().1, params)),
         "DescribeTargetHealth" => shared.look(|stage| health(stage.aws().1, params)),
         "DescribeTags" => shared.look(|stage| tags(stage.aws().1, params)),
-        "DescribeLoadBalancers" => shared.look(|stage| balancers(stage.aws().1, params)),
         "DeregisterTargets" => shared.with(|stage| {
             stage.aws().1.deregister(&arn(params)?, &targets(params)?)?;
             Ok(Xml::default())
         }),
         "RegisterTargets" => shared.with(|stage| {
-            stage.aws().1.register(&arn(params)?, &targets(params)?)?;
+            let (auto_scaling, elb) = stage.aws();
+            // Where an instance stands, Elastic Load Balancing knows by itself.
+            let stands = |named: Named| match &named.id {
+                TargetId::Instance(id) => Named { zone: auto_scaling.instance(*id).map(|i| Arc::clone(&i.zone)), ..named },
+                TargetId::Ip(_) | TargetId::Other(_) => named,
+            };
+            let targets: Vec<Named> = targets(params)?.into_iter().map(stands).collect();
+            elb.register(&arn(params)?, &targets)?;
             Ok(Xml::default())
         }),
         "ModifyTargetGroupAttributes" => shared.with(|stage| modify(stage.aws().1, params)),
-        _ => Err(unknown(action)),
+        _ => balancers::answer(shared, action, params),
     }
 }
 
@@ -61,7 +70,7 @@ fn targets(params: &Params) -> Result<Vec<Named>, Refused> {
 }
 
 /// The balancer in front of a group: each group that is in use has its own, of the same name.
-fn balancer_arn(setup: &GroupSetup) -> String {
+pub(super) fn balancer_arn(setup: &GroupSetup) -> String {
     let kind = match setup.kind {
         Kind::Alb | Kind::Classic => "loadbalancer/app/",
         Kind::Nlb => "loadbalancer/net/",
@@ -125,7 +134,9 @@ fn listed_attributes(setup: &GroupSetup) -> Xml {
         Kind::Alb | Kind::Classic => ("load_balancing.algorithm.type", "round_robin".to_owned()),
         Kind::Nlb => (TERMINATION, setup.connection_termination.to_string()),
     };
-    let rows = [(DELAY, setup.delay.as_secs().to_string()), ("stickiness.enabled", "false".to_owned()), own];
+    let crosses = setup.cross_zone.of_group.map_or_else(|| AS_ITS_BALANCER.to_owned(), |on| on.to_string());
+    let rows =
+        [(DELAY, setup.delay.as_secs().to_string()), ("stickiness.enabled", "false".to_owned()), (CROSS_ZONE, crosses), own];
     let mut xml = Xml::default();
     xml.list("Attributes", rows, |xml, (key, value)| {
         xml.text("Key", key).text("Value", value);
@@ -144,6 +155,14 @@ fn modify(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
         if params.member("Attributes", at, "Key") == Some(TERMINATION) {
             let terminates = params.parsed(&format!("Attributes.member.{at}.Value"))?.unwrap_or(false);
             elb.set_connection_termination(&arn, terminates);
+        }
+        if params.member("Attributes", at, "Key") == Some(CROSS_ZONE) {
+            let value = params.member("Attributes", at, "Value").unwrap_or(AS_ITS_BALANCER);
+            let of_group = match value {
+                AS_ITS_BALANCER => None,
+                on => Some(on.parse().map_err(|_| Refused::invalid(format!("'{on}' is not a valid value for {CROSS_ZONE}")))?),
+            };
+            elb.set_cross_zone(&arn, of_group);
         }
     }
     elb.setup(&arn).map(listed_attributes).ok_or_else(not_found)
@@ -186,36 +205,6 @@ fn tags(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
     let mut xml = Xml::default();
     xml.list("TagDescriptions", arns, |xml, arn| {
         xml.text("ResourceArn", arn).texts("Tags", [""; 0]);
-    });
-    Ok(xml)
-}
-
-fn balancers(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
-    elb.read()?;
-    let (arns, names) = (params.list("LoadBalancerArns"), params.list("Names"));
-    let all: Vec<&GroupSetup> =
-        elb.arns().filter(|arn| !arn.is_classic()).filter_map(|arn| elb.setup(arn)).filter(|setup| setup.in_use).collect();
-    let wanted = |setup: &&&GroupSetup| {
-        (arns.is_empty() || arns.contains(&&*balancer_arn(setup))) && (names.is_empty() || names.contains(&setup.arn.name()))
-    };
-    let rows: Vec<&&GroupSetup> = all.iter().filter(wanted).collect();
-    if rows.is_empty() && !(arns.is_empty() && names.is_empty()) {
-        return Err(Refused { status: 400, code: "LoadBalancerNotFound", message: "Load balancers not found".into() });
-    }
-    let mut xml = Xml::default();
-    xml.list("LoadBalancers", rows, |xml, setup| {
-        let kind = match setup.kind {
-            Kind::Alb | Kind::Classic => "application",
-            Kind::Nlb => "network",
-        };
-        xml.text("LoadBalancerArn", balancer_arn(setup))
-            .text("LoadBalancerName", setup.arn.name())
-            .text("DNSName", format!("{}.elb.{}.amazonaws.com", setup.arn.name(), setup.arn.region()))
-            .text("Scheme", "internal")
-            .text("VpcId", "vpc-00000001")
-            .nested("State", "Code", "active")
-            .text("Type", kind)
-            .text("IpAddressType", "ipv4");
     });
     Ok(xml)
 }

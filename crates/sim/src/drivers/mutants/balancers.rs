@@ -228,6 +228,7 @@ impl View<'_> {
                     kind: decamp_core::decide::BalancerKind::Alb,
                     delay: None,
                     connection_termination: None,
+                    zones: decamp_core::decide::Zones::Unknown,
                     targets: None,
                 };
                 balancer.sight = Sight::seen(now, group);

@@ -1,0 +1,123 @@
+//! The last healthy target: of a group, or of a zone where load balancing does not cross zones (ADR 0008). Where ours is that, its load
+//! balancer has nowhere to send to without it.
+
+use std::sync::Arc;
+
+use super::LastTarget;
+use super::budget::{self, Budget};
+use super::losses::{Finding, Layer, Loss};
+use super::scope::Scope;
+use super::snapshot::{Balancer, BalancerKind, Target, TargetGroup, TargetHealth, Zones};
+use super::whose::Whose;
+use crate::ids::TargetId;
+use crate::time::Time;
+
+/// A target in this zone is sent to from every zone.
+const EVERY_ZONE: &str = "all";
+
+/// What has no healthy target without ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Emptied {
+    /// The target group.
+    Group,
+    /// One zone of it: its node of the load balancer sends to no other.
+    Zone(Arc<str>),
+}
+
+/// What these targets of ours leave without a healthy target. `None` also where the zone of one of them, or of a healthy target of another
+/// instance, is not known.
+pub(super) fn emptied(scope: &Scope<'_>, group: &TargetGroup, ours: &[(TargetId, Option<Arc<str>>)]) -> Option<Emptied> {
+    if ours.is_empty() {
+        return None;
+    }
+    let healthy = group.listed().filter(|target| target.health == TargetHealth::Healthy);
+    let others: Vec<&Target> = healthy.filter(|t| scope.whose(group, &t.id, t.port) == Whose::Others).collect();
+    if others.is_empty() {
+        return Some(Emptied::Group);
+    }
+    let lone = |zone: &Arc<str>| {
+        let elsewhere = |other: &&Target| zone_of(group, &other.id, other.zone.as_ref()).is_some_and(|of| of != zone);
+        &**zone != EVERY_ZONE && others.iter().all(|other| elsewhere(other) && other.zone.as_deref() != Some(EVERY_ZONE))
+    };
+    ours.iter().filter_map(|(id, zone)| zone_of(group, id, zone.as_ref())).find(|zone| lone(zone)).cloned().map(Emptied::Zone)
+}
+
+/// The same of the healthy ones among these targets of ours.
+pub(super) fn emptied_by(scope: &Scope<'_>, group: &TargetGroup, ours: &[Target]) -> Option<Emptied> {
+    let healthy = ours.iter().filter(|target| target.health == TargetHealth::Healthy);
+    emptied(scope, group, &healthy.map(|target| (target.id.clone(), target.zone.clone())).collect::<Vec<_>>())
+}
+
+/// The zone of a target, where load balancing does not cross zones and that is known.
+fn zone_of<'g>(group: &'g TargetGroup, id: &TargetId, listed: Option<&'g Arc<str>>) -> Option<&'g Arc<str>> {
+    let Zones::Apart(zones) = &group.zones else { return None };
+    let instance = if let TargetId::Instance(instance) = id { Some(instance) } else { None };
+    let told = || zones.iter().find(|(of, _)| Some(of) == instance).map(|(_, zone)| zone);
+    listed.or_else(told)
+}
+
+/// Until when the last healthy target is held, where the settings say so.
+pub(super) fn held_until(scope: &Scope<'_>, budget: &Budget, group: &TargetGroup) -> Option<Time> {
+    let hold = scope.policy.last_target == LastTarget::Hold;
+    hold.then(|| budget.forced_from(Time(0)) - budget::may_send_for(group, scope.policy))
+}
+
+/// Each target group that ours leaves without a healthy target, or one of its zones.
+pub(super) fn findings(scope: &Scope<'_>, budget: &Budget) -> Vec<Finding> {
+    let groups = scope.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
+    groups.filter_map(|(balancer, group)| of_a_group(scope, budget, balancer, group)).collect()
+}
+
+fn of_a_group(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &TargetGroup) -> Option<Finding> {
+    group.targets.as_ref()?;
+    let ours = taken_out(scope, balancer, group);
+    let is_registered = group.listed().any(|t| t.health.is_registered() && scope.whose(group, &t.id, t.port) == Whose::Ours);
+    // It is held while another may become healthy: that is no loss yet.
+    if is_registered && held_until(scope, budget, group).is_some_and(|until| balancer.sight.at() < Some(until)) {
+        return None;
+    }
+    let emptied = emptied(scope, group, &ours)?;
+    let where_ = match &emptied {
+        Emptied::Group => "the target group".to_owned(),
+        Emptied::Zone(zone) => zone.to_string(),
+    };
+    let (why, line) = match (&emptied, group.kind) {
+        (Emptied::Group, _) if group.attached => (
+            "its load balancer has nowhere to send requests to".to_owned(),
+            "min_healthy_percentage = 100, max_healthy_percentage = 200",
+        ),
+        (Emptied::Group, _) => ("its load balancer has nowhere to send requests to".to_owned(), "DECAMP_LAST_TARGET=hold"),
+        (Emptied::Zone(zone), kind) => (
+            format!(
+                "load balancing does not cross zones: requests that reach the load balancer in {zone} fail until DNS names it no longer"
+            ),
+            match kind {
+                BalancerKind::Classic => "cross_zone_load_balancing = true",
+                BalancerKind::Alb | BalancerKind::Nlb => "load_balancing_cross_zone_enabled = \"true\"",
+            },
+        ),
+    };
+    Some(Finding {
+        layer: Layer::LoadBalancer,
+        loss: Loss::LastHealthyTarget,
+        object: group.arn.name().into(),
+        value: format!("no other healthy target in {where_}"),
+        needed: format!("another healthy target in {where_}"),
+        why,
+        line: line.to_owned(),
+    })
+}
+
+/// Our targets that were sent to for being healthy, as far as this can be seen: registered and healthy, deregistered by somebody, or gone
+/// from a group that Auto Scaling takes an instance out of before its hook.
+fn taken_out(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<(TargetId, Option<Arc<str>>)> {
+    let ours = || group.listed().filter(|t| scope.whose(group, &t.id, t.port) == Whose::Ours);
+    let was_sent_to = |t: &&Target| matches!(t.health, TargetHealth::Healthy | TargetHealth::Draining);
+    let listed: Vec<_> = ours().filter(was_sent_to).map(|t| (t.id.clone(), t.zone.clone())).collect();
+    let is_used = group.listed().all(|target| target.health != TargetHealth::RegisteredUnused);
+    let left = group.attached || balancer.listed_it || !balancer.taken_out.is_empty();
+    if ours().next().is_none() && left && is_used {
+        return vec![(TargetId::Instance(scope.departure.instance), None)];
+    }
+    listed
+}
