@@ -42,6 +42,16 @@ fn classic() -> Options {
     Options { classic: true, ..options() }
 }
 
+/// Three instances, each in a zone of its own, and a load balancer whose nodes send to their own zones alone.
+fn apart() -> Options {
+    Options { crosses_zones: false, ..options() }
+}
+
+/// The same, and what the hook names is a Classic Load Balancer.
+fn apart_and_classic() -> Options {
+    Options { classic: true, ..apart() }
+}
+
 fn empty(value: &mut Value) {
     if value.is_array() {
         *value = Value::Array(Vec::new());
@@ -161,6 +171,10 @@ const ROWS: &[Row] = &[
     row("attributes are denied", AWS, "DescribeTargetGroupAttributes", DENIED, "timed-out", "AccessDenied").waits().loses(WithTheMachine).lambda("forced", "forced"),
     row("attributes lack the delay", AWS, "DescribeTargetGroupAttributes", Text("deregistration_delay", "renamed_delay"), "timed-out", "timed-out").waits().loses(WithTheMachine).lambda("forced", "forced"),
     row("attributes have a delay that is no number", AWS, "DescribeTargetGroupAttributes", Text("<Value>2<", "<Value>two<"), "timed-out", "timed-out").waits().loses(WithTheMachine).lambda("forced", "forced"),
+    row("load balancing does not cross zones", AWS, "DescribeTargetGroupAttributes", NOTHING, "departed", "no other healthy target in eu-west-1").within(apart).loses(Loses::Some),
+    row("load balancing does not cross zones, and the last of one is held", AWS, "DescribeTargetGroupAttributes", NOTHING, "departed", "last-of-its-zone").within(apart).waits().with(&[("DECAMP_LAST_TARGET", "hold"), ("DECAMP_MAX_DEPARTURE", "45s")]).loses(Loses::Some),
+    row("a Classic Load Balancer does not cross zones", AWS, "DescribeLoadBalancerAttributes", NOTHING, "departed", "no other healthy target in eu-west-1").within(apart_and_classic).loses(Loses::Some),
+    row("whether load balancing crosses zones is a word of the future", AWS, "DescribeTargetGroupAttributes", Text("use_load_balancer_configuration", "now_and_then"), "departed", "departed"),
     row("targets are denied", AWS, "DescribeTargetHealth", DENIED, "timed-out", "AccessDenied").waits().loses(Loses::Some),
     row("targets are denied for a while", AWS, "DescribeTargetHealth", DENIED, "departed", "departed").times(6),
     row("targets have a state of the future", AWS, "DescribeTargetHealth", Text("<State>draining<", "<State>parting<"), "departed", "departed"),

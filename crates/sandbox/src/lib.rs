@@ -73,6 +73,8 @@ pub struct Options {
     pub named: u32,
     /// Whether the first of the named ones is a Classic Load Balancer instead.
     pub classic: bool,
+    /// Whether load balancing crosses zones.
+    pub crosses_zones: bool,
     /// The deregistration delay of all of them.
     pub delay: Duration,
     /// How long their routing lags a deregistration, at most.
@@ -116,6 +118,7 @@ impl Default for Options {
             attached: 1,
             named: 1,
             classic: false,
+            crosses_zones: true,
             delay: seconds(5),
             lag: seconds(3),
             heartbeat_timeout: seconds(300),

@@ -14,7 +14,7 @@ use decamp_core::time::Time;
 use decamp_sim::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, Happening, HookSetup, LifecycleState};
 use decamp_sim::consul::Consul;
 use decamp_sim::event::{AllocationNumber, Event};
-use decamp_sim::load_balancers::{GroupSetup, HealthTimes, Kind, LoadBalancers};
+use decamp_sim::load_balancers::{CrossZone, GroupSetup, HealthTimes, Kind, LoadBalancers};
 use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{GroupNumber, NodeNumber, Nomad};
 
@@ -70,7 +70,12 @@ impl World {
             let health = HealthTimes { up: Duration::from_secs(2), ..HealthTimes::default() };
             let kind = if arn.is_classic() { Kind::Classic } else { Kind::Alb };
             let setup = GroupSetup::new(arn.clone(), kind, cluster::PORT);
-            balancers.add_group(GroupSetup { delay: options.delay, lag, health, ..setup });
+            let cross_zone = match (options.crosses_zones, kind) {
+                (true, _) => setup.cross_zone,
+                (false, Kind::Classic) => CrossZone { of_group: None, of_balancer: false },
+                (false, Kind::Alb | Kind::Nlb) => CrossZone { of_group: Some(false), ..setup.cross_zone },
+            };
+            balancers.add_group(GroupSetup { delay: options.delay, lag, health, cross_zone, ..setup });
             let targets = numbers.clone().map(|n| (TargetId::Instance(cluster::instance(n)), cluster::PORT, Some(zone(n))));
             balancers.put_targets(arn, targets);
         }

@@ -314,6 +314,9 @@ fn deregister(
             Emptied::Group => Reason::LastHealthyTarget(balancer.arn.clone()),
             Emptied::Zone(zone) => Reason::LastOfItsZone { group: balancer.arn.clone(), zone },
         };
+        if last_target::is_doubtful(scope, group) && !scope.has_asked_whose() {
+            return scope.ask_whose(now);
+        }
         let seen_at = balancer.sight.at().unwrap_or(now);
         let next = (seen_at + LOOK_EVERY).min(until);
         if now < next {

@@ -129,6 +129,13 @@ impl Budget {
         self.hook_ends - in_order.min(self.hook_ends.since(self.began) / 2)
     }
 
+    /// When an instance leaves its load balancers at the latest that they may send to for so long, so that all that comes after is in
+    /// order: half of the time stays for waiting before that.
+    pub(super) fn in_order_from(&self, may_send: Duration) -> Time {
+        let latest = self.forced_from(Time(0)) - may_send;
+        latest - IN_ORDER_AFTER_A_HOLD.min(latest.since(self.began) / 2)
+    }
+
     /// How often a heartbeat is sent: at a third of the time-out.
     #[must_use]
     pub fn heartbeat_every(&self) -> Duration {

@@ -56,10 +56,16 @@ fn zone_of<'g>(group: &'g TargetGroup, id: &TargetId, listed: Option<&'g Arc<str
     listed.or_else(told)
 }
 
-/// Until when the last healthy target is held, where the settings say so.
+/// Until when the last healthy target is held, where the settings say so: what comes after it is done in order.
 pub(super) fn held_until(scope: &Scope<'_>, budget: &Budget, group: &TargetGroup) -> Option<Time> {
     let hold = scope.policy.last_target == LastTarget::Hold;
-    hold.then(|| budget.forced_from(Time(0)) - budget::may_send_for(group, scope.policy))
+    hold.then(|| budget.in_order_from(budget::may_send_for(group, scope.policy)))
+}
+
+/// Whether a healthy target may be ours or another's: that is asked before it counts.
+pub(super) fn is_doubtful(scope: &Scope<'_>, group: &TargetGroup) -> bool {
+    let mut healthy = group.listed().filter(|target| target.health == TargetHealth::Healthy);
+    healthy.any(|target| scope.whose(group, &target.id, target.port) == Whose::Unknown)
 }
 
 /// Each target group that ours leaves without a healthy target, or one of its zones.
@@ -76,7 +82,7 @@ fn of_a_group(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &T
     if is_registered && held_until(scope, budget, group).is_some_and(|until| balancer.sight.at() < Some(until)) {
         return None;
     }
-    let emptied = emptied(scope, group, &ours)?;
+    let emptied = emptied(scope, group, &ours).filter(|_| !is_doubtful(scope, group))?;
     let where_ = match &emptied {
         Emptied::Group => "the target group".to_owned(),
         Emptied::Zone(zone) => zone.to_string(),

@@ -15,6 +15,7 @@ mod facts;
 mod forcing;
 mod holding;
 mod last_heartbeat;
+mod last_target;
 mod late;
 mod leaving;
 mod load_balancers;

@@ -93,6 +93,12 @@ pub(super) fn lend_a_hand(
             let (reads, writes) = (luck.one_in(2), luck.one_in(2));
             hands.push((BEGIN, Hand::Deny(front, reads, writes || !reads)));
         }
+        // It comes in time for one that is held, or too late.
+        Fault::LastOfItsZone if luck.one_in(2) => {
+            if let Some(another) = stage.cast.joins {
+                hands.push((at + secs(luck.below(300)), Hand::JoinInZone(0, another)));
+            }
+        }
         Fault::DeniedForGood => stage.weather.denied(System::Nomad, at, Time::NEVER),
         Fault::AgentBackLate => {
             hands.push((at, Hand::KillAgent));

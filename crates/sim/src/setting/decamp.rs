@@ -8,7 +8,7 @@ use crate::luck::Luck;
 use crate::nomad;
 use crate::setting::LONGEST_REQUEST;
 use crate::stage::Lists;
-use decamp_core::decide::{ByHand, LifecycleResult, Policy};
+use decamp_core::decide::{ByHand, LastTarget, LifecycleResult, Policy};
 
 /// decamp's policy. `runs_no_nomad`: the operator has said that the group runs none.
 pub(super) fn policy(seed: u64, faults: Faults, luck: &mut Luck, runs_no_nomad: bool) -> Policy {
@@ -32,6 +32,8 @@ pub(super) fn policy(seed: u64, faults: Faults, luck: &mut Luck, runs_no_nomad: 
         } else {
             ByHand::Name
         },
+        // Half of those that may be the last of their zone are held.
+        last_target: if faults.has(Fault::LastOfItsZone) && seed / 16 % 2 == 0 { LastTarget::Hold } else { LastTarget::Warn },
         without_nomad: if runs_no_nomad { vec!["web*".into()] } else { Vec::new() },
         ..Policy::default()
     }

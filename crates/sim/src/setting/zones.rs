@@ -27,6 +27,11 @@ pub(super) fn not_crossed(kind: Kind) -> CrossZone {
     }
 }
 
+/// An instance that may become a target later.
+pub(super) fn joins() -> InstanceId {
+    InstanceId::from_number(77)
+}
+
 impl Zones {
     /// The instance alone in its zone, the others in two. In one cluster of four another stands beside it, and in one of eight an other's
     /// zone is not told: it is in no Auto Scaling group.
@@ -41,7 +46,9 @@ impl Zones {
         };
         let all: Vec<Arc<str>> = (0..=others).map(|place| Arc::clone(zone(place))).collect();
         let ids = (0..=others).map(|place| if place == 0 { instance } else { InstanceId::from_number(place) });
-        let told = ids.zip(&all).enumerate().filter(|(place, _)| !(untold && *place == 1));
+        // One that may come stands beside ours.
+        let ids = ids.chain([joins()]);
+        let told = ids.zip(all.iter().chain([&ours])).enumerate().filter(|(place, _)| !(untold && *place == 1));
         let told = told.map(|(_, (id, zone))| (id, Arc::clone(zone))).collect();
         Self { all, told, untold }
     }

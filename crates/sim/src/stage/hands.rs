@@ -7,6 +7,7 @@ use super::Stage;
 use crate::event::AllocationNumber;
 use crate::nomad;
 use decamp_core::decide::System;
+use decamp_core::ids::InstanceId;
 
 /// Something that somebody does to the world at its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Hand {
     Deny(usize, bool, bool),
     /// The instance is registered again in a group.
     Register(usize),
+    /// Another instance in the zone of ours becomes a target of a group.
+    JoinInZone(usize, InstanceId),
     /// The target at this address is taken out of a group by whoever registered it.
     TakeOut(usize, IpAddr),
     /// A group's delay is raised.
@@ -94,6 +97,10 @@ impl Stage {
             Hand::Register(front) => {
                 let zone = self.auto_scaling.instance(instance).map(|instance| Arc::clone(&instance.zone));
                 self.balancers.register_instance(&self.cast.fronts[front], instance, zone);
+            }
+            Hand::JoinInZone(front, another) => {
+                let zone = self.auto_scaling.instance(instance).map(|instance| Arc::clone(&instance.zone));
+                self.balancers.register_instance(&self.cast.fronts[front], another, zone);
             }
             Hand::TakeOut(front, address) => self.balancers.deregister_address(&self.cast.fronts[front], address),
             Hand::RaiseDelay(front, delay) => self.balancers.set_delay(&self.cast.fronts[front], delay),

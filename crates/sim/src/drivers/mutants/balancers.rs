@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::How::{Does, Sees};
 use super::{Scene, View, Wrong};
 use crate::faults::Fault;
-use decamp_core::decide::{Action, Decision, Effect, EffectKind, Node, Part, Sight, Target, TargetGroup, TargetHealth, Unseen};
+use decamp_core::decide::{
+    Action, Decision, Effect, EffectKind, Node, Part, Sight, Target, TargetGroup, TargetHealth, Unseen, Zones,
+};
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
 
@@ -29,6 +31,12 @@ pub(super) const WRONG: &[Wrong] = &[
         mistake: "It takes a target group that its hook names, and that does not list the instance, for one that was left.",
         faults: &[Fault::NotListed],
         how: Sees(|view| view.seen.balancers.iter_mut().for_each(|balancer| balancer.listed_it = true)),
+    },
+    Wrong {
+        name: "forgets-zones",
+        mistake: "It holds the last healthy target of a group, and not that of a zone where load balancing does not cross zones.",
+        faults: &[Fault::LastOfItsZone],
+        how: Sees(|view| view.groups(|group| group.zones = Zones::Crossed)),
     },
     Wrong {
         name: "leaves-the-load-balancers",
@@ -228,7 +236,7 @@ impl View<'_> {
                     kind: decamp_core::decide::BalancerKind::Alb,
                     delay: None,
                     connection_termination: None,
-                    zones: decamp_core::decide::Zones::Unknown,
+                    zones: Zones::Unknown,
                     targets: None,
                 };
                 balancer.sight = Sight::seen(now, group);
