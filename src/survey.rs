@@ -2,7 +2,7 @@
 
 use decamp_core::decide::{
     Balancer, BalancerKind, Departure, Node, NomadSight, Part, Policy, Snapshot, System, Target, TargetGroup, TargetHealth,
-    targets_of, whose_to_ask,
+    Zones, targets_of, whose_to_ask,
 };
 use decamp_core::ids::TargetGroupArn;
 use decamp_core::telling::blindness;
@@ -187,7 +187,12 @@ pub(crate) fn balancer_kind(group: &TargetGroup, seen: &Snapshot) -> String {
         Some(_) => "not attached",
         None => "attached or not is unknown",
     };
-    format!("{kind}, {attached}, {delay}")
+    let zones = match group.zones {
+        Zones::Crossed => "",
+        Zones::Apart(_) => ", does not cross zones",
+        Zones::Unknown => ", across zones or not is unknown",
+    };
+    format!("{kind}, {attached}, {delay}{zones}")
 }
 
 fn health(health: TargetHealth) -> &'static str {

@@ -33,6 +33,7 @@ struct Calm {
     scanned: Result<Vec<TargetGroupArn>, Unseen>,
     variables: Vec<(&'static str, String)>,
     kind: BalancerKind,
+    zones: Zones,
     delay: Duration,
 }
 
@@ -123,6 +124,7 @@ fn calm() -> Calm {
         scanned: Ok(vec![arn("front")]),
         variables: Vec::new(),
         kind: BalancerKind::Alb,
+        zones: Zones::Crossed,
         delay: Duration::from_secs(30),
     }
 }
@@ -138,15 +140,16 @@ impl Calm {
         let departure = Departure { instance, asg: "web".into(), cause: Cause::Lifecycle(action) };
         let mut seen = Snapshot::begin(instance, NOW);
         seen.take(NOW, Showing::Group(Ok(self.group.clone())));
-        let target = Target { id: TargetId::Instance(instance), port: 8080, zone: None, health: TargetHealth::Healthy };
+        let target =
+            |instance| Target { id: TargetId::Instance(instance), port: 8080, zone: None, health: TargetHealth::Healthy };
         let front = TargetGroup {
             arn: arn("front"),
             attached: true,
             kind: self.kind,
             delay: Some(self.delay),
             connection_termination: None,
-            zones: Zones::Crossed,
-            targets: Some(Arc::from([target])),
+            zones: self.zones.clone(),
+            targets: Some(self.roster.instances.iter().map(|(instance, _)| target(*instance)).collect()),
         };
         seen.take(NOW, Showing::TargetGroup(arn("front"), Ok(front)));
         let nomad = self.nomad.clone().map(|nodes| nodes[place].clone());
@@ -216,6 +219,10 @@ fn one_change_from_calm_says_one_thing_about_it() {
                 });
                 node.allocations = all.into();
             }
+        }),
+        (Warning, "no other healthy target in eu-west-1a", |c| {
+            let zones = [(instance(1), Arc::from("eu-west-1a")), (instance(2), Arc::from("eu-west-1b"))];
+            c.zones = Zones::Apart(zones.into());
         }),
         (Warning, "switched off", |c| c.variables.push(("DECAMP_CONSUL", "false".into()))),
         (Unknown, "no instances", |c| {

@@ -10,3 +10,4 @@ mod refreshes;
 mod sharing;
 mod signed;
 mod wire;
+mod zones;

@@ -39,7 +39,7 @@ pub struct Policy {
     pub unknown_target_wait: Duration,
     /// What to do when somebody cancels our drain. Default respect.
     pub on_cancel: OnCancel,
-    /// What to do when ours is the last healthy target of a group. Default warn.
+    /// What to do when ours is the last healthy target of a group, or of its zone where load balancing does not cross zones. Default warn.
     pub last_target: LastTarget,
     /// Whether services are registered in Consul. Default true.
     pub consul: bool,
