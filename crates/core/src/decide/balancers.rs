@@ -310,13 +310,13 @@ fn deregister(
 ) -> Step {
     let hold_until = last_target::held_until(scope, budget, group);
     if let Some((until, emptied)) = hold_until.zip(last_target::emptied_by(scope, group, &registered)) {
+        if emptied == Emptied::Group && last_target::is_doubtful(scope, group) && !scope.has_asked_whose() {
+            return scope.ask_whose(now);
+        }
         let reason = match emptied {
             Emptied::Group => Reason::LastHealthyTarget(balancer.arn.clone()),
             Emptied::Zone(zone) => Reason::LastOfItsZone { group: balancer.arn.clone(), zone },
         };
-        if last_target::is_doubtful(scope, group) && !scope.has_asked_whose() {
-            return scope.ask_whose(now);
-        }
         let seen_at = balancer.sight.at().unwrap_or(now);
         let next = (seen_at + LOOK_EVERY).min(until);
         if now < next {

@@ -24,22 +24,25 @@ pub(super) enum Emptied {
     Zone(Arc<str>),
 }
 
-/// What these targets of ours leave without a healthy target. `None` also where the zone of one of them, or of a healthy target of another
-/// instance, is not known.
+/// What these targets of ours leave without a healthy target. `None` also where the zone of one of them, or of a healthy target that is
+/// not ours, is not known.
 pub(super) fn emptied(scope: &Scope<'_>, group: &TargetGroup, ours: &[(TargetId, Option<Arc<str>>)]) -> Option<Emptied> {
     if ours.is_empty() {
         return None;
     }
     let healthy = group.listed().filter(|target| target.health == TargetHealth::Healthy);
-    let others: Vec<&Target> = healthy.filter(|t| scope.whose(group, &t.id, t.port) == Whose::Others).collect();
-    if others.is_empty() {
-        return Some(Emptied::Group);
-    }
+    let rest: Vec<(&Target, Whose)> = healthy.map(|t| (t, scope.whose(group, &t.id, t.port))).collect();
+    // What stands in another zone is not the instance's, whoever has its address.
     let lone = |zone: &Arc<str>| {
-        let elsewhere = |other: &&Target| zone_of(group, &other.id, other.zone.as_ref()).is_some_and(|of| of != zone);
-        &**zone != EVERY_ZONE && others.iter().all(|other| elsewhere(other) && other.zone.as_deref() != Some(EVERY_ZONE))
+        let elsewhere =
+            |other: &Target| zone_of(group, &other.id, other.zone.as_ref()).is_some_and(|of| of != zone && **of != *EVERY_ZONE);
+        let mut others = rest.iter().filter(|(_, whose)| *whose != Whose::Ours).peekable();
+        **zone != *EVERY_ZONE && others.peek().is_some() && others.all(|(other, _)| elsewhere(other))
     };
-    ours.iter().filter_map(|(id, zone)| zone_of(group, id, zone.as_ref())).find(|zone| lone(zone)).cloned().map(Emptied::Zone)
+    if let Some(zone) = ours.iter().filter_map(|(id, zone)| zone_of(group, id, zone.as_ref())).find(|zone| lone(zone)) {
+        return Some(Emptied::Zone(Arc::clone(zone)));
+    }
+    (!rest.iter().any(|(_, whose)| *whose == Whose::Others)).then_some(Emptied::Group)
 }
 
 /// The same of the healthy ones among these targets of ours.
@@ -82,7 +85,7 @@ fn of_a_group(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &T
     if is_registered && held_until(scope, budget, group).is_some_and(|until| balancer.sight.at() < Some(until)) {
         return None;
     }
-    let emptied = emptied(scope, group, &ours).filter(|_| !is_doubtful(scope, group))?;
+    let emptied = emptied(scope, group, &ours).filter(|emptied| *emptied != Emptied::Group || !is_doubtful(scope, group))?;
     let where_ = match &emptied {
         Emptied::Group => "the target group".to_owned(),
         Emptied::Zone(zone) => zone.to_string(),

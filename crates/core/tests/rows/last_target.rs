@@ -102,7 +102,7 @@ fn by_addresses(scene: &mut Scene, theirs: &str) {
 }
 
 #[test]
-fn the_list_tells_the_zone_of_an_address_once_it_is_known_whose_it_is() {
+fn the_list_tells_the_zone_of_an_address() {
     let foreseen = |theirs: &'static str, asks: bool| {
         foreseen(move |scene| {
             by_addresses(scene, theirs);
@@ -113,8 +113,9 @@ fn the_list_tells_the_zone_of_an_address_once_it_is_known_whose_it_is() {
         })
     };
     assert_eq!(foreseen(B, true).len(), 1);
+    assert_eq!(foreseen(B, false).len(), 1, "whoever has it, it stands in another zone");
     assert_eq!(foreseen(A, true), []);
-    assert_eq!(foreseen(B, false), [], "it may be ours");
+    assert_eq!(foreseen(A, false), [], "it may be ours");
 }
 
 #[test]

@@ -48,6 +48,16 @@ pub(super) const STORIES: &[Story] = &[
         )
     },
     Story {
+        shows: &["it is the last healthy target of group-0 in eu-west-1a", "deregister 1 of group-0"],
+        never: &[FORCE],
+        ..story(
+            "last-of-its-zone",
+            "Load balancing does not cross zones, and nobody else stands in the instance's: it is held until another does.",
+            &[Fault::LastOfItsZone],
+            "departed",
+        )
+    },
+    Story {
         shows: &["drain all"],
         never: &[FORCE],
         ..story(
