@@ -53,7 +53,7 @@ pub const OPERATIONS: [Operation; 26] = [
     by(&[Caller::Refresh], "autoscaling", "CancelInstanceRefresh"),
     by(&[Caller::Refresh], "autoscaling", "RollbackInstanceRefresh"),
     by(DEPARTS, "elasticloadbalancing", "DeregisterTargets"),
-    // The next four are of Classic Load Balancers; IAM has one name for both APIs.
+    // The next four are of Classic Load Balancers; IAM has one name for both APIs. The attributes of Network Load Balancers are read too.
     by(DEPARTS, "elasticloadbalancing", "DeregisterInstancesFromLoadBalancer"),
     by(LOOKS, "elasticloadbalancing", "DescribeInstanceHealth"),
     by(LOOKS, "elasticloadbalancing", "DescribeLoadBalancerAttributes"),

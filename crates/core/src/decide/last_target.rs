@@ -7,7 +7,7 @@ use super::LastTarget;
 use super::budget::{self, Budget};
 use super::losses::{Finding, Layer, Loss};
 use super::scope::Scope;
-use super::snapshot::{Balancer, BalancerKind, Target, TargetGroup, TargetHealth, Zones};
+use super::snapshot::{Balancer, BalancerKind, Lifecycle, Target, TargetGroup, TargetHealth, Zones};
 use super::whose::Whose;
 use crate::ids::TargetId;
 use crate::time::Time;
@@ -124,7 +124,9 @@ fn taken_out(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec
     let was_sent_to = |t: &&Target| matches!(t.health, TargetHealth::Healthy | TargetHealth::Draining);
     let listed: Vec<_> = ours().filter(was_sent_to).map(|t| (t.id.clone(), t.zone.clone())).collect();
     let is_used = group.listed().all(|target| target.health != TargetHealth::RegisteredUnused);
-    let left = group.attached || balancer.listed_it || !balancer.taken_out.is_empty();
+    // One that stays, and is no target of an attached group, is not one yet.
+    let stays = matches!(scope.seen.lifecycle.last(), Some(Lifecycle::Staying(_)));
+    let left = group.attached && !stays || balancer.listed_it || !balancer.taken_out.is_empty();
     if ours().next().is_none() && left && is_used {
         return vec![(TargetId::Instance(scope.departure.instance), None)];
     }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use decamp_core::decide::{EffectKind, Finding, LastTarget, Layer, Loss, Part, Target, TargetHealth, Zones};
+use decamp_core::decide::{EffectKind, Finding, LastTarget, Layer, Lifecycle, Loss, Part, Target, TargetHealth, Zones};
 use decamp_core::ids::{InstanceId, TargetId};
 
 use crate::asked::{deregistrations, only_waits, ours};
@@ -150,6 +150,23 @@ fn what_auto_scaling_took_out_before_anybody_looked_is_named_as_well() {
         let [finding] = findings.as_slice() else { panic!("{findings:?}") };
         assert_eq!((&*finding.object, &*finding.value), ("attached", "no other healthy target in eu-west-1a"));
     }
+}
+
+#[test]
+fn one_that_has_just_come_up_was_no_target_yet() {
+    let mut scene = calm();
+    let told = [(instance(), Arc::from(A)), (another_instance(), Arc::from(B))];
+    let front = scene.front(&attached());
+    (front.zones, front.targets) = (Zones::Apart(told.into()), Some([others(another_instance())].into()));
+    scene.lifecycle = Lifecycle::Staying("Pending".into());
+    for part in [
+        Part::Lifecycle,
+        Part::Group { with_activity: false },
+        Part::TargetGroups { groups: vec![(attached(), true)], attributes_again: false },
+    ] {
+        scene.look(&part);
+    }
+    assert!(scene.foreseen().iter().all(|finding| finding.loss != Loss::LastHealthyTarget), "{:?}", scene.foreseen());
 }
 
 #[test]
