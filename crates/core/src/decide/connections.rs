@@ -16,8 +16,14 @@ use std::time::Duration;
 /// The attribute, as AWS names it.
 const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
 
+/// What load balancers cut at the end of their delays.
+pub(super) fn of_delays(scope: &Scope<'_>) -> Vec<Finding> {
+    let groups = scope.seen.balancers.iter().filter_map(|balancer| balancer.sight.last());
+    groups.filter_map(|group| of_a_delay(group, scope.policy)).collect()
+}
+
 /// A load balancer cuts what is still under way at the end of its delay.
-pub(super) fn of_a_group(group: &TargetGroup, policy: &Policy) -> Option<Finding> {
+fn of_a_delay(group: &TargetGroup, policy: &Policy) -> Option<Finding> {
     let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
     let arn: &TargetGroupArn = &group.arn;
     let needed = policy.longest_request.as_secs_f64().ceil();

@@ -166,8 +166,7 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     findings.extend(super::by_hand::findings(scope));
     findings.extend(super::sources::of_unhandled_sources(scope));
     findings.extend(super::last_target::findings(scope, budget));
-    let groups = seen.balancers.iter().filter_map(|b| b.sight.last());
-    findings.extend(groups.filter_map(|group| connections::of_a_group(group, policy)));
+    findings.extend(connections::of_delays(scope));
     // A task that has too little time to stop may have been named as a service already.
     let kept = connections::of_kept_connections(scope).into_iter();
     let kept: Vec<_> = kept.filter(|finding| !findings.iter().any(|known| known.repeats(finding))).collect();
