@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-
-use super::{AutoScaling, INSTANCES_A_CALL};
+use super::{AutoScaling, INSTANCES_A_CALL, describe_instances};
 use decamp_core::ids::InstanceId;
 use decamp_net::lately::Lately;
 
@@ -43,11 +41,13 @@ impl AutoScaling {
             if ours.is_some_and(|(_, zone)| others.iter().filter_map(known).any(|(_, other)| other == zone)) {
                 break;
             }
-            for answer in join_all(chunk.iter().map(|one| self.instances.ask((), *one))).await {
-                if let Err(why) = answer {
-                    tracing::debug!(instance.id = %instance, "cannot see in which zones it and others stand: {why}");
-                    break;
-                }
+            let answer = match self.looks.look().await {
+                Ok(()) => describe_instances(&self.looks, chunk.to_vec(), &self.zones).await.map(drop),
+                Err(why) => Err(why),
+            };
+            if let Err(why) = answer {
+                tracing::debug!(instance.id = %instance, "cannot see in which zones it and others stand: {why}");
+                break;
             }
         }
         all.iter().filter_map(known).collect()
