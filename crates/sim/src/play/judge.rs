@@ -275,7 +275,7 @@ fn taken_out_by_another(stage: &Stage, failure: &Failure) -> bool {
     let Some(front) = stage.cast.fronts.get(failure.front) else { return true };
     let is_attached = stage.auto_scaling.groups().any(|group| group.attached.contains(front));
     // A machine that dies is no target from that moment on.
-    stage.oracle.machine_died || !stage.oracle.left.contains(front) && !(is_attached && stage.oracle.first_drain.is_some())
+    stage.oracle.machine_died || !stage.oracle.left.contains(front) && (!is_attached || stage.oracle.first_drain.is_none())
 }
 
 /// EC2 takes the instance back, and the hook that named its target groups was deleted before anybody looked.

@@ -33,7 +33,11 @@ pub(super) fn policy(seed: u64, faults: Faults, luck: &mut Luck, runs_no_nomad: 
             ByHand::Name
         },
         // Half of those that may be the last of their zone are held.
-        last_target: if faults.has(Fault::LastOfItsZone) && seed / 16 % 2 == 0 { LastTarget::Hold } else { LastTarget::Warn },
+        last_target: if faults.has(Fault::LastOfItsZone) && (seed / 16).is_multiple_of(2) {
+            LastTarget::Hold
+        } else {
+            LastTarget::Warn
+        },
         without_nomad: if runs_no_nomad { vec!["web*".into()] } else { Vec::new() },
         ..Policy::default()
     }

@@ -37,7 +37,7 @@ impl Zones {
     /// zone is not told: it is in no Auto Scaling group.
     pub(super) fn draw(seed: u64, instance: InstanceId, others: u64) -> Self {
         let [ours, b, c]: [Arc<str>; 3] = ["eu-west-1a", "eu-west-1b", "eu-west-1c"].map(Into::into);
-        let (beside, untold) = (1 < others && seed / 2 % 4 == 0, seed / 2 % 8 == 1);
+        let (beside, untold) = (1 < others && (seed / 2).is_multiple_of(4), seed / 2 % 8 == 1);
         let zone = |place: u64| match place {
             0 => &ours,
             1 => &b,
