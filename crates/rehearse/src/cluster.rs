@@ -9,7 +9,7 @@ use decamp_core::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, 
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn};
 use decamp_sim::auto_scaling::{GroupSetup as AsgSetup, HookSetup};
 use decamp_sim::consul::Consul;
-use decamp_sim::load_balancers::{GroupSetup, HealthTimes, Kind};
+use decamp_sim::load_balancers::{CrossZone, GroupSetup, HealthTimes, Kind};
 use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports};
 
@@ -61,8 +61,10 @@ pub(super) fn target_group(arn: TargetGroupArn, plan: &Plan) -> GroupSetup {
     };
     let kind = if plan.balancer.is_network() { Kind::Nlb } else { Kind::Alb };
     let connection_termination = plan.balancer == LoadBalancer::NetworkThatTerminates;
+    // Its processes are one load balancer for all zones.
+    let cross_zone = CrossZone { of_group: None, of_balancer: true };
     let setup = GroupSetup::new(arn, kind, plan.port);
-    GroupSetup { delay: Plan::DELAY, lag: plan.lag(), health, connection_termination, ..setup }
+    GroupSetup { delay: Plan::DELAY, lag: plan.lag(), health, connection_termination, cross_zone, ..setup }
 }
 
 /// How the Auto Scaling group is set up.
