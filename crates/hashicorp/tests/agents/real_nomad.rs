@@ -258,7 +258,8 @@ async fn the_job_file_of_the_service_is_one_that_nomad_takes() {
     let cluster = Cluster::start(&nomad).await;
     let output = Command::new(&nomad)
         .args(["job", "validate", "-var=image=decamp:test", "-var=queue_arn=arn:aws:sqs:eu-west-1:123456789012:decamp"])
-        .args(["-var=role_arn=arn:aws:iam::123456789012:role/decamp", "infra/serve/decamp.nomad.hcl"])
+        .arg("-var=role_arn=arn:aws:iam::123456789012:role/decamp")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/serve/decamp.nomad.hcl"))
         .env("NOMAD_ADDR", &cluster.address)
         .env("NOMAD_TOKEN", &cluster.root)
         .output()
