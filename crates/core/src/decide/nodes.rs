@@ -242,7 +242,7 @@ impl Sending<'_> {
         // If one part is old, all parts are read again in one round. With slow answers, separate rounds would make each other's results
         // old without end.
         let node_is_old = !is_recent(self.scope, &self.scope.seen.nomad, self.now);
-        match discovery_out_of_sight(self.scope, node_is_old, self.now) {
+        match discovery_out_of_sight(self.scope, node_is_old || unlisted::is_unasked(self.scope), self.now) {
             Step::Look(more, _) => parts.extend(more),
             Step::Satisfied => {}
             blind @ (Step::Wait { .. } | Step::Do(..)) => return blind,

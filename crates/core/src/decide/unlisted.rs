@@ -46,6 +46,12 @@ pub(super) fn is_unconfirmed(scope: &Scope<'_>) -> bool {
     unlisted(scope).any(|known| runs_on(known) && ran_for_long(known, known.missed) && !ran_for_long(known, known.unlisted))
 }
 
+/// Whether something runs that no look at Consul can have shown: Nomad told of it after the last one was answered.
+pub(super) fn is_unasked(scope: &Scope<'_>) -> bool {
+    let history = &scope.seen.history;
+    scope.policy.consul && history.unasked().any(|known| !scope.stays_of(&known.group))
+}
+
 /// Waits for what may still be on its way into the catalog before it is told to stop.
 pub(super) fn waiting_for_registrations(scope: &Scope<'_>, now: Time) -> Step {
     let due = unlisted(scope).filter(|known| runs_on(known));

@@ -266,3 +266,23 @@ fn a_consul_that_cannot_be_asked_holds_up_nothing_that_declares_nothing() {
     assert_eq!(drain(&scene.until_it_writes(EffectKind::Drain)).2.phase, Phase::All);
     assert_eq!(scene.seen.consul.at(), None);
 }
+
+#[test]
+fn what_nomad_tells_of_after_the_last_look_at_consul_is_looked_for_there() {
+    let mut scene = released(|_| ());
+    scene.look(&Part::Consul);
+    // Its row was collected, and its agent registers again: an allocation that nobody knew runs there.
+    let mut new = scene.nomad.nodes[0].allocations[0].clone();
+    new.id = decamp_core::ids::AllocationId(99);
+    scene.add_allocation(new);
+    scene.look(&Part::Nomad);
+    let mut decision = scene.decide();
+    while matches!(decision.action, Action::Do(_)) {
+        assert!(!writes(&decision, EffectKind::Drain), "no look at Consul can have shown it: {decision:?}");
+        scene.obey(&decision);
+        decision = scene.decide();
+    }
+    assert!(matches!(&decision.action, Action::Look(parts) if parts.contains(&Part::Consul)), "{decision:?}");
+    let decision = scene.until_it_writes(EffectKind::Drain);
+    assert!(drain(&decision).2.unproved, "it runs, and Consul does not list it");
+}

@@ -303,6 +303,11 @@ impl History {
         self.known.iter().filter(|known| known.missed.is_some() && !self.lists_all_of(known))
     }
 
+    /// What runs, and declares services in Consul of which not all are listed, although no look at Consul has missed them.
+    pub fn unasked(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter().filter(|known| known.missed.is_none() && should_be_listed(known) && !self.lists_all_of(known))
+    }
+
     pub(super) fn see_registrations(&mut self, when: Heard, seen: &Registrations) {
         self.first_consul.get_or_insert(when.asked);
         for registration in seen.services.iter() {
@@ -311,17 +316,21 @@ impl History {
                 self.registered.push(pair);
             }
         }
-        // Batch work registers what it serves for as long as a task of it runs, and others may run on.
-        let lasts = |group: &TaskGroup| matches!(group.kind, JobKind::Service | JobKind::System);
         for place in 0..self.known.len() {
             let known = &self.known[place];
-            let should_be = known.listed && known.running && known.wanted && !known.over && lasts(&known.group);
-            if should_be && !self.lists_all_of(known) {
+            if should_be_listed(known) && !self.lists_all_of(known) {
                 self.known[place].missed = Some(when.asked);
                 self.known[place].missed_by = Some(when.heard);
             }
         }
     }
+}
+
+/// Whether it runs, and what it declares in Consul should be listed there. Batch work registers what it serves for as long as a task of it
+/// runs, and others may run on.
+fn should_be_listed(known: &Known) -> bool {
+    let lasts = matches!(known.group.kind, JobKind::Service | JobKind::System);
+    known.listed && known.running && known.wanted && !known.over && lasts
 }
 
 /// A drain of all is complete, but something on the node is wanted to run.
