@@ -4,6 +4,7 @@ mod acl;
 mod action;
 mod balancers;
 mod beginnings;
+mod beside;
 mod blind;
 mod blocker;
 mod budget;

@@ -1,11 +1,12 @@
 //! The load balancers' part: deregister exactly what is listed, then wait until nothing can be sent any more.
 
 use super::beginnings;
+use super::beside::hides_what_it_sends_to;
 use super::budget::{self, Budget};
 use super::doubts::{Absent, absent, gone_before_the_scan, left_before_the_scan, unknown, waiting_for_unknown};
 use super::last_target::{self, Emptied};
 use super::scope::Scope;
-use super::snapshot::{Balancer, Draining, JobKind, Target, TargetGroup, TargetHealth};
+use super::snapshot::{Balancer, Draining, Target, TargetGroup, TargetHealth};
 use super::step::{Step, look_again, retry_at, write};
 use super::whose::Whose;
 use super::{Effect, EffectKind, Part, Reason, System};
@@ -199,30 +200,6 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
     Balancing { doubtful, ..after }
 }
 
-/// Whether a group sends to addresses or ports that none of its targets tells: ours was gone before this run looked. One that lists
-/// nobody any more may have listed addresses.
-fn hides_what_it_sends_to(scope: &Scope<'_>, arn: &TargetGroupArn) -> bool {
-    let Some(balancer) = scope.seen.balancers.iter().find(|balancer| balancer.arn == *arn) else { return false };
-    let Some(group) = balancer.sight.last() else { return false };
-    let lists_nobody = group.targets.as_ref().is_some_and(|targets| targets.is_empty());
-    let by_address = !group.attached && group.listed().any(|target| matches!(target.id, TargetId::Ip(_)));
-    (lists_nobody || by_address) && lists_none_of_ours(scope, balancer, group)
-}
-
-/// Whether neither its list nor a deregistration of this run tells where a group sent to.
-fn lists_none_of_ours(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> bool {
-    let ours = |target: &Target| scope.whose(group, &target.id, target.port) == Whose::Ours;
-    balancer.taken_out.is_empty() && !group.listed().any(ours)
-}
-
-/// The ports at which attached groups may still send to the instance although they list it no more: those of their other instances,
-/// because Auto Scaling registers all at the same.
-fn ports_of_the_others(scope: &Scope<'_>) -> impl Iterator<Item = u16> {
-    let attached = scope.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
-    let silent = attached.filter(|(balancer, group)| group.attached && lists_none_of_ours(scope, balancer, group));
-    silent.flat_map(|(_, group)| group.listed().map(|target| target.port))
-}
-
 /// Nothing of ours is registered: when can nothing be sent any more?
 fn after_deregistration(
     scope: &Scope<'_>,
@@ -334,36 +311,6 @@ fn deregister(
     };
     let effect = Effect::Deregister { group: balancer.arn.clone(), targets: registered };
     write(scope.seen, EffectKind::Deregister, vec![effect], reason, now)
-}
-
-/// Whether draining the services now stops nothing that a load balancer may still send to (ADR 0008): every allocation behind one of
-/// our targets is a system job, which the phase leaves in place, or serves on until after the release.
-pub(super) fn may_drain_beside_the_delay(scope: &Scope<'_>, release: Time, now: Time) -> bool {
-    if !scope.policy.overlap || scope.seen.nomad.now().is_none() {
-        return false;
-    }
-    let mut targets = scope.sent_to().peekable();
-    if targets.peek().is_none() {
-        // They were gone before we looked: which ports they had is not known.
-        return false;
-    }
-    let serves_on = |id: &TargetId, port: u16| {
-        let mut serving = scope.answering(id, port).filter(|a| !a.client.is_over()).peekable();
-        serving.peek().is_some()
-            && serving.all(|a| a.wanted && (a.group.kind == JobKind::System || release <= now + a.group.serves_on()))
-    };
-    let instance = TargetId::Instance(scope.departure.instance);
-    targets.all(|(id, port)| serves_on(id, port)) && ports_of_the_others(scope).all(|port| serves_on(&instance, port))
-}
-
-/// Whether stopping all that is left stops something that answers at one of our targets; if in doubt, yes.
-pub(super) fn something_serves_still(scope: &Scope<'_>) -> bool {
-    let mut targets = scope.sent_to().peekable();
-    targets.peek().is_none()
-        || targets.any(|(id, port)| {
-            let mut there = scope.answering(id, port).peekable();
-            there.peek().is_none() || there.any(|a| a.wanted && !a.client.is_over())
-        })
 }
 
 /// All groups' wishes as one: any write first, else looks, else the longest wait.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::balancers::{Balancing, RECENT, may_drain_beside_the_delay};
+use super::balancers::{Balancing, RECENT};
 use super::beginnings;
 use super::budget::Budget;
 use super::missing::{LOOK_FOR_NODE_EVERY, look_for_it};
@@ -11,7 +11,7 @@ use super::scope::{Scope, Vanished};
 use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, NomadSight, Phase, Provider};
 use super::step::{Step, look_again, must_see, write};
 use super::{Effect, EffectKind, OnCancel, Part, Reason, Sight, System, WholeSeconds};
-use super::{doubts, unlisted};
+use super::{beside, doubts, unlisted};
 use crate::time::Time;
 
 /// A look at the node and its allocations is repeated this often even if no watch woke us: a cancelled drain changes no allocation.
@@ -163,7 +163,7 @@ fn services_may_go(scope: &Scope<'_>, balancing: &Balancing, node: &Node, now: T
         && unlisted::unlisted(scope).next().is_none()
         && now + WORTH_IT <= balancing.release
         && scope.left(node).any(|a| a.group.kind != JobKind::System && a.wanted)
-        && may_drain_beside_the_delay(scope, balancing.release, now)
+        && beside::may_drain_beside_the_delay(scope, balancing.release, now)
 }
 
 /// Sends a hung drain again with the time that is left, once (ADR 0004).
@@ -256,7 +256,7 @@ impl Sending<'_> {
             // Right after our own deregistration there is nothing to see yet.
             Phase::Services => super::balancers::left_alone_since(self.scope, self.now - RECENT),
             // What served our targets has been stopped: nothing can be lost any more that a look could save.
-            Phase::All if !super::balancers::something_serves_still(self.scope) => Vec::new(),
+            Phase::All if !beside::something_serves_still(self.scope) => Vec::new(),
             Phase::All | Phase::Again | Phase::Resent | Phase::Forced => {
                 super::balancers::seen_before(self.scope, (self.now - RECENT).max(self.release))
             }
