@@ -1,5 +1,6 @@
 //! Wrong about what is over: allocations that still run, registrations that still route, and silence taken for an answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::How::{Does, Sees};
@@ -229,8 +230,11 @@ pub(super) const WRONG: &[Wrong] = &[
 impl View<'_> {
     /// Finds nothing in running allocations that Consul does not list.
     fn believes_what_is_not_listed(&mut self) {
-        for known in &mut self.seen.history.known {
+        // As if all had been listed: what no look has shown is looked for again and again.
+        let history = &mut self.seen.history;
+        for known in &mut history.known {
             (known.missed, known.unlisted) = (None, None);
+            history.registered.extend(known.group.in_consul().map(|service| (known.id, Arc::clone(&service.name))));
         }
         self.nodes(|node| {
             if let Some(meta) = node.last_drain.as_mut().and_then(|last| last.meta.as_mut()) {
