@@ -41,18 +41,20 @@ type MakeCall<K, I, T, E> = Box<dyn Fn(K, Vec<I>) -> Answer<T, E> + Send + Sync>
 /// Gathers what is asked about the same thing into one call.
 ///
 /// A caller joins a call only while that has not been sent: its answer is then newer than the question, and than everything that
-/// the caller did before. What does not change ([`Gather::of_what_lasts`]) is joined until it is answered. No task is spawned; whoever waits for the answer drives the call, and when nobody waits any more it is
-/// given up with all that was gathered for it.
+/// the caller did before. A call for what does not change ([`Gather::of_what_lasts`]) may be joined until it is answered.
+///
+/// No task is spawned. The callers that wait for the answer drive the call. When none of them waits any more, the call is given up, with
+/// all that was gathered for it.
 pub(super) struct Gather<K, I, T: Clone, E: Clone> {
     shared: Arc<Inner<K, I, T, E>>,
+    /// Whether an answer to an earlier question is as good.
+    lasts: bool,
 }
 
 struct Inner<K, I, T: Clone, E: Clone> {
     send: MakeCall<K, I, T, E>,
     /// The most that one call may carry.
     most: usize,
-    /// Whether an answer to an earlier question is as good.
-    lasts: bool,
     limiter: Arc<Limiter>,
     crowd: Arc<Crowd>,
     lines: Mutex<HashMap<K, Line<I, T, E>>>,
@@ -101,23 +103,12 @@ where
     {
         let send: MakeCall<K, I, T, E> = Box::new(move |key, items| send(key, items).boxed());
         let (limiter, crowd) = (Arc::clone(limiter), Arc::clone(crowd));
-        Self { shared: Arc::new(Inner { send, most, lasts: false, limiter, crowd, lines: Mutex::default() }) }
+        Self { shared: Arc::new(Inner { send, most, limiter, crowd, lines: Mutex::default() }), lasts: false }
     }
 
-    /// The same for what does not change between a question and its answer: who asks while a call is under way waits for that.
-    pub(super) fn of_what_lasts<F>(
-        limiter: &Arc<Limiter>,
-        crowd: &Arc<Crowd>,
-        send: impl Fn(K, Vec<I>) -> F + Send + Sync + 'static,
-    ) -> Self
-    where
-        F: Future<Output = Result<T, E>> + Send + 'static,
-    {
-        let mut gather = Self::new(usize::MAX, limiter, crowd, send);
-        if let Some(inner) = Arc::get_mut(&mut gather.shared) {
-            inner.lasts = true;
-        }
-        gather
+    /// For what does not change between a question and its answer: who asks while a call is under way waits for that one.
+    pub(super) fn of_what_lasts(self) -> Self {
+        Self { lasts: true, ..self }
     }
 
     /// Asks about `key`, and answers what a call shows that is sent from now on.
@@ -141,7 +132,7 @@ where
         if let Some(open) = &line.open
             && let Some(answer) = open.answer.upgrade()
         {
-            if self.shared.lasts {
+            if self.lasts {
                 return answer;
             }
             if let Some(items) = lock(&open.items).as_mut() {

@@ -255,7 +255,7 @@ fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool, unseen: Option<Stoppe
 /// Whether allocations were cut short: by a deadline that was seen to pass, or by a forced drain of ours.
 fn was_forced(scope: &Scope<'_>) -> bool {
     scope.seen.history.cut_by_deadline
-        || scope.seen.history.drains.iter().any(|d| d.phase == Phase::Forced)
+        || scope.seen.history.has_forced()
         || scope.own_marks().any(|meta| meta.phase == Phase::Forced)
 }
 

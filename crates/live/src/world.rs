@@ -8,7 +8,7 @@ use tokio::time::sleep_until;
 
 use super::Live;
 use decamp_core::decide::{
-    Departure, Effect, Nomad, Part, Refusal, Registrations, Showing, Snapshot, TargetGroup, TargetHealth, Unseen, Zones,
+    Departure, Effect, Nomad, Part, Refusal, Registrations, Showing, Snapshot, TargetGroup, Unseen, Zones,
 };
 use decamp_core::ids::{InstanceId, TargetId};
 use decamp_core::replacing::Replaces;
@@ -135,8 +135,7 @@ impl Live {
         if !matches!(group.zones, Zones::Apart(_)) {
             return;
         }
-        let healthy = group.listed().filter(|target| target.health == TargetHealth::Healthy);
-        let others = healthy.filter_map(|target| match target.id {
+        let others = group.healthy().filter_map(|target| match target.id {
             TargetId::Instance(other) => Some(other).filter(|other| *other != instance),
             TargetId::Ip(_) | TargetId::Other(_) => None,
         });

@@ -227,7 +227,7 @@ impl Strip {
         };
         let wait = wait.as_secs_f64();
         let mut floor: Vec<(f64, f64)> = of(Phase::Stopping).chain(of(Phase::Moving)).collect();
-        // An attached group is left before the hook begins, which has what is left of the wait then.
+        // Auto Scaling deregisters from an attached group before the hook begins: part of that delay is over by then.
         floor.extend(of(Phase::Balancers).map(|(begins, _)| (begins, begins + wait)));
         floor.sort_by(|one, other| one.0.total_cmp(&other.0));
         let (mut covered, mut reached) = (0.0, from);

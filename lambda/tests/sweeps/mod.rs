@@ -52,7 +52,7 @@ const SHORT: Fleet = Fleet {
 };
 
 impl Fleet {
-    /// The function's time-out. A sweep has what is left before handing back, which by default are 55 of a minute's 60 seconds.
+    /// The function's time-out. A sweep stops some time before it, to hand back: by default it works for 55 of each minute's 60 seconds.
     fn function_timeout(&self) -> Duration {
         KEPT_FOR_HANDING_BACK + self.period * 55 / 60
     }

@@ -73,7 +73,7 @@ impl Groups {
         };
         let activities = {
             let (client, told) = (client.clone(), Arc::clone(&told));
-            Gather::of_what_lasts(limiter, crowd, move |asg: Arc<str>, _| {
+            Gather::new(usize::MAX, limiter, crowd, move |asg: Arc<str>, _| {
                 let (client, told) = (client.clone(), Arc::clone(&told));
                 async move {
                     let asked = Instant::now();
@@ -82,6 +82,7 @@ impl Groups {
                     Ok(began)
                 }
             })
+            .of_what_lasts()
         };
         Self { groups, activities, remembered, told }
     }

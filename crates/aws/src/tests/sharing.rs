@@ -165,13 +165,14 @@ async fn what_does_not_change_is_answered_by_a_call_that_is_under_way() {
     let sent = Arc::new(AtomicU64::new(0));
     let calls = Arc::clone(&sent);
     let gather: Gather<u8, (), u64, Unseen> =
-        Gather::of_what_lasts(&Arc::new(Limiter::new(100, 100)), &Arc::default(), move |_, _| {
+        Gather::new(usize::MAX, &Arc::new(Limiter::new(100, 100)), &Arc::default(), move |_, _| {
             let call = calls.fetch_add(1, Ordering::Relaxed) + 1;
             async move {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 if call == 1 { Err(Unseen::Stale) } else { Ok(call) }
             }
-        });
+        })
+        .of_what_lasts();
     let late = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         gather.ask(1, ()).await

@@ -1,8 +1,7 @@
 //! What may be drained beside the deregistration delay: nothing that a load balancer may still send to (ADR 0008).
 
 use super::scope::Scope;
-use super::snapshot::{Balancer, JobKind, Target, TargetGroup};
-use super::whose::Whose;
+use super::snapshot::{Balancer, JobKind, TargetGroup};
 use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::Time;
 
@@ -48,8 +47,7 @@ pub(super) fn hides_what_it_sends_to(scope: &Scope<'_>, arn: &TargetGroupArn) ->
 
 /// Whether neither its list nor a deregistration of this run tells where a group sent to.
 fn lists_none_of_ours(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> bool {
-    let ours = |target: &Target| scope.whose(group, &target.id, target.port) == Whose::Ours;
-    balancer.taken_out.is_empty() && !group.listed().any(ours)
+    balancer.taken_out.is_empty() && scope.ours_in(group).next().is_none()
 }
 
 /// The ports at which attached groups may still send to the instance although they list it no more: those of their other instances,

@@ -126,14 +126,18 @@ impl Budget {
             return self.hook_ends;
         }
         let in_order = (needed(self.balancers, self.longest_stop, self.reserve) * 2).max(IN_ORDER_AFTER_A_HOLD);
-        self.hook_ends - in_order.min(self.hook_ends.since(self.began) / 2)
+        self.leaving_half(self.hook_ends, in_order)
     }
 
     /// When an instance leaves its load balancers at the latest that they may send to for so long, so that all that comes after is in
     /// order: half of the time stays for waiting before that.
     pub(super) fn in_order_from(&self, may_send: Duration) -> Time {
-        let latest = self.forced_from(Time(0)) - may_send;
-        latest - IN_ORDER_AFTER_A_HOLD.min(latest.since(self.began) / 2)
+        self.leaving_half(self.forced_from(Time(0)) - may_send, IN_ORDER_AFTER_A_HOLD)
+    }
+
+    /// So long before this time, but not in the first half of the time until then.
+    fn leaving_half(&self, latest: Time, before: Duration) -> Time {
+        latest - before.min(latest.since(self.began) / 2)
     }
 
     /// How often a heartbeat is sent: at a third of the time-out.

@@ -8,7 +8,6 @@ use super::budget;
 use super::losses::{Finding, Layer, Loss, killed_with_requests};
 use super::scope::Scope;
 use super::snapshot::{Allocation, Balancer, BalancerKind, TargetGroup};
-use super::whose::Whose;
 use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::plain;
 use std::time::Duration;
@@ -100,7 +99,7 @@ fn of_one_group(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> 
 /// Our targets in this group: those that are listed, and those that this run took out. Auto Scaling takes an instance out of attached groups
 /// before its hook, and an earlier worker may have taken it out of any: then the other instances' targets tell at which ports it was one.
 fn targets(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<(TargetId, u16)> {
-    let listed = group.listed().filter(|t| scope.whose(group, &t.id, t.port) == Whose::Ours).map(|t| (t.id.clone(), t.port));
+    let listed = scope.ours_in(group).map(|t| (t.id.clone(), t.port));
     let mut targets: Vec<_> = listed.chain(balancer.taken_out.iter().cloned()).collect();
     if targets.is_empty() {
         let others = group.listed().filter(|t| matches!(t.id, TargetId::Instance(_)));

@@ -30,9 +30,8 @@ pub(super) fn emptied(scope: &Scope<'_>, group: &TargetGroup, ours: &[(TargetId,
     if ours.is_empty() {
         return None;
     }
-    let healthy = group.listed().filter(|target| target.health == TargetHealth::Healthy);
-    let rest: Vec<(&Target, Whose)> = healthy.map(|t| (t, scope.whose(group, &t.id, t.port))).collect();
-    // What stands in another zone is not the instance's, whoever has its address.
+    let rest: Vec<(&Target, Whose)> = group.healthy().map(|t| (t, scope.whose(group, &t.id, t.port))).collect();
+    // An address may be the instance's or another's; a target in another zone is not the instance's.
     let lone = |zone: &Arc<str>| {
         let elsewhere =
             |other: &Target| zone_of(group, &other.id, other.zone.as_ref()).is_some_and(|of| of != zone && **of != *EVERY_ZONE);
@@ -67,8 +66,7 @@ pub(super) fn held_until(scope: &Scope<'_>, budget: &Budget, group: &TargetGroup
 
 /// Whether a healthy target may be ours or another's: that is asked before it counts.
 pub(super) fn is_doubtful(scope: &Scope<'_>, group: &TargetGroup) -> bool {
-    let mut healthy = group.listed().filter(|target| target.health == TargetHealth::Healthy);
-    healthy.any(|target| scope.whose(group, &target.id, target.port) == Whose::Unknown)
+    group.healthy().any(|target| scope.whose(group, &target.id, target.port) == Whose::Unknown)
 }
 
 /// Each target group that ours leaves without a healthy target, or one of its zones.
@@ -80,7 +78,7 @@ pub(super) fn findings(scope: &Scope<'_>, budget: &Budget) -> Vec<Finding> {
 fn of_a_group(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &TargetGroup) -> Option<Finding> {
     group.targets.as_ref()?;
     let ours = taken_out(scope, balancer, group);
-    let is_registered = group.listed().any(|t| t.health.is_registered() && scope.whose(group, &t.id, t.port) == Whose::Ours);
+    let is_registered = scope.ours_in(group).any(|target| target.health.is_registered());
     // It is held while another may become healthy: that is no loss yet.
     if is_registered && held_until(scope, budget, group).is_some_and(|until| balancer.sight.at() < Some(until)) {
         return None;
@@ -120,14 +118,13 @@ fn of_a_group(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &T
 /// Our targets that were sent to for being healthy, as far as this can be seen: registered and healthy, deregistered by somebody, or gone
 /// from a group that Auto Scaling takes an instance out of before its hook.
 fn taken_out(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<(TargetId, Option<Arc<str>>)> {
-    let ours = || group.listed().filter(|t| scope.whose(group, &t.id, t.port) == Whose::Ours);
     let was_sent_to = |t: &&Target| matches!(t.health, TargetHealth::Healthy | TargetHealth::Draining);
-    let listed: Vec<_> = ours().filter(was_sent_to).map(|t| (t.id.clone(), t.zone.clone())).collect();
+    let listed: Vec<_> = scope.ours_in(group).filter(was_sent_to).map(|t| (t.id.clone(), t.zone.clone())).collect();
     let is_used = group.listed().all(|target| target.health != TargetHealth::RegisteredUnused);
     // One that stays, and is no target of an attached group, is not one yet.
     let stays = matches!(scope.seen.lifecycle.last(), Some(Lifecycle::Staying(_)));
     let left = group.attached && !stays || balancer.listed_it || !balancer.taken_out.is_empty();
-    if ours().next().is_none() && left && is_used {
+    if scope.ours_in(group).next().is_none() && left && is_used {
         return vec![(TargetId::Instance(scope.departure.instance), None)];
     }
     listed

@@ -15,7 +15,7 @@ use crate::time::Time;
 pub fn targets_of<'g>(departure: &Departure, seen: &Snapshot, group: &'g TargetGroup) -> Vec<&'g Target> {
     let policy = Policy::default();
     let scope = Scope::new(departure, seen, &policy);
-    group.listed().filter(|t| scope.whose(group, &t.id, t.port) == Whose::Ours).collect()
+    scope.ours_in(group).collect()
 }
 
 /// What to look at, so that it is known whose the addresses are that named target groups list.
@@ -64,6 +64,11 @@ impl Scope<'_> {
             // A network that hands out the same addresses on every node tells nothing.
             (true, true | false) | (false, false) => Whose::Unknown,
         }
+    }
+
+    /// The targets of this group that are the instance's for certain.
+    pub(super) fn ours_in<'g>(&self, group: &'g TargetGroup) -> impl Iterator<Item = &'g Target> {
+        group.listed().filter(|target| self.whose(group, &target.id, target.port) == Whose::Ours)
     }
 
     /// Whether a target may be this instance's.

@@ -8,6 +8,7 @@ use decamp_core::ids::{InstanceId, TargetId};
 
 use crate::asked::{deregistrations, only_waits, ours};
 use crate::facts::{ADDRESS, another_instance, attached, instance, named, secs, target};
+use crate::load_balancers::holding;
 use crate::scene::{Scene, calm};
 
 const A: &str = "eu-west-1a";
@@ -113,7 +114,7 @@ fn the_list_tells_the_zone_of_an_address() {
         })
     };
     assert_eq!(foreseen(B, true).len(), 1);
-    assert_eq!(foreseen(B, false).len(), 1, "whoever has it, it stands in another zone");
+    assert_eq!(foreseen(B, false).len(), 1, "a target in another zone is not the instance's");
     assert_eq!(foreseen(A, true), []);
     assert_eq!(foreseen(A, false), [], "it may be ours");
 }
@@ -180,23 +181,15 @@ fn a_group_that_nothing_sends_to_has_no_last_target() {
 
 #[test]
 fn the_last_of_its_zone_is_held_until_another_is_healthy_there_or_it_must_go() {
-    let holding = || {
-        let mut scene = calm();
-        apart(&mut scene, &[(another_instance(), B), (third_instance(), A)]);
-        scene.group.attached.clear();
-        scene.policy.last_target = LastTarget::Hold;
-        let first = scene.next();
-        scene.obey(&first);
-        scene
-    };
-    let mut scene = holding();
+    let alone_there = |scene: &mut Scene| apart(scene, &[(another_instance(), B), (third_instance(), A)]);
+    let mut scene = holding(alone_there);
     only_waits(&scene.next(), "last-of-its-zone");
     assert_eq!(scene.foreseen(), [], "it is held, so that nothing is lost");
     scene.add_target(&named(), others(third_instance()));
     scene.pass(12);
     assert_eq!(deregistrations(&scene.next()), [(named(), by_id(), 8080)]);
 
-    let mut scene = holding();
+    let mut scene = holding(alone_there);
     scene.now = scene.budget().force_at - secs(30);
     assert_eq!(deregistrations(&scene.until_it_writes(EffectKind::Deregister)), [(named(), by_id(), 8080)]);
     assert!(scene.foreseen().iter().any(|finding| finding.loss == Loss::LastHealthyTarget), "now it is lost");

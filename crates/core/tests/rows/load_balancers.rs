@@ -263,24 +263,26 @@ fn the_last_healthy_target_is_deregistered_unless_the_settings_hold_it() {
     assert_eq!(held, [(attached(), by_id(), 8080)]);
 }
 
+/// The named group alone sends to the instance, whose target there is held after this change.
+pub(crate) fn holding(change: impl FnOnce(&mut Scene)) -> Scene {
+    let mut scene = calm();
+    change(&mut scene);
+    scene.group.attached.clear();
+    scene.policy.last_target = LastTarget::Hold;
+    let first = scene.next();
+    scene.obey(&first);
+    scene
+}
+
 #[test]
 fn a_held_last_target_goes_when_another_is_healthy_or_when_it_must() {
-    let holding = || {
-        let mut scene = calm();
-        lonely(&mut scene);
-        scene.group.attached.clear();
-        scene.policy.last_target = LastTarget::Hold;
-        let first = scene.next();
-        scene.obey(&first);
-        scene
-    };
-    let mut scene = holding();
+    let mut scene = holding(lonely);
     only_waits(&scene.next(), "last-healthy-target");
     scene.add_target(&named(), target(TargetId::Instance(crate::facts::another_instance()), 8080));
     scene.pass(12);
     assert_eq!(deregistrations(&scene.next()), [(named(), by_id(), 8080)]);
 
-    let mut scene = holding();
+    let mut scene = holding(lonely);
     scene.now = scene.budget().force_at - secs(30);
     assert_eq!(deregistrations(&scene.until_it_writes(EffectKind::Deregister)), [(named(), by_id(), 8080)]);
 }

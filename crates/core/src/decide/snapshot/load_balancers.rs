@@ -34,6 +34,11 @@ impl TargetGroup {
     pub fn listed(&self) -> impl Iterator<Item = &Target> {
         self.targets.iter().flat_map(|targets| targets.iter())
     }
+
+    /// The healthy ones among them.
+    pub fn healthy(&self) -> impl Iterator<Item = &Target> {
+        self.listed().filter(|target| target.health == TargetHealth::Healthy)
+    }
 }
 
 /// Whether a load balancer's nodes send to targets in other zones than their own (`load_balancing.cross_zone.enabled`; a Classic Load

@@ -20,7 +20,7 @@ impl Snapshot {
             let meta = node.last_drain.as_ref().and_then(|last| last.meta.as_ref());
             meta.is_some_and(|meta| meta.phase == Phase::Forced)
         };
-        let forced = self.history.drains.iter().any(|drain| drain.phase == Phase::Forced) || nodes.iter().any(is_forced);
+        let forced = self.history.has_forced() || nodes.iter().any(is_forced);
         let is_sent = |node: &Node| self.history.drains.iter().any(|drain| drain.node == node.id);
         let goes_on_unseen = move |node: &Node| self.nomad.blind().is_some() && (node.drain.is_some() || is_sent(node));
         let drained = nodes.iter().filter(|node| !node.status.is_lost()).filter_map(move |node| {
@@ -35,7 +35,15 @@ impl Snapshot {
     /// that begins and ends between two answers of Consul was seen by nobody.
     #[must_use]
     pub fn watches_consul(&self) -> bool {
-        self.first_told_since(self.consul.at().unwrap_or_default()).is_some()
+        let since = self.consul.at().unwrap_or_default();
+        self.stops_in_consul().next().is_some() || self.stopped_since(since).next().is_some()
+    }
+
+    /// When each was told to stop that was seen to be over after that. What was forced is named by the outcome.
+    fn stopped_since(&self, since: Time) -> impl Iterator<Item = Time> {
+        let stopped = move |known: &&Known| known.over && since < known.shown && known.group.is_found_in_consul();
+        let known = if self.history.has_forced() { &[][..] } else { &self.history.known[..] };
+        known.iter().filter(stopped).filter_map(|known| known.told)
     }
 
     /// When the first of what stops now, or was seen to be over after that, was told to.
@@ -45,14 +53,11 @@ impl Snapshot {
         let seen = self.nomad.at().unwrap_or(since);
         let told = |a: &Allocation| known.iter().find(|known| known.id == a.id).and_then(|known| known.told).unwrap_or(seen);
         let stops = self.stops_in_consul().map(told).min();
-        let stopped = |known: &&Known| known.over && since < known.shown && known.group.is_found_in_consul();
-        let forced = self.history.drains.iter().any(|drain| drain.phase == Phase::Forced);
-        let over = known.iter().filter(stopped).filter_map(|known| known.told).min().filter(|_| !forced);
-        stops.into_iter().chain(over).min()
+        stops.into_iter().chain(self.stopped_since(since)).min()
     }
 
-    /// The time between two answers of Consul, the later of which was asked for at `asked` and came at `heard`: if something was stopping for long in it, nobody
-    /// saw whether an ingress could hear of that. A server that hangs refuses nothing, and answers when it is well again.
+    /// The time between two answers of Consul, the later of which was asked for at `asked` and came at `heard`. If something was stopping for
+    /// long in that time, nobody saw whether an ingress could hear of it. A server that hangs refuses nothing, and answers when it is well again.
     pub(super) fn between_answers(&self, asked: Time, heard: Time) -> Option<Stretch> {
         let last = self.consul.at()?;
         let told = self.first_told_since(last)?;

@@ -46,6 +46,12 @@ impl History {
         self.drains.iter().rev().find(|d| d.node == node && d.phase == phase)
     }
 
+    /// Whether this run forced what was left to stop.
+    #[must_use]
+    pub fn has_forced(&self) -> bool {
+        self.drains.iter().any(|drain| drain.phase == Phase::Forced)
+    }
+
     pub(super) fn did(&mut self, sent: Time, answered: Time, effect: &Effect, answer: &Result<(), Refusal>) {
         let kind = effect.kind();
         match answer {
