@@ -11,6 +11,8 @@ use crate::time::Time;
 const AT_ONCE: u64 = 20;
 /// Between two instances at most: a sweep over few does not have to last its whole pass.
 const WIDEST: Duration = Duration::from_millis(250);
+/// The golden ratio's part behind the point, of 2^64: its multiples keep apart better than those of any other number.
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// One sweep: every process that sweeps in the same period gives it the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,10 +51,12 @@ impl Sweep {
         spread(instance) % shared_by == self.number % shared_by
     }
 
-    /// In which order the instances are come to: another one in each sweep, so that nobody is always the last.
+    /// In which order the instances are come to. The order turns with each sweep, by the golden ratio of a whole turn: an instance that came
+    /// last in one sweep, and was cut off by the sweep's end, is far from the last place when it is heartbeaten next, whether that is in the
+    /// next sweep or in the sixtieth from it.
     #[must_use]
     pub fn place(&self, instance: InstanceId) -> u64 {
-        number_of(&[&instance.to_string(), &self.number.to_string()])
+        spread(instance).wrapping_add(self.number.wrapping_mul(GOLDEN_RATIO))
     }
 
     /// How long after the first of them the one at this place is come to, in a pass of this length.
@@ -68,11 +72,7 @@ impl Sweep {
 
 /// A number that spreads instances evenly, the same in every process.
 fn spread(instance: InstanceId) -> u64 {
-    number_of(&[&instance.to_string()])
-}
-
-fn number_of(parts: &[&str]) -> u64 {
-    let bytes = hash(parts);
+    let bytes = hash(&[&instance.to_string()]);
     bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
@@ -116,6 +116,28 @@ mod tests {
         for instance in (0..500).map(InstanceId::from_number) {
             let due: Vec<bool> = sweeps(5_000, 21).map(|sweep| sweep.heartbeats(instance, TIMEOUT)).collect();
             assert!(due.chunks(7).all(|half| half.iter().filter(|due| **due).count() == 1), "{instance}: {due:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_cut_off_twice_in_a_row() {
+        // Each hook with how many of the last of 1,000 instances a sweep does not come to.
+        let all: Vec<InstanceId> = (0..1_000).map(InstanceId::from_number).collect();
+        let cut_off = |sweep: &Sweep, last: usize| -> std::collections::BTreeSet<InstanceId> {
+            let mut order = all.clone();
+            order.sort_by_cached_key(|instance| sweep.place(*instance));
+            order.into_iter().rev().take(last).collect()
+        };
+        for (minutes, last) in [(3, 50), (15, 50), (60, 10), (120, 5)] {
+            let timeout = Duration::from_mins(minutes);
+            let mut before = std::collections::BTreeMap::new();
+            for sweep in sweeps(1_000, 130) {
+                let late = cut_off(&sweep, last);
+                for instance in all.iter().filter(|instance| sweep.heartbeats(**instance, timeout)) {
+                    let again = before.insert(*instance, late.contains(instance)) == Some(true) && late.contains(instance);
+                    assert!(!again, "{instance} is cut off in two of its turns in a row, with a hook of {minutes} min");
+                }
+            }
         }
     }
 
