@@ -77,7 +77,17 @@ fn web(job: &str, count: u32) -> Arc<TaskGroup> {
 fn allocation(number: u128, group: Arc<TaskGroup>) -> Allocation {
     let id = format!("00000000-0000-0000-0000-{number:012}").parse().expect("an id");
     let ports: Arc<[u16]> = Arc::from([20_000]);
-    Allocation { id, group, wanted: true, client: ClientStatus::Running, ports, own: None, started: Some(Time(0)), ended: None }
+    Allocation {
+        id,
+        group,
+        wanted: true,
+        client: ClientStatus::Running,
+        ports,
+        own: None,
+        started: Some(Time(0)),
+        told: None,
+        ended: None,
+    }
 }
 
 fn node(number: u8, group: &Arc<TaskGroup>) -> Nomad {

@@ -182,7 +182,8 @@ impl Oracle {
         match hand {
             Hand::MachineDies => self.machine_died = true,
             Hand::Hold(held) => {
-                self.unheld = Some(at).filter(|_| self.held && !*held);
+                // A hold that nobody saw stopped nobody's clock.
+                self.unheld = Some(at).filter(|_| self.held && !*held && self.group_looked_at.is_some());
                 self.held = *held;
             }
             Hand::Detach => self.detached = self.detached.or(Some(at)),

@@ -27,6 +27,14 @@ pub use super::worker::CrashPoint;
 use decamp_core::decide::{ByHand, Finding, Outcome};
 use decamp_core::time::Time;
 
+/// How long before the end of its hook a held instance may be walked out, at the least (ADR 0015).
+const END_OF_A_HOLD: Duration = Duration::from_mins(30);
+/// What the stops and the confirmations of a departure may take beside what its load balancers may.
+const STOPS: Duration = Duration::from_mins(5);
+
+/// What somebody raises a deregistration delay to, at most.
+const RAISED_DELAY: Duration = Duration::from_mins(15);
+
 /// How long the world goes on after the last worker, so that what dies then is seen.
 const AFTERWARDS: Duration = Duration::from_secs(20);
 
@@ -87,12 +95,15 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         setting::draw(play.seed, play.faults, play.again);
     stage.oracle.leaves_system_jobs = policy.ignore_system_jobs;
     stage.oracle.waits_for_by_hand = matches!(policy.by_hand, ByHand::Wait(_));
+    let raised = if faults.has(Fault::DrainingSticks) { RAISED_DELAY } else { Duration::ZERO };
+    let longest_delay = balancer_floor.max(longest_guard).max(raised);
     stage.oracle.bounds = crate::oracle::Bounds {
         max_departure: policy.max_departure,
         shortest: if faults.has(Fault::OtherSettingsNextTime) { policy.max_departure / 2 } else { policy.max_departure },
         reserve: policy.reserve,
         never_force: policy.never_force,
         hold: if faults.has(Fault::HeldForHours) { heartbeat_timeout * 100 } else { Duration::ZERO },
+        held_to_the_last: END_OF_A_HOLD.max((longest_delay + STOPS) * 2),
         heartbeat_timeout,
         entry_is_wrong: faults.has(Fault::StaleToken),
         hooks_not_named: faults.has(Fault::HooksNotNamed),

@@ -364,6 +364,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         never_held_it: never_held_it.filter(|_| !is_young),
         by_hand,
         joins: zones.as_ref().and(first).map(|_| zones::joins()),
+        zones_unanswered: false,
         zones_untold: zones.as_ref().is_some_and(|zones| zones.untold),
         zones: zones.map(|zones| zones.told).unwrap_or_default(),
     };

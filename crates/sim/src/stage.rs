@@ -87,6 +87,8 @@ pub struct Cast {
     pub zones: Arc<[(InstanceId, Arc<str>)]>,
     /// Whether it does not tell that of another instance.
     pub zones_untold: bool,
+    /// Whether Auto Scaling did not answer when a worker last asked it for them.
+    pub zones_unanswered: bool,
     /// An instance in the zone of ours that may become a target later.
     pub joins: Option<InstanceId>,
 }

@@ -127,7 +127,8 @@ fn a_sweep_that_never_came_costs_no_hook() {
 #[test]
 fn sweeps_that_end_before_their_last_heartbeats_cost_no_hook() {
     // A function at the default rates does not come to the last of a large share (ADR 0018).
-    let went = swept(|_| false, |begins, all| fair(begins, all).into_iter().filter(|(after, _)| *after < PASS * 24 / 25).collect());
+    let went =
+        swept(|_| false, |begins, all| fair(begins, all).into_iter().filter(|(after, _)| *after < PASS * 24 / 25).collect());
     assert_eq!(went.expired, 0, "{went:?}");
 }
 

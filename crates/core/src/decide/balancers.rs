@@ -6,6 +6,7 @@ use super::budget::{self, Budget};
 use super::doubts::{Absent, absent, gone_before_the_scan, left_before_the_scan, unknown, waiting_for_unknown};
 use super::last_target::{self, Emptied};
 use super::scope::Scope;
+use super::sight::Blind;
 use super::snapshot::{Balancer, Draining, Target, TargetGroup, TargetHealth};
 use super::step::{Step, look_again, retry_at, write};
 use super::whose::Whose;
@@ -89,6 +90,28 @@ pub(super) fn left_alone_since(scope: &Scope<'_>, time: Time) -> Vec<(TargetGrou
         entry.is_some_and(|b| time <= b.sight.at().max(b.deregistered).unwrap_or(Time(0)))
     };
     groups(scope).into_iter().filter(|(arn, _)| !touched(arn)).map(|(arn, attached)| (arn.clone(), attached)).collect()
+}
+
+/// How often a group is asked for that could not be seen, and from which nothing is to be deregistered yet.
+const ASK_AGAIN: Duration = Duration::from_mins(1);
+
+/// Looks at the groups that this run has never seen, before anything is done to them.
+pub(super) fn known_once(scope: &Scope<'_>, now: Time) -> Step {
+    let scan = &scope.seen.scan;
+    let waits = |blind: &Blind| now < blind.tried + ASK_AGAIN;
+    if scope.policy.scan && scan.at().is_none() && !scan.blind().is_some_and(waits) {
+        return look_again(scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook);
+    }
+    let known = |arn: &TargetGroupArn| {
+        let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
+        entry.is_some_and(|b| b.sight.at().is_some() || b.sight.blind().is_some_and(waits))
+    };
+    let groups: Vec<_> =
+        groups(scope).into_iter().filter(|(arn, _)| !known(arn)).map(|(arn, attached)| (arn.clone(), attached)).collect();
+    match groups.is_empty() {
+        true => Step::Satisfied,
+        false => Step::Look(vec![Part::TargetGroups { groups, attributes_again: false }], Reason::MustLook),
+    }
 }
 
 /// Asks for what is next with the load balancers.

@@ -91,7 +91,9 @@ pub(super) fn stopped_unseen(scope: &Scope<'_>, budget: &Budget, now: Time) -> O
     let told_by_then = |known: &Known| known.told.is_some() && known.wanted_at.is_none_or(|wanted| wanted <= until);
     let stopped_then = |a: &&Allocation| {
         let (known, longest) = (known(a), scope.policy.longest_stop(&a.group));
-        let began = known.map_or_else(|| a.ended.is_none_or(|ended| ended - longest <= until), told_by_then);
+        // One that this run never saw alive was told when its tasks say so; a process that survives its signals takes longer than it may.
+        let told = a.told.or_else(|| a.ended.map(|ended| ended - longest));
+        let began = known.map_or_else(|| told.is_none_or(|told| told <= until), told_by_then);
         let lasted = match (a.client.is_over(), a.ended) {
             (false, _) => true,
             (true, Some(ended)) => after <= ended,

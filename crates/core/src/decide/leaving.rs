@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::balancers;
 use super::budget::{self, Budget};
 use super::scope::Scope;
 use super::snapshot::{Lifecycle, Snapshot};
@@ -15,6 +16,8 @@ use crate::time::Time;
 
 /// How often a hook that has not begun is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// No departure needs more of the end of its hook than twice what a deregistration delay can be at most, an hour, and some time.
+const LEAVES_WITHIN: Duration = Duration::from_hours(3);
 /// How often a held group's tag is read again.
 const READ_HOLD_EVERY: Duration = Duration::from_secs(60);
 /// How long after the last possible moment of the hook it is believed to be over, if Auto Scaling cannot be seen.
@@ -213,6 +216,11 @@ pub(super) fn held(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     let next = seen.group.at().unwrap_or(now) + READ_HOLD_EVERY;
     if next <= now {
         return look_again(&seen.group, Part::Group { with_activity: false }, System::AutoScaling, now, held());
+    }
+    // How long load balancers may still send says how much time has to be left.
+    let looked_at = balancers::known_once(scope, now);
+    if !looked_at.is_satisfied() && budget.hook_ends <= now + LEAVES_WITHIN {
+        return looked_at;
     }
     Step::wait(next.min(until), held())
 }

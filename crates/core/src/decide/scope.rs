@@ -1,7 +1,7 @@
 //! What is left on the instance: which allocations count, which are over, and which only vanished.
 
 use super::beginnings;
-use super::snapshot::{Allocation, DrainMeta, JobKind, Node, Phase, Provider, Snapshot, TargetGroup, TaskGroup};
+use super::snapshot::{Allocation, DrainMeta, JobKind, Node, Provider, Snapshot, TargetGroup, TaskGroup};
 use super::{Departure, Policy};
 use crate::ids::AllocationId;
 use crate::time::Time;
@@ -109,11 +109,10 @@ impl Scope<'_> {
         });
         let noted = self.nodes().iter().filter_map(|node| {
             let meta = node.last_drain.as_ref()?.meta.as_ref()?;
-            let listed = u32::try_from(node.allocations.len()).unwrap_or(u32::MAX);
+            // A drain of this run carries the count of an earlier worker's on. What vanished since is known here, and has a wait of its own.
+            let known_here = node.allocations.len() + history.known.iter().filter(|known| !known.listed).count();
+            let another = u32::try_from(known_here).unwrap_or(u32::MAX) < meta.allocations;
             // The mark last: it has to be reckoned.
-            // One that is only sent again carries the earlier worker's count on.
-            let counted = history.drains.iter().any(|drain| drain.node == node.id && drain.phase != Phase::Resent);
-            let another = listed < meta.allocations && !counted;
             (another && meta.action == *self.mark()).then(|| {
                 // Not since the drain: the purge may have come right before this look.
                 let since = beginnings::vanished(self).map_or(first, |noted| noted.min(first));

@@ -114,7 +114,7 @@ pub struct Balancer {
     pub sight: Sight<TargetGroup>,
     /// When a deregistration of ours was last accepted, by the latest certain time (its answer).
     pub deregistered: Option<Time>,
-    /// When the first look in this run was.
+    /// When the first look in this run was answered.
     pub first_look: Option<Time>,
     /// How many looks at it have worked.
     pub looks: u32,
@@ -149,9 +149,9 @@ pub struct Draining {
 /// Between which looks something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct SeenBetween {
-    /// The last look before it.
+    /// When the last look before it was asked for.
     pub after: Time,
-    /// The first look after it.
+    /// When the first look after it was answered.
     pub by: Time,
 }
 
@@ -308,12 +308,14 @@ impl Snapshot {
                 self.history.was_healthy |= look.as_ref().is_ok_and(|group| group.listed().any(healthy));
                 let balancer = self.balancer_mut(&arn);
                 if let Ok(group) = &look {
-                    balancer.first_look.get_or_insert(asked);
+                    // What waits from a look on waits from its answer: a process may have been stopped between its question and that.
+                    let heard = when.heard;
+                    balancer.first_look.get_or_insert(heard);
                     balancer.looks = balancer.looks.saturating_add(1);
                     balancer.listed_it |= group.listed().any(|target| of.is_some_and(|of| target.id == TargetId::Instance(of)));
-                    balancer.see_registered(asked, group);
-                    balancer.see_draining(of, asked, group);
-                    balancer.see_unanswered(asked, group);
+                    balancer.see_registered(heard, group);
+                    balancer.see_draining(of, heard, group);
+                    balancer.see_unanswered(heard, group);
                 }
                 balancer.sight.take(asked, look);
             }

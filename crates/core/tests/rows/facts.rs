@@ -144,6 +144,7 @@ pub(crate) fn allocation(id: AllocationId, group: TaskGroup, port: u16) -> Alloc
         ports: vec![port].into(),
         own: None,
         started: Some(Time(0)),
+        told: None,
         ended: None,
     }
 }

@@ -42,6 +42,19 @@ fn what_is_held_to_the_last_is_walked_out_in_order_before_its_hook_ends() {
 }
 
 #[test]
+fn a_hold_leaves_as_much_time_as_the_load_balancers_may_take() {
+    let mut scene = held();
+    scene.fronts.iter_mut().for_each(|front| front.delay = Some(secs(3000)));
+    scene.pass(23 * 3600);
+    scene.until_no_heartbeat();
+    let budget = scene.budget();
+    assert!(budget.held_until() + secs(2 * 3000) <= budget.hook_ends, "until {}", budget.held_until());
+    scene.now = budget.held_until();
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    assert!(!writes(&decision, EffectKind::Complete), "{decision:?}");
+}
+
+#[test]
 fn when_a_hold_ends_the_departure_has_all_its_time() {
     let mut scene = held();
     scene.pass(3 * 3600);

@@ -1,6 +1,10 @@
 //! Systems answer in another order than they were asked in: what was asked for before an answer came did not know it.
 
-use decamp_core::decide::{Action, Decision, EffectKind, Heard, Part, Showing};
+use std::net::Ipv4Addr;
+
+use decamp_core::decide::snapshot::{Target, TargetHealth};
+use decamp_core::decide::{Action, Decision, EffectKind, Heard, Part, Showing, Snapshot};
+use decamp_core::ids::TargetId;
 
 use crate::asked::writes;
 use crate::facts::secs;
@@ -74,4 +78,19 @@ fn nomad_confirms_what_consul_lacks_only_if_it_was_asked_after_consul_had_answer
         let confirmed = scene.seen.history.known.iter().any(|known| known.unlisted.is_some());
         assert_eq!(confirmed, confirms, "asked {nomads} s later");
     }
+}
+
+#[test]
+fn what_waits_for_a_load_balancer_counts_from_the_answer() {
+    let scene = calm();
+    // The process is stopped between its question and the answer.
+    let (asked, heard) = (scene.now, scene.now + secs(170));
+    let mut front = scene.fronts[0].clone();
+    let address = TargetId::Ip(Ipv4Addr::new(10, 9, 9, 9).into());
+    front.targets = Some([Target { id: address.clone(), port: 80, zone: None, health: TargetHealth::Healthy }].into());
+    let mut seen = Snapshot::begin(scene.departure.instance, asked);
+    seen.take_late(Heard { asked, unaware: asked, heard }, Showing::TargetGroup(front.arn.clone(), Ok(front)));
+    let balancer = &seen.balancers[0];
+    assert_eq!(balancer.first_look, Some(heard), "the guard of a target that is absent");
+    assert_eq!(balancer.registered, [(address, 80, heard)], "the wait for an address that nobody is known to have");
 }

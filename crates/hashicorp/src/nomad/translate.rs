@@ -40,6 +40,7 @@ pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocatio
     let allocations: Arc<[Allocation]> = (allocations.iter())
         .map(|one| {
             allocation(one, &mut groups).map(|read| Allocation {
+                told: told(one, &read).map(by_our_clock),
                 ended: ended(one, read.client).map(by_our_clock),
                 started: started(one).map(by_our_clock),
                 ..read
@@ -138,6 +139,7 @@ fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation
         ports: ports(&from.resources),
         own: own_network(from),
         started: None,
+        told: None,
         ended: None,
     })
 }
@@ -152,6 +154,17 @@ fn whole_seconds(seconds: i64) -> Option<Time> {
 fn started(from: &wire::Allocation) -> Option<Time> {
     let running = from.states.values().filter(|task| task.state == "running");
     running.map(|task| Time::read(&task.started)).collect::<Option<Vec<Time>>>()?.into_iter().max()
+}
+
+/// When an allocation that is over was told to stop, or earlier. Nomad notes `Killing` when a task's turn has come, and that is after the
+/// group's `shutdown_delay` (recorded: task-ignores-its-signal).
+fn told(from: &wire::Allocation, read: &Allocation) -> Option<Time> {
+    let signals = from.states.iter().filter_map(|(name, task)| {
+        let signal = task.events.iter().find(|event| event.kind == "Killing")?;
+        let delay = read.group.tasks.iter().find(|task| *task.name == **name).map_or(Duration::ZERO, |task| task.shutdown_delay);
+        Some(Time(signal.nanoseconds / 1_000_000) - read.group.shutdown_delay - delay)
+    });
+    signals.min().filter(|_| read.client.is_over())
 }
 
 /// When the last task of an allocation ended, if all of its tasks tell.

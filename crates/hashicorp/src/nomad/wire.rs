@@ -90,6 +90,11 @@ wire! {
         state: String = "State",
         started: String = "StartedAt",
         finished: String = "FinishedAt",
+        events: Vec<TaskEvent> = "Events",
+    }
+    TaskEvent {
+        kind: String = "Type",
+        nanoseconds: u64 = "Time",
     }
     /// One of `GET /v1/allocations`.
     AllocationStub {

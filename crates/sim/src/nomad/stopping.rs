@@ -69,6 +69,18 @@ impl Stopping {
         Self { told, turns, signal, ended: signal + span, killed, over }
     }
 
+    /// When a task is told to stop, after its own delay.
+    #[must_use]
+    pub fn turn_of(&self, task: &Task) -> Time {
+        let place = match task.role {
+            TaskRole::Leader => 0,
+            TaskRole::Main => 1,
+            TaskRole::Sidecar => 2,
+            TaskRole::Poststop | TaskRole::Finished => 3,
+        };
+        self.turns[place] + task.shutdown_delay
+    }
+
     /// What the client says of one task at a moment of the stop.
     #[must_use]
     pub fn task_state(&self, task: &Task, behaviour: &Behaviour, at: Time, capped: bool, shows_pending: bool) -> TaskState {

@@ -12,7 +12,8 @@ use super::state::{AllocationState, DrainState, GroupState, LastDrainState, Node
 use super::stopping::TaskState;
 use crate::event::AllocationNumber;
 use decamp_core::decide::snapshot::{
-    Allocation, ClientStatus, Drain, Elsewhere, LastDrain, Node, NodeStatus, NomadSight, Registration, Registrations, TaskRole,
+    Allocation, ClientStatus, Drain, Elsewhere, LastDrain, Node, NodeStatus, NomadSight, Registration, Registrations, Task,
+    TaskRole,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
 use decamp_core::time::Time;
@@ -208,6 +209,15 @@ impl Nomad {
         })
     }
 
+    /// When each task of an allocation that is over was told to stop, as its events say.
+    pub fn signals(&self, number: AllocationNumber) -> impl Iterator<Item = (&Arc<str>, Time)> {
+        let state = &self.allocations[number.index()];
+        let plan = state.stopping.filter(|_| state.client.is_over());
+        let tasks = &self.groups[state.group.index()].spec.group.tasks;
+        plan.into_iter()
+            .flat_map(move |plan| tasks.iter().filter(|task| is_told(task)).map(move |task| (&task.name, plan.turn_of(task))))
+    }
+
     /// The number of an allocation that is still listed.
     #[must_use]
     pub fn allocation_number(&self, id: AllocationId) -> Option<AllocationNumber> {
@@ -262,6 +272,11 @@ fn whole_seconds(time: Time) -> Time {
     Time(time.0 / 1000 * 1000) + Duration::from_secs(1)
 }
 
+/// Whether a task is told to stop when its allocation is: those that run before or after the others end by themselves.
+fn is_told(task: &Task) -> bool {
+    matches!(task.role, TaskRole::Leader | TaskRole::Main | TaskRole::Sidecar)
+}
+
 fn shown(allocation: &AllocationState, group: &GroupState) -> Allocation {
     Allocation {
         id: allocation.id,
@@ -271,6 +286,10 @@ fn shown(allocation: &AllocationState, group: &GroupState) -> Allocation {
         ports: allocation.ports.clone(),
         own: allocation.own.clone(),
         started: allocation.started.filter(|_| allocation.client == ClientStatus::Running),
+        told: allocation
+            .stopping
+            .filter(|_| allocation.client.is_over() && group.spec.group.tasks.iter().any(is_told))
+            .map(|plan| plan.told),
         ended: allocation.ended.filter(|_| allocation.client.is_over()),
     }
 }

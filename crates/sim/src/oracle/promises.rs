@@ -31,9 +31,6 @@ const LATE: Duration = Duration::from_secs(60);
 /// Looks at Auto Scaling and at the target groups, and how long others are waited for beside them.
 const DEREGISTERS_WITHIN: Duration = Duration::from_secs(3);
 
-/// How long before the end of its hook a held instance may be walked out (ADR 0015).
-const END_OF_A_HOLD: Duration = Duration::from_mins(30);
-
 /// What the departure was given.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bounds {
@@ -45,6 +42,8 @@ pub struct Bounds {
     pub reserve: Duration,
     /// How long a hold may make it last.
     pub hold: Duration,
+    /// How long before the end of its hook a held instance may be walked out (ADR 0015).
+    pub held_to_the_last: Duration,
     /// Whether nothing may be forced.
     pub never_force: bool,
     /// The hook's heartbeat time-out.
@@ -164,7 +163,7 @@ impl Oracle {
 
     /// Whether its group is held, and the hook leaves the time for that.
     fn is_held(&self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) -> bool {
-        self.held && at + END_OF_A_HOLD < self.hook_ends(auto_scaling, cast)
+        self.held && at + self.bounds.held_to_the_last < self.hook_ends(auto_scaling, cast)
     }
 
     fn hook_ends(&self, auto_scaling: &AutoScaling, cast: &Cast) -> Time {
@@ -215,7 +214,11 @@ impl Oracle {
         }
         // The clock stands still during a hold (ADR 0015).
         let soon = self.unheld.is_some_and(|unheld| at < unheld + self.bounds.shortest / 2);
-        if *verdict == Outcome::TimedOut && soon && self.workers <= 1 && at + END_OF_A_HOLD < self.hook_ends(auto_scaling, cast) {
+        if *verdict == Outcome::TimedOut
+            && soon
+            && self.workers <= 1
+            && at + self.bounds.held_to_the_last < self.hook_ends(auto_scaling, cast)
+        {
             self.broke(at, "L2", "it gave up when the hold ended".to_owned());
         }
     }

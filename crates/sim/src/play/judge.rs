@@ -140,7 +140,9 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
         Failed::NoTarget => {
             // Of attributes that cannot be read, and of zones that nobody tells, nothing is said. And what somebody registers again may
             // become the last healthy one between two looks.
-            let zones_untold = stage.cast.zones_untold || faults.has(Fault::LastOfItsZone) && faults.has(Fault::DelayUnreadable);
+            let zones_untold = stage.cast.zones_untold
+                || stage.cast.zones_unanswered
+                || faults.has(Fault::LastOfItsZone) && faults.has(Fault::DelayUnreadable);
             let unreadable = faults.has(Fault::NonsenseAnswers) || faults.has(Fault::TargetRegisteredAgain);
             let untold = zones_untold || unreadable || faults.has(Fault::DeniedForGood) || faults.has(Fault::TargetGroupDeleted);
             untold || taken_out_by_another(stage, failure)

@@ -141,6 +141,7 @@ impl Worker<'_> {
         if !self.knows_zones.get() {
             let told = self.call(System::AutoScaling, None, |s| s.auto_scaling.call()).await;
             self.knows_zones.set(matches!(told, Ok(Ok(()))));
+            self.stage.borrow_mut().cast.zones_unanswered = !self.knows_zones.get();
         }
         if self.knows_zones.get() {
             *zones = Arc::clone(&self.stage.borrow().cast.zones);

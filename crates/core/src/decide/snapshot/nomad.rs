@@ -197,6 +197,9 @@ pub struct Allocation {
     pub own: Option<OwnNetwork>,
     /// When the last of its tasks began to run, if all that run tell: what it registers is registered a moment later.
     pub started: Option<Time>,
+    /// When its client was told to stop it, or earlier, if it is over and its tasks tell: the first signal to one of them, less the delays
+    /// before that (`shutdown_delay`).
+    pub told: Option<Time>,
     /// When the last of its tasks ended, if it is over and Nomad tells.
     pub ended: Option<Time>,
 }

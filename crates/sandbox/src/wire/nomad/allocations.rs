@@ -66,7 +66,12 @@ fn states(nomad: &Nomad, number: AllocationNumber, began: Time) -> Value {
                     ("dead", Value::from(shapes::stamp(allocation.ended.unwrap_or(allocation.synced))))
                 }
             };
-            let row = json!({ "Events": null, "Failed": false, "FinishedAt": finished, "LastRestart": null, "Restarts": 0,
+            // The one event that decamp reads: what each task is told when its turn to stop has come.
+            let killing = nomad.signals(number).find(|(told, _)| *told == name).map(|(_, at)| {
+                json!([{ "Type": "Killing", "Time": at.0.saturating_mul(1_000_000),
+                    "DisplayMessage": "Sent interrupt. Waiting before force killing" }])
+            });
+            let row = json!({ "Events": killing, "Failed": false, "FinishedAt": finished, "LastRestart": null, "Restarts": 0,
                 "StartedAt": shapes::stamp(nomad.allocation(number).started.unwrap_or(began)), "State": word });
             (name.to_string(), row)
         })
