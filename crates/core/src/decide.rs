@@ -86,7 +86,9 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
         return among(seen, [heartbeat, Step::Look(parts, reason)], now);
     }
     if !confirmed.is_satisfied() {
-        return among(seen, [at_the_end(scope, budget, now), confirmed, heartbeat], now);
+        // What a drain stops goes on stopping while Auto Scaling is out of sight.
+        let (watched, news) = (blind::watched(scope, false, now), watches_nomad(seen));
+        return among(seen, [at_the_end(scope, budget, now), confirmed, watched, news, heartbeat], now);
     }
     if leaving::which_is_not_said(scope) {
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook };
@@ -177,7 +179,7 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         steps.push(beginnings::write_down(scope, budget, &balancing, now));
     }
     steps.push(heartbeat);
-    steps.push(Step::wait(budget.end, Reason::TimeIsUp));
+    steps.extend([watches_nomad(seen), Step::wait(budget.end, Reason::TimeIsUp)]);
     let satisfied = steps.iter().all(|step| !matches!(step, Step::Do(..) | Step::Look(..)));
     if !(satisfied && balancing.released) {
         return among(seen, steps, now);
@@ -197,6 +199,14 @@ fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> D
         steps.insert(0, finish);
     }
     among(seen, steps, now)
+}
+
+/// Another worker's drain is seen as soon as it begins, whatever this one waits for: what it stops is to be watched.
+fn watches_nomad(seen: &Snapshot) -> Step {
+    if seen.nomad.now().is_none_or(|nomad| nomad.nodes.is_empty()) {
+        return Step::Satisfied;
+    }
+    Step::Wait { until: Time::NEVER, watch: vec![Part::Nomad], reason: Reason::TimeIsUp }
 }
 
 /// Everything is over: discovery, one last look at all of it, and the completion.

@@ -75,6 +75,9 @@ fn tell(seed: u64, draw: Draw, driver: &Driver) -> ExitCode {
     for finding in &played.findings {
         println!("foreseen: {:?} of {}: {}", finding.loss, finding.object, finding.value);
     }
+    if let Some(outcome) = &played.outcome {
+        println!("ended: {}", outcome.meaning());
+    }
     println!(
         "outcome {}, requests {:?}",
         played.outcome.as_ref().map_or("never-ended", |outcome| outcome.word()),

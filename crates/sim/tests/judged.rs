@@ -54,6 +54,22 @@ fn what_stops_while_nomad_and_consul_are_away_is_named() {
 }
 
 #[test]
+fn what_stopped_unseen_is_named_whoever_noted_it_and_however_long_it_took() {
+    is_clean("consul-away", 726_072, 1);
+    is_clean("stuck-stop,consul-vanishes", 1_872_109, 1);
+}
+
+#[test]
+fn a_hold_leaves_the_time_that_a_raised_delay_takes() {
+    is_clean("draining-sticks,held-for-hours", 1_332_435, 1);
+}
+
+#[test]
+fn what_an_earlier_worker_counted_is_waited_for_after_a_drain_of_ones_own() {
+    is_clean("target-registered-again,job-purged,strangers-address", 1_839_321, 1);
+}
+
+#[test]
 fn a_classic_load_balancer_lists_nothing_that_another_worker_took_out() {
     is_clean("classic-balancer", 252, 1);
 }

@@ -64,9 +64,12 @@ pub(super) fn scanned(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
 
 /// What earlier runs noted of times in which Consul could not be seen while allocations stopped. This run's own is its memory.
 pub(super) fn unseen<'a>(scope: &'a Scope<'_>, budget: &'a Budget) -> impl Iterator<Item = &'a Noted> {
-    let notes = noted(scope.departure, scope.seen, Beginning::Unseen).filter(|note| budget.began <= note.since);
+    let history = &scope.seen.history;
+    let own = |note: &&Noted| history.notes_sent.contains(note);
+    let found = history.found_unseen.iter().flatten().filter(|note| *note.action == **scope.mark());
+    let notes = noted(scope.departure, scope.seen, Beginning::Unseen).filter(move |note| !own(note)).chain(found);
     let brief = |note: &&Noted| 0 < note.listed && u64::from(note.listed) <= super::snapshot::BRIEF.as_secs();
-    notes.filter(move |note| !brief(note) && !scope.seen.history.notes_sent.contains(note))
+    notes.filter(move |note| budget.began <= note.since && !brief(note))
 }
 
 /// How many allocations the nodes list.
@@ -192,7 +195,9 @@ pub fn remember(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Ti
 /// Writes down what began, where the next worker will see it. Nothing waits for it.
 pub(super) fn write_down(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now: Time) -> Step {
     let history = &scope.seen.history;
-    let Some(nomad) = scope.seen.nomad.now() else { return Step::Satisfied };
+    // That something stopped unseen is noted even where Nomad's servers are behind: a lagging one passes the call on all the same.
+    let out_of_sight = || scope.seen.nomad.last().filter(|_| scope.seen.unseen_at_once(now).is_some());
+    let Some(nomad) = scope.seen.nomad.now().or_else(out_of_sight) else { return Step::Satisfied };
     // A server passes the call on to the node's agent: a lost one cannot answer.
     let Some(node) = nomad.nodes.iter().find(|node| !node.status.is_lost() && keeps_notes(&node.version)) else {
         return Step::Satisfied;

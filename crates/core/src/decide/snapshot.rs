@@ -345,7 +345,13 @@ impl Snapshot {
     pub fn did(&mut self, sent: Time, answered: Time, effect: &Effect, answer: &Result<(), Refusal>) {
         match effect {
             // It shows some seconds later, and changes nothing else.
-            Effect::Heartbeat(_) | Effect::Note { .. } => {}
+            Effect::Heartbeat(_) => {}
+            Effect::Note { notes, .. } => {
+                if notes.iter().any(|note| note.what == Beginning::Unseen) && self.history.found_unseen.is_none() {
+                    let found = self.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes).flat_map(|node| &node.notes);
+                    self.history.found_unseen = Some(found.filter(|note| note.what == Beginning::Unseen).cloned().collect());
+                }
+            }
             Effect::MakeIneligible(_) | Effect::Drain { .. } => self.nomad.expire(),
             Effect::Complete { .. } => self.lifecycle.expire(),
             Effect::Deregister { group, targets } => {

@@ -292,3 +292,49 @@ fn one_that_began_before_it_names_what_another_saw_no_end_of() {
     scene.news_from_nomad();
     assert_eq!(titles(&ends(&mut scene)), ["api/group", "shop/group"], "its own first look at Consul came before all that");
 }
+
+#[test]
+fn another_workers_drain_is_seen_while_load_balancers_are_waited_for() {
+    let mut scene = crate::scene::deregistered(|scene| scene.policy.overlap = false);
+    let decision = scene.until_no_heartbeat();
+    assert!(matches!(&decision.action, Action::Wait { watch, .. } if watch.contains(&Part::Nomad)), "{decision:?}");
+}
+
+#[test]
+fn what_stops_is_watched_while_auto_scaling_is_out_of_sight() {
+    let mut scene = draining(|_| ());
+    scene.pass(400);
+    scene.look_in_vain(&Part::Lifecycle);
+    scene.news_from_nomad();
+    scene.look(&Part::Consul);
+    let decision = scene.until_no_heartbeat();
+    assert!(is_watched(&decision), "{decision:?}");
+}
+
+#[test]
+fn it_is_noted_although_nomads_servers_are_behind() {
+    let mut scene = draining(|_| ());
+    scene.look_in_vain(&Part::Nomad);
+    scene.look_in_vain(&Part::Consul);
+    assert!(writes(&scene.decide(), EffectKind::Note), "{:?}", scene.decide());
+}
+
+/// A process survived its signals for longer than it may, and the worker came when it was over.
+#[test]
+fn when_it_was_told_is_what_its_tasks_say() {
+    for (told_after, named) in [(1, true), (50, false)] {
+        let mut scene = draining(|_| ());
+        let began = scene.now;
+        away_for(&mut scene, 20);
+        scene.look(&Part::Consul);
+        scene.next();
+        scene.pass(200);
+        let ended = scene.now;
+        scene.allocations(|a| (a.told, a.ended) = (Some(began + secs(told_after)), Some(ended)));
+        scene.everything_stops();
+        scene.seen = Snapshot::begin(instance(), scene.now);
+        scene.next();
+        let outcome = ends(&mut scene);
+        assert_eq!(matches!(outcome, Outcome::Unconfirmed { .. }), named, "told after {told_after} s: {outcome:?}");
+    }
+}

@@ -47,7 +47,8 @@ impl Oracle {
             let raced = again.max(taken_out).is_some_and(|again| at.since(again) < LOOK_AGE);
             // What nobody can tell to be the instance's may be left behind by name, and only after its wait (ADR 0009).
             let by_name = matches!(verdict, Outcome::Unconfirmed { .. } | Outcome::NoNode);
-            let left_behind = by_name && (self.waited_for_addresses(at) || self.forced.is_some());
+            let waited = self.waited_for_addresses(at) || self.finds_no_address();
+            let left_behind = by_name && (waited || self.forced.is_some());
             let sent_to = |id: &TargetId| match id {
                 TargetId::Ip(address) => cast.addresses.contains(address) && !left_behind,
                 TargetId::Instance(_) | TargetId::Other(_) => false,

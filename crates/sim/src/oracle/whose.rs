@@ -20,6 +20,11 @@ impl Oracle {
         }
     }
 
+    /// Whether nobody can find a target by address: the node's row was purged before anybody looked, and no group that is named lists it.
+    pub(super) fn finds_no_address(&self) -> bool {
+        self.by_address.is_none() && self.purged.is_some_and(|purged| self.looked_at.is_none_or(|looked| purged <= looked))
+    }
+
     /// Whether a target by address was waited for as long as one must be that nothing tells to be the instance's (ADR 0009): one that never
     /// was told, or is no longer, because its row was purged or its allocation was over before anybody looked.
     pub(super) fn waited_for_addresses(&self, at: Time) -> bool {

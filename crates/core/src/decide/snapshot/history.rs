@@ -88,6 +88,8 @@ pub struct History {
     pub noted: Vec<Noted>,
     /// The beginnings that this run wrote down, and that were accepted.
     pub notes_sent: Vec<Noted>,
+    /// What earlier runs had noted of Consul out of sight, before this one first noted that: this run's own notes take their place.
+    pub found_unseen: Option<Vec<Noted>>,
     /// What a completion would mean that was accepted, or not answered.
     pub verdict: Option<Outcome>,
 }
