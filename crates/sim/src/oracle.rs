@@ -335,6 +335,7 @@ impl Oracle {
                     && IN_ORDER < deadline.span()
                     && !self.bounds.never_force
                     && ends < force + meta.longest_stop
+                    && !self.knows_no_entry()
                 {
                     self.broke(at, "S10", "the deadline and the longest stop do not fit before the hook ends".to_owned());
                 }

@@ -106,6 +106,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         held_to_the_last: END_OF_A_HOLD.max((longest_delay + STOPS) * 2),
         heartbeat_timeout,
         entry_is_wrong: faults.has(Fault::StaleToken),
+        entry_is_untold: faults.has(Fault::ActivitiesDenied),
         hooks_not_named: faults.has(Fault::HooksNotNamed),
         orderly: play.crashes.is_empty() && faults.iter().all(hinders_nothing),
         longest_gap: Duration::ZERO,

@@ -196,6 +196,10 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
     let ours = |t: &&Target| scope.whose(group, &t.id, t.port) == Whose::Ours;
     let registered: Vec<Target> = targets.iter().filter(|t| t.health.is_registered()).filter(ours).cloned().collect();
     if !registered.is_empty() {
+        if balancer.sight.at().is_some_and(|at| at + RECENT < now) {
+            // A hold, or what else was waited for, may have outlasted what is listed.
+            return Balancing::not_yet(look_again(&balancer.sight, look(false), System::LoadBalancers, now, Reason::MustLook));
+        }
         return Balancing::not_yet(deregister(scope, budget, balancer, group, registered, now));
     }
     let asking = if attached { Step::Satisfied } else { scope.ask_whose(now) };

@@ -1,8 +1,8 @@
 //! A hold stops decamp's own clock, and leaves the hook the time to walk the instance out in order. (ADR 0015.)
 
-use decamp_core::decide::{EffectKind, Reason};
+use decamp_core::decide::{EffectKind, Reason, Target};
 
-use crate::asked::{only_waits, writes};
+use crate::asked::{deregistrations, only_waits, writes};
 use crate::facts::{ENTRY, secs};
 use crate::scene::{Scene, calm};
 
@@ -52,6 +52,22 @@ fn a_hold_leaves_as_much_time_as_the_load_balancers_may_take() {
     scene.now = budget.held_until();
     let decision = scene.until_it_writes(EffectKind::Deregister);
     assert!(!writes(&decision, EffectKind::Complete), "{decision:?}");
+}
+
+#[test]
+fn what_a_group_lists_is_looked_at_again_after_a_hold() {
+    let mut scene = held();
+    scene.pass(23 * 3600);
+    scene.until_no_heartbeat();
+    let listed = scene.fronts[0].targets.as_ref().expect("it lists the instance").to_vec();
+    scene.fronts[0].targets = Some(listed.into_iter().map(|target| Target { port: 9_090, ..target }).collect());
+    scene.pass(600);
+    scene.group.held = false;
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    assert!(
+        deregistrations(&decision).iter().any(|(_, _, port)| *port == 9_090),
+        "it was registered at another port: {decision:?}"
+    );
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Bounds {
     pub heartbeat_timeout: Duration,
     /// Whether an event told a wrong time of entry.
     pub entry_is_wrong: bool,
+    /// Whether no activity tells when it entered its hook.
+    pub entry_is_untold: bool,
     /// Whether nobody has said which of the group's hooks is decamp's.
     pub hooks_not_named: bool,
     /// Whether nothing that it meets hinders it.
@@ -93,6 +95,7 @@ impl Oracle {
                 self.starts_each_phase_once(at, *node, meta, nomad);
                 let ends = auto_scaling.instance(cast.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());
                 let longest = longest_stop(nomad, *node);
+                let ends = ends.filter(|_| !self.knows_no_entry());
                 if ends.is_some_and(|ends| ends < at + deadline.span() + longest)
                     && IN_ORDER < deadline.span()
                     && !self.bounds.never_force
@@ -119,6 +122,11 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    /// Nobody writes to a held group's node: whoever comes later, and is told by nothing when it entered, cannot know when its hook ends.
+    pub(super) fn knows_no_entry(&self) -> bool {
+        self.bounds.entry_is_untold && 1 < self.workers && (self.held || self.unheld.is_some())
     }
 
     /// S4: a phase is started once. What is under way is not sent again by a worker that could know of it.
