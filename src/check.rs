@@ -7,16 +7,17 @@ mod passes;
 mod print;
 mod rules;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
 use decamp_aws::Roster;
 use decamp_config::Settings;
-use decamp_core::decide::{Budget, Cause, Departure, Lifecycle, LifecycleAction, Snapshot, Unseen};
+use decamp_core::decide::{Budget, Cause, Departure, Lifecycle, LifecycleAction, Policy, Snapshot, Unseen};
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 use decamp_core::world::World;
-use decamp_hashicorp::nomad::Server;
+use decamp_hashicorp::nomad::{self, Server};
 use futures_util::{StreamExt, stream};
 
 use super::connect::{Connected, connect};
@@ -46,6 +47,8 @@ pub(crate) struct Arguments {
 pub(super) struct Read<'a> {
     pub(super) asg: Arc<str>,
     pub(super) settings: &'a Settings,
+    /// Of this group.
+    pub(super) policy: Cow<'a, Policy>,
     pub(super) roster: Roster,
     /// Each instance that is not past its hook, as a departure that begins now would see it.
     pub(super) looks: Vec<(Departure, Snapshot)>,
@@ -57,7 +60,7 @@ pub(super) struct Read<'a> {
 impl Read<'_> {
     /// The budget of a departure that begins now, where the hook and the longest stop of any instance are known.
     pub(super) fn budget(&self) -> Option<Budget> {
-        let budgets = self.looks.iter().map(|(departure, seen)| Budget::of(departure, seen, &self.settings.policy));
+        let budgets = self.looks.iter().map(|(departure, seen)| Budget::of(departure, seen, &self.policy));
         budgets.max_by_key(|budget| budget.balancers + budget.longest_stop)
     }
 }
@@ -69,7 +72,8 @@ pub(crate) async fn check(arguments: Arguments) -> Result<u8> {
     let Some(roster) = roster else {
         anyhow::bail!("there is no Auto Scaling group {} in {}; check the name and AWS_REGION", arguments.asg, at.region);
     };
-    let read = read(&at, arguments.asg.as_str().into(), roster).await;
+    let nomad = at.cluster(&arguments.asg)?.nomad();
+    let read = read(&at, nomad, arguments.asg.as_str().into(), roster).await;
     let report = rules::report(&read);
     if arguments.json {
         say_json(&report);
@@ -79,32 +83,32 @@ pub(crate) async fn check(arguments: Arguments) -> Result<u8> {
     Ok(report.verdict.exit_code())
 }
 
-async fn read(at: &Connected, asg: Arc<str>, roster: Roster) -> Read<'_> {
-    let policy = &at.settings.policy;
+async fn read<'a>(at: &'a Connected, nomad: &nomad::Client, asg: Arc<str>, roster: Roster) -> Read<'a> {
+    let policy = at.settings.policy_of(&asg);
     let stays = |lifecycle: &Lifecycle| !matches!(lifecycle, Lifecycle::Past | Lifecycle::Gone | Lifecycle::Retained);
     let instances: Vec<InstanceId> = roster.instances.iter().filter(|(_, l)| stays(l)).map(|(id, _)| *id).collect();
-    let scanned = scan(at, &instances).await;
+    let scanned = scan(at, nomad, &instances).await;
     let found = scanned.as_deref().unwrap_or_default();
-    let servers = at.live.nomad().servers().await;
-    let now = at.live.now();
+    let servers = nomad.servers().await;
+    let (now, rules) = (at.live.now(), &*policy);
     let looks = instances.iter().map(|&instance| {
         let action = LifecycleAction { began: Some(now), ..LifecycleAction::default() };
         let departure = Departure { instance, asg: Arc::clone(&asg), cause: Cause::Lifecycle(action) };
         async move {
-            let seen = survey(&at.live, &departure, policy, found).await;
+            let seen = survey(&at.live, &departure, rules, found).await;
             (departure, seen)
         }
     });
     let looks = stream::iter(looks).buffered(AT_ONCE).collect().await;
-    Read { asg, settings: &at.settings, roster, looks, scanned, servers }
+    Read { asg, settings: &at.settings, policy, roster, looks, scanned, servers }
 }
 
 /// Every target group that holds one of these instances.
-async fn scan(at: &Connected, instances: &[InstanceId]) -> Result<Vec<TargetGroupArn>, Unseen> {
+async fn scan(at: &Connected, nomad: &nomad::Client, instances: &[InstanceId]) -> Result<Vec<TargetGroupArn>, Unseen> {
     let mut found: Vec<TargetGroupArn> = Vec::new();
     for &instance in instances {
         // Where Nomad cannot be seen, groups are found by the instance's id alone; that Nomad cannot be seen is said elsewhere.
-        let addresses = at.live.nomad().look(instance, None).await.map(|nomad| nomad.addresses()).unwrap_or_default();
+        let addresses = nomad.look(instance, None).await.map(|nomad| nomad.addresses()).unwrap_or_default();
         let mut tries = 0;
         let groups = loop {
             tries += 1;

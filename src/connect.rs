@@ -7,7 +7,7 @@ use decamp_aws::Aws;
 use decamp_config::{LogLevel, Settings, kept_document};
 use decamp_core::decide::{Cause, Departure, LifecycleAction, Unseen};
 use decamp_core::ids::InstanceId;
-use decamp_live::{Live, document};
+use decamp_live::{Cluster, Live, document};
 use tracing::warn;
 
 use super::logging;
@@ -83,10 +83,17 @@ impl Connected {
 
     /// Refuses a group that the allow-list does not name.
     pub(crate) fn may_touch(&self, asg: &str) -> Result<()> {
+        self.settings.clusters.known(asg)?;
         if !self.settings.allowed.group(asg) {
             bail!("DECAMP_GROUPS does not allow the group {asg}; add it there if it is to be touched");
         }
         Ok(())
+    }
+
+    /// The cluster of a group that may be touched.
+    pub(crate) fn cluster(&self, asg: &str) -> Result<&Cluster> {
+        self.may_touch(asg)?;
+        self.live.cluster(asg).context("the settings have no cluster for the group")
     }
 
     /// Auto Scaling could not be asked: what to do about it.

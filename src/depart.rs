@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
 use decamp_config::Mode;
-use decamp_core::decide::{Departure, Policy};
+use decamp_core::decide::Departure;
 use decamp_core::ids::InstanceId;
 use decamp_core::run::{Ending, How, Manner, run};
 use decamp_core::runbook;
@@ -79,10 +79,12 @@ pub(crate) async fn depart(arguments: Arguments) -> Result<u8> {
     }
     let several = departures.len() > 1;
     let watched = is_watched() && !arguments.json && !several;
-    let policy = &at.settings.policy;
     let tellings: Vec<RefCell<Telling>> = departures
         .iter()
-        .map(|d| RefCell::new(Telling::new(d, policy, arguments.json, watched, several, at.live.now())))
+        .map(|d| {
+            let policy = &at.settings.policy_of(&d.asg);
+            RefCell::new(Telling::new(d, policy, arguments.json, watched, several, at.live.now()))
+        })
         .collect();
     let walked = {
         let walks = departures.iter().zip(&tellings).map(|(departure, telling)| walk(&at, departure, telling));
@@ -120,7 +122,7 @@ async fn say_signs_of_life(at: &Connected, departures: &[Departure], tellings: &
 }
 
 async fn walk(at: &Connected, departure: &Departure, telling: &RefCell<Telling>) -> u8 {
-    let policy: &Policy = &at.settings.policy;
+    let policy = &*at.settings.policy_of(&departure.asg);
     let manner = Manner { observe: at.settings.mode == Mode::Observe, ..Manner::default() };
     let Ending { how, seen } = run(&at.live, departure, policy, manner, &mut Line(telling)).await;
     let mut telling = telling.borrow_mut();

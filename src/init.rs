@@ -107,6 +107,7 @@ async fn find(at: &Connected, asg: &str) -> Result<Found> {
     let departure = Departure { instance: InstanceId::from_number(0), asg: asg.into(), cause };
     let group = auto_scaling.group(&departure, false).await.map_err(|why| at.cannot_ask(&why))?;
     let settings = &at.settings;
+    let cluster = settings.clusters.known(asg)?;
     let mut named: Vec<TargetGroupArn> = Vec::new();
     for other in group.hooks.iter().flat_map(|hook| &hook.target_groups).chain(&settings.policy.target_groups) {
         if !group.attached.contains(other) && !named.contains(other) {
@@ -121,8 +122,8 @@ async fn find(at: &Connected, asg: &str) -> Result<Found> {
         named,
         hooks: group.hooks.iter().map(|hook| Arc::clone(&hook.name)).collect(),
         attached: group.attached,
-        nomad: settings.nomad.addresses.clone(),
-        consul: settings.consul.as_ref().filter(|_| settings.policy.consul).map(|consul| consul.addresses.clone()),
+        nomad: cluster.nomad.addresses.clone(),
+        consul: cluster.consul.as_ref().map(|consul| consul.addresses.clone()),
     })
 }
 

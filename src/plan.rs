@@ -53,8 +53,8 @@ pub(crate) async fn next_step<W: World>(world: &W, departure: &Departure, policy
 pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     let mut at = connect().await?;
     at.settings.policy.refuse_without_sight = true;
-    let policy = &at.settings.policy;
     let departure = at.departure(arguments.instance, arguments.asg.as_deref(), named_by_a_person()).await?;
+    let policy = &*at.settings.policy_of(&departure.asg);
     // First all that can be seen, leaving or not; then what the rules would do.
     let surveyed = survey(&at.live, &departure, policy, &[]).await;
     let (decision, seen) = next_step(&at.live, &departure, policy).await;

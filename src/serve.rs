@@ -62,6 +62,15 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<u8> {
         let mode = if settings.only_observes() { "observe" } else { "act" };
         let (webhooks, admin) = (settings.serve.webhooks.address, settings.serve.admin.address);
         say(format!("settings OK: groups {groups}, mode {mode}, webhooks {webhooks}, admin {admin}"));
+        for cluster in settings.clusters.all() {
+            if let Some(name) = &cluster.name {
+                say(format!(
+                    "cluster {name}: groups {}, Nomad {}",
+                    cluster.groups.join(", "),
+                    cluster.nomad.addresses.join(", ")
+                ));
+            }
+        }
         return Ok(0);
     }
     let live = Live::new(&settings, &aws).context("connect")?;

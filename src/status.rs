@@ -133,7 +133,7 @@ async fn row(at: &Connected, one: &Leaving, steady: &RefCell<Steady>) -> Row {
             return nothing("decamp is done with it");
         }
     }
-    let policy = &at.settings.policy;
+    let policy = &*at.settings.policy_of(&departure.asg);
     let (decision, seen) = next_step(&at.live, &departure, policy).await;
     let Some(mut decision) = decision else { return nothing("nothing was decided") };
     let now = at.live.now();

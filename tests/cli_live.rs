@@ -1,6 +1,8 @@
 //! The binary against a whole pretend cluster: what it reads, writes, prints and exits with.
 #[path = "cli_live/batch.rs"]
 mod batch;
+#[path = "cli_live/clusters.rs"]
+mod clusters;
 #[path = "cli_live/init.rs"]
 mod init;
 #[path = "cli_live/refresh.rs"]

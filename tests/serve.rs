@@ -1,6 +1,8 @@
 //! `decamp serve` as the world meets it: the binary, over HTTP, before a whole pretend cluster with traffic.
 #[path = "serve/canaries.rs"]
 mod canaries;
+#[path = "serve/clusters.rs"]
+mod clusters;
 #[path = "serve/crowds.rs"]
 mod crowds;
 #[path = "serve/departures.rs"]

@@ -8,7 +8,7 @@ use decamp_core::decide::{Group, Hook, NomadSight, Registrations, TargetGroup, U
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 use decamp_core::time::plain;
 use decamp_hashicorp::nomad::Listed;
-use decamp_live::Live;
+use decamp_live::{Cluster, Live};
 use futures_util::future::{join, join_all};
 use serde::Serialize;
 use tracing::{info, warn};
@@ -38,6 +38,9 @@ pub(crate) struct Report {
 struct Check {
     /// The system: `decamp`, `Auto Scaling`, `Elastic Load Balancing`, `Nomad` or `Consul`.
     system: &'static str,
+    /// Which one, where the settings have several clusters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Arc<str>>,
     /// What of it.
     what: String,
     ok: bool,
@@ -50,11 +53,11 @@ struct Check {
 
 impl Check {
     fn good(system: &'static str, what: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { system, what: what.into(), ok: true, seen: seen.into(), to_do: None }
+        Self { system, cluster: None, what: what.into(), ok: true, seen: seen.into(), to_do: None }
     }
 
     fn bad(system: &'static str, what: impl Into<String>, seen: impl Into<String>, to_do: impl Into<String>) -> Self {
-        Self { system, what: what.into(), ok: false, seen: seen.into(), to_do: Some(to_do.into()) }
+        Self { system, cluster: None, what: what.into(), ok: false, seen: seen.into(), to_do: Some(to_do.into()) }
     }
 
     /// What could not be seen.
@@ -79,25 +82,41 @@ impl Check {
 /// Looks at all systems. What has not answered when the time is up is reported as not seen.
 pub(crate) async fn check(live: &Live, settings: &Settings, left: Duration) -> Report {
     let ends = tokio::time::Instant::now() + left.saturating_sub(KEPT_FOR_THE_ANSWER);
-    let aws = tokio::time::timeout_at(ends, aws(live, settings));
-    let nomad = tokio::time::timeout_at(ends, nomad(live));
-    let (aws, mut nomad) = join(aws, nomad).await;
     let late =
         |system| vec![Check::unseen(system, "an answer", &Unseen::Away("no answer before the function's time was up".into()))];
+    let aws = tokio::time::timeout_at(ends, aws(live, settings));
+    // Each cluster by itself: one that hangs hides no other.
+    let nomads = live.clusters().iter().map(async |cluster| {
+        let seen = tokio::time::timeout_at(ends, nomad(cluster)).await;
+        of(cluster, seen.unwrap_or_else(|_| late("Nomad")))
+    });
+    let (aws, nomads) = join(aws, join_all(nomads)).await;
     let (mut checks, instances) = aws.unwrap_or_else(|_| (late("Auto Scaling"), Vec::new()));
     checks.splice(0..0, own(settings));
-    checks.append(nomad.as_mut().unwrap_or(&mut late("Nomad")));
-    let rest = tokio::time::timeout_at(ends, rest(live, &instances)).await;
-    checks.extend(rest.unwrap_or_else(|_| late("Consul")));
+    checks.extend(nomads.into_iter().flatten());
+    let rests = live.clusters().iter().map(async |cluster| {
+        let own: Vec<InstanceId> = instances.iter().filter(|(group, _)| cluster.has(group)).map(|(_, id)| *id).collect();
+        let seen = tokio::time::timeout_at(ends, rest(cluster, &own)).await;
+        of(cluster, seen.unwrap_or_else(|_| late("Consul")))
+    });
+    checks.extend(join_all(rests).await.into_iter().flatten());
     let ready = checks.iter().all(|check| check.ok);
     for check in &checks {
-        let Check { system, what, ok: _, seen, to_do } = check;
+        let Check { system, cluster, what, ok: _, seen, to_do } = check;
+        let cluster = cluster.as_deref();
+        let of = cluster.map_or_else(String::new, |cluster| format!(" of {cluster}"));
         match to_do {
-            None => info!(event = "check", system, "{system}, {what}: {seen}"),
-            Some(to_do) => warn!(event = "check", system, to_do, "{system}, {what}: {seen}; {to_do}"),
+            None => info!(event = "check", system, cluster, "{system}{of}, {what}: {seen}"),
+            Some(to_do) => warn!(event = "check", system, cluster, to_do, "{system}{of}, {what}: {seen}; {to_do}"),
         }
     }
     Report { decamp: "check", version: env!("CARGO_PKG_VERSION"), ready, checks }
+}
+
+/// What was seen of one cluster, named as such.
+fn of(cluster: &Cluster, mut checks: Vec<Check>) -> Vec<Check> {
+    checks.iter_mut().for_each(|check| check.cluster = cluster.name().cloned());
+    checks
 }
 
 /// What the settings say by themselves.
@@ -112,8 +131,8 @@ fn own(settings: &Settings) -> Vec<Check> {
     checks
 }
 
-/// Auto Scaling and the load balancers; and the instances of the groups.
-async fn aws(live: &Live, settings: &Settings) -> (Vec<Check>, Vec<InstanceId>) {
+/// Auto Scaling and the load balancers; and the instances of the groups, each with its group.
+async fn aws(live: &Live, settings: &Settings) -> (Vec<Check>, Vec<(Arc<str>, InstanceId)>) {
     let named = match groups(live, settings).await {
         Ok(named) => named,
         Err(why) => return (vec![Check::unseen("Auto Scaling", "the groups", &why)], Vec::new()),
@@ -124,9 +143,9 @@ async fn aws(live: &Live, settings: &Settings) -> (Vec<Check>, Vec<InstanceId>) 
     }
     let looks = join_all(named.iter().map(|name| group(live, settings, name))).await;
     let (mut checks, mut instances, mut targets) = (Vec::new(), Vec::new(), Vec::new());
-    for (check, of_group, more) in looks {
+    for (name, (check, of_group, more)) in named.iter().zip(looks) {
         checks.push(check);
-        instances.extend(of_group);
+        instances.extend(of_group.into_iter().map(|instance| (Arc::clone(name), instance)));
         targets.extend(more);
     }
     targets.extend(settings.policy.target_groups.iter().map(|arn| (arn.clone(), false)));
@@ -143,8 +162,7 @@ async fn aws(live: &Live, settings: &Settings) -> (Vec<Check>, Vec<InstanceId>) 
     checks.extend(looks.into_iter().map(|(arn, look)| target_group(&arn, look)));
     if settings.policy.scan {
         // Any instance does: all target groups are listed for it.
-        let any = instances.first().copied();
-        if let Some(any) = any {
+        if let Some((_, any)) = instances.first().cloned() {
             checks.push(match live.load_balancers().scan(any, &[]).await {
                 Ok(found) => {
                     Check::good("Elastic Load Balancing", "the scan", format!("{} of the target groups have {any}", found.len()))
@@ -225,8 +243,8 @@ fn target_group(arn: &TargetGroupArn, look: Result<TargetGroup, Unseen>) -> Chec
 }
 
 /// Whether Nomad answers, and what its token may see.
-async fn nomad(live: &Live) -> Vec<Check> {
-    vec![match live.nomad().sight().await {
+async fn nomad(cluster: &Cluster) -> Vec<Check> {
+    vec![match cluster.nomad().sight().await {
         Ok(NomadSight::Full) => Check::good("Nomad", "the token", "it sees all that is needed"),
         Ok(NomadSight::Short(missing)) => {
             Check::bad("Nomad", "the token", missing.to_string(), "give it the policy in infra/policies/nomad.hcl")
@@ -235,11 +253,11 @@ async fn nomad(live: &Live) -> Vec<Check> {
     }]
 }
 
-/// The groups' nodes, and what Consul shows of them.
-async fn rest(live: &Live, instances: &[InstanceId]) -> Vec<Check> {
-    let listed = live.nomad().nodes_of(instances).await;
+/// The nodes of a cluster's groups, and what its Consul shows of them.
+async fn rest(cluster: &Cluster, instances: &[InstanceId]) -> Vec<Check> {
+    let listed = cluster.nomad().nodes_of(instances).await;
     let mut checks = vec![nodes(instances, &listed)];
-    if let Some(consul) = live.consul() {
+    if let Some(consul) = cluster.consul() {
         let names: Vec<&str> = listed.iter().flatten().filter_map(|node| node.consul_name.as_deref()).take(NODES).collect();
         checks.push(if names.is_empty() {
             reached(&consul.look(NO_NODE).await)

@@ -39,7 +39,7 @@ static DENIALS: LazyLock<Denials> = LazyLock::new(Denials::default);
 pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, sweep: Option<Sweep>) -> Became {
     let never_wait = sweep.is_some();
     let remembered = at.memory.of(departure);
-    let policy = &at.settings.policy;
+    let policy = &*at.settings.policy_of(&departure.asg);
     let mut telling = Telling::new(policy, &DENIALS);
     let manner = Manner { stop_at: Some(at.stop_at), observe: at.observes(), never_wait, remembered: &remembered, sweep };
     // The loop stops by the servers' clock. Should that be set back meanwhile, or a call hang, ours stops it a little later.
@@ -93,10 +93,11 @@ async fn hand_back<F: Fleet>(
     seen: &Snapshot,
     telling: &mut Telling<'_>,
 ) -> Became {
-    let budget = Budget::of(departure, seen, &at.settings.policy);
+    let policy = &*at.settings.policy_of(&departure.asg);
+    let budget = Budget::of(departure, seen, policy);
     let hide = BETWEEN_PASSES.min(budget.heartbeat_timeout / 6);
     let now = at.fleet.now();
-    if let Some(heartbeat) = last_heartbeat(departure, seen, &at.settings.policy, now) {
+    if let Some(heartbeat) = last_heartbeat(departure, seen, policy, now) {
         let sent = tokio::time::timeout_at(at.ends - KEPT_FOR_MESSAGE, at.fleet.act(departure, &heartbeat)).await;
         let answer = sent.unwrap_or_else(|_| Err(Refusal::Away("no answer in time".into())));
         telling.wrote(departure, &heartbeat, &answer, now);

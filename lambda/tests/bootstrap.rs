@@ -1,6 +1,7 @@
 //! The real binary under a runtime API: what it answers, and what it must never print.
 
 mod checks;
+mod clusters;
 mod departure;
 mod runtime;
 mod sweeps;

@@ -28,7 +28,7 @@ pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
     for group in groups.values() {
         let kills: Vec<String> =
             group.tasks.iter().map(|t| format!("{} kill_timeout {}", t.name, plain(t.kill_timeout))).collect();
-        let longest = plain(read.settings.policy.longest_stop(group));
+        let longest = plain(read.policy.longest_stop(group));
         add(Layer::Container, &group.title(), format!("{}; stops within {longest}", kills.join(", ")));
     }
     for group in groups.values().filter(|group| !group.services.is_empty()) {
@@ -50,13 +50,13 @@ pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
                 "{}; promises to forget a service within {}, and DECAMP_INGRESS_MARGIN allows its own work {} more, which load may eat",
                 ingress.how,
                 plain(ingress.forgets_after),
-                plain(read.settings.policy.ingress_margin)
+                plain(read.policy.ingress_margin)
             ),
         );
     }
     let nomad_was_seen = !read.looks.is_empty() && read.looks.iter().all(|(_, seen)| seen.nomad.last().is_some());
     if ingresses.is_empty() && nomad_was_seen {
-        let forgets = plain(read.settings.policy.ingress_forgets);
+        let forgets = plain(read.policy.ingress_forgets);
         add(Layer::Ingress, "-", format!("no job on these nodes shows one; DECAMP_INGRESS_FORGETS is taken: {forgets}"));
     }
     target_groups(read, &mut add);
@@ -140,7 +140,7 @@ fn nodes(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
             let running = node.allocations.iter().filter(|a| !a.client.is_over()).count();
             let status = format!("{:?}", node.status).to_lowercase();
             let eligible = if node.eligible { "eligible" } else { "ineligible" };
-            let registered = match (seen.consul.last(), read.settings.policy.consul) {
+            let registered = match (seen.consul.last(), read.policy.consul) {
                 (Some(registered), _) => {
                     let said = registered.said_of_hands();
                     let by_hand = if said.is_empty() { said } else { format!(" and {said}") };

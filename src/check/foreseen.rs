@@ -13,7 +13,7 @@ pub(super) fn foreseen(read: &Read<'_>) -> Vec<Notice> {
         finding.loss == Loss::NotInConsul && seen.consul.last().is_some_and(|registrations| !registrations.whole)
     };
     let each = read.looks.iter().flat_map(|(departure, seen)| {
-        let findings = foreseen_losses(departure, seen, &read.settings.policy).into_iter();
+        let findings = foreseen_losses(departure, seen, &read.policy).into_iter();
         findings.filter(move |finding| !told_already(seen, finding))
     });
     for finding in each.chain(if_several_leave(read)) {

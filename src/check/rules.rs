@@ -120,7 +120,7 @@ pub(super) fn notice(verdict: Verdict, layer: Layer, object: &str, [value, neede
 
 /// Our hooks, as the first look showed them.
 pub(super) fn hooks<'a>(read: &'a Read<'_>) -> Vec<&'a Hook> {
-    let ours = &read.settings.policy.hooks;
+    let ours = &read.policy.hooks;
     let group = read.looks.iter().find_map(|(_, seen)| seen.group.last());
     group.into_iter().flat_map(|g| &g.hooks).filter(|hook| ours.is_empty() || ours.contains(&hook.name)).collect()
 }
@@ -224,7 +224,7 @@ fn of_target_groups(read: &Read<'_>) -> Vec<Notice> {
     let group = read.looks.iter().find_map(|(_, seen)| seen.group.last());
     let known = |arn| {
         let named = group.is_some_and(|g| g.attached.contains(arn) || g.hooks.iter().any(|h| h.target_groups.contains(arn)));
-        named || read.settings.policy.target_groups.contains(arn)
+        named || read.policy.target_groups.contains(arn)
     };
     match &read.scanned {
         Ok(found) => {
@@ -232,7 +232,7 @@ fn of_target_groups(read: &Read<'_>) -> Vec<Notice> {
                 let why = "it goes on sending to an instance that leaves: decamp touches only what it was told of";
                 let line = format!("DECAMP_TARGET_GROUPS={arn}");
                 let words = [FORGOTTEN, "named", why, &line];
-                let verdict = if read.settings.policy.scan { continue } else { WouldNotWork };
+                let verdict = if read.policy.scan { continue } else { WouldNotWork };
                 notices.push(notice(verdict, Layer::LoadBalancer, arn.name(), words));
             }
         }
@@ -291,7 +291,7 @@ fn of_nodes(read: &Read<'_>) -> Vec<Notice> {
                 say(Verdict::Unknown, ["unknown", "its Nomad node", &why, "NOMAD_ADDR=https://… NOMAD_TOKEN=…"]);
             }
             Some(nomad) if nomad.nodes.is_empty() => {
-                if is_named_by_any(&read.settings.policy.without_nomad, &read.asg) {
+                if is_named_by_any(&read.policy.without_nomad, &read.asg) {
                     continue;
                 }
                 let why = "no node has its instance id, in its attributes, its meta, its name or its hostname: what runs on it would be \
@@ -355,11 +355,11 @@ fn of_sight(read: &Read<'_>) -> Vec<Notice> {
     let declared = read.looks.iter().any(|(_, seen)| {
         seen.history.known.iter().any(|k| k.group.services.iter().any(|s| s.provider == decamp_core::decide::Provider::Consul))
     });
-    if !read.settings.policy.consul && declared {
+    if !read.policy.consul && declared {
         let why = "jobs register services in Consul, and nobody would confirm that they are gone";
         notices.push(notice(Warning, Layer::Service, "Consul", ["switched off", "on", why, "DECAMP_CONSUL=true"]));
     }
-    if read.settings.policy.consul {
+    if read.policy.consul {
         let short = |seen: &Snapshot| seen.consul.last().is_some_and(|r| !r.whole) && !is_controlled(seen);
         if read.looks.iter().any(|(_, seen)| short(seen)) {
             let why = "it does not list every service that the allocations declare; such departures end as unconfirmed";

@@ -180,7 +180,15 @@ impl Calm {
         let settings = Settings::read(&get, &[]).expect("they make sense");
         let looks = (0..).zip(&self.roster.instances).map(|(place, (id, _))| self.look(place, *id)).collect();
         let (roster, scanned) = (self.roster.clone(), self.scanned.clone());
-        report(&Read { asg: "web".into(), settings: &settings, roster, looks, scanned, servers: Ok(Vec::new()) })
+        report(&Read {
+            asg: "web".into(),
+            settings: &settings,
+            policy: settings.policy_of("web"),
+            roster,
+            looks,
+            scanned,
+            servers: Ok(Vec::new()),
+        })
     }
 }
 

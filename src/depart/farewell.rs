@@ -15,7 +15,7 @@ use crate::out::{say, say_json};
 pub(super) async fn say_farewell(at: &Connected, departure: &Departure, telling: &RefCell<Telling>, json: bool) {
     telling.borrow_mut().finish();
     let seen = telling.borrow().seen.clone();
-    let policy = &at.settings.policy;
+    let policy = &*at.settings.policy_of(&departure.asg);
     let mut seen = seen;
     let heartbeat = last_heartbeat(departure, &seen, policy, at.live.now());
     if let Some(effect) = heartbeat.filter(|_| at.settings.mode == Mode::Act) {

@@ -92,7 +92,8 @@ fn settings() -> String {
     let mut out = page(
         "Settings",
         "Times are written as `90s`, `5m` or `1h30m`, or as a number of seconds. decamp rejects invalid settings at the start and says what to\n\
-         change. `decamp settings` prints this table.",
+         change. `decamp settings` prints this table. The same names may stand in a TOML document (`DECAMP_CONFIG`), which can also have a\n\
+         table for each of [several clusters](clusters.md).",
     );
     out.push('\n');
     let default = |text: &str| if text.is_empty() { String::new() } else { code(text) };

@@ -160,13 +160,18 @@ fn finish(
     }
     let proxy = proxy(from)?;
     let connect_timeout = from.span("DECAMP_CONNECT_TIMEOUT", Duration::from_secs(2))?;
-    let timeout = from.span("DECAMP_CALL_TIMEOUT", Duration::from_secs(5))?;
+    let timeout = timeout(from)?;
     for (name, span) in [("DECAMP_CONNECT_TIMEOUT", connect_timeout), ("DECAMP_CALL_TIMEOUT", timeout)] {
         if span < Duration::from_millis(100) {
             return Err(Refused(format!("{name}: no call is answered so fast; set at least 100ms")));
         }
     }
     Ok(Connection { addresses, token, tls, query, proxy, connect_timeout, timeout })
+}
+
+/// How long one request may take, its answer's body included.
+pub(super) fn timeout(from: &Reader<'_>) -> Result<Duration, Refused> {
+    from.span("DECAMP_CALL_TIMEOUT", Duration::from_secs(5))
 }
 
 /// An address with its scheme, and without anything that would end up in logs.

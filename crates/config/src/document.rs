@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use toml::{Table, Value};
 
+use super::clusters::{self, Written};
 use super::table::{self, Unknown};
 use super::{Aws, Reader, Refused, Settings, Stored, aws, environment};
 
@@ -15,6 +16,15 @@ const TABLES_OF_THE_SERVICE: [&str; 4] = ["webhooks", "terraform", "refresh", "n
 
 /// What a document sets, by the names of the variables.
 pub(super) type Rows = HashMap<String, String>;
+
+/// What a document says, but for the tables of the service.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub(super) rows: Rows,
+    pub(super) clusters: Vec<Written>,
+    /// A sentence for each name that is unknown.
+    pub(super) warnings: Vec<String>,
+}
 
 /// Where the document of settings is kept, and how AWS is reached to fetch it; `None` if there is none.
 ///
@@ -46,25 +56,24 @@ impl Settings {
     ///
     /// The first setting that makes no sense.
     pub fn of_the_function(text: Option<&str>) -> Result<Self, Refused> {
-        let (rows, mut warnings) = match text {
-            None => (Rows::new(), Vec::new()),
-            Some(text) => {
-                let of_the_document = |Refused(why)| Refused(format!("the document that {CONFIG} names: {why}"));
-                let mut table = parse(text).map_err(of_the_document)?;
-                table.retain(|name, _| !TABLES_OF_THE_SERVICE.contains(&name));
-                rows(table, Unknown::Warned).map_err(of_the_document)?
-            }
+        let read = |text: &str| {
+            let mut table = parse(text)?;
+            table.retain(|name, _| !TABLES_OF_THE_SERVICE.contains(&name));
+            document(table, Unknown::Warned)
         };
-        let mut settings = Self::of_rows_and_environment(rows, Unknown::Warned)?;
-        settings.warnings.append(&mut warnings);
-        Ok(settings)
+        let of_the_document = |Refused(why)| Refused(format!("the document that {CONFIG} names: {why}"));
+        let document = text.map(read).transpose().map_err(of_the_document)?.unwrap_or_default();
+        Self::of_document_and_environment(document, Unknown::Warned)
     }
 
     /// Settings of a document that was read, and of the environment.
-    pub(super) fn of_rows_and_environment(mut all: Rows, unknown: Unknown) -> Result<Self, Refused> {
+    pub(super) fn of_document_and_environment(document: Document, unknown: Unknown) -> Result<Self, Refused> {
+        let Document { rows: mut all, clusters, mut warnings } = document;
         all.extend(environment());
         let names: Vec<&str> = all.keys().map(String::as_str).collect();
-        Self::read_with(&|name| all.get(name).cloned(), &names, unknown)
+        let mut settings = Self::read_with(&|name| all.get(name).cloned(), &names, &clusters, unknown)?;
+        settings.warnings.append(&mut warnings);
+        Ok(settings)
     }
 }
 
@@ -74,6 +83,15 @@ pub(super) fn parse(text: &str) -> Result<Table, Refused> {
         let line = why.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
         Refused(format!("line {line} is not TOML"))
     })
+}
+
+/// A document without the tables of the service.
+pub(super) fn document(mut table: Table, unknown: Unknown) -> Result<Document, Refused> {
+    let mut warnings = Vec::new();
+    let clusters = table.remove("clusters").map(|value| clusters::tables(value, unknown, &mut warnings)).transpose()?;
+    let (rows, more) = rows(table, unknown)?;
+    warnings.extend(more);
+    Ok(Document { rows, clusters: clusters.unwrap_or_default(), warnings })
 }
 
 /// What a document sets, each by a name that is known; and a sentence for each other name.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use toml::Table;
 
-use super::document::{self, Rows};
+use super::document::{self, Document};
 use super::table::Unknown;
 use super::{Notify, Refused, Settings, Terraform, Webhook, notify, refreshes, webhooks};
 use decamp_core::refresh::Preferences;
@@ -29,8 +29,8 @@ impl Settings {
     ///
     /// The first setting that makes no sense.
     pub fn from_document_and_environment(name: &str, text: &str) -> Result<Self, Refused> {
-        let (rows, tables) = read(text).map_err(|Refused(why)| Refused(format!("{name}: {why}")))?;
-        let mut settings = Self::of_rows_and_environment(rows, Unknown::Refused)?;
+        let (document, tables) = read(text).map_err(|Refused(why)| Refused(format!("{name}: {why}")))?;
+        let mut settings = Self::of_document_and_environment(document, Unknown::Refused)?;
         let Tables { signed, terraform, refresh, notify } = tables;
         (settings.serve.signed, settings.serve.notify) = (signed, notify);
         (settings.serve.terraform, settings.serve.refresh) = (terraform, refresh);
@@ -53,7 +53,7 @@ struct Tables {
 }
 
 /// The settings in a file, and its tables. The text itself is never repeated: it may hold secrets.
-fn read(text: &str) -> Result<(Rows, Tables), Refused> {
+fn read(text: &str) -> Result<(Document, Tables), Refused> {
     let mut table: Table = document::parse(text)?;
     let tables = Tables {
         signed: table.remove("webhooks").map(webhooks::read).transpose()?.unwrap_or_default(),
@@ -61,7 +61,7 @@ fn read(text: &str) -> Result<(Rows, Tables), Refused> {
         refresh: table.remove("refresh").map(refreshes::preferences).transpose()?.unwrap_or_default(),
         notify: table.remove("notify").map(notify::read).transpose()?.unwrap_or_default(),
     };
-    Ok((document::rows(table, Unknown::Refused)?.0, tables))
+    Ok((document::document(table, Unknown::Refused)?, tables))
 }
 
 #[cfg(test)]
@@ -72,7 +72,7 @@ mod tests {
     fn a_file_says_what_the_environment_says_in_its_own_types() {
         let text = "DECAMP_GROUPS = [\"web\", \"batch-*\"]\nDECAMP_SCAN = true\nDECAMP_MOST_DEPARTURES = 5\nNOMAD_ADDR = \"http://n:4646\"\n";
         let (all, _) = read(text).expect("it makes sense");
-        let get = |name: &str| all.get(name).map(String::as_str);
+        let get = |name: &str| all.rows.get(name).map(String::as_str);
         assert_eq!(get("DECAMP_GROUPS"), Some("web,batch-*"));
         assert_eq!((get("DECAMP_SCAN"), get("DECAMP_MOST_DEPARTURES")), (Some("true"), Some("5")));
         assert_eq!(get("NOMAD_ADDR"), Some("http://n:4646"));

@@ -1,6 +1,7 @@
 //! What an operator sets: read once from the environment, checked, and passed down whole or in parts.
 
 mod aws;
+mod clusters;
 mod connection;
 #[cfg(feature = "document")]
 mod document;
@@ -22,11 +23,13 @@ mod table;
 #[cfg(feature = "service")]
 mod webhooks;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::aws::Aws;
+pub use self::clusters::{Cluster, Clusters};
 pub use self::connection::{Connection, Proxy, StoredTls, Tls};
 #[cfg(feature = "document")]
 pub use self::document::kept_document;
@@ -57,10 +60,8 @@ pub struct Settings {
     pub policy: Policy,
     /// What may be touched at all.
     pub allowed: Allowed,
-    /// How Nomad is reached.
-    pub nomad: Connection,
-    /// How Consul is reached; `None` if services are not registered there (`DECAMP_CONSUL=false`).
-    pub consul: Option<Connection>,
+    /// The clusters, with how the Nomad and Consul of each are reached.
+    pub clusters: Clusters,
     /// How AWS is reached.
     pub aws: Aws,
     /// How `decamp serve` serves.
@@ -204,6 +205,12 @@ impl Settings {
         )
     }
 
+    /// The policy for a group: that of all, but for whether its cluster registers services in Consul.
+    #[must_use]
+    pub fn policy_of(&self, group: &str) -> Cow<'_, Policy> {
+        self.clusters.policy(group, &self.policy).map_or(Cow::Borrowed(&self.policy), Cow::Owned)
+    }
+
     /// Reads the process's environment.
     ///
     /// # Errors
@@ -221,10 +228,15 @@ impl Settings {
     ///
     /// The first setting that makes no sense.
     pub fn read(get: &dyn Fn(&str) -> Option<String>, names: &[&str]) -> Result<Self, Refused> {
-        Self::read_with(get, names, Unknown::Refused)
+        Self::read_with(get, names, &[], Unknown::Refused)
     }
 
-    fn read_with(get: &dyn Fn(&str) -> Option<String>, names: &[&str], unknown: Unknown) -> Result<Self, Refused> {
+    fn read_with(
+        get: &dyn Fn(&str) -> Option<String>,
+        names: &[&str],
+        clusters: &[clusters::Written],
+        unknown: Unknown,
+    ) -> Result<Self, Refused> {
         let mut warnings = table::judge_unknown(names, unknown)?;
         let reader = Reader::new(get);
         let mode = reader.choice("DECAMP_MODE", &[("act", Mode::Act), ("observe", Mode::Observe)])?.unwrap_or(Mode::Act);
@@ -238,7 +250,7 @@ impl Settings {
         let replace_ahead = reader.span("DECAMP_REPLACE_AHEAD", REPLACE_AHEAD)?;
         let queue_keeps = reader.span("DECAMP_QUEUE_KEEPS", QUEUE_KEEPS)?;
         let function_timeout = reader.span("DECAMP_FUNCTION_TIMEOUT", FUNCTION_TIMEOUT)?;
-        let allowed = Allowed {
+        let mut allowed = Allowed {
             groups: reader.list("DECAMP_GROUPS"),
             accounts: reader.list("DECAMP_ACCOUNTS"),
             regions: reader.list("DECAMP_REGIONS"),
@@ -259,9 +271,9 @@ impl Settings {
         }
         let log_level = reader.choice("AWS_LAMBDA_LOG_LEVEL", LOG_LEVELS)?.unwrap_or(LogLevel::Info);
         let document = reader.text("DECAMP_CONFIG").map(|text| Stored::read("DECAMP_CONFIG", &text)).transpose()?;
-        let nomad = connection::nomad(&reader, &mut warnings)?;
-        let consul = if policy.consul { Some(connection::consul(&reader, &mut warnings)?) } else { None };
-        policy::fits(&reader, &policy, nomad.timeout)?;
+        let clusters = clusters::read(get, clusters, policy.consul, &mut warnings)?;
+        allowed.groups = clusters.narrow(allowed.groups, unknown, &mut warnings)?;
+        policy::fits(&reader, &policy, connection::timeout(&reader)?)?;
         let serve = serve::read(&reader)?;
         let logging = logging::read(&reader)?;
         let aws = aws::read(&reader)?;
@@ -273,8 +285,7 @@ impl Settings {
             function_timeout,
             policy,
             allowed,
-            nomad,
-            consul,
+            clusters,
             aws,
             serve,
             logging,

@@ -181,10 +181,11 @@ pub(super) fn unknown(name: &str) -> String {
     )
 }
 
-/// The setting of decamp's own that was probably meant.
+/// The setting that was probably meant: Nomad's or Consul's if it begins so, else one of decamp's own.
 pub(super) fn nearest(name: &str) -> &'static str {
-    let ours = TABLE.iter().map(|row| row.name).filter(|known| known.starts_with("DECAMP_"));
-    ours.min_by_key(|known| distance(name, known)).unwrap_or("DECAMP_MODE")
+    let start = ["NOMAD_", "CONSUL_"].into_iter().find(|start| name.starts_with(start)).unwrap_or("DECAMP_");
+    let alike = TABLE.iter().map(|row| row.name).filter(|known| known.starts_with(start));
+    alike.min_by_key(|known| distance(name, known)).unwrap_or("DECAMP_MODE")
 }
 
 /// How many letters have to be put in, left out or changed to make one of the other.

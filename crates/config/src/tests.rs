@@ -13,13 +13,19 @@ fn read(set: &[(&str, &str)]) -> Result<Settings, Refused> {
     Settings::read(&get, &names)
 }
 
+/// The only cluster of these settings.
+fn only(set: &[(&str, &str)]) -> Cluster {
+    read(set).expect("it makes sense").clusters.all()[0].clone()
+}
+
 #[test]
 fn nothing_set_is_the_default_policy() {
     let settings = read(&[]).expect("nothing is wrong with nothing");
     assert_eq!(settings.policy, Policy::default());
     assert_eq!(settings.mode, Mode::Act);
-    assert_eq!(settings.nomad.addresses, ["http://127.0.0.1:4646"]);
-    assert_eq!(settings.consul.map(|c| c.addresses), Some(vec!["http://127.0.0.1:8500".to_owned()]));
+    let only = settings.clusters.of("any group").expect("one cluster has all groups");
+    assert_eq!(only.nomad.addresses, ["http://127.0.0.1:4646"]);
+    assert_eq!(only.consul.as_ref().map(|c| &*c.addresses), Some(&["http://127.0.0.1:8500".to_owned()][..]));
 }
 
 #[test]
@@ -103,7 +109,7 @@ fn each_setting_of_the_policy_arrives_where_it_belongs() {
         ingress_margin: Duration::from_secs(1),
     };
     assert_eq!(settings.policy, expected);
-    assert_eq!(settings.consul, None);
+    assert_eq!(settings.clusters.all()[0].consul, None);
 }
 
 #[test]
@@ -166,7 +172,7 @@ fn no_secret_is_in_what_settings_print() {
 
 #[test]
 fn addresses_are_taken_as_their_own_tools_take_them() {
-    let consul = |set: &[(&str, &str)]| read(set).expect("it makes sense").consul.expect("it is on").addresses;
+    let consul = |set: &[(&str, &str)]| only(set).consul.expect("it is on").addresses;
     assert_eq!(consul(&[("CONSUL_HTTP_ADDR", "c:8500")]), ["http://c:8500"]);
     assert_eq!(consul(&[("CONSUL_HTTP_ADDR", "c:8501"), ("CONSUL_HTTP_SSL", "true")]), ["https://c:8501"]);
     assert_eq!(consul(&[("CONSUL_HTTP_ADDR", "https://a/consul/,http://[::1]:8500")]), ["https://a/consul", "http://[::1]:8500"]);
@@ -196,7 +202,7 @@ fn an_allow_list_lets_through_what_it_names() {
 fn certificates_in_files_and_in_aws_go_together() {
     let set =
         [("NOMAD_CACERT_SECRET", "ssm:/ca"), ("NOMAD_CLIENT_CERT", "/c.pem"), ("NOMAD_CLIENT_KEY_SECRET", "secretsmanager:key")];
-    let tls = read(&set).expect("it makes sense").nomad.tls;
+    let tls = only(&set).nomad.tls;
     let stored =
         StoredTls { ca: Some(Stored::Ssm("/ca".into())), certificate: None, key: Some(Stored::SecretsManager("key".into())) };
     assert_eq!(tls, Tls { certificate: Some("/c.pem".into()), stored, ..Tls::default() });

@@ -1,5 +1,6 @@
 //! The real world behind the one seam that the rules know: AWS, Nomad and Consul over HTTP.
 
+mod cluster;
 mod world;
 
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use decamp_aws::shared::Crowd;
 use decamp_aws::signed::Signed;
 use decamp_aws::{AutoScaling, Aws, Calls, LoadBalancers};
 use decamp_config::{Secret, Settings, Stored};
-use decamp_hashicorp::{consul, nomad};
 use decamp_net::secrets::{Fetch as _, NotFetched};
 use decamp_net::{Clock, secrets};
+
+pub use self::cluster::Cluster;
 
 /// The document of settings that is kept in AWS (`DECAMP_CONFIG`).
 ///
@@ -32,8 +34,7 @@ pub async fn document(stored: &Stored, aws: &decamp_config::Aws) -> Result<Secre
 pub struct Live {
     auto_scaling: AutoScaling,
     load_balancers: LoadBalancers,
-    nomad: nomad::Client,
-    consul: Option<consul::Client>,
+    clusters: Vec<Cluster>,
     signed: Arc<Signed>,
     clock: Arc<Clock>,
     calls: Arc<Calls>,
@@ -59,15 +60,12 @@ impl Live {
         let signed = Arc::new(Signed::new(aws));
         let crowd = Arc::new(Crowd::default());
         let clock = Arc::clone(aws.clock());
-        let tell = Arc::clone(&clock);
         let store: Arc<dyn secrets::Fetch> = Arc::<Signed>::clone(&signed);
-        let consul =
-            settings.consul.as_ref().map(|connection| consul::Client::new(connection, Arc::clone(&store))).transpose()?;
+        let clusters = settings.clusters.all().iter().map(|of| Cluster::new(of, &store, &clock)).collect::<Result<_>>()?;
         Ok(Self {
             auto_scaling: AutoScaling::new(aws, &crowd),
             load_balancers: LoadBalancers::new(aws, &crowd),
-            nomad: nomad::Client::new(&settings.nomad, store, Arc::new(move || tell.now()))?,
-            consul,
+            clusters,
             signed,
             clock,
             calls: Arc::clone(aws.calls()),
@@ -87,16 +85,16 @@ impl Live {
         &self.load_balancers
     }
 
-    /// Nomad.
+    /// The cluster that a group's instances are nodes of; `None`: no cluster in the settings has the group. The allow-list names none of these.
     #[must_use]
-    pub fn nomad(&self) -> &nomad::Client {
-        &self.nomad
+    pub fn cluster(&self, group: &str) -> Option<&Cluster> {
+        self.clusters.iter().find(|cluster| cluster.has(group))
     }
 
-    /// Consul, if services are registered there.
+    /// All clusters.
     #[must_use]
-    pub fn consul(&self) -> Option<&consul::Client> {
-        self.consul.as_ref()
+    pub fn clusters(&self) -> &[Cluster] {
+        &self.clusters
     }
 
     /// Where secrets are kept in AWS.

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, join, join_all, join3, select};
+use futures_util::future::{Either, join, join_all, select};
 use tokio::time::sleep_until;
 
-use super::Live;
-use decamp_core::decide::{
-    Departure, Effect, Nomad, Part, Refusal, Registrations, Showing, Snapshot, TargetGroup, Unseen, Zones,
-};
+use super::{Cluster, Live};
+use decamp_core::decide::{Departure, Effect, Nomad, Part, Refusal, Showing, Snapshot, TargetGroup, Unseen, Zones};
 use decamp_core::ids::{InstanceId, TargetId};
 use decamp_core::replacing::Replaces;
 use decamp_core::time::Time;
@@ -29,7 +27,13 @@ impl World for Live {
     async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
         self.crowd.hear(departure.instance);
         let aws = join_all(parts.iter().map(|part| self.look_at_aws(departure, seen, part)));
-        let (aws, cluster) = join(aws, self.look_at_cluster(departure, seen, parts)).await;
+        let cluster = async {
+            match self.cluster(&departure.asg) {
+                Some(cluster) => cluster.look(departure.instance, seen, parts).await,
+                None => unseen(&departure.asg, parts),
+            }
+        };
+        let (aws, cluster) = join(aws, cluster).await;
         aws.into_iter().flatten().chain(cluster).collect()
     }
 
@@ -37,14 +41,15 @@ impl World for Live {
         self.crowd.hear(departure.instance);
         let until = self.clock.when(until);
         let known = seen.nomad.last();
+        let cluster = self.cluster(&departure.asg);
         let nomad = async {
-            match known.filter(|_| watch.contains(&Part::Nomad)) {
-                Some(known) => self.nomad.watch(known, until).await,
-                None => None,
+            match (cluster, known.filter(|_| watch.contains(&Part::Nomad))) {
+                (Some(cluster), Some(known)) => cluster.nomad().watch(known, until).await,
+                (None, _) | (_, None) => None,
             }
         };
         let consul = async {
-            match self.consul.as_ref().filter(|_| watch.contains(&Part::Consul)) {
+            match cluster.and_then(Cluster::consul).filter(|_| watch.contains(&Part::Consul)) {
                 Some(consul) => {
                     let blind = seen.consul.blind().is_some();
                     let due = || self.clock.when(seen.consul.at().unwrap_or_default() + CLOSE_WAIT);
@@ -77,13 +82,15 @@ impl World for Live {
 
     async fn act(&self, departure: &Departure, effect: &Effect) -> Result<(), Refusal> {
         self.crowd.hear(departure.instance);
+        let nomad =
+            || self.cluster(&departure.asg).map(Cluster::nomad).ok_or_else(|| Refusal::Rejected(of_no_cluster(&departure.asg)));
         match effect {
             Effect::Heartbeat(of) => self.auto_scaling.heartbeat(&departure.asg, departure.instance, of).await,
-            Effect::Note { node, notes } => self.nomad.note(*node, notes).await,
-            Effect::MakeIneligible(node) => self.nomad.make_ineligible(*node).await,
+            Effect::Note { node, notes } => nomad()?.note(*node, notes).await,
+            Effect::MakeIneligible(node) => nomad()?.make_ineligible(*node).await,
             Effect::Deregister { group, targets } => self.load_balancers.deregister(group, targets).await,
             Effect::Drain { node, deadline, ignore_system_jobs, meta } => {
-                self.nomad.drain(*node, *deadline, *ignore_system_jobs, meta).await
+                nomad()?.drain(*node, *deadline, *ignore_system_jobs, meta).await
             }
             Effect::Complete { of, result, verdict: _ } => {
                 let answer = self.auto_scaling.complete(&departure.asg, departure.instance, of, *result).await;
@@ -94,6 +101,24 @@ impl World for Live {
             }
         }
     }
+}
+
+/// What no cluster of ours can be asked.
+fn unseen(group: &str, parts: &[Part]) -> Vec<Showing> {
+    let why = || Unseen::Away(of_no_cluster(group));
+    let unseen = |part: &Part| match part {
+        Part::Nomad => Some(Showing::Nomad(Err(why()))),
+        Part::NomadSight => Some(Showing::NomadSight(Err(why()))),
+        Part::Consul => Some(Showing::Consul(Err(why()))),
+        Part::NomadServices => Some(Showing::NomadServices(Err(why()))),
+        Part::Addresses(_) => Some(Showing::Addresses(Err(why()))),
+        Part::Lifecycle | Part::Group { .. } | Part::TargetGroups { .. } | Part::Scan => None,
+    };
+    parts.iter().filter_map(unseen).collect()
+}
+
+fn of_no_cluster(group: &str) -> Arc<str> {
+    format!("no cluster in the settings has the group {group}").into()
 }
 
 impl Replaces for Live {
@@ -141,50 +166,5 @@ impl Live {
         });
         let others: Vec<InstanceId> = others.collect();
         group.zones = Zones::Apart(self.auto_scaling.zones_beside(instance, &others).await.into());
-    }
-
-    /// Nomad and discovery. Only Nomad tells what to ask discovery for, so it is looked at first where both are wanted.
-    async fn look_at_cluster(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
-        let wanted = |part| parts.contains(&part);
-        let before = seen.nomad.last();
-        let sight = async { if wanted(Part::NomadSight) { Some(Showing::NomadSight(self.nomad.sight().await)) } else { None } };
-        let rest = async {
-            let nomad = if wanted(Part::Nomad) { Some(self.nomad.look(departure.instance, before).await) } else { None };
-            let known = nomad.as_ref().and_then(|look| look.as_ref().ok()).or(before);
-            let consul =
-                async { if wanted(Part::Consul) { Some(Showing::Consul(self.look_at_consul(seen, known).await)) } else { None } };
-            let services = async {
-                if wanted(Part::NomadServices) { Some(Showing::NomadServices(self.look_at_services(known).await)) } else { None }
-            };
-            let asked = parts.iter().find_map(|part| if let Part::Addresses(asked) = part { Some(asked) } else { None });
-            let addresses = async {
-                let look = self.nomad.elsewhere(departure.instance, known, asked?).await;
-                Some(Showing::Addresses(look))
-            };
-            let (consul, services, addresses) = join3(consul, services, addresses).await;
-            [nomad.map(Showing::Nomad), consul, services, addresses]
-        };
-        let (sight, rest) = join(sight, rest).await;
-        rest.into_iter().flatten().chain(sight).collect()
-    }
-
-    async fn look_at_consul(&self, seen: &Snapshot, known: Option<&Nomad>) -> Result<Registrations, Unseen> {
-        match &self.consul {
-            Some(consul) => {
-                let mut namespaces = seen.consul_namespaces();
-                // What the same round of looks found on the node may declare others.
-                let new = known.map(Nomad::consul_namespaces).unwrap_or_default();
-                namespaces.extend(new.into_iter().filter(|name| !seen.consul_namespaces().contains(name)));
-                discovery::look(consul, known, &namespaces).await
-            }
-            None => Err(Unseen::Away("Consul is switched off".into())),
-        }
-    }
-
-    async fn look_at_services(&self, known: Option<&Nomad>) -> Result<Registrations, Unseen> {
-        match known {
-            Some(known) => self.nomad.services(known).await,
-            None => Err(Unseen::Away("no Nomad node tells which allocations to ask for".into())),
-        }
     }
 }

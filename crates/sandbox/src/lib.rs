@@ -4,6 +4,7 @@
 //! send requests all the while, and `GET /sandbox/state` on the AWS port counts those that failed.
 
 mod cluster;
+mod clusters;
 mod requests;
 mod routing;
 mod state;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use self::clusters::TwoClusters;
 pub use self::requests::{Failure, Requests};
 pub use self::world::World;
 use crate::wire::{Clock, Server, Shared, Side, Tokens, aws};
@@ -31,7 +33,7 @@ use decamp_sim::{consul, nomad};
 pub const ACCOUNT: &str = "123456789012";
 /// Its Region.
 pub const REGION: &str = "eu-west-1";
-/// Its Auto Scaling group.
+/// Its Auto Scaling group, where no other is set.
 pub const ASG: &str = "web";
 /// The terminating hook of that group.
 pub const HOOK: &str = "decamp";
@@ -43,6 +45,8 @@ pub const CONSUL_TOKEN: &str = "0b0b0b0b-0000-4000-8000-00000000dec0";
 /// What the sandbox is to be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
+    /// Its Auto Scaling group. Where it is not the usual one, the target groups are called after it.
+    pub asg: Arc<str>,
     /// Nodes at the start, each with its instance. At least two.
     pub nodes: u32,
     /// The number of the first of them: worlds that follow one another behind the same ports share no instance.
@@ -103,6 +107,7 @@ impl Default for Options {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
+            asg: ASG.into(),
             nodes: 3,
             first: 1,
             listen: Ipv4Addr::LOCALHOST.into(),
@@ -161,8 +166,10 @@ impl Options {
     #[must_use]
     pub fn target_groups(&self) -> [Vec<TargetGroupArn>; 2] {
         let arns = |kind: &str, many: u32| {
-            let arn =
-                |number| format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{kind}-{number}/0123456789abcdef");
+            let of = if *self.asg == *ASG { String::new() } else { format!("{}-", self.asg) };
+            let arn = |number| {
+                format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{of}{kind}-{number}/0123456789abcdef")
+            };
             (1..=many).filter_map(|number| arn(number).parse().ok()).collect()
         };
         let mut named: Vec<TargetGroupArn> = arns("named", self.named);
@@ -186,6 +193,8 @@ pub struct Sandbox {
     pub shared: Arc<Shared>,
     /// The instances that are there at the start.
     pub instances: Vec<InstanceId>,
+    /// Their group.
+    pub asg: Arc<str>,
 }
 
 /// Builds a world and puts it behind three ports, whichever are free.
@@ -199,17 +208,22 @@ pub async fn serve(options: &Options) -> io::Result<Sandbox> {
     let account = aws::Account { id: ACCOUNT.to_owned(), region: REGION.to_owned() };
     let shared = Shared::new(Box::new(world), clock, account);
     if options.acls {
-        shared.set_tokens(Tokens {
-            nomad: Some([(NOMAD_TOKEN.to_owned(), nomad::Token::Client(vec![nomad::Policy::decamp()]))].into()),
-            consul: Some([(CONSUL_TOKEN.to_owned(), consul::Token::Full)].into()),
-        });
+        shared.set_tokens(tokens(NOMAD_TOKEN, CONSUL_TOKEN));
     }
     let free = SocketAddr::new(options.listen, 0);
     let router = aws::router(&shared).merge(wire::sandbox::router(&shared));
     let aws = wire::serve(&shared, Side::Aws, router, free).await?;
     let nomad = wire::serve(&shared, Side::Nomad, wire::nomad::router(&shared), free).await?;
     let consul = wire::serve(&shared, Side::Consul, wire::consul::router(&shared), free).await?;
-    Ok(Sandbox { aws, nomad, consul, shared, instances })
+    Ok(Sandbox { aws, nomad, consul, shared, instances, asg: Arc::clone(&options.asg) })
+}
+
+/// These tokens alone are known, with the rights that decamp asks for.
+fn tokens(for_nomad: &str, for_consul: &str) -> Tokens {
+    Tokens {
+        nomad: Some([(for_nomad.to_owned(), nomad::Token::Client(vec![nomad::Policy::decamp()]))].into()),
+        consul: Some([(for_consul.to_owned(), consul::Token::Full)].into()),
+    }
 }
 
 impl Sandbox {
@@ -217,6 +231,7 @@ impl Sandbox {
     pub fn begin_again(&mut self, options: &Options) -> &[InstanceId] {
         let world = World::new(options, self.shared.clock.now());
         self.instances = world.instances().collect();
+        self.asg = Arc::clone(&options.asg);
         self.shared.replace(Box::new(world));
         &self.instances
     }
@@ -273,7 +288,7 @@ impl Sandbox {
             ("NOMAD_TOKEN", NOMAD_TOKEN.to_owned()),
             ("CONSUL_HTTP_ADDR", self.consul.url()),
             ("CONSUL_HTTP_TOKEN", CONSUL_TOKEN.to_owned()),
-            ("DECAMP_GROUPS", ASG.to_owned()),
+            ("DECAMP_GROUPS", self.asg.to_string()),
             // Its ingress is never under load.
             ("DECAMP_INGRESS_MARGIN", "1s".to_owned()),
         ]
@@ -286,16 +301,16 @@ impl Sandbox {
         for (name, value) in self.variables() {
             text.push_str(&format!("export {name}={value}\n"));
         }
-        let aws = self.aws.url();
-        text.push_str(&format!("# the instances of the group {ASG}:"));
+        let (aws, asg) = (self.aws.url(), &self.asg);
+        text.push_str(&format!("# the instances of the group {asg}:"));
         for instance in &self.instances {
             text.push_str(&format!(" {instance}"));
         }
         if let Some(first) = self.instances.first() {
             text.push_str(&format!(
-                "\n# change its launch template, and replace them all:\n#   curl -X POST '{aws}/sandbox/release'\n#   decamp refresh start --asg {ASG}\n\
+                "\n# change its launch template, and replace them all:\n#   curl -X POST '{aws}/sandbox/release'\n#   decamp refresh start --asg {asg}\n\
                  # terminate one (answers with its lifecycle event):\n#   curl -X POST '{aws}/sandbox/terminate?instance={first}'\n\
-                 # walk it out:\n#   decamp run --asg {ASG} --instance {first}\n"
+                 # walk it out:\n#   decamp run --asg {asg} --instance {first}\n"
             ));
         }
         text.push_str(&format!("# what it holds, and how many requests failed:\n#   curl {aws}/sandbox/state\n"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::requests::Requests;
-use super::{ASG, HOOK, Options, cluster, state};
+use super::{HOOK, Options, cluster, state};
 use crate::wire::{Cluster, Stage};
 use decamp_core::decide::TaskRole;
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
@@ -54,14 +54,14 @@ impl World {
             attached: attached.clone(),
             start_takes: options.starts_in,
             next_instance: cluster::id_of(numbers.end),
-            ..AsgSetup::new(ASG.into())
+            ..AsgSetup::new(Arc::clone(&options.asg))
         });
         let mut nomad = Nomad::new(options.nomad, now, Luck::new(luck.bits()));
         let mut consul = Consul::new(options.consul, now, Luck::new(luck.bits()));
         let nodes: Vec<NodeNumber> =
             numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck, options)).collect();
         for number in numbers.clone() {
-            auto_scaling.put_instance(ASG, cluster::instance(number), zone(number), LifecycleState::InService);
+            auto_scaling.put_instance(&options.asg, cluster::instance(number), zone(number), LifecycleState::InService);
         }
         let fronts: Vec<TargetGroupArn> = attached.iter().chain(&named).cloned().collect();
         for arn in &fronts {
@@ -184,7 +184,7 @@ impl World {
         let refreshed = self.auto_scaling.instance(instance).is_some_and(|instance| instance.refreshed);
         if self.replacements
             && !refreshed
-            && let Ok(new) = self.auto_scaling.launch_another(ASG, None)
+            && let Ok(new) = self.auto_scaling.launch_another(&self.options.asg, None)
         {
             self.launched(new);
         }

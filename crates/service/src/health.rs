@@ -41,16 +41,16 @@ impl Health {
         self.note((system, None), how);
     }
 
-    /// Notes how one of several was seen: that one is well hides no other that is not.
-    pub(super) fn saw_one_of(&self, system: &'static str, which: &Arc<str>, how: Result<(), String>) {
-        self.note((system, Some(Arc::clone(which))), how);
+    /// Notes how one of several was seen: that one is well hides no other that is not. `None`: there is only one.
+    pub(super) fn saw_one_of(&self, system: &'static str, which: Option<&Arc<str>>, how: Result<(), String>) {
+        self.note((system, which.cloned()), how);
     }
 
-    /// Notes how a departure saw a system that no sweep looks at.
-    pub(super) fn saw_for_a_departure(&self, system: decide::System, how: Result<(), String>) {
+    /// Notes how a departure of a cluster saw a system that no sweep looks at.
+    pub(super) fn saw_for_a_departure(&self, system: decide::System, cluster: Option<&Arc<str>>, how: Result<(), String>) {
         match system {
             decide::System::LoadBalancers => self.saw("Elastic Load Balancing", how),
-            decide::System::Consul => self.saw("Consul", how),
+            decide::System::Consul => self.saw_one_of("Consul", cluster, how),
             decide::System::AutoScaling | decide::System::Nomad => {}
         }
     }

@@ -61,7 +61,7 @@ async fn consume(service: Arc<Service>, queue: Arc<str>) {
         match received {
             Ok(messages) => {
                 failures = 0;
-                service.health.saw_one_of("SQS", &queue, Ok(()));
+                service.health.saw_one_of("SQS", Some(&queue), Ok(()));
                 for message in messages {
                     held.spawn_local(hold(Arc::clone(&service), Arc::clone(&queue), message));
                 }
@@ -69,7 +69,7 @@ async fn consume(service: Arc<Service>, queue: Arc<str>) {
             Err(refusal) => {
                 let pause = LONGEST_PAUSE.min(Duration::from_secs(1) * 2_u32.pow(failures.min(5)));
                 failures += 1;
-                service.health.saw_one_of("SQS", &queue, Err(refusal.to_string()));
+                service.health.saw_one_of("SQS", Some(&queue), Err(refusal.to_string()));
                 warn!(queue = &*queue, why = %refusal, "no messages were received: {refusal}");
                 tokio::select! {
                     _ = stopping.wait_for(|stop| *stop) => break 'receiving,

@@ -44,27 +44,27 @@ pub(crate) async fn looking_after(service: &Service) {
             token.keep_fresh();
             match token.gone() {
                 Some(why) => {
-                    service.health.saw_one_of(SYSTEM, &name, Err(why.to_string()));
+                    service.health.saw_one_of(SYSTEM, Some(&name), Err(why.to_string()));
                     if gone.insert(Arc::clone(&name)) {
                         warn!(secret = &*name, %why, "{name} is gone, and opens nothing from 30 s on: {why}");
                     }
                 }
                 None if gone.remove(&name) => {
-                    service.health.saw_one_of(SYSTEM, &name, Ok(()));
+                    service.health.saw_one_of(SYSTEM, Some(&name), Ok(()));
                     info!(secret = &*name, "{name} is back");
                 }
                 None => {}
             }
             match token.denied() {
                 Some(why) => {
-                    service.health.saw_one_of(SYSTEM, &name, Err(why.to_string()));
+                    service.health.saw_one_of(SYSTEM, Some(&name), Err(why.to_string()));
                     if denied.get(&name).is_none_or(|told| AGAIN_AFTER <= told.elapsed()) {
                         denied.insert(Arc::clone(&name), Instant::now());
                         error!(secret = &*name, %why, "{name} cannot be read any more, and what was read before goes on opening: {why}");
                     }
                 }
                 None if denied.remove(&name).is_some() => {
-                    service.health.saw_one_of(SYSTEM, &name, Ok(()));
+                    service.health.saw_one_of(SYSTEM, Some(&name), Ok(()));
                     info!(secret = &*name, "{name} can be read again");
                 }
                 None => {}

@@ -19,6 +19,7 @@ use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction, NomadSig
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
 use decamp_core::world::World;
+use decamp_live::Cluster;
 
 /// Between two sweeps at least, where they are asked for: each asks for every group, of the bucket that departures need.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -172,16 +173,20 @@ async fn leaving(service: &Service) -> Result<Vec<Leaving>, Unseen> {
     Ok(leaving)
 }
 
-/// Notes whether Nomad answers, and whether our token sees enough.
+/// Notes of each cluster whether its Nomad answers, and whether our token sees enough.
 async fn see_nomad(service: &Service) {
-    let sight = tokio::time::timeout(SIGHT, service.live.nomad().sight()).await;
+    join_all(service.live.clusters().iter().map(|cluster| see_nomad_of(service, cluster))).await;
+}
+
+async fn see_nomad_of(service: &Service, cluster: &Cluster) {
+    let sight = tokio::time::timeout(SIGHT, cluster.nomad().sight()).await;
     let seen = match sight {
         Ok(Ok(NomadSight::Full)) => Ok(()),
         Ok(Ok(NomadSight::Short(missing))) => Err(format!("the token cannot see enough: {missing}")),
         Ok(Err(unseen)) => Err(unseen.to_string()),
         Err(_) => Err("no answer in time".to_owned()),
     };
-    service.health.saw("Nomad", seen);
+    service.health.saw_one_of("Nomad", cluster.name(), seen);
 }
 
 #[cfg(test)]

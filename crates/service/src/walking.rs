@@ -8,13 +8,14 @@ use super::gentle::Gentle;
 use super::notify::{self, Note};
 use super::traces::Trace;
 use decamp_core::decide::{
-    Action, Budget, Decision, Departure, Effect, Outcome, Reason, Refusal, Snapshot, System, last_written,
+    Action, Budget, Decision, Departure, Effect, Outcome, Policy, Reason, Refusal, Snapshot, System, last_written,
 };
 use decamp_core::run::{Ending, How, Manner, Tell, run};
 use decamp_core::sweep::Sweep;
 use decamp_core::telling::{Telling, because, can_tell_how_long, phase};
 use decamp_core::time::Time;
 use decamp_core::world::World;
+use decamp_live::Cluster;
 
 /// How far a departure is walked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,14 +63,15 @@ pub(super) async fn walk(service: &Service, entry: &Entry, pace: Pace) -> Walked
 }
 
 async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
-    let policy = &service.settings.policy;
     let departure = &entry.departure;
+    let policy = &*service.settings.policy_of(&departure.asg);
     service.numbers.expect_group(&departure.asg);
     // A sweep's one look at what another has in hand is no part of that one's trace.
     let trace = if pace == Pace::Whole { service.traces.begin(departure) } else { None };
     let mut watching = Watching {
         service,
         entry,
+        policy,
         log: Telling::new(policy, &service.denials),
         wrote: false,
         is_start: false,
@@ -125,8 +127,8 @@ async fn walk_within(service: &Service, entry: &Entry, pace: Pace) -> Walked {
 
 /// Says and counts how a departure ended.
 fn ended(watching: &mut Watching<'_>, outcome: &Outcome, reason: &Reason, seen: &Snapshot) {
-    let Watching { service, entry, log, wrote, .. } = watching;
-    let (departure, policy) = (&entry.departure, &service.settings.policy);
+    let Watching { service, entry, policy, log, wrote, .. } = watching;
+    let departure = &entry.departure;
     let now = service.live.now();
     let budget = Budget::of(departure, seen, policy);
     let took = now.since(budget.began);
@@ -188,6 +190,7 @@ impl Share {
 struct Watching<'a> {
     service: &'a Service,
     entry: &'a Entry,
+    policy: &'a Policy,
     log: Telling<'a>,
     wrote: bool,
     /// Whether nobody seems to have written anything before what is written now.
@@ -209,8 +212,14 @@ impl Watching<'_> {
     /// What it could not see a moment ago is seen, or nobody looks any more.
     fn sees_again(&self, blind: Option<System>) {
         if let Some(before) = self.blind.filter(|before| blind != Some(*before)) {
-            self.service.health.saw_for_a_departure(before, Ok(()));
+            self.saw(before, Ok(()));
         }
+    }
+
+    /// Notes how a system was seen that no sweep looks at.
+    fn saw(&self, system: System, how: Result<(), String>) {
+        let cluster = self.service.live.cluster(&self.entry.departure.asg);
+        self.service.health.saw_for_a_departure(system, cluster.and_then(Cluster::name), how);
     }
 
     fn tell_start(&self, effect: &Effect, now: Time) {
@@ -237,13 +246,13 @@ impl Tell for Watching<'_> {
         }
         self.sees_again(blind);
         if let Some(system) = blind {
-            self.service.health.saw_for_a_departure(system, Err(because(decision, seen)));
+            self.saw(system, Err(because(decision, seen)));
         }
         self.blind = blind;
         if matches!(decision.action, Action::Do(_)) {
             self.is_start = phase(seen) == "not begun";
         }
-        lock(&self.entry.view).decided(departure, decision, seen, &self.service.settings.policy, now);
+        lock(&self.entry.view).decided(departure, decision, seen, self.policy, now);
         self.service.departures.tell();
     }
 

@@ -4,6 +4,7 @@ mod auto_scaling;
 mod balancers;
 mod classic;
 mod groups;
+pub mod joint;
 mod json;
 mod load_balancers;
 mod query;

@@ -1,0 +1,102 @@
+//! One Nomad cluster with its Consul. What one of several cannot do, or may not be told, is no other's affair: each has clients of its own.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use decamp_config as config;
+use decamp_core::decide::{Nomad, Part, Registrations, Showing, Snapshot, Unseen};
+use decamp_core::ids::InstanceId;
+use decamp_hashicorp::{consul, discovery, nomad};
+use decamp_net::{Clock, secrets};
+use futures_util::future::{join, join3};
+
+/// How one cluster is asked and told.
+pub struct Cluster {
+    settings: config::Cluster,
+    nomad: nomad::Client,
+    consul: Option<consul::Client>,
+}
+
+impl Cluster {
+    pub(super) fn new(settings: &config::Cluster, store: &Arc<dyn secrets::Fetch>, clock: &Arc<Clock>) -> Result<Self> {
+        let tell = Arc::clone(clock);
+        let clients = || {
+            let nomad = nomad::Client::new(&settings.nomad, Arc::clone(store), Arc::new(move || tell.now()))?;
+            let consul = settings.consul.as_ref().map(|at| consul::Client::new(at, Arc::clone(store))).transpose()?;
+            Ok(Self { settings: settings.clone(), nomad, consul })
+        };
+        match &settings.name {
+            None => clients(),
+            Some(name) => clients().with_context(|| format!("clusters.{name}")),
+        }
+    }
+
+    /// Its name in the document of settings; `None`: it is the only one.
+    #[must_use]
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.settings.name.as_ref()
+    }
+
+    /// Whether a group of this name is the cluster's.
+    #[must_use]
+    pub fn has(&self, group: &str) -> bool {
+        self.settings.has(group)
+    }
+
+    /// Its Nomad.
+    #[must_use]
+    pub fn nomad(&self) -> &nomad::Client {
+        &self.nomad
+    }
+
+    /// Its Consul, if services are registered there.
+    #[must_use]
+    pub fn consul(&self) -> Option<&consul::Client> {
+        self.consul.as_ref()
+    }
+
+    /// Nomad and discovery. Only Nomad tells what to ask discovery for, so it is looked at first where both are wanted.
+    pub(super) async fn look(&self, instance: InstanceId, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
+        let wanted = |part| parts.contains(&part);
+        let before = seen.nomad.last();
+        let sight = async { if wanted(Part::NomadSight) { Some(Showing::NomadSight(self.nomad.sight().await)) } else { None } };
+        let rest = async {
+            let nomad = if wanted(Part::Nomad) { Some(self.nomad.look(instance, before).await) } else { None };
+            let known = nomad.as_ref().and_then(|look| look.as_ref().ok()).or(before);
+            let consul =
+                async { if wanted(Part::Consul) { Some(Showing::Consul(self.look_at_consul(seen, known).await)) } else { None } };
+            let services = async {
+                if wanted(Part::NomadServices) { Some(Showing::NomadServices(self.look_at_services(known).await)) } else { None }
+            };
+            let asked = parts.iter().find_map(|part| if let Part::Addresses(asked) = part { Some(asked) } else { None });
+            let addresses = async {
+                let look = self.nomad.elsewhere(instance, known, asked?).await;
+                Some(Showing::Addresses(look))
+            };
+            let (consul, services, addresses) = join3(consul, services, addresses).await;
+            [nomad.map(Showing::Nomad), consul, services, addresses]
+        };
+        let (sight, rest) = join(sight, rest).await;
+        rest.into_iter().flatten().chain(sight).collect()
+    }
+
+    async fn look_at_consul(&self, seen: &Snapshot, known: Option<&Nomad>) -> Result<Registrations, Unseen> {
+        match &self.consul {
+            Some(consul) => {
+                let mut namespaces = seen.consul_namespaces();
+                // What the same round of looks found on the node may declare others.
+                let new = known.map(Nomad::consul_namespaces).unwrap_or_default();
+                namespaces.extend(new.into_iter().filter(|name| !seen.consul_namespaces().contains(name)));
+                discovery::look(consul, known, &namespaces).await
+            }
+            None => Err(Unseen::Away("Consul is switched off".into())),
+        }
+    }
+
+    async fn look_at_services(&self, known: Option<&Nomad>) -> Result<Registrations, Unseen> {
+        match known {
+            Some(known) => self.nomad.services(known).await,
+            None => Err(Unseen::Away("no Nomad node tells which allocations to ask for".into())),
+        }
+    }
+}

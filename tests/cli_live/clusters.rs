@@ -1,0 +1,81 @@
+//! The command line and several clusters: each command asks the Nomad and Consul of the group that it is about.
+
+use std::process::Output;
+
+use decamp_sandbox::TwoClusters;
+use serde_json::Value;
+
+use super::{code, decamp, quick, terminate, text};
+
+/// A command by the document that is kept in the account. What the environment says of blue's Nomad and Consul is not used.
+async fn run(two: &TwoClusters, document: &str, arguments: &[&str]) -> Output {
+    two.blue.shared.stores().parameters.insert("/decamp/settings".to_owned(), document.to_owned());
+    let mut command = decamp(&two.blue, arguments);
+    command.env("AWS_ENDPOINT_URL", two.aws.url()).env("DECAMP_CONFIG", "ssm:/decamp/settings").env_remove("DECAMP_GROUPS");
+    command.output().await.expect("the binary starts")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_command_asks_the_cluster_of_the_group() {
+    let two = TwoClusters::serve(&quick()).await.expect("loopback is there");
+    let document = two.document();
+    for group in ["web", "shop"] {
+        let check = run(&two, &document, &["check", "--asg", group, "--json"]).await;
+        let report: Value = serde_json::from_slice(&check.stdout).expect("JSON");
+        assert_eq!((code(&check), &report["notices"]), (Some(0), &Value::Array(vec![])), "{group}: {report:#}");
+    }
+    let (blue, green) = (two.blue.instances[0], two.green.instances[0]);
+    terminate(&two.blue, blue).await;
+    terminate(&two.green, green).await;
+    let status = run(&two, &document, &["status", "--json"]).await;
+    let leaving: Value = serde_json::from_slice(&status.stdout).expect("JSON");
+    let groups: Vec<&str> =
+        leaving["leaving"].as_array().expect("a list").iter().filter_map(|one| one["asg.name"].as_str()).collect();
+    assert_eq!(groups.len(), 2, "{leaving:#}");
+    assert!(groups.contains(&"web") && groups.contains(&"shop"), "{leaving:#}");
+    let green = green.to_string();
+    let plan = run(&two, &document, &["plan", "--instance", &green]).await;
+    let said = text(&plan.stdout);
+    assert!(
+        code(&plan) == Some(0) && said.contains("of shop: ") && said.contains("shop-named-1") && said.contains(" ineligible"),
+        "{said}"
+    );
+    let departed = run(&two, &document, &["run", "--instance", &green]).await;
+    assert_eq!(code(&departed), Some(0), "{}{}", text(&departed.stdout), text(&departed.stderr));
+    let nodes = |sandbox: &decamp_sandbox::Sandbox| {
+        let nodes = sandbox.shared.look(|stage| stage.more())["nodes"].clone();
+        nodes.as_array().expect("a list").iter().filter(|node| node["eligible"] != true).count()
+    };
+    assert_eq!((nodes(&two.blue), nodes(&two.green)), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_no_cluster_has_is_an_error_that_says_what_to_do() {
+    let two = TwoClusters::serve(&quick()).await.expect("loopback is there");
+    let document = two.document();
+    let green = document.find("[clusters.green]").expect("it has two");
+    let blue = two.blue.instances[0].to_string();
+    for arguments in [
+        &["check", "--asg", "web"][..],
+        &["status", "--asg", "web"],
+        &["plan", "--instance", &blue],
+        &["run", "--instance", &blue],
+        &["init", "--asg", "web"],
+    ] {
+        let output = run(&two, &document[green..], arguments).await;
+        let said = text(&output.stderr);
+        assert_eq!(code(&output), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("no cluster in the settings has the group web; add it to the groups of"), "{arguments:?}: {said}");
+    }
+    let status = run(&two, &document[green..], &["status"]).await;
+    assert_eq!(text(&status.stdout).trim(), "no instance is on its way out", "{}", text(&status.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overlapping_groups_are_refused_before_anything_is_asked() {
+    let two = TwoClusters::serve(&quick()).await.expect("loopback is there");
+    let document = two.document().replace("[\"shop\"]", "[\"w*\"]");
+    let output = run(&two, &document, &["status"]).await;
+    assert_eq!(code(&output), Some(1));
+    assert!(text(&output.stderr).contains("a group belongs to one cluster"), "{}", text(&output.stderr));
+}
