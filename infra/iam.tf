@@ -12,18 +12,13 @@ locals {
   role_arn    = var.role_arn == null ? one(aws_iam_role.this[*].arn) : var.role_arn
 
   # Tokens, certificates and keys that the program fetches itself.
-  kept = [for secret in [
-    try(var.nomad.token_secret, null),
-    try(var.nomad.ca_certificate_secret, null),
-    try(var.nomad.client_certificate_secret, null),
-    try(var.nomad.client_key_secret, null),
-    try(var.consul.token_secret, null),
-    try(var.consul.ca_certificate_secret, null),
-    try(var.consul.client_certificate_secret, null),
-    try(var.consul.client_key_secret, null),
-  ] : secret if secret != null]
+  kept = flatten([
+    for key in reverse(sort(keys(local.connections))) : [
+      for kind in ["token_secret", "ca_certificate_secret", "client_certificate_secret", "client_key_secret"] : local.connections[key][kind] if local.connections[key][kind] != null
+    ]
+  ])
   # Of the module's own, by their names: a plan knows these.
-  own_parameters = concat(values(local.ca_parameters)[*].name, [for name in [local.document_parameter] : name if local.create_function && var.config != null])
+  own_parameters = concat(values(local.ca_parameters)[*].name, [for name in [local.document_parameter] : name if local.create_function && local.has_document])
   parameters = distinct(concat(
     [for secret in local.kept : secret.arn if split(":", secret.arn)[2] == "ssm"],
     [for name in local.own_parameters : "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter${name}"],

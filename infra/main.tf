@@ -23,6 +23,7 @@ locals {
   group_names    = sort([for group in values(local.groups) : group.name if group.name_prefix == null])
   group_prefixes = sort([for group in values(local.groups) : group.name_prefix if group.name_prefix != null])
   group_words    = concat(local.group_names, [for prefix in local.group_prefixes : "${prefix}*"])
+  words_by_label = { for label, group in local.groups : label => group.name_prefix == null ? group.name : "${group.name_prefix}*" }
   # The part between is the group's UUID, which nobody knows before the group exists.
   group_arns    = [for word in local.group_words : "arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${word}"]
   target_groups = distinct(flatten(values(local.groups)[*].target_group_arns))
@@ -109,6 +110,48 @@ locals {
 
   queues = { for key, queue in { queue = aws_sqs_queue.this, dead_letters = aws_sqs_queue.dead_letters } : key => queue[0] if var.create }
 
+  # How each Nomad and Consul is reached: by `nomad` and `consul`, or by "blue/nomad", "blue/consul" of a cluster called blue.
+  connections = merge(
+    { for system, connection in { nomad = var.nomad, consul = var.consul } : system => connection if connection != null },
+    merge([
+      for name, cluster in var.clusters : {
+        for system, connection in { nomad = cluster.nomad, consul = cluster.consul } : "${name}/${system}" => connection if connection != null
+      }
+    ]...)
+  )
+  variable_names = {
+    nomad = {
+      addresses                 = "NOMAD_ADDR"
+      ca_certificate_path       = "NOMAD_CACERT"
+      ca_certificate_secret     = "NOMAD_CACERT_SECRET"
+      client_certificate_secret = "NOMAD_CLIENT_CERT_SECRET"
+      client_key_secret         = "NOMAD_CLIENT_KEY_SECRET"
+      region                    = "NOMAD_REGION"
+      tls_server_name           = "NOMAD_TLS_SERVER_NAME"
+      token_secret              = "NOMAD_TOKEN_SECRET"
+    }
+    consul = {
+      addresses                 = "CONSUL_HTTP_ADDR"
+      ca_certificate_path       = "CONSUL_CACERT"
+      ca_certificate_secret     = "CONSUL_CACERT_SECRET"
+      client_certificate_secret = "CONSUL_CLIENT_CERT_SECRET"
+      client_key_secret         = "CONSUL_CLIENT_KEY_SECRET"
+      datacenter                = "CONSUL_DATACENTER"
+      tls_server_name           = "CONSUL_TLS_SERVER_NAME"
+      token_secret              = "CONSUL_HTTP_TOKEN_SECRET"
+    }
+  }
+  # The variables of each. A CA certificate that is given as text is in a parameter.
+  connected = {
+    for key, connection in local.connections : key => {
+      for argument, name in local.variable_names[basename(key)] : name => (
+        argument == "addresses" ? join(",", connection.addresses) :
+        argument == "ca_certificate_secret" && connection.ca_certificate != null ? "ssm:/${var.name}/ca/${key}" :
+        tostring(try(connection[argument].arn, connection[argument]))
+      ) if connection[argument] != null || (argument == "ca_certificate_secret" && connection.ca_certificate != null)
+    }
+  }
+
   environment = merge(
     {
       DECAMP_MODE               = var.mode
@@ -126,50 +169,42 @@ locals {
       DECAMP_REPLACE            = var.replace
       DECAMP_REPLACE_AHEAD      = "${var.replace_ahead}s"
       DECAMP_QUEUE_KEEPS        = "${var.message_retention}s"
-      DECAMP_CONSUL             = tostring(var.consul != null)
-      NOMAD_ADDR                = join(",", try(var.nomad.addresses, []))
     },
     length(local.own_target_groups) == 0 ? {} : { DECAMP_TARGET_GROUPS = join(",", local.own_target_groups) },
-    try(var.nomad.token_secret, null) == null ? {} : { NOMAD_TOKEN_SECRET = var.nomad.token_secret.arn },
-    try(var.nomad.region, null) == null ? {} : { NOMAD_REGION = var.nomad.region },
-    try(var.nomad.ca_certificate_path, null) == null ? {} : { NOMAD_CACERT = var.nomad.ca_certificate_path },
-    try(var.nomad.ca_certificate, null) == null ? {} : { NOMAD_CACERT_SECRET = "ssm:/${var.name}/ca/nomad" },
-    try(var.nomad.ca_certificate_secret, null) == null ? {} : { NOMAD_CACERT_SECRET = var.nomad.ca_certificate_secret.arn },
-    try(var.nomad.client_certificate_secret, null) == null ? {} : { NOMAD_CLIENT_CERT_SECRET = var.nomad.client_certificate_secret.arn },
-    try(var.nomad.client_key_secret, null) == null ? {} : { NOMAD_CLIENT_KEY_SECRET = var.nomad.client_key_secret.arn },
-    try(var.nomad.tls_server_name, null) == null ? {} : { NOMAD_TLS_SERVER_NAME = var.nomad.tls_server_name },
-    var.consul == null ? {} : { CONSUL_HTTP_ADDR = join(",", try(var.consul.addresses, [])) },
-    try(var.consul.token_secret, null) == null ? {} : { CONSUL_HTTP_TOKEN_SECRET = var.consul.token_secret.arn },
-    try(var.consul.datacenter, null) == null ? {} : { CONSUL_DATACENTER = var.consul.datacenter },
-    try(var.consul.ca_certificate_path, null) == null ? {} : { CONSUL_CACERT = var.consul.ca_certificate_path },
-    try(var.consul.ca_certificate, null) == null ? {} : { CONSUL_CACERT_SECRET = "ssm:/${var.name}/ca/consul" },
-    try(var.consul.ca_certificate_secret, null) == null ? {} : { CONSUL_CACERT_SECRET = var.consul.ca_certificate_secret.arn },
-    try(var.consul.client_certificate_secret, null) == null ? {} : { CONSUL_CLIENT_CERT_SECRET = var.consul.client_certificate_secret.arn },
-    try(var.consul.client_key_secret, null) == null ? {} : { CONSUL_CLIENT_KEY_SECRET = var.consul.client_key_secret.arn },
-    try(var.consul.tls_server_name, null) == null ? {} : { CONSUL_TLS_SERVER_NAME = var.consul.tls_server_name },
+    # Of several clusters, each table of the document has its own.
+    0 < length(var.clusters) ? {} : merge({ DECAMP_CONSUL = tostring(var.consul != null), NOMAD_ADDR = "" }, values(local.connected)...),
   )
 }
 
 locals {
   # CA certificates that are given as text, each in a parameter. They are public, so nothing is encrypted.
   ca_parameters = {
-    for system, text in { nomad = try(var.nomad.ca_certificate, null), consul = try(var.consul.ca_certificate, null) } :
-    system => { name = "/${var.name}/ca/${system}", text = text } if text != null && local.create_function
+    for key, connection in local.connections : key => { name = "/${var.name}/ca/${key}", text = connection.ca_certificate }
+    if connection.ca_certificate != null && local.create_function
   }
 
   # What the document of settings holds besides `config`: the lists that have no end.
-  in_document        = var.config == null ? [] : ["DECAMP_GROUPS", "DECAMP_HOOKS", "DECAMP_TARGET_GROUPS"]
+  has_document       = var.config != null || 0 < length(var.clusters)
+  in_document        = !local.has_document ? [] : ["DECAMP_GROUPS", "DECAMP_HOOKS", "DECAMP_TARGET_GROUPS"]
   document_parameter = "/${var.name}/settings"
-  document = join("", [
-    for name, value in merge({ for name, value in local.environment : name => value if contains(local.in_document, name) }, var.config) : "${name} = ${jsonencode(value)}\n"
-  ])
+  document = join("", concat(
+    [for name, value in merge({ for name, value in local.environment : name => value if contains(local.in_document, name) }, var.config) : "${name} = ${jsonencode(value)}\n"],
+    [
+      for name, cluster in var.clusters : join("\n", concat(
+        ["", "[clusters.${name}]", "groups = ${jsonencode(sort([for label in cluster.groups : local.words_by_label[label] if contains(keys(local.groups), label)]))}"],
+        cluster.consul == null ? ["DECAMP_CONSUL = false"] : [],
+        flatten([for key in ["${name}/nomad", "${name}/consul"] : [for setting, value in try(local.connected[key], {}) : "${setting} = ${jsonencode(value)}"]]),
+        [""],
+      ))
+    ],
+  ))
 
   # With its version: a changed document is a changed environment, so that the function begins anew with it.
   document_version = one(aws_ssm_parameter.settings[*].version)
   rest             = merge({ for name, value in local.environment : name => value if !contains(local.in_document, name) }, var.settings)
-  variables        = merge(local.rest, var.config == null ? {} : { DECAMP_CONFIG = "ssm:${local.document_parameter}:${coalesce(local.document_version, 1)}" })
+  variables        = merge(local.rest, !local.has_document ? {} : { DECAMP_CONFIG = "ssm:${local.document_parameter}:${coalesce(local.document_version, 1)}" })
   # For the quota, which the plan should know: a version has seven digits at most.
-  measured = merge(local.rest, var.config == null ? {} : { DECAMP_CONFIG = "ssm:${local.document_parameter}:0000000" })
+  measured = merge(local.rest, !local.has_document ? {} : { DECAMP_CONFIG = "ssm:${local.document_parameter}:0000000" })
 }
 
 resource "aws_ssm_parameter" "ca" {
@@ -189,7 +224,7 @@ resource "aws_ssm_parameter" "ca" {
 resource "aws_ssm_parameter" "settings" {
   # checkov:skip=CKV2_AWS_34:Tokens are refused here; what is left is no secret.
   # checkov:skip=CKV_AWS_337:Tokens are refused here; what is left is no secret.
-  count = local.create_function && var.config != null ? 1 : 0
+  count = local.create_function && local.has_document ? 1 : 0
 
   region         = var.region
   name           = local.document_parameter

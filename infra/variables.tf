@@ -237,7 +237,7 @@ variable "nomad" {
   default = null
 
   validation {
-    condition     = var.nomad != null || !(var.create && var.create_function)
+    condition     = var.nomad != null || 0 < length(var.clusters) || !(var.create && var.create_function)
     error_message = "nomad is missing: say where Nomad's servers are, as in nomad = { addresses = [\"https://nomad.internal:4646\"] }."
   }
 
@@ -274,6 +274,11 @@ variable "nomad" {
   validation {
     condition     = try(var.nomad.ca_certificate, null) == null || (can(regex("-----BEGIN CERTIFICATE-----", var.nomad.ca_certificate)) && !can(regex("PRIVATE KEY", var.nomad.ca_certificate)) && try(length(var.nomad.ca_certificate) <= 8192, false))
     error_message = "nomad.ca_certificate is not PEM text of certificates (-----BEGIN CERTIFICATE-----), holds a private key, or has more than the 8192 characters that a parameter takes."
+  }
+
+  validation {
+    condition     = var.nomad == null || length(var.clusters) == 0
+    error_message = "nomad stands beside clusters: write the cluster that it is of as one of these."
   }
 
   validation {
@@ -334,8 +339,86 @@ variable "consul" {
   }
 
   validation {
+    condition     = var.consul == null || length(var.clusters) == 0
+    error_message = "consul stands beside clusters: write the cluster that it is of as one of these."
+  }
+
+  validation {
     condition     = (try(var.consul.client_certificate_secret, null) == null) == (try(var.consul.client_key_secret, null) == null)
     error_message = "consul has one of client_certificate_secret and client_key_secret: they belong together, set both or neither."
+  }
+}
+
+variable "clusters" {
+  description = "Several Nomad clusters instead of the one of `nomad` and `consul`, by a name of yours. groups are labels of autoscaling_groups: each label belongs to one cluster. nomad and consul have the attributes of these inputs. How they are reached is kept in the parameter that `config` writes."
+  type = map(object({
+    groups = list(string)
+    nomad = object({
+      addresses           = list(string)
+      token_secret        = optional(object({ arn = string, kms_key_arn = optional(string) }))
+      region              = optional(string)
+      tls_server_name     = optional(string)
+      ca_certificate      = optional(string)
+      ca_certificate_path = optional(string)
+
+      ca_certificate_secret     = optional(object({ arn = string, kms_key_arn = optional(string) }))
+      client_certificate_secret = optional(object({ arn = string, kms_key_arn = optional(string) }))
+      client_key_secret         = optional(object({ arn = string, kms_key_arn = optional(string) }))
+    })
+    consul = optional(object({
+      addresses           = list(string)
+      token_secret        = optional(object({ arn = string, kms_key_arn = optional(string) }))
+      datacenter          = optional(string)
+      tls_server_name     = optional(string)
+      ca_certificate      = optional(string)
+      ca_certificate_path = optional(string)
+
+      ca_certificate_secret     = optional(object({ arn = string, kms_key_arn = optional(string) }))
+      client_certificate_secret = optional(object({ arn = string, kms_key_arn = optional(string) }))
+      client_key_secret         = optional(object({ arn = string, kms_key_arn = optional(string) }))
+    }))
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for name in keys(var.clusters) : can(regex("^[A-Za-z0-9_-]{1,64}$", name))])
+    error_message = "A name in clusters is not made of at most 64 letters, digits, - and _."
+  }
+
+  validation {
+    condition     = length(var.clusters) == 0 || jsonencode(sort(flatten(values(var.clusters)[*].groups))) == jsonencode(sort(keys(var.autoscaling_groups)))
+    error_message = "The groups of clusters are not the labels of autoscaling_groups, each in one cluster."
+  }
+
+  validation {
+    condition     = alltrue([for one in flatten([for cluster in values(var.clusters) : [for one in [cluster.nomad, cluster.consul] : one if one != null]]) : 0 < length(one.addresses) && alltrue([for address in one.addresses : can(regex("^https?://[^/@?#, ]+/?$", address))])])
+    error_message = "The nomad or consul of a cluster needs at least one address such as https://nomad.internal:4646, without a user, a path or a comma."
+  }
+
+  validation {
+    condition     = alltrue([for secret in flatten([for one in flatten([for cluster in values(var.clusters) : [for one in [cluster.nomad, cluster.consul] : one if one != null]]) : [for secret in [one.token_secret, one.ca_certificate_secret, one.client_certificate_secret, one.client_key_secret] : secret if secret != null]]) : can(regex("^arn:[a-z-]+:(ssm:${local.region}:${local.account}:parameter/.+|secretsmanager:${local.region}:${local.account}:secret:.+-[A-Za-z0-9]{6})$", secret.arn))])
+    error_message = "The arn of a secret in clusters is not that of an SSM parameter or a Secrets Manager secret (with the six characters at its end) of this Region and account. A token or a key itself has no place here: it would be in the state."
+  }
+
+  validation {
+    condition     = alltrue([for secret in flatten([for one in flatten([for cluster in values(var.clusters) : [for one in [cluster.nomad, cluster.consul] : one if one != null]]) : [for secret in [one.token_secret, one.ca_certificate_secret, one.client_certificate_secret, one.client_key_secret] : secret if secret != null]]) : secret.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:${local.region}:[0-9]{12}:key/[0-9a-z-]+$", secret.kms_key_arn))])
+    error_message = "The kms_key_arn of a secret in clusters is not the ARN of a key of this Region (arn:…:key/ID). An alias does not do: IAM does not know it."
+  }
+
+  validation {
+    condition     = alltrue([for one in flatten([for cluster in values(var.clusters) : [for one in [cluster.nomad, cluster.consul] : one if one != null]]) : length([for place in [one.ca_certificate, one.ca_certificate_path, one.ca_certificate_secret] : true if place != null]) <= 1])
+    error_message = "The nomad or consul of a cluster has its CA certificate in more than one of ca_certificate, ca_certificate_path and ca_certificate_secret: name one of them."
+  }
+
+  validation {
+    condition     = alltrue([for one in flatten([for cluster in values(var.clusters) : [for one in [cluster.nomad, cluster.consul] : one if one != null]]) : one.ca_certificate == null || (can(regex("-----BEGIN CERTIFICATE-----", one.ca_certificate)) && !can(regex("PRIVATE KEY", one.ca_certificate)) && try(length(one.ca_certificate) <= 8192, false))])
+    error_message = "A ca_certificate in clusters is not PEM text of certificates (-----BEGIN CERTIFICATE-----), holds a private key, or has more than the 8192 characters that a parameter takes."
+  }
+
+  validation {
+    condition     = alltrue([for one in flatten([for cluster in values(var.clusters) : [for one in [cluster.nomad, cluster.consul] : one if one != null]]) : (one.client_certificate_secret == null) == (one.client_key_secret == null)])
+    error_message = "The nomad or consul of a cluster has one of client_certificate_secret and client_key_secret: they belong together, set both or neither."
   }
 }
 

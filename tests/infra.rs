@@ -214,6 +214,35 @@ fn every_variable_that_the_module_sets_is_a_setting() {
     none(unknown.map(str::to_owned).collect(), "infra/main.tf sets what is no setting of decamp");
 }
 
+#[test]
+fn the_program_reads_the_document_that_the_module_writes() {
+    for (of, lines) in [
+        ("document", &["settings OK: groups workers, mode act"][..]),
+        (
+            "clusters",
+            &[
+                "settings OK: groups shop-*, workers, mode act",
+                "cluster blue: groups workers, Nomad https://blue:4646",
+                "cluster green: groups shop-*, Nomad https://green:4646",
+            ],
+        ),
+    ] {
+        let snapshot: Value =
+            serde_json::from_str(&file(&format!("infra/tests/combinations/snapshots/{of}.json"))).expect("a snapshot");
+        let document = tempfile::NamedTempFile::new().expect("a file");
+        let text = snapshot["aws_ssm_parameter.settings[0]"]["insecure_value"].as_str().expect("a text");
+        fs::write(document.path(), text).expect("it is ours");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_decamp"));
+        command.env_clear().env("AWS_REGION", "eu-west-1").env("DECAMP_QUEUES", "arn:aws:sqs:eu-west-1:123456789012:decamp");
+        command.args(["serve", "--check", "--config"]).arg(document.path());
+        let output = command.output().expect("the binary starts");
+        let (said, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && why.is_empty(), "{of}: {why}");
+        assert_eq!(said.lines().count(), lines.len(), "{said}");
+        assert!(said.lines().zip(lines).all(|(line, begins)| line.starts_with(begins)), "{said}");
+    }
+}
+
 /// Every action of AWS that the text names.
 fn actions(text: &str) -> BTreeSet<String> {
     let quoted = text.split('"').skip(1).step_by(2);

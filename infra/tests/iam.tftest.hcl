@@ -272,3 +272,40 @@ run "certificates_and_the_document_may_be_read" {
     error_message = "A resource is another: ${aws_iam_role_policy.this[0].policy}"
   }
 }
+
+run "what_each_cluster_keeps_may_be_read" {
+  command = plan
+
+  variables {
+    autoscaling_groups = {
+      edge    = { name = "edge" }
+      workers = { name = "workers" }
+    }
+    nomad  = null
+    consul = null
+    clusters = {
+      blue = {
+        groups = ["workers"]
+        nomad  = { addresses = ["https://nomad:4646"], ca_certificate = "-----BEGIN CERTIFICATE-----", token_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/blue" } }
+      }
+      green = {
+        groups = ["edge"]
+        nomad = {
+          addresses                 = ["https://nomad:4646"]
+          client_certificate_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/green-client" }
+          client_key_secret         = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:green-key-AbCdEf", kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef" }
+        }
+        consul = { addresses = ["https://consul:8501"], ca_certificate_secret = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:green-ca-AbCdEf" } }
+      }
+    }
+  }
+
+  assert {
+    condition = { for statement in jsondecode(aws_iam_role_policy.this[0].policy).Statement : statement.Sid => join(" ", sort(statement.Resource)) if contains(["Parameters", "Secrets", "DecryptTokens"], statement.Sid) } == {
+      Parameters    = "arn:aws:ssm:eu-west-1:123456789012:parameter/blue arn:aws:ssm:eu-west-1:123456789012:parameter/decamp/ca/blue/nomad arn:aws:ssm:eu-west-1:123456789012:parameter/decamp/settings arn:aws:ssm:eu-west-1:123456789012:parameter/green-client"
+      Secrets       = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:green-ca-AbCdEf arn:aws:secretsmanager:eu-west-1:123456789012:secret:green-key-AbCdEf"
+      DecryptTokens = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+    }
+    error_message = "A resource is another: ${aws_iam_role_policy.this[0].policy}"
+  }
+}

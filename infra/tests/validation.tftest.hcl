@@ -1134,3 +1134,157 @@ run "a_setting_in_the_document_that_an_input_sets" {
 
   expect_failures = [var.config]
 }
+
+run "a_group_of_no_cluster" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { blue = { groups = [], nomad = { addresses = ["https://nomad:4646"] } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "a_group_of_two_clusters" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"] } }, green = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"] } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "a_cluster_with_a_dot" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { "blue.one" = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"] } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "a_cluster_without_an_address" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = [] } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "a_cluster_s_consul_without_a_scheme" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"] }, consul = { addresses = ["consul:8500"] } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "a_cluster_s_token_instead_of_its_arn" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"], token_secret = { arn = "8f3c0000-0000-0000-0000-000000000000" } } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "a_cluster_s_secret_without_its_end" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"], token_secret = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:blue" } } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "a_cluster_s_secret_of_another_region" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"], token_secret = { arn = "arn:aws:ssm:us-east-1:123456789012:parameter/blue" } } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "a_cluster_s_alias_for_a_key" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"], token_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/blue", kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:alias/decamp" } } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "two_ca_certificates_for_a_cluster" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"], ca_certificate = "-----BEGIN CERTIFICATE-----", ca_certificate_path = "/opt/ca.pem" } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "a_private_key_for_a_cluster_s_ca_certificate" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"], ca_certificate = "-----BEGIN CERTIFICATE----- PRIVATE KEY" } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "a_client_certificate_of_a_cluster_without_its_key" {
+  command = plan
+
+  variables {
+    nomad    = null
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"], client_certificate_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/c" } } } }
+  }
+
+  expect_failures = [var.clusters]
+}
+
+run "nomad_beside_clusters" {
+  command = plan
+
+  variables {
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"] } } }
+  }
+
+  expect_failures = [var.nomad]
+}
+
+run "consul_beside_clusters" {
+  command = plan
+
+  variables {
+    nomad    = null
+    consul   = { addresses = ["https://consul:8501"] }
+    clusters = { blue = { groups = ["workers"], nomad = { addresses = ["https://nomad:4646"] } } }
+  }
+
+  expect_failures = [var.consul]
+}

@@ -540,6 +540,74 @@ run "what_grows_is_in_the_document_where_there_is_one" {
   }
 }
 
+run "each_cluster_has_a_table_of_the_document" {
+  command = apply
+
+  variables {
+    name = "fleet"
+    autoscaling_groups = {
+      edge    = { name = "edge" }
+      workers = { name_prefix = "workers-" }
+    }
+    nomad  = null
+    consul = null
+    clusters = {
+      blue = {
+        groups = ["workers"]
+        nomad  = { addresses = ["https://one:4646", "https://two:4646"], region = "eu", ca_certificate = "-----BEGIN CERTIFICATE-----\nblue\n-----END CERTIFICATE-----", token_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/blue" } }
+        consul = { addresses = ["https://consul:8501"], datacenter = "eu", tls_server_name = "server.eu.consul", ca_certificate_path = "/opt/blue.pem" }
+      }
+      green = {
+        groups = ["edge"]
+        nomad = {
+          addresses                 = ["https://green:4646"]
+          ca_certificate_secret     = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/green-ca" }
+          client_certificate_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/green-client" }
+          client_key_secret         = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/green-key" }
+        }
+      }
+    }
+  }
+
+  assert {
+    condition = aws_ssm_parameter.settings[0].insecure_value == join("\n", [
+      "DECAMP_GROUPS = \"edge,workers-*\"",
+      "DECAMP_HOOKS = \"fleet\"",
+      "",
+      "[clusters.blue]",
+      "groups = [\"workers-*\"]",
+      "NOMAD_ADDR = \"https://one:4646,https://two:4646\"",
+      "NOMAD_CACERT_SECRET = \"ssm:/fleet/ca/blue/nomad\"",
+      "NOMAD_REGION = \"eu\"",
+      "NOMAD_TOKEN_SECRET = \"arn:aws:ssm:eu-west-1:123456789012:parameter/blue\"",
+      "CONSUL_CACERT = \"/opt/blue.pem\"",
+      "CONSUL_DATACENTER = \"eu\"",
+      "CONSUL_HTTP_ADDR = \"https://consul:8501\"",
+      "CONSUL_TLS_SERVER_NAME = \"server.eu.consul\"",
+      "",
+      "[clusters.green]",
+      "groups = [\"edge\"]",
+      "DECAMP_CONSUL = false",
+      "NOMAD_ADDR = \"https://green:4646\"",
+      "NOMAD_CACERT_SECRET = \"arn:aws:ssm:eu-west-1:123456789012:parameter/green-ca\"",
+      "NOMAD_CLIENT_CERT_SECRET = \"arn:aws:ssm:eu-west-1:123456789012:parameter/green-client\"",
+      "NOMAD_CLIENT_KEY_SECRET = \"arn:aws:ssm:eu-west-1:123456789012:parameter/green-key\"",
+      "",
+    ])
+    error_message = "The document is another: ${aws_ssm_parameter.settings[0].insecure_value}"
+  }
+
+  assert {
+    condition     = length([for name in keys(aws_lambda_function.this[0].environment[0].variables) : name if can(regex("^(NOMAD|CONSUL)_|^DECAMP_CONSUL$", name))]) == 0
+    error_message = "A setting of one cluster is in the environment: ${jsonencode(aws_lambda_function.this[0].environment[0].variables)}"
+  }
+
+  assert {
+    condition     = { for key, parameter in aws_ssm_parameter.ca : key => parameter.name } == { "blue/nomad" = "/fleet/ca/blue/nomad" }
+    error_message = "Each text is in a parameter of its cluster."
+  }
+}
+
 run "without_a_document_everything_is_in_the_environment" {
   command = plan
 

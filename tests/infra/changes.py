@@ -59,6 +59,9 @@ CHANGES += [
     ("minimal", "another heartbeat", [(MINIMAL, '    workers = { name = "workers", heartbeat_timeout = 1200 }\n')], set()),
     ("minimal", "another default result", [(MINIMAL, '    workers = { name = "workers", default_result = "ABANDON" }\n')], set()),
     ("minimal", "a second group", [(MINIMAL, MINIMAL + '    edge = { name = "edge" }\n')], set()),
+    ("minimal", "several clusters", [
+        ('  nomad = {\n    addresses = ["https://nomad.example.com:4646"]\n  }\n', '  clusters = {\n    blue = { groups = ["workers"], nomad = { addresses = ["https://nomad.example.com:4646"] } }\n  }\n'),
+    ], set()),
     # What waits in the hook is let go: the README says what to do first.
     ("minimal", "another name of the hook", more('hook_name = "leave"'), {f'{HOOK}["workers/decamp"]'}),
     ("minimal", "another group under the same label", [(MINIMAL, '    workers = { name = "others" }\n')], {f'{HOOK}["workers/decamp"]'}),

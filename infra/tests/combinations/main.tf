@@ -97,6 +97,29 @@ module "document" {
   tags               = { team = "platform" }
 }
 
+module "clusters" {
+  source = "../.."
+
+  name = "clusters"
+  autoscaling_groups = {
+    shop    = { name_prefix = "shop-", target_group_arns = [local.edge] }
+    workers = { name = "workers", target_group_arns = [local.web] }
+  }
+  lambda_package = local.s3
+  clusters = {
+    blue = {
+      groups = ["workers"]
+      nomad  = { addresses = ["https://blue:4646"], token_secret = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:blue-AbCdEf", kms_key_arn = local.other_key } }
+      consul = { addresses = ["https://blue:8501"], token_secret = { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/blue-consul" } }
+    }
+    green = {
+      groups = ["shop"]
+      nomad  = { addresses = ["https://green:4646"], ca_certificate = "-----BEGIN CERTIFICATE-----\nGREEN\n-----END CERTIFICATE-----" }
+    }
+  }
+  tags = { team = "platform" }
+}
+
 module "dual_stack" {
   source = "../.."
 
