@@ -84,10 +84,10 @@ package *arguments:
 # An older function, for the test that it goes on with the environment of a newer one (lambda/tests/upgrades).
 upgrade-from revision:
     git worktree add --force --detach target/upgrade/sources {{revision}}
-    cd target/upgrade/sources && CARGO_TARGET_DIR=../build cargo build -p decamp-lambda
+    cd target/upgrade/sources && CARGO_TARGET_DIR=../build cargo build --workspace --bin bootstrap
     cp target/upgrade/build/debug/bootstrap target/upgrade/bootstrap
     git worktree remove --force target/upgrade/sources
-    cargo test -p decamp-lambda --test bootstrap upgrades
+    cargo test --workspace --test bootstrap upgrades -- --nocapture
 
 # The Terraform module: every check, then the function as the whole example wires it.
 infra:

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use decamp_sandbox::{ASG, Sandbox};
+use serde_json::Value;
 use tokio::process::Command;
 
 use super::departure::walk::{Walked, options, walk_out_of};
@@ -10,14 +11,28 @@ use super::departure::walk::{Walked, options, walk_out_of};
 /// The settings that the module of 28 November 2026 set, and no more: those of the oldest environment that a function may still have.
 const OLD: &str = include_str!("environment.json");
 
+/// What a version says that goes on with settings that it does not know.
+const WARNING: &str = "is not a setting of this version of decamp";
+
 fn new() -> Command {
     Command::new(env!("CARGO_BIN_EXE_bootstrap"))
 }
 
 /// The binary of an older version, where `just upgrade-from` built one.
-fn old() -> Option<Command> {
+fn old() -> Option<PathBuf> {
     let built: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/upgrade/bootstrap");
-    built.exists().then(|| Command::new(built))
+    built.exists().then_some(built)
+}
+
+/// What the module of today sets, but for where Nomad and Consul are, which the sandbox decides.
+fn of_today() -> Vec<(&'static str, String)> {
+    let snapshot = include_str!("../../../infra/tests/combinations/snapshots/least.json");
+    let snapshot: Value = serde_json::from_str(snapshot).expect("a snapshot");
+    let set = snapshot["aws_lambda_function.this[0]"]["environment"][0]["variables"].as_object().expect("an environment");
+    let own = |name: &str| [("DECAMP_GROUPS", ASG), ("DECAMP_CONSUL", "true")].into_iter().find(|(own, _)| *own == name);
+    let text = |name: &str, value: &Value| own(name).map_or_else(|| value.as_str().expect("a text"), |(_, own)| own).to_owned();
+    let all = set.iter().filter(|(name, _)| !name.starts_with("NOMAD_"));
+    all.map(|(name, value)| (&*name.clone().leak(), text(name, value))).collect()
 }
 
 async fn sandbox() -> Sandbox {
@@ -54,10 +69,21 @@ async fn new_code_goes_on_with_an_old_environment() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_code_goes_on_with_a_new_environment() {
-    match old() {
-        Some(command) => drop(departs(sandbox().await, command, &of_tomorrow()).await),
-        None => println!("skipped: no older binary (`just upgrade-from REVISION`)"),
+    let Some(old) = old() else {
+        println!("skipped: no older binary (`just upgrade-from REVISION`)");
+        return;
+    };
+    let mut environment = of_today();
+    assert!(10 < environment.len(), "{environment:?}");
+    // Builds before 29 November 2026 refuse a setting that they do not know.
+    let warns = std::fs::read(&old).expect("it is there");
+    let warns = warns.windows(WARNING.len()).any(|text| text == WARNING.as_bytes());
+    if warns {
+        environment.extend(of_tomorrow());
     }
+    let printed = departs(sandbox().await, Command::new(old), &environment).await;
+    assert_eq!(printed.contains(WARNING), warns, "{printed}");
+    println!("an older function with {} settings of today{}", environment.len(), if warns { " and tomorrow" } else { "" });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
