@@ -371,10 +371,8 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let mut stage = Stage::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, anew(luck.bits()), cast);
     stage.number_services(numbers);
     number_by_hand.into_iter().for_each(|number| stage.number_by_hand(number));
-    let all: Vec<AllocationNumber> = (0..).zip(stage.nomad.allocations()).map(|(n, _)| AllocationNumber(n)).collect();
-    for number in all {
-        stage.introduce(number, true);
-    }
+    let all = u32::try_from(stage.nomad.allocations().len()).unwrap_or(u32::MAX);
+    (0..all).for_each(|number| stage.introduce(AllocationNumber(number), true));
     Setting { stage, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group: drawn.first, luck }
 }
 
