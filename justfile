@@ -72,10 +72,12 @@ lambda:
     @diff lambda/crates.txt <(cargo tree -p decamp-lambda -e normal --prefix none --format '{lib}' | sed 's/ (\*)$//' | sort -u) || { echo "the Lambda links other crates than lambda/crates.txt lists" >&2; exit 1; }
     @if cargo tree -p decamp -e normal,features --prefix none | grep -F 'decamp-sim feature "mutants"'; then echo "decamp has the wrong drivers" >&2; exit 1; fi
 
-# Licences, bans and sources, where the tool is installed: to build it takes longer than the other checks. Unused dependencies are
-# found by tests/tidy.rs, so that CI does not build cargo-machete, which takes two minutes of a processor.
+# Licences, bans and sources, and the forge's workflows, where the tools are installed: to build cargo-deny takes longer than the other
+# checks. Unused dependencies are found by tests/tidy.rs, so that CI does not build cargo-machete, which takes two minutes of a processor.
 supply:
     @if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; else echo "cargo deny: skipped, it is not installed"; fi
+    @if command -v zizmor >/dev/null; then zizmor --offline --persona auditor .github; else echo "zizmor: skipped, it is not installed"; fi
+    @if command -v actionlint >/dev/null; then actionlint; else echo "actionlint: skipped, it is not installed"; fi
 
 # The Lambda's zips, for arm64 and x86_64, with their sums; `--twice` builds each again and compares.
 package *arguments:
@@ -182,8 +184,18 @@ lab:
 # The generated pages of docs/ again, from the code; a test says when they are stale.
 docs:
     DECAMP_WRITE_REFERENCE=1 cargo test --quiet --workspace --test cli reference
+    python3 tests/infra/tables.py
     python3 tests/docs/links.py --book
 
-# All files of a release, into target/release-files: binaries, zips, module, bills of materials, sums. `--twice` builds each again and compares.
+# The version, the changelogs and the zips' sums that the module knows, as they have to be in the commit that is tagged.
+prepare version:
+    python3 tests/release/prepare.py {{version}}
+
+# The container image for both architectures, into target/release-files, and a departure that ends through each.
+image:
+    python3 tests/release/make.py image
+
+# All files of a release, into target/release-files: zips, binaries, container image, module, bills of materials, sums. `--twice` builds each
+# again and compares.
 release version *arguments:
     python3 tests/release/make.py {{version}} {{arguments}}

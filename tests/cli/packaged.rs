@@ -43,3 +43,16 @@ fn completions_say_how_to_install_them() {
         assert!(help.contains(word), "{word} is not in\n{help}");
     }
 }
+
+#[test]
+fn the_oldest_rust_that_works_is_the_one_that_everything_is_tested_with() {
+    let file = |name| std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("it is there");
+    let (manifest, toolchain, install) = (file("Cargo.toml"), file("rust-toolchain.toml"), file("docs/install.md"));
+    let quoted = |text: &str, name: &str| {
+        let rest = text.split(&format!("{name} = \"")).nth(1).expect("it is set");
+        rest.split('"').next().expect("it ends").to_owned()
+    };
+    let (oldest, channel) = (quoted(&manifest, "rust-version"), quoted(&toolchain, "channel"));
+    assert_eq!(channel.strip_prefix(&oldest), Some(".0"), "rust-version {oldest}, toolchain {channel}");
+    assert!(install.contains(&format!("the one in `rust-toolchain.toml`, {oldest}.")), "docs/install.md says {oldest}");
+}

@@ -19,19 +19,16 @@ GLIBC = "2.34"
 TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
 # How an executable of Linux says what processor it is for.
 MACHINES = {"arm64": 183, "x86_64": 62}
-# A compiler for arm64 that somebody put there, where rustup has none.
+# A compiler for arm64, and with .ci/rust-musl for musl, that somebody put there, where rustup has none.
 OTHER_COMPILER = ROOT / "target" / "tools" / "rust-arm64" / "rustc"
 
 
 def compiler(target):
     """The compiler that can build for a target: the usual one, or another."""
-    libraries = subprocess.run(
-        ["rustc", "--print", "target-libdir", "--target", target], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    if Path(libraries.stdout.strip()).is_dir():
-        return "rustc"
-    if OTHER_COMPILER.is_file():
-        return str(OTHER_COMPILER)
+    for known in ["rustc", *([str(OTHER_COMPILER)] if OTHER_COMPILER.is_file() else [])]:
+        question = [known, "--print", "target-libdir", "--target", target]
+        if Path(subprocess.run(question, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()).is_dir():
+            return known
     sys.exit(f"no compiler for {target} here: rustup target add {target}")
 
 

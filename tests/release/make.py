@@ -1,7 +1,8 @@
 """Makes all files of a release into target/release-files: `just release VERSION [--twice] [--only PART]…`.
 
-The parts are lambda, binaries, module and sbom. What is built has no time, user or path of this machine in it: two builds of one commit
-are the same. `--twice` builds each again from nothing in another folder and compares.
+The parts are lambda, binaries, image, module and sbom. What is built has no time, user or path of this machine in it: two builds of one
+commit are the same. `--twice` builds each again from nothing in another folder and compares. Before the tag, `just prepare VERSION` makes
+the commit's files say which version they are.
 """
 
 import gzip
@@ -11,26 +12,28 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "infra"))
 sys.path.insert(0, str(ROOT / "tests" / "release"))
 
+import image  # noqa: E402
 import package  # noqa: E402
 import sbom  # noqa: E402
 
 OUT = ROOT / "target" / "release-files"
-# Debian 8, Ubuntu 14.04, CentOS 7 and everything newer have this C library.
-GLIBC = "2.17"
-TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
+# Musl's C library is linked in: the binary needs nothing of the machine that it runs on.
+TARGETS = {"x86_64": "x86_64-unknown-linux-musl", "aarch64": "aarch64-unknown-linux-musl"}
 MACHINES = {"x86_64": 62, "aarch64": 183}
-PARTS = ["lambda", "binaries", "module", "sbom"]
+PARTS = ["lambda", "binaries", "image", "module", "sbom"]
 SHELLS = {"bash": "decamp.bash", "zsh": "_decamp", "fish": "decamp.fish"}
 
 
@@ -44,17 +47,24 @@ def commit():
     return git("rev-parse", "--short=12", "HEAD"), git("log", "-1", "--format=%cs"), int(git("log", "-1", "--format=%ct"))
 
 
+def numbered():
+    """The version in Cargo.toml."""
+    return tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+
+
 def refusals(version):
     """Why this tree cannot be that version."""
     if not re.fullmatch(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?", version):
         yield f"{version} is no version: write X.Y.Z"
     if git("status", "--porcelain"):
         yield "the tree has changes: commit them first"
-    manifest = re.search(r'^version = "([^"]+)"', (ROOT / "Cargo.toml").read_text(), re.M)
-    if manifest is None or manifest[1] != version:
-        yield f"Cargo.toml has the version {manifest and manifest[1]}: set it to {version}"
+    if numbered() != version:
+        yield f"Cargo.toml has the version {numbered()}: run `just prepare {version}`"
     if notes(version) is None:
         yield f"CHANGELOG.md has no section ## [{version}]: what was unreleased becomes that section"
+    known = json.loads((ROOT / "infra" / "release.json").read_text())["version"]
+    if known != version:
+        yield f"infra/release.json is of {known or 'no release'}: the module would download other zips"
 
 
 def notes(version):
@@ -100,9 +110,15 @@ def build(architecture, folder, root=ROOT):
     )
     env[f"CFLAGS_{target.replace('-', '_')}"] = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remapped.items())
     env.pop("RUSTFLAGS", None)
-    command = ["cargo", "zigbuild", "--locked", "--profile", "dist", "-p", "decamp", "--target", f"{target}.{GLIBC}"]
+    command = ["cargo", "zigbuild", "--locked", "--profile", "dist", "-p", "decamp", "--target", target]
     subprocess.run(command, cwd=root, env=env, check=True)
     return folder / target / "dist" / "decamp"
+
+
+def wants_a_loader(text):
+    """Whether an ELF file has a segment that names a loader (PT_INTERP, 3), as all have that want libraries of the machine."""
+    start, size, count = int.from_bytes(text[32:40], "little"), *struct.unpack_from("<HH", text, 54)
+    return any(int.from_bytes(text[at : at + 4], "little") == 3 for at in range(start, start + size * count, size))
 
 
 def faults(architecture, binary):
@@ -110,9 +126,8 @@ def faults(architecture, binary):
     text = binary.read_bytes()
     if text[:6] != b"\x7fELF\x02\x01" or int.from_bytes(text[18:20], "little") != MACHINES[architecture]:
         yield f"it is no executable for {architecture}"
-    wanted = {int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", text)}
-    if not wanted or int(GLIBC.split(".")[1]) < max(wanted):
-        yield f"it wants a C library of version {sorted(wanted)}, and the oldest is to be {GLIBC}"
+    if wants_a_loader(text):
+        yield "it is not static: it names a loader"
     for folder in {str(ROOT), str(Path.home())}:
         if folder.encode() + b"/" in text:
             yield f"it names {folder}"
@@ -130,14 +145,20 @@ def words(binary):
     return said
 
 
+def checked(architecture):
+    """The command, built where the last build was left, and without faults."""
+    binary = build(architecture, ROOT / "target" / "release-build")
+    found = list(faults(architecture, binary))
+    if found:
+        sys.exit(f"{binary}: " + "; ".join(found))
+    return binary
+
+
 def binaries(twice, _version):
     """The command for each architecture, with what belongs to it."""
     built = {}
     for architecture in TARGETS:
-        built[architecture] = build(architecture, ROOT / "target" / "release-build")
-        found = list(faults(architecture, built[architecture]))
-        if found:
-            sys.exit(f"{built[architecture]}: " + "; ".join(found))
+        built[architecture] = checked(architecture)
         if twice:
             with tempfile.TemporaryDirectory(prefix="decamp-again-") as place:
                 again = build(architecture, Path(place, "target"), copied(Path(place, "sources")))
@@ -169,7 +190,24 @@ def lambdas(twice, _version):
             digest = package.packed(binary, Path(place, "zip"))
             if twice and package.build_again(architecture) != digest:
                 sys.exit(f"the zip for {architecture}: two builds of one commit differ")
+            known = json.loads((ROOT / "infra" / "release.json").read_text())["zips"].get(architecture, {}).get("sha256")
+            if digest.hex() != known:
+                sys.exit(f"the zip for {architecture} has the sum {digest.hex()}, and infra/release.json {known}: the module would refuse it")
             yield f"decamp-lambda-{architecture}.zip", Path(place, "zip").read_bytes()
+
+
+def images(twice, version):
+    """The container image for both architectures, through which a departure is walked before it is handed out."""
+    built = {architecture: checked(architecture) for architecture in TARGETS}
+    name, _, second = commit()
+    archive = image.build(built, version, name, second)
+    if twice and image.build(built, version, name, second) != archive:
+        sys.exit("the image: two builds from the same binaries differ")
+    with tempfile.TemporaryDirectory() as place:
+        Path(place, "image.tar").write_bytes(archive)
+        for architecture in TARGETS:
+            image.walk(Path(place, "image.tar"), architecture)
+    yield "decamp-image.tar", archive
 
 
 def modules(_twice, version):
@@ -191,11 +229,17 @@ def bills(_twice, version):
         yield f"{of}.cdx.json", text.encode()
 
 
-MAKERS = {"lambda": lambdas, "binaries": binaries, "module": modules, "sbom": bills}
+MAKERS = {"lambda": lambdas, "binaries": binaries, "image": images, "module": modules, "sbom": bills}
 
 
 def main(arguments):
     """Makes what is asked for, or all; and the sums of all that is there."""
+    if arguments == ["image"]:
+        OUT.mkdir(parents=True, exist_ok=True)
+        for name, content in images(False, numbered()):
+            (OUT / name).write_bytes(content)
+            print(f"{(OUT / name).relative_to(ROOT)}: {len(content) / 1e6:.2f} MB")
+        return
     twice = "--twice" in arguments
     only = [arguments[place + 1] for place, word in enumerate(arguments[:-1]) if word == "--only"]
     version = next((word for word in arguments if word[:1].isdigit()), None)

@@ -127,8 +127,9 @@ impl Blocker {
             | BlockerKind::Target
             | BlockerKind::Service
             | BlockerKind::Token
-            | BlockerKind::Group
-            | BlockerKind::Instance => format!("Blocked by {} {name}.", kind.word()),
+            | BlockerKind::Group => format!("Blocked by {} {name}.", kind.word()),
+            // Whoever reads it reads of that instance: what it waits for stands beside this.
+            BlockerKind::Instance => "Blocked.".to_owned(),
         }
     }
 }
