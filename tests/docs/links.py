@@ -73,6 +73,22 @@ def faults():
             yield f"{page.relative_to(ROOT)}: docs/SUMMARY.md does not list it"
 
 
+def faults_elsewhere():
+    """Every address of a page in what is no page: alerts, the module, the program. One that ends with # is put together at run time."""
+    kinds = ["*.rs", "*.tf", "*.hcl", "*.yaml", "*.yml", "*.json", "*.toml", "*.py"]
+    tracked = subprocess.run(["git", "ls-files", "-z", *kinds], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, tracked.split("\0")):
+        if not (ROOT / name).is_file():
+            continue
+        for number, line in enumerate((ROOT / name).read_text().splitlines(), 1):
+            for path, anchor in re.findall(re.escape(FORGE) + r"([\w./-]+\.md)(?:#([\w-]+))?", line):
+                to = ROOT / path
+                if not to.is_file():
+                    yield f"{name}:{number}: {path} is no page"
+                elif anchor and anchor not in anchors(to.read_text()):
+                    yield f"{name}:{number}: {path} has no section #{anchor}"
+
+
 def build():
     """The book, with links out of docs/ rewritten to the forge; in target/book."""
     stage = ROOT / "target" / "book-source"
@@ -100,7 +116,7 @@ def build():
 
 def main(arguments):
     """Fails with every fault at once."""
-    found = list(faults())
+    found = [*faults(), *faults_elsewhere()]
     if found:
         sys.exit("\n".join(found))
     print(f"links: {len(pages())} pages, every link and anchor leads somewhere")

@@ -258,9 +258,13 @@ class Metrics(unittest.TestCase):
     def test_every_alarm_notifies_and_says_what_to_do(self):
         alarms = COMPLETE.each("aws_cloudwatch_metric_alarm")
         self.assertEqual(len(alarms), 14)
+        sections = set(re.findall(r"^## `([\w-]+)`$", (ROOT / "docs" / "alarms.md").read_text(), re.M))
         for alarm in alarms:
             self.assertEqual(len(alarm["alarm_actions"]), 1, alarm["alarm_name"])
             self.assertGreater(len(alarm["alarm_description"]), 60, alarm["alarm_name"])
+            address = re.search(r" https://github\.com/decamp/decamp/blob/main/docs/alarms\.md#([\w-]+)\.?$", alarm["alarm_description"])
+            self.assertIsNotNone(address, alarm["alarm_description"])
+            self.assertIn(address[1], sections)
 
     def test_an_alarm_adds_up_no_more_metrics_than_cloudwatch_takes(self):
         for alarm in COMPLETE.each("aws_cloudwatch_metric_alarm"):
