@@ -154,7 +154,12 @@ def checked(architecture):
     return binary
 
 
-def binaries(twice, _version):
+def pointed(page, version):
+    """A page whose links lead to the forge: an archive has no other pages."""
+    return re.sub(r"\]\((?![a-z]+:|#)", f"](https://github.com/decamp/decamp/blob/v{version}/", page.decode()).encode()
+
+
+def binaries(twice, version):
     """The command for each architecture, with what belongs to it."""
     built = {}
     for architecture in TARGETS:
@@ -165,7 +170,8 @@ def binaries(twice, _version):
                 if again.read_bytes() != built[architecture].read_bytes():
                     sys.exit(f"decamp for {architecture}: two builds of one commit differ")
     here = words(built[os.uname().machine])
-    beside = {name: (ROOT / name).read_bytes() for name in ("README.md", "CHANGELOG.md", "LICENSE")}
+    beside = {name: pointed((ROOT / name).read_bytes(), version) for name in ("README.md", "CHANGELOG.md")}
+    beside["LICENSE"] = (ROOT / "LICENSE").read_bytes()
     for architecture, binary in built.items():
         files = {"decamp": binary.read_bytes(), **beside, **here}
         yield f"decamp-{architecture}-linux.tar.gz", packed(files, f"decamp-{architecture}-linux", commit()[2])
