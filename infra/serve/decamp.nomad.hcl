@@ -10,7 +10,7 @@
 # first is not needed; where Consul's are off any word will do as its token.
 
 variable "image" {
-  description = "The image that Containerfile builds, with its digest."
+  description = "The image of a release, in your registry, with its digest."
   type        = string
 }
 
