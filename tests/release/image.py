@@ -111,7 +111,8 @@ class Container:
 
     def stop(self):
         """Stops it as an orchestrator does; answers its exit code."""
-        subprocess.run(self.stopping, env=self.env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # One that has ended by itself cannot be stopped, and has its exit code.
+        subprocess.run(self.stopping, env=self.env, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return self.child.wait(timeout=30)
 
 
