@@ -9,7 +9,7 @@ use clap::Args;
 use decamp_aws::Aws;
 use decamp_config::{LogLevel, Settings};
 use decamp_live::Live;
-use decamp_service::{Addresses, check, serve as serve_until};
+use decamp_service::{About, Addresses, check, serve as serve_until};
 use tracing::{error, warn};
 
 use self::signals::Signals;
@@ -52,11 +52,11 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<u8> {
     }
     let mut signals = Signals::new()?;
     let aws = Aws::load(&settings.aws, None).await;
-    match aws.region() {
-        Some(region) if settings.allowed.region(region) => {}
+    let region = match aws.region() {
+        Some(region) if settings.allowed.region(region) => region.to_owned(),
         Some(region) => bail!("DECAMP_REGIONS does not allow the Region {region}; add it, or set AWS_REGION"),
         None => bail!("no AWS Region is known; set AWS_REGION, or AWS_PROFILE to a profile with a region"),
-    }
+    };
     if arguments.check {
         let groups = if settings.allowed.groups.is_empty() { "none".to_owned() } else { settings.allowed.groups.join(", ") };
         let mode = if settings.only_observes() { "observe" } else { "act" };
@@ -80,6 +80,7 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<u8> {
     let stop = async {
         signals.stop().await;
     };
-    serve_until(settings, live, ready, stop).await?;
+    let about = About { version: super::VERSION, region };
+    serve_until(settings, about, live, ready, stop).await?;
     Ok(0)
 }

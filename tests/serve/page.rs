@@ -35,6 +35,23 @@ const FOCUSED: &str = "({
   open: document.activeElement.closest('details')?.open,
 })";
 
+/// What the top of the page says, and how many elements are wider than a telephone when the page is as wide as one.
+const ABOUT: &str = "(async () => {
+  const icon = await fetch(document.querySelector('link[rel=icon]').href);
+  document.body.style.width = '390px';
+  const edge = document.body.getBoundingClientRect().right + 1;
+  const scrolls = (one) => one.closest('.wide') !== null;
+  const wide = [...document.querySelectorAll('body *')].filter((one) => !scrolls(one) && edge < one.getBoundingClientRect().right);
+  document.body.style.width = '';
+  return {
+    title: document.title,
+    icon: icon.status,
+    said: document.querySelector('.about').textContent,
+    reached: [...document.querySelectorAll('.reached li')].map((one) => one.textContent),
+    cut: wide.filter((one) => !one.hidden && one.getClientRects().length).length,
+  };
+})()";
+
 /// Asks twice; the first answer comes last, and is old.
 const OVERTAKEN: &str = "(async () => {
   const real = window.fetch;
@@ -89,6 +106,21 @@ fn look(chromium: &Path, address: &str, instance: &str) {
     browser.evaluate("shown.set('over', 'something else'), draw()");
     let focused = browser.evaluate(FOCUSED);
     assert_eq!(focused, json!({ "summary": true, "same": false, "open": true }), "it was drawn again, and found again");
+
+    let about = browser.evaluate(ABOUT);
+    assert_eq!((&about["title"], &about["icon"], &about["cut"]), (&json!("decamp"), &json!(200), &json!(0)), "{about:#}");
+    let reached = about["reached"].as_array().expect("a list");
+    assert!(
+        4 <= reached.len() && reached.iter().all(|one| one.as_str().is_some_and(|one| one.ends_with(" reached"))),
+        "{about:#}"
+    );
+    let said = about["said"].as_str().expect("text");
+    assert!(
+        ["looks after", "web", "Region", "eu-west-1", "mode", "act", "last sweep", "version"]
+            .iter()
+            .all(|word| said.contains(word)),
+        "{said}"
+    );
 
     let status = browser.evaluate(OVERTAKEN);
     assert_eq!(status, "No instance is leaving; 1 over.");

@@ -19,6 +19,7 @@ pub use self::metadata::target_groups;
 pub use self::past::Terminated;
 pub use self::refreshes::Template;
 pub use self::roster::Roster;
+pub use self::zones::Origin;
 use self::zones::Zones;
 use super::attempts::Paced;
 use super::aws::{Aws, Use, refusal};
@@ -183,7 +184,15 @@ async fn describe_instances(client: &Client, asked: Vec<InstanceId>, zones: &Zon
     };
     let pages = client.pages(usize::MAX, send, |page| page.next_token()).await?;
     let rows = || pages.iter().flat_map(|page| page.auto_scaling_instances());
-    zones.learn(&asked, rows().filter_map(|row| Some((row.instance_id()?.parse().ok()?, row.availability_zone()?.into()))));
+    let origin = |row: &aws_sdk_autoscaling::types::AutoScalingInstanceDetails| {
+        let template = row.launch_template().and_then(|from| {
+            let name = from.launch_template_name().or(from.launch_template_id())?;
+            Some(from.version().map_or_else(|| name.to_owned(), |version| format!("{name}, version {version}")))
+        });
+        let launched_from = template.or_else(|| row.launch_configuration_name().map(str::to_owned)).map(Arc::from);
+        Some((row.instance_id()?.parse().ok()?, Origin { zone: row.availability_zone()?.into(), launched_from }))
+    };
+    zones.learn(&asked, rows().filter_map(origin));
     let listed = rows().filter_map(|row| {
         let state = lifecycle(row.lifecycle_state()?);
         let asg = row.auto_scaling_group_name()?.into();

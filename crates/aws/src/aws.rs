@@ -15,6 +15,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use self::answers::Answers;
 pub(super) use self::answers::date;
+pub use self::refusals::NO_CREDENTIALS;
 pub(super) use self::refusals::{classify, is_no_such_group, refusal, unseen};
 pub(super) use self::wire::not_through;
 use super::calls::Calls;

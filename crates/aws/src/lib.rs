@@ -13,8 +13,8 @@ pub mod signed;
 mod topics;
 mod xml;
 
-pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Roster, Template, Terminated, target_groups};
-pub use self::aws::Aws;
+pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Origin, Roster, Template, Terminated, target_groups};
+pub use self::aws::{Aws, NO_CREDENTIALS};
 pub use self::calls::{Caller, Calls, OPERATIONS, Operation};
 pub use self::load_balancers::LoadBalancers;
 pub use self::queues::Received;

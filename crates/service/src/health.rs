@@ -9,11 +9,14 @@ use utoipa::ToSchema;
 use super::Service;
 use super::departures::lock;
 use decamp_core::decide;
+use decamp_core::time::Time;
 
 /// What was seen of the systems, by name, at the last sweep or by a departure.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     seen: Mutex<BTreeMap<System, Seen>>,
+    /// When the last sweep ended that saw what waits.
+    swept: Mutex<Option<Time>>,
 }
 
 /// A system's name, and which one of those is meant where there are several.
@@ -53,6 +56,34 @@ impl Health {
             decide::System::Consul => self.saw_one_of("Consul", cluster, how),
             decide::System::AutoScaling | decide::System::Nomad => {}
         }
+    }
+
+    /// Notes that a departure saw a system that no sweep looks at. That one sees it hides no other that does not.
+    pub(super) fn saw_once(&self, system: decide::System) {
+        let name = match system {
+            decide::System::LoadBalancers => "Elastic Load Balancing",
+            decide::System::Consul => "Consul",
+            decide::System::AutoScaling | decide::System::Nomad => return,
+        };
+        lock(&self.seen).entry((name, None)).or_insert(Seen { ever: true, now: Ok(()) });
+    }
+
+    /// A sweep is over that saw what waits.
+    pub(super) fn swept(&self, now: Time) {
+        *lock(&self.swept) = Some(now);
+    }
+
+    /// When the last one was.
+    pub(super) fn last_sweep(&self) -> Option<Time> {
+        *lock(&self.swept)
+    }
+
+    /// How a system was seen last; nothing if nobody looked at it yet. Where there are several of it, the first that could not be seen.
+    pub(super) fn reached(&self, system: &'static str) -> Option<Result<(), String>> {
+        let seen = lock(&self.seen);
+        let mut all = seen.iter().filter(|((what, _), _)| *what == system).map(|(_, seen)| &seen.now);
+        let first = all.next()?;
+        Some(all.fold(first, |one, other| if one.is_err() { one } else { other }).clone())
     }
 
     fn note(&self, system: System, how: Result<(), String>) {

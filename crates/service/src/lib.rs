@@ -84,6 +84,17 @@ pub(crate) struct Service {
     errands: Errands,
     repeated: Arc<Repeated>,
     secrets: Secrets,
+    about: About,
+    addresses: Addresses,
+}
+
+/// What a service is, for its page.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Its version, with the commit where that is known.
+    pub version: &'static str,
+    /// The Region that it looks after.
+    pub region: String,
 }
 
 /// Where a service listens.
@@ -101,7 +112,13 @@ pub struct Addresses {
 ///
 /// An address cannot be listened on, or a certificate cannot be used: nothing was begun then. Or a part of the service ended by a defect:
 /// everything was let go then.
-pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses), stop: impl Future<Output = ()>) -> Result<()> {
+pub async fn serve(
+    settings: Settings,
+    about: About,
+    live: Live,
+    ready: impl FnOnce(Addresses),
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
     let webhooks = listen(settings.serve.webhooks.address)?;
     let admin = listen(settings.serve.admin.address)?;
     let addresses = Addresses { webhooks: webhooks.local_addr()?, admin: admin.local_addr()? };
@@ -124,6 +141,8 @@ pub async fn serve(settings: Settings, live: Live, ready: impl FnOnce(Addresses)
         errands,
         repeated: Arc::default(),
         secrets: Secrets::default(),
+        about,
+        addresses,
         settings,
         live,
     });

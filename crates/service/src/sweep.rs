@@ -152,6 +152,7 @@ async fn sweep(service: &Arc<Service>) -> Option<Instant> {
     service.departures.see_elsewhere(elsewhere);
     unless_stopped(service, service.record.ask(service)).await;
     service.numbers.swept(waiting, retained);
+    service.health.swept(service.live.now());
     info!(event = "sweep", waiting, retained, "swept: {waiting} waiting, {retained} retained");
     first.map(|first| Instant::now() + first.since(service.live.now()))
 }

@@ -1,5 +1,6 @@
 //! What is shown of a departure: how far it is, what it waits for and why, the time it has, what was written and what was seen.
 
+mod stages;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(super) use self::stages::{Stage, Stages};
 pub(super) use self::steps::{Step, Steps};
 use super::notify::Wait;
 use decamp_core::decide::{
@@ -45,8 +47,15 @@ pub(super) struct View {
     /// When it was taken up here.
     #[schema(value_type = String, format = DateTime)]
     pub(super) taken_up: Time,
+    /// Its Nomad node's name, once it was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(super) node: Option<Arc<str>>,
     /// How far it is.
     pub(super) phase: &'static str,
+    /// The same step by step, for the page.
+    #[serde(skip)]
+    pub(super) stages: Stages,
     /// What was decided last: the word, and in words.
     #[schema(value_type = String)]
     pub(super) action: ActionKind,
@@ -186,7 +195,9 @@ impl View {
             walked_here: true,
             elsewhere: None,
             taken_up: now,
+            node: None,
             phase: "not begun",
+            stages: Stages::default(),
             action: ActionKind::Look,
             title: "look".to_owned(),
             reason: ReasonKind::MustLook,
@@ -228,6 +239,9 @@ impl View {
         self.because = telling::because(decision, seen);
         self.denied = denied_now(seen).iter().map(|denial| format!("{}: {}", denial.call, denial.why)).collect();
         self.phase = telling::phase(seen);
+        self.node =
+            seen.nomad.last().and_then(|nomad| nomad.nodes.first()).map(|node| Arc::clone(&node.name)).or(self.node.take());
+        self.stages = Stages::of(departure, seen, policy, &decision.reason, now);
         self.budget = Some(Times {
             began: budget.began,
             began_is_known: budget.began_is_known,
@@ -297,6 +311,7 @@ impl View {
     /// It is over.
     pub(super) fn ended(&mut self, outcome: &Outcome, because: String, now: Time) {
         self.phase = "over";
+        self.stages = Stages::over();
         self.wait = None;
         self.steps.end(now);
         self.because = because;

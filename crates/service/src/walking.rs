@@ -245,6 +245,12 @@ impl Tell for Watching<'_> {
             self.service.numbers.failed(system);
         }
         self.sees_again(blind);
+        if seen.consul.now().is_some() {
+            self.service.health.saw_once(System::Consul);
+        }
+        if seen.balancers.iter().any(|balancer| balancer.sight.now().is_some()) {
+            self.service.health.saw_once(System::LoadBalancers);
+        }
         if let Some(system) = blind {
             self.saw(system, Err(because(decision, seen)));
         }

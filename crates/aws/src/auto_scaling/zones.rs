@@ -1,4 +1,4 @@
-//! The zones of instances, which Elastic Load Balancing does not tell of its targets and which never change.
+//! Where instances stand and what they were launched from: neither ever changes, and Elastic Load Balancing does not tell it of its targets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,9 +11,18 @@ use decamp_net::lately::Lately;
 /// How long they are remembered, those that Auto Scaling does not know among them.
 const REMEMBERED: Duration = Duration::from_hours(1);
 
-/// What was told of instances' zones; `None`: Auto Scaling does not know the instance.
+/// What never changes of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Its zone.
+    pub zone: Arc<str>,
+    /// Its launch template with its version, or its launch configuration, where Auto Scaling names one.
+    pub launched_from: Option<Arc<str>>,
+}
+
+/// What was told of instances; `None`: Auto Scaling does not know the instance.
 #[derive(Clone)]
-pub(super) struct Zones(Arc<Lately<InstanceId, Option<Arc<str>>>>);
+pub(super) struct Zones(Arc<Lately<InstanceId, Option<Origin>>>);
 
 impl Default for Zones {
     fn default() -> Self {
@@ -23,18 +32,23 @@ impl Default for Zones {
 
 impl Zones {
     /// What one answer told, about all that were asked for in it.
-    pub(super) fn learn(&self, asked: &[InstanceId], told: impl Iterator<Item = (InstanceId, Arc<str>)>) {
-        let mut told: HashMap<InstanceId, Arc<str>> = told.collect();
+    pub(super) fn learn(&self, asked: &[InstanceId], told: impl Iterator<Item = (InstanceId, Origin)>) {
+        let mut told: HashMap<InstanceId, Origin> = told.collect();
         asked.iter().for_each(|instance| self.0.put(*instance, told.remove(instance)));
     }
 }
 
 impl AutoScaling {
+    /// Where an instance stands and what it was launched from, as the last look at it told. Asks nobody.
+    pub fn origin(&self, instance: InstanceId) -> Option<Origin> {
+        self.zones.0.get(&instance).flatten()
+    }
+
     /// The zones of an instance and of others, as far as Auto Scaling knows them and answers. Once one of the others is known to stand in
     /// the instance's zone, no more are asked for: the instance is not the last there.
     pub async fn zones_beside(&self, instance: InstanceId, others: &[InstanceId]) -> Vec<(InstanceId, Arc<str>)> {
         let all: Vec<InstanceId> = [instance].into_iter().chain(others.iter().copied()).collect();
-        let known = |one: &InstanceId| Some((*one, self.zones.0.get(one)??));
+        let known = |one: &InstanceId| Some((*one, self.zones.0.get(one)??.zone));
         let new: Vec<InstanceId> = all.iter().copied().filter(|one| self.zones.0.get(one).is_none()).collect();
         for chunk in new.chunks(INSTANCES_A_CALL) {
             let ours = known(&instance);

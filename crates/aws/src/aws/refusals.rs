@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -98,11 +99,18 @@ pub(crate) fn unseen(refusal: Refusal) -> Unseen {
     }
 }
 
+/// What is said instead of the chain of providers that the SDK tried, none of which had credentials.
+pub const NO_CREDENTIALS: &str = "no AWS credentials were found: not in the environment, nor in the profile that AWS_PROFILE names or the \
+                                  default one, nor from a web identity, a container or an instance";
+
 /// The chain of causes of a call that AWS did not answer.
 fn no_answer(error: &(dyn Error + 'static)) -> Arc<str> {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(CredentialsError::CredentialsNotLoaded(_))) {
+            return NO_CREDENTIALS.into();
+        }
         let next = error.to_string();
         if !text.ends_with(&next) {
             text = format!("{text}: {next}");

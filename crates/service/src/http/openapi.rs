@@ -37,6 +37,7 @@ use super::{admin, events, page, problem, refreshes, sns, stream, terraform, web
         page::login::log_out,
         page::style,
         page::script,
+        page::icon,
         openapi,
         events::events,
         sns::sns,

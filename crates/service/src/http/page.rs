@@ -1,5 +1,6 @@
 //! The page: what is leaving now and what it waits for, what is over, drawn on the server; a small script draws it again when told.
 
+mod about;
 mod gantt;
 mod leaving;
 pub(super) mod login;
@@ -39,6 +40,11 @@ const LEAVE: &str = "<form method=\"post\" action=\"/logout\"><button>Log out</b
 const OBSERVES: &str = "<p class=\"observes\"><b>This replica only observes</b> (DECAMP_MODE is observe, or DECAMP_GROUPS names no group): it looks at what waits, says in its log \
                         what it would do, and writes nothing.</p>";
 
+/// A node with an arrow out of it, in a colour that both light and dark tabs show.
+const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\"><rect x=\"1\" y=\"3\" width=\"9\" height=\"10\" rx=\"2\" \
+                    fill=\"none\" stroke=\"#3f7fbf\" stroke-width=\"2\"/><path d=\"M6 8h8m-3-3 3 3-3 3\" fill=\"none\" stroke=\"#d0743c\" \
+                    stroke-width=\"2\"/></svg>";
+
 /// What the page needs.
 pub(super) struct Page {
     service: Arc<Service>,
@@ -55,6 +61,7 @@ pub(super) fn router(service: &Arc<Service>, token: &Arc<Keys>) -> Router {
         .route("/logout", post(login::log_out))
         .route("/style.css", get(style))
         .route("/page.js", get(script))
+        .route("/favicon.svg", get(icon))
         .with_state(page)
 }
 
@@ -65,7 +72,7 @@ pub(super) async fn whole(State(page): State<Arc<Page>>) -> Html<String> {
     let leave = if page.token.are_set() { LEAVE } else { "" };
     let body =
         format!("<h1>decamp</h1>{leave}{LOST}<main>{}</main><script src=\"/page.js\" defer></script>", drawn(&page.service));
-    Html(document("decamp", &body))
+    Html(document(&title(&page.service), &body))
 }
 
 /// What changes on the page.
@@ -92,10 +99,19 @@ pub(super) async fn script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT)
 }
 
+/// The page's icon.
+#[utoipa::path(
+    get, path = "/favicon.svg", tag = "admin", security(()),
+    responses((status = 200, description = "A picture.", content_type = "image/svg+xml", body = String))
+)]
+pub(super) async fn icon() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "image/svg+xml")], ICON)
+}
+
 fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><link rel=\"stylesheet\" href=\"/style.css\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><link rel=\"icon\" href=\"/favicon.svg\" type=\"image/svg+xml\"><link rel=\"stylesheet\" href=\"/style.css\">\
          <noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript></head><body>{body}</body></html>"
     )
 }
@@ -123,21 +139,42 @@ impl Display for Escaped<'_> {
 fn drawn(service: &Service) -> String {
     let now = service.live.now();
     let (under_way, over) = service.departures.told(View::clone);
+    let past = service.departures.last(past::SHOWN);
     let not_ready = Health::not_ready(service).into_iter().map(|ill| (ill, ""));
     let ills: Vec<_> = not_ready.chain(service.health.unseen().into_iter().map(|ill| (ill, " cannot be seen"))).collect();
     let blocked = under_way.iter().filter(|view| leaving::is_blocked(view, now)).count();
     format!(
-        "<p data-part=\"status\" role=\"status\">{}</p><p data-part=\"as-of\" class=\"note\">As of <time>{now}</time>.</p>\
-         <div data-part=\"ills\">{}{}</div><section data-part=\"refreshes\">{}</section><section data-part=\"leaving\">{}</section>\
+        "<p data-part=\"status\" data-title=\"{}\" role=\"status\">{}</p><p data-part=\"as-of\" class=\"note\">As of <time>{now}</time>.</p>\
+         <div data-part=\"about\">{}</div><div data-part=\"ills\">{}{}</div><div data-part=\"legend\">{}</div><section data-part=\"refreshes\">{}</section><section data-part=\"leaving\">{}</section>\
          <section data-part=\"over\">{}</section><section data-part=\"record\">{}</section>",
+        counted(under_way.len(), blocked),
         status(under_way.len(), blocked, over, &ills),
+        about::drawn(service, now),
         if service.settings.only_observes() { OBSERVES } else { "" },
         ills.iter().map(trouble).collect::<String>(),
+        // One, for the pictures of what leaves and of what is over.
+        if leaving::has_pictures(&under_way) || past::has_pictures(&past) { gantt::LEGEND } else { "" },
         refreshes::drawn(&service.refreshes.shown(), now),
-        leaving::drawn(&under_way, now),
-        past::drawn(&service.departures.last(past::SHOWN)),
+        leaving::drawn(&under_way, now, &|instance| service.live.auto_scaling().origin(instance)),
+        past::drawn(&past),
         past::recorded(&service.record.told()),
     )
+}
+
+/// The tab's title as the page is now.
+fn title(service: &Service) -> String {
+    let now = service.live.now();
+    let (under_way, _) = service.departures.told(View::clone);
+    counted(under_way.len(), under_way.iter().filter(|view| leaving::is_blocked(view, now)).count())
+}
+
+/// What leaves and what is blocked, the worse first: a tab shows little of its title.
+fn counted(leaving: usize, blocked: usize) -> String {
+    match (leaving, blocked) {
+        (0, _) => "decamp".to_owned(),
+        (leaving, 0) => format!("{leaving} leaving - decamp"),
+        (leaving, blocked) => format!("{blocked} blocked, {leaving} leaving - decamp"),
+    }
 }
 
 /// All of it in a sentence, which is read out when it changes.
@@ -169,6 +206,12 @@ fn table(name: &str, heads: [&str; 5], rows: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tab_counts_what_leaves_and_what_is_blocked() {
+        let titles = [counted(0, 0), counted(2, 0), counted(3, 1)];
+        assert_eq!(titles, ["decamp", "2 leaving - decamp", "1 blocked, 3 leaving - decamp"]);
+    }
 
     #[test]
     fn the_status_tells_how_many_leave_and_are_blocked_and_where_to_look() {

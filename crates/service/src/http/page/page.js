@@ -32,6 +32,8 @@ function show(text) {
     shown.set(name, part.innerHTML);
     put(document.querySelector(`[data-part="${name}"]`), part);
   }
+  const status = fresh.content.querySelector("[data-part=status]");
+  if (status?.dataset.title) document.title = status.dataset.title;
   lost.hidden = over.hidden = true;
   if (stream.readyState === EventSource.CLOSED) listen();
 }

@@ -24,9 +24,14 @@ pub(super) fn drawn(past: &[View]) -> String {
     html.push_str(&table("Departures that are over", ["instance", "group", "outcome", "took", "ended"], &rows));
     let figures: String = past.iter().filter_map(figure).collect();
     if !figures.is_empty() {
-        html.push_str(&format!("<h3>Second by second</h3>{}<div class=\"figures\">{figures}</div>", gantt::LEGEND));
+        html.push_str(&format!("<h3>Second by second</h3><div class=\"figures\">{figures}</div>"));
     }
     html
+}
+
+/// Whether any of them has a picture that needs a legend.
+pub(super) fn has_pictures(past: &[View]) -> bool {
+    past.iter().any(|view| view.outcome.is_some() && !view.steps.all().is_empty())
 }
 
 /// The Gantt of a departure that is over, with what was written in it. What was only observed has none.
