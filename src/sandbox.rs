@@ -12,12 +12,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit;
 use super::out::{complain, say_as_it_is};
 
-const HELP: &str = "Example, in two terminals:
-  $ decamp sandbox | tee sandbox.env
-  $ . ./sandbox.env
-  $ curl -X POST \"$AWS_ENDPOINT_URL/sandbox/terminate?instance=i-…\"     # one of those that it names
-  $ decamp run --instance i-…
-  $ curl $AWS_ENDPOINT_URL/sandbox/state                                # how many requests failed";
+const HELP: &str = "One departure, in two terminals:
+  1$ decamp sandbox | tee sandbox.env
+  2$ . ./sandbox.env
+  2$ curl -X POST \"$AWS_ENDPOINT_URL/sandbox/terminate?instance=i-…\"    # one of those that it names
+  2$ decamp run --instance i-…
+  2$ curl $AWS_ENDPOINT_URL/sandbox/state                               # how many requests failed
+
+A whole refresh, in a third one as well:
+  3$ . ./sandbox.env; DECAMP_SWEEP=5s decamp serve                      # its page: http://127.0.0.1:8481
+  2$ curl -X POST $AWS_ENDPOINT_URL/sandbox/release                     # another version of the launch template
+  2$ decamp refresh start --asg web";
 
 /// Run a small simulated cluster: AWS, Nomad and Consul on free ports, with clients that send requests all the time.
 ///

@@ -80,7 +80,7 @@ def ready(address):
 
 def depart(variables, instance, address):
     """Has one instance leave, so that there is something to show: by its guard it takes longer than this check."""
-    endpoint = f"{variables['AWS_ENDPOINT_URL']}/sandbox/terminate?instance={instance}"
+    endpoint = f"{variables['AWS_ENDPOINT_URL']}/sandbox/terminate?instance={instance}&wait=30"
     with urllib.request.urlopen(urllib.request.Request(endpoint, method="POST"), timeout=20) as answer:
         event = answer.read()
     request = urllib.request.Request(f"{address}/v1/events", data=event, headers={"x-api-key": KEY}, method="POST")

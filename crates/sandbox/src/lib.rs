@@ -282,6 +282,8 @@ impl Sandbox {
         vec![
             ("AWS_ENDPOINT_URL", self.aws.url()),
             ("AWS_REGION", REGION.to_owned()),
+            // boto3 and the AWS CLI read this one alone.
+            ("AWS_DEFAULT_REGION", REGION.to_owned()),
             ("AWS_ACCESS_KEY_ID", "sandbox".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "sandbox".to_owned()),
             ("NOMAD_ADDR", self.nomad.url()),
@@ -306,14 +308,20 @@ impl Sandbox {
         for instance in &self.instances {
             text.push_str(&format!(" {instance}"));
         }
-        if let Some(first) = self.instances.first() {
-            text.push_str(&format!(
-                "\n# change its launch template, and replace them all:\n#   curl -X POST '{aws}/sandbox/release'\n#   decamp refresh start --asg {asg}\n\
-                 # terminate one (answers with its lifecycle event):\n#   curl -X POST '{aws}/sandbox/terminate?instance={first}'\n\
-                 # walk it out:\n#   decamp run --asg {asg} --instance {first}\n"
-            ));
-        }
-        text.push_str(&format!("# what it holds, and how many requests failed:\n#   curl {aws}/sandbox/state\n"));
+        let Some(first) = self.instances.first() else {
+            text.push('\n');
+            return text;
+        };
+        text.push_str(&format!(
+            "\n# In another terminal, with these variables set:\n\
+             # what a departure would cost, and what it would do\n#   decamp check\n#   decamp plan --instance {first}\n\
+             # one departure: terminate an instance, and take it out of service\n\
+             #   curl -X POST '{aws}/sandbox/terminate?instance={first}'\n#   decamp run --asg {asg} --instance {first}\n\
+             # a whole refresh, in two terminals: the service, whose page is http://127.0.0.1:8481, and the refresh\n\
+             #   DECAMP_SWEEP=5s decamp serve\n\
+             #   curl -X POST '{aws}/sandbox/release' && decamp refresh start --asg {asg}\n\
+             # what it holds, and how many requests failed\n#   curl {aws}/sandbox/state\n",
+        ));
         text
     }
 }

@@ -1,7 +1,8 @@
 //! What a person or a test does to the pretend world: terminate an instance, look inside, set faults.
 //!
-//! `POST /sandbox/terminate?instance=i-…[&scale_in=true][&wait=30]` begins a termination and answers the EventBridge event of its
-//! first lifecycle action, as soon as there is one; 202 if there is none yet after `wait` seconds. `GET /sandbox/events` lists
+//! `POST /sandbox/terminate?instance=i-…[&scale_in=true][&wait=30]` begins a termination and answers at once: 202, with where the event
+//! of its first lifecycle action will be found. With `wait` it answers that EventBridge event, as soon as there is one within so many
+//! seconds. `GET /sandbox/events` lists
 //! all such events, `POST /sandbox/release[?group=web]` gives a group another version of its launch template, as a change in
 //! Terraform does, `GET /sandbox/state` what the models hold, `PUT /sandbox/faults` takes the rules of a fault plan.
 
@@ -37,12 +38,8 @@ struct Termination {
     instance: String,
     #[serde(default)]
     scale_in: bool,
-    #[serde(default = "a_while")]
+    #[serde(default)]
     wait: u64,
-}
-
-fn a_while() -> u64 {
-    30
 }
 
 async fn terminate(State(shared): State<Arc<Shared>>, Query(asked): Query<Termination>) -> Response {
@@ -70,7 +67,12 @@ async fn terminate(State(shared): State<Arc<Shared>>, Query(asked): Query<Termin
     };
     match tokio::time::timeout(Duration::from_secs(asked.wait), began).await {
         Ok(event) => Json(as_sent(&shared, &event)).into_response(),
-        Err(_) => (StatusCode::ACCEPTED, "terminating; its hook has not begun\n").into_response(),
+        Err(_) => {
+            let next =
+                "it leaves its attached target groups first, then its hook begins; GET /sandbox/events lists the hook's event";
+            (StatusCode::ACCEPTED, Json(json!({ "instance": asked.instance, "state": "Terminating", "next": next })))
+                .into_response()
+        }
     }
 }
 

@@ -186,7 +186,7 @@ def writes():
     held = group_of(state())
     name, instance = held["name"], held["instances"][0]["id"]
     attached = set(held["attached"])
-    event = sandbox("POST", f"/sandbox/terminate?instance={instance}")
+    event = sandbox("POST", f"/sandbox/terminate?instance={instance}&wait=30")
     same("the event's instance", event["detail"]["EC2InstanceId"], instance)
     token, hook = event["detail"]["LifecycleActionToken"], event["detail"]["LifecycleHookName"]
     (row,) = asg.describe_auto_scaling_instances(InstanceIds=[instance])["AutoScalingInstances"]
