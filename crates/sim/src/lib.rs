@@ -7,6 +7,7 @@ pub mod consul;
 pub mod drivers;
 pub mod event;
 pub mod faults;
+pub mod forecast;
 pub mod load_balancers;
 pub mod luck;
 pub mod nomad;

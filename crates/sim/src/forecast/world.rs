@@ -1,0 +1,86 @@
+//! The played world: a clock that jumps from one event to the next, in front of systems that begin as a snapshot shows them.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use decamp_core::decide::{Departure, Effect, Part, Refusal, Showing, Snapshot};
+use decamp_core::time::Time;
+use decamp_core::world::World;
+
+use super::Span;
+use super::systems::Systems;
+
+/// What an answer is taken to need. Nothing waits for it; without it a look would not be later than the write before it.
+const ANSWER: Duration = Duration::from_millis(100);
+/// While something stops that an ingress finds in Consul, the real world asks it this often.
+const CONSUL_TELLS_EVERY: Duration = Duration::from_millis(2_500);
+
+/// The world.
+#[derive(Debug)]
+pub(super) struct Played {
+    began: Time,
+    now: RefCell<Time>,
+    systems: RefCell<Systems>,
+}
+
+impl Played {
+    pub(super) fn new(systems: Systems, now: Time) -> Self {
+        Self { began: now, now: RefCell::new(now), systems: RefCell::new(systems) }
+    }
+
+    pub(super) fn time(&self) -> Time {
+        *self.now.borrow()
+    }
+
+    pub(super) fn into_spans(self) -> Vec<Span> {
+        self.systems.into_inner().into_spans()
+    }
+
+    fn go_on_to(&self, time: Time) {
+        let mut now = self.now.borrow_mut();
+        *now = time.max(*now);
+        self.systems.borrow_mut().go_on_to(*now);
+    }
+}
+
+impl World for Played {
+    fn now(&self) -> Time {
+        self.time()
+    }
+
+    fn steady(&self) -> Duration {
+        self.time().since(self.began)
+    }
+
+    async fn look(&self, _: &Departure, _: &Snapshot, parts: &[Part]) -> Vec<Showing> {
+        // It shows what is so when it is asked for.
+        let showings = parts.iter().flat_map(|part| self.systems.borrow().show(part)).collect();
+        self.go_on_to(self.time() + ANSWER);
+        showings
+    }
+
+    async fn pause(&self, _: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
+        let tells = watch.contains(&Part::Consul) && seen.stops_in_consul().next().is_some();
+        let told = self.time() + CONSUL_TELLS_EVERY;
+        loop {
+            let event = self.systems.borrow().next_event();
+            let next = event.into_iter().chain(tells.then_some(told)).chain([until]).min().unwrap_or(until);
+            if until <= next {
+                self.go_on_to(until);
+                return Vec::new();
+            }
+            self.go_on_to(next);
+            let systems = self.systems.borrow();
+            let news = |part: &&Part| (tells && **part == Part::Consul && told <= next) || systems.has_news(part, seen);
+            if let Some(part) = watch.iter().find(news) {
+                return systems.show(part);
+            }
+        }
+    }
+
+    async fn act(&self, _: &Departure, effect: &Effect) -> Result<(), Refusal> {
+        self.systems.borrow_mut().take(effect, self.time());
+        self.go_on_to(self.time() + ANSWER);
+        Ok(())
+    }
+}
