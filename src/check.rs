@@ -1,11 +1,14 @@
 //! `decamp check`: reads a whole group while nothing leaves, and says what a departure would cost and what could not work.
 
+mod away;
 mod facts;
 mod foreseen;
 mod own;
 mod passes;
 mod print;
 mod rules;
+mod sight;
+mod which;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,12 +19,16 @@ use decamp_aws::Roster;
 use decamp_config::Settings;
 use decamp_core::decide::{Budget, Cause, Departure, Lifecycle, LifecycleAction, Policy, Snapshot, Unseen};
 use decamp_core::ids::{InstanceId, TargetGroupArn};
+use decamp_core::runbook;
 use decamp_core::world::World;
 use decamp_hashicorp::nomad::{self, Server};
 use futures_util::{StreamExt, stream};
 
+use self::rules::Verdict;
 use super::connect::{Connected, connect};
-use super::out::{say, say_json};
+use super::exit;
+use super::out::say_json;
+use super::paint::say_line;
 use super::survey::survey;
 
 /// How many instances are looked at at the same time.
@@ -29,16 +36,23 @@ const AT_ONCE: usize = 8;
 /// How often a scan that is under way is asked again; each look works at it for some seconds.
 const SCANS: usize = 60;
 
-/// Read a whole group while nothing leaves: hooks, target groups, nodes, jobs and tokens.
+fn help() -> String {
+    format!("{}\n\nWhat to do about each finding: {}", exit::help("check"), runbook::page("findings"))
+}
+
+/// Read whole groups while nothing leaves: hooks, target groups, nodes, jobs and tokens.
+///
+/// The verdict comes first, then what to change, the worst first. Where several groups are read, the exit code is that of the worst.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Exit codes:\n  0  a departure works, and costs nothing\n  1  it works, with warnings; or nothing could be begun\n  2  it would not work, or something that it needs could not be seen"
-)]
+#[command(after_help = help())]
 pub(crate) struct Arguments {
-    /// The Auto Scaling group
+    /// One Auto Scaling group; else those of DECAMP_GROUPS, else all that have a terminating lifecycle hook
     #[arg(long, value_name = "NAME")]
-    asg: String,
-    /// One JSON object instead of text
+    asg: Option<String>,
+    /// Print what was found as well, layer by layer, and the time budget
+    #[arg(long, short)]
+    verbose: bool,
+    /// One JSON object for each group instead of text
     #[arg(long)]
     json: bool,
 }
@@ -67,20 +81,28 @@ impl Read<'_> {
 
 pub(crate) async fn check(arguments: Arguments) -> Result<u8> {
     let at = connect().await?;
-    at.may_touch(&arguments.asg)?;
-    let roster = at.live.auto_scaling().roster(&arguments.asg).await.map_err(|why| at.cannot_ask(&why))?;
-    let Some(roster) = roster else {
-        anyhow::bail!("there is no Auto Scaling group {} in {}; check the name and AWS_REGION", arguments.asg, at.region);
-    };
-    let nomad = at.cluster(&arguments.asg)?.nomad();
-    let read = read(&at, nomad, arguments.asg.as_str().into(), roster).await;
-    let report = rules::report(&read);
-    if arguments.json {
-        say_json(&report);
-    } else {
-        print::lines(&report).iter().for_each(say);
+    let which = which::which(&at, arguments.asg.as_deref()).await?;
+    let mut reports = Vec::new();
+    for asg in &which.groups {
+        let roster = at.live.auto_scaling().roster(asg).await.map_err(|why| at.cannot_ask(&why))?;
+        let Some(roster) = roster else { return Err(at.no_such_group(asg).await) };
+        let read = read(&at, at.cluster(asg)?.nomad(), Arc::clone(asg), roster).await;
+        reports.push(rules::report(&read));
     }
-    Ok(report.verdict.exit_code())
+    if arguments.json {
+        reports.iter().for_each(say_json);
+        for (name, near) in &which.missing {
+            say_json(
+                &serde_json::json!({ "asg.name": name, "verdict": Verdict::Unknown, "missing": true, "did_you_mean": near }),
+            );
+        }
+    } else {
+        print::all(&which, &reports, &at.region, arguments.verbose).iter().for_each(say_line);
+    }
+    let worst = reports.iter().map(|report| report.verdict).max();
+    let missing = (!which.missing.is_empty()).then_some(Verdict::Unknown);
+    // Where no group has a hook, nothing waits for decamp.
+    Ok(worst.max(missing).unwrap_or(Verdict::WouldNotWork).exit_code())
 }
 
 async fn read<'a>(at: &'a Connected, nomad: &nomad::Client, asg: Arc<str>, roster: Roster) -> Read<'a> {

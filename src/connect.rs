@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use decamp_aws::Aws;
+use decamp_aws::{Aws, NO_CREDENTIALS};
 use decamp_config::{LogLevel, Settings, kept_document};
 use decamp_core::decide::{Cause, Departure, LifecycleAction, Unseen};
 use decamp_core::ids::InstanceId;
@@ -11,6 +11,7 @@ use decamp_live::{Cluster, Live, document};
 use tracing::warn;
 
 use super::logging;
+use super::nearest::nearest;
 
 /// Settings and the world they name.
 pub(crate) struct Connected {
@@ -81,6 +82,15 @@ impl Connected {
         )
     }
 
+    /// A group that does not exist: which one may have been meant.
+    pub(crate) async fn no_such_group(&self, asg: &str) -> anyhow::Error {
+        let all = self.live.auto_scaling().names().await.unwrap_or_default();
+        let allowed = all.iter().filter(|name| self.settings.allowed.group(name)).map(|name| &**name);
+        let near = nearest(asg, allowed)
+            .map_or_else(|| "check the name and AWS_REGION".to_owned(), |near| format!("did you mean {near}?"));
+        anyhow::anyhow!("there is no Auto Scaling group {asg} in {}; {near}", self.region)
+    }
+
     /// Refuses a group that the allow-list does not name.
     pub(crate) fn may_touch(&self, asg: &str) -> Result<()> {
         self.settings.clusters.known(asg)?;
@@ -100,9 +110,14 @@ impl Connected {
     pub(crate) fn cannot_ask(&self, why: &Unseen) -> anyhow::Error {
         let what_to_do = match why {
             Unseen::Denied(_) => {
-                "check the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID or the role) and what their policy allows"
+                "check the credentials (`aws sts get-caller-identity` says whose they are) and what their policy allows (`decamp init \
+                 --asg NAME` prints the one that decamp needs)"
             }
             Unseen::Throttled => "try again in a minute",
+            Unseen::Away(why) if **why == *NO_CREDENTIALS => {
+                "set AWS_PROFILE to one that `aws configure list-profiles` lists, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `aws sts \
+                 get-caller-identity` says whether it is found"
+            }
             Unseen::Away(_) | Unseen::Stale => {
                 "check the network, the credentials, AWS_REGION and AWS_ENDPOINT_URL, and try again"
             }

@@ -1,6 +1,8 @@
 //! `decamp run`: walks an instance out, and says every step of it.
 
 mod asked;
+mod board;
+mod checklist;
 mod farewell;
 mod report;
 pub(super) mod signals;
@@ -31,7 +33,7 @@ use super::out::{is_watched, say, say_json};
 
 /// The exit codes, and what to do about each.
 fn help() -> String {
-    format!("{}\n\nWhat to do about each outcome: {}", exit::HELP, runbook::page("outcomes"))
+    format!("{}\n\nWhat to do about each outcome: {}", exit::help("run"), runbook::page("outcomes"))
 }
 
 /// Drain one instance and complete its lifecycle action: load balancers, Nomad node, service discovery, lifecycle action.
@@ -126,13 +128,15 @@ async fn walk(at: &Connected, departure: &Departure, telling: &RefCell<Telling>)
     let manner = Manner { observe: at.settings.mode == Mode::Observe, ..Manner::default() };
     let Ending { how, seen } = run(&at.live, departure, policy, manner, &mut Line(telling)).await;
     let mut telling = telling.borrow_mut();
-    telling.finish();
     let now = at.live.now();
+    telling.seen = seen.clone();
+    let watched = telling.finish(departure, now);
     let report = report::Report::of(departure, &seen, &how, &telling, policy, at.live.calls(), now);
     if telling.json {
         say_json(&report);
     } else {
-        report.lines().iter().for_each(say);
+        let shown = |line: String| if watched { checklist::with_short_ids(&line, &seen) } else { line };
+        report.lines().into_iter().map(shown).for_each(say);
     }
     match how {
         How::Ended(outcome, _) => exit::of(&outcome),

@@ -96,7 +96,7 @@ async fn find(at: &Connected, asg: &str) -> Result<Found> {
     let auto_scaling = at.live.auto_scaling();
     let arn = auto_scaling.arn(asg).await.map_err(|why| at.cannot_ask(&why))?;
     let Some(arn) = arn else {
-        bail!("there is no Auto Scaling group {asg} in {}; check the name and AWS_REGION", at.region);
+        return Err(at.no_such_group(asg).await);
     };
     // arn:PARTITION:autoscaling:REGION:ACCOUNT:autoScalingGroup:ID:autoScalingGroupName/NAME
     let [_, partition, _, region, account, ..] = arn.split(':').collect::<Vec<_>>()[..] else {

@@ -7,7 +7,9 @@ mod exit;
 mod init;
 mod logging;
 mod man;
+mod nearest;
 mod out;
+mod paint;
 mod part;
 mod plan;
 mod refresh;
@@ -42,8 +44,8 @@ removes the instance from its load balancers, drains its Nomad node, waits until
 lists it, and then completes the hook. decamp keeps no state: run it again at any time, and it continues from the live systems.";
 
 const EXAMPLES: &str = "Examples:
-  decamp check --asg web                         what a departure costs, and what to set
-  decamp plan --instance i-0123456789abcdef0     show the next step; writes nothing
+  decamp check                                   what departures cost, and what to set
+  decamp plan --instance i-0123456789abcdef0     show every step with its times; writes nothing
   decamp run --instance i-0123456789abcdef0      drain one instance
   decamp status --watch                          which instances wait, for what, and how long
   decamp refresh start --asg web                 replace every instance that does not match, and watch
@@ -75,7 +77,7 @@ struct Cli {
 enum Command {
     /// Check a group before anything leaves: what a departure costs, and every setting that loses requests
     Check(check::Arguments),
-    /// Show what decamp would do next for one instance; writes nothing
+    /// Show what decamp would do with one instance, with times; writes nothing
     Plan(plan::Arguments),
     /// Drain one instance and complete its lifecycle action
     Run(depart::Arguments),
@@ -116,7 +118,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Reads the command line and does what it says.
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let parsed = Cli::try_parse().unwrap_or_else(|why| {
+        // Help and the version are asked for; what else clap prints is a command line that it did not understand.
+        let _ = why.print();
+        std::process::exit(if why.use_stderr() { exit::USAGE.into() } else { 0 });
+    });
+    match parsed.command {
         Command::Check(arguments) => live(check::check(arguments)),
         Command::Plan(arguments) => live(plan::plan(arguments)),
         Command::Run(arguments) => live(depart::depart(arguments)),

@@ -4,6 +4,9 @@ use std::io::{IsTerminal, Write};
 
 use super::logging::{escaped, escaped_json};
 
+/// What fits on every terminal.
+const COLUMNS: usize = 80;
+
 /// A line on standard output. It stays one whatever is in it: names of jobs and services come from the cluster, and a newline in one
 /// would forge a line. A closed pipe must not end a departure in the middle, so nothing comes of an error here.
 pub(crate) fn say(line: impl AsRef<str>) {
@@ -17,17 +20,30 @@ pub(crate) fn say_as_it_is(text: &str) {
 
 /// The same in lines that fit on a terminal of 80 columns, broken between words.
 pub(crate) fn say_wrapped(text: &str) {
-    let mut line = String::new();
+    wrapped("", text, 0).iter().for_each(say);
+}
+
+/// A text in lines of 80 columns, broken between words: the first after a head, the others indented.
+pub(crate) fn wrapped(head: &str, text: &str, indent: usize) -> Vec<String> {
+    wrapped_to(COLUMNS, head, text, indent)
+}
+
+/// The same in lines of so many columns.
+pub(crate) fn wrapped_to(columns: usize, head: &str, text: &str, indent: usize) -> Vec<String> {
+    let (mut lines, mut line, mut empty) = (Vec::new(), head.to_owned(), true);
     for word in text.split_whitespace() {
-        if 80 < line.chars().count() + 1 + word.chars().count() && !line.is_empty() {
-            say(std::mem::take(&mut line));
+        if !empty && columns < line.chars().count() + 1 + word.chars().count() {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+            empty = true;
         }
-        if !line.is_empty() {
+        if !empty {
             line.push(' ');
         }
         line.push_str(word);
+        empty = false;
     }
-    say(line);
+    lines.push(line);
+    lines
 }
 
 /// A complaint on standard error.

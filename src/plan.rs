@@ -1,20 +1,32 @@
-//! `decamp plan`: looks at one instance, says what would be done and what that would cost, and writes nothing.
+//! `decamp plan`: looks at one instance, plays its departure on what it saw, says what that would do and cost, and writes nothing.
+
+mod foreseen;
+mod json;
 
 use anyhow::Result;
 use clap::Args;
-use decamp_core::decide::{Budget, Decision, Departure, Finding, Policy, Refusal, Snapshot, foreseen_losses};
+use decamp_core::decide::{
+    Action, Budget, Decision, Departure, Finding, Lifecycle, Outcome, Policy, Refusal, Showing, Snapshot, TargetGroup,
+    foreseen_losses,
+};
 use decamp_core::ids::InstanceId;
 use decamp_core::run::{How, Manner, Tell, run};
-use decamp_core::time::Time;
+use decamp_core::time::{Time, plain};
 use decamp_core::world::World;
+use decamp_sim::forecast::{Stops, forecast};
 use serde_json::json;
 
+use self::foreseen::Foreseen;
 use super::connect::{connect, named_by_a_person};
-use super::out::{say, say_json};
-use super::survey::{lines, survey};
+use super::out::{say, say_json, wrapped};
+use super::paint::{Hue, Line, say_line};
+use super::survey::{lines, ours, survey};
 use super::words;
 
-/// Show what decamp would do next for one instance; writes nothing.
+/// Show what decamp would do with one instance, with times, and what that would cost; writes nothing.
+///
+/// The departure is played on what the live systems show, by the rules of a real one and in virtual time. How long tasks need to end after
+/// their kill signal no API tells, so each time is given at the earliest and at the latest. What cannot be seen is printed as unknown.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The instance, such as i-0123456789abcdef0
@@ -23,6 +35,9 @@ pub(crate) struct Arguments {
     /// Its Auto Scaling group; Auto Scaling is asked if it is not given
     #[arg(long, value_name = "NAME")]
     asg: Option<String>,
+    /// Say why each step is taken, and what is waited for
+    #[arg(long)]
+    why: bool,
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -56,42 +71,98 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     let departure = at.departure(arguments.instance, arguments.asg.as_deref(), named_by_a_person()).await?;
     let policy = &*at.settings.policy_of(&departure.asg);
     // First all that can be seen, leaving or not; then what the rules would do.
-    let surveyed = survey(&at.live, &departure, policy, &[]).await;
+    let mut surveyed = survey(&at.live, &departure, policy, &[]).await;
     let (decision, seen) = next_step(&at.live, &departure, policy).await;
     let now = at.live.now();
+    // When it entered its hook only the second look asked.
+    if let Some(group) = seen.group.last().filter(|group| group.activity_began.is_some()) {
+        surveyed.take(now, Showing::Group(Ok(group.clone())));
+    }
+    let played = play(&departure, &surveyed, policy, now);
     // The rules look no further than they must, so what they saw is less than all.
     let budget = Budget::of(&departure, &surveyed, policy);
     let known = words::Known::of(&surveyed);
     let findings: Vec<Finding> = foreseen_losses(&departure, &surveyed, policy);
     if arguments.json {
+        let forecast = played.as_ref().map(|played| json::forecast(played, &surveyed));
         say_json(
-            &json!({ "departure": departure, "snapshot": surveyed, "budget": known.budget_json(&budget), "foreseen": findings, "decision": decision }),
+            &json!({ "departure": departure, "snapshot": surveyed, "budget": known.budget_json(&budget), "foreseen": findings, "decision": decision, "forecast": forecast }),
         );
         return Ok(0);
     }
-    lines(&departure, &surveyed).iter().for_each(say);
+    for line in lines(&departure, &surveyed) {
+        let text = line.trim_start();
+        let indent = line.len() - text.len();
+        wrapped(&line[..indent], text, indent + 2).iter().for_each(say);
+    }
     say("");
-    say("Time budget, from the entry into the hook");
+    match &played {
+        Some(played) => {
+            let from = if is_waiting(&surveyed) { "from now on" } else { "if it entered its hook now" };
+            let title = format!("What decamp would do {from}, by its rules on what it saw");
+            say_line(&Line::of(Hue::Strong, title));
+            if let Some(text) = before_the_hook(&departure, &surveyed) {
+                wrapped("  ", &text, 4).iter().for_each(say);
+            }
+            played.lines(&surveyed, arguments.why).iter().for_each(say_line);
+        }
+        None => say_line(&Line::of(Hue::Strong, format!("What decamp would do: {}", why_not_played(&surveyed)))),
+    }
+    say("");
+    say_line(&Line::of(Hue::Strong, "Time budget, from the entry into the hook"));
     for (what, how_long) in words::budget(&budget, known) {
         say(format!("  {what:<34} {how_long}"));
     }
     if let Some(misfit) = budget.misfit() {
-        say(format!("  does not fit: {}", misfit.sentence));
+        wrapped("  ", &format!("does not fit: {}", misfit.sentence), 4).iter().for_each(say);
     }
     say("");
-    say("Foreseen losses");
-    for finding in &findings {
-        words::finding(finding).iter().for_each(|line| say(format!("  {line}")));
+    say_line(&Line::of(Hue::Strong, "Foreseen losses"));
+    for line in findings.iter().flat_map(words::finding) {
+        wrapped("  ", &line, 4).iter().for_each(say);
     }
     if findings.is_empty() {
         say("  none");
     }
     say("");
-    say("Next");
-    match decision {
-        Some(decision) => say(format!("  {}, because {}", decision.action.title(now), words::because(&decision, &seen))),
-        None => say("  nothing was decided"),
-    }
+    say_line(&Line::of(Hue::Strong, "Next"));
+    let next = match decision {
+        Some(Decision { action: Action::End(Outcome::NotLeaving), reason }) => format!("nothing now, because {reason}"),
+        Some(decision) => format!("{}, because {}", decision.action.title(now), words::because(&decision, &seen)),
+        None => "nothing was decided".to_owned(),
+    };
+    wrapped("  ", &next, 4).iter().for_each(say);
     say("Nothing was written. `decamp run` with the same arguments does it.");
     Ok(0)
+}
+
+/// The departure, played on what was surveyed.
+fn play(departure: &Departure, surveyed: &Snapshot, policy: &Policy, now: Time) -> Option<Foreseen> {
+    let earliest = forecast(departure, surveyed, policy, Stops::AtTheSignal, now)?;
+    let latest = forecast(departure, surveyed, policy, Stops::AtTheTimeout, now)?;
+    Some(Foreseen { earliest, latest })
+}
+
+fn is_waiting(seen: &Snapshot) -> bool {
+    matches!(seen.lifecycle.last(), Some(Lifecycle::Waiting))
+}
+
+/// What Auto Scaling does before the hook of an instance in service begins (facts/aws.md 2.4).
+fn before_the_hook(departure: &Departure, seen: &Snapshot) -> Option<String> {
+    let attached = seen.group.last().map_or(&[][..], |group| &group.attached);
+    let lists_it = |group: &&TargetGroup| attached.contains(&group.arn) && !ours(departure, seen, group).is_empty();
+    let groups: Vec<&TargetGroup> = seen.balancers.iter().filter_map(|balancer| balancer.sight.last()).filter(lists_it).collect();
+    let longest = groups.iter().map(|group| group.delay).max().flatten();
+    let names = groups.iter().map(|group| group.arn.name()).collect::<Vec<_>>().join(", ");
+    let delay = longest.map_or_else(|| "a delay that could not be read".to_owned(), plain);
+    let leaves = !is_waiting(seen) && !groups.is_empty();
+    leaves.then(|| format!("before that, Auto Scaling itself takes it out of {names} and waits for it ({delay})"))
+}
+
+/// What the survey shows of an instance that does not leave by a hook.
+fn why_not_played(seen: &Snapshot) -> String {
+    match seen.lifecycle.last() {
+        Some(lifecycle) => format!("nothing, it is {}", words::lifecycle(lifecycle)),
+        None => "unknown, because Auto Scaling cannot be seen".to_owned(),
+    }
 }

@@ -32,7 +32,7 @@ refresh and follows it; ended by a signal it leaves the refresh going.";
 
 /// Replace the instances of a group by an instance refresh.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", exit::REFRESH_HELP))]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", exit::help("refresh")))]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -41,16 +41,16 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Start a refresh, or adopt the one that is under way, and follow it
-    #[command(after_help = exit::REFRESH_HELP)]
+    #[command(after_help = exit::help("refresh"))]
     Start(Start),
     /// Follow the refresh that is under way, else say how the last one ended
-    #[command(after_help = exit::REFRESH_HELP)]
+    #[command(after_help = exit::help("refresh"))]
     Watch(Of),
     /// Stop the refresh that is under way: what was replaced stays so, and hooks are waited for
-    #[command(after_help = exit::REFRESH_HELP)]
+    #[command(after_help = exit::help("refresh"))]
     Cancel(Order),
     /// Take back the refresh that is under way; it must have been started with a launch template's version
-    #[command(after_help = exit::REFRESH_HELP)]
+    #[command(after_help = exit::help("refresh"))]
     Rollback(Order),
 }
 

@@ -20,22 +20,17 @@ use tokio::sync::watch;
 
 use super::exit;
 use super::out::{complain, say, say_json, say_wrapped};
+use super::paint::say_line;
 
 const HELP: &str = "\
 It starts a small cluster of real servers on loopback addresses, sends real HTTP requests through it (load balancer, ingress, \
 service), replaces every instance, and counts the requests that failed: without a hook, with a script that drains, and with decamp. \
 AWS, Nomad and Consul are simulated behind the same HTTP APIs; decamp is what you would deploy. With --nomad and --consul their agents are \
-real, one of each for a node, and every process is a task; with --traefik so is the ingress.
-
-Exit codes:
-  0    decamp lost no request
-  1    decamp lost a request, or a driver did not finish
-  2    the command line was not understood
-  130  SIGINT, 143 SIGTERM, 129 SIGHUP: nothing is left behind";
+real, one of each for a node, and every process is a task; with --traefik so is the ingress.";
 
 /// Rehearse an instance refresh under live traffic on this machine, with and without decamp.
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = format!("{HELP}\n\n{}", exit::help("rehearse")))]
 pub(crate) struct Arguments {
     /// Nodes, all of which are replaced
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=i64::from(MOST_NODES)))]
@@ -237,7 +232,7 @@ async fn all(arguments: &Arguments) -> Result<u8> {
     let command = command(&plan, &names, arguments.lambda.as_deref());
     let carries = null(&plan).await?;
     if arguments.json {
-        say_json(&serde_json::json!({ "null": carries }));
+        say_json(&table::machine(&carries));
     } else {
         say_wrapped(&table::carries(&carries));
     }
@@ -258,12 +253,12 @@ async fn all(arguments: &Arguments) -> Result<u8> {
         if arguments.json {
             say_json(&one);
         } else {
-            say(table::line(&one));
+            say_line(&table::line(&one));
         }
         runs.push(one);
     }
     if !arguments.json {
-        table::lines(&plan, &runs).iter().for_each(say);
+        table::lines(&plan, &runs, &carries).iter().for_each(say_line);
     }
     if let (Some(pending), Some(path)) = (pending, &arguments.report) {
         let text = page(&plan, &runs, &table::cells(&runs), &command);
@@ -272,7 +267,7 @@ async fn all(arguments: &Arguments) -> Result<u8> {
             say(format!("report: {}", path.display()));
         }
     }
-    Ok(if runs.iter().all(|run| is_as_it_should_be(&plan, run)) { 0 } else { exit::ERROR })
+    Ok(if runs.iter().all(|run| is_as_it_should_be(&plan, run)) { 0 } else { exit::BROKEN })
 }
 
 /// decamp loses nothing in the default plan, and nothing that is its own in any other (ADR 0024); every driver comes to an end.

@@ -13,6 +13,7 @@ use decamp_sim::faults::Fault;
 use decamp_sim::simulate::{Draw, Simulation, Sum, simulate as play_many};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::exit;
 use super::out::{complain, is_watched, say, say_json};
 
 /// The baselines fail so often that fewer departures say it as well.
@@ -22,11 +23,6 @@ const A_WHILE: Duration = Duration::from_secs(2);
 
 const HELP: &str =
     "Without --driver the baselines are played too, on the same seeds but fewer of them, so that a zero means something.
-
-Exit codes:
-  0  no invariant was violated, and the driver lost no request
-  1  a violation or a loss: the seed and the command that replays it are printed
-  2  the command line was not understood
 
 Examples:
   decamp simulate --departures 1000000
@@ -38,7 +34,7 @@ Examples:
 ///
 /// Each departure draws its cluster and its faults from its seed; the same seed is the same departure on every machine.
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = format!("{HELP}\n\n{}", exit::help("simulate")))]
 pub(crate) struct Arguments {
     /// How many
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -124,7 +120,7 @@ pub(crate) fn simulate(arguments: &Arguments) -> ExitCode {
         print::lines(arguments, &sums).iter().for_each(say);
     }
     let broken = sums.first().is_some_and(|(_, sum)| sum.is_broken());
-    ExitCode::from(u8::from(broken))
+    ExitCode::from(if broken { exit::BROKEN } else { 0 })
 }
 
 fn run(arguments: &Arguments, departures: u64, draw: Draw, driver: Named) -> Sum {

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use decamp_aws::Leaving;
 use decamp_core::decide::{Action, Budget, Departure, Lifecycle, Outcome, last_written};
@@ -70,7 +70,7 @@ pub(crate) async fn status(arguments: Arguments) -> Result<u8> {
         at.may_touch(asg)?;
         let roster = at.live.auto_scaling().roster(asg).await.map_err(|why| at.cannot_ask(&why))?;
         if roster.is_none() {
-            bail!("there is no Auto Scaling group {asg} in {}; check the name and AWS_REGION", at.region);
+            return Err(at.no_such_group(asg).await);
         }
     }
     let steady = RefCell::new(Steady::default());

@@ -1,4 +1,7 @@
 //! The command line as a person or a script meets it: help, refusals, exit codes, and what can be read by machines.
+#[path = "../src/exit/table.rs"]
+#[expect(dead_code, reason = "the command asks for the rows of one command, the reference for all")]
+mod exit_table;
 #[path = "cli/packaged.rs"]
 mod packaged;
 #[path = "cli/reference.rs"]
@@ -100,19 +103,19 @@ fn preferences_that_aws_would_refuse_are_refused_before_anything_is_asked() {
     ];
     for (arguments, why) in cases {
         let output = run(&[&["refresh", "start", "--asg", "web"], *arguments].concat());
-        assert_eq!(code(&output), 1, "{arguments:?}");
+        assert_eq!(code(&output), 3, "{arguments:?}");
         assert!(text(&output.stderr).contains(why), "{arguments:?}: {}", text(&output.stderr));
     }
 }
 
 #[test]
-fn a_command_line_that_is_not_understood_exits_with_2_and_says_why() {
+fn a_command_line_that_is_not_understood_exits_with_64_and_says_why() {
     let cases: &[(&[&str], &str)] = &[
         (&[], "Usage"),
         (&["run"], "--instance"),
         (&["run", "--instance", "i-12"], "not an EC2 instance id such as i-0123456789abcdef0"),
         (&["run", "--instance", "i-0123456789abcdef0", "--event", "-"], "cannot be used with"),
-        (&["check"], "--asg"),
+        (&["check", "web"], "unexpected argument"),
         (&["simulate", "--faults", "gremlins"], "`decamp simulate --faults list` lists them"),
         (&["simulate", "--driver", "drain"], "choose one of terminate-at-once"),
         (&["simulate", "--departures", "0"], "0 is not in 1.."),
@@ -128,7 +131,7 @@ fn a_command_line_that_is_not_understood_exits_with_2_and_says_why() {
     ];
     for (arguments, why) in cases {
         let output = run(arguments);
-        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert_eq!(code(&output), 64, "{arguments:?}");
         assert!(text(&output.stderr).contains(why), "{arguments:?}: {}", text(&output.stderr));
         assert_eq!(text(&output.stdout), "", "{arguments:?}");
     }
@@ -148,7 +151,7 @@ fn settings_that_make_no_sense_are_refused_with_what_to_change() {
     ];
     for (name, value, why) in cases {
         let output = decamp(&["run", "--instance", "i-0123456789abcdef0"]).env(name, value).output().expect("the binary starts");
-        assert_eq!(code(&output), 1, "{name}");
+        assert_eq!(code(&output), 3, "{name}");
         assert!(text(&output.stderr).contains(why), "{name}: {}", text(&output.stderr));
     }
 }
@@ -156,7 +159,7 @@ fn settings_that_make_no_sense_are_refused_with_what_to_change() {
 #[test]
 fn without_a_region_it_says_which_variable_to_set() {
     let output = decamp(&["status"]).env_remove("AWS_REGION").output().expect("the binary starts");
-    assert_eq!(code(&output), 1);
+    assert_eq!(code(&output), 3);
     assert!(text(&output.stderr).contains("set AWS_REGION"), "{}", text(&output.stderr));
 }
 
@@ -166,13 +169,14 @@ fn a_group_that_is_not_allowed_is_refused_before_anything_is_asked() {
         .env("DECAMP_GROUPS", "web,api-*")
         .output()
         .expect("the binary starts");
-    assert_eq!(code(&output), 1);
+    assert_eq!(code(&output), 3);
     assert!(text(&output.stderr).contains("DECAMP_GROUPS does not allow the group other"), "{}", text(&output.stderr));
 }
 
 #[test]
 fn an_aws_that_does_not_answer_is_an_error_that_says_what_to_look_at() {
-    let cases: [&[&str]; 4] = [
+    let cases: [&[&str]; 5] = [
+        &["check"],
         &["plan", "--instance", "i-0123456789abcdef0"],
         &["check", "--asg", "web"],
         &["status"],
@@ -180,7 +184,7 @@ fn an_aws_that_does_not_answer_is_an_error_that_says_what_to_look_at() {
     ];
     for arguments in cases {
         let output = run(arguments);
-        assert_eq!(code(&output), 1, "{arguments:?}");
+        assert_eq!(code(&output), 3, "{arguments:?}");
         let said = text(&output.stderr);
         assert!(said.contains("Auto Scaling in eu-west-1 cannot be asked") && said.contains("AWS_ENDPOINT_URL"), "{said}");
         assert!(!said.contains("secret-canary"), "{said}");
@@ -191,7 +195,7 @@ fn an_aws_that_does_not_answer_is_an_error_that_says_what_to_look_at() {
 fn an_event_that_is_none_is_refused_in_a_sentence() {
     for event in ["", "{", "[1,2]", "{\"source\":\"aws.ec2\"}", "null"] {
         let output = run_with_event(event, &[]);
-        assert_eq!(code(&output), 1, "{event:?}");
+        assert_eq!(code(&output), 3, "{event:?}");
         let said = text(&output.stderr);
         assert!(said.starts_with("decamp: the event"), "{event:?}: {said}");
     }
@@ -204,7 +208,7 @@ fn an_event_of_another_group_takes_nothing_out() {
         "AutoScalingGroupName":"other","LifecycleHookName":"decamp","EC2InstanceId":"i-0123456789abcdef0",
         "LifecycleTransition":"autoscaling:EC2_INSTANCE_TERMINATING","Origin":"AutoScalingGroup","Destination":"EC2"}}"#;
     let output = run_with_event(event, &[("DECAMP_GROUPS", "web")]);
-    assert_eq!(code(&output), 1);
+    assert_eq!(code(&output), 3);
     assert!(text(&output.stderr).contains("the event cannot be used"), "{}", text(&output.stderr));
     assert!(!text(&output.stderr).contains("87654321-4321"), "a token was printed");
 }
@@ -212,7 +216,7 @@ fn an_event_of_another_group_takes_nothing_out() {
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let output = run(&["run", "--event", "no-such-file.json"]);
-    assert_eq!(code(&output), 1);
+    assert_eq!(code(&output), 3);
     assert!(text(&output.stderr).contains("open the event no-such-file.json"), "{}", text(&output.stderr));
 }
 
@@ -229,14 +233,14 @@ fn a_calm_simulation_exits_with_0_and_shows_the_baselines() {
 }
 
 #[test]
-fn a_driver_that_loses_requests_exits_with_1_and_the_command_that_replays_it_tells_the_same() {
+fn a_driver_that_loses_requests_exits_with_5_and_the_command_that_replays_it_tells_the_same() {
     let output = run(&["simulate", "--departures", "40", "--faults", "none", "--driver", "terminate-at-once"]);
     let said = text(&output.stdout);
-    assert_eq!(code(&output), 1, "{said}");
+    assert_eq!(code(&output), 5, "{said}");
     let replay = said.lines().map(str::trim).find(|line| line.starts_with("decamp simulate --seed")).expect("a replay line");
     let arguments: Vec<&str> = replay.split_whitespace().skip(1).collect();
     let story = run(&arguments);
-    assert_eq!(code(&story), 1, "{}", text(&story.stdout));
+    assert_eq!(code(&story), 5, "{}", text(&story.stdout));
     assert!(text(&story.stdout).contains("lost by the driver") || text(&story.stdout).contains("broken:"));
     assert_eq!(run(&arguments).stdout, story.stdout, "a seed told two stories");
 }
@@ -305,6 +309,25 @@ fn completions_are_written_for_the_usual_shells() {
 #[test]
 fn the_services_settings_make_no_sense_without_a_region() {
     let output = decamp(&["serve", "--check"]).env_remove("AWS_REGION").output().expect("the binary starts");
-    assert_eq!(code(&output), 1, "{}", text(&output.stdout));
+    assert_eq!(code(&output), 3, "{}", text(&output.stdout));
     assert!(text(&output.stderr).contains("no AWS Region is known"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn libraries_say_nothing_and_missing_credentials_are_one_sentence_with_what_to_do() {
+    for level in ["warn", "debug", "trace"] {
+        let mut command = decamp(&["status"]);
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env("DECAMP_LOG", level);
+        let output = command.env("HOME", "/nonexistent").output().expect("the binary starts");
+        assert_eq!(code(&output), 3);
+        let said = text(&output.stderr);
+        assert!(
+            said.contains("no AWS credentials were found") && said.contains("aws sts get-caller-identity"),
+            "{level}: {said}"
+        );
+        for dumped in ["load_config_file", "dispatch failure", "Attempted", "loading default partitions"] {
+            assert!(!said.contains(dumped), "{level}: {said}");
+        }
+        assert_eq!(said.lines().filter(|line| line.contains("credentials")).count(), 1, "{level}: {said}");
+    }
 }

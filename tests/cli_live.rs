@@ -1,14 +1,20 @@
 //! The binary against a whole pretend cluster: what it reads, writes, prints and exits with.
 #[path = "cli_live/batch.rs"]
 mod batch;
+#[path = "cli_live/check.rs"]
+mod check;
 #[path = "cli_live/clusters.rs"]
 mod clusters;
 #[path = "cli_live/init.rs"]
 mod init;
+#[path = "cli_live/plan.rs"]
+mod plan;
 #[path = "cli_live/refresh.rs"]
 mod refresh;
 #[path = "cli_live/silence.rs"]
 mod silence;
+#[path = "cli_live/terminal.rs"]
+mod terminal;
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -91,7 +97,7 @@ async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request(
     assert!(plan.contains("Nothing was written") && plan.contains("ineligible"), "{plan}");
 
     let observed = decamp(&sandbox, &["run", "--instance", &id]).env("DECAMP_MODE", "observe").output().await.expect("it starts");
-    assert_eq!(code(&observed), Some(3), "{}", text(&observed.stdout));
+    assert_eq!(code(&observed), Some(4), "{}", text(&observed.stdout));
 
     let status = run(&sandbox, &["status", "--asg", ASG, "--json"]).await;
     let status: Value = serde_json::from_slice(&status.stdout).expect("JSON");
@@ -169,7 +175,7 @@ async fn a_throttled_account_is_waited_for_before_the_departure_as_it_is_in_it()
     // What is denied stays so, and a person should know at once.
     sandbox.shared.set_faults(FaultPlan::new(vec![Rule::next(u32::MAX, "DescribeAuto", WireFault::Denied)], 1));
     let output = run(&sandbox, &["run", "--instance", &other.to_string()]).await;
-    assert_eq!(code(&output), Some(1));
+    assert_eq!(code(&output), Some(3));
     assert!(text(&output.stderr).contains("check the credentials"), "{}", text(&output.stderr));
 }
 
@@ -195,7 +201,7 @@ async fn credentials_may_come_from_a_program_that_a_profile_names() {
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env_remove("AWS_SESSION_TOKEN");
     command.env("AWS_CONFIG_FILE", &config).env("AWS_PROFILE", "people").env("HOME", folder.path());
     let output = command.output().await.expect("the binary starts");
-    assert_eq!(code(&output), Some(1));
+    assert_eq!(code(&output), Some(3));
     let said = text_of(&output);
     assert!(said.to_ascii_lowercase().contains("sso") && !said.contains("feature"), "{said}");
 }
@@ -244,7 +250,7 @@ async fn a_group_or_an_instance_that_is_not_there_is_an_error_that_names_it() {
     ];
     for (arguments, why) in cases {
         let output = decamp(&sandbox, arguments).env_remove("DECAMP_GROUPS").output().await.expect("the binary starts");
-        assert_eq!(code(&output), Some(1), "{arguments:?}");
+        assert_eq!(code(&output), Some(3), "{arguments:?}");
         assert!(text(&output.stderr).contains(why), "{}", text(&output.stderr));
     }
 }

@@ -67,7 +67,7 @@ fn decamp_loses_nothing_where_a_baseline_loses_requests_and_the_report_stands_al
     let runs: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     assert_eq!(output.status.code(), Some(0), "{}\n{:?}", complaint(&output), runs.last().map(|run| &run["account"]["failures"]));
     let [null, baseline, decamp] = &runs[..] else { panic!("{} lines", runs.len()) };
-    assert!(0.0 < null["null"]["sustained"].as_f64().expect("a number"), "{null}");
+    assert!(0.0 < null["requests_sustained"].as_f64().expect("a number"), "{null}");
     let failed = |run: &Value| run["account"]["failed"].as_u64().expect("a number");
     assert!(0 < failed(baseline), "a baseline that loses nothing proves nothing");
     assert_eq!(failed(decamp), 0);
@@ -100,7 +100,7 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
         (["--chaos=nonsense", "--single"], "consul-for-all"),
     ] {
         let output = rehearse(18_102, &arguments).output().expect("the binary starts");
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         assert!(complaint(&output).contains(word), "{}", complaint(&output));
     }
     for (arguments, words) in [
@@ -108,7 +108,7 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
         (["--traefik", "/bin/true", "--consul", "/bin/true"], "--traefik needs --nomad as well"),
     ] {
         let output = rehearse(18_102, &arguments).output().expect("the binary starts");
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         assert!(complaint(&output).contains(words), "{}", complaint(&output));
     }
     let real = ["--nomad", "/bin/true", "--consul", "/bin/true"];
@@ -117,11 +117,11 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
         (["--traefik=/bin/true", "--chaos=consul-for-all"], "Traefik does not say when its catalog is old"),
     ] {
         let output = rehearse(18_102, &real).args(arguments).output().expect("the binary starts");
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         assert!(complaint(&output).contains(words), "{}", complaint(&output));
     }
     let output = rehearse(18_102, &["--report", "/nowhere/at/all.html"]).output().expect("the binary starts");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     assert!(complaint(&output).contains("write the report to /nowhere/at/all.html"), "{}", complaint(&output));
 }
 
@@ -134,7 +134,7 @@ fn a_binary_that_is_missing_or_another_is_named() {
         (["--lambda", "/nowhere/bootstrap"], "start /nowhere/bootstrap"),
     ] {
         let output = rehearse(18_105, &SHORT).args(["--driver", "decamp"]).args(arguments).output().expect("the binary starts");
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(3));
         assert!(complaint(&output).contains(words), "{}", complaint(&output));
     }
 }
@@ -144,7 +144,7 @@ fn a_port_in_use_is_named_with_what_to_do() {
     let _alone = alone();
     let _taken = TcpListener::bind("127.0.0.12:18103").expect("it is free");
     let output = rehearse(18_103, &SHORT).args(["--driver", "decamp"]).output().expect("the binary starts");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     let complaint = complaint(&output);
     assert!(complaint.contains("127.0.0.12:18103") && complaint.contains("--port"), "{complaint}");
 }

@@ -64,7 +64,14 @@ pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
     for hook in super::rules::hooks(read) {
         let (beat, whole) = (plain(hook.heartbeat_timeout), plain(hook.global_timeout));
         let named = hook.target_groups.len();
-        add(Layer::Hook, &hook.name, format!("heartbeat time-out {beat}, at most {whole}, names {named} target groups"));
+        add(
+            Layer::Hook,
+            &hook.name,
+            format!(
+                "heartbeat time-out {beat}, at most {whole}, names {named} target {}",
+                if named == 1 { "group" } else { "groups" }
+            ),
+        );
     }
     let mut states: BTreeMap<String, usize> = BTreeMap::new();
     for (_, lifecycle) in &read.roster.instances {
@@ -132,6 +139,10 @@ fn target_groups(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
 }
 
 fn nodes(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
+    // That none was seen is said once, with why.
+    if read.looks.iter().all(|(_, seen)| seen.nomad.last().is_none()) {
+        return;
+    }
     for (departure, seen) in &read.looks {
         if seen.nomad.last().is_none() {
             add(Layer::Node, &departure.instance.to_string(), "unknown: Nomad could not be seen".to_owned());
@@ -144,12 +155,13 @@ fn nodes(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
                 (Some(registered), _) => {
                     let said = registered.said_of_hands();
                     let by_hand = if said.is_empty() { said } else { format!(" and {said}") };
-                    format!(", {} services in Consul{by_hand}", registered.services.len())
+                    format!(", {}{by_hand}", words::counted(registered.services.len() as u64, "service in Consul"))
                 }
                 (None, true) => ", services in Consul unknown".to_owned(),
                 (None, false) => String::new(),
             };
-            let text = format!("{} {status}, {eligible}, Nomad {}, {running} allocations{registered}", node.name, node.version);
+            let running = words::counted(running as u64, "allocation");
+            let text = format!("{} {status}, {eligible}, Nomad {}, {running}{registered}", node.name, node.version);
             add(Layer::Node, &departure.instance.to_string(), text);
         }
     }

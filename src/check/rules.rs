@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use decamp_core::decide::{Budget, Hook, Layer, Lifecycle, Node, NodeStatus, NomadSight, Snapshot};
+use decamp_core::decide::{Budget, Hook, Layer, Lifecycle, Node, NodeStatus, Snapshot, System};
 use decamp_core::fit::{Numbers, Rule};
 use decamp_core::time::plain;
 use serde::{Serialize, Serializer};
 
 use super::Read;
+use super::away::{Away, away};
 use super::facts::{Fact, facts};
 use super::foreseen::foreseen;
 use super::own::of_our_own_job;
 use super::passes::of_passes;
-use crate::survey::is_controlled;
+use super::sight::{of_discovery, of_nomad_sight};
+use crate::exit;
 use crate::words::Known;
 
 /// How bad it is.
@@ -34,8 +36,9 @@ impl Verdict {
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Works => 0,
-            Self::Warning => 1,
-            Self::Unknown | Self::WouldNotWork => 2,
+            Self::Warning => exit::WARNINGS,
+            Self::Unknown => exit::ERROR,
+            Self::WouldNotWork => exit::WOULD_NOT_WORK,
         }
     }
 }
@@ -58,6 +61,8 @@ pub(crate) struct Report {
     #[serde(rename = "asg.name")]
     pub(crate) asg: Arc<str>,
     pub(crate) verdict: Verdict,
+    /// Systems that could not be seen at all.
+    pub(crate) away: Vec<Away>,
     pub(crate) found: Vec<Fact>,
     #[serde(serialize_with = "with_unknowns")]
     pub(crate) budget: Option<(Budget, Known)>,
@@ -68,23 +73,29 @@ pub(crate) struct Report {
 
 /// Everything about a group.
 pub(super) fn report(read: &Read<'_>) -> Report {
+    let away = away(read);
+    let is_away = |system| away.iter().any(|one| one.system == system);
     let mut notices = foreseen(read);
     notices.extend(of_hooks(read));
     notices.extend(of_group(read));
-    let forgotten = of_target_groups(read);
+    let forgotten = if is_away(System::LoadBalancers) { Vec::new() } else { of_target_groups(read) };
     if forgotten.iter().any(|notice| notice.value == FORGOTTEN) {
         // Where the scan names the group that nobody named, that none is named is the same finding with less in it.
         notices.retain(|notice| notice.value != NO_TARGET_GROUP);
     }
     notices.extend(forgotten);
-    notices.extend(of_nodes(read));
-    notices.extend(of_sight(read));
+    if !is_away(System::Nomad) {
+        notices.extend(of_nodes(read));
+        notices.extend(of_nomad_sight(read));
+    }
+    notices.extend(of_discovery(read, is_away(System::Consul)));
     notices.extend(of_our_own_job(read));
     notices.extend(of_passes(read));
     notices.sort_by(|one, other| (other.verdict, one.layer, &one.object).cmp(&(one.verdict, other.layer, &other.object)));
-    let verdict = notices.iter().map(|notice| notice.verdict).max().unwrap_or(Verdict::Works);
+    let unknown = (!away.is_empty()).then_some(Verdict::Unknown);
+    let verdict = notices.iter().map(|notice| notice.verdict).max().max(unknown).unwrap_or(Verdict::Works);
     let budget = read.budget().map(|budget| (budget, Known::of_all(read.looks.iter().map(|(_, seen)| seen))));
-    Report { asg: Arc::clone(&read.asg), verdict, found: facts(read), budget, unseen: unseen(read), notices }
+    Report { asg: Arc::clone(&read.asg), verdict, away, found: facts(read), budget, unseen: unseen(read), notices }
 }
 
 /// The layers of which not everything was seen.
@@ -334,54 +345,4 @@ fn of_nodes(read: &Read<'_>) -> Vec<Notice> {
 
 fn is_named_by_any(patterns: &[Arc<str>], name: &str) -> bool {
     patterns.iter().any(|pattern| decamp_core::decide::is_named_by(pattern, name))
-}
-
-fn of_sight(read: &Read<'_>) -> Vec<Notice> {
-    use Verdict::{Warning, WouldNotWork};
-    let mut notices = Vec::new();
-    let sight = read.looks.iter().find_map(|(_, seen)| seen.nomad_sight.last());
-    if let Some(NomadSight::Short(missing)) = sight {
-        let why = "an empty answer would prove nothing, so decamp would not touch a node";
-        let line = "node { policy = \"write\" } namespace \"*\" { capabilities = [\"read-job\"] }";
-        notices.push(notice(WouldNotWork, Layer::Node, "the Nomad token", [missing, "a token that sees all", why, line]));
-    }
-    let blind = read.looks.iter().find_map(|(_, seen)| seen.nomad_sight.blind().filter(|_| seen.nomad_sight.last().is_none()));
-    if let Some(blind) = blind {
-        let why = format!("what the token may see cannot be seen, so an empty answer of Nomad proves nothing: {}", blind.why);
-        let line = "NOMAD_TOKEN=… # of an ACL policy that may be read by its own token";
-        let words = ["unknown", "a token that sees all", &why, line];
-        notices.push(notice(Verdict::Unknown, Layer::Node, "the Nomad token", words));
-    }
-    let declared = read.looks.iter().any(|(_, seen)| {
-        seen.history.known.iter().any(|k| k.group.services.iter().any(|s| s.provider == decamp_core::decide::Provider::Consul))
-    });
-    if !read.policy.consul && declared {
-        let why = "jobs register services in Consul, and nobody would confirm that they are gone";
-        notices.push(notice(Warning, Layer::Service, "Consul", ["switched off", "on", why, "DECAMP_CONSUL=true"]));
-    }
-    if read.policy.consul {
-        let short = |seen: &Snapshot| seen.consul.last().is_some_and(|r| !r.whole) && !is_controlled(seen);
-        if read.looks.iter().any(|(_, seen)| short(seen)) {
-            let why = "it does not list every service that the allocations declare; such departures end as unconfirmed";
-            let line = "node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }";
-            notices.push(notice(
-                Warning,
-                Layer::Service,
-                "the Consul token",
-                ["may not see all", "read on all nodes and services", why, line],
-            ));
-        }
-        let blind = read.looks.iter().find_map(|(_, seen)| seen.consul.blind().filter(|_| seen.consul.last().is_none()));
-        let nodes = read.looks.iter().any(|(_, seen)| seen.nomad.last().is_some_and(|n| !n.nodes.is_empty()));
-        if let Some(blind) = blind.filter(|_| nodes) {
-            let why = format!("Consul cannot be seen: {}", blind.why);
-            notices.push(notice(
-                Verdict::Unknown,
-                Layer::Service,
-                "Consul",
-                ["unknown", "its catalog", &why, "CONSUL_HTTP_ADDR=https://… or DECAMP_CONSUL=false"],
-            ));
-        }
-    }
-    notices
 }

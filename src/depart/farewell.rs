@@ -13,7 +13,7 @@ use crate::connect::Connected;
 use crate::out::{say, say_json};
 
 pub(super) async fn say_farewell(at: &Connected, departure: &Departure, telling: &RefCell<Telling>, json: bool) {
-    telling.borrow_mut().finish();
+    telling.borrow_mut().finish(departure, at.live.now());
     let seen = telling.borrow().seen.clone();
     let policy = &*at.settings.policy_of(&departure.asg);
     let mut seen = seen;

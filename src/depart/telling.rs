@@ -8,13 +8,13 @@ use decamp_core::decide::{Action, Budget, Decision, Departure, Effect, Finding, 
 use decamp_core::denials::{Denial, Denials};
 use decamp_core::run::Tell;
 use decamp_core::time::Time;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use crate::logging::escaped;
+use super::board::Board;
+use super::checklist::Checklist;
 use crate::out::{say, say_json};
 use crate::words;
 
@@ -35,7 +35,8 @@ pub(super) struct Telling {
     pub(super) json: bool,
     /// What each line begins with, where several departures are told of together.
     prefix: String,
-    spinner: Option<ProgressBar>,
+    /// Where a person watches: the checklist that fills.
+    board: Option<Board>,
     /// When the run began; set anew by the first answer that tells the servers' time.
     pub(super) began: Time,
     told: HashSet<String>,
@@ -49,6 +50,8 @@ pub(super) struct Telling {
     pub(super) seen: Snapshot,
     /// What is waited for or looked at, as the last decision said.
     waits_for: Option<Decision>,
+    /// The last decision.
+    last: Option<Decision>,
     /// When the last line was said.
     said: Instant,
 }
@@ -58,19 +61,11 @@ pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 impl Telling {
     pub(super) fn new(departure: &Departure, policy: &Policy, json: bool, watched: bool, several: bool, now: Time) -> Self {
-        let spinner = watched.then(|| {
-            let spinner = ProgressBar::new_spinner();
-            let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {wide_msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            spinner.set_style(style);
-            spinner.enable_steady_tick(Duration::from_millis(250));
-            spinner
-        });
         Self {
             policy: policy.clone(),
             json,
             prefix: if several { format!("{}  ", departure.instance) } else { String::new() },
-            spinner,
+            board: watched.then(Board::new),
             began: now,
             told: HashSet::new(),
             denials: Denials::default(),
@@ -79,6 +74,7 @@ impl Telling {
             heartbeats: 0,
             seen: Snapshot::begin(departure.instance, now),
             waits_for: None,
+            last: None,
             said: Instant::now(),
         }
     }
@@ -86,19 +82,31 @@ impl Telling {
     /// A line above whatever moves.
     fn line(&mut self, line: &str) {
         self.said = Instant::now();
-        match &self.spinner {
-            Some(spinner) => spinner.suspend(|| say(format!("{}{line}", self.prefix))),
-            None => say(format!("{}{line}", self.prefix)),
+        if let Some(board) = &mut self.board {
+            board.clear();
         }
+        say(format!("{}{line}", self.prefix));
     }
 
     fn seconds(&self, now: Time) -> f64 {
         now.since(self.began).as_secs_f64()
     }
 
-    /// Says once more what is waited for, if nothing was said for long.
+    /// Draws the checklist as it is now.
+    fn draw(&mut self, departure: &Departure, decision: Option<&Decision>, now: Time) {
+        let Some(board) = &mut self.board else { return };
+        let (seen, policy, heartbeats, began, columns) = (&self.seen, &self.policy, self.heartbeats, self.began, board.columns());
+        board.draw(&Checklist { departure, seen, policy, now_does: decision, heartbeats, columns, began, now }.lines());
+    }
+
+    /// Once a second: the checklist's times go on; without one, what is waited for is said once more if nothing was said for long.
     pub(super) fn say_if_silent(&mut self, departure: &Departure, now: Time) {
-        let silent = self.spinner.is_none() && SIGN_OF_LIFE <= self.said.elapsed();
+        if self.board.is_some() {
+            let decision = self.last.clone();
+            self.draw(departure, decision.as_ref(), now);
+            return;
+        }
+        let silent = SIGN_OF_LIFE <= self.said.elapsed();
         let Some(decision) = self.waits_for.clone().filter(|_| silent) else { return };
         let seconds = self.seconds(now);
         let text = format!("still {}, because {}", decision.action.title(now), words::because(&decision, &self.seen));
@@ -111,11 +119,11 @@ impl Telling {
         }
     }
 
-    /// Nothing moves any more.
-    pub(super) fn finish(&mut self) {
-        if let Some(spinner) = self.spinner.take() {
-            spinner.finish_and_clear();
-        }
+    /// Nothing moves any more: the checklist stays as it is.
+    /// Whether there was one.
+    pub(super) fn finish(&mut self, departure: &Departure, now: Time) -> bool {
+        self.draw(departure, None, now);
+        self.board.take().is_some()
     }
 
     /// Says what this write, or a later one, will cost: before it is made.
@@ -164,6 +172,7 @@ impl Telling {
         }
         let waits = matches!(action, Action::Look(_) | Action::Wait { .. });
         self.waits_for = Some(decision.clone()).filter(|_| waits);
+        self.last = Some(decision.clone());
         if self.json {
             if !(again && waits) {
                 self.said = Instant::now();
@@ -175,10 +184,10 @@ impl Telling {
             return;
         }
         let line = format!("{:>7.1}s  {title}, because {because}", self.seconds(now));
-        match (&self.spinner, waits) {
-            (Some(spinner), true) => spinner.set_message(escaped(&format!("{title}, because {because}")).into_owned()),
-            (None, true) if again => {}
-            (None | Some(_), _) => self.line(&line),
+        if self.board.is_some() {
+            self.draw(departure, Some(decision), now);
+        } else if !(waits && again) {
+            self.line(&line);
         }
     }
 

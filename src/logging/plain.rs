@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Makes writers of another kind write plain lines.
@@ -19,6 +20,11 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Plain<M> {
 
     fn make_writer(&'a self) -> Self::Writer {
         Lines(self.0.make_writer())
+    }
+
+    /// The other writer may write some lines and not others: it is asked for each.
+    fn make_writer_for(&'a self, line: &Metadata<'_>) -> Self::Writer {
+        Lines(self.0.make_writer_for(line))
     }
 }
 

@@ -4,25 +4,40 @@ use decamp_rehearse::is_decamp;
 use decamp_rehearse::report::grouped;
 use decamp_rehearse::{Kept, Null, Plan, Run};
 
+use crate::out::wrapped;
+use crate::paint::{Hue, Line};
+
 /// What one driver came to.
-pub(super) fn line(run: &Run) -> String {
+pub(super) fn line(run: &Run) -> Line {
     let account = &run.account;
     let end = if run.refresh_ended.is_some() { "" } else { "; its refresh did not end" };
     let requests = grouped(account.requests);
-    format!("{}: {requests} requests, {} failed, in {:.0} s{end}", run.driver, many(account.failed), run.seconds)
+    let line = Line::plain(format!("{}: {requests} requests, ", run.driver));
+    line.then(of_failed(account.failed), format!("{} failed", many(account.failed)))
+        .then(Hue::Plain, format!(", in {:.0} s{end}", run.seconds))
+}
+
+fn of_failed(failed: usize) -> Hue {
+    if failed == 0 { Hue::Good } else { Hue::Bad }
+}
+
+/// What the machine carries, as the first line of the JSON.
+pub(super) fn machine(it: &Null) -> serde_json::Value {
+    serde_json::json!({ "kind": "machine", "requests_asked": it.asked, "requests_sustained": it.sustained,
+        "late_p99_ms": it.late_p99, "short_p99_ms": it.short_p99, "is_enough": it.is_enough() })
 }
 
 /// What the machine carries, straight to the services.
 pub(super) fn carries(null: &Null) -> String {
     let Null { asked, sustained, late_p99, short_p99 } = null;
     let enough = if null.is_enough() {
-        "the rehearsal itself is no bottleneck here"
+        "it carries the rehearsal"
     } else {
-        "this machine is too busy: what is said of latencies below means little"
+        "it is busy now: latencies below may be this machine's own, and failed requests are counted all the same"
     };
     format!(
-        "straight to the services: {sustained:.0} of {asked} requests/s, leaving within {late_p99:.1} ms of when they were due \
-         (p99), short ones answered within {short_p99:.1} ms (p99): {enough}"
+        "this machine, straight to the services: {sustained:.0} of {asked} requests/s, sent within {late_p99:.1} ms of when they were \
+         due (p99), short ones answered within {short_p99:.1} ms (p99): {enough}"
     )
 }
 
@@ -46,7 +61,7 @@ fn seconds(value: Option<f64>) -> String {
 fn rows(runs: &[Run]) -> Vec<(String, Cell)> {
     let mut rows: Vec<(String, Cell)> = vec![
         ("requests".to_owned(), Box::new(|run| grouped(run.account.requests))),
-        ("failed".to_owned(), Box::new(|run| many(run.account.failed))),
+        (FAILED.to_owned(), Box::new(|run| many(run.account.failed))),
     ];
     let mut kinds: Vec<&'static str> = runs.iter().flat_map(|run| run.account.failed_by_kind.keys().copied()).collect();
     kinds.sort_unstable();
@@ -74,7 +89,7 @@ fn rows(runs: &[Run]) -> Vec<(String, Cell)> {
         rows.push(("  sent again, closed in order".to_owned(), of(|kept| kept.again)));
     }
     let more: [(&str, Cell); 9] = [
-        ("moved (closed in order, back in 1 s)", Box::new(|run| run.account.moved.to_string())),
+        ("moved", Box::new(|run| run.account.moved.to_string())),
         ("short requests, p50", Box::new(|run| format!("{:.1} ms", run.account.short.p50))),
         ("short requests, p99", Box::new(|run| format!("{:.1} ms", run.account.short.p99))),
         ("  the same in the calm before", Box::new(|run| format!("{:.1} ms", run.account.calm.p99))),
@@ -91,66 +106,115 @@ fn rows(runs: &[Run]) -> Vec<(String, Cell)> {
     rows
 }
 
-/// The table's rows, for the report.
+/// The table's rows, for the report, which has no room for words below it.
 pub(super) fn cells(runs: &[Run]) -> Vec<(String, Vec<String>)> {
-    rows(runs).into_iter().map(|(name, cell)| (name, runs.iter().map(&*cell).collect())).collect()
+    let explained = |name: String| match name.as_str() {
+        "moved" => "moved (closed in order, back in 1 s)".to_owned(),
+        "above the floor, median" => "  of it neither delay nor stops, median".to_owned(),
+        "left after due, p99" => "sent late by the rehearsal itself, p99".to_owned(),
+        _ => name,
+    };
+    rows(runs).into_iter().map(|(name, cell)| (explained(name), runs.iter().map(&*cell).collect())).collect()
 }
 
-/// The table, and what it says in a sentence.
-pub(super) fn lines(plan: &Plan, runs: &[Run]) -> Vec<String> {
+/// The table, what its words mean, and what it says in a sentence.
+pub(super) fn lines(plan: &Plan, runs: &[Run], null: &Null) -> Vec<Line> {
     let rows = rows(runs);
     let first = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let width = |run: &Run| rows.iter().map(|(_, cell)| cell(run).len()).max().unwrap_or(0).max(run.driver.len());
     let widths: Vec<usize> = runs.iter().map(width).collect();
-    let mut lines = vec![String::new(), format!("{:first$}", "")];
+    let mut heads = Line::plain(format!("{:first$}", ""));
     for (run, width) in runs.iter().zip(&widths) {
-        lines[1].push_str(&format!("  {:>width$}", run.driver));
+        heads = heads.then(Hue::Strong, format!("  {:>width$}", run.driver));
     }
+    let mut lines = vec![Line::plain(""), heads];
     for (name, cell) in &rows {
-        let mut line = format!("{name:first$}");
+        let mut line = Line::plain(format!("{name:first$}"));
         for (run, width) in runs.iter().zip(&widths) {
-            line.push_str(&format!("  {:>width$}", cell(run)));
+            let hue = if name == FAILED { of_failed(run.account.failed) } else { Hue::Plain };
+            line = line.then(hue, format!("  {:>width$}", cell(run)));
         }
         lines.push(line);
     }
-    lines.push(String::new());
-    if let Some(real) = runs.first().map(|run| run.real.join(", ")).filter(|real| !real.is_empty()) {
-        lines.push(format!("real beside decamp, requests and sockets: {real}"));
+    lines.push(Line::plain(""));
+    for (word, meaning) in WORDS {
+        let head = format!("{word}: ");
+        lines.extend(wrapped(&head, meaning, 2).into_iter().map(|line| Line::of(Hue::Faint, line)));
     }
-    lines.extend(verdict(plan, runs));
+    lines.push(Line::plain(""));
+    if let Some(real) = runs.first().map(|run| run.real.join(", ")).filter(|real| !real.is_empty()) {
+        let text = format!("real beside decamp, requests and sockets: {real}");
+        lines.extend(wrapped("", &text, 2).into_iter().map(Line::plain));
+    }
+    lines.extend(warnings(runs, null).into_iter().flat_map(|line| wrapped("", &line, 2)).map(|line| Line::of(Hue::Doubt, line)));
+    let failed = runs.iter().find(|run| is_decamp(run.driver)).map_or(0, |run| run.account.failed);
+    lines.extend(
+        verdict(plan, runs)
+            .into_iter()
+            .flat_map(|(head, text)| wrapped(&head, &text, 4))
+            .map(|line| Line::of(of_failed(failed), line)),
+    );
     lines
 }
 
-/// Where the rehearsal itself may be to blame.
-fn warnings(runs: &[Run]) -> Vec<String> {
+/// The row whose numbers have a colour.
+const FAILED: &str = "failed";
+
+/// What the words of the table mean that are the rehearsal's own.
+const WORDS: [(&str, &str); 3] = [
+    (
+        "moved",
+        "sockets that were closed in order, or by the load balancer at the end of its delay, and open again within 1 s; not failed",
+    ),
+    (
+        "above the floor",
+        "what of a departure was neither the load balancers' delay nor the stopping of its allocations, which no tool can shorten",
+    ),
+    ("left after due", "how late the rehearsal itself sent its requests: more than some ms says that this machine was busy"),
+];
+
+/// Where the rehearsal itself may be to blame. A machine that was busy before, and not while the drivers ran, has nothing to do with them.
+fn warnings(runs: &[Run], null: &Null) -> Vec<String> {
     let warning = |run: &Run| Some(format!("warning: {}: {}", run.driver, run.bottleneck.as_ref()?));
-    runs.iter().filter_map(warning).collect()
+    let mut lines: Vec<String> = runs.iter().filter_map(warning).collect();
+    if lines.is_empty() && !null.is_enough() {
+        lines.push(
+            "This machine was busy before the first driver, and no longer: nothing above is to be put down to it.".to_owned(),
+        );
+    }
+    lines
 }
 
-/// What a newcomer takes away.
-fn verdict(plan: &Plan, runs: &[Run]) -> Vec<String> {
-    let mut lines = warnings(runs);
+/// What a newcomer takes away: each with what it begins with.
+fn verdict(plan: &Plan, runs: &[Run]) -> Vec<(String, String)> {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    let own = |text: String| (String::new(), text);
+    let below = |text: String| ("  ".to_owned(), text);
     if let Some(decamp) = runs.iter().find(|run| is_decamp(run.driver)) {
         let (failed, requests, nodes) = (decamp.account.failed, grouped(decamp.account.requests), plan.nodes * plan.rounds);
-        lines.push(match failed {
+        lines.push(own(match failed {
             0 => format!("decamp replaced {nodes} instances under {requests} requests, and not one of them failed."),
             _ => format!("decamp replaced {nodes} instances under {requests} requests; {failed} failed."),
-        });
+        }));
         for (finding, failures) in &decamp.judged.by_finding {
-            lines.push(format!("  {failures} of them were foreseen, and named before the first write: {finding}"));
+            lines.push(below(format!("{failures} of them were foreseen, and named before the first write: {finding}")));
         }
         if 0 < decamp.judged.older_catalog {
             let many = decamp.judged.older_catalog;
-            lines
-                .push(format!("  {many} of them an ingress sent by a catalog that it could not renew: Consul was away for all."));
+            lines.push(below(format!(
+                "{many} of them an ingress sent by a catalog that it could not renew: Consul was away for all."
+            )));
         }
         if 0 < decamp.judged.rig {
-            lines.push(format!("  {} of them did not even reach the load balancer.", decamp.judged.rig));
+            lines.push(below(format!("{} of them did not even reach the load balancer.", decamp.judged.rig)));
         }
         if 0 < decamp.judged.attributable {
-            lines.push(format!("  {} of them nothing explains: they are decamp's. The first ones:", decamp.judged.attributable));
+            lines.push(below(format!(
+                "{} of them nothing explains: they are decamp's. The first ones:",
+                decamp.judged.attributable
+            )));
             let first = decamp.account.failures.iter().take(10);
-            lines.extend(first.map(|f| format!("  {:6.1} s  {} for {}: {}", f.at, f.how.word(), f.service, f.cause)));
+            lines.extend(first.map(|f| below(format!("{:.1} s: {} for {}: {}", f.at, f.how.word(), f.service, f.cause))));
         }
     }
     lines

@@ -7,6 +7,7 @@ use decamp_sim::simulate::{Draw, faults_of, play_seed};
 use serde_json::json;
 
 use super::{Arguments, Named};
+use crate::exit;
 use crate::out::{say, say_json};
 use crate::words;
 
@@ -14,7 +15,7 @@ pub(super) fn tell(arguments: &Arguments, draw: Draw, driver: Named) -> ExitCode
     let seed = arguments.seed;
     let played = play_seed(seed, draw, &driver.driver, true);
     let broken = !played.violations.is_empty() || 0 < played.requests.attributable;
-    let code = ExitCode::from(u8::from(broken));
+    let code = ExitCode::from(if broken { exit::BROKEN } else { 0 });
     let faults = faults_of(seed, draw);
     let requests = &played.requests;
     if arguments.json {

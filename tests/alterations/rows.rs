@@ -136,7 +136,7 @@ impl Row {
 /// The command's exit codes, as `decamp run --help` lists them.
 const CODES: [(&str, i32); 16] = [
     ("departed", 0),
-    ("none", 1),
+    ("none", 3),
     ("forced", 10),
     ("unconfirmed", 11),
     ("timed-out", 12),

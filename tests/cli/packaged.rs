@@ -32,7 +32,7 @@ fn there_is_a_man_page_for_each_command_and_none_for_what_is_hidden() {
     let page = std::fs::read_to_string(folder.path().join("decamp-run.1")).expect("it is there");
     assert!(page.contains("departed") && page.contains(".SH OPTIONS"), "{page}");
     let output = run(&["man", "no/such/folder"]);
-    assert_eq!(code(&output), 1);
+    assert_eq!(code(&output), 3);
     assert!(text(&output.stderr).contains("write man pages into no/such/folder"), "{}", text(&output.stderr));
 }
 

@@ -9,6 +9,7 @@ use decamp_core::decide::{Outcome, Reason};
 use decamp_core::metrics;
 use serde_json::Value;
 
+use super::exit_table::TABLE;
 use super::sources::{items, kebab, literals, read, variants};
 use super::{run, text};
 
@@ -76,7 +77,7 @@ fn index() -> String {
     let rows = [
         ("[Settings](../settings.md)", "every variable that decamp reads"),
         ("[Commands](commands.md)", "every command and its help"),
-        ("[Exit codes](exit-codes.md)", "of each command"),
+        ("[Exit codes](exit-codes.md)", "one table for all commands"),
         ("[Words](words.md)", "outcomes, reasons and findings"),
         ("[Metrics](metrics.md)", "of the Lambda and of the service"),
         ("[Notifications](notifications.md)", "their types"),
@@ -138,29 +139,25 @@ fn of_commands(commands: &BTreeMap<String, String>) -> String {
     out
 }
 
-/// The lines of a help text under `Exit codes:`.
-fn codes(help: &str) -> Option<Vec<&str>> {
-    let (_, rest) = help.split_once("Exit codes:\n")?;
-    Some(
-        rest.lines()
-            .take_while(|line| line.starts_with("  "))
-            .map(|line| line.strip_prefix("  ").unwrap_or(line).trim_end())
-            .collect(),
-    )
-}
-
 fn exit_codes(commands: &BTreeMap<String, String>) -> String {
     let mut out = page(
         "Exit codes",
-        "Every command ends with 0 if it did what it was asked to do. Commands that are not listed end with 1 if they could not.",
+        "One table for all commands: no two of them end with the same code for different reasons. `--help` of a command lists its own.",
     );
-    for (name, help) in commands {
-        let of_refresh = name.starts_with("decamp refresh ");
-        if let Some(codes) = codes(help).filter(|_| !of_refresh) {
-            let _ = write!(out, "\n## {name}\n\n```text\n{}\n```\n", codes.join("\n"));
+    out.push('\n');
+    for row in TABLE {
+        for command in row.commands {
+            let help = commands.get(&format!("decamp {command}")).unwrap_or_else(|| panic!("there is a command {command}"));
+            assert!(help.contains(&format!("\n  {:<4} ", row.code)), "{command} --help does not list {}", row.code);
         }
     }
-    out
+    let of = |commands: &[&str]| {
+        if commands.is_empty() { "all".to_owned() } else { commands.iter().map(|name| code(name)).collect::<Vec<_>>().join(", ") }
+    };
+    out + &table(
+        &["code", "commands", "meaning"],
+        TABLE.iter().map(|row| vec![row.code.to_string(), of(row.commands), row.meaning.to_owned()]),
+    )
 }
 
 /// Each word with what the code says of it, and its section of the runbook.

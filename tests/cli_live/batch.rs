@@ -62,6 +62,6 @@ async fn a_group_that_is_not_there_is_not_one_that_nothing_leaves() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let output =
         decamp(&sandbox, &["status", "--asg", "nosuch"]).env("DECAMP_GROUPS", "nosuch").output().await.expect("it starts");
-    assert_eq!(code(&output), Some(1), "{}", text(&output.stdout));
+    assert_eq!(code(&output), Some(3), "{}", text(&output.stdout));
     assert!(text(&output.stderr).contains("there is no Auto Scaling group nosuch"), "{}", text(&output.stderr));
 }

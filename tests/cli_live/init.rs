@@ -47,7 +47,7 @@ async fn a_folder_for_the_command_line_has_policies_for_this_group_and_nothing_w
     assert!(read("README.md").contains("has the terminating lifecycle hook `decamp` already"));
     assert!(!format!("{role}{}", read("tokens.sh")).contains("0a0a0a0a"), "a token was written");
     let again = run(&sandbox, &["init", "--asg", ASG, "--to", to, "--with", "aws-cli"]).await;
-    assert_eq!(code(&again), Some(1));
+    assert_eq!(code(&again), Some(3));
     assert!(text(&again.stderr).contains("overwrites no file"), "{}", text(&again.stderr));
 }
 
@@ -63,6 +63,6 @@ async fn without_a_folder_the_terraform_call_is_printed() {
         assert!(said.contains(word), "{word} is not in\n{said}");
     }
     let output = run(&sandbox, &["init", "--asg", "wbe"]).await;
-    assert_eq!(code(&output), Some(1));
+    assert_eq!(code(&output), Some(3));
     assert!(text(&output.stderr).contains("there is no Auto Scaling group wbe"), "{}", text(&output.stderr));
 }

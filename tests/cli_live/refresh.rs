@@ -190,20 +190,20 @@ async fn on_a_terminal_a_bar_shows_the_whole_and_a_line_each_that_leaves() {
 async fn what_cannot_be_done_is_said_with_what_to_do_and_exits_by_its_kind() {
     let sandbox = serve(&swift()).await.expect("loopback is there");
     let observed = decamp(&sandbox, &arguments("start", &[])).env("DECAMP_MODE", "observe").output().await.expect("it starts");
-    assert_eq!((code(&observed), last(&sandbox.shared).1), (Some(3), 0), "{}", text(&observed.stdout));
+    assert_eq!((code(&observed), last(&sandbox.shared).1), (Some(4), 0), "{}", text(&observed.stdout));
     let other = run(&sandbox, &["refresh", "start", "--asg", "other"]).await;
-    assert_eq!(code(&other), Some(1));
+    assert_eq!(code(&other), Some(3));
     assert!(text(&other.stderr).contains("DECAMP_GROUPS does not allow the group other"), "{}", text(&other.stderr));
     for arguments in [&["refresh", "start", "--asg", "nobody"] as &[&str], &["refresh", "cancel", "--asg", "nobody"]] {
         let nobody = decamp(&sandbox, arguments).env_remove("DECAMP_GROUPS").output().await.expect("it starts");
-        assert_eq!(code(&nobody), Some(1));
+        assert_eq!(code(&nobody), Some(3));
         let said = text(&nobody.stderr);
         assert!(said.contains("no such group: nobody") && said.contains("check the group's name"), "{said}");
     }
     let denied = serde_json::from_str(r#"[{"operation":"StartInstanceRefresh","fault":"denied"}]"#).expect("rules");
     sandbox.shared.set_faults(FaultPlan::new(denied, 0));
     let (code, _, said) = order(&sandbox, "start", &[]).await;
-    assert!(code == Some(1) && said.contains("let the role of whoever runs this do autoscaling:StartInstanceRefresh"), "{said}");
+    assert!(code == Some(3) && said.contains("let the role of whoever runs this do autoscaling:StartInstanceRefresh"), "{said}");
     sandbox.shared.set_faults(FaultPlan::default());
 
     release(&sandbox);

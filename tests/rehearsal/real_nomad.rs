@@ -88,7 +88,7 @@ fn a_port_that_an_ingress_cannot_have_is_named_before_anything_waits_for_it() {
         .arg(&nomad)
         .output()
         .expect("the binary starts");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     let complaint = complaint(&output);
     assert!(complaint.contains("node-2 cannot listen on 127.0.0.12:18123") && complaint.contains("--port"), "{complaint}");
 }

@@ -322,6 +322,6 @@ async fn without_its_table_the_door_is_closed_and_a_group_that_is_not_allowed_is
         .await
         .expect("the binary starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     assert!(said.contains("DECAMP_GROUPS does not allow web") && !said.contains("canary"), "{said}");
 }

@@ -1,0 +1,61 @@
+//! What the tokens see, and what discovery shows.
+
+use decamp_core::decide::{Layer, NomadSight, Snapshot};
+
+use super::Read;
+use super::rules::{Notice, Verdict, notice};
+use crate::survey::is_controlled;
+
+/// Whether the Nomad token sees everything.
+pub(super) fn of_nomad_sight(read: &Read<'_>) -> Vec<Notice> {
+    use Verdict::WouldNotWork;
+    let mut notices = Vec::new();
+    let sight = read.looks.iter().find_map(|(_, seen)| seen.nomad_sight.last());
+    if let Some(NomadSight::Short(missing)) = sight {
+        let why = "an empty answer would prove nothing, so decamp would not touch a node";
+        let line = "node { policy = \"write\" } namespace \"*\" { capabilities = [\"read-job\"] }";
+        notices.push(notice(WouldNotWork, Layer::Node, "the Nomad token", [missing, "a token that sees all", why, line]));
+    }
+    let blind = read.looks.iter().find_map(|(_, seen)| seen.nomad_sight.blind().filter(|_| seen.nomad_sight.last().is_none()));
+    if let Some(blind) = blind {
+        let why = format!("what the token may see cannot be seen, so an empty answer of Nomad proves nothing: {}", blind.why);
+        let line = "NOMAD_TOKEN=… # of an ACL policy that may be read by its own token";
+        let words = ["unknown", "a token that sees all", &why, line];
+        notices.push(notice(Verdict::Unknown, Layer::Node, "the Nomad token", words));
+    }
+    notices
+}
+
+/// Whether Consul is asked, and shows everything. That no look showed it is said elsewhere.
+pub(super) fn of_discovery(read: &Read<'_>, consul_is_away: bool) -> Vec<Notice> {
+    use Verdict::Warning;
+    let mut notices = Vec::new();
+    let declared = read.looks.iter().any(|(_, seen)| {
+        seen.history.known.iter().any(|k| k.group.services.iter().any(|s| s.provider == decamp_core::decide::Provider::Consul))
+    });
+    if !read.settings.policy.consul && declared {
+        let why = "jobs register services in Consul, and nobody would confirm that they are gone";
+        notices.push(notice(Warning, Layer::Service, "Consul", ["switched off", "on", why, "DECAMP_CONSUL=true"]));
+    }
+    if read.settings.policy.consul {
+        let short = |seen: &Snapshot| seen.consul.last().is_some_and(|r| !r.whole) && !is_controlled(seen);
+        if read.looks.iter().any(|(_, seen)| short(seen)) {
+            let why = "it does not list every service that the allocations declare; such departures end as unconfirmed";
+            let line = "node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }";
+            notices.push(notice(
+                Warning,
+                Layer::Service,
+                "the Consul token",
+                ["may not see all", "read on all nodes and services", why, line],
+            ));
+        }
+        let blind = read.looks.iter().find_map(|(_, seen)| seen.consul.blind().filter(|_| seen.consul.last().is_none()));
+        let nodes = read.looks.iter().any(|(_, seen)| seen.nomad.last().is_some_and(|n| !n.nodes.is_empty()));
+        if let Some(blind) = blind.filter(|_| nodes && !consul_is_away) {
+            let why = format!("Consul cannot be seen: {}", blind.why);
+            let line = "CONSUL_HTTP_ADDR=https://… or DECAMP_CONSUL=false";
+            notices.push(notice(Verdict::Unknown, Layer::Service, "Consul", ["unknown", "its catalog", &why, line]));
+        }
+    }
+    notices
+}

@@ -1,0 +1,292 @@
+//! The departure that `decamp plan` foresees, as lines: what is written when, and a Gantt chart of characters that fits 80 columns.
+
+use std::time::Duration;
+
+use decamp_core::decide::{Effect, LifecycleResult, Nomad, Phase, Snapshot, System};
+use decamp_core::time::{Time, plain};
+use decamp_sim::forecast::{End, Forecast, Span, What};
+
+use crate::out::wrapped;
+use crate::paint::{Hue, Line};
+
+/// Columns of a name, of the bars, and of their times: with two spaces 80 in all.
+const NAMES: usize = 25;
+const BARS: usize = 31;
+
+/// The same departure twice: if each task ends at its kill signal, and if each needs its whole `kill_timeout`.
+pub(super) struct Foreseen {
+    pub(super) earliest: Forecast,
+    pub(super) latest: Forecast,
+}
+
+/// When something happens at the earliest and at the latest, since the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) earliest: Option<Duration>,
+    pub(super) latest: Option<Duration>,
+}
+
+impl Range {
+    fn said(self) -> String {
+        match (self.earliest.map(in_seconds), self.latest.map(in_seconds)) {
+            (Some(earliest), Some(latest)) if earliest == latest => earliest,
+            (Some(earliest), Some(latest)) => format!("{earliest}..{latest}"),
+            (Some(earliest), None) => format!("{earliest}..?"),
+            (None, Some(latest)) => format!("..{latest}"),
+            (None, None) => "?".to_owned(),
+        }
+    }
+}
+
+/// In whole seconds: what decides about tenths, a forecast does not know.
+fn in_seconds(span: Duration) -> String {
+    plain(Duration::from_secs((span + Duration::from_millis(500)).as_secs()))
+}
+
+/// One write, in the order of the later of the two.
+pub(super) struct Written {
+    pub(super) at: Range,
+    pub(super) what: String,
+    pub(super) reason: &'static str,
+    pub(super) because: String,
+}
+
+/// One bar.
+pub(super) struct Bar {
+    pub(super) name: String,
+    pub(super) from: Range,
+    pub(super) to: Range,
+}
+
+impl Foreseen {
+    fn since(&self, time: Time) -> Duration {
+        time.since(self.latest.begins)
+    }
+
+    /// Every write with the time when it is made.
+    pub(super) fn written(&self, seen: &Snapshot) -> Vec<Written> {
+        let early = keyed(self.earliest.steps.iter().flat_map(|step| step.effects.iter().map(|e| (key(e), step.at))));
+        let late: Vec<_> = self.latest.steps.iter().flat_map(|step| step.effects.iter().map(move |e| (e, step))).collect();
+        let keys = keyed(late.iter().map(|(effect, step)| (key(effect), step.at)));
+        let rows = late.iter().zip(keys).map(|((effect, step), (key, at))| Written {
+            at: Range {
+                earliest: early.iter().find(|(known, _)| *known == key).map(|(_, at)| self.since(*at)),
+                latest: Some(self.since(at)),
+            },
+            what: title(effect, seen),
+            reason: step.reason,
+            because: step.because.clone(),
+        });
+        rows.collect()
+    }
+
+    /// Every part of it, in the order in which they begin.
+    pub(super) fn bars(&self) -> Vec<Bar> {
+        let spans = |forecast: &Forecast| -> Vec<((String, usize), Span)> {
+            let keys = keyed(forecast.spans.iter().map(|span| (format!("{:?}", span.what), span.from)));
+            keys.into_iter().map(|(key, _)| key).zip(forecast.spans.clone()).collect()
+        };
+        let (early, late) = (spans(&self.earliest), spans(&self.latest));
+        let mut bars: Vec<(Time, Bar)> = Vec::new();
+        for (key, span) in &late {
+            let other = early.iter().find(|(known, _)| known == key).map(|(_, span)| span);
+            let of = |time: fn(&Span) -> Option<Time>| Range {
+                earliest: other.and_then(time).map(|at| self.since(at)),
+                latest: time(span).map(|at| self.since(at)),
+            };
+            let bar = Bar { name: name(&span.what), from: of(|span| Some(span.from)), to: of(|span| span.to) };
+            bars.push((span.from, bar));
+        }
+        bars.sort_by_key(|(from, _)| *from);
+        bars.into_iter().map(|(_, bar)| bar).collect()
+    }
+
+    /// How long the chart is.
+    fn whole(&self) -> Duration {
+        let end = |forecast: &Forecast| match &forecast.end {
+            End::Ended(_, at) | End::Unknown(at, ..) | End::Waits(at) => *at,
+        };
+        let last = |forecast: &Forecast| forecast.spans.iter().filter_map(|span| span.to).chain([end(forecast)]).max();
+        let latest = last(&self.latest).max(last(&self.earliest)).unwrap_or_default();
+        self.since(latest).max(Duration::from_secs(1))
+    }
+
+    /// All of it for people.
+    pub(super) fn lines(&self, seen: &Snapshot, why: bool) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for row in self.written(seen) {
+            lines.push(Line::plain(format!("  {:>14}  ", row.at.said())).then(Hue::Plain, row.what));
+            if why {
+                let text = format!("because {}", row.because);
+                lines.extend(wrapped(&" ".repeat(18), &text, 18).into_iter().map(|text| Line::of(Hue::Faint, text)));
+            }
+        }
+        if why && !self.latest.waits.is_empty() {
+            lines.push(Line::plain(""));
+            lines.push(Line::plain("  It waits, at the latest"));
+            for wait in &self.latest.waits {
+                let head = format!("  {:>14}  ", in_seconds(self.since(wait.at)));
+                let text = format!("because {}", wait.because);
+                lines.extend(wrapped(&head, &text, 18).into_iter().map(Line::plain));
+            }
+        }
+        lines.push(Line::plain(""));
+        lines.extend(self.chart());
+        lines.push(Line::plain(""));
+        lines.extend(self.ends());
+        lines
+    }
+
+    fn chart(&self) -> Vec<Line> {
+        let whole = self.whole();
+        let bars = self.bars();
+        let (half, end) = (in_seconds(whole / 2), in_seconds(whole));
+        let middle = BARS / 2;
+        let scale = format!("{:<middle$}{half:<width$}{end}", "0s", width = BARS - middle - end.chars().count());
+        let mut lines = vec![Line::plain(format!("  {:NAMES$} {scale}", ""))];
+        let mut varies = false;
+        for bar in &bars {
+            let (drawn, uncertain) = drawn(bar, whole);
+            varies |= uncertain;
+            let times = match bar.to.latest {
+                Some(_) => format!("{} to {}", bar.from.said(), bar.to.said()),
+                None => format!("{} to ?", bar.from.said()),
+            };
+            let mut line = Line::plain(format!("  {:NAMES$} ", cut(&bar.name, NAMES)));
+            for (hue, piece) in drawn {
+                line = line.then(hue, piece);
+            }
+            lines.push(line.then(Hue::Plain, format!(" {times}")));
+        }
+        if varies {
+            lines.push(Line::of(Hue::Faint, "  # if each task ends at its kill signal, - if it needs its whole kill_timeout"));
+        }
+        lines
+    }
+
+    fn ends(&self) -> Vec<Line> {
+        let say = |text: String, hue| wrapped("  ", &text, 2).into_iter().map(move |line| Line::of(hue, line));
+        match (&self.earliest.end, &self.latest.end) {
+            (End::Unknown(at, system, why), _) | (_, End::Unknown(at, system, why)) => {
+                let at = in_seconds(self.since(*at));
+                let text =
+                    format!("From {at} on it is unknown what happens: {system} cannot be seen: {why}; a departure waits for it");
+                say(text, Hue::Doubt).collect()
+            }
+            (End::Waits(at), _) | (_, End::Waits(at)) => {
+                say(format!("After {} it would still wait.", plain(self.since(*at))), Hue::Doubt).collect()
+            }
+            (End::Ended(early, at), End::Ended(late, by)) => {
+                let (at, by) = (self.since(*at), self.since(*by));
+                let range = Range { earliest: Some(at), latest: Some(by) }.said();
+                let hue = |good: bool| if good { Hue::Good } else { Hue::Doubt };
+                let departs = |outcome: &decamp_core::decide::Outcome| outcome.word() == "departed";
+                if early == late {
+                    return say(format!("It would end after {range}, {early}: {}", early.meaning()), hue(departs(early)))
+                        .collect();
+                }
+                let both = [(early, at, "if tasks end at their signal"), (late, by, "if they need their whole kill_timeout")];
+                both.into_iter()
+                    .flat_map(|(outcome, after, when)| {
+                        let text = format!("It would end after {}, {outcome}, {when}: {}", in_seconds(after), outcome.meaning());
+                        say(text, hue(departs(outcome)))
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+/// What identifies a write in both, and how often it came before.
+fn keyed(all: impl Iterator<Item = (String, Time)>) -> Vec<((String, usize), Time)> {
+    let mut keys: Vec<((String, usize), Time)> = Vec::new();
+    for (key, at) in all {
+        let before = keys.iter().filter(|((known, _), _)| *known == key).count();
+        keys.push(((key, before), at));
+    }
+    keys
+}
+
+fn key(effect: &Effect) -> String {
+    match effect {
+        Effect::Deregister { group, .. } => format!("deregister {group}"),
+        Effect::Drain { node, meta, .. } => format!("drain {node} {}", meta.phase.word()),
+        Effect::MakeIneligible(node) => format!("ineligible {node}"),
+        Effect::Heartbeat(_) | Effect::Note { .. } | Effect::Complete { .. } => effect.kind().word().to_owned(),
+    }
+}
+
+/// A write in words, with the node's name for its id.
+fn title(effect: &Effect, seen: &Snapshot) -> String {
+    let nodes = seen.nomad.last().map_or(&[][..], |Nomad { nodes, .. }| nodes);
+    let node = |id| nodes.iter().find(|node| node.id == id).map_or_else(|| id.to_string(), |node| node.name.to_string());
+    match effect {
+        Effect::MakeIneligible(id) => format!("make node {} ineligible", node(*id)),
+        Effect::Deregister { group, targets } => {
+            let ports: Vec<String> = targets.iter().map(|target| target.port.to_string()).collect();
+            format!("deregister it from {} (port {})", group.name(), ports.join(", "))
+        }
+        Effect::Drain { node: id, deadline, meta, .. } => {
+            format!("drain {} of node {}, deadline {}", of_phase(meta.phase), node(*id), plain(deadline.span()))
+        }
+        Effect::Complete { result: LifecycleResult::Continue, .. } => "complete the lifecycle action: CONTINUE".to_owned(),
+        Effect::Complete { result: LifecycleResult::Abandon, .. } => "complete the lifecycle action: ABANDON".to_owned(),
+        Effect::Heartbeat(_) | Effect::Note { .. } => effect.brief(),
+    }
+}
+
+fn of_phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Services => "services",
+        Phase::All => "everything",
+        Phase::Again => "everything again",
+        Phase::Resent => "everything, sent again,",
+        Phase::Forced => "everything in one second",
+    }
+}
+
+fn name(what: &What) -> String {
+    match what {
+        What::Hook(hook) => format!("hook {hook}"),
+        What::Balancer(group) => format!("target group {}", group.name()),
+        What::Drain(node, phase) => format!("drain {} {node}", phase.word()),
+        What::Allocation(id, title) => format!("{title} {}", short(&id.to_string())),
+        What::Discovery(System::Consul) => "Consul lists services".to_owned(),
+        What::Discovery(_) => "Nomad lists services".to_owned(),
+    }
+}
+
+/// The first eight characters of an id, as Nomad's own command shows it.
+fn short(id: &str) -> String {
+    id.chars().take(8).collect()
+}
+
+/// A name that fits; the end of an allocation's tells it from its siblings.
+fn cut(name: &str, width: usize) -> String {
+    let length = name.chars().count();
+    if length <= width {
+        return name.to_owned();
+    }
+    let (head, tail) = (width - 2 - 8, 8);
+    let first: String = name.chars().take(head).collect();
+    let last: String = name.chars().skip(length - tail).collect();
+    format!("{first}..{last}")
+}
+
+/// The bar in pieces, and whether it may last longer than it must.
+fn drawn(bar: &Bar, whole: Duration) -> (Vec<(Hue, String)>, bool) {
+    let place = |at: Duration| ((at.as_secs_f64() / whole.as_secs_f64()) * BARS as f64).round() as usize;
+    let from = [bar.from.earliest, bar.from.latest].into_iter().flatten().min().map_or(0, place).min(BARS - 1);
+    let sure = bar.to.earliest.or(bar.to.latest).map_or(from, place).clamp(from, BARS).max(from + 1);
+    let (end, mark) = match bar.to.latest {
+        Some(to) => (place(to).clamp(sure, BARS), "-"),
+        None => (BARS, "?"),
+    };
+    let pieces = vec![
+        (Hue::Plain, " ".repeat(from)),
+        (Hue::Busy, "#".repeat(sure - from)),
+        (Hue::Faint, mark.repeat(end - sure)),
+        (Hue::Plain, " ".repeat(BARS - end)),
+    ];
+    (pieces, mark == "-" && sure < end)
+}
