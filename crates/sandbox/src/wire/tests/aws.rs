@@ -7,7 +7,7 @@ use super::*;
 #[tokio::test]
 async fn a_departure_goes_through_from_the_termination_to_the_last_call() {
     let sandbox = Sandbox::start(100).await;
-    let answer = sandbox.terminate(&format!("instance={}", me())).await;
+    let answer = sandbox.terminate(&format!("instance={}&wait=30", me())).await;
     assert_eq!(answer.status(), 200);
     let event: Value = answer.json().await.expect("an event");
     assert_eq!(event["detail"]["EC2InstanceId"], me().to_string());
@@ -40,7 +40,7 @@ async fn a_departure_goes_through_from_the_termination_to_the_last_call() {
 #[tokio::test]
 async fn a_termination_without_a_hook_yet_is_accepted_and_a_second_one_is_refused() {
     let sandbox = Sandbox::start(1).await;
-    let begun = sandbox.terminate(&format!("instance={}&wait=0", me())).await;
+    let begun = sandbox.terminate(&format!("instance={}", me())).await;
     assert_eq!(begun.status(), 202);
     assert_eq!(sandbox.terminate(&format!("instance={}", me())).await.status(), 409);
     assert_eq!(sandbox.terminate("instance=nonsense").await.status(), 400);
