@@ -33,7 +33,7 @@ pub(super) fn away(read: &Read<'_>) -> Vec<Away> {
     }
     let nodes = read.looks.iter().any(|(_, seen)| seen.nomad.last().is_some_and(|nomad| !nomad.nodes.is_empty()));
     let consul = unseen_by_all(read, |seen| (seen.consul.last().is_some(), seen.consul.blind().map(|blind| &blind.why)));
-    if let Some(why) = consul.filter(|_| nodes && read.settings.policy.consul) {
+    if let Some(why) = consul.filter(|_| nodes && read.policy.consul) {
         let line = "CONSUL_HTTP_ADDR=https://… # or DECAMP_CONSUL=false where nothing registers in Consul";
         let unknown = "whether its catalog lists what runs, and whether the token sees all of it";
         all.push(Away { system: System::Consul, why: why.to_string(), unknown, line: line.to_owned() });

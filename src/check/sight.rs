@@ -33,11 +33,11 @@ pub(super) fn of_discovery(read: &Read<'_>, consul_is_away: bool) -> Vec<Notice>
     let declared = read.looks.iter().any(|(_, seen)| {
         seen.history.known.iter().any(|k| k.group.services.iter().any(|s| s.provider == decamp_core::decide::Provider::Consul))
     });
-    if !read.settings.policy.consul && declared {
+    if !read.policy.consul && declared {
         let why = "jobs register services in Consul, and nobody would confirm that they are gone";
         notices.push(notice(Warning, Layer::Service, "Consul", ["switched off", "on", why, "DECAMP_CONSUL=true"]));
     }
-    if read.settings.policy.consul {
+    if read.policy.consul {
         let short = |seen: &Snapshot| seen.consul.last().is_some_and(|r| !r.whole) && !is_controlled(seen);
         if read.looks.iter().any(|(_, seen)| short(seen)) {
             let why = "it does not list every service that the allocations declare; such departures end as unconfirmed";
