@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Escaped;
 use crate::Service;
+use decamp_config::Cluster;
 use decamp_core::time::{Time, plain};
 
 /// Whether a system is reached; `None`: nobody looked at it yet.
@@ -14,7 +15,8 @@ pub(super) fn drawn(service: &Service, now: Time) -> String {
     let settings = &service.settings;
     let groups = &settings.allowed.groups;
     let groups = if groups.is_empty() { "all groups, none named in DECAMP_GROUPS".to_owned() } else { groups.join(", ") };
-    let nomad = settings.nomad.addresses.join(", ");
+    let nomad: Vec<String> = settings.clusters.all().iter().map(reached_at).collect();
+    let nomad = nomad.join("; ");
     let swept = match service.health.last_sweep() {
         Some(at) => format!(
             "<time>{at}</time>, {} ago, every {}",
@@ -37,6 +39,12 @@ pub(super) fn drawn(service: &Service, now: Time) -> String {
     format!("<dl class=\"about\">{rows}</dl><ul class=\"reached\" aria-label=\"Systems\">{}</ul>", systems(service))
 }
 
+/// The addresses of a cluster's Nomad, with its name where it has one.
+fn reached_at(cluster: &Cluster) -> String {
+    let addresses = cluster.nomad.addresses.join(", ");
+    cluster.name.as_ref().map_or_else(|| addresses.clone(), |name| format!("{name}: {addresses}"))
+}
+
 fn systems(service: &Service) -> String {
     let settings = &service.settings;
     let asked = [
@@ -44,7 +52,7 @@ fn systems(service: &Service) -> String {
         ("Auto Scaling", "Auto Scaling", true),
         ("Elastic Load Balancing", "load balancers", true),
         ("Nomad", "Nomad", true),
-        ("Consul", "Consul", settings.policy.consul),
+        ("Consul", "Consul", settings.clusters.all().iter().any(|cluster| cluster.consul.is_some())),
     ];
     asked.iter().filter(|(_, _, asked)| *asked).map(|(system, name, _)| one(name, &service.health.reached(system))).collect()
 }
