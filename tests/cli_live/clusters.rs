@@ -64,7 +64,7 @@ async fn a_group_that_no_cluster_has_is_an_error_that_says_what_to_do() {
     ] {
         let output = run(&two, &document[green..], arguments).await;
         let said = text(&output.stderr);
-        assert_eq!(code(&output), Some(1), "{arguments:?}: {said}");
+        assert_eq!(code(&output), Some(3), "{arguments:?}: {said}");
         assert!(said.contains("no cluster in the settings has the group web; add it to the groups of"), "{arguments:?}: {said}");
     }
     let status = run(&two, &document[green..], &["status"]).await;
@@ -76,6 +76,6 @@ async fn overlapping_groups_are_refused_before_anything_is_asked() {
     let two = TwoClusters::serve(&quick()).await.expect("loopback is there");
     let document = two.document().replace("[\"shop\"]", "[\"w*\"]");
     let output = run(&two, &document, &["status"]).await;
-    assert_eq!(code(&output), Some(1));
+    assert_eq!(code(&output), Some(3));
     assert!(text(&output.stderr).contains("a group belongs to one cluster"), "{}", text(&output.stderr));
 }

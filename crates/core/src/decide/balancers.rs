@@ -256,7 +256,8 @@ fn after_deregistration(
         None if draining || contradicts => first + delay.max(guard),
         // An unreadable delay may have been a short one.
         None if delay < guard || group.delay.is_none() || left.is_some() => first + guard,
-        None => first,
+        // Nothing is waited for: the look itself shows that it may go on.
+        None => first.min(seen_at),
     };
     // First seen `draining` well after that: somebody registered and deregistered it again meanwhile.
     let again = draining_again_since(scope, balancer, group, by_our_timer.max(first + delay));
