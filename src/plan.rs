@@ -6,8 +6,8 @@ mod json;
 use anyhow::Result;
 use clap::Args;
 use decamp_core::decide::{
-    Action, Budget, Decision, Departure, Finding, Lifecycle, Outcome, Policy, Refusal, Showing, Snapshot, TargetGroup,
-    foreseen_losses,
+    Action, Budget, Decision, Departure, Finding, Lifecycle, NomadSight, Outcome, Policy, Refusal, Showing, Snapshot,
+    TargetGroup, foreseen_losses,
 };
 use decamp_core::ids::InstanceId;
 use decamp_core::run::{How, Manner, Tell, run};
@@ -121,7 +121,10 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     for line in findings.iter().flat_map(words::finding) {
         wrapped("  ", &line, 4).iter().for_each(say);
     }
-    if findings.is_empty() {
+    let unseen = out_of_sight(&surveyed, policy);
+    if !unseen.is_empty() {
+        say(format!("  unknown: {} cannot be seen, and may show others", unseen.join(", ")));
+    } else if findings.is_empty() {
         say("  none");
     }
     say("");
@@ -134,6 +137,15 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     wrapped("  ", &next, 4).iter().for_each(say);
     say("Nothing was written. `decamp run` with the same arguments does it.");
     Ok(0)
+}
+
+/// The systems that tell of losses and did not.
+fn out_of_sight(seen: &Snapshot, policy: &Policy) -> Vec<&'static str> {
+    let nomad = seen.nomad.last().is_some() && matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
+    let consul = !policy.consul || seen.consul.last().is_some();
+    let balancers = seen.group.last().is_some() && seen.balancers.iter().all(|balancer| balancer.sight.last().is_some());
+    let all = [("Nomad", nomad), ("Consul", consul), ("load balancers", balancers)];
+    all.into_iter().filter(|(_, seen)| !seen).map(|(name, _)| name).collect()
 }
 
 /// The departure, played on what was surveyed.

@@ -89,6 +89,8 @@ async fn where_nomad_cannot_be_seen_the_rest_is_unknown_and_nothing_is_guessed()
     assert!(!foreseen["steps"].as_array().expect("steps").iter().any(drains), "{foreseen:#}");
     let said = text(&run(&sandbox, &["plan", "--instance", &id]).await.stdout);
     assert!(said.contains("it is unknown what happens: Nomad cannot be seen"), "{said}");
+    assert!(said.contains("Foreseen losses\n  ") && !said.contains("\n  none\n"), "{said}");
+    assert!(said.contains("  unknown: Nomad"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
