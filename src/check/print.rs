@@ -27,10 +27,10 @@ pub(super) fn all(which: &Which, reports: &[Report], region: &str, verbose: bool
     if reports.len() != 1 || !which.missing.is_empty() || !which.without_hook.is_empty() {
         lines.extend(summary(which, reports, region));
     }
-    // What is away is away for all of them.
+    // Said once for all groups, but for each cluster: another cluster's Nomad is away for a reason of its own.
     let mut away: Vec<&Away> = Vec::new();
     for one in reports.iter().flat_map(|report| &report.away) {
-        if !away.iter().any(|known| known.system == one.system) {
+        if !away.contains(&one) {
             away.push(one);
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Balancer, Budget, ClientStatus, Decision, Departure, JobKind, Lifecycle, Policy, Reason, Snapshot, guard,
+    Balancer, Budget, ClientStatus, Decision, Departure, JobKind, Lifecycle, Policy, Reason, Snapshot, may_send_for,
 };
 use decamp_core::time::{Time, plain};
 
@@ -151,8 +151,7 @@ impl Checklist<'_> {
             Some(Reason::LoadBalancerDelay { group, until }) if *group == balancer.arn => Some(*until),
             _ => None,
         };
-        let delay = group.delay.unwrap_or_default().max(guard(group, self.policy));
-        let until = waited.or(balancer.deregistered.map(|at| at + delay));
+        let until = waited.or(balancer.deregistered.map(|at| at + may_send_for(group, self.policy)));
         let since = balancer.deregistered.map(|at| format!("deregistered {} ago", self.ago(at)));
         match until {
             Some(until) if self.now < until => {

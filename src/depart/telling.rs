@@ -48,8 +48,6 @@ pub(super) struct Telling {
     pub(super) heartbeats: u64,
     /// What was known when the last decision was made.
     pub(super) seen: Snapshot,
-    /// What is waited for or looked at, as the last decision said.
-    waits_for: Option<Decision>,
     /// The last decision.
     last: Option<Decision>,
     /// When the last line was said.
@@ -58,6 +56,11 @@ pub(super) struct Telling {
 
 /// Where nothing moves on a terminal a line is said at least so often.
 pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+
+/// Whether nothing is written next.
+fn waits(decision: &Decision) -> bool {
+    matches!(decision.action, Action::Look(_) | Action::Wait { .. })
+}
 
 impl Telling {
     pub(super) fn new(departure: &Departure, policy: &Policy, json: bool, watched: bool, several: bool, now: Time) -> Self {
@@ -73,7 +76,6 @@ impl Telling {
             timeline: Vec::new(),
             heartbeats: 0,
             seen: Snapshot::begin(departure.instance, now),
-            waits_for: None,
             last: None,
             said: Instant::now(),
         }
@@ -107,7 +109,7 @@ impl Telling {
             return;
         }
         let silent = SIGN_OF_LIFE <= self.said.elapsed();
-        let Some(decision) = self.waits_for.clone().filter(|_| silent) else { return };
+        let Some(decision) = self.last.clone().filter(|last| silent && waits(last)) else { return };
         let seconds = self.seconds(now);
         let text = format!("still {}, because {}", decision.action.title(now), words::because(&decision, &self.seen));
         if self.json {
@@ -119,8 +121,7 @@ impl Telling {
         }
     }
 
-    /// Nothing moves any more: the checklist stays as it is.
-    /// Whether there was one.
+    /// Nothing moves any more: the checklist, if there is one, stays as it is. Whether there was one.
     pub(super) fn finish(&mut self, departure: &Departure, now: Time) -> bool {
         self.draw(departure, None, now);
         self.board.take().is_some()
@@ -170,8 +171,7 @@ impl Telling {
         if !again {
             info!(instance.id = %instance, asg.name = asg, action = kind, reason = reason.word(), time_left_s, "{title}, because {because}");
         }
-        let waits = matches!(action, Action::Look(_) | Action::Wait { .. });
-        self.waits_for = Some(decision.clone()).filter(|_| waits);
+        let waits = waits(decision);
         self.last = Some(decision.clone());
         if self.json {
             if !(again && waits) {

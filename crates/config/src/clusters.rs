@@ -44,11 +44,11 @@ impl Clusters {
         self.0.iter().find(|cluster| cluster.has(group))
     }
 
-    /// The same, for whoever named the group.
+    /// The cluster of a group that a person or an event named.
     ///
     /// # Errors
     ///
-    /// No table of the document has the group.
+    /// No table of the document has the group; the error says what to set.
     pub fn known(&self, group: &str) -> Result<&Cluster, Refused> {
         let why = || {
             Refused(format!("no cluster in the settings has the group {group}; add it to the groups of the one it belongs to"))

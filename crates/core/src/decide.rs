@@ -37,7 +37,7 @@ pub use self::acl::{AclNamespace, AclRules, sight_of};
 pub use self::action::*;
 pub use self::beginnings::{keeps_notes, last_written, remember};
 pub use self::blocker::{Blocker, BlockerKind};
-pub use self::budget::{Budget, Misfit, guard, needed, our_hook};
+pub use self::budget::{Budget, Misfit, UNREADABLE_DELAY, guard, may_send_for, needed, our_hook};
 pub use self::departure::*;
 pub use self::leaving::last_heartbeat;
 pub use self::losses::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};

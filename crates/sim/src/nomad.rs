@@ -38,6 +38,7 @@ use std::time::Duration;
 
 pub use self::acl::{NamespaceRule, NodeRule, Policy, Token};
 pub use self::api::{ApiError, DrainSpec, Written};
+pub(crate) use self::drainer::BATCH;
 pub use self::lists::{Instance, ScaleStatus, ServiceName};
 pub use self::metadata::Metadata;
 pub use self::state::*;

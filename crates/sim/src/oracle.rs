@@ -330,12 +330,10 @@ impl Oracle {
                         format!("{:?} moves the deadline {} later", meta.phase, decamp_core::time::plain(force.since(first))),
                     );
                 }
-                let ends = auto_scaling.instance(departure.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());
-                if let Some(ends) = ends
+                if let Some(ends) = self.knowable_end(auto_scaling, departure.instance)
                     && IN_ORDER < deadline.span()
                     && !self.bounds.never_force
                     && ends < force + meta.longest_stop
-                    && !self.knows_no_entry()
                 {
                     self.broke(at, "S10", "the deadline and the longest stop do not fit before the hook ends".to_owned());
                 }

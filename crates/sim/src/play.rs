@@ -27,7 +27,7 @@ pub use super::worker::CrashPoint;
 use decamp_core::decide::{ByHand, Finding, Outcome};
 use decamp_core::time::Time;
 
-/// How long before the end of its hook a held instance may be walked out, at the least (ADR 0015).
+/// A held instance may leave this long before the end of its hook, or earlier if its load balancers need more time (ADR 0015).
 const END_OF_A_HOLD: Duration = Duration::from_mins(30);
 /// What the stops and the confirmations of a departure may take beside what its load balancers may.
 const STOPS: Duration = Duration::from_mins(5);

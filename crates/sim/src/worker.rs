@@ -23,7 +23,7 @@ use decamp_core::world::World;
 /// A call that gets no answer is given up after this.
 const TIME_OUT: Duration = Duration::from_secs(5);
 /// A blocking query of Consul is held for so long, and tells then that Consul is there.
-const CONSUL_TELLS_EVERY: Duration = Duration::from_millis(2_500);
+pub(crate) const CONSUL_TELLS_EVERY: Duration = Duration::from_millis(2_500);
 /// After a watch woke us, the next one is not asked for sooner.
 const WATCH_PAUSE: Duration = Duration::from_millis(250);
 

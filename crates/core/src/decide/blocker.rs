@@ -128,7 +128,7 @@ impl Blocker {
             | BlockerKind::Service
             | BlockerKind::Token
             | BlockerKind::Group => format!("Blocked by {} {name}.", kind.word()),
-            // Whoever reads it reads of that instance: what it waits for stands beside this.
+            // The card or message already names the instance, and says what it waits for.
             BlockerKind::Instance => "Blocked.".to_owned(),
         }
     }

@@ -11,7 +11,7 @@ use crate::time::Time;
 /// The shortest heartbeat time-out that AWS allows: what is assumed while the hook cannot be seen.
 pub(super) const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(30);
 /// What is assumed of a deregistration delay that cannot be read: AWS's own default (fault 36).
-pub(super) const UNREADABLE_DELAY: Duration = Duration::from_secs(300);
+pub const UNREADABLE_DELAY: Duration = Duration::from_secs(300);
 /// What the looks and the completion after the last stop may take.
 pub(super) const CONFIRMATIONS: Duration = Duration::from_secs(10);
 /// Nomad fires deadlines that lie within 5 s of each other at the latest of them, and batches marks for 1 s (facts/nomad.md 3.7).
@@ -227,7 +227,7 @@ fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_time
 
 /// How long after its deregistration a target of this group may still be sent requests, or hold some (ADR 0008).
 #[must_use]
-pub(super) fn may_send_for(group: &TargetGroup, policy: &Policy) -> Duration {
+pub fn may_send_for(group: &TargetGroup, policy: &Policy) -> Duration {
     group.delay.unwrap_or(UNREADABLE_DELAY).max(guard(group, policy))
 }
 

@@ -1,6 +1,6 @@
 //! How far a departure is, step by step, so that one takes it in at a glance.
 
-use decamp_core::decide::{Departure, Lifecycle, Policy, Reason, ReasonClass, Snapshot, guard, targets_of};
+use decamp_core::decide::{Departure, Lifecycle, Policy, Reason, ReasonClass, Snapshot, may_send_for, targets_of};
 use decamp_core::time::Time;
 
 /// How far one step is.
@@ -66,8 +66,7 @@ fn balancers(departure: &Departure, seen: &Snapshot, policy: &Policy, waits_for:
     let mut sends = waits_for.kind().class() == ReasonClass::Delay;
     for (balancer, group) in groups {
         registered |= targets_of(departure, seen, group).iter().any(|target| target.health.is_registered());
-        let delay = group.delay.unwrap_or_default().max(guard(group, policy));
-        sends |= balancer.deregistered.is_some_and(|at| now < at + delay);
+        sends |= balancer.deregistered.is_some_and(|at| now < at + may_send_for(group, policy));
     }
     let begun = seen.balancers.iter().any(|balancer| balancer.deregistered.is_some());
     match (registered, sends) {

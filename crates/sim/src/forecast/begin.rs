@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use decamp_core::decide::Departure;
 use decamp_core::decide::snapshot::{Beginning, Phase, TargetHealth};
+use decamp_core::decide::{Departure, UNREADABLE_DELAY};
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
 
-use super::systems::{Due, Systems, UNREADABLE_DELAY};
+use super::systems::{Due, Systems};
 use super::{Span, What};
 
 impl Systems {

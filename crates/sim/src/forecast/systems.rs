@@ -7,19 +7,18 @@ use decamp_core::decide::snapshot::{
     Allocation, Beginning, ClientStatus, Drain, DrainStatus, Elsewhere, Group, JobKind, LastDrain, Node, Nomad, Registrations,
     TargetGroup, TargetHealth,
 };
-use decamp_core::decide::{Departure, Effect, Lifecycle, NomadSight, Part, Policy, Showing, Sight, Snapshot, System, Unseen};
+use decamp_core::decide::{
+    Departure, Effect, Lifecycle, NomadSight, Part, Policy, Showing, Sight, Snapshot, System, UNREADABLE_DELAY, Unseen,
+};
 use decamp_core::ids::{AllocationId, InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
 use super::{Span, Stops, What};
+use crate::nomad::BATCH;
 
-/// Nomad's drainer batches what it tells to stop for this long (facts/nomad.md 3.7).
-const BATCH: Duration = Duration::from_secs(1);
 /// How long a replacement takes at the latest to count as healthy, before the next copy is told to stop: the default of
 /// `migrate.min_healthy_time`, which the lists that decamp reads do not tell. At the earliest it is healthy already.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
-/// What the rules assume of a delay that cannot be read: AWS's own default.
-pub(super) const UNREADABLE_DELAY: Duration = Duration::from_secs(300);
 
 /// What happens by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -333,7 +332,7 @@ impl Systems {
         }
     }
 
-    /// Then what is left of system jobs is told to stop, if the drain takes them at all.
+    /// Completes a drain. Nomad stops the system jobs that are left then, unless the drain ignores them.
     fn complete(&mut self, id: NodeId, now: Time) {
         let Some(node) = self.node(id).cloned() else { return };
         let Some(drain) = &node.drain else { return };

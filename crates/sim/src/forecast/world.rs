@@ -9,11 +9,10 @@ use decamp_core::world::World;
 
 use super::Span;
 use super::systems::Systems;
+use crate::worker::CONSUL_TELLS_EVERY;
 
 /// What an answer is taken to need. Nothing waits for it; without it a look would not be later than the write before it.
 const ANSWER: Duration = Duration::from_millis(100);
-/// While something stops that an ingress finds in Consul, the real world asks it this often.
-const CONSUL_TELLS_EVERY: Duration = Duration::from_millis(2_500);
 
 /// The world.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use crate::event::AllocationNumber;
 use decamp_core::decide::snapshot::{DrainStatus, JobKind};
 use decamp_core::time::Time;
 
-/// Marks are collected for this long.
-const BATCH: Duration = Duration::from_secs(1);
+/// Marks are collected for this long (facts/nomad.md 3.7).
+pub(crate) const BATCH: Duration = Duration::from_secs(1);
 
 /// What the drainer of the present leader knows. A new leader begins anew.
 #[derive(Debug, Clone, Default)]

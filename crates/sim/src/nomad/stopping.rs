@@ -69,30 +69,33 @@ impl Stopping {
         Self { told, turns, signal, ended: signal + span, killed, over }
     }
 
-    /// When a task is told to stop, after its own delay.
-    #[must_use]
-    pub fn turn_of(&self, task: &Task) -> Time {
-        let place = match task.role {
+    /// When a task has its turn, before its own delay.
+    fn turn(&self, role: TaskRole) -> Time {
+        let place = match role {
             TaskRole::Leader => 0,
             TaskRole::Main => 1,
             TaskRole::Sidecar => 2,
             TaskRole::Poststop | TaskRole::Finished => 3,
         };
-        self.turns[place] + task.shutdown_delay
+        self.turns[place]
+    }
+
+    /// When a task is told to stop, after its own delay.
+    #[must_use]
+    pub fn signals(&self, task: &Task) -> Time {
+        self.turn(task.role) + task.shutdown_delay
     }
 
     /// What the client says of one task at a moment of the stop.
     #[must_use]
     pub fn task_state(&self, task: &Task, behaviour: &Behaviour, at: Time, capped: bool, shows_pending: bool) -> TaskState {
-        let place = match task.role {
-            TaskRole::Leader => 0,
-            TaskRole::Main => 1,
-            TaskRole::Sidecar => 2,
+        match task.role {
+            TaskRole::Leader | TaskRole::Main | TaskRole::Sidecar => {}
             TaskRole::Poststop if at < self.turns[3] => return TaskState::Pending,
             TaskRole::Poststop if at < self.over => return TaskState::Running,
             TaskRole::Poststop | TaskRole::Finished => return TaskState::Dead,
-        };
-        let turn = self.turns[place];
+        }
+        let turn = self.turn(task.role);
         if self.over <= at || turn + task.shutdown_delay + kill(task, behaviour, capped).0 <= at {
             TaskState::Dead
         } else if turn <= at && shows_pending && !task.shutdown_delay.is_zero() {

@@ -215,7 +215,7 @@ impl Nomad {
         let plan = state.stopping.filter(|_| state.client.is_over());
         let tasks = &self.groups[state.group.index()].spec.group.tasks;
         plan.into_iter()
-            .flat_map(move |plan| tasks.iter().filter(|task| is_told(task)).map(move |task| (&task.name, plan.turn_of(task))))
+            .flat_map(move |plan| tasks.iter().filter(|task| is_told(task)).map(move |task| (&task.name, plan.signals(task))))
     }
 
     /// The number of an allocation that is still listed.

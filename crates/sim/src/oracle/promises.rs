@@ -7,7 +7,7 @@ use crate::auto_scaling::{AutoScaling, LifecycleState};
 use crate::nomad::{Nomad, Note};
 use crate::stage::Cast;
 use decamp_core::decide::{DrainMeta, Effect, Launched, LifecycleResult, Outcome, Phase};
-use decamp_core::ids::NodeId;
+use decamp_core::ids::{InstanceId, NodeId};
 use decamp_core::time::Time;
 
 /// A look that is not answered ends after this.
@@ -42,7 +42,7 @@ pub struct Bounds {
     pub reserve: Duration,
     /// How long a hold may make it last.
     pub hold: Duration,
-    /// How long before the end of its hook a held instance may be walked out (ADR 0015).
+    /// How long before the end of its hook a held instance may leave (ADR 0015).
     pub held_to_the_last: Duration,
     /// Whether nothing may be forced.
     pub never_force: bool,
@@ -93,9 +93,8 @@ impl Oracle {
                     self.broke(at, "S4", "it replaced a drain that an operator had begun".to_owned());
                 }
                 self.starts_each_phase_once(at, *node, meta, nomad);
-                let ends = auto_scaling.instance(cast.instance).and_then(|i| i.actions.iter().map(|a| a.ends).max());
+                let ends = self.knowable_end(auto_scaling, cast.instance);
                 let longest = longest_stop(nomad, *node);
-                let ends = ends.filter(|_| !self.knows_no_entry());
                 if ends.is_some_and(|ends| ends < at + deadline.span() + longest)
                     && IN_ORDER < deadline.span()
                     && !self.bounds.never_force
@@ -124,9 +123,11 @@ impl Oracle {
         }
     }
 
-    /// Nobody writes to a held group's node: whoever comes later, and is told by nothing when it entered, cannot know when its hook ends.
-    pub(super) fn knows_no_entry(&self) -> bool {
-        self.bounds.entry_is_untold && 1 < self.workers && (self.held || self.unheld.is_some())
+    /// When the last of an instance's hooks ends, if a worker can know that. Nobody notes the entry on the node of a held group: where no
+    /// activity tells it either, a second worker cannot know it.
+    pub(super) fn knowable_end(&self, auto_scaling: &AutoScaling, instance: InstanceId) -> Option<Time> {
+        let entry_is_known = !self.bounds.entry_is_untold || self.workers <= 1 || !self.held && self.unheld.is_none();
+        auto_scaling.instance(instance).filter(|_| entry_is_known)?.actions.iter().map(|action| action.ends).max()
     }
 
     /// S4: a phase is started once. What is under way is not sent again by a worker that could know of it.
@@ -171,7 +172,11 @@ impl Oracle {
 
     /// Whether its group is held, and the hook leaves the time for that.
     fn is_held(&self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) -> bool {
-        self.held && at + self.bounds.held_to_the_last < self.hook_ends(auto_scaling, cast)
+        self.held && self.may_be_held(at, auto_scaling, cast)
+    }
+
+    fn may_be_held(&self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) -> bool {
+        at + self.bounds.held_to_the_last < self.hook_ends(auto_scaling, cast)
     }
 
     fn hook_ends(&self, auto_scaling: &AutoScaling, cast: &Cast) -> Time {
@@ -222,11 +227,7 @@ impl Oracle {
         }
         // The clock stands still during a hold (ADR 0015).
         let soon = self.unheld.is_some_and(|unheld| at < unheld + self.bounds.shortest / 2);
-        if *verdict == Outcome::TimedOut
-            && soon
-            && self.workers <= 1
-            && at + self.bounds.held_to_the_last < self.hook_ends(auto_scaling, cast)
-        {
+        if *verdict == Outcome::TimedOut && soon && self.workers <= 1 && self.may_be_held(at, auto_scaling, cast) {
             self.broke(at, "L2", "it gave up when the hold ended".to_owned());
         }
     }
