@@ -93,3 +93,8 @@ fn a_group_that_lists_the_instance_no_more_hides_at_which_port_it_still_sends() 
 fn what_lands_while_a_load_balancer_is_slow_to_answer_is_seen() {
     is_clean("all", 359_431, 1);
 }
+
+#[test]
+fn what_another_took_out_is_sent_to_although_an_old_list_does_not_show_it() {
+    is_clean("all", 1_272_467, 1);
+}

@@ -3,7 +3,7 @@
 use super::beginnings;
 use super::beside::hides_what_it_sends_to;
 use super::budget::{self, Budget};
-use super::doubts::{Absent, absent, gone_before_the_scan, left_before_the_scan, unknown, waiting_for_unknown};
+use super::doubts::{Absent, absent, gone_before_the_scan, left_before_the_scan, taken_out_unseen, unknown, waiting_for_unknown};
 use super::last_target::{self, Emptied};
 use super::scope::Scope;
 use super::sight::Blind;
@@ -68,13 +68,16 @@ pub(super) fn groups<'a>(scope: &Scope<'a>) -> Vec<(&'a TargetGroupArn, bool)> {
     all
 }
 
+/// The groups for which this holds of what is known of them, if anything is.
+fn groups_that(scope: &Scope<'_>, holds: impl Fn(Option<&Balancer>) -> bool) -> Vec<(TargetGroupArn, bool)> {
+    let known = |arn: &TargetGroupArn| scope.seen.balancers.iter().find(|balancer| balancer.arn == *arn);
+    groups(scope).into_iter().filter(|(arn, _)| holds(known(arn))).map(|(arn, attached)| (arn.clone(), attached)).collect()
+}
+
 /// The groups that exist and were last seen before a time, or not since our last write.
 pub(super) fn seen_before(scope: &Scope<'_>, time: Time) -> Vec<(TargetGroupArn, bool)> {
-    let old = |arn: &TargetGroupArn| {
-        let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
-        entry.is_some_and(|b| b.sight.fresh_at() < Some(time) && b.sight.last().is_some_and(|g| g.targets.is_some()))
-    };
-    groups(scope).into_iter().filter(|(arn, _)| old(arn)).map(|(arn, attached)| (arn.clone(), attached)).collect()
+    let old = |b: &Balancer| b.sight.fresh_at() < Some(time) && b.sight.last().is_some_and(|g| g.targets.is_some());
+    groups_that(scope, |known| known.is_some_and(old))
 }
 
 /// When to look again at the first of these groups that could not be seen.
@@ -85,11 +88,8 @@ pub(super) fn blind_until(scope: &Scope<'_>, groups: &[(TargetGroupArn, bool)]) 
 
 /// The groups that were neither looked at nor deregistered from since a time.
 pub(super) fn left_alone_since(scope: &Scope<'_>, time: Time) -> Vec<(TargetGroupArn, bool)> {
-    let touched = |arn: &TargetGroupArn| {
-        let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
-        entry.is_some_and(|b| time <= b.sight.at().max(b.deregistered).unwrap_or(Time(0)))
-    };
-    groups(scope).into_iter().filter(|(arn, _)| !touched(arn)).map(|(arn, attached)| (arn.clone(), attached)).collect()
+    let touched = |b: &Balancer| time <= b.sight.at().max(b.deregistered).unwrap_or(Time(0));
+    groups_that(scope, |known| !known.is_some_and(touched))
 }
 
 /// How often a group is asked for that could not be seen, and from which nothing is to be deregistered yet.
@@ -102,16 +102,12 @@ pub(super) fn known_once(scope: &Scope<'_>, now: Time) -> Step {
     if scope.policy.scan && scan.at().is_none() && !scan.blind().is_some_and(waits) {
         return look_again(scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook);
     }
-    let known = |arn: &TargetGroupArn| {
-        let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
-        entry.is_some_and(|b| b.sight.at().is_some() || b.sight.blind().is_some_and(waits))
-    };
-    let groups: Vec<_> =
-        groups(scope).into_iter().filter(|(arn, _)| !known(arn)).map(|(arn, attached)| (arn.clone(), attached)).collect();
-    match groups.is_empty() {
-        true => Step::Satisfied,
-        false => Step::Look(vec![Part::TargetGroups { groups, attributes_again: false }], Reason::MustLook),
+    let asked = |b: &Balancer| b.sight.at().is_some() || b.sight.blind().is_some_and(waits);
+    let groups = groups_that(scope, |known| !known.is_some_and(asked));
+    if groups.is_empty() {
+        return Step::Satisfied;
     }
+    Step::Look(vec![Part::TargetGroups { groups, attributes_again: false }], Reason::MustLook)
 }
 
 /// Asks for what is next with the load balancers.
@@ -250,10 +246,12 @@ fn after_deregistration(
     let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
     let guard = budget::guard(group, scope.policy);
     let contradicts = absent(scope, budget, balancer, group) == Absent::Contradiction;
+    let taken_out = taken_out_unseen(scope, budget, balancer, group);
     let by_our_timer = match balancer.deregistered {
         Some(at) => left.map_or(at, |left| left.max(at)) + budget::may_send_for(group, scope.policy),
         // Somebody else deregistered it, at a time that is not known: at the latest when we first looked.
         None if draining || contradicts => first + delay.max(guard),
+        None if let Some(at) = taken_out => at + delay.max(guard),
         // An unreadable delay may have been a short one.
         None if delay < guard || group.delay.is_none() || left.is_some() => first + guard,
         // Nothing is waited for: the look itself shows that it may go on.
@@ -262,7 +260,7 @@ fn after_deregistration(
     // First seen `draining` well after that: somebody registered and deregistered it again meanwhile.
     let again = draining_again_since(scope, balancer, group, by_our_timer.max(first + delay));
     let release = again.map_or(by_our_timer, |at| at + budget::may_send_for(group, scope.policy));
-    let begun = balancer.deregistered.map_or(first, |at| left.map_or(at, |left| left.max(at)));
+    let begun = balancer.deregistered.map_or(taken_out.unwrap_or(first), |at| left.map_or(at, |left| left.max(at)));
     let since = again.unwrap_or(begun);
     let state = |step, released| Balancing { step, deregistered: true, doubtful: false, released, release, since };
     let delayed = || Reason::LoadBalancerDelay { group: balancer.arn.clone(), until: release };
@@ -281,7 +279,7 @@ fn after_deregistration(
     if by_timer && !(seen_at + LONG_AGO <= now && scope.serving_is_stopping()) {
         return state(Step::Satisfied, true);
     }
-    if contradicts && seen_at < release {
+    if (contradicts || taken_out.is_some()) && seen_at < release {
         return state(Step::Look(vec![look(false)], Reason::MustConfirm), false);
     }
     if draining && now < release + DRAINING_GRACE {

@@ -4,7 +4,7 @@
 use super::budget::Budget;
 use super::losses::{Finding, Layer, Loss};
 use super::scope::Scope;
-use super::snapshot::{Balancer, Target, TargetGroup};
+use super::snapshot::{Balancer, Group, Target, TargetGroup};
 use super::step::Step;
 use super::whose::Whose;
 use super::{Beginning, Part, Reason, beginnings, missing};
@@ -46,12 +46,7 @@ pub(super) enum Absent {
 /// What it means that a group of instances does not list ours. Settings may name groups of other instances as well; a hook's metadata is
 /// its own group's. What an earlier run took out it has noted, or its node says that somebody has begun.
 pub(super) fn absent(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &TargetGroup) -> Absent {
-    let Some(asg) = scope.seen.group.last() else { return Absent::Expected };
-    let is_named =
-        asg.hooks.iter().any(|hook| hook.target_groups.contains(&balancer.arn)) && !asg.attached.contains(&balancer.arn);
-    let by_address = group.listed().any(|target| matches!(target.id, TargetId::Ip(_)));
-    let was_there = balancer.listed_it || balancer.deregistered.is_some() || balancer.unanswered.is_some();
-    if !is_named || by_address || was_there || group.targets.is_none() {
+    if !should_list(scope, balancer, group) {
         return Absent::Expected;
     }
     let noted = |what| beginnings::noted_of_this(scope, budget, what).is_some();
@@ -68,6 +63,21 @@ pub(super) fn absent(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, gr
             None => Absent::Unasked,
         },
     }
+}
+
+/// Whether the hook of its own group names this group of instances, and no answer of this run has listed ours.
+fn should_list(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> bool {
+    let named = |asg: &Group| asg.hooks.iter().any(|hook| hook.target_groups.contains(&balancer.arn));
+    let is_named = scope.seen.group.last().is_some_and(|asg| named(asg) && !asg.attached.contains(&balancer.arn));
+    let by_address = group.listed().any(|target| matches!(target.id, TargetId::Ip(_)));
+    let was_there = balancer.listed_it || balancer.deregistered.is_some() || balancer.unanswered.is_some();
+    is_named && !by_address && !was_there && group.targets.is_some()
+}
+
+/// When another worker took the instance out of a group that has listed nothing of it since this one looks. A right answer would read
+/// `draining` for the group's delay: until then the answer may be an old one, and the group may still send.
+pub(super) fn taken_out_unseen(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &TargetGroup) -> Option<Time> {
+    beginnings::noted_of_this(scope, budget, Beginning::Deregistered).filter(|_| should_list(scope, balancer, group))
 }
 
 /// Whether no drain of this departure was set on the instance's node. Without a node nobody can have drained it, or noted anything.

@@ -217,10 +217,12 @@ pub(super) fn held(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     if next <= now {
         return look_again(&seen.group, Part::Group { with_activity: false }, System::AutoScaling, now, held());
     }
-    // How long load balancers may still send says how much time has to be left.
-    let looked_at = balancers::known_once(scope, now);
-    if !looked_at.is_satisfied() && budget.hook_ends <= now + LEAVES_WITHIN {
-        return looked_at;
+    if budget.hook_ends <= now + LEAVES_WITHIN {
+        // How long load balancers may still send says how much time has to be left.
+        let look = balancers::known_once(scope, now);
+        if !look.is_satisfied() {
+            return look;
+        }
     }
     Step::wait(next.min(until), held())
 }

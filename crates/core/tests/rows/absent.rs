@@ -188,3 +188,24 @@ fn who_saw_it_listed_outweighs_who_came_a_moment_later() {
     });
     assert_eq!(ends(&mut scene), Outcome::Departed { waiting_for: None });
 }
+
+#[test]
+fn what_another_worker_took_out_a_moment_ago_may_be_sent_to_until_its_delay_is_over() {
+    let mut scene = absent(|scene| {
+        scene.front(&named()).delay = Some(secs(300));
+        scene.policy.overlap = false;
+    });
+    scene.pass(20);
+    let (action, taken_out) = (scene.departure.mark(), scene.now - secs(8));
+    let note = Noted { what: Beginning::Deregistered, action, since: taken_out, listed: 0 };
+    scene.node().notes.push(note.clone());
+    scene.pass(12);
+    scene.targets_leave();
+    only_waits(&scene.until_no_heartbeat(), "load-balancer-delay");
+    assert!(scene.node().notes.contains(&note), "nothing moves it earlier: {:?}", scene.node().notes);
+    scene.now = taken_out + secs(299);
+    only_waits(&scene.until_no_heartbeat(), "load-balancer-delay");
+    scene.pass(1);
+    assert!(!drain(&scene.until_it_writes(EffectKind::Drain)).2.unproved, "another saw it listed");
+    assert_eq!(ends(&mut scene), Outcome::Departed { waiting_for: None });
+}
