@@ -254,7 +254,7 @@ fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool, unseen: Option<Stoppe
     if no_node {
         (Outcome::NoNode, Reason::NoNodeYet)
     } else if !proved || unseen.is_some() || scope.row_is_gone() {
-        (Outcome::Unconfirmed { unseen }, Reason::NoneKnownToRun)
+        (Outcome::Unconfirmed { unseen, cut: was_forced(scope) }, Reason::NoneKnownToRun)
     } else if was_forced(scope) {
         (Outcome::Forced, Reason::NothingLeft)
     } else {
@@ -262,11 +262,17 @@ fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool, unseen: Option<Stoppe
     }
 }
 
-/// Whether allocations were cut short: by a deadline that was seen to pass, or by a forced drain of ours.
+/// A drain's deadline is counted in whole seconds, and may so come this much earlier.
+const WHOLE_SECONDS: Duration = Duration::from_secs(1);
+
+/// Whether allocations were cut short: by a deadline that was seen to pass, or by a forced drain of ours. A worker that comes later learns
+/// the first from its drain's mark and from what Nomad tells of the tasks that were stopped then.
 fn was_forced(scope: &Scope<'_>) -> bool {
+    let told = || scope.nodes().iter().flat_map(|node| node.allocations.iter()).filter_map(|allocation| allocation.told).max();
+    let cut = |meta: &DrainMeta| told().is_some_and(|told| meta.until <= told + WHOLE_SECONDS);
     scope.seen.history.cut_by_deadline
         || scope.seen.history.has_forced()
-        || scope.own_marks().any(|meta| meta.phase == Phase::Forced)
+        || scope.own_marks().any(|meta| meta.phase == Phase::Forced || cut(meta))
 }
 
 /// The one end (ADR 0001): decamp itself completes the action, by `on_timeout`.
@@ -292,7 +298,7 @@ fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     let verdict = match (over && released, proved && was_forced(scope)) {
         _ if missing::is_nowhere(scope) && released => Outcome::NoNode,
         (true, true) => Outcome::Forced,
-        (true, false) => Outcome::Unconfirmed { unseen },
+        (true, false) => Outcome::Unconfirmed { unseen, cut: was_forced(scope) },
         // Nobody could stop its processes, or watch them.
         (false, _) if scope.seen.history.agents_dead_since.is_some() && scope.all_left().next().is_some() => Outcome::AgentDead,
         (false, _) => Outcome::TimedOut,

@@ -151,9 +151,22 @@ impl LoadBalancers {
 
     /// What a registration by Auto Scaling does: the instance at the group's own port.
     pub fn register_instance(&mut self, arn: &TargetGroupArn, instance: InstanceId, zone: Option<Arc<str>>) {
+        self.put_at_its_port(arn, TargetId::Instance(instance), zone);
+    }
+
+    /// An operator registers the instance: by its id, or by this address in a group of addresses, which refuses ids.
+    pub fn register_by_hand(&mut self, arn: &TargetGroupArn, instance: InstanceId, address: IpAddr, zone: Option<Arc<str>>) {
+        let id = match self.group(arn).map(|group| group.setup.target_type) {
+            Some(TargetType::Ip) => TargetId::Ip(address),
+            Some(TargetType::Instance) | None => TargetId::Instance(instance),
+        };
+        self.put_at_its_port(arn, id, zone);
+    }
+
+    fn put_at_its_port(&mut self, arn: &TargetGroupArn, id: TargetId, zone: Option<Arc<str>>) {
         let now = self.now;
-        if let Some(group) = self.group_mut(arn) {
-            group.register(now, TargetId::Instance(instance), group.setup.port, zone);
+        if let Some(group) = self.group_mut(arn).filter(|group| group.fits(&id, group.setup.port).is_ok()) {
+            group.register(now, id, group.setup.port, zone);
             self.reckon();
         }
     }

@@ -162,16 +162,17 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         // A sweep visits what waits: of what waits no more nobody says how it ended.
         outcome = Some(Outcome::Gone);
     }
-    let end = stage.now + AFTERWARDS;
-    stage.advance(end);
+    let last_at = stage.now;
+    stage.advance(last_at + AFTERWARDS);
     let faultless = faults.is_empty() && play.crashes.is_empty();
     let spot = faults.has(Fault::SpotInterruption);
     let allocations = stage.nomad.allocations().len();
     if told {
+        // Others may work on after the one that ended it.
         stage.oracle.steady(
             ended_at,
             stage.calls,
-            ended_at.since(first_told.unwrap_or(BEGIN)),
+            last_at.since(first_told.unwrap_or(BEGIN)),
             company_hired,
             working,
             allocations,

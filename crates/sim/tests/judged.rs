@@ -98,3 +98,17 @@ fn what_lands_while_a_load_balancer_is_slow_to_answer_is_seen() {
 fn what_another_took_out_is_sent_to_although_an_old_list_does_not_show_it() {
     is_clean("all", 1_272_467, 1);
 }
+
+#[test]
+fn what_an_operators_drain_replaces_is_remembered_and_a_deadline_that_cut_is_named() {
+    is_clean("all", 351_845, 1);
+    is_clean("all", 414_081, 1);
+}
+
+#[test]
+fn the_judge_asks_for_nothing_that_no_worker_can_know_or_do() {
+    // An instance id in a group of addresses; a hook that begins long after its activity; a worker that goes on after the end.
+    is_clean("all", 257_960, 1);
+    is_clean("all", 331_686, 1);
+    is_clean("all", 2_536_885, 1);
+}

@@ -286,12 +286,6 @@ fn longest_stop(seen: &Snapshot, policy: &Policy) -> Duration {
         policy.longest_stop(&known.group).max(known.stopped_for().min(claimed))
     };
     let known = seen.history.known.iter().filter(|k| !k.group.csi_plugin).map(takes);
-    let noted = seen
-        .nomad
-        .last()
-        .into_iter()
-        .flat_map(|nomad| &nomad.nodes)
-        .filter_map(|node| node.last_drain.as_ref().and_then(|d| d.meta.as_ref()))
-        .map(|meta| meta.longest_stop);
+    let noted = seen.history.marks.iter().map(|(_, meta)| meta.longest_stop);
     known.chain(noted).max().unwrap_or_default()
 }

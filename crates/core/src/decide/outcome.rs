@@ -27,6 +27,9 @@ pub enum Outcome {
         /// What stopped while Consul could not be seen, if anything did.
         #[serde(skip_serializing_if = "Option::is_none")]
         unseen: Option<StoppedUnseen>,
+        /// Whether a deadline or a forced drain cut allocations short as well.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        cut: bool,
     },
     /// The end came before everything was gone; the action was completed by `on_timeout`.
     TimedOut,
@@ -100,14 +103,18 @@ impl Outcome {
     /// What it means, in a sentence.
     #[must_use]
     pub fn meaning(&self) -> Cow<'static, str> {
-        if let Self::Unconfirmed { unseen: Some(unseen) } = self {
-            return Cow::Owned(format!("its allocations are over, but {unseen}"));
+        if let Self::Unconfirmed { unseen: Some(unseen), cut } = self {
+            let cut = if *cut { "; some were cut short by a deadline" } else { "" };
+            return Cow::Owned(format!("its allocations are over, but {unseen}{cut}"));
         }
         Cow::Borrowed(match self {
             Self::Departed { waiting_for: None } => "nothing was left on the instance, and its lifecycle action was completed",
             Self::Departed { waiting_for: Some(_) } => "nothing was left on the instance; another hook still holds it",
             Self::Forced => "nothing was left on the instance, but some allocations were cut short by a deadline",
-            Self::Unconfirmed { .. } => {
+            Self::Unconfirmed { cut: true, .. } => {
+                "its allocations are over, some of them cut short by a deadline, and discovery or a load balancer may still send to some"
+            }
+            Self::Unconfirmed { cut: false, .. } => {
                 "its allocations are over, but discovery or a load balancer may still send to some of them"
             }
             Self::TimedOut => "the time was up before everything was gone",

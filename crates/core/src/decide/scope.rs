@@ -108,7 +108,7 @@ impl Scope<'_> {
             since.map(|since| Vanished { since, until: since + stops_in(&k.group) + rejoin, allocation: Some(k.id) })
         });
         let noted = self.nodes().iter().filter_map(|node| {
-            let meta = node.last_drain.as_ref()?.meta.as_ref()?;
+            let (_, meta) = history.marks.iter().find(|(id, _)| *id == node.id)?;
             // A drain of this run carries the count of an earlier worker's on. What vanished since is known here, and has a wait of its own.
             let known_here = node.allocations.len() + history.known.iter().filter(|known| !known.listed).count();
             let another = u32::try_from(known_here).unwrap_or(u32::MAX) < meta.allocations;
@@ -128,9 +128,9 @@ impl Scope<'_> {
             && self.seen.history.known.iter().any(|k| !k.over && !k.group.csi_plugin)
     }
 
-    /// What drains of this action wrote on the nodes, whichever worker sent them.
+    /// What drains of this action wrote on the nodes, whichever worker sent them, as this run last saw it.
     pub(super) fn own_marks(&self) -> impl Iterator<Item = &DrainMeta> {
-        let marks = self.nodes().iter().filter_map(|node| node.last_drain.as_ref()?.meta.as_ref());
+        let marks = self.seen.history.marks.iter().map(|(_, meta)| meta);
         marks.filter(|meta| meta.action == *self.mark())
     }
 

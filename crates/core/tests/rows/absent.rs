@@ -59,14 +59,14 @@ fn nothing_is_drained_beside_it_and_the_end_is_unconfirmed() {
     let found: Vec<Arc<str>> =
         scene.foreseen().into_iter().filter(|finding| finding.loss == Loss::NotATarget).map(|finding| finding.object).collect();
     assert_eq!(found, [named().name().into()] as [Arc<str>; 1]);
-    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None });
+    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None, cut: false });
 }
 
 #[test]
 fn an_empty_list_is_the_same_contradiction() {
     let mut scene = absent(|scene| listed(scene, Vec::new()));
     only_waits(&scene.until_no_heartbeat(), "load-balancer-delay");
-    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None });
+    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None, cut: false });
 }
 
 #[test]
@@ -101,7 +101,9 @@ fn one_that_has_begun_already_was_taken_out_by_whoever_began() {
 
 #[test]
 fn a_node_that_comes_late_tells_as_much_of_who_began() {
-    for (begun, outcome) in [(false, Outcome::Unconfirmed { unseen: None }), (true, Outcome::Departed { waiting_for: None })] {
+    for (begun, outcome) in
+        [(false, Outcome::Unconfirmed { unseen: None, cut: false }), (true, Outcome::Departed { waiting_for: None })]
+    {
         let mut scene = calm();
         scene.fronts.iter_mut().for_each(|front| front.targets = Some([of_another()].into()));
         scene.group.launched = Launched::Untold;
@@ -157,7 +159,7 @@ fn the_next_worker_is_told_and_does_not_begin_anew() {
         decision = scene.until_no_heartbeat();
     }
     assert!(drain(&decision).2.unproved);
-    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None });
+    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None, cut: false });
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn ends(scene: &mut Scene) -> Outcome {
 }
 
 fn titles(outcome: &Outcome) -> Vec<&str> {
-    let Outcome::Unconfirmed { unseen: Some(StoppedUnseen { titles, .. }) } = outcome else {
+    let Outcome::Unconfirmed { unseen: Some(StoppedUnseen { titles, .. }), .. } = outcome else {
         panic!("it names what stopped unseen: {outcome:?}")
     };
     titles.iter().map(|title| &**title).collect()
@@ -242,7 +242,7 @@ fn the_next_worker_names_what_stopped_unseen_before_it_came() {
     scene.next();
     let outcome = ends(&mut scene);
     assert_eq!(titles(&outcome), ["api/group", "shop/group"]);
-    let Outcome::Unconfirmed { unseen: Some(StoppedUnseen { after, before, .. }) } = outcome else { panic!("{outcome:?}") };
+    let Outcome::Unconfirmed { unseen: Some(StoppedUnseen { after, before, .. }), .. } = outcome else { panic!("{outcome:?}") };
     assert!(before.is_some_and(|before| before <= after + secs(15)), "{after} {before:?}");
 }
 

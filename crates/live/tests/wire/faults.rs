@@ -34,7 +34,7 @@ async fn under(side: Side, fault: WireFault, seed: u64) {
     rig.sandbox.shared.set_faults(FaultPlan::new(vec![rule], seed));
     let (outcome, story) = rig.leaves_without_loss(&what, rig.sandbox.instances[0]).await;
     // Where Consul could not be seen while services stopped, the outcome names that time.
-    let named = side == Side::Consul && matches!(outcome, Outcome::Unconfirmed { unseen: Some(_) });
+    let named = side == Side::Consul && matches!(outcome, Outcome::Unconfirmed { unseen: Some(_), .. });
     assert!(named || outcome == Outcome::Departed { waiting_for: None }, "{what}: {outcome:?}\n{story}");
     println!("{what}: {:?}, {} calls of AWS", story.lasted, rig.calls());
 }

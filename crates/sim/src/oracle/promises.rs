@@ -180,10 +180,13 @@ impl Oracle {
     }
 
     fn hook_ends(&self, auto_scaling: &AutoScaling, cast: &Cast) -> Time {
-        let actions = auto_scaling.instance(cast.instance).into_iter().flat_map(|instance| &instance.actions);
-        let ours = actions.filter(|action| *action.hook == *OUR_HOOK).map(|action| action.ends).max();
+        let instance = auto_scaling.instance(cast.instance);
+        let actions = instance.into_iter().flat_map(|instance| &instance.actions);
+        let ours = actions.filter(|action| *action.hook == *OUR_HOOK).max_by_key(|action| action.ends);
+        // Auto Scaling waits for load balancers between the activity's begin, which is all that a sweep is told, and the hook's.
+        let told = |began: Time| instance.and_then(|i| i.activity.as_ref()).map_or(began, |activity| activity.began.min(began));
         // What is listed no more waits in no hook.
-        ours.map_or(Time(0), |ends| ends - self.bounds.reserve)
+        ours.map_or(Time(0), |action| action.ends - action.began.since(told(action.began)) - self.bounds.reserve)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]

@@ -207,7 +207,15 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     }
     let cut = matches!(
         outcome,
-        Some(Outcome::Forced | Outcome::TimedOut | Outcome::Expired | Outcome::Overtaken | Outcome::Interrupted | Outcome::Gone)
+        Some(
+            Outcome::Forced
+                | Outcome::Unconfirmed { cut: true, .. }
+                | Outcome::TimedOut
+                | Outcome::Expired
+                | Outcome::Overtaken
+                | Outcome::Interrupted
+                | Outcome::Gone
+        )
     );
     let deadline = oracle.deadline.filter(|_| cut);
     if oracle.forced.into_iter().chain(deadline).min().is_some_and(|at| at <= failure.at) {
@@ -237,10 +245,10 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
 fn without_a_word(stage: &Stage, failure: &Failure, outcome: Option<&Outcome>) -> bool {
     let at_a_copy = matches!(failure.how, Failed::CopyClosed | Failed::CopyDied | Failed::NoCopy);
     let silent = match outcome {
-        Some(Outcome::Unconfirmed { unseen: Some(unseen) }) => {
+        Some(Outcome::Unconfirmed { unseen: Some(unseen), .. }) => {
             group(stage, failure).is_some_and(|group| !unseen.titles.iter().any(|title| group.is_titled(title)))
         }
-        Some(Outcome::Departed { .. } | Outcome::Unconfirmed { unseen: None }) => true,
+        Some(Outcome::Departed { .. } | Outcome::Unconfirmed { unseen: None, .. }) => true,
         _ => false,
     };
     at_a_copy && silent && stage.oracle.must_name_what_stopped_unseen()

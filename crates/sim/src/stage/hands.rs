@@ -96,7 +96,11 @@ impl Stage {
             Hand::Deny(front, reads, writes) => self.balancers.set_denied(&self.cast.fronts[front], reads, writes),
             Hand::Register(front) => {
                 let zone = self.auto_scaling.instance(instance).map(|instance| Arc::clone(&instance.zone));
-                self.balancers.register_instance(&self.cast.fronts[front], instance, zone);
+                // Only the first front may list an address of a part of the instance: the last one of the instance's.
+                let mut addresses = self.cast.addresses.iter().copied();
+                let address = if front == 0 { addresses.next_back() } else { addresses.next() };
+                let address = address.expect("an instance has an address");
+                self.balancers.register_by_hand(&self.cast.fronts[front], instance, address, zone);
             }
             Hand::JoinInZone(front, another) => {
                 let zone = self.auto_scaling.instance(instance).map(|instance| Arc::clone(&instance.zone));

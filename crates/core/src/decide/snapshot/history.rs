@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::discovery::Registrations;
 use super::heard::Heard;
 use super::jobs::{JobKind, Provider, TaskGroup};
-use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, OwnNetwork, Phase};
+use super::nomad::{Allocation, ClientStatus, DrainMeta, DrainStatus, Node, Nomad, OwnNetwork, Phase};
 use super::notes::{Noted, Stretch};
 use super::writes::{Failures, SentDrain};
 use crate::decide::EffectKind;
 use crate::decide::outcome::Outcome;
-use crate::ids::AllocationId;
+use crate::ids::{AllocationId, NodeId};
 use crate::sweep::Sweep;
 use crate::time::Time;
 
@@ -54,6 +54,8 @@ pub struct History {
     pub made_ineligible: Option<Time>,
     /// The drains that this run sent.
     pub drains: Vec<SentDrain>,
+    /// What a worker of decamp last noted with a drain of each node: an operator's drain may take its place in what is seen.
+    pub marks: Vec<(NodeId, DrainMeta)>,
     /// The earliest deadline of a drain that any look showed.
     pub deadline: Option<Time>,
     /// Whether allocations that Nomad still wanted were seen to be told to stop by a deadline.
@@ -205,6 +207,10 @@ impl History {
             for shown in node.allocations.iter() {
                 self.declared_in_consul |= shown.group.services.iter().any(|service| service.provider == Provider::Consul);
                 changed |= self.see_allocation(when, shown, first && !node.status.is_lost(), deadline_passed);
+            }
+            if let Some(meta) = node.last_drain.as_ref().and_then(|drain| drain.meta.as_ref()) {
+                self.marks.retain(|(id, _)| *id != node.id);
+                self.marks.push((node.id, meta.clone()));
             }
             if let Some(deadline) = node.drain.as_ref().and_then(|d| d.force_deadline) {
                 self.deadline = Some(self.deadline.map_or(deadline, |d| d.min(deadline)));

@@ -64,7 +64,7 @@ pub(super) const WRONG: &[Wrong] = &[
         faults: &[Fault::ConsulVanishes],
         how: Does(|scene, decision| {
             scene.effects(decision, |effect| match effect {
-                Effect::Complete { of, result, verdict: Outcome::Unconfirmed { unseen: Some(_) } } => {
+                Effect::Complete { of, result, verdict: Outcome::Unconfirmed { unseen: Some(_), .. } } => {
                     Some(Effect::Complete { of, result, verdict: Outcome::Departed { waiting_for: None } })
                 }
                 other => Some(other),
