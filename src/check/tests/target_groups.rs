@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Calm, Verdict, arn, calm, said};
-use decamp_core::decide::Ingress;
+use super::{Calm, Verdict, arn, calm, instance, said};
+use decamp_core::decide::{Ingress, Zones};
 
 #[test]
 fn named_where_it_can_be_named_a_target_group_is_no_matter() {
@@ -46,4 +46,12 @@ fn a_target_group_that_nobody_named_is_named_once_with_one_line_to_set() {
     // Where no scan names it, that none is named is all there is to say.
     let blind = calm().change(behind_an_ingress).change(|c| c.scanned = Ok(vec![])).report();
     assert_eq!(said(&blind).1, ["no target group, attached or named"]);
+}
+
+#[test]
+fn each_zone_whose_last_target_would_leave_is_named() {
+    let zones = [(instance(1), Arc::from("eu-west-1a")), (instance(2), Arc::from("eu-west-1b"))];
+    let report = calm().change(|c| c.zones = Zones::Apart(zones.into())).report();
+    let values = vec!["no other healthy target in eu-west-1a", "no other healthy target in eu-west-1b"];
+    assert_eq!(said(&report), (Verdict::Warning, values));
 }

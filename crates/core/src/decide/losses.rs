@@ -121,25 +121,18 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Whether both say the same of the same: such are told once.
+    /// Whether both say the same of the same: such are told once. Each zone of a target group may have a last healthy target.
     #[must_use]
     pub fn repeats(&self, other: &Self) -> bool {
-        self.loss == other.loss && self.object == other.object
+        let same = self.loss == other.loss && self.object == other.object;
+        same && (self.loss != Loss::LastHealthyTarget || self.value == other.value)
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} is {}, needed {}: {}. Set: {}",
-            self.layer.word().replace('-', " "),
-            self.object,
-            self.value,
-            self.needed,
-            self.why,
-            self.line
-        )
+        let Self { object, value, needed, why, line, .. } = self;
+        write!(f, "{}: {object} is {value}, needed {needed}: {why}. Set: {line}", self.layer.word().replace('-', " "))
     }
 }
 
