@@ -112,3 +112,8 @@ fn the_judge_asks_for_nothing_that_no_worker_can_know_or_do() {
     is_clean("all", 331_686, 1);
     is_clean("all", 2_536_885, 1);
 }
+
+#[test]
+fn one_that_vanished_is_not_made_up_for_by_one_that_landed() {
+    is_clean("all", 2_669_932, 1);
+}

@@ -112,10 +112,13 @@ impl Scope<'_> {
             // A drain of this run carries the count of an earlier worker's on. What vanished since is known here, and has a wait of its own.
             let known_here = node.allocations.len() + history.known.iter().filter(|known| !known.listed).count();
             let another = u32::try_from(known_here).unwrap_or(u32::MAX) < meta.allocations;
+            // What landed since makes up for one that vanished before this run looked: an earlier worker saw that, and noted it.
+            let noted = beginnings::vanished(self);
+            let noted_by_another = noted.is_some_and(|noted| noted < first);
             // The mark last: it has to be reckoned.
-            (another && meta.action == *self.mark()).then(|| {
+            ((another || noted_by_another) && meta.action == *self.mark()).then(|| {
                 // Not since the drain: the purge may have come right before this look.
-                let since = beginnings::vanished(self).map_or(first, |noted| noted.min(first));
+                let since = noted.map_or(first, |noted| noted.min(first));
                 Vanished { since, until: since + meta.longest_stop + LEARNS_WITHIN, allocation: None }
             })
         });

@@ -264,6 +264,18 @@ fn a_leftover_has_been_one_since_the_end_of_its_allocation() {
 }
 
 #[test]
+fn what_an_earlier_worker_saw_vanish_is_waited_for_although_another_landed_since() {
+    let mut scene = over(|_| ());
+    let (action, since) = (scene.departure.mark(), scene.now - secs(5));
+    scene.node().notes.push(Noted { what: Beginning::Vanished, action, since, listed: 2 });
+    next_worker(&mut scene);
+    let decision = scene.until_no_heartbeat();
+    assert!(matches!(decision.reason, Reason::Vanished { until, .. } if since + secs(30) <= until), "{decision:?}");
+    scene.pass(60);
+    assert_eq!(completion(&scene.until_no_heartbeat()).1, Outcome::Departed { waiting_for: None });
+}
+
+#[test]
 fn a_drain_hangs_since_its_last_allocation_ended() {
     let mut scene = draining(|scene| scene.policy.overlap = false);
     scene.allocations(|a| {
