@@ -1,5 +1,4 @@
-//! The three shells as users start them, each behind a forwarder: the command, the service and the function. And the result of a
-//! departure.
+//! Runs a departure with each shell as users start it: the command, the service and the function, each behind a forwarder.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};

@@ -125,7 +125,7 @@ fn behaviour(plan: &Plan, starts_in: Duration) -> Behaviour {
     }
 }
 
-/// Adds the ingress: a system job on every node. Its environment says how it follows discovery.
+/// Adds the ingress: a system job on every node. Its job says how it follows discovery.
 pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], plan: &Plan) -> GroupNumber {
     let mut group = group(INGRESS, JobKind::System, Plan::INGRESS_KILL_TIMEOUT);
     let how = if plan.ingress_poll.is_some() { "Traefik polls Consul" } else { "Traefik watches Consul" };

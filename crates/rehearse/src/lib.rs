@@ -102,7 +102,7 @@ pub struct Run {
     pub stories: Vec<(String, Story)>,
     /// The findings that decamp reported before its first write.
     pub findings: Vec<Finding>,
-    /// How often the driver was killed under chaos.
+    /// How often the driver was killed.
     pub kills: u32,
     /// Why the failures may be this machine's fault and not the driver's. `None` if the machine kept up.
     pub bottleneck: Option<String>,

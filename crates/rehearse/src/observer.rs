@@ -80,7 +80,7 @@ pub struct Strip {
 pub(super) type Strips = Arc<Mutex<BTreeMap<InstanceId, Strip>>>;
 
 /// One look at one instance.
-struct Seen {
+struct InstanceLook {
     instance: InstanceId,
     node: String,
     phases: Vec<Phase>,
@@ -93,14 +93,14 @@ pub(super) async fn observe(shared: Arc<Shared>, real: Option<watch::Receiver<No
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let mut seen = shared.look(look_at_aws);
+        let mut looks = shared.look(look_at_aws);
         match &real {
-            Some(node_states) => look_at_real_nodes(&mut seen, &node_states.borrow()),
-            None => shared.look(|stage| look_at_simulated_nodes(&mut seen, stage)),
+            Some(node_states) => look_at_real_nodes(&mut looks, &node_states.borrow()),
+            None => shared.look(|stage| look_at_simulated_nodes(&mut looks, stage)),
         }
         let now = began.elapsed().as_secs_f64();
         let mut strips = strips.lock().unwrap_or_else(PoisonError::into_inner);
-        for Seen { instance, node, phases, gone } in seen {
+        for InstanceLook { instance, node, phases, gone } in looks {
             let strip = strips.entry(instance).or_insert_with(|| Strip {
                 instance,
                 node: node.clone(),
@@ -121,7 +121,7 @@ pub(super) async fn observe(shared: Arc<Shared>, real: Option<watch::Receiver<No
 }
 
 /// What Auto Scaling and the load balancers show.
-fn look_at_aws(stage: &mut dyn Stage) -> Vec<Seen> {
+fn look_at_aws(stage: &mut dyn Stage) -> Vec<InstanceLook> {
     let groups = cluster::target_groups();
     let (asg, elb) = stage.aws();
     asg.instances()
@@ -144,17 +144,17 @@ fn look_at_aws(stage: &mut dyn Stage) -> Vec<Seen> {
             if instance.state == LifecycleState::TerminatingWait {
                 phases.push(Phase::Hook);
             }
-            Seen { instance: instance.id, node: String::new(), phases, gone: !instance.runs }
+            InstanceLook { instance: instance.id, node: String::new(), phases, gone: !instance.runs }
         })
         .collect()
 }
 
 /// What a real Nomad and a real Consul show.
-fn look_at_real_nodes(all: &mut [Seen], node_states: &NodeStates) {
-    for seen in all {
-        let Some(number) = cluster::number(seen.instance) else { continue };
+fn look_at_real_nodes(all: &mut [InstanceLook], node_states: &NodeStates) {
+    for look in all {
+        let Some(number) = cluster::number(look.instance) else { continue };
         let Some(state) = node_states.get(&number) else { continue };
-        seen.node = cluster::name(number);
+        look.node = cluster::name(number);
         let phases = [
             (state.drains, Phase::Drain),
             (state.stops, Phase::Stopping),
@@ -162,37 +162,37 @@ fn look_at_real_nodes(all: &mut [Seen], node_states: &NodeStates) {
             (state.leaves_discovery, Phase::Discovery),
         ];
         // Nomad's servers do not learn at once that a machine is gone, so their state of it is old.
-        let phases = phases.into_iter().filter(|(is, _)| *is && !seen.gone);
-        seen.phases.extend(phases.map(|(_, phase)| phase));
+        let phases = phases.into_iter().filter(|(is, _)| *is && !look.gone);
+        look.phases.extend(phases.map(|(_, phase)| phase));
     }
 }
 
 /// What the models of Nomad and Consul show.
-fn look_at_simulated_nodes(all: &mut [Seen], stage: &mut dyn Stage) {
+fn look_at_simulated_nodes(all: &mut [InstanceLook], stage: &mut dyn Stage) {
     let Some(cluster) = stage.cluster() else { return };
-    for seen in all {
-        let Some((_, node)) = cluster.nomad.nodes().find(|(_, node)| node.spec.instance == Some(seen.instance)) else { continue };
-        seen.node = node.spec.name.to_string();
+    for look in all {
+        let Some((_, node)) = cluster.nomad.nodes().find(|(_, node)| node.spec.instance == Some(look.instance)) else { continue };
+        look.node = node.spec.name.to_string();
         if node.drain.is_some() {
-            seen.phases.push(Phase::Drain);
+            look.phases.push(Phase::Drain);
         }
-        if seen.gone {
+        if look.gone {
             continue;
         }
         let of = node.allocations.iter().map(|n| cluster.nomad.allocation(*n));
         let stops = of.clone().any(|allocation| allocation.life == Life::Stopping);
         if stops {
-            seen.phases.push(Phase::Stopping);
+            look.phases.push(Phase::Stopping);
         }
         let kind = |group: decamp_sim::nomad::GroupNumber| cluster.nomad.groups()[group.index()].spec.group.kind;
         if node.drain.is_some() && of.clone().any(|a| a.is_alive() && kind(a.group) == JobKind::Service) {
-            seen.phases.push(Phase::Moving);
+            look.phases.push(Phase::Moving);
         }
         let leaves = of.clone().any(|allocation| !allocation.wanted);
         let consul = node.spec.consul.as_ref().map(|(number, _)| cluster.consul.node(*number));
         let is_listed = consul.is_some_and(|node| node.entries().any(decamp_sim::consul::Entry::is_listed));
         if leaves && is_listed {
-            seen.phases.push(Phase::Discovery);
+            look.phases.push(Phase::Discovery);
         }
     }
 }

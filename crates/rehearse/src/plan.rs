@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use decamp_core::time::plain;
 
-/// The most nodes that a plan may have: two cores carry no more.
+/// The most nodes that a plan may have. Each needs its own address, and two cores carry no more.
 pub const MOST_NODES: u32 = 40;
 /// The account of the simulated AWS.
 pub(super) const ACCOUNT: &str = "123456789012";
@@ -31,7 +31,7 @@ pub struct Plan {
     pub nodes: u32,
     /// Services behind the ingress, of two to six copies.
     pub services: u32,
-    /// Requests a second.
+    /// Requests per second.
     pub rate: u32,
     /// The seed of everything random.
     pub seed: u64,
@@ -279,7 +279,7 @@ pub enum Nature {
 }
 
 impl Nature {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 3] = [Self::Obedient, Self::Slow, Self::Deaf];
 
     /// Its name on a command line.

@@ -81,10 +81,10 @@ impl Drop for Folder {
 }
 
 impl Programs {
-    /// None yet.
+    /// Creates the folder. No program runs yet.
     ///
     /// # Errors
-    /// There is no room for a folder.
+    /// The folder cannot be created.
     pub(super) fn new() -> Result<Self> {
         let folder = Folder::new()?;
         let path = folder.path.clone();

@@ -92,7 +92,7 @@ pub(super) async fn forward(
     state: watch::Receiver<ProcessState>,
     mut cut: Option<Cut>,
 ) -> Result<Response<Body>, Stopped> {
-    let theirs = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let client_side = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let sent = pool.request(onwards(request, to));
     let mut answer = match &mut cut {
         None => sent.await,
@@ -103,10 +103,10 @@ pub(super) async fn forward(
     }
     .map_err(Stopped::Failed)?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(theirs) = theirs
+        && let Some(client_side) = client_side
     {
-        let ours = hyper::upgrade::on(&mut answer);
-        tokio::spawn(tunnel(theirs, ours, state, cut));
+        let server_side = hyper::upgrade::on(&mut answer);
+        tokio::spawn(tunnel(client_side, server_side, state, cut));
         return Ok(answer.map(|_| full("")));
     }
     for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
@@ -137,9 +137,9 @@ fn onwards(request: Request<Incoming>, to: SocketAddr) -> Request<Body> {
 }
 
 /// Copies bytes in both directions until one side ends, the proxy dies, or the request is cut.
-async fn tunnel(theirs: OnUpgrade, ours: OnUpgrade, mut state: watch::Receiver<ProcessState>, cut: Option<Cut>) {
-    let (Ok(theirs), Ok(ours)) = tokio::join!(theirs, ours) else { return };
-    let (mut theirs, mut ours) = (TokioIo::new(theirs), TokioIo::new(ours));
+async fn tunnel(client_side: OnUpgrade, server_side: OnUpgrade, mut state: watch::Receiver<ProcessState>, cut: Option<Cut>) {
+    let (Ok(client_side), Ok(server_side)) = tokio::join!(client_side, server_side) else { return };
+    let (mut client_side, mut server_side) = (TokioIo::new(client_side), TokioIo::new(server_side));
     let cut = async {
         match cut {
             Some(cut) => cut.await,
@@ -148,7 +148,7 @@ async fn tunnel(theirs: OnUpgrade, ours: OnUpgrade, mut state: watch::Receiver<P
     };
     select! {
         // When either side ends the connection, the other side sees it.
-        _ = copy_bidirectional(&mut theirs, &mut ours) => {}
+        _ = copy_bidirectional(&mut client_side, &mut server_side) => {}
         _ = state.wait_for(|state| *state == ProcessState::Dead) => {}
         () = cut => {}
     }

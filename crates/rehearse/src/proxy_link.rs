@@ -29,7 +29,7 @@ impl ProxyLink {
     /// Opens a link to this server.
     ///
     /// # Errors
-    /// There is no free port.
+    /// No port is free.
     pub(super) async fn to(server: SocketAddr) -> io::Result<Self> {
         let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;

@@ -127,7 +127,7 @@ fn description(driver: &str) -> &'static str {
         "drain-then-deregister" => "A script drains the Nomad node first, then deregisters the instance from its load balancers.",
         "naive-overlap" => "A script drains the Nomad node and deregisters the instance at the same time.",
         _ => {
-            "decamp takes each step (load balancers, node, tasks, discovery) only after it has seen that the one before is finished."
+            "decamp leaves load balancers, node and discovery in an order that loses no request, and checks each step on the live systems."
         }
     }
 }
@@ -219,8 +219,10 @@ fn what_was_real(page: &mut String, runs: &[Run]) {
     let is_real = |name: &str| real.iter().any(|version| version.starts_with(name));
     let programs = match (real.is_empty(), is_real("Nomad")) {
         (true, _) => String::new(),
-        (false, false) => format!(" {}, with an agent for each node.", real.join(", ")),
-        (false, true) => format!(" {}, with agents for each node, which run every process as a task.", real.join(", ")),
+        (false, false) => format!(" Also real: {}, with an agent for each node.", real.join(", ")),
+        (false, true) => {
+            format!(" Also real: {}, with agents for each node, which run every process as a task.", real.join(", "))
+        }
     };
     let models = match (is_real("Nomad"), is_real("Consul")) {
         (true, _) => " and Elastic Load Balancing",
@@ -233,10 +235,10 @@ fn what_was_real(page: &mut String, runs: &[Run]) {
         format_args!(
             "<h2 id=\"again\">What was real, and what was simulated</h2><p><b>Real:</b> Every process is a server with a socket. It \
              accepts connections, finishes the requests in progress when it receives its stop signal, and is killed at its time-out. \
-             The load balancer, the ingress, the health checks, the pools of connections and every request are real. decamp itself is \
-             what you would deploy, and talks HTTP.{}</p><p><b>Simulated:</b> Auto Scaling{models} are models behind the same HTTP \
-             APIs{recordings}. Machines are loopback addresses: a terminated instance refuses connections, where a real one may not \
-             answer at all. Delays are seconds instead of minutes.</p>",
+             The load balancer, the ingress, the health checks, the pools of connections and every request are real. So are decamp's \
+             rules, its loop and its adapters, which call the APIs over HTTP.{}</p><p><b>Simulated:</b> The state of Auto \
+             Scaling{models} comes from models behind the same HTTP APIs{recordings}. Machines are loopback addresses: a terminated \
+             instance refuses connections, where a real one may not answer at all. Delays are seconds instead of minutes.</p>",
             escaped(&programs)
         ),
     );

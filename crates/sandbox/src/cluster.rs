@@ -79,7 +79,7 @@ fn group(job: &str, kind: JobKind, options: &Options) -> TaskGroup {
     }
 }
 
-/// Adds the ingress: a system job on every node. Its environment says how it follows discovery.
+/// Adds the ingress: a system job on every node. Its job says how it follows discovery.
 pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) -> GroupNumber {
     let mut group = group("traefik", JobKind::System, options);
     group.services[0].provider = Provider::Consul;

@@ -86,7 +86,7 @@ pub struct Options {
     pub lag: Duration,
     /// The hook's heartbeat time-out.
     pub heartbeat_timeout: Duration,
-    /// Requests a second that clients send, over all target groups.
+    /// Requests per second that clients send, over all target groups.
     pub rate: u32,
     /// The longest request that clients send.
     pub longest_request: Duration,

@@ -110,7 +110,7 @@ impl Requests {
         }
     }
 
-    /// Sends the clients' requests until `to`. Nothing else may change before that time.
+    /// Sends the clients' requests up to `to`, with the state that holds until then.
     pub(super) fn advance(&mut self, to: Time, balancers: &LoadBalancers) {
         let until = to.0.saturating_mul(1000);
         while self.next_us < until {
@@ -191,8 +191,8 @@ impl Requests {
         }
     }
 
-    /// Handles the end of a process. If it ended by itself, it has finished its requests within its kill timeout. If it was killed, they
-    /// failed.
+    /// Handles the end of a process. One that ended by itself has finished the requests that fit into its kill timeout. One that was killed
+    /// has dropped all of them.
     fn ended(&mut self, at: Time, number: AllocationNumber, killed: bool) {
         self.edit(number, |process| process.listens = false);
         let finishes_by = self.process(number).finishes_by.filter(|_| !killed).unwrap_or(at);

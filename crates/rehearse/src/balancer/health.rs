@@ -1,4 +1,4 @@
-//! Health checks: real requests to every registered target. The model is updated when a target starts or stops to pass.
+//! Health checks: real requests to every registered target. The model is updated when a target begins or ceases to pass.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -107,9 +107,9 @@ pub(super) fn timeline(run: &Run) -> Drawing {
                     .draw_series([PathElement::new(vec![(gone, top), (gone, top - 0.84)], colour("ink").stroke_width(2))])
                     .map_err(why)?;
             }
-            let beside = text_style(13).pos(Pos::new(HPos::Right, VPos::Center));
+            let label_style = text_style(13).pos(Pos::new(HPos::Right, VPos::Center));
             let middle = row as i32 * STRIP as i32 + STRIP as i32 / 2;
-            above.draw(&Text::new(strip.node.clone(), (62, middle), beside)).map_err(why)?;
+            above.draw(&Text::new(strip.node.clone(), (62, middle), label_style)).map_err(why)?;
         }
         rates(run, &below)?;
         area.present().map_err(why)?;

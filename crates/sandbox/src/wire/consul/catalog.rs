@@ -26,7 +26,7 @@ fn newest(cluster: &Cluster<'_>) -> u64 {
 }
 
 /// An answer. If the request has a token, the answer says whether ACLs left something out.
-fn seen(
+fn read_answer(
     cluster: &Cluster<'_>,
     request: &Request,
     since: u64,
@@ -55,7 +55,7 @@ pub(super) async fn nodes(State(shared): AppState, options: QueryOptions) -> Ans
             }
             Err(why) => return Err(filter_error(why)),
         };
-        Ok(seen(cluster, request, since, newest(cluster), !request.token.reads_nodes(), || Value::from(rows)))
+        Ok(read_answer(cluster, request, since, newest(cluster), !request.token.reads_nodes(), || Value::from(rows)))
     })
     .await
 }
@@ -77,7 +77,7 @@ pub(super) async fn services(State(shared): AppState, options: QueryOptions) -> 
         };
         let (shown, whole) = (all(&request.token), all(&Token::Full));
         let hides = shown.len() < whole.len();
-        Ok(seen(cluster, request, since, newest(cluster), hides, || json!(shown)))
+        Ok(read_answer(cluster, request, since, newest(cluster), hides, || json!(shown)))
     })
     .await
 }
@@ -91,7 +91,7 @@ pub(super) async fn service(State(shared): AppState, Path(name): Path<String>, o
             rows.extend(services.iter().filter(|s| *s.name == *name).map(|service| shapes::of_service(cluster, node, service)));
         }
         let hides = !request.token.reads_nodes() || !request.token.reads_service(&name);
-        Ok(seen(cluster, request, since, newest(cluster), hides, || Value::from(rows)))
+        Ok(read_answer(cluster, request, since, newest(cluster), hides, || Value::from(rows)))
     })
     .await
 }
@@ -169,7 +169,7 @@ pub(super) async fn health_of_service(State(shared): AppState, Path(name): Path<
             rows.extend(found.filter(|(_, passing)| *passing || !only_passing).map(|(row, _)| row));
         }
         let hides = !request.token.reads_nodes() || !request.token.reads_service(&name);
-        Ok(seen(cluster, request, since, newest(cluster), hides, || Value::from(rows)))
+        Ok(read_answer(cluster, request, since, newest(cluster), hides, || Value::from(rows)))
     })
     .await
 }
@@ -185,7 +185,7 @@ pub(super) async fn health_in_state(State(shared): AppState, Path(state): Path<S
             checks.filter(|check| state == "any" || check["Status"] == *state).collect::<Vec<Value>>()
         };
         let (shown, whole) = (of(&request.token), of(&Token::Full));
-        Ok(seen(cluster, request, since, newest(cluster), shown.len() < whole.len(), || Value::from(shown)))
+        Ok(read_answer(cluster, request, since, newest(cluster), shown.len() < whole.len(), || Value::from(shown)))
     })
     .await
 }

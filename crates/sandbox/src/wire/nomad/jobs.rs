@@ -35,7 +35,7 @@ fn service(service: &Service) -> Value {
         "OnUpdate": "require_healthy" })
 }
 
-/// The arguments of an ingress, as Traefik's, from which decamp recognises it.
+/// The arguments of an ingress, in Traefik's form. decamp reads from them how the ingress follows discovery.
 fn arguments(ingress: &Ingress) -> Value {
     let provider = if ingress.how.contains("Nomad") { "nomad" } else { "consulcatalog" };
     // Of the time to forget, 2 s are Traefik's throttle.
