@@ -127,7 +127,7 @@ fn description(driver: &str) -> &'static str {
         "drain-then-deregister" => "A script drains the Nomad node first, then deregisters the instance from its load balancers.",
         "naive-overlap" => "A script drains the Nomad node and deregisters the instance at the same time.",
         _ => {
-            "decamp leaves load balancers, node and discovery in an order that loses no request, and checks each step on the live systems."
+            "decamp takes the instance out of load balancers, Nomad and discovery in an order that loses no request, and checks each step."
         }
     }
 }
