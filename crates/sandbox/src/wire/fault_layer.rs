@@ -1,4 +1,4 @@
-//! What stands before every router: it reads the request whole, and lets the fault plan decide what becomes of it.
+//! The layer in front of every router. It reads the whole request and applies the fault plan to it.
 
 use std::io;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 
-use super::line::Ripcord;
+use super::connection::ResetSwitch;
 use super::{Shared, Side, WireFault, aws};
 
-/// No request of any client is larger.
+/// The largest request that is accepted.
 const LARGEST: usize = 4 << 20;
 const PAGE: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><center><h1>502 Bad Gateway</h1></center></body>\r\n</html>\r\n";
 
-/// A router with a fault plan before it. What only a person or a test calls (`/sandbox/…`) meets no faults.
-pub(super) fn before(router: Router, shared: &Arc<Shared>, side: Side) -> Router {
-    router.layer(middleware::from_fn_with_state((Arc::clone(shared), side), gate))
+/// Puts the fault plan in front of a router. Requests of `/sandbox/…`, which a person or a test makes, have no faults.
+pub(super) fn with_faults(router: Router, shared: &Arc<Shared>, side: Side) -> Router {
+    router.layer(middleware::from_fn_with_state((Arc::clone(shared), side), apply_faults))
 }
 
-async fn gate(
+async fn apply_faults(
     State((shared, side)): State<(Arc<Shared>, Side)>,
-    ConnectInfo(ripcord): ConnectInfo<Ripcord>,
+    ConnectInfo(reset_switch): ConnectInfo<ResetSwitch>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -41,25 +41,25 @@ async fn gate(
         Side::Aws => aws::operation(&head.headers, &body),
         Side::Nomad | Side::Consul => format!("{} {}", head.method, head.uri.path()),
     };
-    let fault = shared.meet(side, &operation);
+    let fault = shared.next_fault(side, &operation);
     let headers = head.headers.clone();
     let rest = body.clone();
     let answer = async move || next.run(Request::from_parts(head, Body::from(body))).await;
     let mut answer = match fault {
         None => answer().await,
-        Some(WireFault::ResetBefore) => reset(&ripcord),
+        Some(WireFault::ResetBefore) => reset(&reset_switch),
         Some(WireFault::ResetAfter) => {
             answer().await;
-            reset(&ripcord)
+            reset(&reset_switch)
         }
-        Some(WireFault::ResetMidway) => cut(answer().await, Some(ripcord)).await,
+        Some(WireFault::ResetMidway) => cut(answer().await, Some(reset_switch)).await,
         Some(WireFault::Truncated) => cut(answer().await, None).await,
         Some(WireFault::HtmlGateway) => (StatusCode::BAD_GATEWAY, [(header::CONTENT_TYPE, "text/html")], PAGE).into_response(),
         Some(WireFault::HtmlOk) => (StatusCode::OK, [(header::CONTENT_TYPE, "text/html")], PAGE).into_response(),
-        Some(WireFault::Error500) => refused(&shared, side, &headers, &rest, Kind::Broken),
+        Some(WireFault::Error500) => refused(&shared, side, &headers, &rest, RefusalKind::Broken),
         Some(WireFault::AppliedError500) => {
             answer().await;
-            refused(&shared, side, &headers, &rest, Kind::Broken)
+            refused(&shared, side, &headers, &rest, RefusalKind::Broken)
         }
         Some(WireFault::SlowBody(ms)) => slow(answer().await, Duration::from_millis(ms)).await,
         Some(WireFault::Late(ms)) => {
@@ -72,60 +72,62 @@ async fn gate(
             answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
             answer
         }
-        // Port 9 is discard's: nothing listens there.
+        // Nothing listens on port 9 (discard).
         Some(WireFault::Redirect) => (StatusCode::FOUND, [(header::LOCATION, "http://127.0.0.1:9/")]).into_response(),
-        Some(WireFault::Throttled) => refused(&shared, side, &headers, &rest, Kind::Throttled),
-        Some(WireFault::Denied) => refused(&shared, side, &headers, &rest, Kind::Denied),
-        Some(WireFault::Expired) => refused(&shared, side, &headers, &rest, Kind::Expired),
+        Some(WireFault::Throttled) => refused(&shared, side, &headers, &rest, RefusalKind::Throttled),
+        Some(WireFault::Denied) => refused(&shared, side, &headers, &rest, RefusalKind::Denied),
+        Some(WireFault::Expired) => refused(&shared, side, &headers, &rest, RefusalKind::Expired),
     };
-    // The servers' clock is the pretend world's, in failures too.
+    // Errors have the time of the simulated world too.
     if let Ok(date) = HeaderValue::try_from(shared.clock.http_date()) {
         answer.headers_mut().insert(header::DATE, date);
     }
     answer
 }
 
-/// The refusals that each system words in its own way.
+/// The errors that each system words in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RefusalKind {
     Broken,
     Throttled,
     Denied,
     Expired,
 }
 
-fn refused(shared: &Shared, side: Side, headers: &axum::http::HeaderMap, body: &Bytes, kind: Kind) -> Response {
+fn refused(shared: &Shared, side: Side, headers: &axum::http::HeaderMap, body: &Bytes, kind: RefusalKind) -> Response {
     match (side, kind) {
         (Side::Aws, _) => aws::refused(shared, headers, body, kind),
-        (Side::Nomad | Side::Consul, Kind::Broken) => (StatusCode::INTERNAL_SERVER_ERROR, "No cluster leader").into_response(),
-        (Side::Nomad | Side::Consul, Kind::Throttled) => {
+        (Side::Nomad | Side::Consul, RefusalKind::Broken) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "No cluster leader").into_response()
+        }
+        (Side::Nomad | Side::Consul, RefusalKind::Throttled) => {
             (StatusCode::TOO_MANY_REQUESTS, "Your IP is issuing too many requests").into_response()
         }
-        (Side::Nomad | Side::Consul, Kind::Denied) => (StatusCode::FORBIDDEN, "Permission denied").into_response(),
-        (Side::Nomad | Side::Consul, Kind::Expired) => (StatusCode::FORBIDDEN, "ACL token expired").into_response(),
+        (Side::Nomad | Side::Consul, RefusalKind::Denied) => (StatusCode::FORBIDDEN, "Permission denied").into_response(),
+        (Side::Nomad | Side::Consul, RefusalKind::Expired) => (StatusCode::FORBIDDEN, "ACL token expired").into_response(),
     }
 }
 
-fn reset(ripcord: &Ripcord) -> Response {
-    ripcord.pull();
+fn reset(reset_switch: &ResetSwitch) -> Response {
+    reset_switch.trigger();
     StatusCode::OK.into_response()
 }
 
-/// Half of the answer under the length of the whole, then nothing more: an end, or with a ripcord a reset.
-async fn cut(answer: Response, ripcord: Option<Ripcord>) -> Response {
+/// Announces the whole answer and sends only half of it. Then the connection ends, or with a reset switch it is reset.
+async fn cut(answer: Response, reset_switch: Option<ResetSwitch>) -> Response {
     let (mut head, whole) = whole(answer).await;
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
     let half = whole.slice(..whole.len() / 2);
     let parts = stream::unfold(Some(Some(half)), move |state| {
-        let ripcord = ripcord.clone();
+        let reset_switch = reset_switch.clone();
         async move {
             match state? {
                 Some(half) => Some((Ok(half), Some(None))),
                 None => {
-                    // The first half must have left before the connection breaks.
+                    // The first half must be sent before the connection breaks.
                     tokio::time::sleep(Duration::from_millis(20)).await;
-                    if let Some(ripcord) = ripcord {
-                        ripcord.pull();
+                    if let Some(reset_switch) = reset_switch {
+                        reset_switch.trigger();
                     }
                     Some((Err(io::Error::from(io::ErrorKind::ConnectionAborted)), None))
                 }
@@ -135,7 +137,7 @@ async fn cut(answer: Response, ripcord: Option<Ripcord>) -> Response {
     Response::from_parts(head, Body::from_stream(parts))
 }
 
-/// The answer in ten parts.
+/// Sends the answer in ten parts.
 async fn slow(answer: Response, over: Duration) -> Response {
     let (mut head, whole) = whole(answer).await;
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
@@ -154,7 +156,7 @@ async fn slow(answer: Response, over: Duration) -> Response {
 
 async fn whole(answer: Response) -> (axum::http::response::Parts, Bytes) {
     let (head, body) = answer.into_parts();
-    // Our own routers answer from memory.
+    // These bodies are in memory, so reading them cannot fail.
     let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     (head, bytes)
 }

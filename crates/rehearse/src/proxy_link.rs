@@ -1,4 +1,4 @@
-//! A path between decamp and a server that can be cut and mended: what is under way on it breaks, what is new finds nobody.
+//! A TCP proxy in front of a server that can be cut and restored. A cut breaks open connections and closes new ones at once.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,25 +11,25 @@ use tokio::task::JoinHandle;
 
 use decamp_sandbox::wire::listen;
 
-/// A path. It ends when this is dropped.
-pub(super) struct Path {
-    /// Where it begins.
+/// A proxy in front of one server. It stops when this is dropped.
+pub(super) struct ProxyLink {
+    /// The address that clients connect to.
     pub(super) address: SocketAddr,
     cut: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Path {
+impl Drop for ProxyLink {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Path {
-    /// A path to this server.
+impl ProxyLink {
+    /// Opens a link to this server.
     ///
     /// # Errors
-    /// There is no free port.
+    /// No port is free.
     pub(super) async fn to(server: SocketAddr) -> io::Result<Self> {
         let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
@@ -45,12 +45,12 @@ impl Path {
         Ok(Self { address, cut, task })
     }
 
-    /// Where it begins, as a URL.
+    /// The address that clients connect to, as a URL.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Cuts it, or mends it.
+    /// Cuts or restores the link.
     pub(super) fn set_cut(&self, cut: bool) {
         self.cut.send_replace(cut);
     }
@@ -61,7 +61,7 @@ async fn carry(mut here: TcpStream, server: SocketAddr, mut is_cut: watch::Recei
     here.set_nodelay(true).ok();
     there.set_nodelay(true).ok();
     select! {
-        // Either end is an end: both sides see it.
+        // When either side ends the connection, the other side sees it.
         _ = copy_bidirectional(&mut here, &mut there) => {}
         _ = is_cut.wait_for(|cut| *cut) => {}
     }
@@ -74,9 +74,9 @@ mod tests {
     use tokio::net::TcpListener;
 
     #[tokio::test]
-    async fn a_path_that_is_cut_breaks_what_is_under_way_and_a_mended_one_carries_again() {
+    async fn a_cut_breaks_open_and_new_connections_and_a_restored_link_carries_again() {
         let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let path = Path::to(server.local_addr().unwrap()).await.unwrap();
+        let link = ProxyLink::to(server.local_addr().unwrap()).await.unwrap();
         let echo = tokio::spawn(async move {
             while let Ok((mut stream, _)) = server.accept().await {
                 tokio::spawn(async move {
@@ -86,16 +86,16 @@ mod tests {
             }
         });
         let mut byte = [0];
-        let mut first = TcpStream::connect(path.address).await.unwrap();
+        let mut first = TcpStream::connect(link.address).await.unwrap();
         first.write_all(b"x").await.unwrap();
         first.read_exact(&mut byte).await.unwrap();
-        path.set_cut(true);
+        link.set_cut(true);
         assert!(first.read_exact(&mut byte).await.is_err());
-        let mut second = TcpStream::connect(path.address).await.unwrap();
+        let mut second = TcpStream::connect(link.address).await.unwrap();
         second.write_all(b"x").await.ok();
         assert!(second.read_exact(&mut byte).await.is_err());
-        path.set_cut(false);
-        let mut third = TcpStream::connect(path.address).await.unwrap();
+        link.set_cut(false);
+        let mut third = TcpStream::connect(link.address).await.unwrap();
         third.write_all(b"y").await.unwrap();
         third.read_exact(&mut byte).await.unwrap();
         assert_eq!(byte, *b"y");

@@ -1,4 +1,4 @@
-//! What a drain says about itself, on the wire: a map of texts. Read here by itself, so that decamp's own reader has a second one.
+//! The `Meta` of a drain: a map of texts. This reader is independent of decamp's own reader, so that each checks the other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use decamp_core::decide::{DrainMeta, Phase};
 use decamp_core::time::Time;
 use decamp_sim::nomad::Note;
 
-/// Reads `Meta` of a drain request.
+/// Reads the `Meta` of a drain request.
 pub(super) fn read(meta: Option<&Value>) -> Note {
     let Some(map) = meta.and_then(Value::as_object).filter(|map| !map.is_empty()) else { return Note::None };
     if let Some(ours) = ours(map) {
@@ -35,7 +35,7 @@ fn ours(map: &Map<String, Value>) -> Option<DrainMeta> {
     })
 }
 
-/// As `LastDrain.Meta` shows it.
+/// The JSON of `LastDrain.Meta`.
 pub(super) fn write(note: &Note) -> Value {
     match note {
         Note::None => Value::Null,

@@ -1,27 +1,27 @@
-//! What decamp logs, as its Lambda and its service do: lines of JSON, of which a departure's story is made.
+//! Reads the JSON log lines of decamp's Lambda function and service, and records them as the story of each departure.
 
 use serde_json::Value;
 
-use super::worker::{Ear, ended, foresee, say};
+use super::worker::{Journal, record_findings, record_line, record_outcome};
 use decamp_core::decide::Finding;
 use decamp_core::ids::InstanceId;
 
-/// Takes in a line that was logged `at` so many seconds after the load began.
-pub(super) fn hear(ear: &Ear, at: f64, line: &str) {
+/// Records a line that was logged `at` seconds after the load began.
+pub(super) fn capture(journal: &Journal, at: f64, line: &str) {
     let Ok(line) = serde_json::from_str::<Value>(line) else { return };
     let Some(instance) = line["instance.id"].as_str().and_then(|id| id.parse::<InstanceId>().ok()) else { return };
     let Some(message) = line["message"].as_str() else { return };
-    if let Some(finding) = foreseen(&line) {
-        foresee(ear, vec![finding]);
+    if let Some(finding) = finding(&line) {
+        record_findings(journal, vec![finding]);
     }
-    say(ear, instance, at, message);
+    record_line(journal, instance, at, message);
     if let Some(outcome) = line["outcome"].as_str() {
-        ended(ear, instance, outcome.to_owned());
+        record_outcome(journal, instance, outcome.to_owned());
     }
 }
 
-/// What a line says that was foreseen, if that is what it is about.
-fn foreseen(line: &Value) -> Option<Finding> {
+/// The finding that a line reports, if it reports one.
+fn finding(line: &Value) -> Option<Finding> {
     if line["action"] != "foresee" {
         return None;
     }
@@ -40,14 +40,14 @@ mod tests {
             "level": "WARN", "instance.id": "i-1", "action": "foresee", "layer": "load-balancer", "loss": "delay-too-short",
             "object": "web", "value": "5s", "needed": "6s", "why": "because", "line": "delay = 6", "message": "foreseen: …",
         });
-        let finding = foreseen(&line).expect("it is one");
-        assert_eq!((finding.layer, finding.loss, &*finding.object), (Layer::LoadBalancer, Loss::DelayTooShort, "web"));
+        let found = finding(&line).expect("the line reports a finding");
+        assert_eq!((found.layer, found.loss, &*found.object), (Layer::LoadBalancer, Loss::DelayTooShort, "web"));
         line["action"] = json!("drain");
-        assert_eq!(foreseen(&line), None);
+        assert_eq!(finding(&line), None);
     }
 
     #[test]
-    fn the_words_of_the_log_are_those_that_are_read() {
+    fn every_word_of_the_log_is_read_back() {
         for layer in
             [Layer::Container, Layer::Service, Layer::Ingress, Layer::LoadBalancer, Layer::Node, Layer::Hook, Layer::Group]
         {

@@ -1,11 +1,12 @@
-//! The report's pictures: strips of phases over requests a second on one time axis, and the spread of latencies.
+//! The charts of the report: each node's phases above the requests per second, on one time axis, and the distribution of latencies.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::super::{Phase, Run};
 
-/// Colours that the page's style sheet decides: a drawing has numbers, which become variables when it is done.
+/// Colours that the style sheet of the page defines. A chart is drawn with numbers as placeholders, which are then replaced by these
+/// variables.
 const VARIABLES: [&str; 15] = [
     "ink",
     "grid",
@@ -25,18 +26,19 @@ const VARIABLES: [&str; 15] = [
 ];
 
 const WIDTH: u32 = 960;
-/// A node's strip has a lane for each phase.
+/// The height of a node's strip, which has a lane for each phase.
 const STRIP: u32 = 36;
 const RATES: u32 = 180;
 
-type Drawn = Result<String, String>;
+/// An SVG, or the text to show in its place.
+type Drawing = Result<String, String>;
 
 fn colour(name: &str) -> RGBColor {
     let place = VARIABLES.iter().position(|variable| *variable == name).unwrap_or(0);
     RGBColor(1, 0, u8::try_from(place).unwrap_or(0))
 }
 
-/// The variable that holds a phase's colour.
+/// The variable that holds the colour of a phase.
 pub(super) fn variable(phase: Phase) -> &'static str {
     match phase {
         Phase::Arriving => "arriving",
@@ -48,24 +50,24 @@ pub(super) fn variable(phase: Phase) -> &'static str {
     }
 }
 
-fn dressed(mut svg: String, label: &str) -> String {
+fn with_variables(mut svg: String, label: &str) -> String {
     for (place, variable) in VARIABLES.iter().enumerate() {
         svg = svg.replace(&format!("#0100{place:02X}"), &format!("var(--{variable})"));
     }
     svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1)
 }
 
-fn words(size: u32) -> TextStyle<'static> {
+fn text_style(size: u32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&colour("ink"))
 }
 
-/// Why a drawing failed: into memory it cannot.
+/// The text in place of a chart. Drawing into memory does not fail in practice.
 fn why(error: impl std::fmt::Display) -> String {
-    format!("this picture could not be drawn: {error}")
+    format!("this chart could not be drawn: {error}")
 }
 
-/// Strips of every node's phases, and requests a second below, on one time axis.
-pub(super) fn timeline(run: &Run) -> Drawn {
+/// The phases of every node, with the requests per second below, on one time axis.
+pub(super) fn timeline(run: &Run) -> Drawing {
     let mut svg = String::new();
     let mut strips: Vec<_> = run.strips.iter().filter(|strip| !strip.node.is_empty()).collect();
     let number = |node: &str| node.trim_start_matches("node-").parse::<u32>().unwrap_or(0);
@@ -105,14 +107,14 @@ pub(super) fn timeline(run: &Run) -> Drawn {
                     .draw_series([PathElement::new(vec![(gone, top), (gone, top - 0.84)], colour("ink").stroke_width(2))])
                     .map_err(why)?;
             }
-            let beside = words(13).pos(Pos::new(HPos::Right, VPos::Center));
+            let label_style = text_style(13).pos(Pos::new(HPos::Right, VPos::Center));
             let middle = row as i32 * STRIP as i32 + STRIP as i32 / 2;
-            above.draw(&Text::new(strip.node.clone(), (62, middle), beside)).map_err(why)?;
+            above.draw(&Text::new(strip.node.clone(), (62, middle), label_style)).map_err(why)?;
         }
         rates(run, &below)?;
         area.present().map_err(why)?;
     }
-    Ok(dressed(svg, &format!("{}: phases of every node, and requests a second", run.driver)))
+    Ok(with_variables(svg, &format!("{}: phases of every node, and requests per second", run.driver)))
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -134,7 +136,7 @@ fn rates(run: &Run, area: &Area<'_>) -> Result<(), String> {
         .light_line_style(TRANSPARENT)
         .bold_line_style(colour("grid"))
         .axis_style(colour("grid"))
-        .label_style(words(13))
+        .label_style(text_style(13))
         .x_desc("seconds")
         .y_desc("requests/s")
         .x_label_formatter(&|x| format!("{x:.0}"))
@@ -146,7 +148,7 @@ fn rates(run: &Run, area: &Area<'_>) -> Result<(), String> {
         let corners = [(at + 0.06, f64::from(from)), ((at + 0.94).min(run.seconds), f64::from(to))];
         Rectangle::new(corners, colour(name).filled())
     };
-    // A few failures among hundreds would be thinner than a line, and are what one looks for.
+    // A few failures among hundreds of requests would be too thin to see, so they get a minimal height.
     let least = most.div_ceil(60);
     let both = seconds.iter().enumerate().flat_map(|(place, second)| {
         let all = second.ok + second.failed;
@@ -157,13 +159,13 @@ fn rates(run: &Run, area: &Area<'_>) -> Result<(), String> {
     let began = run.refresh_began;
     let line = PathElement::new(vec![(began, 0.0), (began, f64::from(most) * 1.05)], colour("ink"));
     chart.draw_series([line]).map_err(why)?;
-    let note = Text::new("refresh begins", (began + 0.3, f64::from(most) * 1.03), words(12));
+    let note = Text::new("refresh begins", (began + 0.3, f64::from(most) * 1.03), text_style(12));
     chart.draw_series([note]).map_err(why)?;
     Ok(())
 }
 
-/// What share of short requests was answered within so many milliseconds, for each driver.
-pub(super) fn latency(runs: &[Run]) -> Drawn {
+/// The share of short requests that was answered within a number of milliseconds, for each driver.
+pub(super) fn latency(runs: &[Run]) -> Drawing {
     let longest = runs.iter().map(|run| run.account.short.max).fold(10.0, f64::max);
     let mut svg = String::new();
     {
@@ -180,7 +182,7 @@ pub(super) fn latency(runs: &[Run]) -> Drawn {
             .light_line_style(TRANSPARENT)
             .bold_line_style(colour("grid"))
             .axis_style(colour("grid"))
-            .label_style(words(13))
+            .label_style(text_style(13))
             .x_desc("milliseconds")
             .y_desc("% answered")
             .x_label_formatter(&|x| format!("{x:.0}"))
@@ -199,11 +201,16 @@ pub(super) fn latency(runs: &[Run]) -> Drawn {
                 .collect();
             let line = colour(&format!("line-{}", place % 5 + 1));
             let style = line.stroke_width(2);
-            let drawn = chart.draw_series([PathElement::new(points, style)]).map_err(why)?;
-            drawn.label(run.driver).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], style));
+            let line_series = chart.draw_series([PathElement::new(points, style)]).map_err(why)?;
+            line_series.label(run.driver).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], style));
         }
-        chart.configure_series_labels().position(SeriesLabelPosition::LowerRight).label_font(words(13)).draw().map_err(why)?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
+            .label_font(text_style(13))
+            .draw()
+            .map_err(why)?;
         area.present().map_err(why)?;
     }
-    Ok(dressed(svg, "the spread of latencies of short requests"))
+    Ok(with_variables(svg, "the distribution of latencies of short requests"))
 }

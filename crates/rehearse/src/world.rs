@@ -1,4 +1,4 @@
-//! The rehearsal's models on one clock. What happens to processes and machines is told to whoever keeps the real servers.
+//! The rehearsal's models on one clock. They report each change of a process or machine, so that a real server follows it.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,37 +21,36 @@ use decamp_sim::luck::Luck;
 use decamp_sim::nomad;
 use decamp_sim::nomad::{GroupNumber, NodeNumber, Nomad};
 
-/// What became of a process, for whoever keeps the real one.
+/// A change of a process or a machine, which its real counterpart follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It is to listen.
-    Starts(Process),
-    /// It gets its kill signal.
-    Signalled(AllocationNumber),
-    /// It is gone, if it was not already.
-    Gone(AllocationNumber),
-    /// Where Nomad is real: the machine with this number starts, and its agents with it.
-    Joins(u32),
-    /// Where Nomad is real: it stops, and with it whatever runs on it.
-    Stops(u32),
+pub(super) enum Change {
+    /// A process starts to listen.
+    ProcessStarts(Process),
+    /// A process gets its kill signal.
+    ProcessSignalled(AllocationNumber),
+    /// A process is gone, if it did not end before.
+    ProcessGone(AllocationNumber),
+    /// With a real Nomad: the machine with this number starts, and its agents with it.
+    MachineStarts(u32),
+    /// With a real Nomad: the machine with this number stops, and everything on it.
+    MachineStops(u32),
 }
 
-/// A process to be: one allocation's server.
+/// A process to start: the server of one allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Process {
     pub(super) number: AllocationNumber,
     /// `service-2.group[1]`.
     pub(super) name: Arc<str>,
     pub(super) address: SocketAddr,
-    /// Which node it runs on.
+    /// The node that it runs on.
     pub(super) node: Arc<str>,
-    /// What it is.
-    pub(super) runs: Runs,
+    pub(super) role: Role,
 }
 
-/// What a process is.
+/// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Runs {
+pub(super) enum Role {
     /// The ingress of its node.
     Ingress,
     /// A copy of a service.
@@ -60,36 +59,35 @@ pub(super) enum Runs {
     Decamp,
 }
 
-/// Everything that is pretended.
-pub(super) struct World {
+/// All simulated systems of a rehearsal.
+pub(super) struct RehearsalWorld {
     now: Time,
     auto_scaling: AutoScaling,
     balancers: LoadBalancers,
     nomad: Nomad,
     consul: Consul,
     log: Vec<Event>,
-    luck: Luck,
-    runs: HashMap<GroupNumber, Runs>,
+    rng: Luck,
+    roles: HashMap<GroupNumber, Role>,
     groups: [TargetGroupArn; 2],
     port: u16,
     joined: HashSet<InstanceId>,
-    /// Nomad is real: the model keeps nothing of it but which nodes have joined.
-    real: bool,
-    fates: UnboundedSender<Fate>,
+    /// Nomad is real. The model of Nomad then only knows which nodes have joined.
+    real_nomad: bool,
+    changes: UnboundedSender<Change>,
 }
 
-impl World {
-    /// A calm cluster at this time. Every process of it is told of at once.
-    /// With `serves`, decamp is a job of it.
-    pub(super) fn new(plan: &Plan, serves: bool, now: Time, fates: UnboundedSender<Fate>) -> Self {
-        let mut luck = Luck::new(plan.seed);
-        let mut balancers = LoadBalancers::new(now, luck.bits(), Limit::None, Limit::None);
-        let mut auto_scaling = AutoScaling::new(now, luck.bits(), Limit::None);
+impl RehearsalWorld {
+    /// A calm cluster at this time. It reports every process at once. With `runs_decamp`, decamp is one of its jobs.
+    pub(super) fn new(plan: &Plan, runs_decamp: bool, now: Time, changes: UnboundedSender<Change>) -> Self {
+        let mut rng = Luck::new(plan.seed);
+        let mut balancers = LoadBalancers::new(now, rng.bits(), Limit::None, Limit::None);
+        let mut auto_scaling = AutoScaling::new(now, rng.bits(), Limit::None);
         auto_scaling.add_group(cluster::auto_scaling_group(plan));
-        let mut nomad = Nomad::new(nomad::Version::V2_0_5, now, Luck::new(luck.bits()));
-        let mut consul = Consul::new(consul::Version::V1_19_2, now, Luck::new(luck.bits()));
+        let mut nomad = Nomad::new(nomad::Version::V2_0_5, now, Luck::new(rng.bits()));
+        let mut consul = Consul::new(consul::Version::V1_19_2, now, Luck::new(rng.bits()));
         let numbers = 1..=plan.nodes;
-        let nodes: Vec<NodeNumber> = numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck)).collect();
+        let nodes: Vec<NodeNumber> = numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut rng)).collect();
         for number in numbers.clone() {
             auto_scaling.put_instance(ASG, cluster::instance(number), cluster::zone(number), LifecycleState::InService);
         }
@@ -99,51 +97,52 @@ impl World {
             let target = |n| (TargetId::Instance(cluster::instance(n)), plan.port, Some(cluster::zone(n)));
             balancers.put_targets(arn, numbers.clone().map(target));
         }
-        let real = plan.nomad.is_some();
-        let mut runs = HashMap::new();
-        if !real {
-            runs.insert(cluster::add_ingress(&mut nomad, &mut consul, &nodes, plan), Runs::Ingress);
+        let real_nomad = plan.nomad.is_some();
+        let mut roles = HashMap::new();
+        if !real_nomad {
+            roles.insert(cluster::add_ingress(&mut nomad, &mut consul, &nodes, plan), Role::Ingress);
             for (group, nature) in cluster::add_services(&mut nomad, &mut consul, &nodes, plan) {
-                runs.insert(group, Runs::Service(nature));
+                roles.insert(group, Role::Service(nature));
             }
-            if serves {
-                runs.insert(cluster::add_decamp(&mut nomad, &mut consul, &nodes, plan), Runs::Decamp);
+            if runs_decamp {
+                roles.insert(cluster::add_decamp(&mut nomad, &mut consul, &nodes, plan), Role::Decamp);
             }
         }
         let joined = numbers.clone().map(cluster::instance).collect();
         let (log, port) = (Vec::new(), plan.port);
-        let world = Self { now, auto_scaling, balancers, nomad, consul, log, luck, runs, groups, port, joined, real, fates };
-        if real {
-            numbers.for_each(|number| world.tell(Fate::Joins(number)));
+        let world =
+            Self { now, auto_scaling, balancers, nomad, consul, log, rng, roles, groups, port, joined, real_nomad, changes };
+        if real_nomad {
+            numbers.for_each(|number| world.report(Change::MachineStarts(number)));
         }
         for (number, _) in (0..).zip(world.nomad.allocations()) {
-            world.starts(AllocationNumber(number));
+            world.report_start(AllocationNumber(number));
         }
         world
     }
 
-    fn tell(&self, fate: Fate) {
-        // Nobody keeps servers any more: the rehearsal is over.
-        self.fates.send(fate).ok();
+    fn report(&self, change: Change) {
+        // The receiver is gone when the rehearsal is over.
+        self.changes.send(change).ok();
     }
 
-    fn starts(&self, number: AllocationNumber) {
+    fn report_start(&self, number: AllocationNumber) {
         let allocation = self.nomad.allocation(number);
         let group = &self.nomad.groups()[allocation.group.index()];
         let node = &self.nomad.node(allocation.node).spec;
         let address = node.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let port = allocation.ports.first().copied().unwrap_or(0);
-        self.tell(Fate::Starts(Process {
+        self.report(Change::ProcessStarts(Process {
             number,
             name: allocation.name(group).into(),
             address: SocketAddr::new(address, port),
             node: Arc::clone(&node.name),
-            runs: self.runs.get(&allocation.group).copied().unwrap_or(Runs::Ingress),
+            role: self.roles.get(&allocation.group).copied().unwrap_or(Role::Ingress),
         }));
     }
 
-    /// Everything that is due now.
-    fn step(&mut self) {
+    /// Handles everything that is due now.
+    fn advance_to_now(&mut self) {
         let now = self.now;
         self.nomad.advance(now, &mut self.consul, &mut self.log);
         self.auto_scaling.advance(now, &mut self.balancers);
@@ -161,40 +160,40 @@ impl World {
         }
         for event in std::mem::take(&mut self.log) {
             match event.what {
-                What::Serving => self.starts(event.allocation),
-                What::Signalled => self.tell(Fate::Signalled(event.allocation)),
-                What::Ended { .. } => self.tell(Fate::Gone(event.allocation)),
+                What::Serving => self.report_start(event.allocation),
+                What::Signalled => self.report(Change::ProcessSignalled(event.allocation)),
+                What::Ended { .. } => self.report(Change::ProcessGone(event.allocation)),
                 What::InDiscovery { .. } | What::LeftDiscovery { .. } | What::ToldToStop | What::Over => {}
             }
         }
     }
 
-    /// Real agents start with the machine.
+    /// Starts the real agents with the machine.
     fn machine_starts(&self, instance: InstanceId) {
-        if let Some(number) = cluster::number(instance).filter(|_| self.real) {
-            self.tell(Fate::Joins(number));
+        if let Some(number) = cluster::number(instance).filter(|_| self.real_nomad) {
+            self.report(Change::MachineStarts(number));
         }
     }
 
-    /// The system shuts down in order: its Consul agent leaves, its processes are killed.
+    /// Shuts the machine down in order: its Consul agent leaves, and its processes are killed.
     fn machine_stops(&mut self, instance: InstanceId) {
         let node = self.nomad.nodes_of(instance).next().and_then(|id| self.nomad.node_number(id));
         if let Some(node) = node {
             self.nomad.end_machine(node, true, &mut self.consul, &mut self.log);
         }
-        if let Some(number) = cluster::number(instance).filter(|_| self.real) {
-            self.tell(Fate::Stops(number));
+        if let Some(number) = cluster::number(instance).filter(|_| self.real_nomad) {
+            self.report(Change::MachineStops(number));
         }
         self.balancers.machine_stopped(instance);
     }
 
-    /// The machine is up: its node joins. Auto Scaling registers it in the attached target group; in the other it registers
-    /// itself. It is healthy nowhere until its ingress has passed real checks.
+    /// Joins the node of a machine that is in service. Auto Scaling registers it in the attached target group, and it registers itself
+    /// in the other one. It becomes healthy when its ingress has passed real checks.
     fn enter_service(&mut self, instance: InstanceId) {
         if let Some(number) = cluster::number(instance)
             && self.joined.insert(instance)
         {
-            cluster::add_node(&mut self.nomad, &mut self.consul, number, &mut self.luck);
+            cluster::add_node(&mut self.nomad, &mut self.consul, number, &mut self.rng);
         }
         let [_, named] = &self.groups;
         self.balancers.register_instance(named, instance, None);
@@ -204,7 +203,7 @@ impl World {
     }
 }
 
-impl Stage for World {
+impl Stage for RehearsalWorld {
     fn next_event(&self) -> Time {
         let cluster = self.nomad.next_event().min(self.consul.next_event());
         cluster.min(self.auto_scaling.next_event()).min(self.balancers.next_event())
@@ -214,7 +213,7 @@ impl Stage for World {
         loop {
             let at = self.next_event().min(to).max(self.now);
             self.now = at;
-            self.step();
+            self.advance_to_now();
             if to <= at {
                 return;
             }

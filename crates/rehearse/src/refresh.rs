@@ -1,4 +1,4 @@
-//! Auto Scaling's part in real time: the refresh moves instances, and what their hooks tell goes into the queue.
+//! An instance refresh in real time. The events of the instances' hooks go into the queue.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -6,25 +6,25 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::plan::{ASG, Plan};
-use super::queue::Queue;
+use super::queue::EventQueue;
 use decamp_core::refresh::Preferences;
 use decamp_sandbox::wire::Shared;
 
 /// How often events are collected.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Replaces every instance that there is now.
-pub(super) async fn refresh(shared: &Shared, queue: &Queue) {
+/// Replaces every current instance.
+pub(super) async fn refresh(shared: &Shared, queue: &EventQueue) {
     let preferences = Preferences {
         min_healthy: Some(Plan::MIN_HEALTHY_PERCENT),
         max_healthy: Some(Plan::MAX_HEALTHY_PERCENT),
         warm_up: Some(Plan::WARM_UP),
-        // Nothing changed in their template, and all of them are to go.
+        // The launch template is unchanged, and all instances are to be replaced.
         skip_matching: false,
         ..Preferences::default()
     };
     let started = shared.with(|stage| stage.aws().0.start_refresh(ASG, preferences, None));
-    started.expect("nothing throttles here, and one refresh comes after the other");
+    started.expect("nothing throttles this call, and no other refresh is in progress");
     let mut sent: HashSet<String> = HashSet::new();
     loop {
         let over = shared.look(|stage| {

@@ -1,4 +1,4 @@
-//! What a Network Load Balancer does: it passes a connection through to one target, and there the connection stays, deregistered or not.
+//! A Network Load Balancer: it passes each connection through to one target. The connection stays there even after a deregistration.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,49 +13,50 @@ use super::CONNECT;
 use super::targets::Targets;
 use crate::cluster;
 
-/// How each client's connection ends, or would, by the client's address: it sees only that it ended.
-pub(crate) type Ends = Arc<Mutex<HashMap<SocketAddr, End>>>;
+/// How each connection ends, by the client's address. The client itself sees only that its connection ended.
+pub(crate) type ConnectionEnds = Arc<Mutex<HashMap<SocketAddr, ConnectionEnd>>>;
 
 /// How a connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct End {
+pub(crate) struct ConnectionEnd {
     /// Who ended it.
-    pub(crate) by: By,
-    /// Who says why.
+    pub(crate) by: EndedBy,
+    /// Who reports the end, and why it ended.
     pub(crate) cause: String,
 }
 
 /// Who ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
+pub(crate) enum EndedBy {
     /// The server behind the load balancer.
     Server,
     /// The load balancer, at the end of a deregistration delay.
     Cut,
-    /// The load balancer, which found no server that took it.
+    /// The load balancer, because no server accepted the connection.
     NoServer,
 }
 
-/// Passes on what connects, for ever. With `terminates` connections are cut at the end of their target's deregistration delay.
-pub(super) async fn pass(listener: TcpListener, targets: Arc<Targets>, terminates: bool, ends: Ends) {
+/// Passes connections through until the task is aborted. With `terminates` it cuts them at the end of their target's deregistration
+/// delay.
+pub(super) async fn pass(listener: TcpListener, targets: Arc<Targets>, terminates: bool, ends: ConnectionEnds) {
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
                 drop(tokio::spawn(carry(stream, client, Arc::clone(&targets), terminates, Arc::clone(&ends))))
             }
-            // Out of file descriptors, or a client that left at once: the next one may fare better.
+            // There was no file descriptor, or the client left at once. The next connection may succeed.
             Err(_) => sleep(std::time::Duration::from_millis(5)).await,
         }
     }
 }
 
-async fn carry(mut client: TcpStream, from: SocketAddr, targets: Arc<Targets>, terminates: bool, ends: Ends) {
-    let tell = |by: By, cause: String| {
-        ends.lock().unwrap_or_else(PoisonError::into_inner).insert(from, End { by, cause });
+async fn carry(mut client: TcpStream, from: SocketAddr, targets: Arc<Targets>, terminates: bool, ends: ConnectionEnds) {
+    let record = |by: EndedBy, cause: String| {
+        ends.lock().unwrap_or_else(PoisonError::into_inner).insert(from, ConnectionEnd { by, cause });
     };
     let group = targets.arn.name();
     let Some(target) = targets.next() else {
-        tell(By::NoServer, format!("the load balancer had no target in group {group}"));
+        record(EndedBy::NoServer, format!("the load balancer had no target in group {group}"));
         return reset(&client);
     };
     let ingress = match cluster::number(target.instance) {
@@ -63,25 +64,25 @@ async fn carry(mut client: TcpStream, from: SocketAddr, targets: Arc<Targets>, t
         None => format!("the ingress of {}", target.instance),
     };
     let Ok(Ok(mut server)) = timeout(CONNECT, TcpStream::connect(target.address)).await else {
-        tell(By::NoServer, format!("the load balancer sent the connection to {ingress}, which did not take it"));
+        record(EndedBy::NoServer, format!("the load balancer sent the connection to {ingress}, which did not accept it"));
         return reset(&client);
     };
-    tell(By::Server, format!("{ingress} ended the connection"));
+    record(EndedBy::Server, format!("{ingress} ended the connection"));
     for stream in [&client, &server] {
         stream.set_nodelay(true).ok();
     }
     select! {
-        // Either end is an end: the other side sees it.
+        // When either side ends the connection, the other side sees it.
         _ = copy_bidirectional(&mut client, &mut server) => {}
         () = target.cut(), if terminates => {
-            tell(By::Cut, format!("the load balancer cut the connection to {ingress} at the end of the deregistration delay of group {group}"));
+            record(EndedBy::Cut, format!("the load balancer cut the connection to {ingress} at the end of the deregistration delay of group {group}"));
             reset(&client);
             reset(&server);
         }
     }
 }
 
-/// Ends a connection without an end in order.
+/// Makes the connection end with a reset instead of an orderly close.
 fn reset(stream: &TcpStream) {
     stream.set_zero_linger().ok();
 }

@@ -1,4 +1,4 @@
-//! Small grammars under the hammer: spans of time in settings, target groups in a hook's metadata.
+//! Fuzzes small grammars: durations in settings, and target groups in a hook's metadata.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use decamp_config::duration;
 
 use super::{Target, count};
 
-/// A span of time.
+/// A duration.
 pub(super) const SPAN: Target = Target { name: "span", good: spans, parse: parse_span, check: |_| () };
 /// A hook's NotificationMetadata.
 pub(super) const METADATA: Target = Target { name: "metadata", good: metadata, parse: parse_metadata, check: |_| () };
@@ -21,8 +21,8 @@ fn spans() -> Vec<Vec<u8>> {
 fn parse_span(input: &[u8]) -> &'static str {
     let text = String::from_utf8_lossy(input);
     let Ok(span) = duration::read(&text) else { return "refused" };
-    assert!(span <= Duration::from_hours(7 * 24), "a week is the longest");
-    assert!(text.trim().starts_with(|c: char| c.is_ascii_digit() || c == '+'), "a span begins with a number");
+    assert!(span <= Duration::from_hours(7 * 24), "the longest duration is a week");
+    assert!(text.trim().starts_with(|c: char| c.is_ascii_digit() || c == '+'), "a duration begins with a number");
     match span.as_secs() {
         0 if span.is_zero() => "zero",
         0..60 => "seconds",
@@ -45,7 +45,7 @@ fn metadata() -> Vec<Vec<u8>> {
 fn parse_metadata(input: &[u8]) -> &'static str {
     let text = String::from_utf8_lossy(input);
     let (named, _) = target_groups(&text);
-    assert!(named.len() <= count(input, "targetgroup"), "what is named is in the text");
+    assert!(named.len() <= count(input, "targetgroup"), "every target group is in the text");
     for arn in &named {
         assert_eq!((arn.account().len(), arn.as_str().contains(char::is_whitespace)), (12, false), "{arn}");
     }

@@ -1,4 +1,4 @@
-//! decamp as its command line, a process for each message and for whatever a sweep finds: under chaos all of them are killed by SIGKILL.
+//! decamp as its command line: one process for each message and for each instance that a sweep finds. Chaos kills them all by SIGKILL.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -15,49 +15,49 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::plan::{ASG, Plan};
-use super::queue::{Queue, Received, VISIBILITY};
-use super::worker::{DEAD, Ear, HIDE_EVERY, LIVES, ended, foresee, say};
+use super::queue::{EventQueue, Received, VISIBILITY};
+use super::worker::{DOWNTIME, HIDE_EVERY, Journal, LIFETIME, record_findings, record_line, record_outcome};
 use decamp_core::ids::InstanceId;
 use decamp_sim::luck::Luck;
 
-/// Exit codes after which nothing was begun: the message comes again by itself.
+/// Exit codes of a process that did not begin the departure. Its message becomes visible again.
 const NOT_BEGUN: [i32; 2] = [1, 22];
 
-/// What the processes are made of.
+/// Starts the processes.
 pub(super) struct Commands {
     pub(super) binary: PathBuf,
     pub(super) variables: Vec<(&'static str, String)>,
-    pub(super) queue: Arc<Queue>,
-    pub(super) ear: Ear,
+    pub(super) queue: Arc<EventQueue>,
+    pub(super) journal: Journal,
     pub(super) began: Instant,
     pub(super) seed: u64,
 }
 
-/// The instances that some process is walking out.
+/// The instances whose departure is in progress in a process.
 type UnderWay = Arc<Mutex<HashSet<InstanceId>>>;
 
 impl Commands {
-    /// Serves until told to stop. No process of it is left behind.
+    /// Serves until `stop` is set. It leaves no process behind.
     ///
     /// # Errors
     /// The binary cannot be started.
     pub(super) async fn serve(self, mut stop: watch::Receiver<bool>) -> Result<()> {
-        let mut luck = Luck::new(self.seed);
+        let mut rng = Luck::new(self.seed);
         let commands = Arc::new(self);
         loop {
-            let lives = luck.span(LIVES.0, LIVES.1);
+            let lifetime = rng.span(LIFETIME.0, LIFETIME.1);
             tokio::select! {
-                broken = Arc::clone(&commands).one_life() => match broken? {},
-                () = sleep(lives) => {}
+                broken = Arc::clone(&commands).until_killed() => match broken? {},
+                () = sleep(lifetime) => {}
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
             }
-            commands.ear.lock().unwrap_or_else(PoisonError::into_inner).kills += 1;
-            sleep(DEAD).await;
+            commands.journal.lock().unwrap_or_else(PoisonError::into_inner).kills += 1;
+            sleep(DOWNTIME).await;
         }
     }
 
-    /// Until it is dropped: then every process is killed, wherever it stood.
-    async fn one_life(self: Arc<Self>) -> Result<Infallible> {
+    /// Starts processes until the future is dropped, which kills all of them.
+    async fn until_killed(self: Arc<Self>) -> Result<Infallible> {
         let under_way = UnderWay::default();
         let mut processes = JoinSet::new();
         let mut sweeps = tokio::time::interval(Plan::SWEEP_EVERY);
@@ -69,7 +69,7 @@ impl Commands {
                 _ = sweeps.tick() => {
                     processes.spawn(Arc::clone(&self).sweep(Arc::clone(&under_way)));
                 }
-                Some(ended) = processes.join_next() => ended.context("a keeper of processes broke")??,
+                Some(ended) = processes.join_next() => ended.context("the task of a process panicked")??,
             }
         }
     }
@@ -89,7 +89,7 @@ impl Commands {
         Ok(())
     }
 
-    /// Takes up whatever waits and no process of ours walks out.
+    /// Starts a process for every waiting instance that has none.
     async fn sweep(self: Arc<Self>, under_way: UnderWay) -> Result<()> {
         let listed = self.command(&["status", "--json", "--asg", ASG]).output().await.context("start decamp")?;
         let Ok(listed) = serde_json::from_slice::<Value>(&listed.stdout) else { return Ok(()) };
@@ -99,11 +99,11 @@ impl Commands {
             let mut under_way = under_way.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.filter(|instance| under_way.insert(*instance)).collect()
         };
-        let walks = new.iter().map(|instance| {
+        let departures = new.iter().map(|instance| {
             let (this, under_way, id) = (&self, &under_way, instance.to_string());
             async move { this.run(&["run", "--json", "--asg", ASG, "--instance", &id], "", under_way).await }
         });
-        futures_util::future::try_join_all(walks).await.map(drop)
+        futures_util::future::try_join_all(departures).await.map(drop)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -121,42 +121,42 @@ impl Commands {
         command
     }
 
-    /// One process from its start to its end. Its exit code, if it had one.
+    /// Runs one process and returns its exit code, if it had one.
     async fn run(&self, arguments: &[&str], input: &str, under_way: &UnderWay) -> Result<Option<i32>> {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn();
         let child = child.as_mut().map_err(|why| anyhow::anyhow!("start {}: {why}", self.binary.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // One that ended at once says why by its exit code.
+            // If the process ended at once, its exit code says why.
             stdin.write_all(input.as_bytes()).await.ok();
         }
-        let mut walked = HashSet::new();
+        let mut departing = HashSet::new();
         if let Some(stdout) = child.stdout.take() {
             let mut lines = BufReader::new(stdout).lines();
             while let Ok(Some(line)) = lines.next_line().await {
-                if let Some(instance) = self.hear(&line)
-                    && walked.insert(instance)
+                if let Some(instance) = self.capture(&line)
+                    && departing.insert(instance)
                 {
                     under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(instance);
                 }
             }
         }
         let code = child.wait().await.context("wait for decamp")?.code();
-        under_way.lock().unwrap_or_else(PoisonError::into_inner).retain(|instance| !walked.contains(instance));
+        under_way.lock().unwrap_or_else(PoisonError::into_inner).retain(|instance| !departing.contains(instance));
         Ok(code)
     }
 
-    /// A line that a process printed. Which instance it is about.
-    fn hear(&self, line: &str) -> Option<InstanceId> {
+    /// Records a line that a process printed, and returns the instance that it concerns.
+    fn capture(&self, line: &str) -> Option<InstanceId> {
         let line: Value = serde_json::from_str(line).ok()?;
         let instance = instance(&line)?;
         let at = self.began.elapsed().as_secs_f64();
         match line["kind"].as_str()? {
-            "decision" => say(&self.ear, instance, at, line["text"].as_str()?),
-            "foreseen" => foresee(&self.ear, serde_json::from_value(line["finding"].clone()).into_iter().collect()),
+            "decision" => record_line(&self.journal, instance, at, line["text"].as_str()?),
+            "foreseen" => record_findings(&self.journal, serde_json::from_value(line["finding"].clone()).into_iter().collect()),
             "end" => {
                 let outcome = format!("{}, because {}", line["outcome"].as_str()?, line["because"].as_str()?);
-                say(&self.ear, instance, at, &format!("ended: {outcome}"));
-                ended(&self.ear, instance, outcome);
+                record_line(&self.journal, instance, at, &format!("ended: {outcome}"));
+                record_outcome(&self.journal, instance, outcome);
             }
             _ => {}
         }

@@ -12,34 +12,34 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Pulled, it resets the connection at its next use: the client sees RST, not an orderly end.
+/// A switch that resets a connection at its next use. The client sees a RST instead of an orderly close.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ripcord(Arc<AtomicBool>);
+pub(super) struct ResetSwitch(Arc<AtomicBool>);
 
-impl Ripcord {
-    pub(super) fn pull(&self) {
+impl ResetSwitch {
+    pub(super) fn trigger(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
-/// A listener whose connections have a ripcord.
-pub(super) struct Lines(pub(super) TcpListener);
+/// A listener whose connections have a reset switch.
+pub(super) struct ResettableListener(pub(super) TcpListener);
 
-/// One such connection.
-pub(super) struct Line {
+/// A connection with a reset switch.
+pub(super) struct ResettableConnection {
     stream: TcpStream,
-    ripcord: Ripcord,
+    reset_switch: ResetSwitch,
 }
 
-impl Listener for Lines {
-    type Io = Line;
+impl Listener for ResettableListener {
+    type Io = ResettableConnection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Line, SocketAddr) {
+    async fn accept(&mut self) -> (ResettableConnection, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // Answers are small and must not wait for one another.
+        // Answers are small, and Nagle's algorithm would delay them.
         stream.set_nodelay(true).ok();
-        (Line { stream, ripcord: Ripcord::default() }, address)
+        (ResettableConnection { stream, reset_switch: ResetSwitch::default() }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -47,15 +47,15 @@ impl Listener for Lines {
     }
 }
 
-impl Connected<IncomingStream<'_, Lines>> for Ripcord {
-    fn connect_info(stream: IncomingStream<'_, Lines>) -> Self {
-        stream.io().ripcord.clone()
+impl Connected<IncomingStream<'_, ResettableListener>> for ResetSwitch {
+    fn connect_info(stream: IncomingStream<'_, ResettableListener>) -> Self {
+        stream.io().reset_switch.clone()
     }
 }
 
-impl Line {
+impl ResettableConnection {
     fn check(&self) -> io::Result<()> {
-        if self.ripcord.0.load(Ordering::Acquire) {
+        if self.reset_switch.0.load(Ordering::Acquire) {
             self.stream.set_zero_linger()?;
             return Err(io::ErrorKind::ConnectionReset.into());
         }
@@ -63,14 +63,14 @@ impl Line {
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for ResettableConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check()?;
         Pin::new(&mut self.stream).poll_read(cx, into)
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for ResettableConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         self.check()?;
         Pin::new(&mut self.stream).poll_write(cx, from)

@@ -1,4 +1,4 @@
-//! Notifications of Terraform's runs under the hammer: whatever comes, only an applied run of a plain name is acted on.
+//! Fuzzes the reader of Terraform run notifications. Only an applied run with plain names is acted on.
 
 use decamp_core::time::Time;
 use decamp_service::runs::{Bad, Told, read};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Target;
 
-/// A notification's body, after its signature was believed.
+/// The body of a notification, after its signature was verified.
 pub(super) const TARGET: Target = Target { name: "runs", good, parse, check };
 
 fn now() -> Time {
@@ -40,14 +40,14 @@ fn parse(input: &[u8]) -> &'static str {
     }
 }
 
-/// What is acted on says so of itself, and has a name that nothing can hide in.
+/// Checks that a run that is acted on was applied, and that its names are plain.
 fn check(input: &[u8]) {
     let Ok(Told::Applied(run)) = read(input, now()) else { return };
     let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let (organization, workspace) = run.workspace.split_once('/').expect("two parts");
     assert!(plain(&run.id) && plain(organization) && plain(workspace), "{run:?}");
-    // Half of a surrogate pair is passed over where nobody needs the text.
+    // The parser skips an unpaired surrogate in a text that it does not need.
     let Ok(body) = serde_json::from_slice::<Value>(input) else { return };
-    let said = body["notifications"].as_array().expect("a list");
-    assert!(said.iter().any(|one| one["trigger"] == "run:completed" && one["run_status"] == "applied"), "{body}");
+    let notifications = body["notifications"].as_array().expect("a list");
+    assert!(notifications.iter().any(|one| one["trigger"] == "run:completed" && one["run_status"] == "applied"), "{body}");
 }

@@ -1,4 +1,4 @@
-//! What a request to Nomad or Consul asks beside its path, and answers that wait for something newer (blocking queries).
+//! The query options of a request to Nomad or Consul, and reads that wait for a newer index (blocking queries).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,52 +12,53 @@ use tokio::time::Instant;
 
 use super::{Cluster, Shared};
 
-/// How long a blocking query waits by default, and at most.
+/// How long a blocking query waits by default.
 const WAIT: Duration = Duration::from_mins(5);
+/// The longest wait of a blocking query.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
-/// What a request asks, beside its path.
+/// The query options of a request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Asked {
+pub(super) struct QueryOptions {
     pairs: Vec<(String, String)>,
-    /// The token's secret.
+    /// The secret of the token.
     pub(super) secret: Option<String>,
-    /// Answer only what is newer than this.
+    /// Answer only when there is something newer than this index.
     pub(super) index: u64,
     wait: Duration,
 }
 
 /// An answer to a read.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Seen {
-    /// The index that a blocking query goes on from.
+pub(super) struct ReadAnswer {
+    /// The index for the next blocking query.
     pub(super) index: u64,
     pub(super) known_leader: bool,
-    /// Something was left out because of ACLs, and the answer says so (Consul).
+    /// ACLs left something out, and the answer says so (Consul).
     pub(super) filtered: bool,
     pub(super) body: Value,
 }
 
-/// A refusal, in plain text.
+/// An error in plain text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(super) struct HttpError {
     pub(super) status: u16,
     pub(super) text: Cow<'static, str>,
-    /// Where the refusal carries one.
+    /// The index header, if the error has one.
     pub(super) index: Option<u64>,
 }
 
-/// What a read came to: `None` if there is nothing newer.
-pub(super) type Look = Result<Option<Seen>, Refused>;
+/// The result of a read. `None` if there is nothing newer.
+pub(super) type ReadResult = Result<Option<ReadAnswer>, HttpError>;
 
-impl Seen {
-    /// An answer with this index, unless the request knows it already.
+impl ReadAnswer {
+    /// An answer with this index, unless the client has it already.
     pub(super) fn newer(since: u64, index: u64, body: impl FnOnce() -> Value) -> Option<Self> {
         (since < index || since == 0).then(|| Self { index, known_leader: true, filtered: false, body: body() })
     }
 }
 
-impl Refused {
+impl HttpError {
     pub(super) fn new(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
         Self { status, text: text.into(), index: None }
     }
@@ -67,20 +68,20 @@ impl Refused {
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], self.text).into_response()
     }
 }
 
-impl Asked {
-    /// A parameter of the query, if it is there: `?stale` is there with nothing in it.
+impl QueryOptions {
+    /// A parameter of the query, if it is set. `?stale` is set with an empty value.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// A parameter that says something.
+    /// A parameter with a value that is not empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())
     }
@@ -90,30 +91,30 @@ impl Asked {
         self.get("stale").is_some()
     }
 
-    fn read(parts: &Parts) -> Result<Self, Refused> {
+    fn read(parts: &Parts) -> Result<Self, HttpError> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs: Vec<(String, String)> =
             form_urlencoded::parse(query.as_bytes()).map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
-        let mut asked = Self { secret: secret(&parts.headers), wait: WAIT, pairs, ..Self::default() };
-        if let Some(secret) = asked.text("token") {
-            asked.secret.get_or_insert(secret.to_owned());
+        let mut options = Self { secret: secret(&parts.headers), wait: WAIT, pairs, ..Self::default() };
+        if let Some(secret) = options.text("token") {
+            options.secret.get_or_insert(secret.to_owned());
         }
-        if let Some(index) = asked.text("index") {
-            asked.index = index.parse().map_err(|_| Refused::new(400, "Invalid index"))?;
+        if let Some(index) = options.text("index") {
+            options.index = index.parse().map_err(|_| HttpError::new(400, "Invalid index"))?;
         }
-        if let Some(wait) = asked.text("wait") {
-            let wait = decamp_config::duration::read(wait).map_err(|_| Refused::new(400, "Invalid wait time"))?;
-            asked.wait = if wait.is_zero() { WAIT } else { wait.min(LONGEST_WAIT) };
+        if let Some(wait) = options.text("wait") {
+            let wait = decamp_config::duration::read(wait).map_err(|_| HttpError::new(400, "Invalid wait time"))?;
+            options.wait = if wait.is_zero() { WAIT } else { wait.min(LONGEST_WAIT) };
         }
-        Ok(asked)
+        Ok(options)
     }
 
-    /// Looks until there is something newer than the request knows, or its time is up.
+    /// Looks until there is something newer than the client's index, or the wait is over.
     pub(super) async fn wait_for(
         &self,
         shared: &Shared,
-        mut look: impl FnMut(&mut Cluster<'_>, u64) -> Look + Send,
-    ) -> Result<Seen, Refused> {
+        mut look: impl FnMut(&mut Cluster<'_>, u64) -> ReadResult + Send,
+    ) -> Result<ReadAnswer, HttpError> {
         let until = Instant::now() + self.wait;
         let mut changes = shared.watch();
         loop {
@@ -122,12 +123,12 @@ impl Asked {
             let since = if is_last { 0 } else { self.index };
             let seen = shared.look(|stage| match stage.cluster() {
                 Some(mut cluster) => look(&mut cluster, since),
-                None => Err(Refused::new(404, "")),
+                None => Err(HttpError::new(404, "")),
             })?;
             if let Some(seen) = seen {
                 return Ok(seen);
             }
-            // Whatever comes first: the next look says which.
+            // The next look finds out which of the two happened.
             drop(tokio::time::timeout_at(until, changes.changed()).await);
         }
     }
@@ -139,20 +140,20 @@ fn secret(headers: &HeaderMap) -> Option<String> {
     text("x-nomad-token").or_else(|| text("x-consul-token")).or_else(bearer).map(str::to_owned)
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Asked {
-    type Rejection = Refused;
+impl<S: Send + Sync> FromRequestParts<S> for QueryOptions {
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
         Self::read(parts)
     }
 }
 
-/// What a write says in its body.
-pub(super) fn json(body: &[u8]) -> Result<Value, Refused> {
+/// The JSON body of a write.
+pub(super) fn json(body: &[u8]) -> Result<Value, HttpError> {
     match serde_json::from_slice(body) {
-        Ok(Value::Null) => Err(Refused::new(400, "Request body is empty")),
-        _ if body.is_empty() => Err(Refused::new(400, "Request body is empty")),
+        Ok(Value::Null) => Err(HttpError::new(400, "Request body is empty")),
+        _ if body.is_empty() => Err(HttpError::new(400, "Request body is empty")),
         Ok(value) => Ok(value),
-        Err(error) => Err(Refused::new(400, format!("invalid JSON in the request body: {error}"))),
+        Err(error) => Err(HttpError::new(400, format!("invalid JSON in the request body: {error}"))),
     }
 }

@@ -1,4 +1,4 @@
-//! Looks at a real cluster a few times a second: what each node is in the middle of, and which process listens where.
+//! Looks at a real cluster a few times a second: the state of each node, and which process listens on which address.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -15,24 +15,24 @@ use crate::cluster;
 use crate::plan::Plan;
 use crate::processes::Names;
 
-/// Between two looks.
+/// The time between two looks.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// What is seen of a node.
+/// The observed state of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Sight {
+pub(crate) struct NodeState {
     /// It drains.
     pub(crate) drains: bool,
-    /// A process on it was told to stop, and has not ended.
+    /// A process on it is to stop and has not ended.
     pub(crate) stops: bool,
-    /// It drains, and copies of services on it still wait for their turn.
+    /// It drains, and copies of services on it still wait for their turn to move.
     pub(crate) moves: bool,
-    /// Something of it is in discovery although something of it was told to stop.
+    /// A process on it is to stop, and some service on it is still in discovery.
     pub(crate) leaves_discovery: bool,
 }
 
-/// What is seen of all nodes, by their numbers.
-pub(crate) type Sights = HashMap<u32, Sight>;
+/// The observed states of all nodes, by their numbers.
+pub(crate) type NodeStates = HashMap<u32, NodeState>;
 
 /// A row of `/v1/nodes`.
 #[derive(Debug, Deserialize)]
@@ -82,8 +82,8 @@ struct Check {
 }
 
 impl Allocation {
-    /// It has not ended, as far as its client told.
-    fn lives(&self) -> bool {
+    /// It has not ended, by its client status.
+    fn is_running(&self) -> bool {
         matches!(&*self.client_status, "pending" | "running")
     }
 
@@ -92,15 +92,15 @@ impl Allocation {
     }
 }
 
-/// Looks for ever. A look that fails shows nothing new.
-pub(super) async fn follow(nomad: &Api, consul: &Api, names: &Names, sights: &watch::Sender<Sights>) -> Result<()> {
+/// Looks until the task is aborted. A look that fails changes nothing.
+pub(super) async fn follow(nomad: &Api, consul: &Api, names: &Names, node_states: &watch::Sender<NodeStates>) -> Result<()> {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         if let Ok((nodes, allocations, checks)) = look(nomad, consul).await {
-            name(names, &allocations);
-            sights.send_replace(see(&nodes, &allocations, &checks));
+            record_names(names, &allocations);
+            node_states.send_replace(states(&nodes, &allocations, &checks));
         }
     }
 }
@@ -114,8 +114,8 @@ async fn look(nomad: &Api, consul: &Api) -> Result<(Vec<Node>, Vec<Allocation>, 
     Ok((serde_json::from_value(nodes)?, serde_json::from_value(allocations)?, serde_json::from_value(checks)?))
 }
 
-/// Keeps who listens where.
-fn name(names: &Names, allocations: &[Allocation]) {
+/// Records which process listens on which address.
+fn record_names(names: &Names, allocations: &[Allocation]) {
     let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
     for allocation in allocations.iter().filter(|allocation| allocation.client_status == "running") {
         let ports = allocation.allocated_resources.as_ref().and_then(|resources| resources.shared.ports.as_ref());
@@ -127,19 +127,19 @@ fn name(names: &Names, allocations: &[Allocation]) {
     }
 }
 
-fn see(nodes: &[Node], allocations: &[Allocation], checks: &[Check]) -> Sights {
+fn states(nodes: &[Node], allocations: &[Allocation], checks: &[Check]) -> NodeStates {
     let listed: HashSet<&str> =
         checks.iter().filter(|check| check.service_id.starts_with("_nomad-task-")).map(|check| &*check.node).collect();
-    let sight = |node: &Node| {
+    let state = |node: &Node| {
         let here = || allocations.iter().filter(|allocation| allocation.node_name == node.name);
-        Sight {
+        NodeState {
             drains: node.drain,
-            stops: here().any(|allocation| allocation.lives() && !allocation.is_wanted()),
-            moves: node.drain && here().any(|allocation| allocation.lives() && allocation.job_type == "service"),
+            stops: here().any(|allocation| allocation.is_running() && !allocation.is_wanted()),
+            moves: node.drain && here().any(|allocation| allocation.is_running() && allocation.job_type == "service"),
             leaves_discovery: here().any(|allocation| !allocation.is_wanted()) && listed.contains(&*node.name),
         }
     };
-    nodes.iter().filter_map(|node| Some((cluster::number_of(&node.name)?, sight(node)))).collect()
+    nodes.iter().filter_map(|node| Some((cluster::number_of(&node.name)?, state(node)))).collect()
 }
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn seen(drain: bool, desired: &str, client: &str, service: &str) -> Sight {
+    fn seen(drain: bool, desired: &str, client: &str, service: &str) -> NodeState {
         let nodes = json!([{ "ID": "1", "Name": "node-3", "Drain": drain }, { "ID": "2", "Name": "another", "Drain": true }]);
         let allocations = json!([{
             "Name": "service-1.group[0]", "NodeName": "node-3", "JobType": "service", "DesiredStatus": desired,
@@ -156,7 +156,7 @@ mod tests {
         let checks = json!([{ "Node": "node-3", "ServiceID": service }, { "Node": "node-3", "ServiceID": "" }]);
         let allocations: Vec<Allocation> = serde_json::from_value(allocations).unwrap();
         let names = Names::default();
-        name(&names, &allocations);
+        record_names(&names, &allocations);
         let many = usize::from(client == "running");
         assert_eq!(names.lock().unwrap().len(), many);
         assert_eq!(
@@ -165,21 +165,21 @@ mod tests {
         );
         let nodes: Vec<Node> = serde_json::from_value(nodes).unwrap();
         let checks: Vec<Check> = serde_json::from_value(checks).unwrap();
-        let sights = see(&nodes, &allocations, &checks);
-        assert_eq!(sights.len(), 1);
-        sights[&3]
+        let node_states = states(&nodes, &allocations, &checks);
+        assert_eq!(node_states.len(), 1);
+        node_states[&3]
     }
 
     #[test]
-    fn a_node_is_in_the_middle_of_what_its_allocations_say() {
+    fn the_state_of_a_node_follows_from_its_allocations() {
         let listed = "_nomad-task-1-group-group-service-1-http";
-        let calm = Sight::default();
+        let calm = NodeState::default();
         assert_eq!(seen(false, "run", "running", listed), calm);
-        assert_eq!(seen(true, "run", "running", listed), Sight { drains: true, moves: true, ..calm });
-        let leaves = Sight { drains: true, stops: true, moves: true, leaves_discovery: true };
+        assert_eq!(seen(true, "run", "running", listed), NodeState { drains: true, moves: true, ..calm });
+        let leaves = NodeState { drains: true, stops: true, moves: true, leaves_discovery: true };
         assert_eq!(seen(true, "stop", "running", listed), leaves);
-        assert_eq!(seen(true, "stop", "running", "_nomad-client-x"), Sight { leaves_discovery: false, ..leaves });
-        assert_eq!(seen(false, "stop", "complete", listed), Sight { leaves_discovery: true, ..calm });
+        assert_eq!(seen(true, "stop", "running", "_nomad-client-x"), NodeState { leaves_discovery: false, ..leaves });
+        assert_eq!(seen(false, "stop", "complete", listed), NodeState { leaves_discovery: true, ..calm });
         assert_eq!(seen(false, "stop", "complete", ""), calm);
     }
 }

@@ -1,4 +1,4 @@
-//! One process of a rehearsal on its own: a copy of a service, or the ingress of a node, as a real Nomad's tasks run it.
+//! One process of a rehearsal, as a task of a real Nomad runs it: a copy of a service, or the ingress of a node.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,27 +10,27 @@ use super::plan::Nature;
 use super::processes::Names;
 use super::task;
 
-/// What a process is.
+/// The role of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// A copy of a service.
     Service(Nature),
     /// The ingress of a node.
     Ingress {
-        /// Which node, for whoever is told of a failure.
+        /// The name of the node, for the causes of failed requests.
         node: String,
-        /// The Consul agent that it asks.
+        /// The Consul agent that it queries.
         consul: SocketAddr,
-        /// It asks this often, and does not watch.
+        /// It polls at this interval instead of watching.
         poll: Option<Duration>,
     },
 }
 
-/// Is this process until it is told to stop and has finished what it holds. A deaf one goes on until it is killed.
+/// Runs this process until `stop_requested` resolves and the requests in progress are finished. A deaf process runs until it is killed.
 ///
 /// # Errors
-/// It cannot listen there.
-pub async fn play(part: &Part, listen: SocketAddr, told_to_stop: impl Future<Output = ()>) -> Result<()> {
+/// It cannot listen on this address.
+pub async fn play(part: &Part, listen: SocketAddr, stop_requested: impl Future<Output = ()>) -> Result<()> {
     let cannot = || format!("listen on {listen}");
     let (mut server, _ingress, exits_in) = match part {
         Part::Service(nature) => (
@@ -43,7 +43,7 @@ pub async fn play(part: &Part, listen: SocketAddr, told_to_stop: impl Future<Out
             (ingress.start(node, listen, &Names::default()).await.with_context(cannot)?, Some(ingress), Some(Duration::ZERO))
         }
     };
-    told_to_stop.await;
+    stop_requested.await;
     let Some(exits_in) = exits_in else { return std::future::pending().await };
     server.finish();
     if let Some(end) = server.end() {
