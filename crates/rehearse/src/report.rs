@@ -86,7 +86,7 @@ pub fn page(plan: &Plan, runs: &[Run], rows: &[Row], command: &str) -> String {
     put(
         &mut page,
         format_args!(
-            "<h2>Run it again</h2><p>The same plan with the same seed:</p><pre>{}</pre></main></body></html>\n",
+            "<h2 id=\"again\">Run it again</h2><p>The same plan with the same seed:</p><pre>{}</pre></main></body></html>\n",
             escaped(command)
         ),
     );
@@ -233,7 +233,7 @@ fn what_was_real(page: &mut String, runs: &[Run]) {
     put(
         page,
         format_args!(
-            "<h2 id=\"again\">What was real, and what was simulated</h2><p><b>Real:</b> Every process is a server with a socket. It \
+            "<h2>What was real, and what was simulated</h2><p><b>Real:</b> Every process is a server with a socket. It \
              accepts connections, finishes the requests in progress when it receives its stop signal, and is killed at its time-out. \
              The load balancer, the ingress, the health checks, the pools of connections and every request are real. So are decamp's \
              rules, its loop and its adapters, which call the APIs over HTTP.{}</p><p><b>Simulated:</b> The state of Auto \
