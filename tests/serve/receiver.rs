@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use decamp_config::Secret;
 use decamp_core::time::Time;
-use decamp_service::verify::hmacs::standard;
+use decamp_service::verify::hmac_signatures::standard;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};

@@ -1,18 +1,18 @@
-//! What is checked of the service before anything is begun, beside what settings can tell alone: the files that they name.
+//! Checks the files that the settings name before the service starts. The settings themselves are checked elsewhere.
 
 use anyhow::Result;
 
 use super::http::check_files;
 use decamp_config::{NotifyKind, Refused, Secret, Settings, TokenSource, WebhookScheme};
 
-/// A secret that signs and is shorter can be guessed.
+/// A shorter signing secret can be guessed.
 const SHORTEST_SECRET: usize = 16;
 
-/// Checks secrets that are on this machine, certificates and authorities.
+/// Checks the secrets on this machine, certificates and authorities.
 ///
 /// # Errors
 ///
-/// The first that cannot be used, with what to do about it.
+/// The first one that cannot be used, with what to do about it.
 pub fn check(settings: &Settings) -> Result<()> {
     let serve = &settings.serve;
     for (name, webhook) in &serve.signed {
@@ -38,7 +38,7 @@ pub fn check(settings: &Settings) -> Result<()> {
     check_files(serve)
 }
 
-/// Secrets as the Standard Webhooks specification writes them.
+/// Checks secrets in the form of the Standard Webhooks specification.
 fn standard(place: &str, source: &TokenSource) -> Result<(), Refused> {
     let right = |secret: &Secret| secret.standard_key().is_some();
     all(place, source, right, "it is no secret of Standard Webhooks; write whsec_ and 24 to 64 bytes in base64, one a line")
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_can_sign_nothing_or_be_guessed_is_refused_before_anything_begins() {
+    fn a_secret_that_cannot_sign_or_can_be_guessed_is_refused_before_the_start() {
         let standard = |secret: &str| with(&format!("[webhooks.x]\nscheme = \"standard\"\naction = \"look\"\n{secret}\n"));
         let right = "secret = \"whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5LXg9\"";
         check(&standard(right)).expect("it is right");

@@ -17,8 +17,8 @@ use super::keys::Keys;
 use super::problem::Problem;
 use super::{openapi, page, refreshes, stream};
 use crate::Service;
+use crate::activity_history::Terminations;
 use crate::health::{Health, Ill};
-use crate::record::Told;
 use crate::view::View;
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
@@ -59,7 +59,7 @@ pub(super) struct Listed {
     /// What this replica saw end, the latest first.
     past: Vec<View>,
     /// What Auto Scaling's own record tells, also of what no replica saw.
-    record: Told,
+    record: Terminations,
     /// Whose memory that is.
     note: &'static str,
 }
@@ -89,7 +89,7 @@ pub(super) async fn ready(
     responses((status = 200, description = "Counters and histograms.", content_type = "text/plain", body = String))
 )]
 pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], service.numbers.text(&service)).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], service.metrics.text(&service)).into_response()
 }
 
 /// What is leaving now, and what is over.
@@ -100,7 +100,7 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
 pub(super) async fn departures(State(service): State<Arc<Service>>) -> Json<Listed> {
     let (under_way, past) = service.departures.shown();
     let note = "past: what this replica saw end since it started; record: what Auto Scaling tells of the last terminations";
-    Json(Listed { time: service.live.now(), departures: under_way, past, record: service.record.told(), note })
+    Json(Listed { time: service.live.now(), departures: under_way, past, record: service.activity_history.latest(), note })
 }
 
 /// One instance's departure: under way, else the last one that this replica saw.

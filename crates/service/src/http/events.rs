@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 use super::body;
 use super::guard::Known;
 use super::problem::Problem;
-use crate::taking::{Again, Taken, take};
-use crate::{Service, errands};
+use crate::intake::{Intake, RetryReason, accept};
+use crate::{Service, pending_lookups};
 use decamp_events::Rejection;
 
 /// The route.
@@ -109,24 +109,24 @@ pub(super) async fn events(
         return Err(Problem::unauthorized());
     }
     let event = body::read(&headers, body).await?;
-    answer(&service, &take(&service, &event, "event"))
+    answer(&service, &accept(&service, &event, "event"))
 }
 
 /// 202 once all is in hand; the sender sends again what is answered with 503, and nothing else.
-pub(super) fn answer(service: &Service, taken: &Taken) -> Result<Response, Problem> {
-    match taken.again {
-        Some(Again::Full) => return Err(Problem::full(service.settings.serve.most_departures)),
-        Some(Again::TooManyWarnings) => return Err(Problem::too_many_warnings(errands::MOST)),
-        Some(Again::Stopping) => return Err(Problem::stopping()),
+pub(super) fn answer(service: &Service, intake: &Intake) -> Result<Response, Problem> {
+    match intake.retry {
+        Some(RetryReason::Full) => return Err(Problem::full(service.settings.serve.most_departures)),
+        Some(RetryReason::TooManyWarnings) => return Err(Problem::too_many_warnings(pending_lookups::MOST)),
+        Some(RetryReason::Stopping) => return Err(Problem::stopping()),
         None => {}
     }
-    let foreign = taken.rejected.iter().filter(|why| matches!(why, Rejection::Foreign(_))).count();
-    if taken.accepted + taken.ignored == 0
+    let foreign = intake.rejected.iter().filter(|why| matches!(why, Rejection::Foreign(_))).count();
+    if intake.accepted + intake.ignored == 0
         && foreign == 0
-        && let Some(why) = taken.rejected.first()
+        && let Some(why) = intake.rejected.first()
     {
         return Err(Problem::bad_event(why.to_string()));
     }
-    let counts = Counts { accepted: taken.accepted, ignored: taken.ignored, rejected: taken.rejected.len() };
+    let counts = Counts { accepted: intake.accepted, ignored: intake.ignored, rejected: intake.rejected.len() };
     Ok((StatusCode::ACCEPTED, Json(counts)).into_response())
 }

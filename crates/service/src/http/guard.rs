@@ -127,7 +127,7 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> 
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let took = began.elapsed();
-    guard.service.numbers.requested(guard.listener, &route, status, took);
+    guard.service.metrics.requested(guard.listener, &route, status, took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     // What is looked at is counted, and fills no log; neither does a flood.
     if status < 400 && guard.token.is_some() {

@@ -138,7 +138,7 @@ impl Display for Escaped<'_> {
 /// The parts of the page: the script draws each again that changed, and no other.
 fn drawn(service: &Service) -> String {
     let now = service.live.now();
-    let (under_way, over) = service.departures.told(View::clone);
+    let (under_way, over) = service.departures.summaries(View::clone);
     let past = service.departures.last(past::SHOWN);
     let not_ready = Health::not_ready(service).into_iter().map(|ill| (ill, ""));
     let ills: Vec<_> = not_ready.chain(service.health.unseen().into_iter().map(|ill| (ill, " cannot be seen"))).collect();
@@ -157,14 +157,14 @@ fn drawn(service: &Service) -> String {
         refreshes::drawn(&service.refreshes.shown(), now),
         leaving::drawn(&under_way, now, &|instance| service.live.auto_scaling().origin(instance)),
         past::drawn(&past),
-        past::recorded(&service.record.told()),
+        past::recorded(&service.activity_history.latest()),
     )
 }
 
 /// The tab's title as the page is now.
 fn title(service: &Service) -> String {
     let now = service.live.now();
-    let (under_way, _) = service.departures.told(View::clone);
+    let (under_way, _) = service.departures.summaries(View::clone);
     counted(under_way.len(), under_way.iter().filter(|view| leaving::is_blocked(view, now)).count())
 }
 

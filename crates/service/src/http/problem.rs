@@ -1,6 +1,6 @@
 //! What every refused request is answered with: a problem document that says what to do (RFC 9457).
 
-use crate::runs::Bad;
+use crate::terraform_run::Invalid;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
@@ -83,7 +83,7 @@ impl Problem {
     }
 
     /// Only a signed notification gets so far.
-    pub(super) fn bad_notification(bad: Bad) -> Self {
+    pub(super) fn bad_notification(bad: Invalid) -> Self {
         let detail = format!("{bad}. HCP Terraform and Terraform Enterprise send notifications of the destination type generic.");
         Self::new(StatusCode::BAD_REQUEST, "bad-notification", "No notification of Terraform that decamp can act on", detail)
     }

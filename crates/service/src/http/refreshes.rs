@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 use crate::Service;
-use crate::refreshes::{Granted, NotGranted, Shown};
+use crate::refreshes::{Shown, StartError, Started};
 use decamp_aws::refresh::Begun;
 use decamp_core::time::Time;
 use decamp_core::world::World;
@@ -69,9 +69,9 @@ pub(super) struct Asked {
 }
 
 /// 200 once all is begun; the sender sends again what is answered with 503.
-pub(super) fn answer(granted: Result<Granted, NotGranted>) -> Result<Asked, Problem> {
+pub(super) fn answer(granted: Result<Started, StartError>) -> Result<Asked, Problem> {
     Ok(match granted {
-        Ok(Granted::Begun(all)) => {
+        Ok(Started::Begun(all)) => {
             let row = |(group, begun): &(Arc<str>, Begun)| Ordered {
                 group: Arc::clone(group),
                 id: begun.id().to_string(),
@@ -79,10 +79,10 @@ pub(super) fn answer(granted: Result<Granted, NotGranted>) -> Result<Asked, Prob
             };
             Asked { refreshes: all.iter().map(row).collect(), ..Asked::default() }
         }
-        Ok(Granted::Before) => Asked { repeated: true, ..Asked::default() },
-        Ok(Granted::Observed) => Asked { observed: true, ..Asked::default() },
-        Err(NotGranted::Refused) => return Err(Problem::not_refreshed()),
-        Err(NotGranted::TooMany) => return Err(Problem::too_many(60)),
-        Err(NotGranted::Stopping) => return Err(Problem::stopping()),
+        Ok(Started::Repeated) => Asked { repeated: true, ..Asked::default() },
+        Ok(Started::Observed) => Asked { observed: true, ..Asked::default() },
+        Err(StartError::Refused) => return Err(Problem::not_refreshed()),
+        Err(StartError::TooMany) => return Err(Problem::too_many(60)),
+        Err(StartError::Stopping) => return Err(Problem::stopping()),
     })
 }

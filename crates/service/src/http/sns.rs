@@ -19,8 +19,8 @@ use super::problem::Problem;
 use super::visit::Visit;
 use super::{body, events};
 use crate::Service;
+use crate::intake::accept;
 use crate::repeated::Kind as Said;
-use crate::taking::take;
 use crate::verify::sns::{Claim, Doubt, Kind, read, verify};
 use decamp_config::{Serve, Tls};
 use decamp_core::world::World;
@@ -78,7 +78,7 @@ pub(super) async fn sns(
     let topic = topics.believe(&claim, visit.from()).await?;
     visit.trust();
     match &claim.kind {
-        Kind::Notification => events::answer(service, &take(service, claim.message.as_bytes(), "topic")),
+        Kind::Notification => events::answer(service, &accept(service, claim.message.as_bytes(), "topic")),
         Kind::Confirmation { token } => topics.confirm(&topic, token).await,
         Kind::Unsubscribed => {
             warn!(topic = &*topic, "the subscription was ended by somebody");

@@ -93,7 +93,7 @@ impl Latest {
 
 /// What is under way, a row each.
 fn summary(service: &Service) -> String {
-    let (departures, past) = service.departures.told(row);
+    let (departures, past) = service.departures.summaries(row);
     json!({ "time": service.live.now(), "departures": departures, "past": past, "refreshes": service.refreshes.shown() })
         .to_string()
 }

@@ -18,10 +18,10 @@ use super::problem::Problem;
 use super::visit::Visit;
 use super::{body, refreshes};
 use crate::Service;
-use crate::refreshes::{Wish, grant};
+use crate::refreshes::{StartRequest, start};
 use crate::repeated::Kind;
-use crate::runs::{OLDEST, Other, Told, read};
-use crate::verify::hmacs::terraform as verify;
+use crate::terraform_run::{OLDEST, Other, RunNotification, read};
+use crate::verify::hmac_signatures::terraform as verify;
 use decamp_config::TokenSource;
 use decamp_core::world::World;
 
@@ -83,9 +83,9 @@ pub(super) async fn notified(
     runs.secrets.believe(|secrets| verify(signature, &body, secrets), refused).await?;
     visit.trust();
     let run = match read(&body, service.live.now()) {
-        Ok(Told::Applied(run)) => run,
-        Ok(Told::Verification) => return Ok(ignored(service, "verification")),
-        Ok(Told::Other(other)) => return Ok(ignored(service, other.word())),
+        Ok(RunNotification::Applied(run)) => run,
+        Ok(RunNotification::Verification) => return Ok(ignored(service, "verification")),
+        Ok(RunNotification::Other(other)) => return Ok(ignored(service, other.word())),
         Err(bad) => {
             warn!(event = "terraform", "a notification cannot be acted on: {bad}");
             return Err(Problem::bad_notification(bad));
@@ -101,15 +101,15 @@ pub(super) async fn notified(
         warn!(event = "terraform", workspace = %run.workspace, "no workspace of this organization is named");
         return Err(Problem::foreign_workspace());
     };
-    service.numbers.told("terraform", "applied-run");
+    service.metrics.event_received("terraform", "applied-run");
     info!(event = "terraform", workspace = %run.workspace, run.id = %run.id, "a run was applied: its groups are refreshed");
     let id = format!("run {}", run.id);
-    let granted = grant(service, Wish { way: "terraform", id: &id, kept: KEPT, groups }).await;
+    let granted = start(service, StartRequest { way: "terraform", id: &id, remember_for: KEPT, groups }).await;
     Ok(Json(Answer::Asked(refreshes::answer(granted)?)).into_response())
 }
 
 /// Nothing is to be done about it; the sender wants to hear that it came.
 fn ignored(service: &Service, kind: &'static str) -> Response {
-    service.numbers.told("terraform", kind);
+    service.metrics.event_received("terraform", kind);
     Json(Answer::Ignored { ignored: kind }).into_response()
 }

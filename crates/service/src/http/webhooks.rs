@@ -20,9 +20,9 @@ use super::problem::Problem;
 use super::visit::Visit;
 use super::{body, refreshes};
 use crate::Service;
-use crate::refreshes::{Wish, grant};
+use crate::refreshes::{StartRequest, start};
 use crate::repeated::Kind;
-use crate::verify::hmacs::{Doubt, TOLERANCE, github, standard};
+use crate::verify::hmac_signatures::{Doubt, TOLERANCE, github, standard};
 use decamp_config::{Secret, Webhook, WebhookAction, WebhookScheme};
 use decamp_core::world::World;
 
@@ -102,7 +102,7 @@ pub(super) async fn webhook(
     match (action, id) {
         (WebhookAction::Look, _) => {
             info!(webhook = &**name, "a webhook asks to look sooner");
-            service.numbers.told("webhook", "look");
+            service.metrics.event_received("webhook", "look");
             service.sweep_now.notify_one();
             Ok((StatusCode::ACCEPTED, Json(Accepted { accepted: 1 })).into_response())
         }
@@ -110,9 +110,9 @@ pub(super) async fn webhook(
         (WebhookAction::Refresh(_), None) => Err(Problem::unsigned()),
         (WebhookAction::Refresh(group), Some(id)) => {
             info!(webhook = &**name, asg.name = %group, "a webhook asks for a refresh");
-            service.numbers.told("webhook", "refresh");
+            service.metrics.event_received("webhook", "refresh");
             let (id, groups) = (format!("webhook {name} {id}"), std::slice::from_ref(group));
-            let granted = grant(service, Wish { way: "webhook", id: &id, kept: KEPT, groups }).await;
+            let granted = start(service, StartRequest { way: "webhook", id: &id, remember_for: KEPT, groups }).await;
             Ok(Json(refreshes::answer(granted)?).into_response())
         }
     }

@@ -282,7 +282,7 @@ pub(super) mod tests {
         // As long as its own settings say that it may take it is none, such as the five minutes of a load balancer.
         let blocker = Blocker { kind: BlockerKind::TargetGroup, name: "web".to_owned(), id: None };
         let (reason, because) = (ReasonKind::LoadBalancerDelay, String::new());
-        view.wait = Some(Wait { reason, blocker, because, since: Time(0), due: Time(300_000), told: false });
+        view.wait = Some(Wait { reason, blocker, because, since: Time(0), due: Time(300_000), reported: false });
         assert!(!card(&view, None, "", Time(299_000)).contains("class=\"blocked\""));
         assert!(card(&view, None, "", Time(300_000)).contains("class=\"blocked\""));
     }

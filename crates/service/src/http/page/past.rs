@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::gantt::{self, Seconds};
 use super::leaving::written;
 use super::{Escaped, table};
-use crate::record::{Row, Told};
+use crate::activity_history::{Row, Terminations};
 use crate::view::View;
 use decamp_core::runbook;
 use decamp_core::time::plain;
@@ -72,7 +72,7 @@ fn row(view: &View) -> String {
 }
 
 /// What Auto Scaling's own record tells.
-pub(super) fn recorded(told: &Told) -> String {
+pub(super) fn recorded(told: &Terminations) -> String {
     let mut html = String::from("<h2>As Auto Scaling tells</h2><p class=\"note\">");
     html.push_str(&match told.at {
         Some(at) => {
@@ -140,10 +140,10 @@ mod tests {
     fn nothing_of_auto_scalings_record_becomes_markup_and_it_says_whose_it_is() {
         let (instance, group) = (EVIL.to_owned(), EVIL.into());
         let row = Row { instance, group, began: Time(0), ended: Some(Time(61_000)), successful: true, cause: EVIL.to_owned() };
-        let told = Told { at: Some(Time(90_000)), unseen: Some(EVIL.to_owned()), terminated: vec![row] };
+        let told = Terminations { at: Some(Time(90_000)), unseen: Some(EVIL.to_owned()), terminated: vec![row] };
         let html = recorded(&told);
         assert_eq!(html.matches("&lt;script&gt;").count(), 4, "{html}");
         assert!(!html.contains("<script") && html.contains("Auto Scaling's own record, as of 1970-01-01T00:01:30Z"), "{html}");
-        assert!(recorded(&Told::default()).contains("has not been seen yet"));
+        assert!(recorded(&Terminations::default()).contains("has not been seen yet"));
     }
 }

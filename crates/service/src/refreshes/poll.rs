@@ -1,4 +1,4 @@
-//! Every refresh is followed, whoever started it: those under way often, all groups with every sweep.
+//! Polls all refreshes, including those that others started: every 15 s while one is in progress, every group with each sweep.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,15 +15,16 @@ use decamp_core::refresh::{Refresh, Status, newest};
 use decamp_core::world::World;
 use decamp_net::lately::Lately;
 
-/// How often a refresh under way is looked at: all of Auto Scaling shares one bucket (facts/aws.md 2.6).
-const PACE: Duration = Duration::from_secs(15);
-/// What is not named anywhere is found among what leaves; of more groups than these the others are looked at the next time.
+/// How often a refresh in progress is polled. All calls of Auto Scaling share one rate limit (facts/aws.md 2.6).
+const INTERVAL: Duration = Duration::from_secs(15);
+/// The most groups of one poll. The others come with the next poll. Groups that the settings do not name are found when one of
+/// their instances leaves.
 const MOST_GROUPS: usize = 200;
 
-/// Follows refreshes until the service stops.
-pub(crate) async fn following(service: &Service) {
+/// Polls refreshes until the service stops.
+pub(crate) async fn poll(service: &Service) {
     let sweep = service.settings.serve.sweep_every;
-    let mut timer = interval(PACE.min(sweep));
+    let mut timer = interval(INTERVAL.min(sweep));
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopping = service.stopping.subscribe();
     let looked: Lately<Arc<str>, ()> = Lately::for_a(sweep);
@@ -40,13 +41,13 @@ pub(crate) async fn following(service: &Service) {
         due.iter().for_each(|group| looked.put(Arc::clone(group), ()));
         let looks = due.iter().map(|group| look(service, group));
         let unseen: Vec<Unseen> = join_all(looks).await.into_iter().filter_map(Result::err).collect();
-        // A group that does not exist yet is no illness; a role that may not look is one.
+        // A group that does not exist yet is not a problem. A role without permission is one.
         let denied = unseen.iter().find(|why| matches!(why, Unseen::Denied(_)));
         service.health.saw("Instance refreshes", denied.map_or(Ok(()), |why| Err(why.to_string())));
     }
 }
 
-/// The groups that can be named: by the settings, or because one of their instances leaves.
+/// The groups in the settings and those with a leaving instance.
 fn groups(service: &Service) -> BTreeSet<Arc<str>> {
     let Settings { allowed, serve, .. } = &service.settings;
     let by_runs = serve.terraform.iter().flat_map(|terraform| terraform.workspaces.values().flatten());
@@ -58,27 +59,27 @@ fn groups(service: &Service) -> BTreeSet<Arc<str>> {
 
 async fn look(service: &Service, group: &Arc<str>) -> Result<(), Unseen> {
     let listed = service.live.auto_scaling().refreshes_if_there(group).await.inspect_err(|why| {
-        debug!(asg.name = %group, %why, "its refreshes cannot be seen: {why}");
+        debug!(asg.name = %group, %why, "its refreshes cannot be read: {why}");
     })?;
     let Some(listed) = listed else {
         if service.refreshes.forget(group) {
-            info!(asg.name = %group, "there is no group {group} any more, and its refresh is not shown any longer");
-            service.numbers.refresh_is_forgotten(group);
-            service.departures.tell();
+            info!(asg.name = %group, "the group {group} no longer exists, and its refresh is no longer shown");
+            service.metrics.refresh_removed(group);
+            service.departures.notify_watchers();
         }
         return Ok(());
     };
     let Some(refresh) = newest(listed) else { return Ok(()) };
-    if let Some(before) = service.refreshes.see(refresh.clone(), service.live.now()) {
-        say(&refresh, before);
-        service.numbers.refresh_stands(group, refresh.percentage.unwrap_or(0));
-        service.departures.tell();
+    if let Some(before) = service.refreshes.update(refresh.clone(), service.live.now()) {
+        log_status(&refresh, before);
+        service.metrics.refresh_progress(group, refresh.percentage.unwrap_or(0));
+        service.departures.notify_watchers();
     }
     Ok(())
 }
 
-/// Says what became of a refresh; how one ended that nobody saw begin is history.
-fn say(refresh: &Refresh, before: Option<Status>) {
+/// Logs a change of a refresh. A refresh that had ended before this replica first saw it is not logged.
+fn log_status(refresh: &Refresh, before: Option<Status>) {
     let Refresh { id, group, status, percentage, .. } = refresh;
     if before.is_none() && status.is_over() || before == Some(*status) && !status.is_over() {
         return;

@@ -1,20 +1,20 @@
-//! Rows that are there at 0 before anything was counted. To Prometheus a counter that first appears as 1 has not increased: whoever
-//! draws increases, or is alerted by them, would miss the first of everything, and a replica is as young as the node that it runs on.
+//! Creates rows at 0 before anything is counted. To Prometheus, a counter that first appears as 1 has not increased, so graphs and
+//! alerts of increases would miss the first event. Replicas are often young, because they restart with their nodes.
 
 use strum::VariantNames;
 
-use super::Numbers;
+use super::Metrics;
 use crate::notify;
-use crate::runs::Other;
+use crate::terraform_run::Other;
 use decamp_aws::{Caller, OPERATIONS};
 use decamp_config::{Serve, Settings, TokenSource};
 use decamp_core::decide::{Outcome, Reason, System};
 use decamp_core::denials::Denial;
 use decamp_events::{Rejection, Told};
 
-impl Numbers {
-    /// Makes the rows that settings let us expect.
-    pub(crate) fn expect(&self, settings: &Settings) {
+impl Metrics {
+    /// Creates the rows that the settings make likely.
+    pub(crate) fn create_rows(&self, settings: &Settings) {
         let each = |rows: &prometheus::IntCounterVec, words: &mut dyn Iterator<Item = &str>| {
             words.for_each(|word| drop(rows.with_label_values(&[word])));
         };
@@ -24,9 +24,9 @@ impl Numbers {
         each(&self.rejected, &mut Rejection::words().chain(["replacement"]));
         let called = OPERATIONS.iter().filter(|operation| operation.callers.contains(&Caller::Serve));
         each(&self.calls, &mut called.map(|operation| operation.name));
-        settings.allowed.named_groups().iter().for_each(|group| self.expect_group(group));
-        self.expect_told(&settings.serve);
-        self.expect_refreshes(&settings.serve);
+        settings.allowed.named_groups().iter().for_each(|group| self.create_group_rows(group));
+        self.create_event_rows(&settings.serve);
+        self.create_refresh_rows(&settings.serve);
         for name in settings.serve.notify.keys() {
             self.not_notified.with_label_values(&[name]);
             for (kind, result) in notify::KINDS.iter().flat_map(|kind| notify::RESULTS.map(|result| (kind, result))) {
@@ -38,21 +38,21 @@ impl Numbers {
         }
     }
 
-    /// Makes the rows of a group that may end in many ways: when its first departure begins, if it was not known before.
-    pub(crate) fn expect_group(&self, group: &str) {
-        let group = self.counted_as(group);
+    /// Creates a row for each outcome of a group. An unknown group gets its rows when its first departure begins.
+    pub(crate) fn create_group_rows(&self, group: &str) {
+        let group = self.group_label(group);
         for outcome in Outcome::WORDS {
             self.departures.with_label_values(&[group, outcome]);
         }
     }
 
-    fn expect_told(&self, serve: &Serve) {
+    fn create_event_rows(&self, serve: &Serve) {
         let ways = [
             ("event", serve.events_key != TokenSource::None),
             ("queue", !serve.queues.is_empty()),
             ("topic", !serve.topics.is_empty()),
         ];
-        for (way, _) in ways.iter().filter(|(_, open)| *open) {
+        for (way, _) in ways.iter().filter(|(_, is_open)| *is_open) {
             Told::words().for_each(|kind| drop(self.events.with_label_values(&[way, kind])));
         }
         let hooks = if serve.signed.is_empty() { &[][..] } else { &["look", "refresh"] };
@@ -66,9 +66,9 @@ impl Numbers {
         }
     }
 
-    fn expect_refreshes(&self, serve: &Serve) {
+    fn create_refresh_rows(&self, serve: &Serve) {
         for group in serve.refreshed_groups() {
-            let group = self.counted_as(group);
+            let group = self.group_label(group);
             for result in ["started", "adopted", "failed"] {
                 self.refreshes.with_label_values(&[group, result]);
             }

@@ -1,7 +1,7 @@
-//! What HCP Terraform and Terraform Enterprise tell (notification payloads of any version). Pure.
+//! Reads the notifications of HCP Terraform and Terraform Enterprise (payloads of any version). Pure.
 //!
-//! A notification that was signed is theirs. Whatever is not about a run that was applied is understood and needs nothing: Terraform
-//! shows an answer other than 200 as a failed delivery, and switches a notification off whose test fails.
+//! The caller has verified the signature. A notification that is not about an applied run is valid and needs nothing: Terraform
+//! shows an answer other than 200 as a failed delivery, and turns a notification off whose test fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,29 +12,29 @@ use strum::VariantNames as _;
 
 use decamp_core::time::Time;
 
-/// The oldest run that is acted on (ADR 0028).
+/// The age up to which an applied run is acted on (ADR 0028).
 pub const OLDEST: Duration = Duration::from_hours(1);
-/// How far its clock may be before ours.
+/// How far Terraform's clock may be ahead of ours.
 const AHEAD: Duration = Duration::from_mins(5);
 
-/// What a notification says.
+/// The content of a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
-    /// That the notification is set up.
+pub enum RunNotification {
+    /// The test of a new notification.
     Verification,
-    /// That a run was applied.
+    /// A run was applied.
     Applied(Run),
-    /// Something that needs nothing.
+    /// Another event, which needs nothing.
     Other(Other),
 }
 
-/// What is told beside applied runs.
+/// Events other than applied runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Other {
-    /// A run that goes on, failed, or applied nothing.
+    /// A run that is in progress, has failed or has applied nothing.
     OtherRun,
-    /// An applied run of a workspace of our organization to which no group belongs.
+    /// An applied run of a workspace in our organization that has no groups in the settings.
     OtherWorkspace,
     /// Drift, a failed check or a failed assessment of a workspace's health.
     Assessment,
@@ -42,12 +42,12 @@ pub enum Other {
     AutoDestroy,
     /// A change request of a team.
     ChangeRequest,
-    /// A kind that this version does not know, or a payload of a form that it does not know.
+    /// A kind or a form of payload that this version does not know.
     Unknown,
 }
 
 impl Other {
-    /// All words that there are.
+    /// All words.
     pub const WORDS: &'static [&'static str] = Self::VARIANTS;
 
     /// The word for metrics and answers.
@@ -56,7 +56,7 @@ impl Other {
         self.into()
     }
 
-    /// What a trigger tells of, when it is not of a run that was applied.
+    /// The kind of a trigger that is not an applied run.
     fn of(trigger: &str) -> Self {
         match trigger.split_once(':') {
             Some(("run", _)) => Self::OtherRun,
@@ -77,23 +77,23 @@ pub struct Run {
     pub workspace: Arc<str>,
 }
 
-/// Why a notification cannot be acted on. Nothing of it is repeated.
+/// Why a notification cannot be acted on. No message repeats its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Bad {
-    /// It is not JSON, or no object.
+pub enum Invalid {
+    /// It is not a JSON object.
     #[error("the notification is not a JSON object; Terraform sends one with `notifications`")]
-    NotOne,
-    /// A part of an applied run that is needed is missing or not in its grammar.
+    NotAnObject,
+    /// A required field of an applied run is missing or invalid.
     #[error("the notification tells of an applied run, but its `{0}` is missing or cannot be read")]
-    Part(&'static str),
-    /// The run was applied too long ago, or lies in the future.
+    Field(&'static str),
+    /// The run was applied too long ago or in the future.
     #[error(
         "the notification tells of a run that was not applied within the last hour; a notification starts a refresh for an hour"
     )]
     OutOfTime,
 }
 
-/// The parts that matter. Whatever else is in it may be anything.
+/// The fields that matter. All others may be anything.
 #[derive(Deserialize)]
 struct Payload {
     #[serde(default)]
@@ -104,7 +104,7 @@ struct Payload {
     workspace_name: Value,
     #[serde(default)]
     organization_name: Value,
-    /// Payloads of the second version tell of one thing, and name its trigger here.
+    /// Payloads of the second version report one event and have its trigger here.
     #[serde(default)]
     trigger: Value,
     #[serde(default)]
@@ -116,44 +116,44 @@ struct Payload {
 /// # Errors
 ///
 /// Why it cannot be acted on.
-pub fn read(body: &[u8], now: Time) -> Result<Told, Bad> {
-    // What is read past has to be text as well.
-    let text = std::str::from_utf8(body).map_err(|_| Bad::NotOne)?;
+pub fn read(body: &[u8], now: Time) -> Result<RunNotification, Invalid> {
+    // The fields that are skipped must be text too.
+    let text = std::str::from_utf8(body).map_err(|_| Invalid::NotAnObject)?;
     if !text.trim_start().starts_with('{') {
-        return Err(Bad::NotOne);
+        return Err(Invalid::NotAnObject);
     }
-    let payload: Payload = serde_json::from_str(text).map_err(|_| Bad::NotOne)?;
+    let payload: Payload = serde_json::from_str(text).map_err(|_| Invalid::NotAnObject)?;
     let all = payload.notifications.as_array().map(Vec::as_slice).unwrap_or_default();
     let part = |of: &Value, name: &str| of.get(name).and_then(Value::as_str).map(str::to_owned);
     let triggers: Vec<String> = all.iter().filter_map(|one| part(one, "trigger")).collect();
     if triggers.iter().any(|trigger| trigger == "verification") {
-        return Ok(Told::Verification);
+        return Ok(RunNotification::Verification);
     }
-    // A run that planned nothing is completed too, and changed nothing.
+    // A run without changes is completed too.
     let applied = |one: &&Value| {
         part(one, "trigger").as_deref() == Some("run:completed") && part(one, "run_status").as_deref() == Some("applied")
     };
-    // A later version may mean something else by the same words; it is written as a text.
+    // A later version, which is written as a text, may use the same words with another meaning.
     let is_known = payload.payload_version == 1;
     let Some(applied) = all.iter().find(applied).filter(|_| is_known) else {
         let trigger = triggers.first().map(String::as_str).or(payload.trigger.as_str());
         let other = trigger.map_or(Other::Unknown, Other::of);
-        return Ok(Told::Other(if !is_known && other == Other::OtherRun { Other::Unknown } else { other }));
+        return Ok(RunNotification::Other(if !is_known && other == Other::OtherRun { Other::Unknown } else { other }));
     };
     let id = word(&payload.run_id, "run_id")?;
     let organization = word(&payload.organization_name, "organization_name")?;
     let workspace = word(&payload.workspace_name, "workspace_name")?;
-    let at = part(applied, "run_updated_at").as_deref().and_then(Time::read).ok_or(Bad::Part("run_updated_at"))?;
+    let at = part(applied, "run_updated_at").as_deref().and_then(Time::read).ok_or(Invalid::Field("run_updated_at"))?;
     if OLDEST < now.since(at) || AHEAD < at.since(now) {
-        return Err(Bad::OutOfTime);
+        return Err(Invalid::OutOfTime);
     }
-    Ok(Told::Applied(Run { id: id.into(), workspace: format!("{organization}/{workspace}").into() }))
+    Ok(RunNotification::Applied(Run { id: id.into(), workspace: format!("{organization}/{workspace}").into() }))
 }
 
-fn word<'a>(value: &'a Value, part: &'static str) -> Result<&'a str, Bad> {
+fn word<'a>(value: &'a Value, part: &'static str) -> Result<&'a str, Invalid> {
     let plain =
         |text: &&str| (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    value.as_str().filter(plain).ok_or(Bad::Part(part))
+    value.as_str().filter(plain).ok_or(Invalid::Field(part))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is counted, in Prometheus's conventions.
+//! The metrics of the service, in Prometheus's conventions.
 
 mod zeros;
 
@@ -14,22 +14,22 @@ use super::Service;
 use super::departures::lock;
 use decamp_core::decide::System;
 
-/// Seconds of a departure: from a calm one without load balancers to the longest hook.
+/// Buckets for the seconds of a departure: from a calm one without load balancers to the longest hook.
 const DEPARTURE_SECONDS: &[f64] = &[5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0];
-/// Seconds that decamp itself added.
+/// Buckets for the seconds above the floor.
 const OWN_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
-/// Writes of a departure.
+/// Buckets for the writes of a departure.
 const STEPS: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 50.0, 100.0];
-/// Seconds of a request.
+/// Buckets for the seconds of a request.
 const REQUEST_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-/// Groups that are counted by name: names come from events, and each is a row for ever.
+/// The most groups with a name of their own as label. Names come from events, and each creates a row forever.
 const MOST_GROUPS: usize = 200;
-/// What the others are counted as.
+/// The label of all other groups.
 const OTHERS: &str = "(others)";
 
-/// All counters of one service.
-pub(super) struct Numbers {
+/// All metrics of one service.
+pub(super) struct Metrics {
     registry: Registry,
     groups: Mutex<BTreeSet<String>>,
     departures: IntCounterVec,
@@ -47,7 +47,7 @@ pub(super) struct Numbers {
     requests: IntCounterVec,
     request_seconds: Histogram,
     sweeps: IntCounter,
-    in_hand: IntGauge,
+    in_progress: IntGauge,
     waiting: IntGauge,
     retained: IntGauge,
     calls: IntCounterVec,
@@ -58,20 +58,21 @@ pub(super) struct Numbers {
     started: Gauge,
 }
 
-impl Numbers {
-    /// Zeros.
+impl Metrics {
+    /// Registers all metrics.
     pub(super) fn new(began: f64) -> Self {
         let registry = Registry::new();
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let made = IntCounterVec::new(Opts::new(name, help), labels).expect("the name is one of Prometheus's");
-            keep(&registry, made)
+            register(&registry, made)
         };
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            keep(&registry, Histogram::with_opts(options).expect("the name is one of Prometheus's"))
+            register(&registry, Histogram::with_opts(options).expect("the name is one of Prometheus's"))
         };
-        let gauge = |name: &str, help: &str| keep(&registry, IntGauge::new(name, help).expect("the name is one of Prometheus's"));
-        let numbers = Self {
+        let gauge =
+            |name: &str, help: &str| register(&registry, IntGauge::new(name, help).expect("the name is one of Prometheus's"));
+        let metrics = Self {
             departures: counters(
                 "decamp_departures_total",
                 "Departures that ended here, by group and outcome.",
@@ -109,7 +110,7 @@ impl Numbers {
                 &["way", "kind"],
             ),
             rejected: counters("decamp_events_rejected_total", "Things told that can never be acted on, by why.", &["why"]),
-            replaced: keep(
+            replaced: register(
                 &registry,
                 IntCounter::new("decamp_replacements_total", "Instances that Auto Scaling was asked to replace after a warning.")
                     .expect("the name is one of Prometheus's"),
@@ -119,7 +120,7 @@ impl Numbers {
                 "Instance refreshes that were asked for here, by group and what came of it: started, adopted, failed.",
                 &["group", "result"],
             ),
-            refreshed: keep(
+            refreshed: register(
                 &registry,
                 GaugeVec::new(
                     Opts::new("decamp_refresh_complete_ratio", "How much of a group's last instance refresh is done, 0 to 1."),
@@ -137,11 +138,11 @@ impl Numbers {
                 "How long an HTTP request took to be answered.",
                 REQUEST_SECONDS,
             ),
-            sweeps: keep(
+            sweeps: register(
                 &registry,
                 IntCounter::new("decamp_sweeps_total", "Sweeps that saw all groups.").expect("the name is one of Prometheus's"),
             ),
-            in_hand: gauge("decamp_departures_in_hand", "Departures that this replica walks now."),
+            in_progress: gauge("decamp_departures_in_hand", "Departures that this replica walks now."),
             waiting: gauge("decamp_instances_waiting", "Instances that the last sweep found in a terminating hook."),
             retained: gauge("decamp_instances_retained", "Instances that the last sweep found retained: kept, and billed."),
             calls: counters("decamp_aws_calls_total", "Calls of AWS, every attempt counted, by operation.", &["operation"]),
@@ -157,7 +158,7 @@ impl Numbers {
             ),
             stalls: counters("decamp_stalls_total", "Waits that lasted longer than they should, by reason.", &["reason"]),
             spans: counters("decamp_spans_total", "Spans of traces, by what became of them.", &["result"]),
-            started: keep(
+            started: register(
                 &registry,
                 Gauge::new("decamp_start_time_seconds", "When this replica started, in seconds since 1970.")
                     .expect("the name is one of Prometheus's"),
@@ -165,12 +166,12 @@ impl Numbers {
             registry: registry.clone(),
             groups: Mutex::default(),
         };
-        numbers.started.set(began);
-        numbers
+        metrics.started.set(began);
+        metrics
     }
 
-    /// The label of a group: its name, as long as there are not too many.
-    fn counted_as<'a>(&self, group: &'a str) -> &'a str {
+    /// The label of a group: its name, unless there are too many groups.
+    fn group_label<'a>(&self, group: &'a str) -> &'a str {
         let mut groups = lock(&self.groups);
         if !groups.contains(group) {
             if MOST_GROUPS <= groups.len() {
@@ -182,7 +183,7 @@ impl Numbers {
     }
 
     pub(super) fn departed(&self, group: &str, outcome: &str, steps: u32) {
-        self.departures.with_label_values(&[self.counted_as(group), outcome]).inc();
+        self.departures.with_label_values(&[self.group_label(group), outcome]).inc();
         self.steps.observe(f64::from(steps));
     }
 
@@ -205,7 +206,7 @@ impl Numbers {
         self.denied.with_label_values(&[call]).inc();
     }
 
-    pub(super) fn told(&self, way: &str, kind: &str) {
+    pub(super) fn event_received(&self, way: &str, kind: &str) {
         self.events.with_label_values(&[way, kind]).inc();
     }
 
@@ -218,20 +219,20 @@ impl Numbers {
     }
 
     pub(super) fn refreshed(&self, group: &str, result: &str) {
-        self.refreshes.with_label_values(&[self.counted_as(group), result]).inc();
+        self.refreshes.with_label_values(&[self.group_label(group), result]).inc();
     }
 
-    pub(super) fn refresh_stands(&self, group: &str, percentage: u32) {
-        let group = self.counted_as(group);
-        // Of many groups together there is no such number.
+    pub(super) fn refresh_progress(&self, group: &str, percentage: u32) {
+        let group = self.group_label(group);
+        // The groups that share a label have no common progress.
         if group != OTHERS {
             self.refreshed.with_label_values(&[group]).set(f64::from(percentage) / 100.0);
         }
     }
 
-    /// A group whose refresh is not shown any more.
-    pub(super) fn refresh_is_forgotten(&self, group: &str) {
-        // An error says that there was no such row.
+    /// Removes the row of a group whose refresh is no longer shown.
+    pub(super) fn refresh_removed(&self, group: &str) {
+        // An error means that there is no such row.
         self.refreshed.remove_label_values(&[group]).ok();
     }
 
@@ -239,7 +240,7 @@ impl Numbers {
         self.notifications.with_label_values(&[receiver, kind, result]).inc();
     }
 
-    pub(super) fn not_notified(&self, receiver: &str) {
+    pub(super) fn notification_failed(&self, receiver: &str) {
         self.not_notified.with_label_values(&[receiver]).inc();
     }
 
@@ -251,7 +252,7 @@ impl Numbers {
         self.spans.with_label_values(&[result]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
-    /// `route` is a route of ours, never a path that somebody sent.
+    /// `route` is one of our routes, never a path that a client sent.
     pub(super) fn requested(&self, listener: &str, route: &str, status: u16, took: Duration) {
         let status = status.to_string();
         self.requests.with_label_values(&[listener, route, status.as_str()]).inc();
@@ -265,19 +266,19 @@ impl Numbers {
         self.sweeps.inc();
     }
 
-    /// All of it, as Prometheus reads it.
+    /// All metrics as text for Prometheus.
     pub(super) fn text(&self, service: &Service) -> String {
-        self.in_hand.set(i64::try_from(service.departures.count()).unwrap_or(i64::MAX));
+        self.in_progress.set(i64::try_from(service.departures.count()).unwrap_or(i64::MAX));
         for (operation, count) in service.live.calls().each() {
             let counter = self.calls.with_label_values(&[operation]);
             counter.inc_by(count.saturating_sub(counter.get()));
         }
-        // Writing into memory does not fail, and what is registered can be encoded.
+        // Writing into memory does not fail, and all registered metrics can be encoded.
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 }
 
-fn keep<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
     registry.register(Box::new(collector.clone())).expect("each name is registered once");
     collector
 }

@@ -1,4 +1,5 @@
-//! What Auto Scaling's own record tells of departures that are over, also of those that no replica saw (ADR 0027). Asked for now and then.
+//! The terminations in Auto Scaling's activity history, including those that no replica saw (ADR 0027). It is read every few
+//! minutes.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,22 +14,22 @@ use decamp_aws::Terminated;
 use decamp_core::time::Time;
 use decamp_core::world::World;
 
-/// It is asked for no more often: a call for each group, of the bucket that departures need.
+/// The shortest time between two reads. Each makes a call for each group and uses the rate limit that departures need.
 const EVERY: Duration = Duration::from_mins(5);
-/// Rows that are kept.
+/// The most rows that are kept.
 const MOST: usize = 1_000;
 
-/// The record as it was last told.
+/// The activity history as it was last read.
 #[derive(Debug, Default)]
-pub(super) struct Record {
-    told: Mutex<Told>,
-    /// When it was last asked for, whatever was answered.
+pub(super) struct ActivityHistory {
+    latest: Mutex<Terminations>,
+    /// When it was last requested, successful or not.
     asked: Mutex<Option<Time>>,
 }
 
-/// What was told, and when.
+/// The terminations, and when they were read.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
-pub(super) struct Told {
+pub(super) struct Terminations {
     /// When Auto Scaling was last asked; nothing before the first answer.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(super) at: Option<Time>,
@@ -58,14 +59,14 @@ pub(super) struct Row {
     pub(super) cause: String,
 }
 
-impl Record {
-    /// The record as it was last told.
-    pub(super) fn told(&self) -> Told {
-        lock(&self.told).clone()
+impl ActivityHistory {
+    /// The terminations of the last read.
+    pub(super) fn latest(&self) -> Terminations {
+        lock(&self.latest).clone()
     }
 
-    /// Asks for it again, if that was long ago.
-    pub(super) async fn ask(&self, service: &Service) {
+    /// Reads it again if the last request was long ago.
+    pub(super) async fn refresh(&self, service: &Service) {
         let now = service.live.now();
         {
             let mut asked = lock(&self.asked);
@@ -75,16 +76,16 @@ impl Record {
             *asked = Some(now);
         }
         let answer = service.live.auto_scaling().terminated(service.settings.allowed.named_groups()).await;
-        let mut told = lock(&self.told);
+        let mut latest = lock(&self.latest);
         match answer {
             Ok(rows) => {
                 let rows = rows.into_iter().filter(|row| service.settings.allowed.group(&row.asg)).take(MOST);
-                *told = Told { at: Some(now), unseen: None, terminated: rows.map(Row::from).collect() };
+                *latest = Terminations { at: Some(now), unseen: None, terminated: rows.map(Row::from).collect() };
             }
             Err(unseen) => {
-                // It is only for people: there is no hurry to ask again.
+                // Only people read it, so there is no hurry to ask again.
                 warn!(event = "sweep", why = %unseen, "Auto Scaling's record of activities cannot be seen: {unseen}");
-                told.unseen = Some(unseen.to_string());
+                latest.unseen = Some(unseen.to_string());
             }
         }
     }

@@ -1,17 +1,17 @@
-//! What is read of the set to be shown often: no more of it is copied than is wanted.
+//! Cheap reads of the set for the page and the stream: they copy only what is shown.
 
 use super::{Departures, lock};
 use crate::view::View;
 
 impl Departures {
-    /// What somebody makes of each that is under way, this replica's first, and how many are over.
-    pub(crate) fn told<T>(&self, of: impl Fn(&View) -> T) -> (Vec<T>, usize) {
+    /// A summary of each departure in progress, this replica's first, and the number of ended departures.
+    pub(crate) fn summaries<T>(&self, of: impl Fn(&View) -> T) -> (Vec<T>, usize) {
         let sets = lock(&self.sets);
         let here = sets.here.values().map(|entry| of(&lock(&entry.view)));
         (here.chain(sets.elsewhere.values().map(&of)).collect(), sets.past.len())
     }
 
-    /// The last ones that are over, the latest first.
+    /// The views of the last departures that ended, the latest first.
     pub(crate) fn last(&self, most: usize) -> Vec<View> {
         lock(&self.sets).past.iter().rev().take(most).cloned().collect()
     }

@@ -1,4 +1,4 @@
-//! One notification: what it tells, its id, and the forms that receivers understand.
+//! One notification: its content, its id, and its formats for the receivers.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use decamp_core::ids::{hash, hex};
 use decamp_core::runbook;
 use decamp_core::time::{Time, plain};
 
-/// A line of a text for people: names come from the cluster and may have any length.
+/// The longest line of a text for people. Names come from the cluster and may have any length.
 const LONGEST_LINE: usize = 300;
-/// Lines of it; the rest is in the log and in the signed form.
+/// The most lines of such a text. The rest is in the log and in the signed webhook.
 const MOST_LINES: usize = 12;
 
 /// Kinds of notifications.
@@ -27,21 +27,21 @@ const ENDED: &str = "departure.ended";
 /// All of them.
 pub const KINDS: [&str; 4] = [STARTED, STALLED, DENIED, ENDED];
 
-/// What is told.
+/// A notification.
 #[derive(Debug)]
-pub(crate) struct Note {
-    /// A hash of the action and the kind: a receiver that has seen it has been told.
+pub(crate) struct Notification {
+    /// A hash of the lifecycle action and the kind, by which receivers recognize repetitions.
     pub(crate) id: Arc<str>,
     /// The mark of the departure.
     pub(crate) mark: Arc<str>,
     kind: &'static str,
     at: Time,
     what: Value,
-    /// For people: the first says it all.
+    /// The text for people. The first line is the summary.
     lines: Vec<String>,
 }
 
-/// What is told at the end beside what is shown anyway.
+/// The parts of the final report that are not in the view.
 #[derive(Debug)]
 pub(crate) struct Ending<'a> {
     pub(crate) outcome: &'a Outcome,
@@ -51,7 +51,7 @@ pub(crate) struct Ending<'a> {
     pub(crate) foreseen: &'a [Finding],
 }
 
-impl Note {
+impl Notification {
     /// A departure has started: its first write was accepted.
     pub(crate) fn started(departure: &Departure, view: &View, wrote: &str, at: Time) -> Self {
         let what = json!({
@@ -143,12 +143,12 @@ impl Note {
         self.kind
     }
 
-    /// As the Standard Webhooks specification has it.
+    /// The body by the Standard Webhooks specification.
     pub(super) fn for_webhook(&self) -> String {
         json!({ "type": self.kind, "timestamp": self.at, "data": self.what }).to_string()
     }
 
-    /// As Slack's incoming webhooks take it. Slack knows no ids, so a person is shown it.
+    /// The body for Slack's incoming webhooks. Slack has no ids, so the id is in the text.
     pub(super) fn for_slack(&self) -> String {
         let mut text = String::new();
         for line in self.lines.iter().take(MOST_LINES) {
@@ -156,17 +156,17 @@ impl Note {
             writeln!(text, "{}", slack_line(line)).ok();
         }
         text.push_str(&self.id);
-        // What stars and underscores mean to Slack is not what they mean in a job's name.
+        // Stars and underscores in a job's name are not Slack's markup.
         json!({ "text": text, "mrkdwn": false }).to_string()
     }
 }
 
-/// The id of what is told of one action: no place, no time and no try goes into it.
+/// The id of a notification: independent of the replica, the time and the try.
 fn id(mark: &str, kind: &str, of: &str) -> Arc<str> {
     format!("msg_{}", hex(&hash(&[mark, kind, of])[..16])).into()
 }
 
-/// One line of a text, in which a name can neither begin another line nor be a link, a mention or markup.
+/// One line of a text. No name in it can begin another line or become a link, a mention or markup.
 fn slack_line(line: &str) -> String {
     let mut text = String::new();
     for letter in line.chars().take(LONGEST_LINE) {
@@ -174,7 +174,7 @@ fn slack_line(line: &str) -> String {
             '&' => text.push_str("&amp;"),
             '<' => text.push_str("&lt;"),
             '>' => text.push_str("&gt;"),
-            // Line and paragraph separators, and what turns the direction of a text, are no control characters.
+            // Line and paragraph separators and the characters that change the direction of text are not control characters.
             '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => text.push(' '),
             other if other.is_control() => text.push(' '),
             other => text.push(other),
@@ -200,7 +200,7 @@ mod tests {
         Departure { instance: InstanceId::from_number(1), asg: group.into(), cause: Cause::Lifecycle(action) }
     }
 
-    fn stalled(departure: &Departure, name: &str, id: &str, at: u64) -> Note {
+    fn stalled(departure: &Departure, name: &str, id: &str, at: u64) -> Notification {
         let blocker = Blocker { kind: BlockerKind::Allocation, name: name.to_owned(), id: Some(id.to_owned()) };
         let wait = Wait {
             reason: ReasonKind::AllocationsLeft,
@@ -208,29 +208,29 @@ mod tests {
             because: name.to_owned(),
             since: Time(0),
             due: Time(0),
-            told: false,
+            reported: false,
         };
-        Note::stalled(departure, &View::begin(departure, "event", Time(at)), &wait, Time(at))
+        Notification::stalled(departure, &View::begin(departure, "event", Time(at)), &wait, Time(at))
     }
 
-    fn started(departure: &Departure, told_by: &'static str, at: u64) -> Note {
-        Note::started(departure, &View::begin(departure, told_by, Time(at)), "make node ineligible", Time(at))
+    fn started(departure: &Departure, told_by: &'static str, at: u64) -> Notification {
+        Notification::started(departure, &View::begin(departure, told_by, Time(at)), "make node ineligible", Time(at))
     }
 
     #[test]
-    fn an_id_is_of_the_action_and_the_kind_and_of_nothing_else() {
+    fn an_id_depends_on_the_action_and_the_kind_only() {
         let known = departure("web", Some("87654321-4321-4321-4321-210987654321"));
         let swept = departure("web", None);
         assert_eq!(started(&known, "event", 1).id, started(&swept, "sweep", 2).id, "another replica, another time");
         assert_ne!(started(&known, "event", 1).id, started(&departure("batch", None), "event", 1).id);
         assert_ne!(started(&known, "event", 1).id, stalled(&known, "web/web", "a", 1).id);
-        assert_ne!(stalled(&known, "web/web", "a", 1).id, stalled(&known, "web/web", "b", 1).id, "another one blocks");
+        assert_ne!(stalled(&known, "web/web", "a", 1).id, stalled(&known, "web/web", "b", 1).id, "another allocation blocks");
         assert_eq!(stalled(&known, "web/web", "a", 1).id, stalled(&swept, "web/web", "a", 9).id);
         assert!(!started(&known, "event", 1).id.contains('.'), "the specification joins by dots");
     }
 
     #[test]
-    fn nothing_from_the_cluster_is_markup_or_another_line_for_slack() {
+    fn no_name_from_the_cluster_is_markup_or_another_line_for_slack() {
         let note = stalled(&departure(EVIL, None), EVIL, "an-id", 60_000);
         let sent: Value = serde_json::from_str(&note.for_slack()).expect("it is JSON");
         let text = sent["text"].as_str().expect("a text");
@@ -240,7 +240,7 @@ mod tests {
         assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
         assert_eq!(sent["mrkdwn"], false);
         let signed: Value = serde_json::from_str(&note.for_webhook()).expect("it is JSON");
-        assert_eq!(signed["data"]["blocked_by"]["name"], EVIL, "whoever reads JSON gets names as they are");
+        assert_eq!(signed["data"]["blocked_by"]["name"], EVIL, "JSON has names as they are");
     }
 
     #[test]

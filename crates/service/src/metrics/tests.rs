@@ -1,4 +1,5 @@
-//! The dashboard draws what is counted: every family and label that it asks for is there, and every family that is there is drawn.
+//! Compares the dashboard and the alerts with the metrics: each family and label they use exists, and the dashboard draws each
+//! family.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,26 +7,26 @@ use serde_json::Value;
 
 use super::*;
 
-/// Every family of the registry after each was counted once, with its labels.
+/// Every family of the registry with its labels, after each was counted once.
 fn counted() -> BTreeMap<String, BTreeSet<String>> {
-    let numbers = Numbers::new(1.0);
+    let metrics = Metrics::new(1.0);
     let second = Duration::from_secs(1);
-    numbers.departed("web", "departed", 3);
-    numbers.took(second, Some(second));
-    numbers.deregistered(second);
-    numbers.failed(System::Nomad);
-    numbers.told("event", "departure");
-    numbers.rejected("foreign");
-    numbers.requested("admin", "/", 200, second);
-    numbers.swept(1, 1);
-    numbers.notified("ops", "departure.ended", "accepted");
-    numbers.not_notified("ops");
-    numbers.stalled("cannot-see");
-    numbers.spans("sent", 1);
-    numbers.refreshed("web", "started");
-    numbers.refresh_stands("web", 50);
-    numbers.calls.with_label_values(&["DescribeAutoScalingGroups"]).inc();
-    let families = numbers.registry.gather();
+    metrics.departed("web", "departed", 3);
+    metrics.took(second, Some(second));
+    metrics.deregistered(second);
+    metrics.failed(System::Nomad);
+    metrics.event_received("event", "departure");
+    metrics.rejected("foreign");
+    metrics.requested("admin", "/", 200, second);
+    metrics.swept(1, 1);
+    metrics.notified("ops", "departure.ended", "accepted");
+    metrics.notification_failed("ops");
+    metrics.stalled("cannot-see");
+    metrics.spans("sent", 1);
+    metrics.refreshed("web", "started");
+    metrics.refresh_progress("web", 50);
+    metrics.calls.with_label_values(&["DescribeAutoScalingGroups"]).inc();
+    let families = metrics.registry.gather();
     let labels = |family: &prometheus::proto::MetricFamily| {
         let metrics = family.get_metric().iter().flat_map(|metric| metric.get_label());
         metrics.map(|label| label.name().to_owned()).collect()
@@ -52,7 +53,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').filter(|word| !word.is_empty())
 }
 
-/// The families that are asked for; all of them are counted, with the labels that are asked for.
+/// The families that expressions use. Asserts that each exists, with the labels that they use.
 fn asked_for(expressions: &[String], counted: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
     let mut asked = BTreeSet::new();
     for expression in expressions {
@@ -72,7 +73,7 @@ fn asked_for(expressions: &[String], counted: &BTreeMap<String, BTreeSet<String>
 }
 
 #[test]
-fn the_dashboard_asks_for_what_is_counted_and_leaves_nothing_out() {
+fn the_dashboard_uses_only_existing_metrics_and_leaves_none_out() {
     let (counted, expressions) = (counted(), expressions());
     assert!(15 < expressions.len() && 15 < counted.len(), "{expressions:#?} {counted:#?}");
     let drawn = asked_for(&expressions, &counted);
@@ -81,9 +82,9 @@ fn the_dashboard_asks_for_what_is_counted_and_leaves_nothing_out() {
 }
 
 #[test]
-fn the_alerts_ask_for_what_is_counted_and_for_the_outcomes_that_the_module_has_alarms_for() {
+fn the_alerts_use_existing_metrics_and_the_outcomes_that_the_module_has_alarms_for() {
     let alerts = alerts();
-    assert_eq!(asked_for(&alerts, &counted()).len(), alerts.len(), "each asks for a family of its own");
+    assert_eq!(asked_for(&alerts, &counted()).len(), alerts.len(), "each uses a different family");
     let outcomes = alerts[0].split_once("outcome=~\"").and_then(|(_, rest)| rest.split_once('"')).expect("outcomes").0;
     let listed = format!("optional(list(string), [\"{}\"])", outcomes.replace('|', "\", \""));
     assert!(include_str!("../../../../infra/variables.tf").contains(&listed), "{listed}");
@@ -92,24 +93,24 @@ fn the_alerts_ask_for_what_is_counted_and_for_the_outcomes_that_the_module_has_a
 }
 
 #[test]
-fn groups_beyond_a_number_are_counted_together() {
-    let numbers = Numbers::new(1.0);
+fn groups_beyond_the_limit_share_a_label() {
+    let metrics = Metrics::new(1.0);
     for number in 0..2 * MOST_GROUPS {
         let group = format!("group-{number}");
-        numbers.departed(&group, "not-ours", 0);
-        numbers.refreshed(&group, "started");
-        numbers.refresh_stands(&group, 50);
+        metrics.departed(&group, "not-ours", 0);
+        metrics.refreshed(&group, "started");
+        metrics.refresh_progress(&group, 50);
     }
     let rows = |name: &str| {
-        let families = numbers.registry.gather();
+        let families = metrics.registry.gather();
         let family = families.iter().find(|family| family.name() == name).expect("it is counted");
         family.get_metric().len()
     };
     assert_eq!(rows("decamp_departures_total"), MOST_GROUPS + 1);
     assert_eq!(rows("decamp_refreshes_total"), MOST_GROUPS + 1);
     assert_eq!(rows("decamp_refresh_complete_ratio"), MOST_GROUPS);
-    let others = numbers.departures.with_label_values(&[OTHERS, "not-ours"]).get();
+    let others = metrics.departures.with_label_values(&[OTHERS, "not-ours"]).get();
     assert_eq!(others, u64::try_from(MOST_GROUPS).expect("it is small"));
-    numbers.departed("group-0", "not-ours", 0);
-    assert_eq!(numbers.departures.with_label_values(&["group-0", "not-ours"]).get(), 2, "who has a name keeps it");
+    metrics.departed("group-0", "not-ours", 0);
+    assert_eq!(metrics.departures.with_label_values(&["group-0", "not-ours"]).get(), 2, "a group with its own label keeps it");
 }

@@ -1,4 +1,4 @@
-//! A world that can be left at a decision: no new write begins after the word to stop, and the writes under way are answered.
+//! A world for graceful shutdown: no write begins after the signal to stop, and writes in flight are still answered.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use decamp_core::replacing::Replaces;
 use decamp_core::time::Time;
 use decamp_core::world::World;
 
-/// Another world, left gently.
-pub(super) struct Gentle<'a, W> {
+/// Wraps a world for graceful shutdown.
+pub(super) struct Graceful<'a, W> {
     world: &'a W,
-    /// Writes under way.
+    /// Writes in flight.
     writes: Cell<u32>,
-    /// Whether no more may begin.
+    /// Whether no further write may begin.
     closed: Cell<bool>,
     answered: Notify,
 }
 
-impl<'a, W: World> Gentle<'a, W> {
+impl<'a, W: World> Graceful<'a, W> {
     pub(super) fn new(world: &'a W) -> Self {
         Self { world, writes: Cell::new(0), closed: Cell::new(false), answered: Notify::new() }
     }
 
-    /// Ends when this world may be left: the word was given, and no write is under way. Looks and waits are left as they are.
-    pub(super) async fn left(&self, mut stop: watch::Receiver<bool>) {
+    /// Completes once the signal to stop was given and no write is in flight. Looks and waits are abandoned.
+    pub(super) async fn stopped(&self, mut stop: watch::Receiver<bool>) {
         if stop.wait_for(|stop| *stop).await.is_err() {
-            // Nobody will ever give the word.
+            // The sender is gone, so the signal never comes.
             std::future::pending::<()>().await;
         }
         self.closed.set(true);
@@ -52,7 +52,7 @@ impl<'a, W: World> Gentle<'a, W> {
     }
 }
 
-impl<W: World> World for Gentle<'_, W> {
+impl<W: World> World for Graceful<'_, W> {
     fn now(&self) -> Time {
         self.world.now()
     }
@@ -74,7 +74,7 @@ impl<W: World> World for Gentle<'_, W> {
     }
 }
 
-impl<W: Replaces> Replaces for Gentle<'_, W> {
+impl<W: Replaces> Replaces for Graceful<'_, W> {
     async fn group_of(&self, instance: InstanceId) -> Result<Option<Arc<str>>, Unseen> {
         self.world.group_of(instance).await
     }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use decamp_core::decide::{ActionRef, Cause, LifecycleAction};
 
-    /// A world whose writes take a second and are counted when they are answered.
+    /// A world whose writes take a second and are counted when they complete.
     #[derive(Default)]
     struct Slow(Cell<u32>);
 
@@ -114,9 +114,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_under_way_is_answered_and_none_begins_after_the_word() {
+    async fn a_write_in_flight_is_answered_and_none_begins_after_the_signal() {
         let (slow, stop) = (Slow::default(), watch::Sender::new(false));
-        let world = Gentle::new(&slow);
+        let world = Graceful::new(&slow);
         let cause = Cause::Lifecycle(LifecycleAction::default());
         let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
         let beat = Effect::Heartbeat(ActionRef { hook: "ours".into(), token: None });
@@ -125,7 +125,7 @@ mod tests {
                 world.act(&departure, &beat).await.expect("it works");
             }
         };
-        let word = async {
+        let signal = async {
             tokio::time::sleep(Duration::from_millis(2_500)).await;
             stop.send_replace(true);
             std::future::pending::<()>().await;
@@ -133,9 +133,9 @@ mod tests {
         tokio::select! {
             biased;
             () = writes => {}
-            () = word => {}
-            () = world.left(stop.subscribe()) => {}
+            () = signal => {}
+            () = world.stopped(stop.subscribe()) => {}
         }
-        assert_eq!(slow.0.get(), 3, "the third was under way at the word, and there is no fourth");
+        assert_eq!(slow.0.get(), 3, "the third was in flight at the signal, and there is no fourth");
     }
 }

@@ -1,31 +1,31 @@
-//! Lifecycle actions that are over: what tells of one again is no news, however often it comes.
+//! Lifecycle actions that have ended. Events that report one of them again are ignored.
 
 use std::collections::{HashSet, VecDeque};
 
 use decamp_core::decide::Departure;
 use decamp_core::ids::InstanceId;
 
-/// Actions that are remembered. Queues and topics repeat what they tell within days, most within minutes.
-const MOST: usize = 4_000;
+/// The most actions that are remembered. Queues and topics repeat messages for days, mostly within minutes.
+const MOST_REMEMBERED: usize = 4_000;
 
-/// An action by its instance and token: no two have the same.
+/// An action by its instance and token, which together are unique.
 type Action = (InstanceId, String);
 
-/// The last ones that are over.
+/// The last actions that ended.
 #[derive(Debug, Default)]
-pub(super) struct Over {
+pub(super) struct Finished {
     order: VecDeque<Action>,
     all: HashSet<Action>,
 }
 
-impl Over {
-    /// Remembers a departure as over, if it was told of by its token.
+impl Finished {
+    /// Remembers that a departure has ended, if its token is known.
     pub(super) fn remember(&mut self, departure: &Departure) {
         let Some(action) = action(departure) else { return };
         if !self.all.insert(action.clone()) {
             return;
         }
-        if self.order.len() == MOST
+        if self.order.len() == MOST_REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {
             self.all.remove(&oldest);
@@ -33,8 +33,8 @@ impl Over {
         self.order.push_back(action);
     }
 
-    /// Whether this very action is over.
-    pub(super) fn has(&self, departure: &Departure) -> bool {
+    /// Whether exactly this action has ended.
+    pub(super) fn contains(&self, departure: &Departure) -> bool {
         action(departure).is_some_and(|action| self.all.contains(&action))
     }
 }

@@ -1,4 +1,4 @@
-//! Webhooks signed with a secret: the published test vectors, and everything that must not be believed.
+//! Tests with the published vectors and with webhooks that must not be accepted.
 
 use super::*;
 
@@ -27,12 +27,12 @@ fn verify(id: &str, timestamp: &str, signatures: &str, body: &[u8], secrets: &[&
 }
 
 #[test]
-fn the_published_vector_of_standard_webhooks_is_believed() {
+fn the_published_vector_of_standard_webhooks_is_accepted() {
     assert_eq!(verify(ID, "1614265330", SIGNATURE, BODY, &[SECRET], at(SENT)), Ok(ID.to_owned()));
 }
 
 #[test]
-fn a_rotation_is_believed_from_both_sides() {
+fn a_rotation_is_accepted_from_both_sides() {
     let other = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let two = format!("v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= {SIGNATURE} v1a,asymmetric");
     assert!(verify(ID, "1614265330", &two, BODY, &[SECRET], at(SENT)).is_ok(), "the sender signs with two");
@@ -41,7 +41,7 @@ fn a_rotation_is_believed_from_both_sides() {
 }
 
 #[test]
-fn whatever_differs_from_what_was_signed_is_not_believed() {
+fn a_webhook_that_was_changed_after_signing_is_not_accepted() {
     let now = at(SENT);
     type Case<'a> = (&'a str, &'a str, &'a str, &'a [u8], &'a [&'a str], Time, Doubt);
     let cases: &[Case<'_>] = &[
@@ -64,7 +64,7 @@ fn whatever_differs_from_what_was_signed_is_not_believed() {
         (ID, "-", SIGNATURE, BODY, &[SECRET], now, Doubt::Missing("webhook-timestamp")),
         (ID, "1614265330", "-", BODY, &[SECRET], now, Doubt::Missing("webhook-signature")),
         ("", "1614265330", SIGNATURE, BODY, &[SECRET], now, Doubt::Unreadable("webhook-id")),
-        // Where a dot may be moved from one part to the next, one signature fits two messages.
+        // If a dot could move from one part to the next, one signature would fit two messages.
         ("msg_p5jXN8AQM9LWM0D4loKWxJek.1", "1614265330", SIGNATURE, BODY, &[SECRET], now, Doubt::Unreadable("webhook-id")),
         (ID, "+1614265330", SIGNATURE, BODY, &[SECRET], now, Doubt::Unreadable("webhook-timestamp")),
         (ID, "1614265330.0", SIGNATURE, BODY, &[SECRET], now, Doubt::Unreadable("webhook-timestamp")),
@@ -77,7 +77,7 @@ fn whatever_differs_from_what_was_signed_is_not_believed() {
 }
 
 #[test]
-fn what_was_signed_more_than_five_minutes_away_is_not_believed() {
+fn a_signature_that_is_more_than_five_minutes_off_is_not_accepted() {
     let of = |now: u64| verify(ID, "1614265330", SIGNATURE, BODY, &[SECRET], at(now));
     assert!(of(SENT + 300).is_ok() && of(SENT - 300).is_ok());
     assert_eq!(of(SENT + 301), Err(Doubt::OutOfTime));
@@ -85,13 +85,13 @@ fn what_was_signed_more_than_five_minutes_away_is_not_believed() {
 }
 
 #[test]
-fn no_more_signatures_are_tried_than_a_rotation_has() {
+fn a_limited_number_of_signatures_is_tried() {
     let many = format!("{}{SIGNATURE}", "v1,AAAA ".repeat(5_000));
     assert_eq!(verify(ID, "1614265330", &many, BODY, &[SECRET], at(SENT)), Err(Doubt::Forged));
 }
 
 #[test]
-fn the_published_vector_of_github_is_believed_and_nothing_else() {
+fn the_published_vector_of_github_is_accepted_and_nothing_else() {
     let secret = Secret::new("It's a Secret to Everybody");
     let right = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     let of = |signature: Option<&str>, body: &[u8], secrets: &[Secret]| github(signature, body, secrets);
@@ -127,7 +127,7 @@ fn terraform_signs_with_sha_512() {
 }
 
 #[test]
-fn what_we_sign_is_the_published_vector_and_a_rotation_has_a_signature_of_each() {
+fn our_signature_is_the_published_vector_and_a_rotation_has_one_of_each_secret() {
     let secrets = [Secret::new(SECRET), Secret::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), Secret::new("not one")];
     let signed = standard_signature(ID, SENT, BODY, &secrets).expect("two can sign");
     assert_eq!(signed.split(' ').collect::<Vec<_>>()[0], SIGNATURE);

@@ -1,4 +1,4 @@
-//! Webhooks that are signed with a shared secret: Standard Webhooks, GitHub, and HCP Terraform.
+//! Verifies webhooks that are signed with a shared secret (HMAC): Standard Webhooks, GitHub and HCP Terraform.
 
 use std::time::Duration;
 
@@ -10,27 +10,27 @@ use super::hex;
 use decamp_config::Secret;
 use decamp_core::time::Time;
 
-/// How far the time of a signed webhook may be from ours (ADR 0029).
+/// How far the time of a signed webhook may differ from ours (ADR 0029).
 pub const TOLERANCE: Duration = Duration::from_mins(5);
-/// Signatures that one webhook may carry: a rotation has two.
+/// The most signatures of one webhook that are tried. A rotation has two.
 const MOST_SIGNATURES: usize = 8;
 
-/// Why a webhook is not believed. The sender is told none of it.
+/// Why a webhook is not authentic. The sender does not learn the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Doubt {
-    /// A header that must be there is not.
+    /// A required header is missing.
     #[error("`{0}` is missing")]
     Missing(&'static str),
     /// A header that cannot be read.
     #[error("`{0}` cannot be read")]
     Unreadable(&'static str),
-    /// It was signed too long ago, or lies in the future.
+    /// It was signed too long ago or in the future.
     #[error("its time is not ours")]
     OutOfTime,
-    /// No secret is set that could have signed it.
+    /// No secret is configured.
     #[error("no secret is set")]
     NoSecret,
-    /// It was signed with no secret of ours, or is not what was signed.
+    /// It was not signed with a secret of ours, or was changed after signing.
     #[error("its signature fits no secret of ours")]
     Forged,
 }
@@ -39,7 +39,7 @@ pub enum Doubt {
 ///
 /// # Errors
 ///
-/// Why it is not believed.
+/// Returns why the webhook is not authentic.
 pub fn standard(headers: &dyn Fn(&str) -> Option<String>, body: &[u8], secrets: &[Secret], now: Time) -> Result<String, Doubt> {
     let header = |name: &'static str| headers(name).ok_or(Doubt::Missing(name));
     let (id, timestamp, signatures) = (header("webhook-id")?, header("webhook-timestamp")?, header("webhook-signature")?);
@@ -54,21 +54,21 @@ pub fn standard(headers: &dyn Fn(&str) -> Option<String>, body: &[u8], secrets: 
         return Err(Doubt::NoSecret);
     }
     let content = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
-    // Other versions than v1 are of other schemes.
+    // Versions other than v1 are other schemes.
     let offered = signatures.split(' ').filter_map(|one| one.strip_prefix("v1,"));
     let offered: Vec<Vec<u8>> = offered.take(MOST_SIGNATURES).filter_map(|one| STANDARD.decode(one).ok()).collect();
     if !fits(hmac::HMAC_SHA256, &keys, &content, &offered) {
         return Err(Doubt::Forged);
     }
-    // Only after the signature: nobody learns our clock by trying.
+    // This check comes after the signature, so that an attacker cannot learn our clock by trying.
     if TOLERANCE < now.since(signed).max(signed.since(now)) {
         return Err(Doubt::OutOfTime);
     }
     Ok(id)
 }
 
-/// What `webhook-signature` has to say of our own webhook: a signature by each secret, so that a receiver may rotate. `None`: no
-/// secret can sign.
+/// The `webhook-signature` header of our own webhook: a signature by each secret, so that a receiver may rotate. `None`: no secret
+/// can sign.
 #[must_use]
 pub fn standard_signature(id: &str, seconds: u64, body: &[u8], secrets: &[Secret]) -> Option<String> {
     let content = [id.as_bytes(), b".", seconds.to_string().as_bytes(), b".", body].concat();
@@ -77,11 +77,11 @@ pub fn standard_signature(id: &str, seconds: u64, body: &[u8], secrets: &[Secret
     (!signatures.is_empty()).then(|| signatures.join(" "))
 }
 
-/// Verifies `X-Hub-Signature-256` of GitHub. It signs the body alone: who replays it is believed again.
+/// Verifies `X-Hub-Signature-256` of GitHub. It signs only the body, so a replay is accepted again.
 ///
 /// # Errors
 ///
-/// Why it is not believed.
+/// Returns why the webhook is not authentic.
 pub fn github(signature: Option<&str>, body: &[u8], secrets: &[Secret]) -> Result<(), Doubt> {
     let name = "x-hub-signature-256";
     let offered = signature.ok_or(Doubt::Missing(name))?;
@@ -93,7 +93,7 @@ pub fn github(signature: Option<&str>, body: &[u8], secrets: &[Secret]) -> Resul
 ///
 /// # Errors
 ///
-/// Why it is not believed.
+/// Returns why the webhook is not authentic.
 pub fn terraform(signature: Option<&str>, body: &[u8], secrets: &[Secret]) -> Result<(), Doubt> {
     let name = "x-tfe-notification-signature";
     let offered = signature.ok_or(Doubt::Missing(name))?;
@@ -110,7 +110,7 @@ fn plain(algorithm: hmac::Algorithm, offered: Vec<u8>, body: &[u8], secrets: &[S
     if fits(algorithm, &keys, body, &[offered]) { Ok(()) } else { Err(Doubt::Forged) }
 }
 
-/// Whether any key signed it. All are tried, whichever fits, and each is compared in constant time.
+/// Whether any key signed the content. All keys are always tried, and each comparison takes constant time.
 fn fits(algorithm: hmac::Algorithm, keys: &[Vec<u8>], content: &[u8], offered: &[Vec<u8>]) -> bool {
     let mut fits = false;
     for key in keys {

@@ -1,4 +1,4 @@
-//! Notifications as they are documented, and as they should not be.
+//! Tests with notifications as documented and with invalid ones.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ fn now() -> Time {
     Time::read(NOW).expect("a time")
 }
 
-/// An applied run, in the documented shape.
+/// An applied run as documented.
 fn applied() -> Value {
     json!({
         "payload_version": 1,
@@ -33,7 +33,7 @@ fn applied() -> Value {
     })
 }
 
-fn told(change: impl FnOnce(&mut Value)) -> Result<Told, Bad> {
+fn told(change: impl FnOnce(&mut Value)) -> Result<RunNotification, Invalid> {
     let mut body = applied();
     change(&mut body);
     read(body.to_string().as_bytes(), now())
@@ -42,11 +42,11 @@ fn told(change: impl FnOnce(&mut Value)) -> Result<Told, Bad> {
 #[test]
 fn an_applied_run_names_itself_and_its_workspace() {
     let run = Run { id: "run-FwnENkvDnrpyFC7M".into(), workspace: "acme/web".into() };
-    assert_eq!(told(|_| ()), Ok(Told::Applied(run)));
+    assert_eq!(told(|_| ()), Ok(RunNotification::Applied(run)));
 }
 
 #[test]
-fn a_ping_and_whatever_else_happens_to_a_run_start_nothing() {
+fn a_test_and_other_events_of_a_run_start_nothing() {
     let ping = told(|body| {
         for part in ["run_url", "run_id", "run_message", "workspace_id", "workspace_name", "organization_name"] {
             body[part] = Value::Null;
@@ -54,7 +54,7 @@ fn a_ping_and_whatever_else_happens_to_a_run_start_nothing() {
         body["notifications"] = json!([{ "message": "Verification of decamp", "trigger": "verification", "run_status": null,
             "run_updated_at": null, "run_updated_by": null }]);
     });
-    assert_eq!(ping, Ok(Told::Verification));
+    assert_eq!(ping, Ok(RunNotification::Verification));
     let others = [
         ("run:created", "pending", Other::OtherRun),
         ("run:planning", "planning", Other::OtherRun),
@@ -89,14 +89,14 @@ fn a_ping_and_whatever_else_happens_to_a_run_start_nothing() {
             body["notifications"][0]["trigger"] = trigger.into();
             body["notifications"][0]["run_status"] = status.into();
         });
-        assert_eq!(other, Ok(Told::Other(expected)), "{trigger} {status}");
+        assert_eq!(other, Ok(RunNotification::Other(expected)), "{trigger} {status}");
     }
-    assert_eq!(told(|body| body["notifications"][0]["run_status"] = Value::Null), Ok(Told::Other(Other::OtherRun)));
+    assert_eq!(told(|body| body["notifications"][0]["run_status"] = Value::Null), Ok(RunNotification::Other(Other::OtherRun)));
 }
 
-/// Notifications in forms of their own, each with what it is.
+/// Notifications in other forms, each with its kind.
 #[test]
-fn what_is_not_about_a_run_is_understood_in_its_own_form() {
+fn notifications_that_are_not_about_a_run_are_read_in_their_own_forms() {
     let drifted = json!({
         "payload_version": 1, "notification_configuration_id": "nc-1", "trigger_scope": "assessment", "trigger": "assessment:drifted",
         "message": "Drift Detected", "workspace_id": "ws-1", "workspace_name": "web", "organization_name": "acme",
@@ -130,10 +130,14 @@ fn what_is_not_about_a_run_is_understood_in_its_own_form() {
         (json!({"text": "a message in Slack's form"}), Other::Unknown),
     ];
     for (body, expected) in cases {
-        assert_eq!(read(body.to_string().as_bytes(), now()), Ok(Told::Other(expected)), "{body}");
+        assert_eq!(read(body.to_string().as_bytes(), now()), Ok(RunNotification::Other(expected)), "{body}");
     }
     for version in [Value::Null, 2.into(), "2".into(), "1".into(), 1.5.into()] {
-        assert_eq!(told(|body| body["payload_version"] = version.clone()), Ok(Told::Other(Other::Unknown)), "{version}");
+        assert_eq!(
+            told(|body| body["payload_version"] = version.clone()),
+            Ok(RunNotification::Other(Other::Unknown)),
+            "{version}"
+        );
     }
 }
 
@@ -141,30 +145,30 @@ fn what_is_not_about_a_run_is_understood_in_its_own_form() {
 fn a_run_is_acted_on_for_an_hour_after_it_was_applied() {
     let at = |time: &str| told(|body| body["notifications"][0]["run_updated_at"] = time.into());
     for good in ["2026-11-24T09:00:00Z", NOW, "2026-11-24T10:04:59Z", "2026-11-24T10:30:00+01:00"] {
-        assert!(matches!(at(good), Ok(Told::Applied(_))), "{good}: {:?}", at(good));
+        assert!(matches!(at(good), Ok(RunNotification::Applied(_))), "{good}: {:?}", at(good));
     }
     for old in ["2026-11-24T08:59:59Z", "2026-11-24T10:05:01Z", "1970-01-01T00:00:00Z", "9999-01-01T00:00:00Z"] {
-        assert_eq!(at(old), Err(Bad::OutOfTime), "{old}");
+        assert_eq!(at(old), Err(Invalid::OutOfTime), "{old}");
     }
     for none in ["", "yesterday", "2026-11-24", "-1"] {
-        assert_eq!(at(none), Err(Bad::Part("run_updated_at")), "{none}");
+        assert_eq!(at(none), Err(Invalid::Field("run_updated_at")), "{none}");
     }
-    assert_eq!(told(|body| body["notifications"][0]["run_updated_at"] = Value::Null), Err(Bad::Part("run_updated_at")));
+    assert_eq!(told(|body| body["notifications"][0]["run_updated_at"] = Value::Null), Err(Invalid::Field("run_updated_at")));
 }
 
 #[test]
-fn what_is_no_notification_or_out_of_its_grammar_is_refused() {
+fn an_invalid_notification_is_refused() {
     for body in ["", "{", "[]", "null", "7", "\u{0}", "\"{}\"", "payload={}"] {
-        assert_eq!(read(body.as_bytes(), now()), Err(Bad::NotOne), "{body}");
+        assert_eq!(read(body.as_bytes(), now()), Err(Invalid::NotAnObject), "{body}");
     }
     let broken: Vec<u8> =
         applied().to_string().replace("A new image", "?").bytes().map(|b| if b == b'?' { 0xff } else { b }).collect();
-    assert_eq!(read(&broken, now()), Err(Bad::NotOne), "a part that nobody needs is no text");
+    assert_eq!(read(&broken, now()), Err(Invalid::NotAnObject), "a field that is skipped is not text");
     for part in ["run_id", "organization_name", "workspace_name"] {
         for wrong in
             [Value::Null, "".into(), "a/b".into(), "a b".into(), "<script>".into(), "a\nb".into(), "x".repeat(129).into()]
         {
-            assert_eq!(told(|body| body[part] = wrong.clone()), Err(Bad::Part(part)), "{part}: {wrong}");
+            assert_eq!(told(|body| body[part] = wrong.clone()), Err(Invalid::Field(part)), "{part}: {wrong}");
         }
     }
 }

@@ -1,16 +1,16 @@
-//! A collector of traces: one POST of OTLP in JSON, and what came of it.
+//! The client of an OTLP collector: sends spans as JSON in one POST and reads the answer.
 
 use std::iter::once;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::receivers::{Post, Unsent, retry_after};
+use crate::webhook_client::{Client, SendError, retry_after};
 use decamp_config::{Secret, Traces};
 use decamp_net::http::plain_text;
 use decamp_net::secrets::{Fetch, Token};
 
-/// An answer beyond this says nothing: its words are for one line of a log.
+/// A longer answer is ignored. Its message would only go into one line of the log.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// A collector.
@@ -18,16 +18,16 @@ const LARGEST_ANSWER: usize = 64 * 1024;
 pub(crate) struct Collector {
     url: String,
     header: Token,
-    post: Post,
+    client: Client,
 }
 
-/// What a collector says of spans that it was sent, if it took any.
+/// The answer of a collector that accepted a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
-    /// How many it will never want.
+pub(crate) struct Accepted {
+    /// How many spans it rejected permanently.
     pub rejected: u64,
-    /// Why, or what else should be known, in its words.
-    pub says: Option<Arc<str>>,
+    /// The collector's message: why, or a warning.
+    pub message: Option<Arc<str>>,
 }
 
 impl Collector {
@@ -35,59 +35,60 @@ impl Collector {
     #[must_use]
     pub(crate) fn new(settings: &Traces, store: &Arc<dyn Fetch>) -> Self {
         let url = format!("{}/v1/traces", settings.url.trim_end_matches('/'));
-        Self { url, header: Token::new(settings.header.clone(), Arc::clone(store)), post: Post::default() }
+        Self { url, header: Token::new(settings.header.clone(), Arc::clone(store)), client: Client::default() }
     }
 
     /// Sends some spans.
     ///
     /// # Errors
     ///
-    /// Why they were not accepted.
-    pub(crate) async fn send(&self, body: &[u8]) -> Result<Taken, Unsent> {
-        let held = self.header.get().await.map_err(|why| Unsent::NotSet(why.to_string().into()))?;
+    /// Returns why the spans were not accepted.
+    pub(crate) async fn send(&self, body: &[u8]) -> Result<Accepted, SendError> {
+        let held = self.header.get().await.map_err(|why| SendError::Unusable(why.to_string().into()))?;
         let sent = self.send_with(held.as_ref(), body).await;
-        if !matches!(sent, Err(Unsent::NotSet(_) | Unsent::Refused { status: 401 | 403, .. })) {
+        if !matches!(sent, Err(SendError::Unusable(_) | SendError::Refused { status: 401 | 403, .. })) {
             return sent;
         }
-        // It may have been changed meanwhile.
+        // The header may have been rotated meanwhile.
         match self.header.instead_of(held.as_ref()).await.filter(|other| !other.is_blank()) {
             Some(other) => self.send_with(Some(&other), body).await,
             None => sent,
         }
     }
 
-    async fn send_with(&self, header: Option<&Secret>, body: &[u8]) -> Result<Taken, Unsent> {
-        let header = header.map(|held| named(held.expose())).transpose()?;
-        let mut answer = self.post.post(&self.url, header.into_iter(), body.to_vec()).await?;
+    async fn send_with(&self, header: Option<&Secret>, body: &[u8]) -> Result<Accepted, SendError> {
+        let header = header.map(|held| parse_header(held.expose())).transpose()?;
+        let mut answer = self.client.post(&self.url, header.into_iter(), body.to_vec()).await?;
         let (status, retry_after) = (answer.status(), retry_after(&answer));
-        let text = beginning(&mut answer).await;
-        let told: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let text = body_text(&mut answer).await;
+        let answer_json: Value = serde_json::from_slice(&text).unwrap_or_default();
         let value = header.map_or("", |(_, value)| value);
         if status.is_success() {
-            let rejected = told.pointer("/partialSuccess/rejectedSpans").and_then(number).unwrap_or_default();
-            return Ok(Taken { rejected, says: said(told.pointer("/partialSuccess/errorMessage"), value) });
+            let rejected = answer_json.pointer("/partialSuccess/rejectedSpans").and_then(number).unwrap_or_default();
+            return Ok(Accepted { rejected, message: message_of(answer_json.pointer("/partialSuccess/errorMessage"), value) });
         }
-        Err(Unsent::Refused { status: status.as_u16(), retry_after, says: said(told.get("message"), value) })
+        Err(SendError::Refused { status: status.as_u16(), retry_after, message: message_of(answer_json.get("message"), value) })
     }
 }
 
-/// Whether the same may be sent again: after no answer, and after the four that OTLP over HTTP names. All else is for good.
+/// Whether the same spans may be sent again: after no answer, and after the four statuses that OTLP over HTTP names. All other
+/// errors are permanent.
 #[must_use]
-pub(crate) fn may_be_sent_again(why: &Unsent) -> bool {
+pub(crate) fn is_retryable(why: &SendError) -> bool {
     match why {
-        Unsent::NotSet(_) | Unsent::Away(_) => true,
-        Unsent::Refused { status, .. } => matches!(status, 429 | 502 | 503 | 504),
+        SendError::Unusable(_) | SendError::Unreachable(_) => true,
+        SendError::Refused { status, .. } => matches!(status, 429 | 502 | 503 | 504),
     }
 }
 
-/// A header's name and its value.
-fn named(text: &str) -> Result<(&str, &str), Unsent> {
-    let no_header = || Unsent::NotSet("DECAMP_TRACES_HEADER is no header; write one such as authorization: Bearer …".into());
+/// Splits a header into its name and value.
+fn parse_header(text: &str) -> Result<(&str, &str), SendError> {
+    let no_header = || SendError::Unusable("DECAMP_TRACES_HEADER is no header; write one such as authorization: Bearer …".into());
     text.split_once(':').map(|(name, value)| (name.trim(), value.trim())).ok_or_else(no_header)
 }
 
-/// The body of an answer; nothing of one that is too long.
-async fn beginning(answer: &mut reqwest::Response) -> Vec<u8> {
+/// The body of an answer; empty if it is too long.
+async fn body_text(answer: &mut reqwest::Response) -> Vec<u8> {
     let mut text = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
         if LARGEST_ANSWER < text.len() + chunk.len() {
@@ -98,13 +99,13 @@ async fn beginning(answer: &mut reqwest::Response) -> Vec<u8> {
     text
 }
 
-/// A number as JSON has it, or as text, which is how protobuf writes large ones.
+/// A number, which protobuf's JSON writes as text if it is large.
 fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
-/// The collector's words as they may be shown: without the header that it was sent, if it repeats it, or what stands in it.
-fn said(text: Option<&Value>, header: &str) -> Option<Arc<str>> {
+/// The collector's message, safe to show: without the header that we sent, or parts of it, in case the collector repeats it.
+fn message_of(text: Option<&Value>, header: &str) -> Option<Arc<str>> {
     let secrets = once(header).chain(header.split([' ', ',', ';', '=']));
     Some(plain_text(text?.as_str()?.as_bytes(), secrets)).filter(|text| !text.is_empty())
 }
@@ -124,7 +125,7 @@ mod tests {
 
     const HEADER: &str = "authorization: Bearer canary-of-the-collector";
 
-    /// Answers by the header that it gets.
+    /// Starts a collector whose answer depends on the header.
     async fn listen(answer: impl Fn(&str) -> (StatusCode, String) + Clone + Send + Sync + 'static) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback is there");
         let address = listener.local_addr().expect("it is bound");
@@ -142,16 +143,17 @@ mod tests {
         Collector::new(&Traces { url, header }, &store)
     }
 
-    async fn answered(status: u16, body: &str) -> Result<Taken, Unsent> {
+    async fn answered(status: u16, body: &str) -> Result<Accepted, SendError> {
         let (status, body) = (StatusCode::from_u16(status).expect("a status"), body.to_owned());
         let url = listen(move |_| (status, body.clone())).await;
         collector(url, TokenSource::Literal(Secret::new(HEADER))).send(b"{}").await
     }
 
     #[tokio::test]
-    async fn what_a_collector_took_only_in_part_is_known_and_why() {
-        let taken =
-            |rejected, says: &str| Ok(Taken { rejected, says: Some(says).filter(|says| !says.is_empty()).map(Arc::from) });
+    async fn the_spans_that_a_collector_rejected_are_known_with_its_message() {
+        let taken = |rejected, message: &str| {
+            Ok(Accepted { rejected, message: Some(message).filter(|message| !message.is_empty()).map(Arc::from) })
+        };
         let cases = [
             ("{}", taken(0, "")),
             ("", taken(0, "")),
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_in_the_collectors_words_without_the_header() {
+    async fn a_refusal_has_the_collectors_message_without_the_header() {
         let body = "{\"code\":3,\"message\":\"bad \\u001b[1m canary-of-the-collector in Bearer canary-of-the-collector\"}";
         let why = answered(400, body).await.expect_err("it is refused");
         assert_eq!(why.to_string(), "answered 400: bad  [1m *** in ***");
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_otlp_names_may_be_sent_again_and_when_it_says() {
+    async fn only_the_statuses_that_otlp_names_are_retried_and_after_the_time_it_says() {
         for (status, again) in [
             (429, true),
             (502, true),
@@ -194,23 +196,23 @@ mod tests {
             (307, false),
         ] {
             let why = answered(status, "").await.expect_err("it is refused");
-            assert_eq!(may_be_sent_again(&why), again, "{status}");
+            assert_eq!(is_retryable(&why), again, "{status}");
             assert!(
-                matches!(why, Unsent::Refused { retry_after: Some(seven), .. } if seven == Duration::from_secs(7)),
+                matches!(why, SendError::Refused { retry_after: Some(seven), .. } if seven == Duration::from_secs(7)),
                 "{why:?}"
             );
         }
-        let away = collector("http://127.0.0.1:9".to_owned(), TokenSource::None).send(b"{}").await;
-        assert!(may_be_sent_again(&away.expect_err("nobody is there")));
+        let unreachable = collector("http://127.0.0.1:9".to_owned(), TokenSource::None).send(b"{}").await;
+        assert!(is_retryable(&unreachable.expect_err("there is no listener")));
     }
 
     #[tokio::test]
-    async fn a_header_that_was_rotated_is_read_again_and_the_same_sent_once_more() {
+    async fn a_rotated_header_is_read_again_and_the_request_repeated() {
         let valid = Arc::new(Mutex::new("Bearer one"));
         let (believes, seen) = (Arc::clone(&valid), Arc::<Mutex<Vec<String>>>::default());
-        let sees = Arc::clone(&seen);
+        let seen_by_server = Arc::clone(&seen);
         let url = listen(move |header| {
-            sees.lock().expect("nobody panicked").push(header.to_owned());
+            seen_by_server.lock().expect("nobody panicked").push(header.to_owned());
             let known = header == *believes.lock().expect("nobody panicked");
             (if known { StatusCode::OK } else { StatusCode::UNAUTHORIZED }, String::new())
         })
@@ -220,7 +222,7 @@ mod tests {
         let collector = collector(url, TokenSource::File(file.path().into()));
         assert!(collector.send(b"{}").await.is_ok());
         *valid.lock().expect("nobody panicked") = "Bearer two";
-        assert!(matches!(collector.send(b"{}").await, Err(Unsent::Refused { status: 401, .. })), "there is no other yet");
+        assert!(matches!(collector.send(b"{}").await, Err(SendError::Refused { status: 401, .. })), "there is no new header yet");
         std::fs::write(file.path(), "authorization: Bearer two\n").expect("it is ours");
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(31)).await;
