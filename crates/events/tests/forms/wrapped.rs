@@ -1,4 +1,5 @@
-//! Auto Scaling's notifications by SNS, SQS and Lambda, and the same things in every wrapping: queues, topics, pipes, what the AWS CLI prints.
+//! Forms of Auto Scaling's notifications by SNS, SQS and Lambda, and of events in every wrapping: queues, topics, pipes and the AWS
+//! CLI's output.
 
 use serde_json::{Value, json};
 
@@ -6,9 +7,9 @@ use super::lifecycle::{arn, terminate};
 use super::{ACCOUNT, Form, INSTANCE, TOKEN, WHOLE, form, of_text, with};
 
 const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:decamp";
-/// As a queue's only record.
+/// The line for it as a queue's only record.
 const QUEUED: &str = "[m-1 x1] departure: i-0123456789abcdef0 of workers, decamp, 11112222, since 2026-03-04T05:06:07Z";
-/// What nothing says the Region of.
+/// The line for it if nothing names its Region.
 const SOMEWHERE: &str =
     "departure: i-0123456789abcdef0 of workers, decamp, 11112222, since 2026-03-04T05:06:07Z (no Region named)";
 
@@ -55,7 +56,7 @@ fn batch(bodies: &[String]) -> Value {
     json!({"Records": bodies.iter().map(|body| record(body)).collect::<Vec<_>>()})
 }
 
-/// A message of SNS as it comes by a queue or by HTTP.
+/// A message of SNS as a queue or HTTP delivers it.
 fn topic(message: &str) -> Value {
     json!({
         "Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:123456789012:hooks", "Subject": "s", "Message": message,
@@ -63,12 +64,12 @@ fn topic(message: &str) -> Value {
     })
 }
 
-/// The same as SNS hands it to a function.
+/// The same as SNS delivers it to a function.
 fn sns(message: &str) -> Value {
     json!({"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "a", "Sns": topic(message)}]})
 }
 
-/// What `aws sqs receive-message` prints.
+/// The output of `aws sqs receive-message`.
 fn received(bodies: &[String]) -> Value {
     let message = |body: &String| json!({"MessageId": "m-1", "ReceiptHandle": "h", "MD5OfBody": "0", "Body": body, "Attributes": {"SentTimestamp": "1"}});
     json!({"Messages": bodies.iter().map(message).collect::<Vec<_>>()})

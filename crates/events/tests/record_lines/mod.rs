@@ -1,12 +1,12 @@
-//! What was read, a line a record.
+//! Describes records, one line each.
 
 use decamp_core::decide::{Cause, Departure};
 use decamp_events::{Record, Told};
 
-/// One record in words.
+/// One record as a line of text.
 pub(crate) fn line(record: &Record) -> String {
     let message = record.message.as_ref().map(|m| format!("[{} x{}] ", m.id, m.receives)).unwrap_or_default();
-    let told = match &record.told {
+    let text = match &record.told {
         Ok(Told::Departure(departure)) => format!("departure: {}", departure_line(departure)),
         Ok(Told::Arrival { instance, asg }) => format!("arrival: {instance} of {asg}"),
         Ok(Told::Interruption { instance, at }) => format!("interruption: {instance} at {at}"),
@@ -15,10 +15,10 @@ pub(crate) fn line(record: &Record) -> String {
             let known = |time: Option<_>| time.map_or("unknown".to_owned(), |time: decamp_core::time::Time| time.to_string());
             format!("scheduled change: {instances:?} from {} to {}", known(window.begins), known(window.ends))
         }
-        Ok(told @ (Told::Sweep | Told::Test | Told::Informational(_))) => told.word().to_owned(),
+        Ok(event @ (Told::Sweep | Told::Test | Told::Informational(_))) => event.word().to_owned(),
         Err(rejection) => format!("{}: {rejection}", rejection.word()),
     };
-    message + &told
+    message + &text
 }
 
 fn departure_line(departure: &Departure) -> String {
