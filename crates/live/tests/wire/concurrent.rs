@@ -1,4 +1,4 @@
-//! A hundred departures at once in one process: their looks are shared, and nothing is lost.
+//! A hundred departures at once in one process share their looks and lose nothing.
 
 use std::time::Duration;
 
