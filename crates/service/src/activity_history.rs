@@ -30,10 +30,10 @@ pub(super) struct ActivityHistory {
 /// The terminations, and when they were read.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub(super) struct Terminations {
-    /// When Auto Scaling was last asked; nothing before the first answer.
+    /// When Auto Scaling last answered; `null` before the first answer.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(super) at: Option<Time>,
-    /// Why it could not be seen since then.
+    /// Why the reads since then failed.
     pub(super) unseen: Option<String>,
     /// The terminations, the latest first.
     pub(super) terminated: Vec<Row>,
@@ -50,10 +50,10 @@ pub(super) struct Row {
     /// When it began to leave.
     #[schema(value_type = String, format = DateTime)]
     pub(super) began: Time,
-    /// When that was over.
+    /// When that ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(super) ended: Option<Time>,
-    /// Whether the instance went.
+    /// Whether the instance was terminated.
     pub(super) successful: bool,
     /// Why, in Auto Scaling's words.
     pub(super) cause: String,
@@ -84,7 +84,7 @@ impl ActivityHistory {
             }
             Err(unseen) => {
                 // Only people read it, so there is no hurry to ask again.
-                warn!(event = "sweep", why = %unseen, "Auto Scaling's record of activities cannot be seen: {unseen}");
+                warn!(event = "sweep", why = %unseen, "Auto Scaling's activity history cannot be read: {unseen}");
                 latest.unseen = Some(unseen.to_string());
             }
         }

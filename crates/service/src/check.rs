@@ -68,7 +68,7 @@ mod tests {
         Settings::from_file_and_environment(file.path()).expect("it can be read")
     }
 
-    fn said(settings: &Settings) -> String {
+    fn refusal(settings: &Settings) -> String {
         check(settings).expect_err("it must not be served").to_string()
     }
 
@@ -77,14 +77,14 @@ mod tests {
         let standard = |secret: &str| with(&format!("[webhooks.x]\nscheme = \"standard\"\naction = \"look\"\n{secret}\n"));
         let right = "secret = \"whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5LXg9\"";
         check(&standard(right)).expect("it is right");
-        assert!(said(&standard("secret = \"canary-that-is-no-base64!\"")).contains("webhooks.x: it is no secret of Standard"));
-        let missing = said(&standard("secret_file = \"/nowhere/secret\""));
+        assert!(refusal(&standard("secret = \"canary-that-is-no-base64!\"")).contains("webhooks.x: it is no secret of Standard"));
+        let missing = refusal(&standard("secret_file = \"/nowhere/secret\""));
         assert!(missing.contains("/nowhere/secret cannot be read") && missing.contains("see that it is there"), "{missing}");
         let github =
             |secret: &str| with(&format!("[webhooks.x]\nscheme = \"github\"\naction = \"look\"\nsecret = \"{secret}\"\n"));
         check(&github("It's a Secret, to Everybody")).expect("it is long enough");
-        assert!(said(&github("canary")).contains("it can be guessed") && !said(&github("canary")).contains("canary"));
+        assert!(refusal(&github("canary")).contains("it can be guessed") && !refusal(&github("canary")).contains("canary"));
         let terraform = with("[terraform]\nsecret = \"short\"\n[terraform.workspaces]\n\"a/b\" = [\"web\"]\n");
-        assert!(said(&terraform).starts_with("terraform: "));
+        assert!(refusal(&terraform).starts_with("terraform: "));
     }
 }

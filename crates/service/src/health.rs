@@ -101,7 +101,7 @@ impl Health {
             ills.push(Ill { what: "this replica", why: "it was told to stop".to_owned() });
         }
         if service.departures.is_full() {
-            ills.push(Ill { what: "departures", why: "as many are in hand as may be".to_owned() });
+            ills.push(Ill { what: "departures", why: "this replica is at its limit".to_owned() });
         }
         let system = "Auto Scaling";
         match lock(&service.health.seen).get(&(system, None)) {

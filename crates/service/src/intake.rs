@@ -87,11 +87,7 @@ fn accept_one(service: &Service, told: Told, told_by: &'static str, message: Opt
             }
             Admission::Finished => {
                 intake.ignored += 1;
-                info!(
-                    message.id = message.map(|message| &*message.id),
-                    event = "again",
-                    "nothing to do: the departure has ended"
-                );
+                info!(message.id = message.map(|message| &*message.id), event = "again", "nothing to do: it is over");
             }
             Admission::Full => intake.retry = Some(RetryReason::Full),
             Admission::Stopping => intake.retry = Some(RetryReason::Stopping),

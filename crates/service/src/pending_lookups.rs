@@ -181,7 +181,7 @@ pub(super) async fn run(service: &Service, pending: &PendingLookup) {
         biased;
         result = asking => result,
         () = world.stopped(service.stopping.subscribe()) => {
-            info!(errand = ?pending.lookup, "let go: this replica was told to stop");
+            info!(errand = ?pending.lookup, "released: this replica was told to stop");
             LookupResult::Released
         }
     };
@@ -233,6 +233,6 @@ async fn replaced(service: &Service, world: &impl Replaces, instance: InstanceId
             Asked::Again => sleep(BETWEEN).await,
         }
     }
-    error!(instance.id = %instance, action = "replace", "given up: Auto Scaling did not answer; ask it by `aws autoscaling set-instance-health`");
+    error!(instance.id = %instance, action = "replace", "given up: Auto Scaling did not answer; replace the instance with `aws autoscaling set-instance-health`");
     LookupResult::Finished
 }

@@ -85,8 +85,8 @@ pub(crate) fn write_summaries(service: &Service) {
         match kind {
             Kind::Answered { listener, status } => info!(listener, status, more, "answered {more} more requests like this"),
             Kind::Doubted(route) => warn!(route, more, "{more} more were not authentic"),
-            Kind::NoSecret => warn!(more, "a secret could not be had for {more} more requests"),
-            Kind::NoCertificate => warn!(more, "SNS's certificate could not be had for {more} more messages"),
+            Kind::NoSecret => warn!(more, "a secret was not available for {more} more requests"),
+            Kind::NoCertificate => warn!(more, "SNS's certificate was not available for {more} more messages"),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::graceful::Graceful;
 use super::notify::{self, Notification};
 use super::traces::Trace;
 use decamp_core::decide::{
-    Action, Budget, Decision, Departure, Effect, Outcome, Policy, Reason, Refusal, Snapshot, System, last_written as last_write,
+    Action, Budget, Decision, Departure, Effect, Outcome, Policy, Reason, Refusal, Snapshot, System, last_written,
 };
 use decamp_core::run::{Ending, How, Manner, Tell, run};
 use decamp_core::sweep::Sweep;
@@ -89,14 +89,14 @@ async fn run_in_span(service: &Service, entry: &Entry, extent: Extent) -> RunSum
         () = world.stopped(entry.stop.subscribe()) => None,
     };
     reporter.report_recovery(None);
-    let (mut only_looked, mut last_written) = (false, None);
+    let (mut only_looked, mut last) = (false, None);
     let done = match ending {
         None => {
             info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "let go", "let go at a decision; another worker continues");
             Done::Released
         }
         Some(Ending { how: How::HandedBack, seen }) => {
-            last_written = last_write(departure, &seen);
+            last = last_written(departure, &seen);
             Done::Released
         }
         Some(Ending { how: How::Observed(decision), .. }) => {
@@ -123,7 +123,7 @@ async fn run_in_span(service: &Service, entry: &Entry, extent: Extent) -> RunSum
     if done == Done::Finished {
         service.notify.forget(&departure.mark());
     }
-    RunSummary { done, wrote: reporter.wrote, only_looked, last_written }
+    RunSummary { done, wrote: reporter.wrote, only_looked, last_written: last }
 }
 
 /// Logs, counts and notifies how a departure ended.

@@ -31,25 +31,25 @@ fn in_progress(taken: Admission) -> Arc<Entry> {
 #[test]
 fn an_ended_departure_is_not_run_again_and_pushes_nothing_out() {
     let (set, _begun) = Departures::new(10);
-    let told = |number: u64, token: &str| {
-        let mut told = departure(number, Some("ours"));
-        if let Cause::Lifecycle(action) = &mut told.cause {
+    let reported = |number: u64, token: &str| {
+        let mut reported = departure(number, Some("ours"));
+        if let Cause::Lifecycle(action) = &mut reported.cause {
             action.token = Some(format!("{token:-<36}").parse().expect("a token"));
         }
-        told
+        reported
     };
-    let first = in_progress(admit(&set, told(1, "one")));
+    let first = in_progress(admit(&set, reported(1, "one")));
     set.finish(&first, Done::Finished);
     for _ in 0..2_000 {
-        assert!(matches!(admit(&set, told(1, "one")), Admission::Finished));
+        assert!(matches!(admit(&set, reported(1, "one")), Admission::Finished));
     }
     assert_eq!((set.count(), set.shown().1.len()), (0, 1));
     // The instance comes back from a warm pool and leaves again. Another instance has its own token. A released departure has not
     // ended.
-    let second = in_progress(admit(&set, told(1, "two")));
+    let second = in_progress(admit(&set, reported(1, "two")));
     set.finish(&second, Done::Released);
-    in_progress(admit(&set, told(1, "two")));
-    in_progress(admit(&set, told(2, "one")));
+    in_progress(admit(&set, reported(1, "two")));
+    in_progress(admit(&set, reported(2, "one")));
 }
 
 #[test]
@@ -96,12 +96,12 @@ fn an_event_during_a_sweeps_pass_over_its_instance_ends_the_pass() {
     let (set, _begun) = Departures::new(9);
     let (passed, other) = (pass(1), pass(2));
     assert!(set.begin_pass(&passed) && set.begin_pass(&other));
-    let told = in_progress(admit(&set, departure(1, Some("ours"))));
+    let reported = in_progress(admit(&set, departure(1, Some("ours"))));
     assert!(*passed.stop.borrow() && !*other.stop.borrow());
     drop(set.pass_guard(&passed));
     assert!(!set.begin_pass(&pass(1)), "it is in progress");
-    assert!(Arc::ptr_eq(&told, &in_progress(admit(&set, departure(1, None)))), "there is no second run beside it");
-    set.finish(&told, Done::Finished);
+    assert!(Arc::ptr_eq(&reported, &in_progress(admit(&set, departure(1, None)))), "there is no second run beside it");
+    set.finish(&reported, Done::Finished);
     assert!(set.begin_pass(&pass(1)));
     set.stop();
     assert!(*other.stop.borrow() && !set.begin_pass(&pass(3)));
@@ -152,10 +152,10 @@ async fn the_departure_of_a_task_that_panics_is_released() {
     let entry = in_progress(admit(&set, departure(1, Some("ours"))));
     let passed = pass(2);
     assert!(set.begin_pass(&passed));
-    let (walking_set, walking, passing) = (Arc::clone(&set), Arc::clone(&entry), Arc::clone(&passed));
+    let (set_of_task, running, passing) = (Arc::clone(&set), Arc::clone(&entry), Arc::clone(&passed));
     let task = tokio::spawn(async move {
-        let _run = walking_set.run_guard(&walking);
-        let _pass = walking_set.pass_guard(&passing);
+        let _run = set_of_task.run_guard(&running);
+        let _pass = set_of_task.pass_guard(&passing);
         panic!("a defect");
     });
     assert!(task.await.is_err_and(|error| error.is_panic()));

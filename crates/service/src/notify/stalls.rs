@@ -128,8 +128,8 @@ mod tests {
         let after = Duration::from_secs(5);
         let delay = wait(None, Reason::LoadBalancerDelay { group, until: Time(300_000) }, 0);
         assert!(!delay.is_stall(after, Time(299_999)) && delay.is_stall(after, Time(300_000)));
-        let blind = wait(None, Reason::CannotSee(System::Nomad), 0);
-        assert!(!blind.is_stall(after, Time(4_999)) && blind.is_stall(after, Time(5_000)));
-        assert_eq!((blind.blocker.kind, &*blind.blocker.name), (BlockerKind::System, "Nomad"));
+        let unreadable = wait(None, Reason::CannotSee(System::Nomad), 0);
+        assert!(!unreadable.is_stall(after, Time(4_999)) && unreadable.is_stall(after, Time(5_000)));
+        assert_eq!((unreadable.blocker.kind, &*unreadable.blocker.name), (BlockerKind::System, "Nomad"));
     }
 }

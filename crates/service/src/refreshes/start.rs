@@ -75,7 +75,7 @@ pub(crate) async fn start(service: &Arc<Service>, request: StartRequest<'_>) -> 
         }
         Arrival::InProgress(answer) => answer,
         Arrival::Started => {
-            info!(event = request.way, "a refresh was asked for again, and is begun already");
+            info!(event = request.way, "the same request again: its refreshes were started already");
             return Ok(Started::Repeated);
         }
         Arrival::TooMany => return Err(StartError::TooMany),
