@@ -3,24 +3,18 @@
 //! A server of HTTP is made for a connection only then. A crowd of strangers that connect and send nothing, or half a head, keeps
 //! neither requests nor departures waiting for its turn.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::io::Cursor;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Chain, Join, ReadHalf, WriteHalf, join, split};
 
 /// How much is read at once. Most heads are shorter.
 const AT_ONCE: usize = 512;
 
-/// A stream of which the first bytes were read already.
-#[derive(Debug)]
-pub(super) struct Arrived<S> {
-    first: Vec<u8>,
-    read: usize,
-    stream: S,
-}
+/// A stream whose first bytes were read already and are read again first.
+pub(super) type Arrived<S> = Join<Chain<Cursor<Vec<u8>>, ReadHalf<S>>, WriteHalf<S>>;
 
 /// Reads until a head may be whole, or is larger than it may be. `None`: the other end has closed before.
-pub(super) async fn arrived<S: AsyncRead + Unpin>(mut stream: S, largest: usize) -> Option<Arrived<S>> {
+pub(super) async fn arrived<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, largest: usize) -> Option<Arrived<S>> {
     let mut first = Vec::new();
     loop {
         let mut some = [0; AT_ONCE];
@@ -30,7 +24,8 @@ pub(super) async fn arrived<S: AsyncRead + Unpin>(mut stream: S, largest: usize)
         // What begins no request is refused by whoever reads requests.
         let is_request = first.first().is_some_and(u8::is_ascii_uppercase);
         if !is_request || largest <= first.len() || ends(&first[searched..]) {
-            return Some(Arrived { first, read: 0, stream });
+            let (rest, write) = split(stream);
+            return Some(join(Cursor::new(first).chain(rest), write));
         }
     }
 }
@@ -38,49 +33,6 @@ pub(super) async fn arrived<S: AsyncRead + Unpin>(mut stream: S, largest: usize)
 /// Whether an empty line is in it.
 fn ends(bytes: &[u8]) -> bool {
     bytes.windows(4).any(|four| four == b"\r\n\r\n") || bytes.windows(2).any(|two| two == b"\n\n")
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Arrived<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        let this = &mut *self;
-        let rest = &this.first[this.read..];
-        if rest.is_empty() {
-            return Pin::new(&mut this.stream).poll_read(context, into);
-        }
-        let count = rest.len().min(into.remaining());
-        into.put_slice(&rest[..count]);
-        this.read += count;
-        if this.read == this.first.len() {
-            (this.first, this.read) = (Vec::new(), 0);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Arrived<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
 }
 
 #[cfg(test)]

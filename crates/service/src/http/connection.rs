@@ -1,15 +1,12 @@
 //! One connection: whose it is, and since when nobody has asked anything on it.
 
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -96,30 +93,13 @@ impl Drop for Answering {
     }
 }
 
-/// The body of an answer: its request is answered only when it is sent or nobody reads it any more.
-struct Sent {
-    body: Body,
-    _answering: Answering,
-}
-
-/// Holds a connection busy until this answer is sent.
+/// Holds a connection busy until this answer is sent, or nobody reads it any more.
 pub(super) fn until_sent(response: Response, answering: Answering) -> Response {
-    response.map(|body| Body::new(Sent { body, _answering: answering }))
-}
-
-impl HttpBody for Sent {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    response.map(|body| {
+        // The closure changes no error: it owns `answering`, which lives as long as the body.
+        Body::new(body.map_err(move |why| {
+            let _owned = &answering;
+            why
+        }))
+    })
 }
