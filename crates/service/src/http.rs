@@ -2,7 +2,6 @@
 
 mod admin;
 mod arrival;
-mod blocks;
 mod bodies;
 mod body;
 mod certificates;
@@ -10,17 +9,18 @@ mod connection;
 mod crowd;
 mod door;
 mod events;
+mod forwarded;
 mod guard;
 mod keys;
 mod open_files;
 mod openapi;
 mod page;
-mod places;
 mod problem;
+mod rate_limit;
 mod refreshes;
 mod sns;
-mod sources;
 mod stream;
+mod subnet;
 mod terraform;
 mod tls;
 mod visit;

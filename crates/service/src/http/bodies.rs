@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::blocks::{Block, sender};
+use super::subnet::Subnet;
 use crate::departures::lock;
 
 /// All of them together.
@@ -28,7 +28,7 @@ struct Held {
 
 #[derive(Debug)]
 struct OneBody {
-    sender: Block,
+    subnet: Subnet,
     bytes: usize,
     goes: Arc<Notify>,
 }
@@ -48,7 +48,7 @@ impl Bodies {
         let mut held = lock(&self.0);
         let id = held.next;
         held.next += 1;
-        held.bodies.insert(id, OneBody { sender: sender(from), bytes: 0, goes: Arc::clone(&goes) });
+        held.bodies.insert(id, OneBody { subnet: Subnet::of(from), bytes: 0, goes: Arc::clone(&goes) });
         held.grow(id, BESIDE);
         Body { held: Arc::clone(&self.0), id, goes }
     }
@@ -69,12 +69,12 @@ impl Held {
 
     /// The largest body of the sender that holds most.
     fn largest(&self) -> Option<u64> {
-        let mut senders: HashMap<Block, usize> = HashMap::new();
+        let mut subnets: HashMap<Subnet, usize> = HashMap::new();
         for body in self.bodies.values() {
-            *senders.entry(body.sender).or_default() += body.bytes;
+            *subnets.entry(body.subnet).or_default() += body.bytes;
         }
-        let (heaviest, _) = senders.into_iter().max_by_key(|(_, bytes)| *bytes)?;
-        let of = self.bodies.iter().filter(|(_, body)| body.sender == heaviest);
+        let (heaviest, _) = subnets.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+        let of = self.bodies.iter().filter(|(_, body)| body.subnet == heaviest);
         of.max_by_key(|(_, body)| body.bytes).map(|(id, _)| *id)
     }
 

@@ -9,8 +9,8 @@ use rustls::pki_types::TrustAnchor;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::info;
 
-use super::blocks::Block;
 use super::problem::Problem;
+use super::subnet::Subnet;
 use crate::Service;
 use crate::departures::lock;
 use crate::repeated::Kind;
@@ -55,11 +55,11 @@ pub(super) struct Certificates {
     kept: Mutex<HashMap<Name, Arc<Vec<u8>>>>,
     refused: Lately<Name, ()>,
     failed: Lately<Name, Arc<str>>,
-    guesses: Lately<Block, u32>,
+    guesses: Lately<Subnet, u32>,
     /// Held while one is fetched.
     turn: tokio::sync::Mutex<()>,
     /// Held by each sender while it waits for that: one with many messages waits once.
-    turns: Mutex<HashMap<Block, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Mutex<HashMap<Subnet, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Certificates {
@@ -82,7 +82,7 @@ impl Certificates {
     }
 
     /// The certificate of this file at SNS of a topic's Region, for a message of this sender.
-    pub(super) async fn of(&self, near: &Arc<str>, file: &str, sender: Block) -> Result<Arc<Vec<u8>>, NotHad> {
+    pub(super) async fn of(&self, near: &Arc<str>, file: &str, sender: Subnet) -> Result<Arc<Vec<u8>>, NotHad> {
         let name = (host(near), file.to_owned());
         if let Some(known) = self.known(near, &name) {
             return known;
@@ -121,7 +121,7 @@ impl Certificates {
         self.failed.get(name).map(|why| Err(NotHad::Unavailable(why)))
     }
 
-    async fn fetch(&self, near: &Arc<str>, name: Name, sender: Option<Block>) -> Result<Arc<Vec<u8>>, NotHad> {
+    async fn fetch(&self, near: &Arc<str>, name: Name, sender: Option<Subnet>) -> Result<Arc<Vec<u8>>, NotHad> {
         if MOST_REFUSED <= self.refused.held() {
             return Err(NotHad::Unavailable("too many names were refused lately".into()));
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::blocks::{Block, blocks, sender};
+use super::subnet::Subnet;
 use crate::departures::lock;
 
 /// So many connections at once.
@@ -22,15 +22,15 @@ struct Members {
     next: u64,
     /// Those that have shown no key, the oldest first.
     strangers: BTreeMap<u64, Stranger>,
-    /// How many of them there are by block.
-    counts: HashMap<Block, usize>,
+    /// How many of them each subnet has.
+    counts: HashMap<Subnet, usize>,
     known: usize,
     proxied: usize,
 }
 
 #[derive(Debug)]
 struct Stranger {
-    address: IpAddr,
+    subnet: Subnet,
     leaves: Arc<Notify>,
 }
 
@@ -59,23 +59,18 @@ impl Crowd {
         Self { most, members: Arc::default() }
     }
 
-    /// A spot for a connection from this address. Strangers of one network have a quarter at most, of one subscriber or provider half;
+    /// A spot for a connection from this address. Strangers of one subnet have a quarter at most;
     /// listed proxies have three quarters. Somebody else may have to leave for it. `None`: nobody can.
     pub(super) fn enter(&self, address: IpAddr, is_proxy: bool) -> Option<Spot> {
         let mut members = lock(&self.members);
         let is_proxy = is_proxy && members.proxied < self.most / 4 * 3;
-        if !is_proxy {
-            let share = |multiple: u32| (self.most / 4 * usize::try_from(multiple).unwrap_or(1)).clamp(1, self.most / 2);
-            let full =
-                |(block, multiple): &(Block, u32)| members.counts.get(block).is_some_and(|count| share(*multiple) <= *count);
-            let over = blocks(address).filter(full).last();
-            if let Some((block, _)) = over {
-                members.dismiss(block);
-            }
+        let subnet = Subnet::of(address);
+        if !is_proxy && members.counts.get(&subnet).is_some_and(|count| self.most / 4 <= *count) {
+            members.dismiss(subnet);
         }
         if self.most <= members.all() {
-            let block = members.heaviest()?;
-            members.dismiss(block);
+            let heaviest = members.heaviest()?;
+            members.dismiss(heaviest);
         }
         let id = members.next;
         members.next += 1;
@@ -84,7 +79,7 @@ impl Crowd {
             members.proxied += 1;
             Standing::Proxy
         } else {
-            members.add(id, Stranger { address, leaves: Arc::clone(&leaves) });
+            members.add(id, Stranger { subnet, leaves: Arc::clone(&leaves) });
             Standing::Stranger
         };
         drop(members);
@@ -106,41 +101,30 @@ impl Members {
     }
 
     fn add(&mut self, id: u64, stranger: Stranger) {
-        for (block, _) in blocks(stranger.address) {
-            *self.counts.entry(block).or_default() += 1;
-        }
+        *self.counts.entry(stranger.subnet).or_default() += 1;
         self.strangers.insert(id, stranger);
     }
 
     fn remove(&mut self, id: u64) -> Option<Stranger> {
         let stranger = self.strangers.remove(&id)?;
-        for (block, _) in blocks(stranger.address) {
-            if let Some(count) = self.counts.get_mut(&block) {
-                *count -= 1;
-                if *count == 0 {
-                    self.counts.remove(&block);
-                }
+        if let Some(count) = self.counts.get_mut(&stranger.subnet) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&stranger.subnet);
             }
         }
         Some(stranger)
     }
 
-    /// The sender that has the most strangers' connections.
-    fn heaviest(&self) -> Option<Block> {
-        let senders = self.counts.iter().filter(|(block, _)| block.is_senders());
-        let (_, most) = senders.clone().max_by_key(|(_, count)| **count)?;
-        // Of several, the one whose connection is the oldest.
-        let heavy: Vec<&Block> = senders.filter(|(_, count)| *count == most).map(|(block, _)| block).collect();
-        if let [one] = heavy[..] {
-            return Some(*one);
-        }
-        let oldest = self.strangers.values().map(|stranger| sender(stranger.address));
-        oldest.into_iter().find(|block| self.counts.get(block) == Some(most))
+    /// The subnet that has the most strangers' connections; of several, the one that has the oldest connection.
+    fn heaviest(&self) -> Option<Subnet> {
+        let most = self.counts.values().max()?;
+        self.strangers.values().map(|stranger| stranger.subnet).find(|subnet| self.counts.get(subnet) == Some(most))
     }
 
-    /// Has the oldest stranger of a block leave.
-    fn dismiss(&mut self, block: Block) {
-        let oldest = self.strangers.iter().find(|(_, stranger)| block.has(stranger.address)).map(|(id, _)| *id);
+    /// Has the oldest stranger of a subnet leave.
+    fn dismiss(&mut self, subnet: Subnet) {
+        let oldest = self.strangers.iter().find(|(_, stranger)| stranger.subnet == subnet).map(|(id, _)| *id);
         if let Some(stranger) = oldest.and_then(|id| self.remove(id)) {
             stranger.leaves.notify_one();
         }
@@ -240,8 +224,8 @@ mod tests {
     }
 
     #[test]
-    fn one_subscriber_of_ipv6_has_half_however_many_networks_it_has() {
-        for (shift, most) in [(0, MOST / 4), (64, MOST / 2), (72, MOST / 2), (80, MOST / 2)] {
+    fn one_subscriber_of_ipv6_has_a_quarter_however_many_networks_it_has() {
+        for (shift, most) in [(0, MOST / 4), (64, MOST / 4), (68, MOST / 4), (80, MOST)] {
             let crowd = Crowd::new(MOST);
             let flood = stay(&crowd, (0..2_000).map(|number| v6(number << shift)));
             assert_eq!(crowd.count(), most, "{shift}: {}", flood.len());

@@ -12,17 +12,19 @@ use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, debug, info, info_span};
 
 use super::bodies::Bodies;
 use super::body;
 use super::connection::Connection;
+use super::forwarded::client_address;
 use super::keys::Keys;
 use super::page::session;
-use super::places::Places;
 use super::problem::Problem;
-use super::sources::{Source, Sources, address};
+use super::rate_limit::{RateLimit, Source};
+use super::subnet::Subnet;
 use super::visit::Visit;
 use crate::Service;
 use crate::repeated::Kind;
@@ -30,6 +32,8 @@ use decamp_events::MOST_BYTES;
 
 /// A request has to be answered by then; a stream only has to begin.
 const WHOLE: Duration = Duration::from_secs(10);
+/// Requests with a key that are answered at once: each may hold a body of 256 KiB, all of them 64 MiB.
+const MOST_KNOWN: usize = 256;
 /// What is over its limit is answered this much later, so that no connection has more than ten such answers a second.
 const SLOWED: Duration = Duration::from_millis(100);
 /// Paths of the admin listener that anybody may ask for: they name nothing, or ask for the token.
@@ -51,10 +55,11 @@ struct Guard {
     /// What opens the whole listener; `None`: each route asks for itself.
     token: Option<Arc<Keys>>,
     events: Arc<Keys>,
-    sources: Sources,
+    sources: RateLimit,
     /// The same for the health paths: who floods the rest from the address of a health check does not fail it.
-    checks: Sources,
-    places: Places,
+    checks: RateLimit,
+    /// How many requests with a key are answered at once.
+    known: Arc<Semaphore>,
     bodies: Bodies,
     random: SystemRandom,
 }
@@ -70,9 +75,9 @@ pub(super) fn before(
     let serve = &service.settings.serve;
     let guard = Arc::new(Guard {
         events: Arc::clone(events),
-        sources: Sources::new(serve.source_rate),
-        checks: Sources::new(serve.source_rate),
-        places: Places::new(),
+        sources: RateLimit::new(serve.source_rate),
+        checks: RateLimit::new(serve.source_rate),
+        known: Arc::new(Semaphore::new(MOST_KNOWN)),
         bodies: Bodies::default(),
         random: SystemRandom::new(),
         service: Arc::clone(service),
@@ -92,7 +97,7 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> 
     let method = known(request.method());
     let connection = request.extensions().get::<Arc<Connection>>().cloned();
     let peer = connection.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.peer);
-    let from = address(peer, request.headers(), &guard.service.settings.serve.proxies);
+    let from = client_address(peer, request.headers(), &guard.service.settings.serve.proxies);
     let (parts, body) = request.into_parts();
     let (body, whole) = body::watched(body);
     let mut request = Request::from_parts(parts, body);
@@ -102,7 +107,7 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> 
             Ok(admitted) => admitted,
         };
         let visit = if shown {
-            match Visit::of_known(from, connection, &guard.places) {
+            match Visit::of_known(from, connection, &guard.known) {
                 Ok(visit) => visit,
                 Err(busy) => return busy.into_response(),
             }
@@ -193,13 +198,13 @@ impl Guard {
             (None, Some(given)) => self.events.place(&given).await.map_err(refused)?,
             (Some(token), Some(given)) => token.place(&given).await.map_err(refused)?,
         };
-        let source = key.map_or(Source::Address(from), Source::Key);
+        let source = key.map_or_else(|| Source::Subnet(Subnet::of(from)), Source::Key);
         if health {
             // A health check may have the address of whoever floods, so it is slowed and never refused.
-            if !self.checks.may_ask(source) {
+            if !self.checks.allows(source) {
                 sleep(SLOWED).await;
             }
-        } else if !self.sources.may_ask(source) {
+        } else if !self.sources.allows(source) {
             sleep(SLOWED).await;
             return Err(refused(Problem::too_many(1)));
         }

@@ -13,9 +13,9 @@ use axum::{Extension, Router};
 use rustls::pki_types::TrustAnchor;
 use tracing::{info, warn};
 
-use super::blocks::sender;
 use super::certificates::{Certificates, NotHad};
 use super::problem::Problem;
+use super::subnet::Subnet;
 use super::visit::Visit;
 use super::{body, events};
 use crate::Service;
@@ -100,7 +100,7 @@ impl Topics {
     /// a topic of ours and any other: it comes last.
     async fn believe(&self, claim: &Claim, from: IpAddr) -> Result<Arc<str>, Problem> {
         let certificates = &self.certificates;
-        match certificates.of(&claim.near, &claim.certificate, sender(from)).await {
+        match certificates.of(&claim.near, &claim.certificate, Subnet::of(from)).await {
             Ok(file) => verify(claim, &file, certificates.anchors(), self.service.live.now()).map_err(|doubt| self.doubt(doubt)),
             Err(NotHad::Doubted(doubt)) => Err(self.doubt(doubt)),
             Err(NotHad::Unavailable(why)) => Err(certificates.unavailable(&why)),

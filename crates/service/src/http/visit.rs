@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bodies::{Bodies, Body};
 use super::connection::Connection;
-use super::places::Places;
 use super::problem::Problem;
 
 /// A request.
@@ -35,8 +34,8 @@ impl Visit {
     /// # Errors
     ///
     /// Too many of them are being answered.
-    pub(super) fn of_known(from: IpAddr, connection: Option<Arc<Connection>>, places: &Places) -> Result<Self, Problem> {
-        let place = places.take().ok_or_else(Problem::busy)?;
+    pub(super) fn of_known(from: IpAddr, connection: Option<Arc<Connection>>, requests: &Arc<Semaphore>) -> Result<Self, Problem> {
+        let place = Arc::clone(requests).try_acquire_owned().map_err(|_| Problem::busy())?;
         let visit = Self(Arc::new(Inner { from, connection, body: None, _place: Some(place) }));
         visit.trust();
         Ok(visit)
