@@ -15,7 +15,7 @@ async fn an_event_comes_in_and_the_instance_goes_without_a_failed_request() {
     let instance = sandbox.instances[0];
     let id = instance.to_string();
     let mut replica = Replica::start(&sandbox, &[]).await;
-    assert!(replica.text("/").await.contains("No instance is on its way out"));
+    assert!(replica.text("/").await.contains("No instance is leaving"));
     let mut stream = replica.get("/v1/stream").await;
 
     let event = terminate(&sandbox, instance).await;
@@ -124,7 +124,7 @@ async fn what_no_replica_saw_is_told_by_auto_scalings_own_record() {
     assert_eq!(row["successful"], true, "{shown:#}");
     assert!(shown["record"]["at"].is_string() && row["ended"].as_str() > row["began"].as_str(), "{shown:#}");
     let page = second.text("/").await;
-    assert!(page.contains("As Auto Scaling tells") && page.contains(&instance.to_string()), "{page}");
+    assert!(page.contains("Auto Scaling's records") && page.contains(&instance.to_string()), "{page}");
     let metrics = second.text("/metrics").await;
     assert!(metrics.contains("decamp_aws_calls_total{operation=\"DescribeScalingActivities\"} 1"), "{metrics}");
 }

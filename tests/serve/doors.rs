@@ -237,7 +237,7 @@ async fn the_admin_listener_opens_to_its_token_and_to_a_session() {
         assert_eq!(again.headers()["www-authenticate"], "Bearer realm=\"decamp\"");
         let html = again.text().await.expect("it is text");
         assert!(
-            html.contains("That is not the admin token") && html.contains("action=\"/login\"") && !html.contains("another"),
+            html.contains("Wrong admin token") && html.contains("action=\"/login\"") && !html.contains("another"),
             "{html}"
         );
     }

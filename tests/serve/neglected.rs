@@ -46,7 +46,7 @@ async fn what_a_killed_replica_walked_is_taken_up_within_one_period_and_every_vi
     let (written, by) = (&seen["elsewhere"]["last_written"], &seen["elsewhere"]["taken_up_at"]);
     assert!(seen["walked_here"] == false && written.is_string() && by.is_string() && written.as_str() < by.as_str(), "{seen:#}");
     let page = second.text("/").await;
-    let says = format!("if nobody does before <time>{}</time>, this replica takes it up then", by.as_str().expect("a time"));
+    let says = format!("Without another one before <time>{}</time>, this replica takes over", by.as_str().expect("a time"));
     assert!(page.contains(&says), "{says} is not in {page}");
     let listed = status(&sandbox).await;
     assert!(listed.contains("somebody last wrote something for it") && listed.contains("a sweep takes it up"), "{listed}");

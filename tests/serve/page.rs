@@ -116,16 +116,16 @@ fn look(chromium: &Path, address: &str, instance: &str) {
     );
     let said = about["said"].as_str().expect("text");
     assert!(
-        ["looks after", "web", "Region", "eu-west-1", "mode", "act", "last sweep", "version"]
+        ["groups", "web", "Region", "eu-west-1", "mode", "act", "last sweep", "version"]
             .iter()
             .all(|word| said.contains(word)),
         "{said}"
     );
 
     let status = browser.evaluate(OVERTAKEN);
-    assert_eq!(status, "No instance is leaving; 1 over.");
+    assert_eq!(status, "No instance is leaving; 1 ended.");
     let said = browser.evaluate(OVER);
-    assert!(said[0].as_str().is_some_and(|told| told.contains("Your session is over")), "{said}");
+    assert!(said[0].as_str().is_some_and(|told| told.contains("Your session has ended")), "{said}");
     assert_eq!((&said[1], &said[2], &said[3]), (&json!("/login"), &json!(1), &json!(0)), "{said}");
     assert_eq!(browser.complaints, Vec::<String>::new());
 }

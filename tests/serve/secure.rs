@@ -53,7 +53,7 @@ async fn a_certificate_is_shown_and_the_new_one_after_its_file_has_changed() {
     std::fs::write(path("certificate"), include_bytes!("sns/expired.pem")).expect("it is ours");
     std::fs::write(path("key"), include_bytes!("sns/foreign.key.pem")).expect("it is ours");
     assert!(ask(address, root).await.is_ok(), "what is over does not replace what is good: {}", replica.printed());
-    replica.says("is not valid now, the old one is and stays").await;
+    replica.says("has expired or is not valid yet; the old one stays").await;
     std::fs::write(path("certificate"), include_bytes!("sns/foreign.pem")).expect("it is ours");
     std::fs::write(path("key"), include_bytes!("sns/foreign.key.pem")).expect("it is ours");
     assert!(ask(address, other).await.is_ok(), "{}", replica.printed());

@@ -90,7 +90,7 @@ async fn whoever_forges_has_little_fetched_and_learns_no_topic_and_what_sns_send
         ("DECAMP_SOURCE_RATE", "100000"),
     ];
     let replica = Replica::start(&sandbox, &settings).await;
-    replica.says("a certificate of SNS was fetched").await;
+    replica.says("fetched a certificate of SNS").await;
     // From now on SNS has no other one.
     sandbox.shared.stores().signing_certificate = None;
     sandbox.shared.stores().certificates_asked.clear();

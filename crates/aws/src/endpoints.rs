@@ -24,7 +24,8 @@ pub fn host(service: &str, region: &str, fips: bool, dual_stack: bool) -> Result
     // `-fips` in their name.
     let plain = resolve(service, region, false, false)?;
     let partition = without_region(&plain, region);
-    let commercial = COMMERCIAL.iter().any(|of| resolve(service, of, false, false).is_ok_and(|host| without_region(&host, of) == partition));
+    let commercial =
+        COMMERCIAL.iter().any(|of| resolve(service, of, false, false).is_ok_and(|host| without_region(&host, of) == partition));
     let host = if dual_stack && !commercial { resolve(service, region, false, true)? } else { plain };
     Ok(if fips { host.replacen(service, &format!("{service}-fips"), 1) } else { host })
 }

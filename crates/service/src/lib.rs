@@ -147,12 +147,12 @@ pub async fn serve(
         live,
     });
     service.numbers.expect(&service.settings);
-    let doors = http::Doors::open(&service, webhooks, admin)?;
+    let listeners = http::Listeners::open(&service, webhooks, admin)?;
     let local = LocalSet::new();
     let failed = local
         .run_until(async {
             let mut waited = vec![
-                Loop::begin("the listeners", doors.serve()),
+                Loop::begin("the listeners", listeners.serve()),
                 Loop::begin("the sweep", sweep::sweeping(Arc::clone(&service))),
             ];
             waited.extend(queue::consume_all(&service));

@@ -51,7 +51,11 @@ mod tests {
         };
         assert_eq!(of("192.0.2.1", "192.0.2.7"), ip("192.0.2.1"), "not a listed proxy");
         assert_eq!(of("10.0.0.9", "192.0.2.7"), ip("192.0.2.7"));
-        assert_eq!(of("10.0.0.9", "203.0.113.1, 192.0.2.7, 10.0.0.8"), ip("192.0.2.7"), "the first entry is what the client claimed");
+        assert_eq!(
+            of("10.0.0.9", "203.0.113.1, 192.0.2.7, 10.0.0.8"),
+            ip("192.0.2.7"),
+            "the first entry is what the client claimed"
+        );
         assert_eq!(of("10.0.0.9", "192.0.2.7, nonsense"), ip("10.0.0.9"));
         assert_eq!(of("fd00::9", "2001:db8::1, [fd00::8]:80"), ip("2001:db8::1"));
         for (written, is) in [

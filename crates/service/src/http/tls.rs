@@ -1,4 +1,4 @@
-//! A listener's certificate, read again when its file changes.
+//! A listener's certificate, which is read again when its files change.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ use webpki::{EndEntityCert, Error, KeyUsage};
 use crate::departures::lock;
 use decamp_core::time::Time;
 
-/// A certificate and its key, as their files were when they could last be used.
-pub(super) struct Certificate {
+/// A certificate and its key, as their files were when they were last usable.
+pub(super) struct ServerCertificate {
     certificate: PathBuf,
     key: PathBuf,
     held: Mutex<Held>,
@@ -29,23 +29,23 @@ struct Held {
     config: Arc<ServerConfig>,
     /// The listener's own certificate, the first of its chain.
     own: CertificateDer<'static>,
-    /// When both files were written; `None` if that cannot be told.
+    /// When both files were written; `None` if that is unknown.
     written: Option<[SystemTime; 2]>,
 }
 
-impl Certificate {
+impl ServerCertificate {
     /// Reads both files.
     ///
     /// # Errors
     ///
-    /// If one of them cannot be read, or both do not belong together.
+    /// One of them cannot be read, or the key is not the certificate's.
     pub(super) fn read(certificate: &Path, key: &Path) -> Result<Arc<Self>> {
         let (config, own) = config(certificate, key)?;
         let held = Held { config, own, written: written(certificate, key) };
         Ok(Arc::new(Self { certificate: certificate.to_owned(), key: key.to_owned(), held: Mutex::new(held) }))
     }
 
-    /// Shakes hands, with the newest certificate that can be used.
+    /// Makes a handshake with the newest usable certificate.
     pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, now: Time) -> io::Result<TlsStream<S>> {
         TlsAcceptor::from(self.newest(now)).accept(stream).await
     }
@@ -54,19 +54,19 @@ impl Certificate {
         let mut held = lock(&self.held);
         let written = written(&self.certificate, &self.key);
         if written.is_some() && written != held.written {
-            // Whatever comes of it: the same files are not read again.
+            // Also after a failure: the same files are not read again.
             held.written = written;
             match config(&self.certificate, &self.key) {
-                // A clumsy renewal puts back what is over; nobody would get in.
+                // A faulty renewal may bring an expired certificate, which no client would accept.
                 Ok((_, own)) if is_out_of_date(&own, now) && !is_out_of_date(&held.own, now) => {
-                    warn!(file = %self.certificate.display(), "the new certificate is not valid now, the old one is and stays");
+                    warn!(file = %self.certificate.display(), "the new certificate has expired or is not valid yet; the old one stays");
                 }
                 Ok((config, own)) => {
                     (held.config, held.own) = (config, own);
-                    info!(file = %self.certificate.display(), "the certificate was read again");
+                    info!(file = %self.certificate.display(), "read the new certificate");
                 }
                 Err(why) => {
-                    warn!(file = %self.certificate.display(), "the new certificate cannot be used, the old one is: {why:#}")
+                    warn!(file = %self.certificate.display(), "the new certificate cannot be used; the old one stays in use: {why:#}")
                 }
             }
         }
@@ -84,8 +84,7 @@ fn written(certificate: &Path, key: &Path) -> Option<[SystemTime; 2]> {
 fn is_out_of_date(certificate: &CertificateDer<'_>, now: Time) -> bool {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
     let now = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
-    let checked =
-        certificate.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &[], &[], now, KeyUsage::server_auth(), None, None);
+    let checked = certificate.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &[], &[], now, KeyUsage::server_auth(), None, None);
     matches!(checked, Err(Error::CertExpired { .. } | Error::CertNotValidYet { .. }))
 }
 
@@ -116,9 +115,9 @@ mod tests {
         let good = read(include_bytes!("../../../../tests/serve/sns/signer.pem"));
         let expired = read(include_bytes!("../../../../tests/serve/sns/expired.pem"));
         let now = at("2027-01-01T00:00:00Z");
-        assert!(!is_out_of_date(&good, now), "nobody who signed it is trusted, and it is in time");
+        assert!(!is_out_of_date(&good, now), "its issuer does not matter");
         assert!(is_out_of_date(&expired, now));
         assert!(is_out_of_date(&good, at("1999-01-01T00:00:00Z")) && is_out_of_date(&good, at("2999-01-01T00:00:00Z")));
-        assert!(!is_out_of_date(&CertificateDer::from(&good[..100]), now), "nothing is known of a broken one");
+        assert!(!is_out_of_date(&CertificateDer::from(&good[..100]), now), "nothing is known of a damaged one");
     }
 }
