@@ -89,8 +89,8 @@ impl Listener {
                 _ = stopping.wait_for(|stop| *stop) => break,
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        self.take(stream, peer, &limit, &mut connections);
-                        self.take_all(&limit, &mut connections);
+                        self.start(stream, peer, &limit, &mut connections);
+                        self.accept_waiting(&limit, &mut connections);
                         // Evicted connections close before more are accepted.
                         yield_now().await;
                     }
@@ -109,20 +109,21 @@ impl Listener {
 
     /// Accepts all connections that wait in the kernel's queue. One at a time, the last in the queue would wait until every task of those
     /// before it had its turn.
-    fn take_all(&self, limit: &ConnectionLimit, connections: &mut JoinSet<()>) {
+    fn accept_waiting(&self, limit: &ConnectionLimit, connections: &mut JoinSet<()>) {
         for _ in 0..self.most {
             match unconstrained(self.listener.accept()).now_or_never() {
-                Some(Ok((stream, peer))) => self.take(stream, peer, limit, connections),
+                Some(Ok((stream, peer))) => self.start(stream, peer, limit, connections),
                 Some(Err(_)) | None => return,
             }
         }
     }
 
-    fn take(&self, stream: TcpStream, peer: SocketAddr, limit: &ConnectionLimit, connections: &mut JoinSet<()>) {
+    /// Takes a slot for a connection and serves it in a task of its own.
+    fn start(&self, stream: TcpStream, peer: SocketAddr, limit: &ConnectionLimit, connections: &mut JoinSet<()>) {
         let peer = peer.ip().to_canonical();
         let is_proxy = self.service.settings.serve.proxies.iter().any(|network| network.has(peer));
         let Some(slot) = limit.acquire(peer, is_proxy) else {
-            tracing::debug!(listener = self.name, %peer, "a connection was closed: too many are open");
+            tracing::debug!(listener = self.name, %peer, "closed a connection: too many are open");
             return;
         };
         stream.set_nodelay(true).ok();

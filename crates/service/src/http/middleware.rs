@@ -44,6 +44,8 @@ const OPEN: &[&str] = &["/healthz", "/readyz", "/login", "/style.css"];
 pub(super) struct Caller {
     /// The number of the key that the request has.
     pub(super) key: Option<usize>,
+    /// Whether the request has a key or a session.
+    is_authenticated: bool,
     /// Whether the answer may have names and reasons.
     pub(super) trusted: bool,
 }
@@ -102,11 +104,11 @@ async fn handle(State(middleware): State<Arc<Middleware>>, request: Request, nex
     let (body, read_to_end) = body::track_end(body);
     let mut request = Request::from_parts(parts, body);
     let answering = async {
-        let (caller, is_authenticated) = match middleware.admit(method, request.headers(), request.uri(), from).await {
+        let caller = match middleware.admit(method, request.headers(), request.uri(), from).await {
             Err(refusal) => return *refusal,
             Ok(admitted) => admitted,
         };
-        let in_flight = if is_authenticated {
+        let in_flight = if caller.is_authenticated {
             match InFlight::authenticated(from, connection, &middleware.authenticated) {
                 Ok(in_flight) => in_flight,
                 Err(busy) => return busy.into_response(),
@@ -183,14 +185,8 @@ impl Middleware {
         format!("{:016x}", u64::from_be_bytes(bytes))
     }
 
-    /// The caller, and whether it has shown a key or a session. The rate limit comes before the host and the permissions.
-    async fn admit(
-        &self,
-        method: &'static str,
-        headers: &HeaderMap,
-        uri: &Uri,
-        from: IpAddr,
-    ) -> Result<(Caller, bool), Box<Response>> {
+    /// Checks a request and returns its caller. The rate limit comes before the host and the permissions.
+    async fn admit(&self, method: &'static str, headers: &HeaderMap, uri: &Uri, from: IpAddr) -> Result<Caller, Box<Response>> {
         let path = uri.path();
         let health = self.token.is_some() && matches!(path, "/healthz" | "/readyz") && matches!(method, "GET" | "HEAD");
         let key = match (&self.token, presented(headers, &self.service.settings.serve.events_header)) {
@@ -212,13 +208,13 @@ impl Middleware {
         if !health && !is_ours {
             return Err(refused(Problem::wrong_host()));
         }
-        let Some(token) = &self.token else { return Ok((Caller { key, trusted: false }, key.is_some())) };
+        let Some(token) = &self.token else { return Ok(Caller { key, is_authenticated: key.is_some(), trusted: false }) };
         // A request by another name that resolves to our address is treated as unauthenticated.
         let is_authenticated =
             is_ours && (key.is_some() || session::is_open(token, headers, &self.service).await.map_err(refused)?);
         let trusted = is_authenticated || (is_ours && !token.are_set());
         if trusted || OPEN.contains(&path) {
-            return Ok((Caller { key, trusted }, is_authenticated));
+            return Ok(Caller { key, is_authenticated, trusted });
         }
         let page = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).is_some_and(|k| k.contains("text/html"));
         if page && path == "/" {
