@@ -146,13 +146,13 @@ pub async fn serve(
         live,
     });
     service.metrics.create_rows(&service.settings);
-    let doors = http::Doors::open(&service, webhooks, admin)?;
+    let listeners = http::Listeners::open(&service, webhooks, admin)?;
     let local = LocalSet::new();
     let failed = local
         .run_until(async {
             // Shutting down waits for these tasks.
             let mut awaited =
-                vec![Task::spawn("the listeners", doors.serve()), Task::spawn("the sweep", sweep::run(Arc::clone(&service)))];
+                vec![Task::spawn("the listeners", listeners.serve()), Task::spawn("the sweep", sweep::run(Arc::clone(&service)))];
             awaited.extend(queue::consume_all(&service));
             let for_refreshes = Arc::clone(&service);
             let for_stalls = Arc::clone(&service);

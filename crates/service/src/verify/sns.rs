@@ -247,10 +247,10 @@ fn with_signer<T>(
         .map_err(|_| Doubt::Certificate)?;
     let host = host(near);
     // Older certificates are valid for all Regions.
-    let names = [host.as_str(), "sns.amazonaws.com"];
+    let names = [host, decamp_aws::endpoints::global_host("sns")];
     let named = names
         .iter()
-        .any(|name| ServerName::try_from(*name).is_ok_and(|name| own.verify_is_valid_for_subject_name(&name).is_ok()));
+        .any(|name| ServerName::try_from(&**name).is_ok_and(|name| own.verify_is_valid_for_subject_name(&name).is_ok()));
     if !named {
         return Err(Doubt::Certificate);
     }

@@ -1,4 +1,4 @@
-//! The two listeners under bad input: everything is answered with a problem document, nothing is let in that should not be.
+//! The two listeners under bad input: every refusal is a problem document, and nothing is accepted that should not be.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::replica::{KEY, Replica, quick, terminate};
 
-/// Asserts that this is a problem document of a kind.
+/// Asserts that the answer is a problem document of this kind.
 async fn problem(answer: Response, status: u16, kind: &str) -> Value {
     assert_eq!(answer.status(), status, "{kind}");
     assert_eq!(answer.headers()["content-type"], "application/problem+json", "{kind}");
@@ -23,10 +23,10 @@ async fn problem(answer: Response, status: u16, kind: &str) -> Value {
     body
 }
 
-/// Writes bytes on a connection and reads all that comes back.
+/// Sends bytes on a connection and reads the whole answer.
 async fn raw(address: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address.trim_start_matches("http://")).await.expect("it listens");
-    // It may close before all is written.
+    // The service may close the connection before everything is written.
     stream.write_all(bytes).await.ok();
     let mut answer = Vec::new();
     timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("it answers or closes").ok();
@@ -55,14 +55,14 @@ async fn bad_requests_are_answered_with_problem_documents() {
         let told = problem(post(KEY, body.to_owned()).await.expect("an answer"), 400, "bad-event").await;
         assert!(!told.to_string().contains("canary"), "{told}");
     }
-    // Refused unread, and by whoever has no key: the answer arrives all the same.
+    // Bodies that are refused unread, also without a valid key: the client still gets the answer.
     for (key, size, status, kind) in [
         (KEY, 256 * 1024 + 1, 413, "too-large"),
         (KEY, 8 * 1024 * 1024, 413, "too-large"),
         ("another-key-0123456789", 8 * 1024 * 1024, 401, "unauthorized"),
     ] {
         let answer = post(key, "x".repeat(size)).await.expect("an answer");
-        assert_eq!(answer.headers()["connection"], "close", "another request on this connection would be lost");
+        assert_eq!(answer.headers()["connection"], "close", "the next request on this connection would be lost");
         problem(answer, status, kind).await;
     }
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
@@ -85,18 +85,14 @@ async fn bad_requests_are_answered_with_problem_documents() {
     let elsewhere = client.post(&url).header("host", "evil.example").header("x-api-key", KEY).send();
     problem(elsewhere.await.expect("an answer"), 421, "wrong-host").await;
     let health = client.get(format!("{}/readyz", replica.admin)).header("host", "evil.example").send().await.expect("an answer");
-    assert_eq!(
-        health.text().await.expect("text"),
-        "{\"status\":\"ready\"}",
-        "whoever comes by another name is told nothing more"
-    );
-    assert_eq!(replica.get("/healthz").await.status(), 200, "it lives on");
+    assert_eq!(health.text().await.expect("text"), "{\"status\":\"ready\"}", "a request by another name gets no reasons");
+    assert_eq!(replica.get("/healthz").await.status(), 200, "it still runs");
     assert!(!replica.printed().contains("panicked"), "{}", replica.printed());
     assert!(!replica.printed().contains(KEY));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_http_or_comes_too_slowly_is_cut_off() {
+async fn a_connection_that_sends_no_http_or_is_too_slow_is_closed() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[]).await;
     let nonsense = raw(&replica.webhooks, b"\x16\x03\x01\x02\x00 nonsense\r\n\r\n").await;
@@ -118,11 +114,11 @@ async fn what_is_no_http_or_comes_too_slowly_is_cut_off() {
     assert!(slow_head.is_empty() || slow_head.starts_with("HTTP/1.1 408"), "{slow_head}");
     assert!(slow_body.starts_with("HTTP/1.1 408") && slow_body.contains("urn:decamp:problem:too-slow"), "{slow_body}");
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
-    assert_eq!(replica.get("/healthz").await.status(), 200, "it lives on");
+    assert_eq!(replica.get("/healthz").await.status(), 200, "it still runs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_than_a_replica_takes_on_is_sent_back() {
+async fn an_event_beyond_a_replicas_limit_is_answered_503() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[("DECAMP_MOST_DEPARTURES", "1"), ("DECAMP_SWEEP", "10m")]).await;
     let one = terminate(&sandbox, sandbox.instances[0]).await;
@@ -131,13 +127,13 @@ async fn more_than_a_replica_takes_on_is_sent_back() {
     let refused = replica.send(&other).await;
     assert!(refused.headers().contains_key("retry-after"));
     problem(refused, 503, "full").await;
-    assert_eq!(replica.send(&one).await.status(), 202, "what is in hand is in hand");
+    assert_eq!(replica.send(&one).await.status(), 202, "a departure in progress stays accepted");
     let told = problem(replica.get("/readyz").await, 503, "not-ready").await;
     assert_eq!(told["not_ready"][0]["what"], "departures", "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_source_that_floods_waits_and_the_others_are_served() {
+async fn a_source_over_its_rate_limit_is_refused_and_the_others_are_served() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[("DECAMP_SOURCE_RATE", "20")]).await;
     let url = format!("{}/v1/events", replica.webhooks);
@@ -151,11 +147,11 @@ async fn a_source_that_floods_waits_and_the_others_are_served() {
         }
     }
     assert!(10 < refused, "{refused}");
-    assert_eq!(replica.send(&json!({ "decamp": "sweep" })).await.status(), 202, "whoever has the key is another source");
+    assert_eq!(replica.send(&json!({ "decamp": "sweep" })).await.status(), 202, "a key is a source of its own");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_and_connections_have_bounds_and_whoever_leaves_makes_room() {
+async fn streams_and_connections_are_bounded_and_a_closed_one_makes_room() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[("DECAMP_SOURCE_RATE", "10000")]).await;
     let mut streams = Vec::new();
@@ -167,23 +163,23 @@ async fn streams_and_connections_have_bounds_and_whoever_leaves_makes_room() {
     let refused = replica.get("/v1/stream").await;
     assert!(refused.headers().contains_key("retry-after"));
     problem(refused, 503, "busy").await;
-    assert_eq!(replica.get("/healthz").await.status(), 200, "all else is answered");
+    assert_eq!(replica.get("/healthz").await.status(), 200, "other requests are answered");
     streams.pop();
     let began = Instant::now();
     while replica.get("/v1/stream").await.status() != 200 {
-        assert!(began.elapsed() < Duration::from_secs(10), "nobody was let in although one left");
+        assert!(began.elapsed() < Duration::from_secs(10), "no stream was accepted although one was closed");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     drop(streams);
 
-    // Of one network 256 connections are held, on the other listener: the oldest go for those that come, and nobody there is disturbed.
+    // On the other listener, one network has 256 connections: a new one evicts the oldest, and disturbs no other network.
     let address = replica.webhooks.trim_start_matches("http://");
     let mut held = Vec::new();
     for _ in 0..300 {
         held.push(TcpStream::connect(address).await.expect("it listens"));
     }
     let mut closed = Vec::new();
-    // The newest first, because all of them are closed after an idle second.
+    // The newest first, because every connection is closed after an idle second.
     for stream in held.iter_mut().rev() {
         let mut byte = [0];
         let read = timeout(Duration::from_millis(1), stream.read(&mut byte)).await;
@@ -191,17 +187,17 @@ async fn streams_and_connections_have_bounds_and_whoever_leaves_makes_room() {
     }
     assert!(closed[256..].iter().all(|closed| *closed), "the oldest are closed");
     assert!(!closed[0], "the newest is open: {closed:?}");
-    assert_eq!(replica.get("/healthz").await.status(), 200, "the other listener has its own");
+    assert_eq!(replica.get("/healthz").await.status(), 200, "the other listener has a limit of its own");
     drop(held);
     let began = Instant::now();
     while replica.client.get(format!("{}/nothing", replica.webhooks)).send().await.is_err() {
-        assert!(began.elapsed() < Duration::from_secs(10), "nobody was let in although all left");
+        assert!(began.elapsed() < Duration::from_secs(10), "no connection was accepted although all were closed");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_admin_listener_opens_to_its_token_and_to_a_session() {
+async fn the_admin_listener_accepts_its_token_and_a_session() {
     const TOKEN: &str = "canary-admin-token-0123456789";
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[("DECAMP_ADMIN_TOKEN", TOKEN)]).await;
@@ -210,12 +206,12 @@ async fn the_admin_listener_opens_to_its_token_and_to_a_session() {
         assert_eq!(
             refused.headers()["www-authenticate"],
             "Bearer realm=\"decamp\"",
-            "Basic would open a box of the browser's own"
+            "with Basic, the browser would ask for a password by itself"
         );
         problem(refused, 401, "unauthorized").await;
     }
     let health = replica.text("/healthz").await + &replica.text("/readyz").await;
-    assert_eq!(health, "{\"status\":\"alive\"}{\"status\":\"ready\"}", "they name nothing");
+    assert_eq!(health, "{\"status\":\"alive\"}{\"status\":\"ready\"}", "they show no names");
     let page = format!("{}/", replica.admin);
     let bearer = replica.client.get(&page).bearer_auth(TOKEN).send().await.expect("an answer");
     assert_eq!(bearer.status(), 200);
@@ -236,12 +232,9 @@ async fn the_admin_listener_opens_to_its_token_and_to_a_session() {
         assert_eq!((again.status().as_u16(), &again.headers()["content-type"].to_str().expect("text")[..9]), (401, "text/html"));
         assert_eq!(again.headers()["www-authenticate"], "Bearer realm=\"decamp\"");
         let html = again.text().await.expect("it is text");
-        assert!(
-            html.contains("That is not the admin token") && html.contains("action=\"/login\"") && !html.contains("another"),
-            "{html}"
-        );
+        assert!(html.contains("Wrong admin token") && html.contains("action=\"/login\"") && !html.contains("another"), "{html}");
     }
-    // The client follows the redirection to the page, and without the cookie that is closed.
+    // Raw bytes, because the client would follow the redirection to the page without the cookie.
     let answer = raw(
         &replica.admin,
         format!(
@@ -261,7 +254,7 @@ async fn the_admin_listener_opens_to_its_token_and_to_a_session() {
     assert!(cookie.starts_with("__Host-decamp="), "a neighbour under the same domain could set it: {cookie}");
     let beside = format!("other=1; __Host-decamp=1.00; {cookie}");
     let open = replica.client.get(&page).header("cookie", beside).send().await.expect("an answer");
-    assert_eq!(open.status(), 200, "one before it closes nothing");
+    assert_eq!(open.status(), 200, "another cookie before it does not hide it");
     let html = open.text().await.expect("it is text");
     assert!(html.contains("action=\"/logout\""), "{html}");
     let leave =
@@ -277,8 +270,8 @@ async fn the_admin_listener_opens_to_its_token_and_to_a_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signed_webhook_makes_it_look_sooner_and_an_unsigned_one_is_the_same_as_none() {
-    // The published vector of GitHub.
+async fn a_signed_webhook_starts_a_sweep_and_an_unsigned_one_is_answered_like_an_unknown_one() {
+    // GitHub's published test vector.
     const RIGHT: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let file = tempfile::NamedTempFile::new().expect("a file");
@@ -297,7 +290,7 @@ async fn a_signed_webhook_makes_it_look_sooner_and_an_unsigned_one_is_the_same_a
     assert_eq!(send("deploy", RIGHT, "Hello, World!").await.expect("an answer").status(), 202);
     let began = Instant::now();
     while !replica.text("/metrics").await.contains("decamp_sweeps_total 2\n") {
-        assert!(began.elapsed() < Duration::from_secs(5), "it did not look sooner: {}", replica.printed());
+        assert!(began.elapsed() < Duration::from_secs(5), "no sweep started: {}", replica.printed());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(!replica.printed().contains("Secret to Everybody"));

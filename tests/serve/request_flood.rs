@@ -1,4 +1,4 @@
-//! Floods of refused requests: what is written to the log and held in memory stays small, and a health check is answered meanwhile.
+//! Floods of refused requests: the log stays small, and health checks are answered meanwhile.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::replica::{Replica, quick};
 
-/// A method that no HTTP has, as long as a head may be.
+/// The length of an invalid method: nearly as long as a head may be.
 const LONG: usize = 12_000;
 
-/// Sends these bytes again and again on connections of its own, for so long. How many requests were answered.
+/// Sends these bytes repeatedly on several connections, for this time. Returns how many requests were answered.
 async fn flood(address: &str, request: String, lasts: Duration) -> usize {
     let address = address.trim_start_matches("http://").to_owned();
     let mut all = tokio::task::JoinSet::new();
@@ -38,7 +38,7 @@ async fn flood(address: &str, request: String, lasts: Duration) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_refused_requests_writes_little_and_fails_no_health_check() {
+async fn a_flood_of_refused_requests_logs_little_and_fails_no_health_check() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[]).await;
     let lasts = Duration::from_secs(4);
@@ -79,7 +79,7 @@ async fn a_flood_of_refused_requests_writes_little_and_fails_no_health_check() {
         assert!(written < 10_000 * 4, "{what}: {answered} answers wrote {written} bytes: {}", &printed[before..before + 2_000]);
         assert!(!printed.contains("AAAA"), "{what}");
         assert!(slowest < Duration::from_secs(1), "{what}: {slowest:?}");
-        // One source has its limit and a burst; beyond that no connection has more than ten answers a second.
+        // A source has its rate and one burst. Beyond that, each connection has at most ten answers a second.
         assert!(answered < 100 * 5 + 100 + 16 * 10 * 5, "{what}: {answered} answers");
     }
 }

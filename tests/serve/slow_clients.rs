@@ -1,4 +1,4 @@
-//! Whoever takes and does not give: a log that nobody reads, bodies that do not end, answers that are not taken.
+//! Slow clients and readers: a log that nobody reads, bodies that do not end, answers that are not read.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn a_log_that_nobody_reads_stops_nothing() {
     command.env("DECAMP_EVENTS_KEY", KEY).env("DECAMP_SOURCE_RATE", "100000");
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
-    // Held open and never read: 64 KiB fit into it.
+    // The pipe stays open and is never read. 64 KiB fit into it.
     let _log = child.stderr.take().expect("it is piped");
     let mut said = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let line = timeout(Duration::from_secs(20), said.next_line()).await.expect("it begins").expect("text").expect("a line");
@@ -39,7 +39,7 @@ async fn a_log_that_nobody_reads_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_do_not_end_take_no_place_of_anybody_with_a_key() {
+async fn bodies_that_do_not_end_keep_out_no_client_with_a_key() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let file = tempfile::NamedTempFile::new().expect("a file");
     let text = "[webhooks.deploy]\nscheme = \"github\"\naction = \"look\"\nsecret = \"canary-of-sixteen-and-more\"\n";
@@ -49,7 +49,7 @@ async fn bodies_that_do_not_end_take_no_place_of_anybody_with_a_key() {
     let address = replica.webhooks.trim_start_matches("http://").parse().expect("an address");
     let head = "POST /v1/webhooks/deploy HTTP/1.1\r\nhost: localhost\r\ncontent-length: 262144\r\n\r\n";
     let mut held = Vec::new();
-    // From eight addresses as many as each may have, and more.
+    // From eight addresses, as many as each may have and more.
     for number in 0..240 {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(format!("127.0.0.{}:0", 2 + number % 8).parse().expect("an address")).expect("loopback is all of it");
@@ -71,13 +71,13 @@ async fn bodies_that_do_not_end_take_no_place_of_anybody_with_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_does_not_take_its_answers_is_cut_off() {
+async fn a_client_that_does_not_read_its_answers_is_disconnected() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[("DECAMP_SOURCE_RATE", "1000000")]).await;
     let mut stream = TcpStream::connect(replica.webhooks.trim_start_matches("http://")).await.expect("it listens");
     let requests = "GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1_000);
     let began = Instant::now();
-    // It is written until nothing more is taken; then it is waited until the other end is gone.
+    // The client writes until the service reads no more, then waits until the service closes the connection.
     let cut_off = async {
         loop {
             if stream.write_all(requests.as_bytes()).await.is_err() {
@@ -86,7 +86,7 @@ async fn whoever_does_not_take_its_answers_is_cut_off() {
         }
     };
     timeout(Duration::from_secs(40), cut_off).await.expect("it is cut off");
-    // It shows no key, so that a second without progress is all that it is given.
-    assert!(Duration::from_secs(1) < began.elapsed(), "it was given its time: {:?}", began.elapsed());
-    assert_eq!(replica.get("/healthz").await.status(), 200, "it lives on");
+    // Without a key, it has one second without progress.
+    assert!(Duration::from_secs(1) < began.elapsed(), "it had its time: {:?}", began.elapsed());
+    assert_eq!(replica.get("/healthz").await.status(), 200, "it still runs");
 }

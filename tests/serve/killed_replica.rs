@@ -1,4 +1,4 @@
-//! A replica that is killed: another one takes its departures up within one period, and until then every view says when.
+//! A killed replica: another one takes over its departures within one period. Until then every view says when.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::replica::{Replica, quick, requests, terminate};
 
-/// Between two sweeps.
+/// The time between two sweeps.
 const PERIOD: Duration = Duration::from_secs(12);
 
-/// What `decamp status` prints.
+/// The output of `decamp status`.
 async fn status(sandbox: &Sandbox) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_decamp"));
     command.env_clear().args(["status", "--asg", ASG]).envs(sandbox.variables());
@@ -22,20 +22,20 @@ async fn status(sandbox: &Sandbox) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_replica_walked_is_taken_up_within_one_period_and_every_view_says_when() {
+async fn the_departure_of_a_killed_replica_is_taken_over_within_one_period_and_every_view_says_when() {
     let sandbox = serve(&Options { delay: Duration::from_secs(45), ..quick() }).await.expect("loopback is there");
     let instance = sandbox.instances[0];
     let first = Replica::start(&sandbox, &[("DECAMP_SWEEP", "10m")]).await;
     let event = terminate(&sandbox, instance).await;
     assert_eq!(first.send(&event).await.status(), 202);
     let path = format!("/v1/departures/{instance}");
-    // It has written all that is due before the delay is over, and the node shows it.
+    // It has made all writes that come before the end of the delay, and the node shows them.
     while !first.json(&path).await["timeline"].to_string().contains("note decamp.") {
         sleep(Duration::from_millis(50)).await;
     }
     sleep(Duration::from_secs(6)).await;
     let second = Replica::start(&sandbox, &[("DECAMP_SWEEP", "12s")]).await;
-    // It is killed when the other one has swept, some seconds before its next sweep.
+    // It is killed after a sweep of the other replica, some seconds before the next one.
     while second.get(&path).await.status() != 200 {
         sleep(Duration::from_millis(50)).await;
     }
@@ -46,13 +46,13 @@ async fn what_a_killed_replica_walked_is_taken_up_within_one_period_and_every_vi
     let (written, by) = (&seen["elsewhere"]["last_written"], &seen["elsewhere"]["taken_up_at"]);
     assert!(seen["walked_here"] == false && written.is_string() && by.is_string() && written.as_str() < by.as_str(), "{seen:#}");
     let page = second.text("/").await;
-    let says = format!("if nobody does before <time>{}</time>, this replica takes it up then", by.as_str().expect("a time"));
+    let says = format!("Without another one before <time>{}</time>, this replica takes over", by.as_str().expect("a time"));
     assert!(page.contains(&says), "{says} is not in {page}");
     let listed = status(&sandbox).await;
     assert!(listed.contains("somebody last wrote something for it") && listed.contains("a sweep takes it up"), "{listed}");
 
     while second.json(&path).await["walked_here"] != true {
-        assert!(killed.elapsed() < PERIOD + Duration::from_secs(6), "nobody goes on: {}", second.printed());
+        assert!(killed.elapsed() < PERIOD + Duration::from_secs(6), "no replica took over: {}", second.printed());
         sleep(Duration::from_millis(50)).await;
     }
     println!("taken up {:?} after the kill", killed.elapsed());

@@ -1,4 +1,4 @@
-//! The log as text: one line is one line, whatever the names in it hold.
+//! The log as text: names in it cannot forge a line.
 
 use decamp_sandbox::serve;
 

@@ -1,4 +1,4 @@
-//! The job's identity: the token that Nomad writes for AWS is traded for a role's credentials, and read again before those run out.
+//! The job's workload identity: Nomad's token for AWS is exchanged for a role's credentials, and read again before those expire.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep};
 use crate::replica::{Replica, quick};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/decamp";
-/// The SDK asks for others ten seconds before they run out.
+/// The SDK fetches new ones ten seconds before they expire.
 const LASTS: Duration = Duration::from_secs(13);
 
-/// Security Token Service as far as it is asked here: what was asked, in order.
+/// A stand-in for the Security Token Service, with its requests in order.
 async fn sts() -> (String, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::<Mutex<Vec<String>>>::default();
     let keeps = Arc::clone(&asked);
@@ -38,7 +38,7 @@ async fn sts() -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nomads_token_is_traded_for_the_role_and_a_new_one_is_read() {
+async fn nomads_token_is_exchanged_for_the_role_and_a_new_token_is_read() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let (url, asked) = sts().await;
     let token = tempfile::NamedTempFile::new().expect("a file");
@@ -53,7 +53,7 @@ async fn nomads_token_is_traded_for_the_role_and_a_new_one_is_read() {
         ("AWS_ENDPOINT_URL_STS", &*url),
         ("DECAMP_SWEEP", "1s"),
     ];
-    // It is ready once Auto Scaling was seen, and without credentials nothing is asked of it.
+    // It is ready when Auto Scaling was read, which needs the credentials.
     let replica = Replica::start(&sandbox, &settings).await;
     let all = || asked.lock().expect("nobody panicked").clone();
     let first = all().first().cloned().expect("it was asked");

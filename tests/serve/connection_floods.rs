@@ -1,4 +1,5 @@
-//! Crowds of strangers: idle connections, heads without bodies. Whoever has a key or a signature is served, and so are health checks.
+//! Floods of unauthenticated connections: idle ones, and request heads without bodies. Clients with a key or a signature and health checks
+//! are served meanwhile.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::replica::{KEY, Replica, quick};
 
-/// A connection from 127.0.0.`from`: all of them are this machine's.
+/// Connects from 127.0.0.`from`, an address of this machine.
 async fn connect(from: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from(([127, 0, 0, from], 0)))?;
@@ -22,8 +23,8 @@ fn address(url: &str) -> SocketAddr {
     url.trim_start_matches("http://").parse().expect("an address")
 }
 
-/// Keeps this many connections open from an address, each with these bytes sent, and opens another for each that is closed.
-async fn crowd(from: u8, count: usize, to: SocketAddr, sent: &'static str) {
+/// Keeps this many connections open from an address, sends these bytes on each, and opens a new one for each that is closed.
+async fn flood(from: u8, count: usize, to: SocketAddr, sent: &'static str) {
     let mut all = JoinSet::new();
     for _ in 0..count {
         all.spawn(async move {
@@ -33,7 +34,7 @@ async fn crowd(from: u8, count: usize, to: SocketAddr, sent: &'static str) {
                     let mut answer = [0; 512];
                     while matches!(stream.read(&mut answer).await, Ok(1..)) {}
                 }
-                // Not at once: how many connections a second a machine takes is another question than who is let in.
+                // With a pause, because this test is not about how many connections a machine accepts in a second.
                 sleep(Duration::from_millis(250)).await;
             }
         });
@@ -46,7 +47,7 @@ async fn answered(from: u8, to: SocketAddr, request: &str, status: &str, times: 
     answered_by(1, from, to, request, status, times).await
 }
 
-/// The same of a sender that tries so often, as those of events do.
+/// The same for a sender that repeats a failed request, as senders of events do.
 async fn answered_by(tries: u32, from: u8, to: SocketAddr, request: &str, status: &str, times: usize) -> (usize, Duration) {
     let (mut right, mut slowest) = (0, Duration::ZERO);
     for _ in 0..times {
@@ -79,7 +80,7 @@ async fn answered_once(from: u8, to: SocketAddr, request: &str, status: &str) ->
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_strangers_of_any_number_of_networks_keep_no_key_holder_out_and_fail_no_health_check() {
+async fn idle_connections_of_many_networks_keep_out_no_key_holder_and_fail_no_health_check() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[("DECAMP_SOURCE_RATE", "1000")]).await;
     let (webhooks, admin) = (address(&replica.webhooks), address(&replica.admin));
@@ -89,29 +90,29 @@ async fn idle_strangers_of_any_number_of_networks_keep_no_key_holder_out_and_fai
     );
     let check = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     for networks in [1_u8, 5, 8] {
-        let mut crowds = JoinSet::new();
+        let mut floods = JoinSet::new();
         for network in 0..networks {
-            crowds.spawn(crowd(10 + network, 256, webhooks, ""));
-            crowds.spawn(crowd(10 + network, 256, admin, "GET /hea"));
+            floods.spawn(flood(10 + network, 256, webhooks, ""));
+            floods.spawn(flood(10 + network, 256, admin, "GET /hea"));
         }
         sleep(Duration::from_millis(700)).await;
-        for (from, whose) in [(1, "another address"), (10, "an address of the crowd")] {
-            // Whoever shares the address of so many is let in, and leaves for the next of them where its request takes long to come.
+        for (from, whose) in [(1, "another address"), (10, "an address of the flood")] {
+            // A client in the flood's network is accepted, and evicted by the flood if its request arrives late.
             let tries = if networks == 8 && from == 10 { 3 } else { 1 };
             let (taken, slowest) = answered_by(tries, from, webhooks, &event, "202", 50).await;
             let (checked, slowest_check) = answered_by(tries, from, admin, check, "200", 50).await;
             eprintln!(
                 "{networks} networks x 256, from {whose}: {taken} of 50 events ({slowest:?}), {checked} of 50 checks ({slowest_check:?})"
             );
-            // On a machine that is too busy a client may take longer than a second from its connection to its request.
+            // On a busy machine, a client may need more than a second from its connection to its request.
             assert!(45 <= taken && 45 <= checked, "{networks} networks x 256, from {whose}");
         }
-        crowds.shutdown().await;
+        floods.shutdown().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stranger_that_is_idle_for_a_second_is_closed_and_whoever_has_shown_a_key_is_not() {
+async fn an_unauthenticated_connection_is_closed_after_an_idle_second_and_an_authenticated_one_is_not() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[]).await;
     let to = address(&replica.webhooks);
@@ -139,8 +140,8 @@ async fn a_stranger_that_is_idle_for_a_second_is_closed_and_whoever_has_shown_a_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heads_without_bodies_shut_no_signed_webhook_out() {
-    // The published vector of GitHub.
+async fn request_heads_without_bodies_keep_out_no_signed_webhook() {
+    // GitHub's published test vector.
     const SIGNATURE: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let file = tempfile::NamedTempFile::new().expect("a file");
@@ -150,9 +151,9 @@ async fn heads_without_bodies_shut_no_signed_webhook_out() {
     let replica = Replica::start_with(&sandbox, &["--config", &file.path().display().to_string()], &settings).await;
     let to = address(&replica.webhooks);
     let head = "POST /v1/webhooks/deploy HTTP/1.1\r\nhost: localhost\r\ncontent-length: 200000\r\n\r\n";
-    let mut crowds = JoinSet::new();
+    let mut floods = JoinSet::new();
     for from in 10..18 {
-        crowds.spawn(crowd(from, 64, to, head));
+        floods.spawn(flood(from, 64, to, head));
     }
     sleep(Duration::from_millis(700)).await;
     let signed = format!(
@@ -164,8 +165,8 @@ async fn heads_without_bodies_shut_no_signed_webhook_out() {
         eprintln!("512 heads without bodies, from 127.0.0.{from}: {taken} of 50 webhooks, the slowest in {slowest:?}");
         assert!(45 <= taken, "from 127.0.0.{from}");
     }
-    crowds.shutdown().await;
-    // A body that comes too slowly is refused after a second, and a large one that comes at once is read.
+    floods.shutdown().await;
+    // A slow body is refused after a second, and a large one that arrives at once is read.
     let mut slow = connect(1, to).await.expect("it listens");
     let began = Instant::now();
     slow.write_all(head.as_bytes()).await.expect("it reads");
@@ -174,29 +175,29 @@ async fn heads_without_bodies_shut_no_signed_webhook_out() {
     assert_eq!(&answer, b"HTTP/1.1 408");
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     let large = format!("{head}{}", "x".repeat(200_000));
-    assert_eq!(answered(1, to, &large, "401", 1).await.0, 1, "it is read, and not believed");
+    assert_eq!(answered(1, to, &large, "401", 1).await.0, 1, "it is read, and its signature is wrong");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_leave_open_files_for_the_work() {
+async fn connections_leave_open_files_for_departures() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start_within(300, &sandbox, &[("DECAMP_SWEEP", "1s"), ("DECAMP_SOURCE_RATE", "1000")]).await;
     replica.says("because the limit of open files is low").await;
     let (webhooks, admin) = (address(&replica.webhooks), address(&replica.admin));
-    let mut crowds = JoinSet::new();
+    let mut floods = JoinSet::new();
     for network in 10..13 {
-        crowds.spawn(crowd(network, 60, webhooks, ""));
-        crowds.spawn(crowd(network, 60, admin, ""));
+        floods.spawn(flood(network, 60, webhooks, ""));
+        floods.spawn(flood(network, 60, admin, ""));
     }
     sleep(Duration::from_millis(700)).await;
     let check = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let (checked, slowest) = answered(1, admin, check, "200", 100).await;
-    eprintln!("300 open files, 360 strangers: {checked} of 100 checks, the slowest in {slowest:?}");
+    eprintln!("300 open files, 360 idle connections: {checked} of 100 checks, the slowest in {slowest:?}");
     assert!(90 <= checked, "{checked}");
-    // What it calls needs files as well: a whole departure goes on beside the crowd.
+    // Outgoing calls need files too: a whole departure runs during the flood.
     let event = crate::replica::terminate(&sandbox, sandbox.instances[0]).await;
     assert_eq!(replica.send(&event).await.status(), 202);
     assert_eq!(replica.past().await["outcome"]["word"], "departed", "{}", replica.printed());
     assert!(!replica.printed().contains("open files)"), "{}", replica.printed());
-    crowds.shutdown().await;
+    floods.shutdown().await;
 }

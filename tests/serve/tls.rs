@@ -1,4 +1,4 @@
-//! A listener with a certificate: it is shown, and the new one is after its file has changed.
+//! A listener with a certificate: it serves the certificate, and the new one after the file has changed.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::replica::{Replica, quick};
 /// The name in both certificates.
 const NAME: &str = "sns.eu-west-1.amazonaws.com";
 
-/// Asks whether it lives, believing one authority.
+/// Sends a request, trusting one authority.
 async fn ask(address: &str, root: &[u8]) -> std::io::Result<String> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(root).expect("a root")).expect("it can be believed");
@@ -32,7 +32,7 @@ async fn ask(address: &str, root: &[u8]) -> std::io::Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_is_shown_and_the_new_one_after_its_file_has_changed() {
+async fn a_certificate_is_served_and_the_new_one_after_its_file_has_changed() {
     let (root, other) = (include_bytes!("sns/root.pem"), include_bytes!("sns/other-root.pem"));
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -43,17 +43,17 @@ async fn a_certificate_is_shown_and_the_new_one_after_its_file_has_changed() {
     let settings = [("DECAMP_WEBHOOKS_CERT", &*certificate), ("DECAMP_WEBHOOKS_KEY", &*key), ("DECAMP_HOSTS", NAME)];
     let replica = Replica::start(&sandbox, &settings).await;
     let address = replica.webhooks.trim_start_matches("http://");
-    // Health is the other listener's: what answers here is a problem document.
-    assert!(ask(address, root).await.expect("it is believed").starts_with("HTTP/1.1 404"));
-    assert!(ask(address, other).await.is_err(), "another authority signed it");
+    // The health routes are on the other listener, so the answer here is a problem document.
+    assert!(ask(address, root).await.expect("it is trusted").starts_with("HTTP/1.1 404"));
+    assert!(ask(address, other).await.is_err(), "it was signed by another authority");
 
     std::fs::write(path("certificate"), "nonsense").expect("it is ours");
-    assert!(ask(address, root).await.is_ok(), "what cannot be used is not used");
-    // A key that fits, and a certificate that is over.
+    assert!(ask(address, root).await.is_ok(), "an unusable certificate is not served");
+    // An expired certificate with its key.
     std::fs::write(path("certificate"), include_bytes!("sns/expired.pem")).expect("it is ours");
     std::fs::write(path("key"), include_bytes!("sns/foreign.key.pem")).expect("it is ours");
-    assert!(ask(address, root).await.is_ok(), "what is over does not replace what is good: {}", replica.printed());
-    replica.says("is not valid now, the old one is and stays").await;
+    assert!(ask(address, root).await.is_ok(), "an expired certificate does not replace a valid one: {}", replica.printed());
+    replica.says("has expired or is not valid yet; the old one stays").await;
     std::fs::write(path("certificate"), include_bytes!("sns/foreign.pem")).expect("it is ours");
     std::fs::write(path("key"), include_bytes!("sns/foreign.key.pem")).expect("it is ours");
     assert!(ask(address, other).await.is_ok(), "{}", replica.printed());

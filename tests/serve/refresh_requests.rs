@@ -1,4 +1,4 @@
-//! Wishes for refreshes: what is being undone is not adopted, and one that hangs keeps nobody else waiting.
+//! Requests for refreshes: a refresh that is being cancelled is not adopted, and a call that hangs delays no other request.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::refreshes::{WEBHOOK, hook_of, seconds};
 use crate::replica::{Replica, quick};
 
-/// A webhook for the sandbox's group, and one for a group that is not there.
+/// A webhook for the sandbox's group, and one for a missing group.
 fn settings() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("decamp.toml");
@@ -43,7 +43,7 @@ fn newest(sandbox: &Sandbox) -> Status {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_that_is_being_cancelled_is_not_adopted_and_the_repetition_starts_another() {
+async fn a_refresh_that_is_being_cancelled_is_not_adopted_and_the_repetition_starts_a_new_one() {
     let options = Options { delay: Duration::from_secs(8), starts_in: Duration::from_secs(1), ..quick() };
     let sandbox = serve(&options).await.expect("loopback is there");
     let (_folder, file) = settings();
@@ -57,7 +57,7 @@ async fn a_refresh_that_is_being_cancelled_is_not_adopted_and_the_repetition_sta
         })
         .expect("it starts");
     let began = Instant::now();
-    // One instance is in its hook, for which a cancellation waits.
+    // One instance is in its hook. The cancellation waits for it.
     while sandbox.shared.events().is_empty() {
         assert!(began.elapsed() < Duration::from_secs(60), "nothing leaves");
         sleep(Duration::from_millis(100)).await;
@@ -76,11 +76,11 @@ async fn a_refresh_that_is_being_cancelled_is_not_adopted_and_the_repetition_sta
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wish_that_hangs_keeps_no_other_waiting_and_is_answered_before_its_sender_gives_up() {
+async fn a_refresh_call_that_hangs_delays_no_other_and_is_answered_before_its_sender_gives_up() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let (_folder, file) = settings();
     let replica = replica(&sandbox, &file).await;
-    // Something is to be replaced, so that the first one does not end at once.
+    // There is an instance to replace, so the first refresh does not end at once.
     sandbox.shared.with(|stage| stage.aws().0.change_group(ASG, |setup| setup.version += 1));
     let hangs = Rule::next(1, "StartInstanceRefresh", WireFault::Late(20_000));
     sandbox.shared.set_faults(FaultPlan::new(vec![hangs], 0));
@@ -96,25 +96,25 @@ async fn a_wish_that_hangs_keeps_no_other_waiting_and_is_answered_before_its_sen
     };
     let ((status, took), (other_status, other_took, printed)) = tokio::join!(first, other);
     assert_eq!(other_status, 503, "no such group");
-    assert!(other_took < Duration::from_secs(3), "it waited for another's: {other_took:?}");
+    assert!(other_took < Duration::from_secs(3), "it waited for another request: {other_took:?}");
     assert!(!printed.contains("it may have begun"), "{printed}");
     assert!(status == 503 && took < Duration::from_millis(5_500), "{status} after {took:?}");
-    // What was asked goes on meanwhile, and whoever sends it again hears what became of it.
+    // The call continues meanwhile, and a repetition of the request gets its result.
     let again = ask(&replica, "deploy", "msg-1").await;
     assert_eq!(again.status(), 200, "{}", replica.printed());
     assert_eq!(sandbox.shared.look(|stage| stage.aws().0.refreshes(ASG).len()), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_that_is_being_started_when_the_replica_is_stopped_is_answered() {
+async fn a_stop_waits_for_the_answer_to_a_refresh_that_is_being_started() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let (_folder, file) = settings();
     let mut replica = replica(&sandbox, &file).await;
-    // Longer than whoever asked is waited for.
+    // Longer than the stop waits for a client.
     let late = Rule::next(1, "StartInstanceRefresh", WireFault::Late(4_500));
     sandbox.shared.set_faults(FaultPlan::new(vec![late], 0));
     let given_up = tokio::time::timeout(Duration::from_millis(700), ask(&replica, "deploy", "msg-1")).await;
-    assert!(given_up.is_err(), "it was answered before AWS did");
+    assert!(given_up.is_err(), "it was answered before AWS had answered");
     assert_eq!(replica.stop().await.code(), Some(0));
     assert!(replica.printed().contains("a refresh of web was started"), "{}", replica.printed());
 }
