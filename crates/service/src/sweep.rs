@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// causes no other.
 const SOON: Duration = Duration::from_secs(1);
 /// How long Nomad may take to say what decamp's token can read.
-const TOKEN_CHECK: Duration = Duration::from_secs(10);
+const TOKEN_CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sweeps until the service stops.
 pub(super) async fn run(service: Arc<Service>) {
@@ -182,7 +182,7 @@ async fn check_nomad(service: &Service) {
 }
 
 async fn check_nomad_of(service: &Service, cluster: &Cluster) {
-    let checked = tokio::time::timeout(TOKEN_CHECK, cluster.nomad().sight()).await;
+    let checked = tokio::time::timeout(TOKEN_CHECK_TIMEOUT, cluster.nomad().sight()).await;
     let seen = match checked {
         Ok(Ok(NomadSight::Full)) => Ok(()),
         Ok(Ok(NomadSight::Short(missing))) => Err(format!("the token cannot see enough: {missing}")),
