@@ -35,7 +35,7 @@ pub enum NotFetched {
 }
 
 impl NotFetched {
-    /// The same as `Unseen`, for a caller that needs the secret.
+    /// Converts to `Unseen`, for a caller that needs the secret.
     fn unseen(self) -> Unseen {
         match self {
             Self::Gone(why) => Unseen::Away(why),
@@ -154,8 +154,8 @@ impl Token {
         fetching.await.ok().filter(|s| Some(s) != refused)
     }
 
-    /// Reads it again if it is old. For callers that compare clients' secrets with it, which no refusal tells that it has changed.
-    /// They do not wait for a store: until it has answered, the old secret is accepted.
+    /// Reads it again if it is old. It is for callers that compare clients' secrets with it: no refusal shows them that it has
+    /// changed. They do not wait for a store. Until it has answered, the old secret is accepted.
     pub fn keep_fresh(&self) {
         let max_age = match &self.0.source {
             TokenSource::None | TokenSource::Literal(_) => return,
