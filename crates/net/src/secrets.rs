@@ -15,15 +15,15 @@ use decamp_core::decide::Unseen;
 /// The shortest time between the last fetch and one after a refusal. A token that was just fetched has not changed.
 const FETCH_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// How long the error of a failed fetch is returned without another fetch.
-const FAILED_FOR: Duration = Duration::from_secs(1);
+const FAILURE_KEPT: Duration = Duration::from_secs(1);
 /// How long a secret is still accepted after it was deleted or emptied, in its file or in AWS. Its writer may be about to write the
 /// next one.
-const GONE_FOR: Duration = Duration::from_secs(30);
+const GONE_AFTER: Duration = Duration::from_secs(30);
 /// How often a file is read again whose secret is compared with those of clients.
-const FILE_LASTS: Duration = Duration::from_secs(5);
+const FILE_MAX_AGE: Duration = Duration::from_secs(5);
 /// How often such a secret is fetched again from AWS. AWS's own extension for Lambda uses the same time (SECRETS_MANAGER_TTL, 300
 /// s).
-const STORED_LASTS: Duration = Duration::from_mins(5);
+const STORED_MAX_AGE: Duration = Duration::from_mins(5);
 
 /// Why a secret that is kept in AWS was not fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum NotFetched {
 }
 
 impl NotFetched {
-    /// The same as `Unseen`, for a caller that needs the secret.
+    /// Converts to `Unseen`, for a caller that needs the secret.
     fn unseen(self) -> Unseen {
         match self {
             Self::Gone(why) => Unseen::Away(why),
@@ -112,7 +112,7 @@ impl Token {
         let fetching = {
             let mut state = self.state();
             // Unauthenticated clients can cause this call, so AWS must not be called each time.
-            let again = if self.is_in_a_file() { FAILED_FOR } else { FETCH_AGAIN_AFTER };
+            let again = if self.is_in_a_file() { FAILURE_KEPT } else { FETCH_AGAIN_AFTER };
             if state.is_gone() && state.tried.is_none_or(|at| again <= at.elapsed()) {
                 // The secret may exist again.
                 drop(self.begin(&mut state));
@@ -123,7 +123,7 @@ impl Token {
             if let Some((secret, _)) = &state.held {
                 return Ok(Some(secret.clone()).filter(|s| !s.is_blank()));
             }
-            if let Some((why, _)) = state.failed.as_ref().filter(|(_, at)| at.elapsed() < FAILED_FOR) {
+            if let Some((why, _)) = state.failed.as_ref().filter(|(_, at)| at.elapsed() < FAILURE_KEPT) {
                 return Err(why.clone());
             }
             self.begin(&mut state)
@@ -154,17 +154,17 @@ impl Token {
         fetching.await.ok().filter(|s| Some(s) != refused)
     }
 
-    /// Reads it again if it is old. For callers that compare clients' secrets with it, which no refusal tells that it has changed.
-    /// They do not wait for a store: until it has answered, the old secret is accepted.
+    /// Reads it again if it is old. It is for callers that compare clients' secrets with it: no refusal shows them that it has
+    /// changed. They do not wait for a store. Until it has answered, the old secret is accepted.
     pub fn keep_fresh(&self) {
-        let lasts = match &self.0.source {
+        let max_age = match &self.0.source {
             TokenSource::None | TokenSource::Literal(_) => return,
-            TokenSource::File(_) => FILE_LASTS,
-            TokenSource::Stored(_) => STORED_LASTS,
+            TokenSource::File(_) => FILE_MAX_AGE,
+            TokenSource::Stored(_) => STORED_MAX_AGE,
         };
         let mut state = self.state();
-        let is_old = state.held.as_ref().is_some_and(|(_, at)| lasts <= at.elapsed());
-        if is_old && state.tried.is_none_or(|at| lasts.min(FETCH_AGAIN_AFTER) <= at.elapsed()) {
+        let is_old = state.held.as_ref().is_some_and(|(_, at)| max_age <= at.elapsed());
+        if is_old && state.tried.is_none_or(|at| max_age.min(FETCH_AGAIN_AFTER) <= at.elapsed()) {
             drop(self.begin(&mut state));
         }
     }
@@ -256,7 +256,7 @@ impl State {
 
     /// Whether the held secret is no longer accepted.
     fn is_gone(&self) -> bool {
-        self.gone.as_ref().is_some_and(|(since, _)| GONE_FOR <= since.elapsed())
+        self.gone.as_ref().is_some_and(|(since, _)| GONE_AFTER <= since.elapsed())
     }
 }
 

@@ -112,7 +112,7 @@ impl Health {
         ills
     }
 
-    /// The systems that could not be read last.
+    /// The systems that could not be read at the last try.
     pub(super) fn unseen(&self) -> Vec<Ill> {
         let seen = lock(&self.seen);
         let ill = |((what, which), seen): (&System, &Seen)| {

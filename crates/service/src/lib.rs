@@ -61,7 +61,7 @@ use decamp_core::world::World;
 use decamp_live::Live;
 
 /// The longest time from the signal to stop to the end of the service (ADR 0031: 10 s, less what the process itself needs).
-const SHUTDOWN: Duration = Duration::from_secs(8);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
 /// The least time for notifications and spans that still have to be sent.
 const LAST_DELIVERIES: Duration = Duration::from_secs(1);
 
@@ -199,7 +199,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener> {
 
 /// Releases all departures, waits for calls in progress, hands queue messages back, and sends the notifications that are left.
 async fn shut_down(service: &Service, awaited: Vec<Task>, senders: Vec<JoinHandle<()>>) {
-    let end = Instant::now() + SHUTDOWN;
+    let end = Instant::now() + SHUTDOWN_TIMEOUT;
     service.stopping.send_replace(true);
     service.departures.stop();
     let work = async {

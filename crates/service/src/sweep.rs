@@ -23,18 +23,18 @@ use decamp_live::Cluster;
 
 /// The shortest time between two sweeps that are requested. Each sweep asks for every group and uses the rate limit that departures
 /// need.
-const PAUSE: Duration = Duration::from_secs(5);
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(5);
 /// The shortest time between a sweep and one for a neglected instance. That sweep takes the instance up, so the same instance
 /// causes no other.
 const SOON: Duration = Duration::from_secs(1);
 /// How long Nomad may take to say what decamp's token can read.
-const TOKEN_CHECK: Duration = Duration::from_secs(10);
+const TOKEN_CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sweeps until the service stops.
 pub(super) async fn run(service: Arc<Service>) {
     let mut timer = interval(service.settings.serve.sweep_every);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let pause = PAUSE.min(service.settings.serve.sweep_every);
+    let pause = SHORTEST_INTERVAL.min(service.settings.serve.sweep_every);
     let mut last = None::<Instant>;
     // When the first departure that runs elsewhere counts as neglected, because its worker wrote nothing for a period.
     let mut neglected = None::<Instant>;
@@ -182,7 +182,7 @@ async fn check_nomad(service: &Service) {
 }
 
 async fn check_nomad_of(service: &Service, cluster: &Cluster) {
-    let checked = tokio::time::timeout(TOKEN_CHECK, cluster.nomad().sight()).await;
+    let checked = tokio::time::timeout(TOKEN_CHECK_TIMEOUT, cluster.nomad().sight()).await;
     let seen = match checked {
         Ok(Ok(NomadSight::Full)) => Ok(()),
         Ok(Ok(NomadSight::Short(missing))) => Err(format!("the token cannot see enough: {missing}")),

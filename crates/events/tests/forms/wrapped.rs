@@ -10,7 +10,7 @@ const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:decamp";
 /// The line for it as a queue's only record.
 const QUEUED: &str = "[m-1 x1] departure: i-0123456789abcdef0 of workers, decamp, 11112222, since 2026-03-04T05:06:07Z";
 /// The line for it if nothing names its Region.
-const SOMEWHERE: &str =
+const WITHOUT_REGION: &str =
     "departure: i-0123456789abcdef0 of workers, decamp, 11112222, since 2026-03-04T05:06:07Z (no Region named)";
 
 /// A hook's notification.
@@ -84,7 +84,7 @@ pub(crate) fn forms() -> Vec<Form> {
 
 fn notifications() -> Vec<Form> {
     vec![
-        form("hook: to a function, with nothing around it", &raw(json!({})), SOMEWHERE),
+        form("hook: to a function, with nothing around it", &raw(json!({})), WITHOUT_REGION),
         form(
             "hook: without an account",
             &raw(json!({"AccountId": null})),
@@ -95,7 +95,7 @@ fn notifications() -> Vec<Form> {
             &raw(json!({"AccountId": "999999999999"})),
             "foreign-account: not ours: of another account",
         ),
-        form("hook: without a service", &raw(json!({"Service": null})), SOMEWHERE),
+        form("hook: without a service", &raw(json!({"Service": null})), WITHOUT_REGION),
         form(
             "hook: of another service",
             &raw(json!({"Service": "Amazon S3"})),
@@ -111,7 +111,7 @@ fn notifications() -> Vec<Form> {
         form(
             "hook: a new root volume",
             &raw(json!({"Destination": "AutoScalingGroup", "Action": "ReplaceRootVolume"})),
-            SOMEWHERE,
+            WITHOUT_REGION,
         ),
         form(
             "hook: a transition that is new",
@@ -228,7 +228,7 @@ fn pipes_and_people() -> Vec<Form> {
         of_text("file: an event in a text", json!(event).to_string(), &[WHOLE]),
         of_text("AWS CLI: messages that were received", received(&[event.clone(), second.clone()]).to_string(), &[WHOLE, other]),
         of_text("AWS CLI: a message with a topic's message", received(&[topic(&hook).to_string()]).to_string(), &[WHOLE]),
-        of_text("AWS CLI: a hook's notification", received(std::slice::from_ref(&hook)).to_string(), &[SOMEWHERE]),
+        of_text("AWS CLI: a hook's notification", received(std::slice::from_ref(&hook)).to_string(), &[WITHOUT_REGION]),
         of_text(
             "AWS CLI: a word beside a good message",
             received(&["word".to_owned(), event.clone()]).to_string(),

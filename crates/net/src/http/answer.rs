@@ -26,7 +26,7 @@ impl Answer {
     /// Returns why it is not a valid answer.
     pub async fn read(response: reqwest::Response, largest: usize, token: Option<&Secret>) -> Result<Self, Failure> {
         let mut body = Whole { largest, body: Vec::new() };
-        let headers = pour(response, &mut body, token).await?;
+        let headers = stream_body(response, &mut body, token).await?;
         Ok(Self { headers, body: body.body })
     }
 
@@ -40,7 +40,7 @@ impl Answer {
         sink: &mut dyn Sink,
         token: Option<&Secret>,
     ) -> Result<Self, Failure> {
-        let headers = pour(response, sink, token).await?;
+        let headers = stream_body(response, sink, token).await?;
         Ok(Self { headers, body: Vec::new() })
     }
 
@@ -119,7 +119,7 @@ impl Sink for Whole {
 }
 
 /// Passes a successful answer's body on, and reads the text of any other answer.
-async fn pour(mut response: reqwest::Response, sink: &mut dyn Sink, token: Option<&Secret>) -> Result<HeaderMap, Failure> {
+async fn stream_body(mut response: reqwest::Response, sink: &mut dyn Sink, token: Option<&Secret>) -> Result<HeaderMap, Failure> {
     let status = response.status();
     if !status.is_success() {
         let mut text = Vec::new();

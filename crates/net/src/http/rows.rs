@@ -46,7 +46,7 @@ impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Row
         Self { at: Position::Start, text: false, escaped: false, row: Vec::new(), bytes: 0, largest, each, of: PhantomData }
     }
 
-    fn nonsense(&self) -> Failure {
+    fn malformed(&self) -> Failure {
         Failure::Nonsense(format!("answered something that is no list of objects, after {} bytes", self.bytes).into())
     }
 
@@ -116,7 +116,7 @@ impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Sin
                 }
                 (Position::First | Position::Between, b']') => self.at = Position::End,
                 (Position::Between, b',') => self.at = Position::Row,
-                _ => return Err(self.nonsense()),
+                _ => return Err(self.malformed()),
             }
             piece = &piece[1..];
         }
@@ -124,7 +124,7 @@ impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Sin
     }
 
     fn end(&mut self) -> Result<(), Failure> {
-        if self.at == Position::End { Ok(()) } else { Err(self.nonsense()) }
+        if self.at == Position::End { Ok(()) } else { Err(self.malformed()) }
     }
 }
 

@@ -16,7 +16,7 @@ use decamp_config::{Connection, Proxy, Secret, Stored, StoredTls, Tls, TokenSour
 use decamp_core::decide::Unseen;
 
 /// The shortest time between two checks of the files.
-const LOOKED_AT: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long an idle connection is kept. Load balancers in between drop theirs after a minute.
 const IDLE: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ struct Held {
     client: reqwest::Client,
     fetched: Fetched,
     stamp: Stamp,
-    looked: Instant,
+    checked: Instant,
     /// When everything was last read again because TLS failed. The regular check of the files does not count.
     renewed: Option<Instant>,
 }
@@ -121,8 +121,8 @@ impl Transport {
     /// Returns an error if a certificate or key that is kept in AWS cannot be fetched or used.
     pub(super) async fn client(&self) -> Result<reqwest::Client, Unseen> {
         if let Some(held) = self.lock().as_mut() {
-            if self.secure && LOOKED_AT <= held.looked.elapsed() {
-                self.look(held, false);
+            if self.secure && CHECK_EVERY <= held.checked.elapsed() {
+                self.check_files(held, false);
             }
             return Ok(held.client.clone());
         }
@@ -139,11 +139,11 @@ impl Transport {
         let before = {
             let mut held = self.lock();
             // Many requests fail at the same time. The first one triggers the read.
-            let is_due = |held: &&mut Held| self.secure && held.renewed.is_none_or(|at| LOOKED_AT <= at.elapsed());
+            let is_due = |held: &&mut Held| self.secure && held.renewed.is_none_or(|at| CHECK_EVERY <= at.elapsed());
             let Some(held) = held.as_mut().filter(is_due) else { return false };
             held.renewed = Some(Instant::now());
             if self.kept.is_none() {
-                return self.look(held, true);
+                return self.check_files(held, true);
             }
             held.fetched.clone()
         };
@@ -153,7 +153,7 @@ impl Transport {
         let mut held = self.lock();
         let Some(held) = held.as_mut() else { return false };
         held.fetched = fetched;
-        let renewed = self.look(held, true);
+        let renewed = self.check_files(held, true);
         if !renewed {
             held.fetched = before;
         } else if changed {
@@ -166,12 +166,12 @@ impl Transport {
     fn hold(&self, fetched: Fetched) -> Result<reqwest::Client> {
         let stamp = if self.secure { stamp(&self.tls) } else { Stamp::new() };
         let client = make(&self.tls, &fetched, self.secure, self.proxy.as_ref(), self.connect_timeout)?;
-        *self.lock() = Some(Held { client: client.clone(), fetched, stamp, looked: Instant::now(), renewed: None });
+        *self.lock() = Some(Held { client: client.clone(), fetched, stamp, checked: Instant::now(), renewed: None });
         Ok(client)
     }
 
-    fn look(&self, held: &mut Held, even_if_unchanged: bool) -> bool {
-        held.looked = Instant::now();
+    fn check_files(&self, held: &mut Held, even_if_unchanged: bool) -> bool {
+        held.checked = Instant::now();
         let stamp = stamp(&self.tls);
         if stamp == held.stamp && !even_if_unchanged {
             return false;

@@ -89,7 +89,7 @@ async fn a_secret_that_is_compared_is_fetched_again_while_the_old_one_is_accepte
     let token = stored(&store);
     let first = token.get().await.expect("it is there");
     token.keep_fresh();
-    tokio::time::advance(STORED_LASTS).await;
+    tokio::time::advance(STORED_MAX_AGE).await;
     token.keep_fresh();
     assert_eq!(token.get().now_or_never(), Some(Ok(first.clone())), "it is returned at once");
     tokio::task::yield_now().await;
@@ -109,11 +109,11 @@ async fn a_file_is_read_again_and_one_that_is_being_written_is_not_used() {
     assert_eq!(text().await.as_deref(), Some("one"));
     for (content, seen) in [("", "one"), ("two\n", "two")] {
         std::fs::write(file.path(), content).expect("it is ours");
-        tokio::time::advance(FILE_LASTS).await;
+        tokio::time::advance(FILE_MAX_AGE).await;
         assert_eq!(text().await.as_deref(), Some(seen));
     }
     std::fs::remove_file(file.path()).expect("it is ours");
-    tokio::time::advance(FILE_LASTS).await;
+    tokio::time::advance(FILE_MAX_AGE).await;
     assert_eq!(text().await.as_deref(), Some("two"), "a file that cannot be read changes nothing at first");
 }
 
@@ -126,16 +126,16 @@ async fn a_secret_whose_file_was_deleted_or_emptied_is_reported_at_once_and_acce
         let token = Token::new(TokenSource::File(path.clone()), Arc::new(NoStore));
         assert!(token.get().await.is_ok() && token.gone().is_none());
         if emptied { std::fs::write(&path, "\n") } else { std::fs::remove_file(&path) }.expect("it is ours");
-        tokio::time::advance(FILE_LASTS).await;
+        tokio::time::advance(FILE_MAX_AGE).await;
         token.keep_fresh();
         let why = token.gone().map(|why| why.to_string()).unwrap_or_default();
         assert!(why.contains(&path.display().to_string()), "{why}");
         assert!(token.get().await.is_ok(), "its writer may be about to write");
-        tokio::time::advance(GONE_FOR).await;
+        tokio::time::advance(GONE_AFTER).await;
         assert!(matches!(token.get().await, Err(Unseen::Away(_))), "{emptied}");
         assert!(matches!(token.get().await, Err(Unseen::Away(_))), "{emptied}");
         std::fs::write(&path, "two\n").expect("it is ours");
-        tokio::time::advance(FAILED_FOR).await;
+        tokio::time::advance(FAILURE_KEPT).await;
         assert_eq!(token.get().await.expect("it is back").as_ref().map(Secret::expose), Some("two"));
         assert!(token.gone().is_none());
     }
@@ -163,12 +163,12 @@ async fn a_stored_secret_that_is_deleted_or_emptied_expires_and_one_that_is_deni
         assert!(token.get().await.is_ok() && token.gone().is_none());
         let is_denied = matches!(answer, Err(NotFetched::Unseen(Unseen::Denied(_))));
         *store.0.lock().expect("nobody panicked") = answer;
-        tokio::time::advance(STORED_LASTS).await;
+        tokio::time::advance(STORED_MAX_AGE).await;
         token.keep_fresh();
         tokio::task::yield_now().await;
         assert_eq!((token.gone().is_some(), token.denied().is_some()), (is_gone, is_denied), "it is known at once");
         assert!(token.get().await.is_ok(), "its writer may be about to write");
-        tokio::time::advance(GONE_FOR).await;
+        tokio::time::advance(GONE_AFTER).await;
         let asked = store.1.load(Ordering::Relaxed);
         for _ in 0..100 {
             assert_eq!(token.get().await.is_err(), is_gone, "{:?}", token.gone());
@@ -197,7 +197,7 @@ async fn a_fetch_that_failed_is_not_made_again_at_once() {
     let tried = token.state().tried;
     assert!(token.get().await.is_err());
     assert_eq!(token.state().tried, tried, "it was answered from memory");
-    tokio::time::advance(FAILED_FOR).await;
+    tokio::time::advance(FAILURE_KEPT).await;
     assert!(token.get().await.is_err());
     assert_ne!(token.state().tried, tried);
 }

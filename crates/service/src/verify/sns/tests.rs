@@ -59,15 +59,15 @@ fn claim(body: &Value, first_version_too: bool) -> Result<Claim, Doubt> {
     read(&|_| None, body.to_string().as_bytes(), &[TOPIC.into()], first_version_too, now())
 }
 
-fn believed_by(claim: &Claim, certificates: &[u8], root: &[u8], now: Time) -> Result<(), Doubt> {
+fn verified_by(claim: &Claim, certificates: &[u8], root: &[u8], now: Time) -> Result<(), Doubt> {
     let root = CertificateDer::from_pem_slice(root).expect("a root");
     let anchor = webpki::anchor_from_trusted_cert(&root).expect("an anchor");
     verify(claim, certificates, &[anchor], now).map(drop)
 }
 
-fn believed(body: &Value) -> Result<Claim, Doubt> {
+fn verified(body: &Value) -> Result<Claim, Doubt> {
     let claim = claim(body, false)?;
-    believed_by(&claim, CERTIFICATE, ROOT, now())?;
+    verified_by(&claim, CERTIFICATE, ROOT, now())?;
     Ok(claim)
 }
 
@@ -80,13 +80,13 @@ fn with(field: &str, value: impl Into<Value>) -> Value {
 
 #[test]
 fn messages_of_sns_are_accepted() {
-    let claim = believed(&notification()).expect("openssl signed it");
+    let claim = verified(&notification()).expect("openssl signed it");
     assert_eq!((claim.kind, &*claim.message), (Kind::Notification, "hello"));
-    assert!(believed(&signed(with("Subject", "a subject"))).is_ok());
-    assert_eq!(believed(&confirmation()).map(|claim| claim.kind), Ok(Kind::Confirmation { token: "canary-token".to_owned() }));
+    assert!(verified(&signed(with("Subject", "a subject"))).is_ok());
+    assert_eq!(verified(&confirmation()).map(|claim| claim.kind), Ok(Kind::Confirmation { token: "canary-token".to_owned() }));
     let mut goodbye = confirmation();
     goodbye["Type"] = "UnsubscribeConfirmation".into();
-    assert_eq!(believed(&signed(goodbye)).map(|claim| claim.kind), Ok(Kind::Unsubscribed));
+    assert_eq!(verified(&signed(goodbye)).map(|claim| claim.kind), Ok(Kind::Unsubscribed));
 }
 
 #[test]
@@ -95,12 +95,12 @@ fn the_first_version_is_accepted_only_if_the_settings_allow_it() {
     body["Signature"] = FIRST_VERSION.trim().into();
     assert_eq!(claim(&body, false), Err(Doubt::Version));
     let first = claim(&body, true).expect("the settings allow it");
-    assert_eq!(believed_by(&first, CERTIFICATE, ROOT, now()), Ok(()));
+    assert_eq!(verified_by(&first, CERTIFICATE, ROOT, now()), Ok(()));
     // A signature of one version under the name of the other.
     let second = claim(&with("SignatureVersion", "1"), true).expect("the settings allow it");
-    assert_eq!(believed_by(&second, CERTIFICATE, ROOT, now()), Err(Doubt::Forged));
+    assert_eq!(verified_by(&second, CERTIFICATE, ROOT, now()), Err(Doubt::Forged));
     body["SignatureVersion"] = "2".into();
-    assert_eq!(believed(&body), Err(Doubt::Forged));
+    assert_eq!(verified(&body), Err(Doubt::Forged));
 }
 
 #[test]
@@ -161,8 +161,8 @@ fn only_exactly_the_topics_in_the_list_are_accepted() {
     ] {
         // A forger learns nothing about topics: a forgery is refused as such whatever its topic, and only a message that SNS signed
         // is refused for its topic.
-        assert_eq!(believed(&with("TopicArn", topic)), Err(Doubt::Forged), "{topic}");
-        assert_eq!(believed(&signed(with("TopicArn", topic))), Err(Doubt::Topic), "{topic}");
+        assert_eq!(verified(&with("TopicArn", topic)), Err(Doubt::Forged), "{topic}");
+        assert_eq!(verified(&signed(with("TopicArn", topic))), Err(Doubt::Topic), "{topic}");
     }
     let none: [Arc<str>; 0] = [];
     assert_eq!(read(&|_| None, notification().to_string().as_bytes(), &none, false, now()), Err(Doubt::Place));
@@ -170,7 +170,7 @@ fn only_exactly_the_topics_in_the_list_are_accepted() {
     let both = [TOPIC.into(), "arn:aws:sns:us-east-1:123456789012:decamp".into()];
     let body = signed(with("TopicArn", "arn:aws:sns:us-east-1:123456789012:decamp"));
     let claim = read(&|_| None, body.to_string().as_bytes(), &both, false, now()).expect("it holds together");
-    assert_eq!(believed_by(&claim, CERTIFICATE, ROOT, now()), Err(Doubt::Topic));
+    assert_eq!(verified_by(&claim, CERTIFICATE, ROOT, now()), Err(Doubt::Topic));
 }
 
 #[test]
@@ -186,27 +186,27 @@ fn a_message_that_was_changed_after_signing_is_not_accepted() {
         ("Signature", ""),
         ("Signature", "!"),
     ] {
-        assert_eq!(believed(&with(field, value)).err(), Some(Doubt::Forged), "{field}: {value}");
+        assert_eq!(verified(&with(field, value)).err(), Some(Doubt::Forged), "{field}: {value}");
     }
     let mut body = confirmation();
     body["Token"] = "another".into();
-    assert_eq!(believed(&body), Err(Doubt::Forged));
+    assert_eq!(verified(&body), Err(Doubt::Forged));
     let mut body = confirmation();
     body["SubscribeURL"] = "https://evil.example/".into();
-    assert_eq!(believed(&body), Err(Doubt::Forged));
+    assert_eq!(verified(&body), Err(Doubt::Forged));
     // A notification's signature on a confirmation, which has other signed fields.
     let mut body = confirmation();
     body["Signature"] = SECOND_VERSION.trim().into();
-    assert_eq!(believed(&body), Err(Doubt::Forged));
+    assert_eq!(verified(&body), Err(Doubt::Forged));
     let mut body = confirmation();
     body["Type"] = "Notification".into();
-    assert_eq!(believed(&body), Err(Doubt::Forged));
+    assert_eq!(verified(&body), Err(Doubt::Forged));
 }
 
 #[test]
 fn only_a_valid_certificate_of_sns_signs() {
     let of = |certificates: &[u8], root: &[u8], now: Time| {
-        believed_by(&claim(&notification(), false).expect("it holds together"), certificates, root, now)
+        verified_by(&claim(&notification(), false).expect("it holds together"), certificates, root, now)
     };
     assert_eq!(of(CERTIFICATE, OTHER_ROOT, now()), Err(Doubt::Certificate), "of an authority that is not trusted");
     assert_eq!(of(FOREIGN, ROOT, now()), Err(Doubt::Certificate), "by an authority that is not trusted");
@@ -255,6 +255,6 @@ fn a_body_that_is_not_a_message_of_sns_is_refused() {
 
 #[test]
 fn neither_the_token_nor_the_message_is_printed() {
-    let claim = believed(&confirmation()).expect("it is signed");
+    let claim = verified(&confirmation()).expect("it is signed");
     assert!(!format!("{claim:?}").contains("canary"));
 }
