@@ -136,7 +136,7 @@ impl SnsCertificates {
                 let fetched = Arc::new(fetched);
                 let mut kept = lock(&self.kept);
                 if MOST_KEPT + self.service.settings.serve.sns_certificates.len() <= kept.len() {
-                    // Each of them costs one fetch to have again.
+                    // Fetching one again costs one call.
                     kept.clear();
                 }
                 kept.insert(name, Arc::clone(&fetched));
@@ -180,7 +180,7 @@ impl SnsCertificates {
                     let name = (host(near), file.to_string());
                     match self.fetch(near, name, None).await {
                         Ok(_) => info!(topic = &**near, file = &**file, "fetched a certificate of SNS"),
-                        // The file is of another topic's Region.
+                        // SNS of another Region than the file's has no file of this name.
                         Err(CertificateError::Doubted(_)) => {}
                         Err(CertificateError::Unavailable(why)) => {
                             missing = true;

@@ -108,7 +108,7 @@ pub(super) async fn notified(
     Ok(Json(Answer::Asked(refreshes::answer(granted)?)).into_response())
 }
 
-/// The answer to a notification that needs no work. It is 200, because the sender repeats anything else.
+/// The answer to a notification that needs no work: a success, because it was received.
 fn ignored(service: &Service, kind: &'static str) -> Response {
     service.metrics.event_received("terraform", kind);
     Json(Answer::Ignored { ignored: kind }).into_response()
