@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use decamp_config::Secret;
 use decamp_core::time::Time;
 use decamp_sandbox::{ACCOUNT, Options, REGION};
-use decamp_service::verify::hmacs::standard;
+use decamp_service::verify::hmac_signatures::standard;
 use reqwest::Client;
 use ring::hmac;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Fuzzes the reader of Terraform run notifications. Only an applied run with plain names is acted on.
 
 use decamp_core::time::Time;
-use decamp_service::runs::{Bad, Told, read};
+use decamp_service::terraform_run::{Invalid, RunNotification, read};
 use serde_json::Value;
 
 use super::Target;
@@ -31,18 +31,18 @@ fn good() -> Vec<Vec<u8>> {
 
 fn parse(input: &[u8]) -> &'static str {
     match read(input, now()) {
-        Ok(Told::Verification) => "verification",
-        Ok(Told::Other(other)) => other.word(),
-        Ok(Told::Applied(_)) => "applied",
-        Err(Bad::NotOne) => "not one",
-        Err(Bad::Part(_)) => "a part",
-        Err(Bad::OutOfTime) => "out of time",
+        Ok(RunNotification::Verification) => "verification",
+        Ok(RunNotification::Other(other)) => other.word(),
+        Ok(RunNotification::Applied(_)) => "applied",
+        Err(Invalid::NotAnObject) => "not one",
+        Err(Invalid::Field(_)) => "a part",
+        Err(Invalid::OutOfTime) => "out of time",
     }
 }
 
 /// Checks that a run that is acted on was applied, and that its names are plain.
 fn check(input: &[u8]) {
-    let Ok(Told::Applied(run)) = read(input, now()) else { return };
+    let Ok(RunNotification::Applied(run)) = read(input, now()) else { return };
     let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let (organization, workspace) = run.workspace.split_once('/').expect("two parts");
     assert!(plain(&run.id) && plain(organization) && plain(workspace), "{run:?}");
