@@ -5,10 +5,10 @@ use super::beside::hides_what_it_sends_to;
 use super::budget::{self, Budget};
 use super::doubts::{Absent, absent, gone_before_the_scan, left_before_the_scan, taken_out_unseen, unknown, waiting_for_unknown};
 use super::last_target::{self, Emptied};
+use super::proposal::{Order, Proposal, look_again, merge, retry_at, write};
 use super::scope::Scope;
 use super::sight::Blind;
 use super::snapshot::{Balancer, Draining, Target, TargetGroup, TargetHealth};
-use super::step::{Step, look_again, retry_at, write};
 use super::whose::Whose;
 use super::{Effect, EffectKind, Part, Reason, System};
 use crate::ids::{TargetGroupArn, TargetId};
@@ -31,7 +31,7 @@ const DRAINING_GRACE: Duration = Duration::from_secs(15);
 /// How far the load balancers are.
 pub(super) struct Balancing {
     /// What to do about them.
-    pub(super) step: Step,
+    pub(super) proposal: Proposal,
     /// Nothing of ours is registered anywhere, by a look after our last write.
     pub(super) deregistered: bool,
     /// What answers at something that may still be sent to is not known: nothing may overlap with it.
@@ -46,8 +46,8 @@ pub(super) struct Balancing {
 
 impl Balancing {
     /// This is next, and until then nothing is known to be deregistered or released.
-    fn not_yet(step: Step) -> Self {
-        Self { step, deregistered: false, doubtful: false, released: false, release: Time::NEVER, since: Time::NEVER }
+    fn not_yet(proposal: Proposal) -> Self {
+        Self { proposal, deregistered: false, doubtful: false, released: false, release: Time::NEVER, since: Time::NEVER }
     }
 }
 
@@ -80,6 +80,14 @@ pub(super) fn seen_before(scope: &Scope<'_>, time: Time) -> Vec<(TargetGroupArn,
     groups_that(scope, |known| known.is_some_and(old))
 }
 
+/// Looks at these groups, if there are any.
+pub(super) fn look_at(groups: Vec<(TargetGroupArn, bool)>, reason: Reason) -> Proposal {
+    if groups.is_empty() {
+        return Proposal::Done;
+    }
+    Proposal::look(vec![Part::TargetGroups { groups, attributes_again: false }], reason)
+}
+
 /// When to look again at the first of these groups that could not be seen.
 pub(super) fn blind_until(scope: &Scope<'_>, groups: &[(TargetGroupArn, bool)]) -> Option<Time> {
     let of_them = scope.seen.balancers.iter().filter(|b| groups.iter().any(|(arn, _)| *arn == b.arn));
@@ -96,7 +104,7 @@ pub(super) fn left_alone_since(scope: &Scope<'_>, time: Time) -> Vec<(TargetGrou
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Looks at the groups that this run has never seen, before anything is done to them.
-pub(super) fn known_once(scope: &Scope<'_>, now: Time) -> Step {
+pub(super) fn known_once(scope: &Scope<'_>, now: Time) -> Proposal {
     let scan = &scope.seen.scan;
     let waits = |blind: &Blind| now < blind.tried + ASK_AGAIN;
     if scope.policy.scan && scan.at().is_none() && !scan.blind().is_some_and(waits) {
@@ -104,32 +112,28 @@ pub(super) fn known_once(scope: &Scope<'_>, now: Time) -> Step {
     }
     let asked = |b: &Balancer| b.sight.at().is_some() || b.sight.blind().is_some_and(waits);
     let groups = groups_that(scope, |known| !known.is_some_and(asked));
-    if groups.is_empty() {
-        return Step::Satisfied;
-    }
-    Step::Look(vec![Part::TargetGroups { groups, attributes_again: false }], Reason::MustLook)
+    look_at(groups, Reason::MustLook)
 }
 
 /// Asks for what is next with the load balancers.
 pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balancing {
     if scope.policy.scan && scope.seen.scan.at().is_none() {
-        let step = look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook);
-        return Balancing::not_yet(step);
+        return Balancing::not_yet(look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook));
     }
     let groups = groups(scope);
-    let mut steps = Vec::with_capacity(groups.len() + 1);
+    let mut proposals = Vec::with_capacity(groups.len() + 1);
     let (mut deregistered, mut released, mut release, mut since) = (true, true, Time(0), Time(0));
     let mut doubtful = false;
     let told = scope.seen.history.addresses_since;
     if scope.policy.scan && told.is_some() && scope.seen.scan.at() <= told {
         // It was made before a node told its addresses: groups that list those alone were not found.
-        steps.push(look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook));
+        proposals.push(look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook));
         (deregistered, released, release, since) = (false, false, Time::NEVER, Time::NEVER);
     } else if let Some(until) = gone_before_the_scan(scope, budget).filter(|until| now < *until) {
-        steps.push(Step::wait(until, Reason::NowhereListed { until }));
+        proposals.push(Proposal::wait(until, Reason::NowhereListed { until }));
         (deregistered, released, release, since) = (false, false, until, until);
     } else if let Some(until) = left_before_the_scan(scope, budget).filter(|until| now < *until) {
-        steps.push(Step::wait(until, Reason::NowhereListed { until }));
+        proposals.push(Proposal::wait(until, Reason::NowhereListed { until }));
         (released, release, doubtful) = (false, until, true);
     }
     for (arn, attached) in groups {
@@ -139,9 +143,10 @@ pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balanc
         released &= one.released;
         release = release.max(one.release);
         since = since.max(one.since);
-        steps.push(one.step);
+        proposals.push(one.proposal);
     }
-    Balancing { step: joined(steps), deregistered, doubtful, released, release, since }
+    longest_wait_first(&mut proposals);
+    Balancing { proposal: merge(Order::Together, proposals), deregistered, doubtful, released, release, since }
 }
 
 fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached: bool, now: Time) -> Balancing {
@@ -166,18 +171,18 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
             if sight.blind().is_none() && !confirm_now && !doubtful {
                 // What is stopped or completed then is confirmed right before: one look serves both.
                 let reason = Reason::LoadBalancerDelay { group: arn.clone(), until: release };
-                let step = if released { Step::Satisfied } else { Step::wait(release, reason) };
-                return Balancing { step, deregistered: true, doubtful: false, released, release, since: at };
+                let proposal = if released { Proposal::Done } else { Proposal::wait(release, reason) };
+                return Balancing { proposal, deregistered: true, doubtful: false, released, release, since: at };
             }
-            let step = look_again(&sight, look(false), System::LoadBalancers, now, reason);
-            return Balancing { step, deregistered: true, doubtful, released: false, release, since: at };
+            let proposal = look_again(&sight, look(false), System::LoadBalancers, now, reason);
+            return Balancing { proposal, deregistered: true, doubtful, released: false, release, since: at };
         }
         return Balancing::not_yet(look_again(&sight, look(false), System::LoadBalancers, now, reason));
     };
     let Some(targets) = &group.targets else {
         // The group is gone (fault 31): nothing is sent through it.
         return Balancing {
-            step: Step::Satisfied,
+            proposal: Proposal::Done,
             deregistered: true,
             doubtful: false,
             released: true,
@@ -187,7 +192,7 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
     };
     let unknown_addresses = !attached && scope.seen.nomad.at().is_none();
     if unknown_addresses && targets.iter().any(|t| matches!(t.id, TargetId::Ip(_))) {
-        return Balancing::not_yet(Step::wait(Time::NEVER, Reason::CannotSee(System::Nomad)));
+        return Balancing::not_yet(Proposal::wait(Time::NEVER, Reason::CannotSee(System::Nomad)));
     }
     let ours = |t: &&Target| scope.whose(group, &t.id, t.port) == Whose::Ours;
     let registered: Vec<Target> = targets.iter().filter(|t| t.health.is_registered()).filter(ours).cloned().collect();
@@ -198,16 +203,16 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
         }
         return Balancing::not_yet(deregister(scope, budget, balancer, group, registered, now));
     }
-    let asking = if attached { Step::Satisfied } else { scope.ask_whose(now) };
-    if !asking.is_satisfied() {
+    let asking = if attached { Proposal::DoesNotApply } else { scope.ask_whose(now) };
+    if !asking.is_settled() {
         return Balancing::not_yet(asking);
     }
     // What left while it may have been ours is sent to for a while as well.
     let gone = balancer.draining.iter().map(|row| (&row.id, row.port));
     let mut rows = group.listed().map(|target| (&target.id, target.port)).chain(gone);
     let doubtful = rows.any(|(id, port)| scope.whose(group, id, port) == Whose::Unknown);
-    if let Some(step) = waiting_for_unknown(scope, budget, balancer, group, look(false), now) {
-        return Balancing::not_yet(step);
+    if let Some(waiting) = waiting_for_unknown(scope, budget, balancer, group, look(false), now) {
+        return Balancing::not_yet(waiting);
     }
     let absent = absent(scope, budget, balancer, group);
     if absent == Absent::Unasked {
@@ -215,7 +220,7 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
         return Balancing::not_yet(look_again(&scope.seen.group, part, System::AutoScaling, now, Reason::MustLook));
     }
     if absent == Absent::SeenOnce {
-        return Balancing::not_yet(Step::Look(vec![look(false)], Reason::MustConfirm));
+        return Balancing::not_yet(Proposal::look(vec![look(false)], Reason::MustConfirm));
     }
     let doubtful = doubtful || absent == Absent::Contradiction;
     let draining = targets.iter().any(|t| t.health == TargetHealth::Draining && scope.may_be_ours(group, &t.id, t.port));
@@ -262,7 +267,7 @@ fn after_deregistration(
     let release = again.map_or(by_our_timer, |at| at + budget::may_send_for(group, scope.policy));
     let begun = balancer.deregistered.map_or(taken_out.unwrap_or(first), |at| left.map_or(at, |left| left.max(at)));
     let since = again.unwrap_or(begun);
-    let state = |step, released| Balancing { step, deregistered: true, doubtful: false, released, release, since };
+    let state = |proposal, released| Balancing { proposal, deregistered: true, doubtful: false, released, release, since };
     let delayed = || Reason::LoadBalancerDelay { group: balancer.arn.clone(), until: release };
     if now < release {
         // What somebody else deregistered may be absent earlier than we must assume.
@@ -270,30 +275,30 @@ fn after_deregistration(
         let next =
             if balancer.deregistered.is_none() && (draining || contradicts) { (seen_at + every).min(release) } else { release };
         if next <= now {
-            return state(Step::Look(vec![look(false)], Reason::MustConfirm), false);
+            return state(Proposal::look(vec![look(false)], Reason::MustConfirm), false);
         }
-        return state(Step::wait(next, delayed()), false);
+        return state(Proposal::wait(next, delayed()), false);
     }
     // Our own timer needs no look: what is concluded from it is looked at right before.
     let by_timer = balancer.deregistered.is_some() && again.is_none() && seen_at < release;
     if by_timer && !(seen_at + LONG_AGO <= now && scope.serving_is_stopping()) {
-        return state(Step::Satisfied, true);
+        return state(Proposal::Done, true);
     }
     if (contradicts || taken_out.is_some()) && seen_at < release {
-        return state(Step::Look(vec![look(false)], Reason::MustConfirm), false);
+        return state(Proposal::look(vec![look(false)], Reason::MustConfirm), false);
     }
     if draining && now < release + DRAINING_GRACE {
         // An operator may have raised the delay meanwhile (fault 37): its attributes are read again.
         let lagging = seen_at < release + LIST_LAGS;
         let next = retry_at(seen_at, if lagging { 1 } else { 3 });
-        let step = if seen_at < release || next <= now {
-            Step::Look(vec![look(!lagging)], Reason::MustConfirm)
+        let proposal = if seen_at < release || next <= now {
+            Proposal::look(vec![look(!lagging)], Reason::MustConfirm)
         } else {
-            Step::wait(next, delayed())
+            Proposal::wait(next, delayed())
         };
-        return state(step, false);
+        return state(proposal, false);
     }
-    state(Step::Satisfied, true)
+    state(Proposal::Done, true)
 }
 
 /// Since when one of ours has read `draining` that was first seen so well after our own timer had run out, if only until it left the list.
@@ -310,7 +315,7 @@ fn deregister(
     group: &TargetGroup,
     registered: Vec<Target>,
     now: Time,
-) -> Step {
+) -> Proposal {
     let hold_until = last_target::held_until(scope, budget, group);
     if let Some((until, emptied)) = hold_until.zip(last_target::emptied_by(scope, group, &registered)) {
         if emptied == Emptied::Group && last_target::is_doubtful(scope, group) && !scope.has_asked_whose() {
@@ -323,12 +328,12 @@ fn deregister(
         let seen_at = balancer.sight.at().unwrap_or(now);
         let next = (seen_at + LOOK_EVERY).min(until);
         if now < next {
-            return Step::wait(next, reason);
+            return Proposal::wait(next, reason);
         }
         // Once more when it may be held no longer: another may have become healthy.
         if seen_at < until {
             let part = Part::TargetGroups { groups: vec![(balancer.arn.clone(), group.attached)], attributes_again: false };
-            return Step::Look(vec![part], reason);
+            return Proposal::look(vec![part], reason);
         }
     }
     let reason = match balancer.deregistered {
@@ -339,39 +344,11 @@ fn deregister(
     write(scope.seen, EffectKind::Deregister, vec![effect], reason, now)
 }
 
-/// All groups' wishes as one: any write first, else looks, else the longest wait.
-fn joined(mut steps: Vec<Step>) -> Step {
-    steps.retain(|step| !step.is_satisfied());
-    if steps.len() < 2 {
-        return steps.pop().unwrap_or(Step::Satisfied);
+/// The group that may send to the instance for longest names the wait. The first timer that ends is when it is decided again.
+fn longest_wait_first(proposals: &mut [Proposal]) {
+    let until = |proposal: &Proposal| if let Proposal::Wait { until, .. } = proposal { Some(*until) } else { None };
+    let waits = proposals.iter().enumerate().filter_map(|(place, proposal)| Some((place, until(proposal)?)));
+    if let Some((place, _)) = waits.max_by_key(|(_, until)| *until) {
+        proposals[..=place].rotate_right(1);
     }
-    let mut effects = Vec::new();
-    let mut why_do = None;
-    let mut parts = Vec::new();
-    let mut why_look = None;
-    let mut waits: Vec<(Time, Reason)> = Vec::new();
-    for step in steps {
-        match step {
-            Step::Satisfied => {}
-            Step::Do(more, reason) => {
-                effects.extend(more);
-                why_do.get_or_insert(reason);
-            }
-            Step::Look(more, reason) => {
-                parts.extend(more);
-                why_look.get_or_insert(reason);
-            }
-            Step::Wait { until, reason, .. } => waits.push((until, reason)),
-        }
-    }
-    if let Some(reason) = why_do {
-        return Step::Do(effects, reason);
-    }
-    if let Some(reason) = why_look {
-        return Step::Look(parts, reason);
-    }
-    let Some(until) = waits.iter().map(|(until, _)| *until).min() else { return Step::Satisfied };
-    // The group that is waited for longest names the wait; the first timer that ends is when it is decided again.
-    let reason = waits.into_iter().max_by_key(|(until, _)| *until).map_or(Reason::MustLook, |(_, reason)| reason);
-    Step::wait(until, reason)
 }

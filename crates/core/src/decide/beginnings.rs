@@ -9,9 +9,9 @@ use super::balancers::{self, Balancing};
 use super::blind;
 use super::budget::Budget;
 use super::doubts;
+use super::proposal::{Proposal, retry_at};
 use super::scope::Scope;
 use super::snapshot::{Allocation, Beginning, JobKind, Node, NodeStatus, Noted, Snapshot};
-use super::step::{Step, retry_at};
 use super::{Departure, Effect, EffectKind, Policy, Reason, Refusal};
 use crate::time::Time;
 
@@ -193,14 +193,14 @@ pub fn remember(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Ti
 }
 
 /// Writes down what began, where the next worker will see it. Nothing waits for it.
-pub(super) fn write_down(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now: Time) -> Step {
+pub(super) fn write_down(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now: Time) -> Proposal {
     let history = &scope.seen.history;
     // That something stopped unseen is noted even where Nomad's servers are behind: a lagging one passes the call on all the same.
     let out_of_sight = || scope.seen.nomad.last().filter(|_| scope.seen.unseen_at_once(now).is_some());
-    let Some(nomad) = scope.seen.nomad.now().or_else(out_of_sight) else { return Step::Satisfied };
+    let Some(nomad) = scope.seen.nomad.now().or_else(out_of_sight) else { return Proposal::NotYet };
     // A server passes the call on to the node's agent: a lost one cannot answer.
     let Some(node) = nomad.nodes.iter().find(|node| !node.status.is_lost() && keeps_notes(&node.version)) else {
-        return Step::Satisfied;
+        return Proposal::DoesNotApply;
     };
     let may_try = history.failures(EffectKind::Note).is_none_or(|row| {
         let denied = matches!(row.why, Refusal::Denied(_));
@@ -212,13 +212,13 @@ pub(super) fn write_down(scope: &Scope<'_>, budget: &Budget, balancing: &Balanci
         None => node.notes.contains(note),
     };
     if !may_try {
-        return Step::Satisfied;
+        return Proposal::NotYet;
     }
     let notes: Vec<Noted> = worth_knowing(scope, budget, balancing, now).into_iter().filter(|note| !shown(note)).collect();
     if notes.is_empty() {
-        return Step::Satisfied;
+        return Proposal::Done;
     }
-    Step::Do(vec![Effect::Note { node: node.id, notes }], Reason::NextMustKnow)
+    Proposal::write(vec![Effect::Note { node: node.id, notes }], Reason::NextMustKnow)
 }
 
 /// Whether this version of Nomad keeps node metadata. One that cannot be read is asked: it can only refuse.

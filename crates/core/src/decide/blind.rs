@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::beginnings;
 use super::budget::Budget;
+use super::proposal::Proposal;
 use super::scope::Scope;
 use super::snapshot::{Allocation, Beginning, Known, Stretch};
-use super::step::Step;
 use super::{Part, Reason, StoppedUnseen};
 use crate::time::Time;
 
@@ -21,12 +21,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
 /// Watches Consul while something stops that an ingress finds there, and, where `once_more`, until it has answered once after that.
-pub(super) fn watched(scope: &Scope<'_>, once_more: bool, now: Time) -> Step {
+pub(super) fn watched(scope: &Scope<'_>, once_more: bool, now: Time) -> Proposal {
     let consul = &scope.seen.consul;
     let mut stopping = scope.seen.stops_in_consul();
     let Some(first) = stopping.next().filter(|_| scope.policy.consul) else {
         let unheard = once_more && scope.policy.consul && scope.seen.watches_consul() && consul.blind().is_none();
-        return if unheard { Step::Look(vec![Part::Consul], Reason::MustConfirm) } else { Step::Satisfied };
+        return if unheard { Proposal::look(vec![Part::Consul], Reason::MustConfirm) } else { Proposal::DoesNotApply };
     };
     let (next, reason) = match (consul.blind(), consul.at()) {
         (Some(blind), _) => {
@@ -37,9 +37,9 @@ pub(super) fn watched(scope: &Scope<'_>, once_more: bool, now: Time) -> Step {
         (None, None) => (now, Reason::MustLook),
     };
     if next <= now {
-        return Step::Look(vec![Part::Consul], reason);
+        return Proposal::look(vec![Part::Consul], reason);
     }
-    Step::Wait { until: next, watch: vec![Part::Consul], reason }
+    Proposal::watch(next, Part::Consul, reason)
 }
 
 /// The time in which Consul could not be seen while something stopped: by this run, and by earlier ones that wrote it down.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::losses::{Finding, Layer, Loss};
+use super::proposal::{Proposal, look_again};
 use super::scope::Scope;
 use super::snapshot::HandRegistration;
-use super::step::{Step, look_again};
 use super::{ByHand, Part, Reason, System};
 use crate::time::Time;
 
@@ -26,19 +26,19 @@ pub(super) fn waits(scope: &Scope<'_>) -> bool {
 }
 
 /// Where any is to be waited for: waits until none of those is routable, by a look since everything was over.
-pub(super) fn gone(scope: &Scope<'_>, over_at: Time, now: Time) -> Step {
+pub(super) fn gone(scope: &Scope<'_>, over_at: Time, now: Time) -> Proposal {
     let consul = &scope.seen.consul;
     let Some(looked) = consul.fresh_at().filter(|at| over_at <= *at) else {
         return look_again(consul, Part::Consul, System::Consul, now, Reason::MustConfirm);
     };
     let mut left = routable(scope).filter(|one| scope.policy.by_hand.waits_for(&one.service)).peekable();
-    let Some(service) = left.peek().map(|one| Arc::clone(&one.service)) else { return Step::Satisfied };
+    let Some(service) = left.peek().map(|one| Arc::clone(&one.service)) else { return Proposal::Done };
     let reason = Reason::RegisteredByHand { count: u32::try_from(left.count()).unwrap_or(u32::MAX), service };
     let until = looked + LOOK_EVERY;
     if until <= now {
         return look_again(consul, Part::Consul, System::Consul, now, reason);
     }
-    Step::Wait { until, watch: vec![Part::Consul], reason }
+    Proposal::watch(until, Part::Consul, reason)
 }
 
 /// One finding for each of those services.

@@ -3,9 +3,9 @@
 
 use super::budget::Budget;
 use super::losses::{Finding, Layer, Loss};
+use super::proposal::Proposal;
 use super::scope::Scope;
 use super::snapshot::{Balancer, Group, Target, TargetGroup};
-use super::step::Step;
 use super::whose::Whose;
 use super::{Beginning, Part, Reason, beginnings, missing};
 use crate::ids::TargetId;
@@ -135,7 +135,7 @@ pub(super) fn waiting_for_unknown(
     group: &TargetGroup,
     look: Part,
     now: Time,
-) -> Option<Step> {
+) -> Option<Proposal> {
     let wait = scope.policy.unknown_target_wait;
     let seen_at = balancer.sight.at().unwrap_or(now);
     let noted = beginnings::unknown(scope, budget, count_of_unknown(scope));
@@ -151,7 +151,7 @@ pub(super) fn waiting_for_unknown(
     let TargetId::Ip(address) = last.id else { return None };
     let next = (seen_at + LOOK_EVERY).min(until.max(now));
     let reason = Reason::UnknownTarget { group: balancer.arn.clone(), address, until };
-    Some(if next <= now { Step::Look(vec![look], reason) } else { Step::wait(next, reason) })
+    Some(if next <= now { Proposal::look(vec![look], reason) } else { Proposal::wait(next, reason) })
 }
 
 fn count_of_unknown(scope: &Scope<'_>) -> u32 {

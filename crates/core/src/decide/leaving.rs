@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::balancers;
 use super::budget::{self, Budget};
+use super::proposal::{Order, Proposal, look_again, merge, must_see, write};
 use super::scope::Scope;
 use super::snapshot::{Lifecycle, Snapshot};
-use super::step::{Step, look_again, must_see, write};
 use super::{
     Action, ActionRef, Cause, Decision, Departure, Effect, EffectKind, LifecycleResult, Outcome, Part, Policy, Reason, System,
     Unseen,
@@ -103,15 +103,15 @@ fn past(scope: &Scope<'_>, budget: &Budget) -> Outcome {
 }
 
 /// Confirms that it is leaving by a hook of ours; nothing is written before.
-pub(super) fn confirmed(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
+pub(super) fn confirmed(scope: &Scope<'_>, budget: &Budget, now: Time) -> Proposal {
     let seen = scope.seen;
     let with_activity = scope.departure.action().is_some_and(|action| action.began.is_none());
     let group = must_see(&seen.group, Part::Group { with_activity }, System::AutoScaling, now);
     let Some(lifecycle) = seen.lifecycle.now() else {
-        let step = must_see(&seen.lifecycle, Part::Lifecycle, System::AutoScaling, now);
-        return step.and(group);
+        let shown = must_see(&seen.lifecycle, Part::Lifecycle, System::AutoScaling, now);
+        return merge(Order::InTurn, [shown, group]);
     };
-    if !group.is_satisfied() && seen.group.at().is_none() {
+    if !group.is_settled() && seen.group.at().is_none() {
         return group;
     }
     if *lifecycle == Lifecycle::Terminating {
@@ -119,7 +119,7 @@ pub(super) fn confirmed(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
         if next <= now {
             return look_again(&seen.lifecycle, Part::Lifecycle, System::AutoScaling, now, Reason::HookNotBegun);
         }
-        return Step::wait(next, Reason::HookNotBegun);
+        return Proposal::wait(next, Reason::HookNotBegun);
     }
     // A worker that was frozen wakes with old knowledge (fault 12): either a look or a heartbeat must be recent.
     let validated = seen.lifecycle.at().max(seen.history.heartbeat).unwrap_or(Time(0));
@@ -127,7 +127,7 @@ pub(super) fn confirmed(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     if refused || validated + budget.heartbeat_timeout / 2 < now {
         return look_again(&seen.lifecycle, Part::Lifecycle, System::AutoScaling, now, Reason::MustConfirm);
     }
-    Step::Satisfied
+    Proposal::Done
 }
 
 /// The name of the hook that is completed: the event's, or our only one.
@@ -165,23 +165,23 @@ fn action_ref(scope: &Scope<'_>) -> Option<ActionRef> {
 }
 
 /// A heartbeat at a third of the time-out, from the first moment, on the event's word alone (ADR 0012).
-pub(super) fn heartbeat(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
+pub(super) fn heartbeat(scope: &Scope<'_>, budget: &Budget, now: Time) -> Proposal {
     let ours = is_ours(scope) && !which_is_not_said(scope);
-    let Some(of) = action_ref(scope).filter(|_| ours && now < budget.end) else { return Step::Satisfied };
+    let Some(of) = action_ref(scope).filter(|_| ours && now < budget.end) else { return Proposal::DoesNotApply };
     let history = &scope.seen.history;
     let due = match (history.heartbeat, &history.sweep) {
         (Some(sent), _) => sent + budget.heartbeat_every(),
         // Sweeps share them out: what another sweep sends is not this one's to send.
         (None, Some(sweep)) if sweep.heartbeats(scope.departure.instance, budget.heartbeat_timeout) => now,
-        (None, Some(_)) => return Step::Satisfied,
+        (None, Some(_)) => return Proposal::DoesNotApply,
         (None, None) => Some(budget.began).filter(|_| budget.began_is_known).map_or(now, |at| at + budget.heartbeat_every()),
     };
     if now < due {
-        return Step::wait(due, Reason::HeartbeatDue);
+        return Proposal::wait(due, Reason::HeartbeatDue);
     }
     let refused = scope.seen.history.no_active_action.is_some_and(|at| scope.seen.lifecycle.fresh_at() < Some(at));
     if refused {
-        return Step::Satisfied;
+        return Proposal::NotYet;
     }
     write(scope.seen, EffectKind::Heartbeat, vec![Effect::Heartbeat(of)], Reason::HeartbeatDue, now)
 }
@@ -203,11 +203,11 @@ pub fn last_heartbeat(departure: &Departure, seen: &Snapshot, policy: &Policy, n
 }
 
 /// A held group is left alone, for as long as its hook leaves the time to walk the instance out in order afterwards (ADR 0015).
-pub(super) fn held(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
+pub(super) fn held(scope: &Scope<'_>, budget: &Budget, now: Time) -> Proposal {
     let seen = scope.seen;
     let until = budget.held_until();
     if until <= now || !seen.group.last().is_some_and(|group| group.held) {
-        return Step::Satisfied;
+        return Proposal::DoesNotApply;
     }
     // Before the first look that showed it, it may have been held since the instance came.
     let first = seen.history.held.map_or(now, |(since, _)| since);
@@ -220,28 +220,28 @@ pub(super) fn held(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
     if budget.hook_ends <= now + LEAVES_WITHIN {
         // How long load balancers may still send says how much time has to be left.
         let look = balancers::known_once(scope, now);
-        if !look.is_satisfied() {
+        if !look.is_settled() {
             return look;
         }
     }
-    Step::wait(next.min(until), held())
+    Proposal::wait(next.min(until), held())
 }
 
 /// An instance whose root volume is to be replaced comes back with its node's identity. Nothing here can undo a drain yet, so that it
 /// is only kept alive, and a person has until the end to empty it.
-pub(super) fn comes_back(scope: &Scope<'_>, budget: &Budget) -> Step {
+pub(super) fn comes_back(scope: &Scope<'_>, budget: &Budget) -> Proposal {
     match scope.seen.lifecycle.now() {
-        Some(Lifecycle::ReplacingRootVolume) => Step::wait(budget.end, Reason::RootVolume),
-        _ => Step::Satisfied,
+        Some(Lifecycle::ReplacingRootVolume) => Proposal::wait(budget.end, Reason::RootVolume),
+        _ => Proposal::DoesNotApply,
     }
 }
 
 /// Completes the action, as the last of all writes.
-pub(super) fn complete(scope: &Scope<'_>, result: LifecycleResult, verdict: Outcome, reason: Reason, now: Time) -> Step {
+pub(super) fn complete(scope: &Scope<'_>, result: LifecycleResult, verdict: Outcome, reason: Reason, now: Time) -> Proposal {
     if matches!(scope.departure.cause, Cause::Interruption { .. }) {
-        return Step::Satisfied;
+        return Proposal::DoesNotApply;
     }
-    let Some(of) = action_ref(scope) else { return Step::Satisfied };
+    let Some(of) = action_ref(scope) else { return Proposal::DoesNotApply };
     let retains = scope.seen.group.last().is_some_and(|group| group.retains);
     let verdict = match result {
         LifecycleResult::Abandon if retains => Outcome::Retained,

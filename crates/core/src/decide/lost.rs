@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::budget::Budget;
 use super::leaving;
+use super::proposal::{Order, Proposal, look_again, merge, retry_at};
 use super::registrations::controlled;
 use super::scope::Scope;
 use super::snapshot::Provider;
-use super::step::{Step, look_again, retry_at};
 use super::{Outcome, Part, Reason, System};
 use crate::ids::TargetGroupArn;
 use crate::time::Time;
@@ -19,42 +19,41 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 const RECENT: Duration = Duration::from_secs(5);
 
 /// What is done about a lost node, once nothing is registered with a load balancer.
-pub(super) fn given_up(scope: &Scope<'_>, budget: &Budget, until: Time, now: Time) -> Step {
+pub(super) fn given_up(scope: &Scope<'_>, budget: &Budget, until: Time, now: Time) -> Proposal {
     if now < until {
-        return Step::wait(until, reason(scope, budget, until));
+        return Proposal::wait(until, reason(scope, budget, until));
     }
     let seen = scope.seen;
-    let mut parts = Vec::new();
-    match look_for_life(scope, budget, now) {
-        Step::Satisfied => {}
-        Step::Look(more, _) => parts.extend(more),
-        waiting @ (Step::Wait { .. } | Step::Do(..)) => return waiting,
-    }
-    let node = look_again(&seen.nomad, Part::Nomad, System::Nomad, now, Reason::MustConfirm);
-    match node {
-        Step::Look(more, _) if !parts.is_empty() || !is_recent(scope, seen.nomad.fresh_at(), now) => parts.extend(more),
-        Step::Look(..) => {}
-        waiting @ (Step::Wait { .. } | Step::Do(..) | Step::Satisfied) => return waiting,
+    let life = look_for_life(scope, budget, now);
+    let node = if life.is_look() || !is_recent(scope, seen.nomad.fresh_at(), now) {
+        look_again(&seen.nomad, Part::Nomad, System::Nomad, now, Reason::MustConfirm)
+    } else {
+        Proposal::Done
+    };
+    let round = merge(Order::OneRound, [life, node]);
+    if round.is_wait() {
+        return round;
     }
     let mut old = super::balancers::seen_before(scope, now);
-    if parts.is_empty() {
+    if !round.is_look() {
         let seen_at = |arn: &TargetGroupArn| {
             seen.balancers.iter().find(|balancer| balancer.arn == *arn).and_then(|found| found.sight.fresh_at())
         };
         old.retain(|(arn, _)| !is_recent(scope, seen_at(arn), now));
     }
+    let mut parts = Vec::new();
     if !old.is_empty() && super::balancers::blind_until(scope, &old).is_none() {
-        // If one part is old, all are read again in one round, whose the addresses are among them: with slow answers, one round after
-        // the other would make each other's results old without end.
-        if parts.is_empty() {
+        // If one part is old, all are read again in one round, whose the addresses are among them.
+        if !round.is_look() {
             parts.extend(consul_too(scope));
             parts.push(Part::Nomad);
         }
         parts.push(Part::TargetGroups { groups: old, attributes_again: false });
         parts.extend(scope.ask_again());
     }
-    if !parts.is_empty() {
-        return Step::Look(parts, Reason::MustConfirm);
+    let round = merge(Order::OneRound, [round, Proposal::look(parts, Reason::MustConfirm)]);
+    if round.is_look() {
+        return round.look_because(Reason::MustConfirm);
     }
     leaving::complete(scope, scope.policy.on_timeout, Outcome::AgentDead, reason(scope, budget, until), now)
 }
@@ -84,25 +83,25 @@ fn alive(scope: &Scope<'_>) -> Option<Arc<str>> {
     registrations.services.iter().find(|r| !r.critical).map(|r| Arc::clone(&r.service))
 }
 
-/// Satisfied if a look a moment ago showed that nothing lives. What cannot be seen, or not wholly, is no such look.
-fn look_for_life(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
+/// Done if a look a moment ago showed that nothing lives. What cannot be seen, or not wholly, is no such look.
+fn look_for_life(scope: &Scope<'_>, budget: &Budget, now: Time) -> Proposal {
     let consul = &scope.seen.consul;
     // A purge takes what declares a service out of the list: Consul is asked all the same, if it can be.
     let asked_in_vain = !scope.declares(Provider::Consul) && consul.blind().is_some();
     if !scope.policy.consul || asked_in_vain {
-        return Step::Satisfied;
+        return Proposal::DoesNotApply;
     }
     let look = |reason| look_again(consul, Part::Consul, System::Consul, now, reason);
     let Some((at, registrations)) = consul.fresh_at().zip(consul.now()) else { return look(Reason::MustConfirm) };
     let nothing = registrations.agent_dead || registrations.services.iter().all(|r| r.critical);
     let proved = registrations.agent_dead || registrations.whole || controlled(scope) || !scope.declares(Provider::Consul);
     if nothing && proved {
-        return if is_recent(scope, Some(at), now) { Step::Satisfied } else { look(Reason::MustConfirm) };
+        return if is_recent(scope, Some(at), now) { Proposal::Done } else { look(Reason::MustConfirm) };
     }
     let reason = match alive(scope) {
         Some(service) => Reason::AgentLost { service, until: budget.end },
         None => Reason::CannotSee(System::Consul),
     };
     let next = at.max(consul.blind().map_or(at, |blind| retry_at(blind.tried, blind.tries))) + LOOK_EVERY;
-    if next <= now { look(reason) } else { Step::Wait { until: next, watch: vec![Part::Consul], reason } }
+    if next <= now { look(reason) } else { Proposal::watch(next, Part::Consul, reason) }
 }

@@ -6,9 +6,9 @@ use super::balancers;
 use super::beginnings;
 use super::budget::Budget;
 use super::policy::is_named_by;
+use super::proposal::{Proposal, look_again};
 use super::scope::Scope;
 use super::snapshot::{Launched, NomadSight};
-use super::step::{Step, look_again};
 use super::{Part, Reason, System};
 use crate::time::Time;
 
@@ -56,9 +56,9 @@ fn missing(scope: &Scope<'_>, budget: &Budget) -> Missing {
 }
 
 /// What to do while no node is the instance, and none was in this run.
-pub(super) fn look_for_it(scope: &Scope<'_>, budget: &Budget, since: Time, looked: Time, now: Time) -> Step {
+pub(super) fn look_for_it(scope: &Scope<'_>, budget: &Budget, since: Time, looked: Time, now: Time) -> Proposal {
     let again = |next: Time, reason| {
-        if next <= now { Step::Look(vec![Part::Nomad], reason) } else { Step::wait(next, reason) }
+        if next <= now { Proposal::look(vec![Part::Nomad], reason) } else { Proposal::wait(next, reason) }
     };
     match missing(scope, budget) {
         Missing::Unasked => {
@@ -70,12 +70,12 @@ pub(super) fn look_for_it(scope: &Scope<'_>, budget: &Budget, since: Time, looke
             let stale = balancers::seen_before(scope, now - LOOK_AT_TARGETS_EVERY);
             if !stale.is_empty() && balancers::blind_until(scope, &stale).is_none_or(|until| until <= now) {
                 let part = Part::TargetGroups { groups: stale, attributes_again: false };
-                return Step::Look(vec![part], Reason::NodeMissing);
+                return Proposal::look(vec![part], Reason::NodeMissing);
             }
             again(looked + LOOK_FOR_MISSING_EVERY, Reason::NodeMissing)
         }
         // By a look, not by the clock alone: it may have appeared since.
-        Missing::Expected if since + scope.policy.no_node_wait <= looked => Step::Satisfied,
+        Missing::Expected if since + scope.policy.no_node_wait <= looked => Proposal::Done,
         Missing::Expected => again((looked + LOOK_FOR_NODE_EVERY).min(since + scope.policy.no_node_wait), Reason::NoNodeYet),
         Missing::Contradiction => again(looked + LOOK_FOR_NODE_EVERY, Reason::NoNodeYet),
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::proposal::{Order, Proposal, look_again, merge};
 use super::scope::Scope;
 use super::snapshot::{Provider, Registration, Registrations};
-use super::step::{Step, look_again};
 use super::{Part, Reason, Sight, System, by_hand};
 use crate::time::Time;
 
@@ -14,7 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// How far discovery is.
 pub(super) struct Discovery {
     /// What to do about it.
-    pub(super) step: Step,
+    pub(super) proposal: Proposal,
     /// Whether what it shows is proof that nothing routable is left.
     pub(super) proved: bool,
 }
@@ -24,43 +24,42 @@ pub(super) fn discovery(scope: &Scope<'_>, over_at: Time, now: Time) -> Discover
     let seen = scope.seen;
     let consul = scope.policy.consul && scope.declares(Provider::Consul);
     let native = scope.declares(Provider::Nomad);
-    let mut all = Discovery { step: Step::Satisfied, proved: true };
+    let mut proved = true;
+    let mut proposals = Vec::new();
     // What is routable after all that waiting was given up, not gone: nothing that is listed so is forgotten (ADR 0010).
     let routable = |sight: &Sight<Registrations>| {
         sight.now().is_some_and(|registrations| registrations.services.iter().any(|one| keeps_it(scope, registrations, one)))
     };
-    all.proved &= !(consul && routable(&seen.consul) || native && routable(&seen.nomad_services));
+    proved &= !(consul && routable(&seen.consul) || native && routable(&seen.nomad_services));
     if consul {
-        let step = gone(scope, &seen.consul, Part::Consul, System::Consul, over_at, now);
-        all.proved &= seen.consul.now().is_some_and(|r| r.whole) || controlled(scope);
-        all.step = step;
+        proposals.push(gone(scope, &seen.consul, Part::Consul, System::Consul, over_at, now));
+        proved &= seen.consul.now().is_some_and(|r| r.whole) || controlled(scope);
     }
     if by_hand::waits(scope) {
         // A node that Consul does not show hides what is registered on it.
-        all.proved &= consul || seen.consul.now().is_some_and(|r| r.whole);
-        all.step = all.step.and(by_hand::gone(scope, over_at, now));
+        proved &= consul || seen.consul.now().is_some_and(|r| r.whole);
+        proposals.push(by_hand::gone(scope, over_at, now));
     }
     if native {
-        let step = gone(scope, &seen.nomad_services, Part::NomadServices, System::Nomad, over_at, now);
-        all.step = all.step.and(step);
+        proposals.push(gone(scope, &seen.nomad_services, Part::NomadServices, System::Nomad, over_at, now));
     }
-    all
+    Discovery { proposal: merge(Order::InTurn, proposals), proved }
 }
 
-fn gone(scope: &Scope<'_>, sight: &Sight<Registrations>, part: Part, system: System, over_at: Time, now: Time) -> Step {
+fn gone(scope: &Scope<'_>, sight: &Sight<Registrations>, part: Part, system: System, over_at: Time, now: Time) -> Proposal {
     let fresh = sight.fresh_at().filter(|at| over_at <= *at).and_then(|at| sight.now().map(|r| (at, r)));
     let Some((looked, registrations)) = fresh else {
         return look_again(sight, part, system, now, Reason::MustConfirm);
     };
     let mut left = registrations.services.iter().filter(|r| keeps_it(scope, registrations, r)).peekable();
-    let Some(first) = left.peek() else { return Step::Satisfied };
+    let Some(first) = left.peek() else { return Proposal::Done };
     // Each wait begins at the end of the registration's own allocation, even if an earlier worker saw that end.
     let left_since = |one: &Registration| ended(scope, one).unwrap_or(over_at).min(over_at);
     let since = registrations.services.iter().filter(|r| keeps_it(scope, registrations, r)).map(left_since).max();
     let given_up = since.unwrap_or(over_at) + scope.policy.leftover_wait;
     if given_up <= now {
         // Named in the report; its allocation is over, so it answers nobody.
-        return Step::Satisfied;
+        return Proposal::Done;
     }
     let service = first.service.clone();
     let count = u32::try_from(left.count()).unwrap_or(u32::MAX);
@@ -68,7 +67,7 @@ fn gone(scope: &Scope<'_>, sight: &Sight<Registrations>, part: Part, system: Sys
     if until <= now {
         return look_again(sight, part, system, now, Reason::StillRegistered { count, service });
     }
-    Step::Wait { until, watch: vec![part], reason: Reason::StillRegistered { count, service } }
+    Proposal::watch(until, part, Reason::StillRegistered { count, service })
 }
 
 /// Whether a registration may still bring requests to the instance: not if it is critical, its agent dead, or its allocation

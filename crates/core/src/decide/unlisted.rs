@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::Reason;
 use super::losses::{Finding, Layer, Loss};
+use super::proposal::Proposal;
 use super::scope::Scope;
 use super::snapshot::{Known, NomadSight};
-use super::step::Step;
 use crate::time::Time;
 
 /// Nomad registers what runs with the agent beside it within a second, and that agent tells the servers at once; a busy machine takes
@@ -53,12 +53,12 @@ pub(super) fn is_unasked(scope: &Scope<'_>) -> bool {
 }
 
 /// Waits for what may still be on its way into the catalog before it is told to stop.
-pub(super) fn waiting_for_registrations(scope: &Scope<'_>, now: Time) -> Step {
+pub(super) fn waiting_for_registrations(scope: &Scope<'_>, now: Time) -> Proposal {
     let due = unlisted(scope).filter(|known| runs_on(known));
     let latest = due.filter_map(|known| Some((registered_by(known)?, known))).max_by_key(|(until, _)| *until);
-    let Some((until, known)) = latest.filter(|(until, _)| now < *until) else { return Step::Satisfied };
+    let Some((until, known)) = latest.filter(|(until, _)| now < *until) else { return Proposal::Done };
     let reason = Reason::NotRegisteredYet { title: known.group.title().into(), until };
-    Step::Wait { until, watch: vec![super::Part::Consul], reason }
+    Proposal::watch(until, super::Part::Consul, reason)
 }
 
 /// Whether an earlier run told something to stop that Consul had never listed: it said so in its drain.

@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
+use super::proposal::{Proposal, look_again};
 use super::scope::Scope;
 use super::snapshot::{Allocation, Snapshot, Target, TargetGroup};
-use super::step::{Step, look_again};
 use super::{Departure, Part, Policy, Reason, System};
 use crate::ids::TargetId;
 use crate::time::Time;
@@ -23,8 +23,8 @@ pub fn targets_of<'g>(departure: &Departure, seen: &Snapshot, group: &'g TargetG
 pub fn whose_to_ask(departure: &Departure, seen: &Snapshot) -> Option<Part> {
     let policy = Policy::default();
     match Scope::new(departure, seen, &policy).ask_whose(Time::NEVER) {
-        Step::Look(parts, _) => parts.into_iter().next(),
-        Step::Satisfied | Step::Do(..) | Step::Wait { .. } => None,
+        Proposal::Look(parts, _) => parts.into_iter().next(),
+        Proposal::Write(..) | Proposal::Wait { .. } | Proposal::Done | Proposal::NotYet | Proposal::DoesNotApply => None,
     }
 }
 
@@ -130,7 +130,7 @@ impl Scope<'_> {
     }
 
     /// Looks who else has the addresses that named groups list and the node does not have; done once for each look at a group.
-    pub(super) fn ask_whose(&self, now: Time) -> Step {
+    pub(super) fn ask_whose(&self, now: Time) -> Proposal {
         let named = self.seen.balancers.iter().filter(|b| b.sight.last().is_some_and(|group| !group.attached));
         let mut asked: Vec<IpAddr> = Vec::new();
         let mut is_new = false;
@@ -149,7 +149,7 @@ impl Scope<'_> {
             }
         }
         if !is_new {
-            return Step::Satisfied;
+            return Proposal::Done;
         }
         look_again(&self.seen.elsewhere, Part::Addresses(asked), System::Nomad, now, Reason::MustLook)
     }
