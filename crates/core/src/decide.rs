@@ -9,6 +9,7 @@ mod blind;
 mod blocker;
 mod budget;
 mod by_hand;
+mod case;
 mod connections;
 mod departure;
 mod doubts;
@@ -24,7 +25,7 @@ mod policy;
 mod proposal;
 mod reason;
 mod registrations;
-mod scope;
+mod remaining;
 mod sight;
 pub mod snapshot;
 mod sources;
@@ -52,8 +53,8 @@ pub use self::twins::{Twin, set_aside};
 pub use self::whose::{targets_of, whose_to_ask};
 pub use self::words::{ActionKind, EffectKind};
 
+use self::case::Case;
 use self::proposal::{Merged, Order, Proposal, decide_among, merge};
-use self::scope::Scope;
 use crate::time::Time;
 
 /// Room for the proposals of all concerns.
@@ -65,79 +66,77 @@ const MOST_PROPOSALS: usize = 14;
 /// [`merge`](proposal::merge) says what comes of it.
 #[must_use]
 pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
-    let scope = &Scope::new(departure, seen, policy);
-    let budget = &Budget::of(departure, seen, policy);
-    next(scope, budget, now).decision
+    let case = &Case::new(departure, seen, policy, now);
+    next(case).decision
 }
 
 /// Every reason of the decision that would be made now, its own first.
 #[must_use]
 pub fn reasons(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Vec<Reason> {
-    let scope = &Scope::new(departure, seen, policy);
-    let budget = &Budget::of(departure, seen, policy);
-    let Merged { decision, mut others } = next(scope, budget, now);
+    let case = &Case::new(departure, seen, policy, now);
+    let Merged { decision, mut others } = next(case);
     others.insert(0, decision.reason);
     others
 }
 
 /// Whether it is over, whether the instance leaves by a hook of ours, whether it is held; then the departure proper.
-fn next(scope: &Scope<'_>, budget: &Budget, now: Time) -> Merged {
-    let seen = scope.seen;
-    if let Some(decision) = leaving::ended(scope, budget, now) {
+fn next(case: &Case<'_>) -> Merged {
+    let seen = case.seen;
+    if let Some(decision) = leaving::ended(case) {
         return decision.into();
     }
-    let heartbeat = leaving::heartbeat(scope, budget, now);
-    let confirmed = leaving::confirmed(scope, budget, now);
+    let heartbeat = leaving::heartbeat(case);
+    let confirmed = leaving::confirmed(case);
     if confirmed.is_look() {
-        let first_round = merge(Order::InTurn, [confirmed, nomad_at_first(scope)]);
-        return decide_among(seen, [heartbeat, first_round], now);
+        let first_round = merge(Order::InTurn, [confirmed, nomad_at_first(case)]);
+        return decide_among(case, [heartbeat, first_round]);
     }
     if !confirmed.is_settled() {
         // What a drain stops goes on stopping while Auto Scaling is out of sight.
-        let (watched, news) = (blind::watched(scope, false, now), watches_nomad(seen));
-        return decide_among(seen, [ending::at_the_end(scope, budget, now), confirmed, watched, news, heartbeat], now);
+        let (watched, news) = (blind::watched(case, false), watches_nomad(seen));
+        return decide_among(case, [ending::at_the_end(case), confirmed, watched, news, heartbeat]);
     }
-    if leaving::which_is_not_said(scope) {
+    if leaving::which_is_not_said(case) {
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook }.into();
     }
-    let interrupted = matches!(scope.departure.cause, Cause::Interruption { .. });
-    if !interrupted && !leaving::is_ours(scope) {
+    let interrupted = matches!(case.departure.cause, Cause::Interruption { .. });
+    if !interrupted && !leaving::is_ours(case) {
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::NoHookOfOurs }.into();
     }
-    if budget.end <= now {
-        return decide_among(seen, [ending::at_the_end(scope, budget, now)], now);
+    if case.budget.end <= case.now {
+        return decide_among(case, [ending::at_the_end(case)]);
     }
-    let held = leaving::held(scope, budget, now);
+    let held = leaving::held(case);
     if !held.is_settled() {
-        return decide_among(seen, [held, heartbeat], now);
+        return decide_among(case, [held, heartbeat]);
     }
-    let comes_back = leaving::comes_back(scope, budget);
+    let comes_back = leaving::comes_back(case);
     if !comes_back.is_settled() {
         // Since when is the one thing that the next worker has to know.
-        let note = if nodes::may_write(scope) {
-            let balancing = balancers::balancing(scope, budget, now);
-            beginnings::write_down(scope, budget, &balancing, now)
+        let note = if nodes::may_write(case) {
+            let balancing = balancers::balancing(case);
+            beginnings::write_down(case, &balancing)
         } else {
             Proposal::DoesNotApply
         };
-        return decide_among(seen, [note, comes_back, heartbeat], now);
+        return decide_among(case, [note, comes_back, heartbeat]);
     }
-    let sight = nodes::sight(scope, now);
-    if scope.policy.refuse_without_sight {
-        if let Some(why) = nodes::never_enough_sight(scope) {
+    let sight = nodes::sight(case);
+    if case.policy.refuse_without_sight {
+        if let Some(why) = nodes::never_enough_sight(case) {
             let outcome = Outcome::Refused { why: why.clone() };
             return Decision { action: Action::End(outcome), reason: Reason::NoSight(why) }.into();
         }
         if seen.nomad_sight.at().is_none() {
-            return decide_among(seen, [sight, heartbeat], now);
+            return decide_among(case, [sight, heartbeat]);
         }
     }
-    depart(scope, budget, sight, heartbeat, now)
+    depart(case, sight, heartbeat)
 }
 
 /// The first round of looks: Nomad does not depend on what Auto Scaling answers.
-fn nomad_at_first(scope: &Scope<'_>) -> Proposal {
-    let nomad = &scope.seen.nomad;
+fn nomad_at_first(case: &Case<'_>) -> Proposal {
+    let nomad = &case.seen.nomad;
     if nomad.at().is_some() || nomad.blind().is_some() {
         return Proposal::DoesNotApply;
     }
@@ -145,53 +144,53 @@ fn nomad_at_first(scope: &Scope<'_>) -> Proposal {
 }
 
 /// The departure proper: everything that is done for an instance that leaves by a hook of ours.
-fn depart(scope: &Scope<'_>, budget: &Budget, sight: Proposal, heartbeat: Proposal, now: Time) -> Merged {
-    let seen = scope.seen;
-    let may_write = nodes::may_write(scope);
-    let mut balancing = balancers::balancing(scope, budget, now);
-    let kept_off = nodes::keep_work_off(scope, budget, may_write, now);
+fn depart(case: &Case<'_>, sight: Proposal, heartbeat: Proposal) -> Merged {
+    let seen = case.seen;
+    let may_write = nodes::may_write(case);
+    let mut balancing = balancers::balancing(case);
+    let kept_off = nodes::keep_work_off(case, may_write);
     let settled = kept_off.is_settled() && sight.is_settled();
     let mut proposals = Vec::with_capacity(MOST_PROPOSALS);
     proposals.extend([std::mem::replace(&mut balancing.proposal, Proposal::DoesNotApply), kept_off, sight]);
     // A round of looks lasts as long as its slowest: one at Consul must not hold up a deregistration, which does not need it.
     let leaving_balancers = matches!(proposals.first(), Some(Proposal::Look(..) | Proposal::Write(..)));
     if seen.consul.at().is_none() && !leaving_balancers {
-        proposals.extend(control_look(scope, now));
+        proposals.extend(control_look(case));
     }
-    let no_node = missing::no_node(scope, budget);
+    let no_node = missing::no_node(case);
     let mut over = no_node;
     if may_write && !no_node {
-        proposals.push(nodes::draining(scope, budget, &balancing, now));
-        let begun = !seen.history.drains.is_empty() || scope.nodes().iter().any(|node| node.drain.is_some());
+        proposals.push(nodes::draining(case, &balancing));
+        let begun = !seen.history.drains.is_empty() || case.nodes().iter().any(|node| node.drain.is_some());
         if balancing.released || begun {
-            let left = nodes::over(scope, budget, now);
+            let left = nodes::over(case);
             over = left.is_settled();
             proposals.push(left);
         }
         // A drain that is complete is not shown to the next worker as one that has begun, and what it told to stop may still be stopping.
         // Where all is over, the last look of all is at Consul too.
-        let watched = blind::watched(scope, !(over && balancing.released && settled), now);
+        let watched = blind::watched(case, !(over && balancing.released && settled));
         // That it cannot be seen names the wait, whatever else is waited for; but for Nomad, which would tell what stops.
         let names_it = seen.consul.blind().is_some() && seen.nomad.blind().is_none();
         let place = if names_it { 0 } else { proposals.len() };
         proposals.insert(place, watched);
-        let force_at = budget.forced_from(balancing.release);
-        if now < force_at {
+        let force_at = case.budget.forced_from(balancing.release);
+        if case.now < force_at {
             proposals.push(Proposal::wait(force_at, Reason::TimeIsShort));
         }
     }
     // Last, so that a step is named by what it does and a wait by what it waits for.
     if may_write {
-        proposals.push(beginnings::write_down(scope, budget, &balancing, now));
+        proposals.push(beginnings::write_down(case, &balancing));
     }
-    proposals.extend([heartbeat, watches_nomad(seen), Proposal::wait(budget.end, Reason::TimeIsUp)]);
+    proposals.extend([heartbeat, watches_nomad(seen), Proposal::wait(case.budget.end, Reason::TimeIsUp)]);
     let only_waits = proposals.iter().all(|proposal| !matches!(proposal, Proposal::Write(..) | Proposal::Look(..)));
     if only_waits && balancing.released {
         // First, so that a wait is named by what is left to see.
-        if let Some(until) = nodes::agent_dead_until(scope, budget).filter(|_| scope.all_left().next().is_some()) {
-            proposals.insert(0, lost::given_up(scope, budget, until, now));
+        if let Some(until) = nodes::agent_dead_until(case).filter(|_| case.all_left().next().is_some()) {
+            proposals.insert(0, lost::given_up(case, until));
         } else if settled && over {
-            let finish = ending::finish(scope, budget, balancing.release, no_node, now);
+            let finish = ending::finish(case, balancing.release, no_node);
             if finish == Proposal::Done {
                 let reason = if no_node { Reason::NoNodeYet } else { Reason::NothingLeft };
                 return Decision { action: Action::End(Outcome::Interrupted), reason }.into();
@@ -199,16 +198,16 @@ fn depart(scope: &Scope<'_>, budget: &Budget, sight: Proposal, heartbeat: Propos
             proposals.insert(0, finish);
         }
     }
-    decide_among(seen, proposals, now)
+    decide_among(case, proposals)
 }
 
 /// The control look at Consul (ADR 0011): what is registered is seen before anything is stopped.
-fn control_look(scope: &Scope<'_>, now: Time) -> [Proposal; 2] {
-    let discovery = nodes::discovery_out_of_sight(scope, false, now);
+fn control_look(case: &Case<'_>) -> [Proposal; 2] {
+    let discovery = nodes::discovery_out_of_sight(case, false);
     // Behind another worker's drain a purge may have taken what declares its services, and left what it had registered: one look
     // tells, if it can be had.
-    let tried = scope.seen.consul.blind().is_some() || scope.declares(Provider::Consul);
-    let once = scope.policy.consul && !tried && scope.was_drained_before_us();
+    let tried = case.seen.consul.blind().is_some() || case.declares(Provider::Consul);
+    let once = case.policy.consul && !tried && case.was_drained_before_us();
     [discovery, if once { Proposal::look(vec![Part::Consul], Reason::MustLook) } else { Proposal::DoesNotApply }]
 }
 

@@ -54,8 +54,8 @@ pub enum Part {
     },
     /// These target groups: attributes (cached by warm workers) and the health of all their targets.
     TargetGroups {
-        /// Which, and whether each is attached to the Auto Scaling group.
-        groups: Vec<(TargetGroupArn, bool)>,
+        /// Which.
+        groups: Vec<GroupToRead>,
         /// Whether to read their attributes again even if they are cached.
         attributes_again: bool,
     },
@@ -72,6 +72,21 @@ pub enum Part {
     NomadServices,
     /// Whose these addresses are that target groups list: another ready node's, or of what runs on it.
     Addresses(Vec<std::net::IpAddr>),
+}
+
+/// A target group to look at. It serialises as a pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupToRead {
+    /// Its ARN.
+    pub arn: TargetGroupArn,
+    /// Whether it is attached to the Auto Scaling group.
+    pub attached: bool,
+}
+
+impl Serialize for GroupToRead {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (&self.arn, self.attached).serialize(to)
+    }
 }
 
 impl Part {
@@ -140,7 +155,7 @@ impl Effect {
             Self::Heartbeat(_) | Self::Note { .. } => false,
             Self::MakeIneligible(_) | Self::Drain { .. } => *part == Part::Nomad,
             Self::Deregister { group, .. } => {
-                matches!(part, Part::TargetGroups { groups, .. } if groups.iter().any(|(arn, _)| arn == group))
+                matches!(part, Part::TargetGroups { groups, .. } if groups.iter().any(|one| one.arn == *group))
             }
             Self::Complete { .. } => *part == Part::Lifecycle,
         }

@@ -2,15 +2,15 @@
 
 use super::beginnings;
 use super::beside::hides_what_it_sends_to;
-use super::budget::{self, Budget};
+use super::budget;
+use super::case::Case;
 use super::doubts::{Absent, absent, gone_before_the_scan, left_before_the_scan, taken_out_unseen, unknown, waiting_for_unknown};
 use super::last_target::{self, Emptied};
 use super::proposal::{Order, Proposal, look_again, merge, retry_at, write};
-use super::scope::Scope;
 use super::sight::Blind;
 use super::snapshot::{Balancer, Draining, Target, TargetGroup, TargetHealth};
 use super::whose::Whose;
-use super::{Effect, EffectKind, Part, Reason, System};
+use super::{Effect, EffectKind, GroupToRead, Part, Reason, System};
 use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::Time;
 use std::time::Duration;
@@ -52,36 +52,36 @@ impl Balancing {
 }
 
 /// The groups that may send to the instance: attached, named in the hook or in the settings, or found.
-pub(super) fn groups<'a>(scope: &Scope<'a>) -> Vec<(&'a TargetGroupArn, bool)> {
-    let mut all: Vec<(&'a TargetGroupArn, bool)> = Vec::with_capacity(scope.seen.balancers.len());
-    let mut add = |arn: &'a TargetGroupArn, attached: bool| match all.iter_mut().find(|(a, _)| *a == arn) {
+pub(super) fn groups(case: &Case<'_>) -> Vec<GroupToRead> {
+    let mut all: Vec<GroupToRead> = Vec::with_capacity(case.seen.balancers.len());
+    let mut add = |arn: &TargetGroupArn, attached: bool| match all.iter_mut().find(|known| known.arn == *arn) {
         // Named as well as attached: then its addresses are ours to take out.
-        Some((_, was_attached)) => *was_attached &= attached,
-        None => all.push((arn, attached)),
+        Some(known) => known.attached &= attached,
+        None => all.push(GroupToRead { arn: arn.clone(), attached }),
     };
-    if let Some(group) = scope.seen.group.last() {
+    if let Some(group) = case.seen.group.last() {
         group.attached.iter().for_each(|arn| add(arn, true));
         group.hooks.iter().flat_map(|h| &h.target_groups).for_each(|arn| add(arn, false));
     }
-    scope.policy.target_groups.iter().for_each(|arn| add(arn, false));
-    scope.seen.scan.last().into_iter().flatten().for_each(|arn| add(arn, false));
+    case.policy.target_groups.iter().for_each(|arn| add(arn, false));
+    case.seen.scan.last().into_iter().flatten().for_each(|arn| add(arn, false));
     all
 }
 
 /// The groups for which this holds of what is known of them, if anything is.
-fn groups_that(scope: &Scope<'_>, holds: impl Fn(Option<&Balancer>) -> bool) -> Vec<(TargetGroupArn, bool)> {
-    let known = |arn: &TargetGroupArn| scope.seen.balancers.iter().find(|balancer| balancer.arn == *arn);
-    groups(scope).into_iter().filter(|(arn, _)| holds(known(arn))).map(|(arn, attached)| (arn.clone(), attached)).collect()
+fn groups_that(case: &Case<'_>, holds: impl Fn(Option<&Balancer>) -> bool) -> Vec<GroupToRead> {
+    let known = |arn: &TargetGroupArn| case.seen.balancers.iter().find(|balancer| balancer.arn == *arn);
+    groups(case).into_iter().filter(|group| holds(known(&group.arn))).collect()
 }
 
 /// The groups that exist and were last seen before a time, or not since our last write.
-pub(super) fn seen_before(scope: &Scope<'_>, time: Time) -> Vec<(TargetGroupArn, bool)> {
+pub(super) fn seen_before(case: &Case<'_>, time: Time) -> Vec<GroupToRead> {
     let old = |b: &Balancer| b.sight.fresh_at() < Some(time) && b.sight.last().is_some_and(|g| g.targets.is_some());
-    groups_that(scope, |known| known.is_some_and(old))
+    groups_that(case, |known| known.is_some_and(old))
 }
 
 /// Looks at these groups, if there are any.
-pub(super) fn look_at(groups: Vec<(TargetGroupArn, bool)>, reason: Reason) -> Proposal {
+pub(super) fn look_at(groups: Vec<GroupToRead>, reason: Reason) -> Proposal {
     if groups.is_empty() {
         return Proposal::Done;
     }
@@ -89,57 +89,57 @@ pub(super) fn look_at(groups: Vec<(TargetGroupArn, bool)>, reason: Reason) -> Pr
 }
 
 /// When to look again at the first of these groups that could not be seen.
-pub(super) fn blind_until(scope: &Scope<'_>, groups: &[(TargetGroupArn, bool)]) -> Option<Time> {
-    let of_them = scope.seen.balancers.iter().filter(|b| groups.iter().any(|(arn, _)| *arn == b.arn));
+pub(super) fn blind_until(case: &Case<'_>, groups: &[GroupToRead]) -> Option<Time> {
+    let of_them = case.seen.balancers.iter().filter(|b| groups.iter().any(|group| group.arn == b.arn));
     of_them.filter_map(|b| b.sight.blind()).map(|blind| retry_at(blind.tried, blind.tries)).max()
 }
 
 /// The groups that were neither looked at nor deregistered from since a time.
-pub(super) fn left_alone_since(scope: &Scope<'_>, time: Time) -> Vec<(TargetGroupArn, bool)> {
+pub(super) fn left_alone_since(case: &Case<'_>, time: Time) -> Vec<GroupToRead> {
     let touched = |b: &Balancer| time <= b.sight.at().max(b.deregistered).unwrap_or(Time(0));
-    groups_that(scope, |known| !known.is_some_and(touched))
+    groups_that(case, |known| !known.is_some_and(touched))
 }
 
 /// How often a group is asked for that could not be seen, and from which nothing is to be deregistered yet.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Looks at the groups that this run has never seen, before anything is done to them.
-pub(super) fn known_once(scope: &Scope<'_>, now: Time) -> Proposal {
-    let scan = &scope.seen.scan;
-    let waits = |blind: &Blind| now < blind.tried + ASK_AGAIN;
-    if scope.policy.scan && scan.at().is_none() && !scan.blind().is_some_and(waits) {
-        return look_again(scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook);
+pub(super) fn known_once(case: &Case<'_>) -> Proposal {
+    let scan = &case.seen.scan;
+    let waits = |blind: &Blind| case.now < blind.tried + ASK_AGAIN;
+    if case.policy.scan && scan.at().is_none() && !scan.blind().is_some_and(waits) {
+        return look_again(case, scan, Part::Scan, Reason::MustLook);
     }
     let asked = |b: &Balancer| b.sight.at().is_some() || b.sight.blind().is_some_and(waits);
-    let groups = groups_that(scope, |known| !known.is_some_and(asked));
+    let groups = groups_that(case, |known| !known.is_some_and(asked));
     look_at(groups, Reason::MustLook)
 }
 
 /// Asks for what is next with the load balancers.
-pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balancing {
-    if scope.policy.scan && scope.seen.scan.at().is_none() {
-        return Balancing::not_yet(look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook));
+pub(super) fn balancing(case: &Case<'_>) -> Balancing {
+    if case.policy.scan && case.seen.scan.at().is_none() {
+        return Balancing::not_yet(look_again(case, &case.seen.scan, Part::Scan, Reason::MustLook));
     }
-    let groups = groups(scope);
+    let groups = groups(case);
     let mut proposals = Vec::with_capacity(groups.len() + 1);
     let (mut deregistered, mut released, mut release, mut since) = (true, true, Time(0), Time(0));
     let mut doubtful = false;
-    let told = scope.seen.history.addresses_since;
-    if scope.policy.scan && told.is_some() && scope.seen.scan.at() <= told {
+    let told = case.seen.history.addresses_since;
+    if case.policy.scan && told.is_some() && case.seen.scan.at() <= told {
         // It was made before a node told its addresses: groups that list those alone were not found.
-        proposals.push(look_again(&scope.seen.scan, Part::Scan, System::LoadBalancers, now, Reason::MustLook));
+        proposals.push(look_again(case, &case.seen.scan, Part::Scan, Reason::MustLook));
         (deregistered, released, release, since) = (false, false, Time::NEVER, Time::NEVER);
-    } else if let Some(until) = gone_before_the_scan(scope, budget).filter(|until| now < *until) {
+    } else if let Some(until) = gone_before_the_scan(case).filter(|until| case.now < *until) {
         proposals.push(Proposal::wait(until, Reason::NowhereListed { until }));
         (deregistered, released, release, since) = (false, false, until, until);
-    } else if let Some(until) = left_before_the_scan(scope, budget).filter(|until| now < *until) {
+    } else if let Some(until) = left_before_the_scan(case).filter(|until| case.now < *until) {
         proposals.push(Proposal::wait(until, Reason::NowhereListed { until }));
         (released, release, doubtful) = (false, until, true);
     }
-    for (arn, attached) in groups {
-        let one = one_group(scope, budget, arn, attached, now);
+    for GroupToRead { arn, attached } in groups {
+        let one = one_group(case, &arn, attached);
         deregistered &= one.deregistered;
-        doubtful |= one.doubtful || !one.released && hides_what_it_sends_to(scope, arn);
+        doubtful |= one.doubtful || !one.released && hides_what_it_sends_to(case, &arn);
         released &= one.released;
         release = release.max(one.release);
         since = since.max(one.since);
@@ -149,9 +149,9 @@ pub(super) fn balancing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Balanc
     Balancing { proposal: merge(Order::Together, proposals), deregistered, doubtful, released, release, since }
 }
 
-fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached: bool, now: Time) -> Balancing {
-    let look = |again| Part::TargetGroups { groups: vec![(arn.clone(), attached)], attributes_again: again };
-    let entry = scope.seen.balancers.iter().find(|b| b.arn == *arn);
+fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing {
+    let look = |again| Part::TargetGroups { groups: vec![GroupToRead { arn: arn.clone(), attached }], attributes_again: again };
+    let entry = case.seen.balancers.iter().find(|b| b.arn == *arn);
     let Some((balancer, group)) = entry.and_then(|b| b.sight.now().map(|group| (b, group))) else {
         let reason = match entry.and_then(|b| b.deregistered) {
             Some(_) => Reason::MustConfirm,
@@ -161,23 +161,23 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
         let certain = entry.and_then(|b| b.deregistered);
         if let (Some(at), Some(last)) = (certain, entry.and_then(|b| b.sight.last())) {
             // Deregistered for certain: one timer, then one confirming look.
-            let release = at + budget::may_send_for(last, scope.policy);
-            let released = release <= now;
+            let release = at + budget::may_send_for(last, case.policy);
+            let released = release <= case.now;
             // What serves until after the release was told to stop already: this is the last moment to see it registered again.
-            let long_ago = sight.at().max(Some(at)).is_some_and(|touched| touched + LONG_AGO <= now);
-            let confirm_now = released && long_ago && scope.serving_is_stopping();
+            let long_ago = sight.at().max(Some(at)).is_some_and(|touched| touched + LONG_AGO <= case.now);
+            let confirm_now = released && long_ago && case.serving_is_stopping();
             // What else it lists may be ours as well: that is not over by our timer.
-            let doubtful = unknown(scope, last).next().is_some();
+            let doubtful = unknown(case, last).next().is_some();
             if sight.blind().is_none() && !confirm_now && !doubtful {
                 // What is stopped or completed then is confirmed right before: one look serves both.
                 let reason = Reason::LoadBalancerDelay { group: arn.clone(), until: release };
                 let proposal = if released { Proposal::Done } else { Proposal::wait(release, reason) };
                 return Balancing { proposal, deregistered: true, doubtful: false, released, release, since: at };
             }
-            let proposal = look_again(&sight, look(false), System::LoadBalancers, now, reason);
+            let proposal = look_again(case, &sight, look(false), reason);
             return Balancing { proposal, deregistered: true, doubtful, released: false, release, since: at };
         }
-        return Balancing::not_yet(look_again(&sight, look(false), System::LoadBalancers, now, reason));
+        return Balancing::not_yet(look_again(case, &sight, look(false), reason));
     };
     let Some(targets) = &group.targets else {
         // The group is gone (fault 31): nothing is sent through it.
@@ -190,70 +190,68 @@ fn one_group(scope: &Scope<'_>, budget: &Budget, arn: &TargetGroupArn, attached:
             since: Time(0),
         };
     };
-    let unknown_addresses = !attached && scope.seen.nomad.at().is_none();
+    let unknown_addresses = !attached && case.seen.nomad.at().is_none();
     if unknown_addresses && targets.iter().any(|t| matches!(t.id, TargetId::Ip(_))) {
         return Balancing::not_yet(Proposal::wait(Time::NEVER, Reason::CannotSee(System::Nomad)));
     }
-    let ours = |t: &&Target| scope.whose(group, &t.id, t.port) == Whose::Ours;
+    let ours = |t: &&Target| case.whose(group, &t.id, t.port) == Whose::Ours;
     let registered: Vec<Target> = targets.iter().filter(|t| t.health.is_registered()).filter(ours).cloned().collect();
     if !registered.is_empty() {
-        if balancer.sight.at().is_some_and(|at| at + RECENT < now) {
+        if balancer.sight.at().is_some_and(|at| at + RECENT < case.now) {
             // A hold, or what else was waited for, may have outlasted what is listed.
-            return Balancing::not_yet(look_again(&balancer.sight, look(false), System::LoadBalancers, now, Reason::MustLook));
+            return Balancing::not_yet(look_again(case, &balancer.sight, look(false), Reason::MustLook));
         }
-        return Balancing::not_yet(deregister(scope, budget, balancer, group, registered, now));
+        return Balancing::not_yet(deregister(case, balancer, group, registered));
     }
-    let asking = if attached { Proposal::DoesNotApply } else { scope.ask_whose(now) };
+    let asking = if attached { Proposal::DoesNotApply } else { case.ask_whose() };
     if !asking.is_settled() {
         return Balancing::not_yet(asking);
     }
     // What left while it may have been ours is sent to for a while as well.
     let gone = balancer.draining.iter().map(|row| (&row.id, row.port));
     let mut rows = group.listed().map(|target| (&target.id, target.port)).chain(gone);
-    let doubtful = rows.any(|(id, port)| scope.whose(group, id, port) == Whose::Unknown);
-    if let Some(waiting) = waiting_for_unknown(scope, budget, balancer, group, look(false), now) {
+    let doubtful = rows.any(|(id, port)| case.whose(group, id, port) == Whose::Unknown);
+    if let Some(waiting) = waiting_for_unknown(case, balancer, group, look(false)) {
         return Balancing::not_yet(waiting);
     }
-    let absent = absent(scope, budget, balancer, group);
+    let absent = absent(case, balancer, group);
     if absent == Absent::Unasked {
         let part = Part::Group { with_activity: true };
-        return Balancing::not_yet(look_again(&scope.seen.group, part, System::AutoScaling, now, Reason::MustLook));
+        return Balancing::not_yet(look_again(case, &case.seen.group, part, Reason::MustLook));
     }
     if absent == Absent::SeenOnce {
         return Balancing::not_yet(Proposal::look(vec![look(false)], Reason::MustConfirm));
     }
     let doubtful = doubtful || absent == Absent::Contradiction;
-    let draining = targets.iter().any(|t| t.health == TargetHealth::Draining && scope.may_be_ours(group, &t.id, t.port));
-    let after = after_deregistration(scope, budget, balancer, group, draining, look, now);
+    let draining = targets.iter().any(|t| t.health == TargetHealth::Draining && case.may_be_ours(group, &t.id, t.port));
+    let after = after_deregistration(case, balancer, group, draining, look);
     Balancing { doubtful, ..after }
 }
 
 /// Nothing of ours is registered: when can nothing be sent any more?
 fn after_deregistration(
-    scope: &Scope<'_>,
-    budget: &Budget,
+    case: &Case<'_>,
     balancer: &Balancer,
     group: &TargetGroup,
     draining: bool,
     look: impl Fn(bool) -> Part,
-    now: Time,
 ) -> Balancing {
-    let seen_at = balancer.sight.at().unwrap_or(now);
+    let seen_at = balancer.sight.at().unwrap_or(case.now);
     // What another deregistered while we looked on: at the latest when a look first showed it so.
     let ours_alone = |last: Time| balancer.deregistered.is_some_and(|at| last <= at);
     let by_another = |row: &Draining| row.deregistered.filter(|seen| !ours_alone(seen.after)).map(|seen| seen.by);
-    let may_be_ours = |row: &&Draining| scope.may_be_ours(group, &row.id, row.port);
+    let may_be_ours = |row: &&Draining| case.may_be_ours(group, &row.id, row.port);
     let left = balancer.draining.iter().filter(may_be_ours).filter_map(by_another).max();
-    let first = balancer.first_look.max(left).unwrap_or(now);
+    let first = balancer.first_look.max(left).unwrap_or(case.now);
     // An earlier run may have noted an earlier time, of what was not registered when this one first looked.
-    let noted = beginnings::deregistered(scope, budget).filter(|_| left.is_none());
+    let noted = beginnings::deregistered(case).filter(|_| left.is_none());
     let first = noted.map_or(first, |noted| noted.min(first));
     let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
-    let guard = budget::guard(group, scope.policy);
-    let contradicts = absent(scope, budget, balancer, group) == Absent::Contradiction;
-    let taken_out = taken_out_unseen(scope, budget, balancer, group);
+    let guard = budget::guard(group, case.policy);
+    let contradicts = absent(case, balancer, group) == Absent::Contradiction;
+    let taken_out = taken_out_unseen(case, balancer, group);
     let by_our_timer = match balancer.deregistered {
-        Some(at) => left.map_or(at, |left| left.max(at)) + budget::may_send_for(group, scope.policy),
+        Some(at) => left.map_or(at, |left| left.max(at)) + budget::may_send_for(group, case.policy),
         // Somebody else deregistered it, at a time that is not known: at the latest when we first looked.
         None if draining || contradicts => first + delay.max(guard),
         None if let Some(at) = taken_out => at + delay.max(guard),
@@ -263,35 +261,35 @@ fn after_deregistration(
         None => first.min(seen_at),
     };
     // First seen `draining` well after that: somebody registered and deregistered it again meanwhile.
-    let again = draining_again_since(scope, balancer, group, by_our_timer.max(first + delay));
-    let release = again.map_or(by_our_timer, |at| at + budget::may_send_for(group, scope.policy));
+    let again = draining_again_since(case, balancer, group, by_our_timer.max(first + delay));
+    let release = again.map_or(by_our_timer, |at| at + budget::may_send_for(group, case.policy));
     let begun = balancer.deregistered.map_or(taken_out.unwrap_or(first), |at| left.map_or(at, |left| left.max(at)));
     let since = again.unwrap_or(begun);
     let state = |proposal, released| Balancing { proposal, deregistered: true, doubtful: false, released, release, since };
     let delayed = || Reason::LoadBalancerDelay { group: balancer.arn.clone(), until: release };
-    if now < release {
+    if case.now < release {
         // What somebody else deregistered may be absent earlier than we must assume.
         let every = LOOK_EVERY.min(delay / 4).max(Duration::from_secs(1));
         let next =
             if balancer.deregistered.is_none() && (draining || contradicts) { (seen_at + every).min(release) } else { release };
-        if next <= now {
+        if next <= case.now {
             return state(Proposal::look(vec![look(false)], Reason::MustConfirm), false);
         }
         return state(Proposal::wait(next, delayed()), false);
     }
     // Our own timer needs no look: what is concluded from it is looked at right before.
     let by_timer = balancer.deregistered.is_some() && again.is_none() && seen_at < release;
-    if by_timer && !(seen_at + LONG_AGO <= now && scope.serving_is_stopping()) {
+    if by_timer && !(seen_at + LONG_AGO <= case.now && case.serving_is_stopping()) {
         return state(Proposal::Done, true);
     }
     if (contradicts || taken_out.is_some()) && seen_at < release {
         return state(Proposal::look(vec![look(false)], Reason::MustConfirm), false);
     }
-    if draining && now < release + DRAINING_GRACE {
+    if draining && case.now < release + DRAINING_GRACE {
         // An operator may have raised the delay meanwhile (fault 37): its attributes are read again.
         let lagging = seen_at < release + LIST_LAGS;
         let next = retry_at(seen_at, if lagging { 1 } else { 3 });
-        let proposal = if seen_at < release || next <= now {
+        let proposal = if seen_at < release || next <= case.now {
             Proposal::look(vec![look(!lagging)], Reason::MustConfirm)
         } else {
             Proposal::wait(next, delayed())
@@ -302,38 +300,30 @@ fn after_deregistration(
 }
 
 /// Since when one of ours has read `draining` that was first seen so well after our own timer had run out, if only until it left the list.
-fn draining_again_since(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup, release: Time) -> Option<Time> {
+fn draining_again_since(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup, release: Time) -> Option<Time> {
     let late = |since: Time| release + LAGS < since;
-    let rows = balancer.draining.iter().filter(|row| scope.may_be_ours(group, &row.id, row.port));
+    let rows = balancer.draining.iter().filter(|row| case.may_be_ours(group, &row.id, row.port));
     rows.filter_map(|row| row.reads_draining).filter(|since| late(*since)).max()
 }
 
-fn deregister(
-    scope: &Scope<'_>,
-    budget: &Budget,
-    balancer: &Balancer,
-    group: &TargetGroup,
-    registered: Vec<Target>,
-    now: Time,
-) -> Proposal {
-    let hold_until = last_target::held_until(scope, budget, group);
-    if let Some((until, emptied)) = hold_until.zip(last_target::emptied_by(scope, group, &registered)) {
-        if emptied == Emptied::Group && last_target::is_doubtful(scope, group) && !scope.has_asked_whose() {
-            return scope.ask_whose(now);
+fn deregister(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup, registered: Vec<Target>) -> Proposal {
+    let hold_until = last_target::held_until(case, group);
+    if let Some((until, emptied)) = hold_until.zip(last_target::emptied_by(case, group, &registered)) {
+        if emptied == Emptied::Group && last_target::is_doubtful(case, group) && !case.has_asked_whose() {
+            return case.ask_whose();
         }
         let reason = match emptied {
             Emptied::Group => Reason::LastHealthyTarget(balancer.arn.clone()),
             Emptied::Zone(zone) => Reason::LastOfItsZone { group: balancer.arn.clone(), zone },
         };
-        let seen_at = balancer.sight.at().unwrap_or(now);
+        let seen_at = balancer.sight.at().unwrap_or(case.now);
         let next = (seen_at + LOOK_EVERY).min(until);
-        if now < next {
+        if case.now < next {
             return Proposal::wait(next, reason);
         }
         // Once more when it may be held no longer: another may have become healthy.
         if seen_at < until {
-            let part = Part::TargetGroups { groups: vec![(balancer.arn.clone(), group.attached)], attributes_again: false };
-            return Proposal::look(vec![part], reason);
+            return look_at(vec![GroupToRead { arn: balancer.arn.clone(), attached: group.attached }], reason);
         }
     }
     let reason = match balancer.deregistered {
@@ -341,7 +331,7 @@ fn deregister(
         None => Reason::StillInService,
     };
     let effect = Effect::Deregister { group: balancer.arn.clone(), targets: registered };
-    write(scope.seen, EffectKind::Deregister, vec![effect], reason, now)
+    write(case, EffectKind::Deregister, vec![effect], reason)
 }
 
 /// The group that may send to the instance for longest names the wait. The first timer that ends is when it is decided again.

@@ -1,59 +1,59 @@
 //! What may be drained beside the deregistration delay: nothing that a load balancer may still send to (ADR 0008).
 
-use super::scope::Scope;
+use super::case::Case;
 use super::snapshot::{Balancer, JobKind, TargetGroup};
 use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::Time;
 
 /// Whether draining the services now stops nothing that a load balancer may still send to (ADR 0008): every allocation behind one of
 /// our targets is a system job, which the phase leaves in place, or serves on until after the release.
-pub(super) fn may_drain_beside_the_delay(scope: &Scope<'_>, release: Time, now: Time) -> bool {
-    if !scope.policy.overlap || scope.seen.nomad.now().is_none() {
+pub(super) fn may_drain_beside_the_delay(case: &Case<'_>, release: Time) -> bool {
+    if !case.policy.overlap || case.seen.nomad.now().is_none() {
         return false;
     }
-    let mut targets = scope.sent_to().peekable();
+    let mut targets = case.sent_to().peekable();
     if targets.peek().is_none() {
         // They were gone before we looked: which ports they had is not known.
         return false;
     }
     let serves_on = |id: &TargetId, port: u16| {
-        let mut serving = scope.answering(id, port).filter(|a| !a.client.is_over()).peekable();
+        let mut serving = case.answering(id, port).filter(|a| !a.client.is_over()).peekable();
         serving.peek().is_some()
-            && serving.all(|a| a.wanted && (a.group.kind == JobKind::System || release <= now + a.group.serves_on()))
+            && serving.all(|a| a.wanted && (a.group.kind == JobKind::System || release <= case.now + a.group.serves_on()))
     };
-    let instance = TargetId::Instance(scope.departure.instance);
-    targets.all(|(id, port)| serves_on(id, port)) && ports_of_the_others(scope).all(|port| serves_on(&instance, port))
+    let instance = TargetId::Instance(case.departure.instance);
+    targets.all(|(id, port)| serves_on(id, port)) && ports_of_the_others(case).all(|port| serves_on(&instance, port))
 }
 
 /// Whether stopping all that is left stops something that answers at one of our targets; if in doubt, yes.
-pub(super) fn something_serves_still(scope: &Scope<'_>) -> bool {
-    let mut targets = scope.sent_to().peekable();
+pub(super) fn something_serves_still(case: &Case<'_>) -> bool {
+    let mut targets = case.sent_to().peekable();
     targets.peek().is_none()
         || targets.any(|(id, port)| {
-            let mut there = scope.answering(id, port).peekable();
+            let mut there = case.answering(id, port).peekable();
             there.peek().is_none() || there.any(|a| a.wanted && !a.client.is_over())
         })
 }
 
 /// Whether a group sends to addresses or ports that none of its targets tells: ours was gone before this run looked. One that lists
 /// nobody any more may have listed addresses.
-pub(super) fn hides_what_it_sends_to(scope: &Scope<'_>, arn: &TargetGroupArn) -> bool {
-    let Some(balancer) = scope.seen.balancers.iter().find(|balancer| balancer.arn == *arn) else { return false };
+pub(super) fn hides_what_it_sends_to(case: &Case<'_>, arn: &TargetGroupArn) -> bool {
+    let Some(balancer) = case.seen.balancers.iter().find(|balancer| balancer.arn == *arn) else { return false };
     let Some(group) = balancer.sight.last() else { return false };
     let lists_nobody = group.targets.as_ref().is_some_and(|targets| targets.is_empty());
     let by_address = !group.attached && group.listed().any(|target| matches!(target.id, TargetId::Ip(_)));
-    (lists_nobody || by_address) && lists_none_of_ours(scope, balancer, group)
+    (lists_nobody || by_address) && lists_none_of_ours(case, balancer, group)
 }
 
 /// Whether neither its list nor a deregistration of this run tells where a group sent to.
-fn lists_none_of_ours(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> bool {
-    balancer.taken_out.is_empty() && scope.ours_in(group).next().is_none()
+fn lists_none_of_ours(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> bool {
+    balancer.taken_out.is_empty() && case.ours_in(group).next().is_none()
 }
 
 /// The ports at which attached groups may still send to the instance although they list it no more: those of their other instances,
 /// because Auto Scaling registers all at the same.
-fn ports_of_the_others(scope: &Scope<'_>) -> impl Iterator<Item = u16> {
-    let attached = scope.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
-    let silent = attached.filter(|(balancer, group)| group.attached && lists_none_of_ours(scope, balancer, group));
+fn ports_of_the_others(case: &Case<'_>) -> impl Iterator<Item = u16> {
+    let attached = case.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
+    let silent = attached.filter(|(balancer, group)| group.attached && lists_none_of_ours(case, balancer, group));
     silent.flat_map(|(_, group)| group.listed().map(|target| target.port))
 }

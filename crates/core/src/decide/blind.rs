@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::beginnings;
-use super::budget::Budget;
+use super::case::Case;
 use super::proposal::Proposal;
-use super::scope::Scope;
 use super::snapshot::{Allocation, Beginning, Known, Stretch};
 use super::{Part, Reason, StoppedUnseen};
 use crate::time::Time;
@@ -21,11 +20,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
 /// Watches Consul while something stops that an ingress finds there, and, where `once_more`, until it has answered once after that.
-pub(super) fn watched(scope: &Scope<'_>, once_more: bool, now: Time) -> Proposal {
-    let consul = &scope.seen.consul;
-    let mut stopping = scope.seen.stops_in_consul();
-    let Some(first) = stopping.next().filter(|_| scope.policy.consul) else {
-        let unheard = once_more && scope.policy.consul && scope.seen.watches_consul() && consul.blind().is_none();
+pub(super) fn watched(case: &Case<'_>, once_more: bool) -> Proposal {
+    let consul = &case.seen.consul;
+    let mut stopping = case.seen.stops_in_consul();
+    let Some(first) = stopping.next().filter(|_| case.policy.consul) else {
+        let unheard = once_more && case.policy.consul && case.seen.watches_consul() && consul.blind().is_none();
         return if unheard { Proposal::look(vec![Part::Consul], Reason::MustConfirm) } else { Proposal::DoesNotApply };
     };
     let (next, reason) = match (consul.blind(), consul.at()) {
@@ -34,25 +33,25 @@ pub(super) fn watched(scope: &Scope<'_>, once_more: bool, now: Time) -> Proposal
             (blind.tried + LOOK_AGAIN, Reason::StopsUnseen { count, title: first.group.title().into() })
         }
         (None, Some(at)) => (at + LOOK_EVERY, Reason::MustConfirm),
-        (None, None) => (now, Reason::MustLook),
+        (None, None) => (case.now, Reason::MustLook),
     };
-    if next <= now {
+    if next <= case.now {
         return Proposal::look(vec![Part::Consul], reason);
     }
     Proposal::watch(next, Part::Consul, reason)
 }
 
 /// The time in which Consul could not be seen while something stopped: by this run, and by earlier ones that wrote it down.
-fn stretch(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<Stretch> {
-    joined(scope.seen.unseen_stops(now), noted(scope, budget))
+fn stretch(case: &Case<'_>) -> Option<Stretch> {
+    joined(case.seen.unseen_stops(case.now), noted(case))
 }
 
 /// What earlier runs wrote down of it.
-fn noted(scope: &Scope<'_>, budget: &Budget) -> Option<Stretch> {
-    let stretches = beginnings::unseen(scope, budget).map(|note| {
+fn noted(case: &Case<'_>) -> Option<Stretch> {
+    let stretches = beginnings::unseen(case).map(|note| {
         let lasted = Duration::from_secs(note.listed.into());
         // They saw no end of it: it was over when this one saw Consul, by the first look since then that is known.
-        let looks = [scope.seen.history.first_consul, scope.seen.consul.at()];
+        let looks = [case.seen.history.first_consul, case.seen.consul.at()];
         let since_then = || looks.into_iter().flatten().filter(|at| note.since < *at).min();
         let before = if lasted.is_zero() { since_then() } else { Some(note.since + lasted) };
         Stretch { after: note.since, before }
@@ -72,25 +71,27 @@ fn joined(one: Option<Stretch>, other: Option<Stretch>) -> Option<Stretch> {
 
 /// What the next worker has to know of it: after when, and for how many seconds. It is noted at once; what is over soon is no outage, and
 /// that is noted then.
-pub(super) fn worth_knowing(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<(Time, u32)> {
-    let begun = || scope.seen.history.notes_sent.iter().rev().find(|note| note.what == Beginning::Unseen);
-    let own =
-        scope.seen.unseen_at_once(now).or_else(|| begun().map(|note| Stretch { after: note.since, before: Some(note.since) }));
-    let stretch = joined(Some(own?), noted(scope, budget))?;
+pub(super) fn worth_knowing(case: &Case<'_>) -> Option<(Time, u32)> {
+    let begun = || case.seen.history.notes_sent.iter().rev().find(|note| note.what == Beginning::Unseen);
+    let own = case
+        .seen
+        .unseen_at_once(case.now)
+        .or_else(|| begun().map(|note| Stretch { after: note.since, before: Some(note.since) }));
+    let stretch = joined(Some(own?), noted(case))?;
     let lasted = |before: Time| u32::try_from(before.since(stretch.after).as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     Some((stretch.after, stretch.before.map_or(0, lasted)))
 }
 
 /// What stopped in that time, if anything did.
-pub(super) fn stopped_unseen(scope: &Scope<'_>, budget: &Budget, now: Time) -> Option<StoppedUnseen> {
-    let Stretch { after, before } = stretch(scope, budget, now)?;
+pub(super) fn stopped_unseen(case: &Case<'_>) -> Option<StoppedUnseen> {
+    let Stretch { after, before } = stretch(case)?;
     let until = before.unwrap_or(Time::NEVER);
-    let history = &scope.seen.history;
+    let history = &case.seen.history;
     let known = |a: &Allocation| history.known.iter().find(|known| known.id == a.id);
     // Between two looks it may have been told at any time.
     let told_by_then = |known: &Known| known.told.is_some() && known.wanted_at.is_none_or(|wanted| wanted <= until);
     let stopped_then = |a: &&Allocation| {
-        let (known, longest) = (known(a), scope.policy.longest_stop(&a.group));
+        let (known, longest) = (known(a), case.policy.longest_stop(&a.group));
         // One that this run never saw alive was told when its tasks say so; a process that survives its signals takes longer than it may.
         let told = a.told.or_else(|| a.ended.map(|ended| ended - longest));
         let began = known.map_or_else(|| told.is_none_or(|told| told <= until), told_by_then);
@@ -101,7 +102,7 @@ pub(super) fn stopped_unseen(scope: &Scope<'_>, budget: &Budget, now: Time) -> O
         };
         a.group.is_found_in_consul() && !a.wanted && began && lasted
     };
-    let listed = scope.nodes().iter().flat_map(|node| node.allocations.iter()).filter(stopped_then).map(|a| a.group.title());
+    let listed = case.nodes().iter().flat_map(|node| node.allocations.iter()).filter(stopped_then).map(|a| a.group.title());
     let vanished = history.known.iter().filter(|known| !known.listed && !known.over && known.group.is_found_in_consul());
     let mut titles: Vec<Arc<str>> = listed.chain(vanished.map(|known| known.group.title())).map(Arc::from).collect();
     titles.sort_unstable();

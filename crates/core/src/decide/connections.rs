@@ -5,8 +5,8 @@
 
 use super::Policy;
 use super::budget;
+use super::case::Case;
 use super::losses::{Finding, Layer, Loss, killed_with_requests};
-use super::scope::Scope;
 use super::snapshot::{Allocation, Balancer, BalancerKind, TargetGroup};
 use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::plain;
@@ -16,9 +16,9 @@ use std::time::Duration;
 const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
 
 /// What load balancers cut at the end of their delays.
-pub(super) fn of_delays(scope: &Scope<'_>) -> Vec<Finding> {
-    let groups = scope.seen.balancers.iter().filter_map(|balancer| balancer.sight.last());
-    groups.filter_map(|group| of_a_delay(group, scope.policy)).collect()
+pub(super) fn of_delays(case: &Case<'_>) -> Vec<Finding> {
+    let groups = case.seen.balancers.iter().filter_map(|balancer| balancer.sight.last());
+    groups.filter_map(|group| of_a_delay(group, case.policy)).collect()
 }
 
 /// A load balancer cuts what is still under way at the end of its delay.
@@ -49,14 +49,14 @@ fn of_a_delay(group: &TargetGroup, policy: &Policy) -> Option<Finding> {
 }
 
 /// What will cut connections that clients keep, of each target group of a Network Load Balancer.
-pub(super) fn of_kept_connections(scope: &Scope<'_>) -> Vec<Finding> {
-    let groups = scope.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
+pub(super) fn of_kept_connections(case: &Case<'_>) -> Vec<Finding> {
+    let groups = case.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
     let kept = groups.filter(|(_, group)| group.kind == BalancerKind::Nlb && group.targets.is_some());
-    kept.flat_map(|(balancer, group)| of_one_group(scope, balancer, group)).collect()
+    kept.flat_map(|(balancer, group)| of_one_group(case, balancer, group)).collect()
 }
 
-fn of_one_group(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<Finding> {
-    let targets = targets(scope, balancer, group);
+fn of_one_group(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<Finding> {
+    let targets = targets(case, balancer, group);
     if targets.is_empty() {
         return Vec::new();
     }
@@ -79,7 +79,7 @@ fn of_one_group(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> 
             "connection_termination = false",
         )),
         Some(false) => {
-            if let Some(port) = closed_by_nobody(scope, &targets) {
+            if let Some(port) = closed_by_nobody(case, &targets) {
                 findings.push(finding(
                     format!("{}, and no allocation listens on port {port}", set_to(false)),
                     "a Nomad job on that port, which closes its connections when it is stopped",
@@ -90,20 +90,20 @@ fn of_one_group(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> 
         }
         None => {}
     }
-    for allocation in targets.iter().flat_map(|(id, port)| scope.answering(id, *port)).filter(|a| !a.client.is_over()) {
-        findings.extend(stops_too_soon(scope, allocation));
+    for allocation in targets.iter().flat_map(|(id, port)| case.answering(id, *port)).filter(|a| !a.client.is_over()) {
+        findings.extend(stops_too_soon(case, allocation));
     }
     findings
 }
 
 /// Our targets in this group: those that are listed, and those that this run took out. Auto Scaling takes an instance out of attached groups
 /// before its hook, and an earlier worker may have taken it out of any: then the other instances' targets tell at which ports it was one.
-fn targets(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<(TargetId, u16)> {
-    let listed = scope.ours_in(group).map(|t| (t.id.clone(), t.port));
+fn targets(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<(TargetId, u16)> {
+    let listed = case.ours_in(group).map(|t| (t.id.clone(), t.port));
     let mut targets: Vec<_> = listed.chain(balancer.taken_out.iter().cloned()).collect();
     if targets.is_empty() {
         let others = group.listed().filter(|t| matches!(t.id, TargetId::Instance(_)));
-        targets.extend(others.map(|t| (TargetId::Instance(scope.departure.instance), t.port)));
+        targets.extend(others.map(|t| (TargetId::Instance(case.departure.instance), t.port)));
         targets.sort_unstable_by_key(|(_, port)| *port);
         targets.dedup();
     }
@@ -111,14 +111,14 @@ fn targets(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<(
 }
 
 /// A port of ours at which nothing listens that Nomad could stop; `None` while that cannot be seen.
-fn closed_by_nobody(scope: &Scope<'_>, targets: &[(TargetId, u16)]) -> Option<u16> {
-    let nodes = &scope.seen.nomad.last()?.nodes;
-    let stopped = |id: &TargetId, port: u16| scope.answering(id, port).next().is_some();
+fn closed_by_nobody(case: &Case<'_>, targets: &[(TargetId, u16)]) -> Option<u16> {
+    let nodes = &case.seen.nomad.last()?.nodes;
+    let stopped = |id: &TargetId, port: u16| case.answering(id, port).next().is_some();
     let nobody = targets.iter().find(|(id, port)| !stopped(id, *port)).map(|(_, port)| *port);
     nobody.filter(|_| !nodes.is_empty())
 }
 
 /// New requests come until its kill signal, whatever its `shutdown_delay`: the last of them has the `kill_timeout`.
-fn stops_too_soon(scope: &Scope<'_>, allocation: &Allocation) -> Option<Finding> {
-    killed_with_requests(&allocation.group, scope.policy, Duration::ZERO, Duration::ZERO)
+fn stops_too_soon(case: &Case<'_>, allocation: &Allocation) -> Option<Finding> {
+    killed_with_requests(&allocation.group, case.policy, Duration::ZERO, Duration::ZERO)
 }

@@ -1,10 +1,9 @@
 //! What may still send to the instance although nobody can say that it does: targets at addresses that nobody is known to have, and
 //! groups that no scan finds any more (ADR 0009).
 
-use super::budget::Budget;
+use super::case::Case;
 use super::losses::{Finding, Layer, Loss};
 use super::proposal::Proposal;
-use super::scope::Scope;
 use super::snapshot::{Balancer, Group, Target, TargetGroup};
 use super::whose::Whose;
 use super::{Beginning, Part, Reason, beginnings, missing};
@@ -17,16 +16,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(12);
 
 /// Until when a group may still send to the instance that no longer listed it when all were scanned: another worker may have taken it
 /// out a moment before, and nobody can say of which (ADR 0009).
-pub(super) fn gone_before_the_scan(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
-    nothing_found_since(scope, budget).map(|since| since + scope.policy.longest_guard())
+pub(super) fn gone_before_the_scan(case: &Case<'_>) -> Option<Time> {
+    nothing_found_since(case).map(|since| since + case.policy.longest_guard())
 }
 
 /// Until when a group may still send to the instance that this worker's scan no longer found, although it found others: an earlier
 /// worker noted that it took the instance out of all, and not every group lists for equally long what it lets go.
-pub(super) fn left_before_the_scan(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
-    let scanned = scope.seen.scan.at().filter(|_| scope.policy.scan)?;
-    let left = beginnings::deregistered(scope, budget).filter(|left| *left < scanned)?;
-    Some(left + scope.policy.longest_guard())
+pub(super) fn left_before_the_scan(case: &Case<'_>) -> Option<Time> {
+    let scanned = case.seen.scan.at().filter(|_| case.policy.scan)?;
+    let left = beginnings::deregistered(case).filter(|left| *left < scanned)?;
+    Some(left + case.policy.longest_guard())
 }
 
 /// What it means that a group lists nothing of the instance.
@@ -45,19 +44,19 @@ pub(super) enum Absent {
 
 /// What it means that a group of instances does not list ours. Settings may name groups of other instances as well; a hook's metadata is
 /// its own group's. What an earlier run took out it has noted, or its node says that somebody has begun.
-pub(super) fn absent(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &TargetGroup) -> Absent {
-    if !should_list(scope, balancer, group) {
+pub(super) fn absent(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Absent {
+    if !should_list(case, balancer, group) {
         return Absent::Expected;
     }
-    let noted = |what| beginnings::noted_of_this(scope, budget, what).is_some();
+    let noted = |what| beginnings::noted_of_this(case, what).is_some();
     let was_taken_out = noted(Beginning::Deregistered);
-    let nobody_began = scope.seen.history.untouched.is_some() && !was_taken_out;
+    let nobody_began = case.seen.history.untouched.is_some() && !was_taken_out;
     // Who saw it listed knows better than who came a moment after that worker: a Classic Load Balancer lists nothing that it lets go.
     match nobody_began || noted(Beginning::Unlisted) && !was_taken_out {
         // The worker that began may have done no more than make the node ineligible.
-        false if balancer.looks < 2 && !was_taken_out && nobody_drained(scope) => Absent::SeenOnce,
+        false if balancer.looks < 2 && !was_taken_out && nobody_drained(case) => Absent::SeenOnce,
         false => Absent::Expected,
-        true => match missing::is_young(scope, budget) {
+        true => match missing::is_young(case) {
             Some(true) => Absent::Expected,
             Some(false) => Absent::Contradiction,
             None => Absent::Unasked,
@@ -66,9 +65,9 @@ pub(super) fn absent(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, gr
 }
 
 /// Whether the hook of its own group names this group of instances, and no answer of this run has listed ours.
-fn should_list(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> bool {
+fn should_list(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> bool {
     let named = |asg: &Group| asg.hooks.iter().any(|hook| hook.target_groups.contains(&balancer.arn));
-    let is_named = scope.seen.group.last().is_some_and(|asg| named(asg) && !asg.attached.contains(&balancer.arn));
+    let is_named = case.seen.group.last().is_some_and(|asg| named(asg) && !asg.attached.contains(&balancer.arn));
     let by_address = group.listed().any(|target| matches!(target.id, TargetId::Ip(_)));
     let was_there = balancer.listed_it || balancer.deregistered.is_some() || balancer.unanswered.is_some();
     is_named && !by_address && !was_there && group.targets.is_some()
@@ -76,29 +75,29 @@ fn should_list(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> b
 
 /// When another worker took the instance out of a group that has listed nothing of it since this one looks. A right answer would read
 /// `draining` for the group's delay: until then the answer may be an old one, and the group may still send.
-pub(super) fn taken_out_unseen(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &TargetGroup) -> Option<Time> {
-    beginnings::noted_of_this(scope, budget, Beginning::Deregistered).filter(|_| should_list(scope, balancer, group))
+pub(super) fn taken_out_unseen(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Option<Time> {
+    beginnings::noted_of_this(case, Beginning::Deregistered).filter(|_| should_list(case, balancer, group))
 }
 
 /// Whether no drain of this departure was set on the instance's node. Without a node nobody can have drained it, or noted anything.
-fn nobody_drained(scope: &Scope<'_>) -> bool {
-    scope.seen.nomad.at().is_some() && scope.own_marks().next().is_none()
+fn nobody_drained(case: &Case<'_>) -> bool {
+    case.seen.nomad.at().is_some() && case.own_marks().next().is_none()
 }
 
 /// The groups that list nothing of the instance although they should.
-fn that_list_nothing<'s>(scope: &'s Scope<'_>, budget: &'s Budget) -> impl Iterator<Item = &'s TargetGroup> {
-    let groups = scope.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
-    groups.filter(|(balancer, group)| absent(scope, budget, balancer, group) == Absent::Contradiction).map(|(_, group)| group)
+fn that_list_nothing<'s>(case: &'s Case<'_>) -> impl Iterator<Item = &'s TargetGroup> {
+    let groups = case.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
+    groups.filter(|(balancer, group)| absent(case, balancer, group) == Absent::Contradiction).map(|(_, group)| group)
 }
 
 /// Whether there is such a group.
-pub(super) fn lists_nothing(scope: &Scope<'_>, budget: &Budget) -> bool {
-    that_list_nothing(scope, budget).next().is_some()
+pub(super) fn lists_nothing(case: &Case<'_>) -> bool {
+    that_list_nothing(case).next().is_some()
 }
 
 /// One finding for each of them.
-pub(super) fn of_groups_that_list_nothing(scope: &Scope<'_>, budget: &Budget) -> Vec<Finding> {
-    let each = that_list_nothing(scope, budget).map(|group| Finding {
+pub(super) fn of_groups_that_list_nothing(case: &Case<'_>) -> Vec<Finding> {
+    let each = that_list_nothing(case).map(|group| Finding {
         layer: Layer::LoadBalancer,
         loss: Loss::NotATarget,
         object: group.arn.name().into(),
@@ -114,59 +113,52 @@ pub(super) fn of_groups_that_list_nothing(scope: &Scope<'_>, budget: &Budget) ->
 }
 
 /// Since when a scan of all groups has found none.
-pub(super) fn nothing_found_since(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
-    let (at, found) = (scope.seen.scan.at()?, scope.seen.scan.last()?);
-    let nothing = scope.policy.scan && found.is_empty();
-    nothing.then(|| beginnings::scanned(scope, budget).map_or(at, |noted| noted.min(at)))
+pub(super) fn nothing_found_since(case: &Case<'_>) -> Option<Time> {
+    let (at, found) = (case.seen.scan.at()?, case.seen.scan.last()?);
+    let nothing = case.policy.scan && found.is_empty();
+    nothing.then(|| beginnings::scanned(case).map_or(at, |noted| noted.min(at)))
 }
 
 /// The targets of a group that are registered and may be ours.
-pub(super) fn unknown<'t>(scope: &'t Scope<'_>, group: &'t TargetGroup) -> impl Iterator<Item = &'t Target> {
+pub(super) fn unknown<'t>(case: &'t Case<'_>, group: &'t TargetGroup) -> impl Iterator<Item = &'t Target> {
     let registered = group.listed().filter(|target| target.health.is_registered());
-    registered.filter(move |target| scope.whose(group, &target.id, target.port) == Whose::Unknown)
+    registered.filter(move |target| case.whose(group, &target.id, target.port) == Whose::Unknown)
 }
 
 /// Waits for targets that may be ours until their owner has taken them out, or each was waited for long enough (ADR 0009). Nothing
 /// deregisters them: nobody knows whose they are.
-pub(super) fn waiting_for_unknown(
-    scope: &Scope<'_>,
-    budget: &Budget,
-    balancer: &Balancer,
-    group: &TargetGroup,
-    look: Part,
-    now: Time,
-) -> Option<Proposal> {
-    let wait = scope.policy.unknown_target_wait;
-    let seen_at = balancer.sight.at().unwrap_or(now);
-    let noted = beginnings::unknown(scope, budget, count_of_unknown(scope));
+pub(super) fn waiting_for_unknown(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup, look: Part) -> Option<Proposal> {
+    let wait = case.policy.unknown_target_wait;
+    let seen_at = balancer.sight.at().unwrap_or(case.now);
+    let noted = beginnings::unknown(case, count_of_unknown(case));
     let until = |target: &Target| {
         let since = registered_since(balancer, target).unwrap_or(seen_at);
         noted.map_or(since, |noted| noted.min(since)) + wait
     };
-    let (last, until) = unknown(scope, group).map(|target| (target, until(target))).max_by_key(|(_, until)| *until)?;
+    let (last, until) = unknown(case, group).map(|target| (target, until(target))).max_by_key(|(_, until)| *until)?;
     // By a look, not by the clock alone: it may have been taken out since.
     if until <= seen_at {
         return None;
     }
     let TargetId::Ip(address) = last.id else { return None };
-    let next = (seen_at + LOOK_EVERY).min(until.max(now));
+    let next = (seen_at + LOOK_EVERY).min(until.max(case.now));
     let reason = Reason::UnknownTarget { group: balancer.arn.clone(), address, until };
-    Some(if next <= now { Proposal::look(vec![look], reason) } else { Proposal::wait(next, reason) })
+    Some(if next <= case.now { Proposal::look(vec![look], reason) } else { Proposal::wait(next, reason) })
 }
 
-fn count_of_unknown(scope: &Scope<'_>) -> u32 {
-    u32::try_from(scope.unknown_targets().count()).unwrap_or(u32::MAX)
+fn count_of_unknown(case: &Case<'_>) -> u32 {
+    u32::try_from(case.unknown_targets().count()).unwrap_or(u32::MAX)
 }
 
 /// Since when every target that may be ours has been listed, and how many there are.
-pub(super) fn unknown_since(scope: &Scope<'_>, budget: &Budget) -> Option<(Time, u32)> {
+pub(super) fn unknown_since(case: &Case<'_>) -> Option<(Time, u32)> {
     let since = |(group, target): (&TargetGroup, &Target)| {
-        let balancer = scope.seen.balancers.iter().find(|balancer| balancer.arn == group.arn)?;
+        let balancer = case.seen.balancers.iter().find(|balancer| balancer.arn == group.arn)?;
         registered_since(balancer, target)
     };
-    let latest = scope.unknown_targets().filter_map(since).max()?;
-    let targets = count_of_unknown(scope);
-    let noted = beginnings::unknown(scope, budget, targets);
+    let latest = case.unknown_targets().filter_map(since).max()?;
+    let targets = count_of_unknown(case);
+    let noted = beginnings::unknown(case, targets);
     Some((noted.map_or(latest, |noted| noted.min(latest)), targets))
 }
 
@@ -177,9 +169,9 @@ fn registered_since(balancer: &Balancer, target: &Target) -> Option<Time> {
 }
 
 /// Addresses that may be the instance's: they are waited for, and then it leaves as if they were not (ADR 0009). One finding a group.
-pub(super) fn of_unknown_targets(scope: &Scope<'_>) -> Vec<Finding> {
+pub(super) fn of_unknown_targets(case: &Case<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for (group, target) in scope.unknown_targets() {
+    for (group, target) in case.unknown_targets() {
         let name = group.arn.name();
         if findings.iter().any(|finding| *finding.object == *name) {
             continue;
@@ -192,7 +184,7 @@ pub(super) fn of_unknown_targets(scope: &Scope<'_>) -> Vec<Finding> {
             needed: "an address that Nomad tells, or a target that its owner deregisters".to_owned(),
             why: format!(
                 "it may be the instance's; it is waited for {}, and then sent to until the instance is gone",
-                plain(scope.policy.unknown_target_wait)
+                plain(case.policy.unknown_target_wait)
             ),
             line: "DECAMP_UNKNOWN_TARGET_WAIT=10m".to_owned(),
         });

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::balancers;
-use super::budget::Budget;
+use super::case::Case;
 use super::proposal::{Order, Proposal, merge};
-use super::scope::Scope;
 use super::snapshot::{NomadSight, Phase, Provider};
 use super::{Cause, EffectKind, LifecycleResult, Outcome, Part, Reason, Sight, StoppedUnseen};
 use super::{blind, doubts, leaving, missing, registrations, sources, unlisted};
@@ -19,46 +18,45 @@ const LAST_ANSWER: Duration = Duration::from_secs(1);
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// Everything is over: discovery, one last look at all of it, and the completion. `Done` where there is nothing to complete.
-pub(super) fn finish(scope: &Scope<'_>, budget: &Budget, release: Time, no_node: bool, now: Time) -> Proposal {
-    let seen = scope.seen;
-    let vanished = scope.vanished().map(|vanished| vanished.until);
+pub(super) fn finish(case: &Case<'_>, release: Time, no_node: bool) -> Proposal {
+    let seen = case.seen;
+    let vanished = case.vanished().map(|vanished| vanished.until);
     let over_at = seen.history.nomad_changed.max(vanished).unwrap_or(Time(0));
-    let discovery = registrations::discovery(scope, over_at, now);
-    let stale = balancers::seen_before(scope, over_at.max(release).max(now - STALE));
+    let discovery = registrations::discovery(case, over_at);
+    let stale = balancers::seen_before(case, over_at.max(release).max(case.now - STALE));
     let confirming = merge(Order::Together, [balancers::look_at(stale, Reason::MustConfirm), discovery.proposal]);
     if confirming.is_wait() {
         return confirming;
     }
     // Other systems may answer seconds after Nomad: then it is asked again, alone.
     let heard = seen.history.nomad_heard.filter(|_| seen.nomad.fresh_at().is_some());
-    let is_recent = heard.is_some_and(|at| now <= at + LAST_ANSWER);
+    let is_recent = heard.is_some_and(|at| case.now <= at + LAST_ANSWER);
     let node = if is_recent { Proposal::Done } else { Proposal::look(vec![Part::Nomad], Reason::MustConfirm) };
     let confirming = merge(Order::Together, [confirming, node]);
     if confirming.is_look() {
         return confirming.look_because(Reason::MustConfirm);
     }
-    if matches!(scope.departure.cause, Cause::Interruption { .. }) {
+    if matches!(case.departure.cause, Cause::Interruption { .. }) {
         return Proposal::Done;
     }
-    let proved = discovery.proved && is_proved(scope, budget);
-    let (verdict, reason) = verdict(scope, no_node, proved, blind::stopped_unseen(scope, budget, now));
-    leaving::complete(scope, LifecycleResult::Continue, verdict, reason, now)
+    let proved = discovery.proved && is_proved(case);
+    let (verdict, reason) = verdict(case, no_node, proved, blind::stopped_unseen(case));
+    leaving::complete(case, LifecycleResult::Continue, verdict, reason)
 }
 
 /// Whether nothing that was seen, now or by an earlier run, speaks against what is not seen any more (ADR 0011, 0009).
-fn is_proved(scope: &Scope<'_>, budget: &Budget) -> bool {
-    let in_groups =
-        scope.unknown_targets().next().is_none() && !doubts::lists_nothing(scope, budget) && sources::are_all_handled(scope);
-    in_groups && unlisted::never_listed(scope).next().is_none() && !unlisted::was_noted(scope)
+fn is_proved(case: &Case<'_>) -> bool {
+    let in_groups = case.unknown_targets().next().is_none() && !doubts::lists_nothing(case) && sources::are_all_handled(case);
+    in_groups && unlisted::never_listed(case).next().is_none() && !unlisted::was_noted(case)
 }
 
 /// How a departure ends in which nothing is left, and what is said of that: nobody says that what could not be seen is gone.
-fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool, unseen: Option<StoppedUnseen>) -> (Outcome, Reason) {
+fn verdict(case: &Case<'_>, no_node: bool, proved: bool, unseen: Option<StoppedUnseen>) -> (Outcome, Reason) {
     if no_node {
         (Outcome::NoNode, Reason::NoNodeYet)
-    } else if !proved || unseen.is_some() || scope.row_is_gone() {
+    } else if !proved || unseen.is_some() || case.row_is_gone() {
         (Outcome::Unconfirmed { unseen }, Reason::NoneKnownToRun)
-    } else if was_forced(scope) {
+    } else if was_forced(case) {
         (Outcome::Forced, Reason::NothingLeft)
     } else {
         (Outcome::Departed { waiting_for: None }, Reason::NothingLeft)
@@ -66,64 +64,64 @@ fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool, unseen: Option<Stoppe
 }
 
 /// Whether allocations were cut short: by a deadline that was seen to pass, or by a forced drain of ours.
-fn was_forced(scope: &Scope<'_>) -> bool {
-    scope.seen.history.cut_by_deadline
-        || scope.seen.history.has_forced()
-        || scope.own_marks().any(|meta| meta.phase == Phase::Forced)
+fn was_forced(case: &Case<'_>) -> bool {
+    case.seen.history.cut_by_deadline
+        || case.seen.history.has_forced()
+        || case.own_marks().any(|meta| meta.phase == Phase::Forced)
 }
 
 /// The one end (ADR 0001): decamp itself completes the action, by `on_timeout`.
-pub(super) fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Proposal {
+pub(super) fn at_the_end(case: &Case<'_>) -> Proposal {
     // What may be another tool's is not completed on a guess: the hook's own end comes if Auto Scaling does not (ADR 0013).
-    if now < budget.end || leaving::which_is_not_seen(scope) {
+    if case.now < case.budget.end || leaving::which_is_not_seen(case) {
         return Proposal::DoesNotApply;
     }
-    let confirming = confirming_the_end(scope, budget, now);
+    let confirming = confirming_the_end(case);
     if !confirming.is_settled() {
         return confirming;
     }
     // A list is a proof only to a token that could have seen more (ADR 0011).
-    let over = matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full))
-        && scope.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
-        && scope.all_left().next().is_none()
-        && scope.vanished().is_none_or(|vanished| vanished.until <= now);
+    let over = matches!(case.seen.nomad_sight.last(), Some(NomadSight::Full))
+        && case.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
+        && case.all_left().next().is_none()
+        && case.vanished().is_none_or(|vanished| vanished.until <= case.now);
     // Which load balancers there are is the group's to say.
-    let released = scope.seen.group.last().is_some() && balancers::balancing(scope, budget, now).released;
+    let released = case.seen.group.last().is_some() && balancers::balancing(case).released;
     // What may still be sent to is not nothing (ADR 0009).
-    let unseen = blind::stopped_unseen(scope, budget, now);
-    let proved = is_proved(scope, budget) && unseen.is_none();
-    let verdict = match (over && released, proved && was_forced(scope)) {
-        _ if missing::is_nowhere(scope) && released => Outcome::NoNode,
+    let unseen = blind::stopped_unseen(case);
+    let proved = is_proved(case) && unseen.is_none();
+    let verdict = match (over && released, proved && was_forced(case)) {
+        _ if missing::is_nowhere(case) && released => Outcome::NoNode,
         (true, true) => Outcome::Forced,
         (true, false) => Outcome::Unconfirmed { unseen },
         // Nobody could stop its processes, or watch them.
-        (false, _) if scope.seen.history.agents_dead_since.is_some() && scope.all_left().next().is_some() => Outcome::AgentDead,
+        (false, _) if case.seen.history.agents_dead_since.is_some() && case.all_left().next().is_some() => Outcome::AgentDead,
         (false, _) => Outcome::TimedOut,
     };
-    leaving::complete(scope, scope.policy.on_timeout, verdict, Reason::TimeIsUp, now)
+    leaving::complete(case, case.policy.on_timeout, verdict, Reason::TimeIsUp)
 }
 
 /// What an outcome says is looked at once more right before it is said, whatever the outcome is. What cannot be seen holds up nothing.
-fn confirming_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Proposal {
+fn confirming_the_end(case: &Case<'_>) -> Proposal {
     fn is_old<T>(sight: &Sight<T>, time: Time) -> bool {
         let tried = sight.blind().map(|blind| blind.tried);
         sight.fresh_at().max(tried) < Some(time)
     }
-    let seen = scope.seen;
-    let recent = now - LAST_LOOK;
+    let seen = case.seen;
+    let recent = case.now - LAST_LOOK;
     // Once: the answers may be slow, and the completion has to land.
-    if budget.end + LAST_LOOK < now || seen.history.failures(EffectKind::Complete).is_some() {
+    if case.budget.end + LAST_LOOK < case.now || seen.history.failures(EffectKind::Complete).is_some() {
         return Proposal::DoesNotApply;
     }
     let mut parts = Vec::new();
     if is_old(&seen.nomad, recent) {
         parts.push(Part::Nomad);
     }
-    if scope.policy.consul && scope.declares(Provider::Consul) && is_old(&seen.consul, recent) {
+    if case.policy.consul && case.declares(Provider::Consul) && is_old(&seen.consul, recent) {
         parts.push(Part::Consul);
     }
-    let mut old = balancers::seen_before(scope, recent);
-    old.retain(|(arn, _)| seen.balancers.iter().any(|b| b.arn == *arn && is_old(&b.sight, recent)));
+    let mut old = balancers::seen_before(case, recent);
+    old.retain(|group| seen.balancers.iter().any(|b| b.arn == group.arn && is_old(&b.sight, recent)));
     if !old.is_empty() {
         parts.push(Part::TargetGroups { groups: old, attributes_again: false });
     }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::LastTarget;
-use super::budget::{self, Budget};
+use super::budget;
+use super::case::Case;
 use super::losses::{Finding, Layer, Loss};
-use super::scope::Scope;
 use super::snapshot::{Balancer, BalancerKind, Lifecycle, Target, TargetGroup, TargetHealth, Zones};
 use super::whose::Whose;
 use crate::ids::TargetId;
@@ -26,11 +26,11 @@ pub(super) enum Emptied {
 
 /// What these targets of ours leave without a healthy target. `None` also where the zone of one of them, or of a healthy target that is
 /// not ours, is not known.
-pub(super) fn emptied(scope: &Scope<'_>, group: &TargetGroup, ours: &[(TargetId, Option<Arc<str>>)]) -> Option<Emptied> {
+pub(super) fn emptied(case: &Case<'_>, group: &TargetGroup, ours: &[(TargetId, Option<Arc<str>>)]) -> Option<Emptied> {
     if ours.is_empty() {
         return None;
     }
-    let rest: Vec<(&Target, Whose)> = group.healthy().map(|t| (t, scope.whose(group, &t.id, t.port))).collect();
+    let rest: Vec<(&Target, Whose)> = group.healthy().map(|t| (t, case.whose(group, &t.id, t.port))).collect();
     // An address may be the instance's or another's; a target in another zone is not the instance's.
     let lone = |zone: &Arc<str>| {
         let elsewhere =
@@ -45,9 +45,9 @@ pub(super) fn emptied(scope: &Scope<'_>, group: &TargetGroup, ours: &[(TargetId,
 }
 
 /// The same of the healthy ones among these targets of ours.
-pub(super) fn emptied_by(scope: &Scope<'_>, group: &TargetGroup, ours: &[Target]) -> Option<Emptied> {
+pub(super) fn emptied_by(case: &Case<'_>, group: &TargetGroup, ours: &[Target]) -> Option<Emptied> {
     let healthy = ours.iter().filter(|target| target.health == TargetHealth::Healthy);
-    emptied(scope, group, &healthy.map(|target| (target.id.clone(), target.zone.clone())).collect::<Vec<_>>())
+    emptied(case, group, &healthy.map(|target| (target.id.clone(), target.zone.clone())).collect::<Vec<_>>())
 }
 
 /// The zone of a target, where load balancing does not cross zones and that is known.
@@ -59,31 +59,31 @@ fn zone_of<'g>(group: &'g TargetGroup, id: &TargetId, listed: Option<&'g Arc<str
 }
 
 /// Until when the last healthy target is held, where the settings say so: what comes after it is done in order.
-pub(super) fn held_until(scope: &Scope<'_>, budget: &Budget, group: &TargetGroup) -> Option<Time> {
-    let hold = scope.policy.last_target == LastTarget::Hold;
-    hold.then(|| budget.in_order_from(budget::may_send_for(group, scope.policy)))
+pub(super) fn held_until(case: &Case<'_>, group: &TargetGroup) -> Option<Time> {
+    let hold = case.policy.last_target == LastTarget::Hold;
+    hold.then(|| case.budget.in_order_from(budget::may_send_for(group, case.policy)))
 }
 
 /// Whether a healthy target may be ours or another's: that is asked before it counts.
-pub(super) fn is_doubtful(scope: &Scope<'_>, group: &TargetGroup) -> bool {
-    group.healthy().any(|target| scope.whose(group, &target.id, target.port) == Whose::Unknown)
+pub(super) fn is_doubtful(case: &Case<'_>, group: &TargetGroup) -> bool {
+    group.healthy().any(|target| case.whose(group, &target.id, target.port) == Whose::Unknown)
 }
 
 /// Each target group that ours leaves without a healthy target, or one of its zones.
-pub(super) fn findings(scope: &Scope<'_>, budget: &Budget) -> Vec<Finding> {
-    let groups = scope.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
-    groups.filter_map(|(balancer, group)| of_a_group(scope, budget, balancer, group)).collect()
+pub(super) fn findings(case: &Case<'_>) -> Vec<Finding> {
+    let groups = case.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
+    groups.filter_map(|(balancer, group)| of_a_group(case, balancer, group)).collect()
 }
 
-fn of_a_group(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &TargetGroup) -> Option<Finding> {
+fn of_a_group(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Option<Finding> {
     group.targets.as_ref()?;
-    let ours = taken_out(scope, balancer, group);
-    let is_registered = scope.ours_in(group).any(|target| target.health.is_registered());
+    let ours = taken_out(case, balancer, group);
+    let is_registered = case.ours_in(group).any(|target| target.health.is_registered());
     // It is held while another may become healthy: that is no loss yet.
-    if is_registered && held_until(scope, budget, group).is_some_and(|until| balancer.sight.at() < Some(until)) {
+    if is_registered && held_until(case, group).is_some_and(|until| balancer.sight.at() < Some(until)) {
         return None;
     }
-    let emptied = emptied(scope, group, &ours).filter(|emptied| *emptied != Emptied::Group || !is_doubtful(scope, group))?;
+    let emptied = emptied(case, group, &ours).filter(|emptied| *emptied != Emptied::Group || !is_doubtful(case, group))?;
     let where_ = match &emptied {
         Emptied::Group => "the target group".to_owned(),
         Emptied::Zone(zone) => zone.to_string(),
@@ -117,15 +117,15 @@ fn of_a_group(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &T
 
 /// Our targets that were sent to for being healthy, as far as this can be seen: registered and healthy, deregistered by somebody, or gone
 /// from a group that Auto Scaling takes an instance out of before its hook.
-fn taken_out(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<(TargetId, Option<Arc<str>>)> {
+fn taken_out(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<(TargetId, Option<Arc<str>>)> {
     let was_sent_to = |t: &&Target| matches!(t.health, TargetHealth::Healthy | TargetHealth::Draining);
-    let listed: Vec<_> = scope.ours_in(group).filter(was_sent_to).map(|t| (t.id.clone(), t.zone.clone())).collect();
+    let listed: Vec<_> = case.ours_in(group).filter(was_sent_to).map(|t| (t.id.clone(), t.zone.clone())).collect();
     let is_used = group.listed().all(|target| target.health != TargetHealth::RegisteredUnused);
     // One that stays, and is no target of an attached group, is not one yet.
-    let stays = matches!(scope.seen.lifecycle.last(), Some(Lifecycle::Staying(_)));
+    let stays = matches!(case.seen.lifecycle.last(), Some(Lifecycle::Staying(_)));
     let left = group.attached && !stays || balancer.listed_it || !balancer.taken_out.is_empty();
-    if scope.ours_in(group).next().is_none() && left && is_used {
-        return vec![(TargetId::Instance(scope.departure.instance), None)];
+    if case.ours_in(group).next().is_none() && left && is_used {
+        return vec![(TargetId::Instance(case.departure.instance), None)];
     }
     listed
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-use super::budget::{self, Budget};
-use super::scope::Scope;
+use super::budget;
+use super::case::Case;
 use super::snapshot::{Allocation, Balancer, JobKind, Snapshot, TaskGroup, TaskRole};
 use super::{Departure, Policy, connections};
 use crate::time::{Time, plain};
@@ -149,29 +149,29 @@ const REPLACEMENT: Duration = Duration::from_secs(15);
 /// Every setting in the snapshot that will cost requests in this departure. Pure; one finding for each (rule, object).
 #[must_use]
 pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<Finding> {
-    let scope = &Scope::new(departure, seen, policy);
-    let budget = &Budget::of(departure, seen, policy);
+    // No finding depends on the time that it is.
+    let case = &Case::new(departure, seen, policy, seen.history.began);
     let forgets = ingress_forgets(seen, policy);
     let mut findings = Vec::new();
-    for allocation in one_of_each(scope) {
-        findings.extend(of_a_service(scope, allocation, forgets));
+    for allocation in one_of_each(case) {
+        findings.extend(of_a_service(case, allocation, forgets));
         findings.extend(of_a_drain(allocation));
         findings.extend(of_a_disk(allocation));
     }
-    findings.extend(of_an_interruption(scope, budget));
-    findings.extend(of_no_group(scope));
-    findings.extend(super::doubts::of_unknown_targets(scope));
-    findings.extend(super::doubts::of_groups_that_list_nothing(scope, budget));
-    findings.extend(super::unlisted::findings(scope));
-    findings.extend(super::by_hand::findings(scope));
-    findings.extend(super::sources::of_unhandled_sources(scope));
-    findings.extend(super::last_target::findings(scope, budget));
-    findings.extend(connections::of_delays(scope));
+    findings.extend(of_an_interruption(case));
+    findings.extend(of_no_group(case));
+    findings.extend(super::doubts::of_unknown_targets(case));
+    findings.extend(super::doubts::of_groups_that_list_nothing(case));
+    findings.extend(super::unlisted::findings(case));
+    findings.extend(super::by_hand::findings(case));
+    findings.extend(super::sources::of_unhandled_sources(case));
+    findings.extend(super::last_target::findings(case));
+    findings.extend(connections::of_delays(case));
     // A task that has too little time to stop may have been named as a service already.
-    let kept = connections::of_kept_connections(scope).into_iter();
+    let kept = connections::of_kept_connections(case).into_iter();
     let kept: Vec<_> = kept.filter(|finding| !findings.iter().any(|known| known.repeats(finding))).collect();
     findings.extend(kept);
-    findings.extend(budget.misfit().map(|misfit| Finding {
+    findings.extend(case.budget.misfit().map(|misfit| Finding {
         layer: Layer::Hook,
         loss: Loss::DoesNotFit,
         object: departure.asg.clone(),
@@ -201,9 +201,9 @@ fn margin(seen: &Snapshot, policy: &Policy) -> String {
 }
 
 /// One allocation of each task group that counts.
-fn one_of_each<'a>(scope: &'a Scope<'_>) -> Vec<&'a Allocation> {
+fn one_of_each<'a>(case: &'a Case<'_>) -> Vec<&'a Allocation> {
     let mut each: Vec<&Allocation> = Vec::new();
-    for allocation in scope.all_left() {
+    for allocation in case.all_left() {
         if !each.iter().any(|other| is_of(other, &allocation.group)) {
             each.push(allocation);
         }
@@ -218,16 +218,16 @@ fn is_of(allocation: &Allocation, group: &TaskGroup) -> bool {
 }
 
 /// Whether a load balancer sends to it directly: it then stops after the delay, when nothing is sent any more.
-fn serves_a_target(scope: &Scope<'_>, allocation: &Allocation) -> bool {
-    scope.our_targets().any(|(_, target)| scope.answering(&target.id, target.port).any(|a| a.id == allocation.id))
+fn serves_a_target(case: &Case<'_>, allocation: &Allocation) -> bool {
+    case.our_targets().any(|(_, target)| case.answering(&target.id, target.port).any(|a| a.id == allocation.id))
 }
 
-fn of_a_service(scope: &Scope<'_>, allocation: &Allocation, forgets: Duration) -> Vec<Finding> {
+fn of_a_service(case: &Case<'_>, allocation: &Allocation, forgets: Duration) -> Vec<Finding> {
     let group = &allocation.group;
     let behind_the_ingress = !group.services.is_empty()
         && group.ingress.is_none()
         && group.kind == JobKind::Service
-        && !serves_a_target(scope, allocation);
+        && !serves_a_target(case, allocation);
     if !behind_the_ingress {
         return Vec::new();
     }
@@ -243,13 +243,13 @@ fn of_a_service(scope: &Scope<'_>, allocation: &Allocation, forgets: Duration) -
             why: format!(
                 "the ingress may send to it for {} after it left discovery{}",
                 plain(forgets),
-                margin(scope.seen, scope.policy)
+                margin(case.seen, case.policy)
             ),
             line: format!("shutdown_delay = \"{}s\"", forgets.as_secs_f64().ceil()),
         });
     }
-    findings.extend(killed_with_requests(group, scope.policy, serves_on, forgets));
-    findings.extend(no_copy_left(scope, allocation));
+    findings.extend(killed_with_requests(group, case.policy, serves_on, forgets));
+    findings.extend(no_copy_left(case, allocation));
     findings
 }
 
@@ -278,10 +278,10 @@ pub(super) fn killed_with_requests(
 }
 
 /// Nomad starts a replacement only after its predecessor has stopped (facts/nomad.md 4.3).
-fn no_copy_left(scope: &Scope<'_>, allocation: &Allocation) -> Option<Finding> {
+fn no_copy_left(case: &Case<'_>, allocation: &Allocation) -> Option<Finding> {
     let group = &allocation.group;
     let at_once = group.max_parallel.unwrap_or(1);
-    let here = u32::try_from(scope.all_left().filter(|other| is_of(other, group)).count()).unwrap_or(u32::MAX);
+    let here = u32::try_from(case.all_left().filter(|other| is_of(other, group)).count()).unwrap_or(u32::MAX);
     // A copy on another node stays.
     (group.kind == JobKind::Service && group.count <= at_once.min(here)).then(|| Finding {
         layer: Layer::Service,
@@ -345,26 +345,26 @@ fn of_a_disk(allocation: &Allocation) -> Option<Finding> {
 }
 
 /// Two minutes may be too short to leave in order: what does not fit is cut (ADR 0014).
-fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
-    let super::Cause::Interruption { at } = &scope.departure.cause else { return None };
-    let most_copies = one_of_each(scope)
+fn of_an_interruption(case: &Case<'_>) -> Option<Finding> {
+    let super::Cause::Interruption { at } = &case.departure.cause else { return None };
+    let most_copies = one_of_each(case)
         .into_iter()
         .filter(|a| a.group.kind == JobKind::Service)
         .map(|a| {
-            let copies = u32::try_from(scope.all_left().filter(|other| is_of(other, &a.group)).count()).unwrap_or(u32::MAX);
+            let copies = u32::try_from(case.all_left().filter(|other| is_of(other, &a.group)).count()).unwrap_or(u32::MAX);
             let rounds = copies.div_ceil(a.group.max_parallel.unwrap_or(1).max(1));
-            (scope.policy.longest_stop(&a.group) + REPLACEMENT) * rounds
+            (case.policy.longest_stop(&a.group) + REPLACEMENT) * rounds
         })
         .max()
         .unwrap_or_default();
     // What is left of it now: a group that was held, or a balancer that could not be seen, has had its share of the two minutes.
-    let from = scope.seen.nomad.at().map_or(budget.began, |looked| looked.max(budget.began));
-    let needed = still_sent_for(scope, from) + most_copies;
-    let there = budget.until.since(from);
+    let from = case.seen.nomad.at().map_or(case.budget.began, |looked| looked.max(case.budget.began));
+    let needed = still_sent_for(case, from) + most_copies;
+    let there = case.budget.until.since(from);
     (there < needed).then(|| Finding {
         layer: Layer::Group,
         loss: Loss::Interrupted,
-        object: scope.departure.asg.clone(),
+        object: case.departure.asg.clone(),
         value: format!("{} until EC2 takes it back at {at}", plain(there)),
         needed: plain(needed),
         why: "load balancers and migrations need longer than a spot interruption leaves".to_owned(),
@@ -373,12 +373,12 @@ fn of_an_interruption(scope: &Scope<'_>, budget: &Budget) -> Option<Finding> {
 }
 
 /// An ingress that no known load balancer sends to: most likely one does that is neither attached nor named.
-fn of_no_group(scope: &Scope<'_>) -> Option<Finding> {
-    scope.seen.group.last()?;
+fn of_no_group(case: &Case<'_>) -> Option<Finding> {
+    case.seen.group.last()?;
     // One that is left alone by policy is sent to as well, until the machine goes.
-    let all = scope.nodes().iter().flat_map(|node| node.allocations.iter());
+    let all = case.nodes().iter().flat_map(|node| node.allocations.iter());
     let ingress = all.into_iter().find(|a| a.group.ingress.is_some() && !a.client.is_over())?;
-    super::balancers::groups(scope).is_empty().then(|| Finding {
+    super::balancers::groups(case).is_empty().then(|| Finding {
         layer: Layer::LoadBalancer,
         loss: Loss::NoTargetGroup,
         object: ingress.group.title().into(),
@@ -390,11 +390,11 @@ fn of_no_group(scope: &Scope<'_>) -> Option<Finding> {
 }
 
 /// How long after `from` a load balancer may still send to the instance.
-fn still_sent_for(scope: &Scope<'_>, from: Time) -> Duration {
+fn still_sent_for(case: &Case<'_>, from: Time) -> Duration {
     let of = |balancer: &Balancer| {
         let group = balancer.sight.last().filter(|group| group.targets.is_some())?;
-        let all = budget::may_send_for(group, scope.policy);
+        let all = budget::may_send_for(group, case.policy);
         Some(balancer.deregistered.map_or(all, |at| (at + all).since(from).min(all)))
     };
-    scope.seen.balancers.iter().filter_map(of).max().unwrap_or_default()
+    case.seen.balancers.iter().filter_map(of).max().unwrap_or_default()
 }

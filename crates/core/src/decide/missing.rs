@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use super::balancers;
 use super::beginnings;
-use super::budget::Budget;
+use super::case::Case;
 use super::policy::is_named_by;
 use super::proposal::{Proposal, look_again};
-use super::scope::Scope;
 use super::snapshot::{Launched, NomadSight};
-use super::{Part, Reason, System};
+use super::{Part, Reason};
 use crate::time::Time;
 
 /// An instance that leaves at this age may never have joined: its start takes time, and one that does not come up is replaced.
@@ -33,22 +32,22 @@ enum Missing {
 }
 
 /// Whether the instance leaves so soon after its launch that it may never have come up; `None` if that has to be asked first.
-pub(super) fn is_young(scope: &Scope<'_>, budget: &Budget) -> Option<bool> {
-    match scope.seen.group.last()?.launched {
-        Launched::At(at) => Some(budget.began < at + YOUNG),
+pub(super) fn is_young(case: &Case<'_>) -> Option<bool> {
+    match case.seen.group.last()?.launched {
+        Launched::At(at) => Some(case.budget.began < at + YOUNG),
         Launched::Untold => Some(false),
         Launched::Unasked => None,
     }
 }
 
-fn missing(scope: &Scope<'_>, budget: &Budget) -> Missing {
-    if scope.policy.without_nomad.iter().any(|pattern| is_named_by(pattern, &scope.departure.asg)) {
+fn missing(case: &Case<'_>) -> Missing {
+    if case.policy.without_nomad.iter().any(|pattern| is_named_by(pattern, &case.departure.asg)) {
         return Missing::Expected;
     }
-    if scope.seen.history.was_healthy {
+    if case.seen.history.was_healthy {
         return Missing::Contradiction;
     }
-    match is_young(scope, budget) {
+    match is_young(case) {
         Some(true) => Missing::Expected,
         Some(false) => Missing::Contradiction,
         None => Missing::Unasked,
@@ -56,45 +55,45 @@ fn missing(scope: &Scope<'_>, budget: &Budget) -> Missing {
 }
 
 /// What to do while no node is the instance, and none was in this run.
-pub(super) fn look_for_it(scope: &Scope<'_>, budget: &Budget, since: Time, looked: Time, now: Time) -> Proposal {
+pub(super) fn look_for_it(case: &Case<'_>, since: Time, looked: Time) -> Proposal {
     let again = |next: Time, reason| {
-        if next <= now { Proposal::look(vec![Part::Nomad], reason) } else { Proposal::wait(next, reason) }
+        if next <= case.now { Proposal::look(vec![Part::Nomad], reason) } else { Proposal::wait(next, reason) }
     };
-    match missing(scope, budget) {
+    match missing(case) {
         Missing::Unasked => {
             let part = Part::Group { with_activity: true };
-            look_again(&scope.seen.group, part, System::AutoScaling, now, Reason::NoNodeYet)
+            look_again(case, &case.seen.group, part, Reason::NoNodeYet)
         }
         // An empty list contradicts nothing where the token may not have been shown more (ADR 0011).
-        Missing::Contradiction if is_seen(scope) => {
-            let stale = balancers::seen_before(scope, now - LOOK_AT_TARGETS_EVERY);
-            if !stale.is_empty() && balancers::blind_until(scope, &stale).is_none_or(|until| until <= now) {
+        Missing::Contradiction if is_seen(case) => {
+            let stale = balancers::seen_before(case, case.now - LOOK_AT_TARGETS_EVERY);
+            if !stale.is_empty() && balancers::blind_until(case, &stale).is_none_or(|until| until <= case.now) {
                 let part = Part::TargetGroups { groups: stale, attributes_again: false };
                 return Proposal::look(vec![part], Reason::NodeMissing);
             }
             again(looked + LOOK_FOR_MISSING_EVERY, Reason::NodeMissing)
         }
         // By a look, not by the clock alone: it may have appeared since.
-        Missing::Expected if since + scope.policy.no_node_wait <= looked => Proposal::Done,
-        Missing::Expected => again((looked + LOOK_FOR_NODE_EVERY).min(since + scope.policy.no_node_wait), Reason::NoNodeYet),
+        Missing::Expected if since + case.policy.no_node_wait <= looked => Proposal::Done,
+        Missing::Expected => again((looked + LOOK_FOR_NODE_EVERY).min(since + case.policy.no_node_wait), Reason::NoNodeYet),
         Missing::Contradiction => again(looked + LOOK_FOR_NODE_EVERY, Reason::NoNodeYet),
     }
 }
 
 /// No node of any status is this instance, that was to be expected, and it was waited for.
-pub(super) fn no_node(scope: &Scope<'_>, budget: &Budget) -> bool {
-    let waited = scope.seen.nomad.at().zip(beginnings::no_node(scope, budget));
-    is_nowhere(scope)
-        && missing(scope, budget) == Missing::Expected
-        && waited.is_some_and(|(at, since)| since + scope.policy.no_node_wait <= at)
+pub(super) fn no_node(case: &Case<'_>) -> bool {
+    let waited = case.seen.nomad.at().zip(beginnings::no_node(case));
+    is_nowhere(case)
+        && missing(case) == Missing::Expected
+        && waited.is_some_and(|(at, since)| since + case.policy.no_node_wait <= at)
 }
 
 /// No node of any status is this instance, nor was one in this run, as seen by a token that sees all.
-pub(super) fn is_nowhere(scope: &Scope<'_>) -> bool {
-    let nowhere = scope.seen.nomad.now().is_some_and(|nomad| nomad.nodes.is_empty());
-    is_seen(scope) && nowhere && scope.seen.history.known.is_empty()
+pub(super) fn is_nowhere(case: &Case<'_>) -> bool {
+    let nowhere = case.seen.nomad.now().is_some_and(|nomad| nomad.nodes.is_empty());
+    is_seen(case) && nowhere && case.seen.history.known.is_empty()
 }
 
-fn is_seen(scope: &Scope<'_>) -> bool {
-    matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full))
+fn is_seen(case: &Case<'_>) -> bool {
+    matches!(case.seen.nomad_sight.last(), Some(NomadSight::Full))
 }

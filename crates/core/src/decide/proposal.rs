@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Action, Decision, Effect, EffectKind, Part, Reason, Sight, Snapshot, System};
+use super::case::Case;
+use super::{Action, Decision, Effect, EffectKind, Part, Reason, Sight};
 use crate::time::Time;
 
 /// What one concern proposes to do next.
@@ -181,28 +182,31 @@ pub(super) fn retry_at(last: Time, tries: u32) -> Time {
 }
 
 /// Looks at a part unless it is known; if it cannot be seen, waits before it looks again.
-pub(super) fn must_see<T>(sight: &Sight<T>, part: Part, system: System, now: Time) -> Proposal {
+pub(super) fn must_see<T>(case: &Case<'_>, sight: &Sight<T>, part: Part) -> Proposal {
     if sight.now().is_some() {
         return Proposal::Done;
     }
-    look_again(sight, part, system, now, Reason::MustLook)
+    look_again(case, sight, part, Reason::MustLook)
 }
 
 /// Looks at a part once more, even if it is known; if it cannot be seen, waits before it looks again.
-pub(super) fn look_again<T>(sight: &Sight<T>, part: Part, system: System, now: Time, reason: Reason) -> Proposal {
+pub(super) fn look_again<T>(case: &Case<'_>, sight: &Sight<T>, part: Part, reason: Reason) -> Proposal {
     match sight.blind() {
-        Some(blind) if now < retry_at(blind.tried, blind.tries) => {
-            Proposal::wait(retry_at(blind.tried, blind.tries), Reason::CannotSee(system))
+        Some(blind) if case.now < retry_at(blind.tried, blind.tries) => {
+            Proposal::wait(retry_at(blind.tried, blind.tries), Reason::CannotSee(part.system()))
         }
-        Some(_) => Proposal::look(vec![part], Reason::CannotSee(system)),
+        Some(_) => {
+            let reason = Reason::CannotSee(part.system());
+            Proposal::look(vec![part], reason)
+        }
         None => Proposal::look(vec![part], reason),
     }
 }
 
 /// Writes, unless the last write of this kind failed a moment ago.
-pub(super) fn write(seen: &Snapshot, kind: EffectKind, effects: Vec<Effect>, reason: Reason, now: Time) -> Proposal {
-    match seen.history.failures(kind) {
-        Some(row) if now < retry_at(row.last, row.count) => {
+pub(super) fn write(case: &Case<'_>, kind: EffectKind, effects: Vec<Effect>, reason: Reason) -> Proposal {
+    match case.seen.history.failures(kind) {
+        Some(row) if case.now < retry_at(row.last, row.count) => {
             Proposal::wait(retry_at(row.last, row.count), Reason::WriteFailed(row.why.to_string().into()))
         }
         _ => Proposal::write(effects, reason),
@@ -223,14 +227,14 @@ impl From<Decision> for Merged {
 
 /// The decision from the proposals of all concerns. A look that is under way and late is
 /// waited for. If no concern proposes anything, something has to be seen again.
-pub(super) fn decide_among(seen: &Snapshot, proposals: impl IntoIterator<Item = Proposal>, now: Time) -> Merged {
-    let proposals = proposals.into_iter().map(|proposal| proposal.without_late(&seen.late));
+pub(super) fn decide_among(case: &Case<'_>, proposals: impl IntoIterator<Item = Proposal>) -> Merged {
+    let proposals = proposals.into_iter().map(|proposal| proposal.without_late(&case.seen.late));
     let (action, reasons) = match merge(Order::Together, proposals) {
         Proposal::Write(effects, reasons) => (Action::Do(effects), reasons),
         Proposal::Look(parts, reasons) => (Action::Look(each_once(parts)), reasons),
         Proposal::Wait { until, watch, reasons } => (Action::Wait { until, watch: each_once(watch) }, reasons),
         Proposal::Done | Proposal::NotYet | Proposal::DoesNotApply => {
-            (Action::Wait { until: now + NOTHING_PROPOSED, watch: Vec::new() }, Reason::MustLook.into())
+            (Action::Wait { until: case.now + NOTHING_PROPOSED, watch: Vec::new() }, Reason::MustLook.into())
         }
     };
     Merged { decision: Decision { action, reason: reasons.first }, others: reasons.others }
@@ -277,14 +281,16 @@ mod tests {
     use super::Order::{InTurn, OneRound, Together};
     use super::Proposal::{DoesNotApply, Done, NotYet};
     use super::*;
+    use crate::decide::{ActionRef, Cause, Departure, LifecycleAction, Policy, Snapshot};
+    use crate::ids::{InstanceId, NodeId};
 
     fn heartbeat() -> Proposal {
-        let of = crate::decide::ActionRef { hook: "hook".into(), token: None };
+        let of = ActionRef { hook: "hook".into(), token: None };
         Proposal::write(vec![Effect::Heartbeat(of)], Reason::HeartbeatDue)
     }
 
     fn ineligible() -> Proposal {
-        Proposal::write(vec![Effect::MakeIneligible(crate::ids::NodeId(1))], Reason::StillInService)
+        Proposal::write(vec![Effect::MakeIneligible(NodeId(1))], Reason::StillInService)
     }
 
     fn look(part: Part) -> Proposal {
@@ -311,6 +317,14 @@ mod tests {
             NotYet => "not yet".to_owned(),
             DoesNotApply => "does not apply".to_owned(),
         }
+    }
+
+    fn decided(late: &[Part], proposals: &[Proposal]) -> Merged {
+        let instance = InstanceId::from_number(1);
+        let departure = Departure { instance, asg: "asg".into(), cause: Cause::Lifecycle(LifecycleAction::default()) };
+        let mut seen = Snapshot::begin(instance, Time(0));
+        seen.late = late.to_vec();
+        decide_among(&Case::new(&departure, &seen, &Policy::default(), Time(0)), proposals.iter().cloned())
     }
 
     #[test]
@@ -347,20 +361,17 @@ mod tests {
 
     #[test]
     fn a_decision_has_every_reason_that_was_merged_in_it_once() {
-        let seen = Snapshot::default();
-        let Merged { decision, others } = decide_among(&seen, [wait(9), watch_consul(5), wait(7), NotYet], Time(0));
+        let Merged { decision, others } = decided(&[], &[wait(9), watch_consul(5), wait(7), NotYet]);
         assert_eq!((decision.reason, others), (Reason::DrainHangs, vec![Reason::TimeIsUp]));
-        let Merged { decision, others } = decide_among(&seen, [Done], Time(0));
+        let Merged { decision, others } = decided(&[], &[Done]);
         assert_eq!((decision.reason, others), (Reason::MustLook, vec![]));
     }
 
     #[test]
     fn a_late_look_is_waited_for_and_others_are_made() {
-        let mut seen = Snapshot::default();
-        seen.late.push(Part::Consul);
-        let late = decide_among(&seen, [look(Part::Consul)], Time(0)).decision;
+        let late = decided(&[Part::Consul], &[look(Part::Consul)]).decision;
         assert_eq!(late.action, Action::Wait { until: Time::NEVER, watch: Vec::new() });
-        let both = decide_among(&seen, [look(Part::Consul), look(Part::Lifecycle)], Time(0)).decision;
+        let both = decided(&[Part::Consul], &[look(Part::Consul), look(Part::Lifecycle)]).decision;
         assert_eq!(both.action, Action::Look(vec![Part::Lifecycle]));
     }
 }

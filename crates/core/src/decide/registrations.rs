@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::case::Case;
 use super::proposal::{Order, Proposal, look_again, merge};
-use super::scope::Scope;
 use super::snapshot::{Provider, Registration, Registrations};
-use super::{Part, Reason, Sight, System, by_hand};
+use super::{Part, Reason, Sight, by_hand};
 use crate::time::Time;
 
 /// Registrations are watched; a look is repeated this often all the same.
@@ -20,78 +20,78 @@ pub(super) struct Discovery {
 }
 
 /// Asks for what is next with discovery. `over_at` is the look that showed everything over.
-pub(super) fn discovery(scope: &Scope<'_>, over_at: Time, now: Time) -> Discovery {
-    let seen = scope.seen;
-    let consul = scope.policy.consul && scope.declares(Provider::Consul);
-    let native = scope.declares(Provider::Nomad);
+pub(super) fn discovery(case: &Case<'_>, over_at: Time) -> Discovery {
+    let seen = case.seen;
+    let consul = case.policy.consul && case.declares(Provider::Consul);
+    let native = case.declares(Provider::Nomad);
     let mut proved = true;
     let mut proposals = Vec::new();
     // What is routable after all that waiting was given up, not gone: nothing that is listed so is forgotten (ADR 0010).
     let routable = |sight: &Sight<Registrations>| {
-        sight.now().is_some_and(|registrations| registrations.services.iter().any(|one| keeps_it(scope, registrations, one)))
+        sight.now().is_some_and(|registrations| registrations.services.iter().any(|one| keeps_it(case, registrations, one)))
     };
     proved &= !(consul && routable(&seen.consul) || native && routable(&seen.nomad_services));
     if consul {
-        proposals.push(gone(scope, &seen.consul, Part::Consul, System::Consul, over_at, now));
-        proved &= seen.consul.now().is_some_and(|r| r.whole) || controlled(scope);
+        proposals.push(gone(case, &seen.consul, Part::Consul, over_at));
+        proved &= seen.consul.now().is_some_and(|r| r.whole) || controlled(case);
     }
-    if by_hand::waits(scope) {
+    if by_hand::waits(case) {
         // A node that Consul does not show hides what is registered on it.
         proved &= consul || seen.consul.now().is_some_and(|r| r.whole);
-        proposals.push(by_hand::gone(scope, over_at, now));
+        proposals.push(by_hand::gone(case, over_at));
     }
     if native {
-        proposals.push(gone(scope, &seen.nomad_services, Part::NomadServices, System::Nomad, over_at, now));
+        proposals.push(gone(case, &seen.nomad_services, Part::NomadServices, over_at));
     }
     Discovery { proposal: merge(Order::InTurn, proposals), proved }
 }
 
-fn gone(scope: &Scope<'_>, sight: &Sight<Registrations>, part: Part, system: System, over_at: Time, now: Time) -> Proposal {
+fn gone(case: &Case<'_>, sight: &Sight<Registrations>, part: Part, over_at: Time) -> Proposal {
     let fresh = sight.fresh_at().filter(|at| over_at <= *at).and_then(|at| sight.now().map(|r| (at, r)));
     let Some((looked, registrations)) = fresh else {
-        return look_again(sight, part, system, now, Reason::MustConfirm);
+        return look_again(case, sight, part, Reason::MustConfirm);
     };
-    let mut left = registrations.services.iter().filter(|r| keeps_it(scope, registrations, r)).peekable();
+    let mut left = registrations.services.iter().filter(|r| keeps_it(case, registrations, r)).peekable();
     let Some(first) = left.peek() else { return Proposal::Done };
     // Each wait begins at the end of the registration's own allocation, even if an earlier worker saw that end.
-    let left_since = |one: &Registration| ended(scope, one).unwrap_or(over_at).min(over_at);
-    let since = registrations.services.iter().filter(|r| keeps_it(scope, registrations, r)).map(left_since).max();
-    let given_up = since.unwrap_or(over_at) + scope.policy.leftover_wait;
-    if given_up <= now {
+    let left_since = |one: &Registration| ended(case, one).unwrap_or(over_at).min(over_at);
+    let since = registrations.services.iter().filter(|r| keeps_it(case, registrations, r)).map(left_since).max();
+    let given_up = since.unwrap_or(over_at) + case.policy.leftover_wait;
+    if given_up <= case.now {
         // Named in the report; its allocation is over, so it answers nobody.
         return Proposal::Done;
     }
     let service = first.service.clone();
     let count = u32::try_from(left.count()).unwrap_or(u32::MAX);
     let until = (looked + LOOK_EVERY).min(given_up);
-    if until <= now {
-        return look_again(sight, part, system, now, Reason::StillRegistered { count, service });
+    if until <= case.now {
+        return look_again(case, sight, part, Reason::StillRegistered { count, service });
     }
     Proposal::watch(until, part, Reason::StillRegistered { count, service })
 }
 
 /// Whether a registration may still bring requests to the instance: not if it is critical, its agent dead, or its allocation
 /// one that stays by intent. One of an allocation that was lost before we came does count: it says that the process lives.
-fn keeps_it(scope: &Scope<'_>, all: &Registrations, one: &Registration) -> bool {
+fn keeps_it(case: &Case<'_>, all: &Registrations, one: &Registration) -> bool {
     let routable = !one.critical && !all.agent_dead;
-    let stays = scope
+    let stays = case
         .nodes()
         .iter()
         .flat_map(|n| n.allocations.iter())
-        .any(|a| a.id == one.allocation && !a.client.is_over() && scope.stays(a));
+        .any(|a| a.id == one.allocation && !a.client.is_over() && case.stays(a));
     routable && !stays
 }
 
 /// When the last task of a registration's allocation ended, if Nomad still lists it.
-fn ended(scope: &Scope<'_>, one: &Registration) -> Option<Time> {
-    let mut listed = scope.nodes().iter().flat_map(|node| node.allocations.iter());
+fn ended(case: &Case<'_>, one: &Registration) -> Option<Time> {
+    let mut listed = case.nodes().iter().flat_map(|node| node.allocations.iter());
     listed.find(|a| a.id == one.allocation && a.client.is_over())?.ended
 }
 
 /// Whether an earlier look of this run showed a registration for every Consul service that its allocations declare: then a
 /// later empty answer is one (ADR 0011).
-pub(super) fn controlled(scope: &Scope<'_>) -> bool {
-    let history = &scope.seen.history;
+pub(super) fn controlled(case: &Case<'_>) -> bool {
+    let history = &case.seen.history;
     // Where nothing was left to see from the first, nothing controls what is empty now.
     history.known.iter().any(|known| known.group.in_consul().next().is_some())
         && history.known.iter().all(|known| history.lists_all_of(known))

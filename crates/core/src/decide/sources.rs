@@ -1,17 +1,17 @@
 //! Traffic sources of a group that decamp cannot leave. Auto Scaling takes its instance out of them by itself, and nobody sees whether they
 //! still send: they are named, and a departure from them never ends as if nothing were left.
 
+use super::case::Case;
 use super::losses::{Finding, Layer, Loss};
-use super::scope::Scope;
 
 /// Whether the group has no such source, as far as it was seen.
-pub(super) fn are_all_handled(scope: &Scope<'_>) -> bool {
-    scope.seen.group.last().is_none_or(|group| group.unhandled.is_empty())
+pub(super) fn are_all_handled(case: &Case<'_>) -> bool {
+    case.seen.group.last().is_none_or(|group| group.unhandled.is_empty())
 }
 
 /// Each of them.
-pub(super) fn of_unhandled_sources(scope: &Scope<'_>) -> Vec<Finding> {
-    let sources = scope.seen.group.last().into_iter().flat_map(|group| &group.unhandled);
+pub(super) fn of_unhandled_sources(case: &Case<'_>) -> Vec<Finding> {
+    let sources = case.seen.group.last().into_iter().flat_map(|group| &group.unhandled);
     let finding = |source: &super::TrafficSource| Finding {
         layer: Layer::LoadBalancer,
         loss: Loss::UnhandledSource,

@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
+use super::case::Case;
 use super::proposal::{Proposal, look_again};
-use super::scope::Scope;
 use super::snapshot::{Allocation, Snapshot, Target, TargetGroup};
-use super::{Departure, Part, Policy, Reason, System};
+use super::{Departure, Part, Policy, Reason};
 use crate::ids::TargetId;
 use crate::time::Time;
 
@@ -14,15 +14,15 @@ use crate::time::Time;
 #[must_use]
 pub fn targets_of<'g>(departure: &Departure, seen: &Snapshot, group: &'g TargetGroup) -> Vec<&'g Target> {
     let policy = Policy::default();
-    let scope = Scope::new(departure, seen, &policy);
-    scope.ours_in(group).collect()
+    let case = Case::new(departure, seen, &policy, Time::NEVER);
+    case.ours_in(group).collect()
 }
 
 /// What to look at, so that it is known whose the addresses are that named target groups list.
 #[must_use]
 pub fn whose_to_ask(departure: &Departure, seen: &Snapshot) -> Option<Part> {
     let policy = Policy::default();
-    match Scope::new(departure, seen, &policy).ask_whose(Time::NEVER) {
+    match Case::new(departure, seen, &policy, Time::NEVER).ask_whose() {
         Proposal::Look(parts, _) => parts.into_iter().next(),
         Proposal::Write(..) | Proposal::Wait { .. } | Proposal::Done | Proposal::NotYet | Proposal::DoesNotApply => None,
     }
@@ -39,7 +39,7 @@ pub(super) enum Whose {
     Unknown,
 }
 
-impl Scope<'_> {
+impl Case<'_> {
     /// Whose a target of this group is.
     pub(super) fn whose(&self, group: &TargetGroup, id: &TargetId, port: u16) -> Whose {
         let address = match id {
@@ -130,7 +130,7 @@ impl Scope<'_> {
     }
 
     /// Looks who else has the addresses that named groups list and the node does not have; done once for each look at a group.
-    pub(super) fn ask_whose(&self, now: Time) -> Proposal {
+    pub(super) fn ask_whose(&self) -> Proposal {
         let named = self.seen.balancers.iter().filter(|b| b.sight.last().is_some_and(|group| !group.attached));
         let mut asked: Vec<IpAddr> = Vec::new();
         let mut is_new = false;
@@ -151,7 +151,7 @@ impl Scope<'_> {
         if !is_new {
             return Proposal::Done;
         }
-        look_again(&self.seen.elsewhere, Part::Addresses(asked), System::Nomad, now, Reason::MustLook)
+        look_again(self, &self.seen.elsewhere, Part::Addresses(asked), Reason::MustLook)
     }
 
     fn is_of_the_node(&self, address: IpAddr) -> bool {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, Hook, Ingress, JobKind, Launched, LifecycleAction, Node,
-    NodeStatus, Nomad, Provider, Registration, Registrations, Service, Target, TargetGroup, TargetHealth, Task, TaskGroup,
-    TaskRole, Zones,
+    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, GroupToRead, Hook, Ingress, JobKind, Launched,
+    LifecycleAction, Node, NodeStatus, Nomad, Provider, Registration, Registrations, Service, Target, TargetGroup, TargetHealth,
+    Task, TaskGroup, TaskRole, Zones,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -91,6 +91,11 @@ pub(crate) fn group() -> Group {
 
 pub(crate) fn target(id: TargetId, port: u16) -> Target {
     Target { id, port, zone: None, health: TargetHealth::Healthy }
+}
+
+/// A target group to look at.
+pub(crate) fn to_read(arn: TargetGroupArn, attached: bool) -> GroupToRead {
+    GroupToRead { arn, attached }
 }
 
 pub(crate) fn target_group(arn: TargetGroupArn, attached: bool) -> TargetGroup {

@@ -7,7 +7,7 @@ use decamp_core::decide::{EffectKind, Finding, LastTarget, Layer, Lifecycle, Los
 use decamp_core::ids::{InstanceId, TargetId};
 
 use crate::asked::{deregistrations, only_waits, ours};
-use crate::facts::{ADDRESS, another_instance, attached, instance, named, secs, target};
+use crate::facts::{ADDRESS, another_instance, attached, instance, named, secs, target, to_read};
 use crate::load_balancers::holding;
 use crate::scene::{Scene, calm};
 
@@ -163,7 +163,7 @@ fn one_that_has_just_come_up_was_no_target_yet() {
     for part in [
         Part::Lifecycle,
         Part::Group { with_activity: false },
-        Part::TargetGroups { groups: vec![(attached(), true)], attributes_again: false },
+        Part::TargetGroups { groups: vec![to_read(attached(), true)], attributes_again: false },
     ] {
         scene.look(&part);
     }

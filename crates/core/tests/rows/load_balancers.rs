@@ -6,7 +6,7 @@ use decamp_core::decide::{
 use decamp_core::ids::TargetId;
 
 use crate::asked::{deregistrations, drain, effects, only_waits, ours, why, writes};
-use crate::facts::{API, ENTRY, INGRESS, arn, attached, instance, named, secs, target, target_group, task_group};
+use crate::facts::{API, ENTRY, INGRESS, arn, attached, instance, named, secs, target, target_group, task_group, to_read};
 use crate::scene::{Scene, calm, calm_and_seen, deregistered, over, released};
 
 fn by_id() -> TargetId {
@@ -221,7 +221,7 @@ fn a_group_that_is_gone_holds_nothing_up() {
 #[test]
 fn a_group_that_cannot_be_seen_is_waited_for_and_nothing_is_drained() {
     let mut scene = calm_and_seen();
-    let part = Part::TargetGroups { groups: vec![(named(), false)], attributes_again: false };
+    let part = Part::TargetGroups { groups: vec![to_read(named(), false)], attributes_again: false };
     scene.look_in_vain(&part);
     let decision = scene.decide();
     assert!(writes(&decision, EffectKind::Deregister), "what can be seen is left: {decision:?}");

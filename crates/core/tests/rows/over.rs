@@ -8,7 +8,7 @@ use decamp_core::ids::{AllocationId, NodeId};
 use decamp_core::time::Time;
 
 use crate::asked::{completion, ended, only_waits, why, writes};
-use crate::facts::{API, BATCH, ENTRY, INGRESS, SHOP, allocation, attached, registration, secs, task, task_group};
+use crate::facts::{API, BATCH, ENTRY, INGRESS, SHOP, allocation, attached, registration, secs, task, task_group, to_read};
 use crate::scene::{Scene, calm, draining, over, released};
 
 /// Everything is over and unregistered but for this change, and news of it has come.
@@ -308,7 +308,7 @@ fn an_outage_of_consul_keeps_the_instance() {
     scene.pass(60);
     scene.look_in_vain(&Part::Consul);
     scene.news_from_nomad();
-    let groups = scene.fronts.iter().map(|front| (front.arn.clone(), front.attached)).collect();
+    let groups = scene.fronts.iter().map(|front| to_read(front.arn.clone(), front.attached)).collect();
     scene.look(&Part::TargetGroups { groups, attributes_again: false });
     still_here(&scene.decide());
     assert_eq!(scene.next().reason, Reason::CannotSee(System::Consul));

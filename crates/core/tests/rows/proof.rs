@@ -7,7 +7,7 @@ use decamp_core::decide::{
 use decamp_core::ids::TargetId;
 
 use crate::asked::{completion, drain, effects, ended, why, writes};
-use crate::facts::{API, BATCH, INGRESS, SHOP, attached, instance, named, secs};
+use crate::facts::{API, BATCH, INGRESS, SHOP, attached, instance, named, secs, to_read};
 use crate::scene::{Scene, calm, draining, over, released};
 
 /// Nothing is left, and the completion is not answered.
@@ -150,7 +150,7 @@ fn a_wait_for_nomad_is_named_by_nomad_although_a_heartbeat_is_waited_for_beside_
 fn what_another_worker_deregistered_again_is_waited_for_although_it_leaves_the_list_before_the_routes() {
     // The group's delay is shorter than its routing lags.
     let mut scene = over(|scene| scene.front(&named()).delay = Some(secs(2)));
-    let of_named = Part::TargetGroups { groups: vec![(named(), false)], attributes_again: false };
+    let of_named = Part::TargetGroups { groups: vec![to_read(named(), false)], attributes_again: false };
     scene.pass(60);
     scene.add_target(
         &named(),
@@ -176,7 +176,8 @@ fn before_a_force_the_load_balancers_are_seen_once_more_if_that_was_long_ago_and
         let mut scene = draining(|_| ());
         scene.allocations(|a| a.wanted = a.id == BATCH || a.id == API);
         scene.pass((scene.budget().force_at - secs(seconds)).since(scene.now).as_secs());
-        let targets = Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false };
+        let targets =
+            Part::TargetGroups { groups: vec![to_read(attached(), true), to_read(named(), false)], attributes_again: false };
         scene.look(&targets);
         scene.look(&Part::Lifecycle);
         scene.pass(seconds);
@@ -228,7 +229,7 @@ fn what_another_deregistered_while_we_looked_on_is_waited_for_from_then() {
         }
     });
     scene.pass(300);
-    scene.look(&Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false });
+    scene.look(&Part::TargetGroups { groups: vec![to_read(attached(), true), to_read(named(), false)], attributes_again: false });
     let shown = scene.now;
     while scene.now < shown + secs(29) {
         let decision = scene.until_no_heartbeat();
@@ -254,7 +255,7 @@ fn a_deregistration_that_was_not_answered_counts_from_the_look_that_shows_it() {
             }
         });
     }
-    scene.look(&Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false });
+    scene.look(&Part::TargetGroups { groups: vec![to_read(attached(), true), to_read(named(), false)], attributes_again: false });
     let decision = scene.until_no_heartbeat();
     assert!(!writes(&decision, EffectKind::Drain), "another may have deregistered it a moment ago: {decision:?}");
 }

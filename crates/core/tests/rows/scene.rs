@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use decamp_core::decide::{
     Action, Allocation, Budget, ClientStatus, Decision, Departure, Drain, DrainStatus, Effect, EffectKind, Elsewhere, Finding,
-    Group, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Part, Policy, Refusal, Registrations,
-    Showing, Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
+    Group, GroupToRead, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Part, Policy, Refusal,
+    Registrations, Showing, Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
 };
 use decamp_core::ids::{AllocationId, TargetGroupArn};
 use decamp_core::time::Time;
@@ -192,7 +192,7 @@ impl Scene {
             Part::Lifecycle => self.seen.take(self.now, Showing::Lifecycle(Ok(self.lifecycle.clone()))),
             Part::Group { .. } => self.seen.take(self.now, Showing::Group(Ok(self.group.clone()))),
             Part::TargetGroups { groups, .. } => {
-                for (arn, attached) in groups {
+                for GroupToRead { arn, attached } in groups {
                     let mut front = self.fronts.iter().find(|front| front.arn == *arn).expect("the group is there").clone();
                     front.attached = *attached;
                     self.seen.take(self.now, Showing::TargetGroup(arn.clone(), Ok(front)));
@@ -226,8 +226,8 @@ impl Scene {
             Part::Lifecycle => self.seen.take(self.now, Showing::Lifecycle(Err(why()))),
             Part::Group { .. } => self.seen.take(self.now, Showing::Group(Err(why()))),
             Part::TargetGroups { groups, .. } => {
-                for (arn, _) in groups {
-                    self.seen.take(self.now, Showing::TargetGroup(arn.clone(), Err(why())));
+                for group in groups {
+                    self.seen.take(self.now, Showing::TargetGroup(group.arn.clone(), Err(why())));
                 }
             }
             Part::Scan => self.seen.take(self.now, Showing::Scan(Err(why()))),

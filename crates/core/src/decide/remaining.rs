@@ -1,12 +1,10 @@
 //! What is left on the instance: which allocations count, which are over, and which only vanished.
 
 use super::beginnings;
-use super::snapshot::{Allocation, DrainMeta, JobKind, Node, Provider, Snapshot, TargetGroup, TaskGroup};
-use super::{Departure, Policy};
+use super::case::Case;
+use super::snapshot::{Allocation, DrainMeta, JobKind, Node, Provider, TargetGroup, TaskGroup};
 use crate::ids::AllocationId;
 use crate::time::Time;
-use std::cell::OnceCell;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// An agent that lives finds its row gone at its next heartbeat, and registers anew: eligible, with what it still runs.
@@ -26,26 +24,8 @@ pub(super) struct Vanished {
     pub(super) allocation: Option<AllocationId>,
 }
 
-/// One departure's view of what counts as left (ADR 0005, 0006).
-pub(super) struct Scope<'a> {
-    pub(super) departure: &'a Departure,
-    pub(super) seen: &'a Snapshot,
-    pub(super) policy: &'a Policy,
-    mark: OnceCell<Arc<str>>,
-}
-
-impl<'a> Scope<'a> {
-    pub(super) fn new(departure: &'a Departure, seen: &'a Snapshot, policy: &'a Policy) -> Self {
-        Self { departure, seen, policy, mark: OnceCell::new() }
-    }
-}
-
-impl Scope<'_> {
-    /// The mark that this departure's drains carry: reckoned once a decision, and only if a drain is there to be compared.
-    pub(super) fn mark(&self) -> &Arc<str> {
-        self.mark.get_or_init(|| self.departure.mark())
-    }
-
+/// What counts as left (ADR 0005, 0006).
+impl Case<'_> {
     /// Whether an allocation must be over before the instance may go. What was lost before we came is given up only while its
     /// agent is there, which then has stopped it (ADR 0005).
     fn counts(&self, node: &Node, allocation: &Allocation) -> bool {
@@ -78,11 +58,6 @@ impl Scope<'_> {
             .any(|a| a.group.kind == JobKind::System && !a.client.is_over() && a.ports.iter().any(|port| ports.contains(port)))
     }
 
-    /// The nodes as they were seen last.
-    pub(super) fn nodes(&self) -> &[Node] {
-        self.seen.nomad.last().map_or(&[], |nomad| &nomad.nodes)
-    }
-
     /// What counts and is not over, on one node.
     pub(super) fn left<'n>(&'n self, node: &'n Node) -> impl Iterator<Item = &'n Allocation> {
         node.allocations.iter().filter(|a| !a.client.is_over() && self.counts(node, a))
@@ -113,7 +88,7 @@ impl Scope<'_> {
             let known_here = node.allocations.len() + history.known.iter().filter(|known| !known.listed).count();
             let another = u32::try_from(known_here).unwrap_or(u32::MAX) < meta.allocations;
             // The mark last: it has to be reckoned.
-            (another && meta.action == *self.mark()).then(|| {
+            (another && meta.action == *self.drain_marker()).then(|| {
                 // Not since the drain: the purge may have come right before this look.
                 let since = beginnings::vanished(self).map_or(first, |noted| noted.min(first));
                 Vanished { since, until: since + meta.longest_stop + LEARNS_WITHIN, allocation: None }
@@ -131,7 +106,7 @@ impl Scope<'_> {
     /// What drains of this action wrote on the nodes, whichever worker sent them.
     pub(super) fn own_marks(&self) -> impl Iterator<Item = &DrainMeta> {
         let marks = self.nodes().iter().filter_map(|node| node.last_drain.as_ref()?.meta.as_ref());
-        marks.filter(|meta| meta.action == *self.mark())
+        marks.filter(|meta| meta.action == *self.drain_marker())
     }
 
     /// Whether another worker has drained for this action, and this run has not.
