@@ -4,36 +4,36 @@ mod acl;
 mod action;
 mod balancers;
 mod beginnings;
-mod beside;
-mod blind;
 mod blocker;
 mod budget;
 mod by_hand;
 mod case;
 mod connections;
+mod consul_outage;
 mod departure;
-mod doubts;
+mod descriptions;
+mod duplicate_nodes;
 mod ending;
+mod findings;
 mod last_target;
-mod leaving;
-mod losses;
-mod lost;
-mod missing;
+mod lifecycle_hook;
+mod lost_agent;
+mod missing_node;
 mod nodes;
+mod observed;
 mod outcome;
+mod overlap;
+mod ownership;
 mod policy;
 mod proposal;
 mod reason;
 mod registrations;
 mod remaining;
-mod sight;
 pub mod snapshot;
-mod sources;
 mod traefik;
-mod twins;
+mod traffic_sources;
+mod uncertain_targets;
 mod unlisted;
-mod whose;
-mod words;
 
 pub use self::acl::{AclNamespace, AclRules, sight_of};
 pub use self::action::*;
@@ -41,17 +41,20 @@ pub use self::beginnings::{keeps_notes, last_written, remember};
 pub use self::blocker::{Blocker, BlockerKind};
 pub use self::budget::{Budget, Misfit, UNREADABLE_DELAY, guard, may_send_for, needed, our_hook};
 pub use self::departure::*;
-pub use self::leaving::last_heartbeat;
-pub use self::losses::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};
+pub use self::descriptions::{ActionKind, EffectKind};
+pub use self::duplicate_nodes::{Twin, set_aside};
+pub use self::findings::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};
+pub use self::lifecycle_hook::last_heartbeat;
+pub use self::observed::*;
 pub use self::outcome::*;
+pub use self::ownership::{targets_of, whose_to_ask};
 pub use self::policy::*;
 pub use self::reason::*;
-pub use self::sight::*;
 pub use self::snapshot::*;
 pub use self::traefik::{Follows, Traefik};
-pub use self::twins::{Twin, set_aside};
-pub use self::whose::{targets_of, whose_to_ask};
-pub use self::words::{ActionKind, EffectKind};
+
+/// The names before the last renaming, until every crate uses the new ones.
+pub use self::{observed::Observed as Sight, snapshot::Observation as Showing};
 
 use self::case::Case;
 use self::proposal::{Merged, Order, Proposal, decide_among, merge};
@@ -82,35 +85,35 @@ pub fn reasons(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Tim
 /// Whether it is over, whether the instance leaves by a hook of ours, whether it is held; then the departure proper.
 fn next(case: &Case<'_>) -> Merged {
     let seen = case.seen;
-    if let Some(decision) = leaving::ended(case) {
+    if let Some(decision) = lifecycle_hook::ended(case) {
         return decision.into();
     }
-    let heartbeat = leaving::heartbeat(case);
-    let confirmed = leaving::confirmed(case);
+    let heartbeat = lifecycle_hook::heartbeat(case);
+    let confirmed = lifecycle_hook::confirmed(case);
     if confirmed.is_look() {
         let first_round = merge(Order::InTurn, [confirmed, nomad_at_first(case)]);
         return decide_among(case, [heartbeat, first_round]);
     }
     if !confirmed.is_settled() {
         // What a drain stops goes on stopping while Auto Scaling is out of sight.
-        let (watched, news) = (blind::watched(case, false), watches_nomad(seen));
+        let (watched, news) = (consul_outage::watched(case, false), watches_nomad(seen));
         return decide_among(case, [ending::at_the_end(case), confirmed, watched, news, heartbeat]);
     }
-    if leaving::which_is_not_said(case) {
+    if lifecycle_hook::which_is_not_said(case) {
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook }.into();
     }
     let interrupted = matches!(case.departure.cause, Cause::Interruption { .. });
-    if !interrupted && !leaving::is_ours(case) {
+    if !interrupted && !lifecycle_hook::is_ours(case) {
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::NoHookOfOurs }.into();
     }
     if case.budget.end <= case.now {
         return decide_among(case, [ending::at_the_end(case)]);
     }
-    let held = leaving::held(case);
+    let held = lifecycle_hook::held(case);
     if !held.is_settled() {
         return decide_among(case, [held, heartbeat]);
     }
-    let comes_back = leaving::comes_back(case);
+    let comes_back = lifecycle_hook::comes_back(case);
     if !comes_back.is_settled() {
         // Since when is the one thing that the next worker has to know.
         let note = if nodes::may_write(case) {
@@ -157,19 +160,19 @@ fn depart(case: &Case<'_>, sight: Proposal, heartbeat: Proposal) -> Merged {
     if seen.consul.at().is_none() && !leaving_balancers {
         proposals.extend(control_look(case));
     }
-    let no_node = missing::no_node(case);
+    let no_node = missing_node::no_node(case);
     let mut over = no_node;
     if may_write && !no_node {
         proposals.push(nodes::draining(case, &balancing));
         let begun = !seen.history.drains.is_empty() || case.nodes().iter().any(|node| node.drain.is_some());
         if balancing.released || begun {
-            let left = nodes::over(case);
+            let left = nodes::all_stopped(case);
             over = left.is_settled();
             proposals.push(left);
         }
         // A drain that is complete is not shown to the next worker as one that has begun, and what it told to stop may still be stopping.
         // Where all is over, the last look of all is at Consul too.
-        let watched = blind::watched(case, !(over && balancing.released && settled));
+        let watched = consul_outage::watched(case, !(over && balancing.released && settled));
         // That it cannot be seen names the wait, whatever else is waited for; but for Nomad, which would tell what stops.
         let names_it = seen.consul.blind().is_some() && seen.nomad.blind().is_none();
         let place = if names_it { 0 } else { proposals.len() };
@@ -187,8 +190,8 @@ fn depart(case: &Case<'_>, sight: Proposal, heartbeat: Proposal) -> Merged {
     let only_waits = proposals.iter().all(|proposal| !matches!(proposal, Proposal::Write(..) | Proposal::Look(..)));
     if only_waits && balancing.released {
         // First, so that a wait is named by what is left to see.
-        if let Some(until) = nodes::agent_dead_until(case).filter(|_| case.all_left().next().is_some()) {
-            proposals.insert(0, lost::given_up(case, until));
+        if let Some(until) = nodes::agent_dead_until(case).filter(|_| case.all_remaining().next().is_some()) {
+            proposals.insert(0, lost_agent::given_up(case, until));
         } else if settled && over {
             let finish = ending::finish(case, balancing.release, no_node);
             if finish == Proposal::Done {

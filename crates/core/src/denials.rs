@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::decide::{EffectKind, Refusal, Sight, Snapshot, Unseen};
+use crate::decide::{EffectKind, Observed, Refusal, Snapshot, Unseen};
 use crate::time::Time;
 
 /// A denial that lasts is told again after this.
@@ -69,7 +69,7 @@ pub fn denied_now(seen: &Snapshot) -> Vec<Denial> {
     all
 }
 
-fn look<T>(all: &mut Vec<Denial>, call: &'static str, sight: &Sight<T>) {
+fn look<T>(all: &mut Vec<Denial>, call: &'static str, sight: &Observed<T>) {
     if let Some(Unseen::Denied(why)) = sight.blind().map(|blind| &blind.why)
         && !all.iter().any(|denial| denial.call == call)
     {

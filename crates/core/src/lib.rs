@@ -4,14 +4,18 @@
 
 pub mod decide;
 pub mod denials;
-pub mod fit;
+pub mod describe;
 pub mod ids;
+pub mod lambda_budget;
 pub mod metrics;
+pub mod proactive_replacement;
 pub mod refresh;
-pub mod replacing;
 pub mod run;
 pub mod runbook;
 pub mod sweep;
-pub mod telling;
 pub mod time;
 pub mod world;
+
+// The names before the last renaming, until every crate uses the new ones.
+pub use self::describe as telling;
+pub use self::proactive_replacement as replacing;

@@ -9,15 +9,18 @@ use futures_util::future::join_all;
 
 use self::looks::{Answer, Asked, Looks};
 use crate::decide::{
-    Action, BRIEF, Decision, Departure, Effect, Heard, Noted, Outcome, Policy, Reason, Showing, Snapshot, decide,
+    Action, AnswerTimes, BRIEF, Decision, Departure, Effect, Noted, Observation, Outcome, Policy, Reason, Snapshot, decide,
 };
 use crate::sweep::Sweep;
 use crate::time::Time;
 use crate::world::World;
 
+/// The names before the last renaming, until every crate uses the new ones.
+pub use self::{NoObserver as Quiet, Observer as Tell, RunOptions as Manner, RunResult as How};
+
 /// How a run is to behave.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Manner<'a> {
+pub struct RunOptions<'a> {
     /// When to stop and hand the departure back, for whoever goes on with it. `None`: when it is over.
     pub stop_at: Option<Time>,
     /// Look, decide and tell, but write nothing (`DECAMP_MODE=observe`, `decamp plan`): ends at the first write.
@@ -34,14 +37,14 @@ pub struct Manner<'a> {
 #[derive(Debug, Clone)]
 pub struct Ending {
     /// What came of it.
-    pub how: How,
+    pub how: RunResult,
     /// What was known at the end.
     pub seen: Snapshot,
 }
 
 /// What came of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum How {
+pub enum RunResult {
     /// The departure is over.
     Ended(Outcome, Reason),
     /// `stop_at` came first. Nothing of ours is under way.
@@ -51,7 +54,7 @@ pub enum How {
 }
 
 /// Who is told of every decision and every write, as they happen.
-pub trait Tell {
+pub trait Observer {
     /// A decision was made. It is not yet taken.
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time);
     /// A write was answered.
@@ -63,9 +66,9 @@ const LATE: Duration = Duration::from_secs(2);
 
 /// Tells nobody.
 #[derive(Debug, Clone, Copy)]
-pub struct Quiet;
+pub struct NoObserver;
 
-impl Tell for Quiet {
+impl Observer for NoObserver {
     fn decided(&mut self, _: &Departure, _: &Decision, _: &Snapshot, _: Time) {}
     fn wrote(&mut self, _: &Departure, _: &Effect, _: &Result<(), crate::decide::Refusal>, _: Time) {}
 }
@@ -73,8 +76,14 @@ impl Tell for Quiet {
 /// Walks one departure out of `world` by the rules.
 ///
 /// May be cancelled at any await point and begun again by anybody: no progress is stored here.
-pub async fn run<W: World>(world: &W, departure: &Departure, policy: &Policy, manner: Manner<'_>, tell: &mut dyn Tell) -> Ending {
-    run_by(decide, world, departure, policy, manner, tell).await
+pub async fn run<W: World>(
+    world: &W,
+    departure: &Departure,
+    policy: &Policy,
+    options: RunOptions<'_>,
+    observer: &mut dyn Observer,
+) -> Ending {
+    run_by(decide, world, departure, policy, options, observer).await
 }
 
 /// The same loop by other rules: for the baselines and the wrong drivers that the simulator must catch.
@@ -83,17 +92,17 @@ pub async fn run_by<W: World>(
     world: &W,
     departure: &Departure,
     policy: &Policy,
-    manner: Manner<'_>,
-    tell: &mut dyn Tell,
+    options: RunOptions<'_>,
+    observer: &mut dyn Observer,
 ) -> Ending {
     let begin = |at: Time| {
-        let mut seen = Snapshot::begin_again(departure.instance, at, manner.remembered);
-        seen.history.sweep = manner.sweep;
+        let mut seen = Snapshot::begin_again(departure.instance, at, options.remembered);
+        seen.history.sweep = options.sweep;
         Arc::new(seen)
     };
     let mut seen = begin(world.now());
     let mut looks = Looks::new(world, departure);
-    let handed_back = |seen| Ending { how: How::HandedBack, seen: Arc::unwrap_or_clone(seen) };
+    let handed_back = |seen| Ending { how: RunResult::HandedBack, seen: Arc::unwrap_or_clone(seen) };
     loop {
         let now = world.now();
         if looks.are_under_way() || !seen.late.is_empty() {
@@ -102,47 +111,47 @@ pub async fn run_by<W: World>(
         let decision = rules(departure, &seen, policy, now);
         // What is over is over, although the answer came as the time ran out.
         let ends = matches!(decision.action, Action::End(_));
-        if !ends && manner.stop_at.is_some_and(|stop| stop <= now) {
+        if !ends && options.stop_at.is_some_and(|stop| stop <= now) {
             drop(looks);
             return handed_back(seen);
         }
-        tell.decided(departure, &decision, &seen, now);
+        observer.decided(departure, &decision, &seen, now);
         match decision.action {
             Action::Look(parts) => {
                 let anew = looks.ask(&seen, parts);
-                let answers = looks.answers(&seen, anew, manner.stop_at).await;
+                let answers = looks.answers(&seen, anew, options.stop_at).await;
                 take_in(&mut seen, &mut looks, answers, begin);
             }
             // What is under way is no wait: a sweep takes it in as well.
-            Action::Wait { .. } if manner.never_wait && looks.are_under_way() => {
-                let answers = looks.answers(&seen, false, manner.stop_at).await;
+            Action::Wait { .. } if options.never_wait && looks.are_under_way() => {
+                let answers = looks.answers(&seen, false, options.stop_at).await;
                 take_in(&mut seen, &mut looks, answers, begin);
             }
-            Action::Wait { .. } if manner.never_wait => return handed_back(seen),
+            Action::Wait { .. } if options.never_wait => return handed_back(seen),
             Action::Wait { until, watch } => {
-                let until = manner.stop_at.map_or(until, |stop| stop.min(until));
+                let until = options.stop_at.map_or(until, |stop| stop.min(until));
                 let (answers, news) = looks.meanwhile(&seen, until, &watch).await;
                 // A watch answers with what is so when it answers.
                 let woken = world.now();
                 if until + LATE < woken {
                     Arc::make_mut(&mut seen).history.woke_late = Some(woken);
                 }
-                for showing in news {
+                for observation in news {
                     // It tells of an outage when that has lasted for so long.
-                    let since = if matches!(showing, Showing::Consul(Err(_))) { woken.before(BRIEF) } else { woken };
-                    Arc::make_mut(&mut seen).take(since, showing);
+                    let since = if matches!(observation, Observation::Consul(Err(_))) { woken.before(BRIEF) } else { woken };
+                    Arc::make_mut(&mut seen).take(since, observation);
                 }
                 take_in(&mut seen, &mut looks, answers, begin);
             }
             // A heartbeat comes before the first look; an observer goes on as if it had been accepted.
-            Action::Do(effects) if manner.observe && effects.iter().all(|effect| matches!(effect, Effect::Heartbeat(_))) => {
+            Action::Do(effects) if options.observe && effects.iter().all(|effect| matches!(effect, Effect::Heartbeat(_))) => {
                 for effect in &effects {
                     Arc::make_mut(&mut seen).did(now, now, effect, &Ok(()));
                 }
             }
-            Action::Do(_) if manner.observe => {
+            Action::Do(_) if options.observe => {
                 drop(looks);
-                return Ending { how: How::Observed(decision), seen: Arc::unwrap_or_clone(seen) };
+                return Ending { how: RunResult::Observed(decision), seen: Arc::unwrap_or_clone(seen) };
             }
             Action::Do(effects) => {
                 looks.outdated_by(&effects);
@@ -156,13 +165,13 @@ pub async fn run_by<W: World>(
                     looks.forget();
                 }
                 for (effect, answer) in effects.iter().zip(answers) {
-                    tell.wrote(departure, effect, &answer, answered);
+                    observer.wrote(departure, effect, &answer, answered);
                     Arc::make_mut(&mut seen).did(sent, answered, effect, &answer);
                 }
             }
             Action::End(outcome) => {
                 drop(looks);
-                return Ending { how: How::Ended(outcome, decision.reason), seen: Arc::unwrap_or_clone(seen) };
+                return Ending { how: RunResult::Ended(outcome, decision.reason), seen: Arc::unwrap_or_clone(seen) };
             }
         }
     }
@@ -176,7 +185,7 @@ fn take_in<W: World>(
     begin: impl Fn(Time) -> Arc<Snapshot>,
 ) {
     let world = looks.world;
-    for Answer { asked: Asked { at, steady, blank }, showings } in answers {
+    for Answer { asked: Asked { at, steady, blank }, observations } in answers {
         // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
         let asked = world.now().before(world.steady().saturating_sub(steady));
         if !blank && jumped(at, steady, world) {
@@ -185,9 +194,9 @@ fn take_in<W: World>(
         }
         let seen = Arc::make_mut(seen);
         seen.history.began_by(asked);
-        let when = Heard { asked, unaware: looks.last_asked().max(asked), heard: world.now() };
-        for showing in showings {
-            seen.take_late(when, showing);
+        let when = AnswerTimes { asked, unaware: looks.last_asked().max(asked), heard: world.now() };
+        for observation in observations {
+            seen.take_late(when, observation);
         }
         seen.history.looked(asked, world.now());
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 use strum::IntoStaticStr;
 
+use super::observed::System;
 use super::outcome::Outcome;
 use super::reason::Reason;
-use super::sight::System;
 use super::snapshot::{DrainMeta, Noted, Target};
 use crate::ids::{ActionToken, NodeId, TargetGroupArn};
 use crate::time::Time;

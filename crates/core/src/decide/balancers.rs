@@ -1,15 +1,17 @@
 //! The load balancers' part: deregister exactly what is listed, then wait until nothing can be sent any more.
 
 use super::beginnings;
-use super::beside::hides_what_it_sends_to;
 use super::budget;
 use super::case::Case;
-use super::doubts::{Absent, absent, gone_before_the_scan, left_before_the_scan, taken_out_unseen, unknown, waiting_for_unknown};
 use super::last_target::{self, Emptied};
+use super::observed::Blind;
+use super::overlap::hides_what_it_sends_to;
+use super::ownership::Ownership;
 use super::proposal::{Order, Proposal, look_again, merge, retry_at, write};
-use super::sight::Blind;
 use super::snapshot::{Balancer, Draining, Target, TargetGroup, TargetHealth};
-use super::whose::Whose;
+use super::uncertain_targets::{
+    Absent, absent, gone_before_the_scan, left_before_the_scan, taken_out_unseen, unknown, waiting_for_unknown,
+};
 use super::{Effect, EffectKind, GroupToRead, Part, Reason, System};
 use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::Time;
@@ -194,7 +196,7 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
     if unknown_addresses && targets.iter().any(|t| matches!(t.id, TargetId::Ip(_))) {
         return Balancing::not_yet(Proposal::wait(Time::NEVER, Reason::CannotSee(System::Nomad)));
     }
-    let ours = |t: &&Target| case.whose(group, &t.id, t.port) == Whose::Ours;
+    let ours = |t: &&Target| case.whose(group, &t.id, t.port) == Ownership::Ours;
     let registered: Vec<Target> = targets.iter().filter(|t| t.health.is_registered()).filter(ours).cloned().collect();
     if !registered.is_empty() {
         if balancer.sight.at().is_some_and(|at| at + RECENT < case.now) {
@@ -210,7 +212,7 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
     // What left while it may have been ours is sent to for a while as well.
     let gone = balancer.draining.iter().map(|row| (&row.id, row.port));
     let mut rows = group.listed().map(|target| (&target.id, target.port)).chain(gone);
-    let doubtful = rows.any(|(id, port)| case.whose(group, id, port) == Whose::Unknown);
+    let doubtful = rows.any(|(id, port)| case.whose(group, id, port) == Ownership::Unknown);
     if let Some(waiting) = waiting_for_unknown(case, balancer, group, look(false)) {
         return Balancing::not_yet(waiting);
     }

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use super::balancers::{self, Balancing};
-use super::blind;
 use super::case::Case;
-use super::doubts;
+use super::consul_outage;
 use super::proposal::{Proposal, retry_at};
 use super::snapshot::{Allocation, Beginning, JobKind, Node, NodeStatus, Noted, Snapshot};
+use super::uncertain_targets;
 use super::{Departure, Effect, EffectKind, Policy, Reason, Refusal};
 use crate::time::Time;
 
@@ -143,22 +143,22 @@ fn worth_knowing(case: &Case<'_>, balancing: &Balancing) -> Vec<Noted> {
     let took_out = || case.seen.balancers.iter().any(|balancer| balancer.deregistered.is_some());
     let untold = || case.seen.history.drains.is_empty() && !case.was_drained_before_us() && took_out();
     if delayed || balancing.deregistered && untold() {
-        let what = if doubts::lists_nothing(case) { Beginning::Unlisted } else { Beginning::Deregistered };
+        let what = if uncertain_targets::lists_nothing(case) { Beginning::Unlisted } else { Beginning::Deregistered };
         know(what, balancing.since, 0);
     }
     // First it is asked whose they are: a note is a write, and goes out before any look.
-    if let Some((since, targets)) = doubts::unknown_since(case).filter(|_| case.has_asked_whose())
+    if let Some((since, targets)) = uncertain_targets::unknown_since(case).filter(|_| case.has_asked_whose())
         && case.now < since + case.policy.unknown_target_wait
     {
         know(Beginning::Unknown, since, targets);
     }
-    if let Some(since) = doubts::nothing_found_since(case) {
+    if let Some(since) = uncertain_targets::nothing_found_since(case) {
         know(Beginning::Scanned, since, 0);
     }
     if let Some(since) = case.vanished().filter(|vanished| case.now < vanished.until).map(|vanished| vanished.since) {
         know(Beginning::Vanished, since, listed(case.nodes()));
     }
-    if let Some((after, seconds)) = blind::worth_knowing(case) {
+    if let Some((after, seconds)) = consul_outage::worth_knowing(case) {
         know(Beginning::Unseen, after, seconds);
     }
     all

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::case::Case;
-use super::losses::{Finding, Layer, Loss};
+use super::findings::{Finding, Layer, Loss};
 use super::proposal::{Proposal, look_again};
 use super::snapshot::HandRegistration;
 use super::{ByHand, Part, Reason};

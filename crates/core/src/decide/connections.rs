@@ -6,7 +6,7 @@
 use super::Policy;
 use super::budget;
 use super::case::Case;
-use super::losses::{Finding, Layer, Loss, killed_with_requests};
+use super::findings::{Finding, Layer, Loss, killed_with_requests};
 use super::snapshot::{Allocation, Balancer, BalancerKind, TargetGroup};
 use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::plain;

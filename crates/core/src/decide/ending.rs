@@ -6,8 +6,8 @@ use super::balancers;
 use super::case::Case;
 use super::proposal::{Order, Proposal, merge};
 use super::snapshot::{NomadSight, Phase, Provider};
-use super::{Cause, EffectKind, LifecycleResult, Outcome, Part, Reason, Sight, StoppedUnseen};
-use super::{blind, doubts, leaving, missing, registrations, sources, unlisted};
+use super::{Cause, EffectKind, LifecycleResult, Observed, Outcome, Part, Reason, StoppedUnseen};
+use super::{consul_outage, lifecycle_hook, missing_node, registrations, traffic_sources, uncertain_targets, unlisted};
 use crate::time::Time;
 
 /// How old the last look at the load balancers may be: a registration that is waited for long may outlast it.
@@ -40,13 +40,15 @@ pub(super) fn finish(case: &Case<'_>, release: Time, no_node: bool) -> Proposal 
         return Proposal::Done;
     }
     let proved = discovery.proved && is_proved(case);
-    let (verdict, reason) = verdict(case, no_node, proved, blind::stopped_unseen(case));
-    leaving::complete(case, LifecycleResult::Continue, verdict, reason)
+    let (verdict, reason) = verdict(case, no_node, proved, consul_outage::stopped_unseen(case));
+    lifecycle_hook::complete(case, LifecycleResult::Continue, verdict, reason)
 }
 
 /// Whether nothing that was seen, now or by an earlier run, speaks against what is not seen any more (ADR 0011, 0009).
 fn is_proved(case: &Case<'_>) -> bool {
-    let in_groups = case.unknown_targets().next().is_none() && !doubts::lists_nothing(case) && sources::are_all_handled(case);
+    let in_groups = case.unknown_targets().next().is_none()
+        && !uncertain_targets::lists_nothing(case)
+        && traffic_sources::are_all_handled(case);
     in_groups && unlisted::never_listed(case).next().is_none() && !unlisted::was_noted(case)
 }
 
@@ -54,7 +56,7 @@ fn is_proved(case: &Case<'_>) -> bool {
 fn verdict(case: &Case<'_>, no_node: bool, proved: bool, unseen: Option<StoppedUnseen>) -> (Outcome, Reason) {
     if no_node {
         (Outcome::NoNode, Reason::NoNodeYet)
-    } else if !proved || unseen.is_some() || case.row_is_gone() {
+    } else if !proved || unseen.is_some() || case.node_row_is_gone() {
         (Outcome::Unconfirmed { unseen }, Reason::NoneKnownToRun)
     } else if was_forced(case) {
         (Outcome::Forced, Reason::NothingLeft)
@@ -67,13 +69,13 @@ fn verdict(case: &Case<'_>, no_node: bool, proved: bool, unseen: Option<StoppedU
 fn was_forced(case: &Case<'_>) -> bool {
     case.seen.history.cut_by_deadline
         || case.seen.history.has_forced()
-        || case.own_marks().any(|meta| meta.phase == Phase::Forced)
+        || case.own_drains().any(|meta| meta.phase == Phase::Forced)
 }
 
 /// The one end (ADR 0001): decamp itself completes the action, by `on_timeout`.
 pub(super) fn at_the_end(case: &Case<'_>) -> Proposal {
     // What may be another tool's is not completed on a guess: the hook's own end comes if Auto Scaling does not (ADR 0013).
-    if case.now < case.budget.end || leaving::which_is_not_seen(case) {
+    if case.now < case.budget.end || lifecycle_hook::which_is_not_seen(case) {
         return Proposal::DoesNotApply;
     }
     let confirming = confirming_the_end(case);
@@ -83,27 +85,29 @@ pub(super) fn at_the_end(case: &Case<'_>) -> Proposal {
     // A list is a proof only to a token that could have seen more (ADR 0011).
     let over = matches!(case.seen.nomad_sight.last(), Some(NomadSight::Full))
         && case.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
-        && case.all_left().next().is_none()
+        && case.all_remaining().next().is_none()
         && case.vanished().is_none_or(|vanished| vanished.until <= case.now);
     // Which load balancers there are is the group's to say.
     let released = case.seen.group.last().is_some() && balancers::balancing(case).released;
     // What may still be sent to is not nothing (ADR 0009).
-    let unseen = blind::stopped_unseen(case);
+    let unseen = consul_outage::stopped_unseen(case);
     let proved = is_proved(case) && unseen.is_none();
     let verdict = match (over && released, proved && was_forced(case)) {
-        _ if missing::is_nowhere(case) && released => Outcome::NoNode,
+        _ if missing_node::is_nowhere(case) && released => Outcome::NoNode,
         (true, true) => Outcome::Forced,
         (true, false) => Outcome::Unconfirmed { unseen },
         // Nobody could stop its processes, or watch them.
-        (false, _) if case.seen.history.agents_dead_since.is_some() && case.all_left().next().is_some() => Outcome::AgentDead,
+        (false, _) if case.seen.history.agents_dead_since.is_some() && case.all_remaining().next().is_some() => {
+            Outcome::AgentDead
+        }
         (false, _) => Outcome::TimedOut,
     };
-    leaving::complete(case, case.policy.on_timeout, verdict, Reason::TimeIsUp)
+    lifecycle_hook::complete(case, case.policy.on_timeout, verdict, Reason::TimeIsUp)
 }
 
 /// What an outcome says is looked at once more right before it is said, whatever the outcome is. What cannot be seen holds up nothing.
 fn confirming_the_end(case: &Case<'_>) -> Proposal {
-    fn is_old<T>(sight: &Sight<T>, time: Time) -> bool {
+    fn is_old<T>(sight: &Observed<T>, time: Time) -> bool {
         let tried = sight.blind().map(|blind| blind.tried);
         sight.fresh_at().max(tried) < Some(time)
     }

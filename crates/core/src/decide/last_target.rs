@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::LastTarget;
 use super::budget;
 use super::case::Case;
-use super::losses::{Finding, Layer, Loss};
+use super::findings::{Finding, Layer, Loss};
+use super::ownership::Ownership;
 use super::snapshot::{Balancer, BalancerKind, Lifecycle, Target, TargetGroup, TargetHealth, Zones};
-use super::whose::Whose;
 use crate::ids::TargetId;
 use crate::time::Time;
 
@@ -30,18 +30,18 @@ pub(super) fn emptied(case: &Case<'_>, group: &TargetGroup, ours: &[(TargetId, O
     if ours.is_empty() {
         return None;
     }
-    let rest: Vec<(&Target, Whose)> = group.healthy().map(|t| (t, case.whose(group, &t.id, t.port))).collect();
+    let rest: Vec<(&Target, Ownership)> = group.healthy().map(|t| (t, case.whose(group, &t.id, t.port))).collect();
     // An address may be the instance's or another's; a target in another zone is not the instance's.
     let lone = |zone: &Arc<str>| {
         let elsewhere =
             |other: &Target| zone_of(group, &other.id, other.zone.as_ref()).is_some_and(|of| of != zone && **of != *EVERY_ZONE);
-        let mut others = rest.iter().filter(|(_, whose)| *whose != Whose::Ours).peekable();
+        let mut others = rest.iter().filter(|(_, whose)| *whose != Ownership::Ours).peekable();
         **zone != *EVERY_ZONE && others.peek().is_some() && others.all(|(other, _)| elsewhere(other))
     };
     if let Some(zone) = ours.iter().filter_map(|(id, zone)| zone_of(group, id, zone.as_ref())).find(|zone| lone(zone)) {
         return Some(Emptied::Zone(Arc::clone(zone)));
     }
-    (!rest.iter().any(|(_, whose)| *whose == Whose::Others)).then_some(Emptied::Group)
+    (!rest.iter().any(|(_, whose)| *whose == Ownership::Others)).then_some(Emptied::Group)
 }
 
 /// The same of the healthy ones among these targets of ours.
@@ -66,7 +66,7 @@ pub(super) fn held_until(case: &Case<'_>, group: &TargetGroup) -> Option<Time> {
 
 /// Whether a healthy target may be ours or another's: that is asked before it counts.
 pub(super) fn is_doubtful(case: &Case<'_>, group: &TargetGroup) -> bool {
-    group.healthy().any(|target| case.whose(group, &target.id, target.port) == Whose::Unknown)
+    group.healthy().any(|target| case.whose(group, &target.id, target.port) == Ownership::Unknown)
 }
 
 /// Each target group that ours leaves without a healthy target, or one of its zones.

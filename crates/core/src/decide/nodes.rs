@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::balancers::{Balancing, RECENT};
 use super::beginnings;
 use super::case::Case;
-use super::missing::{LOOK_FOR_NODE_EVERY, look_for_it};
+use super::missing_node::{LOOK_FOR_NODE_EVERY, look_for_it};
 use super::proposal::{Order, Proposal, look_again, merge, must_see, write};
 use super::remaining::Vanished;
 use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, NomadSight, Phase, Provider};
-use super::{Effect, EffectKind, OnCancel, Part, Reason, Sight, System, Unseen, WholeSeconds};
-use super::{beside, doubts, unlisted};
+use super::{Effect, EffectKind, Observed, OnCancel, Part, Reason, System, Unseen, WholeSeconds};
+use super::{overlap, uncertain_targets, unlisted};
 use crate::time::Time;
 
 /// A look at the node and its allocations is repeated this often even if no watch woke us: a cancelled drain changes no allocation.
@@ -116,12 +116,12 @@ pub(super) fn draining(case: &Case<'_>, balancing: &Balancing) -> Proposal {
 
 fn drain_one(case: &Case<'_>, balancing: &Balancing, node: &Node) -> Proposal {
     let drain = Sending { case, node, release: balancing.release };
-    if case.left(node).next().is_none() && node.drain.is_none() {
+    if case.remaining(node).next().is_none() && node.drain.is_none() {
         return Proposal::Done;
     }
     let ours = ours(case, node);
     let phase = ours.and_then(|d| d.meta.as_ref()).map(|meta| meta.phase);
-    let still_wanted = case.left(node).any(|a| a.wanted);
+    let still_wanted = case.remaining(node).any(|a| a.wanted);
     if case.budget.forced_from(balancing.release) <= case.now && still_wanted && !case.policy.never_force {
         return match case.seen.history.sent(node.id, Phase::Forced) {
             Some(sent) if sent.accepted => Proposal::NotYet,
@@ -131,7 +131,7 @@ fn drain_one(case: &Case<'_>, balancing: &Balancing, node: &Node) -> Proposal {
     }
     if let Some(strategy) = &node.drain {
         // Nomad stops system jobs last anyway, and before 1.10.3 a drain that meets one under way may mark too many at once.
-        let services_left = case.left(node).any(|a| a.group.kind != JobKind::System);
+        let services_left = case.remaining(node).any(|a| a.group.kind != JobKind::System);
         if phase == Some(Phase::Services) && balancing.released && !services_left && system_jobs_wanted(case, node) {
             return drain.start(Phase::All, Reason::WorkLeft);
         }
@@ -170,7 +170,7 @@ fn ours<'n>(case: &Case<'_>, node: &'n Node) -> Option<&'n LastDrain> {
 }
 
 fn system_jobs_wanted(case: &Case<'_>, node: &Node) -> bool {
-    case.left(node).any(|a| a.group.kind == JobKind::System && a.wanted)
+    case.remaining(node).any(|a| a.group.kind == JobKind::System && a.wanted)
 }
 
 /// Whether the services may be drained beside the delay: only if that stops nothing too early. Discovery has to be in sight as well,
@@ -180,8 +180,8 @@ fn services_may_go(case: &Case<'_>, balancing: &Balancing, node: &Node) -> bool 
         && !balancing.doubtful
         && unlisted::unlisted(case).next().is_none()
         && case.now + WORTH_IT <= balancing.release
-        && case.left(node).any(|a| a.group.kind != JobKind::System && a.wanted)
-        && beside::may_drain_beside_the_delay(case, balancing.release)
+        && case.remaining(node).any(|a| a.group.kind != JobKind::System && a.wanted)
+        && overlap::may_drain_beside_the_delay(case, balancing.release)
 }
 
 /// Sends a hung drain again with the time that is left, once (ADR 0004).
@@ -274,7 +274,7 @@ impl Sending<'_> {
             // Right after our own deregistration there is nothing to see yet.
             Phase::Services => super::balancers::left_alone_since(self.case, self.case.now - RECENT),
             // What served our targets has been stopped: nothing can be lost any more that a look could save.
-            Phase::All if !beside::something_serves_still(self.case) => Vec::new(),
+            Phase::All if !overlap::something_serves_still(self.case) => Vec::new(),
             Phase::All | Phase::Again | Phase::Resent | Phase::Forced => {
                 super::balancers::seen_before(self.case, (self.case.now - RECENT).max(self.release))
             }
@@ -303,7 +303,7 @@ impl Sending<'_> {
             warm: self.case.departure.action().is_some_and(|action| action.to_warm_pool),
             unproved: unlisted::never_listed(self.case).next().is_some()
                 || unlisted::was_noted(self.case)
-                || doubts::lists_nothing(self.case),
+                || uncertain_targets::lists_nothing(self.case),
         };
         let effect = Effect::Drain {
             node: self.node.id,
@@ -316,7 +316,7 @@ impl Sending<'_> {
 }
 
 /// Whether it was looked at just now, or in the round of looks that ended just now.
-fn is_recent<T>(case: &Case<'_>, sight: &Sight<T>) -> bool {
+fn is_recent<T>(case: &Case<'_>, sight: &Observed<T>) -> bool {
     sight.fresh_at().is_some_and(|at| case.seen.history.is_recent(at, JUST_NOW, case.now))
 }
 
@@ -338,17 +338,17 @@ pub(super) fn discovery_out_of_sight(case: &Case<'_>, again: bool) -> Proposal {
 }
 
 /// Allocations that are not over are waited for, watched.
-pub(super) fn over(case: &Case<'_>) -> Proposal {
+pub(super) fn all_stopped(case: &Case<'_>) -> Proposal {
     let seen = case.seen;
     let Some(looked) = seen.nomad.fresh_at() else {
         return must_see(case, &seen.nomad, Part::Nomad);
     };
-    let mut left = case.all_left().peekable();
+    let mut left = case.all_remaining().peekable();
     if let Some(first) = left.peek() {
         let (example, title) = (first.id, first.group.title());
         let count = u32::try_from(left.count()).unwrap_or(u32::MAX);
         let reason = match agent_dead_until(case) {
-            Some(until) => super::lost::reason(case, until),
+            Some(until) => super::lost_agent::reason(case, until),
             None => Reason::AllocationsLeft { count, example, title: title.into() },
         };
         // What has landed, or hangs, shows by a second look soon after the first.

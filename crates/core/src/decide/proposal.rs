@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::case::Case;
-use super::{Action, Decision, Effect, EffectKind, Part, Reason, Sight};
+use super::{Action, Decision, Effect, EffectKind, Observed, Part, Reason};
 use crate::time::Time;
 
 /// What one concern proposes to do next.
@@ -182,7 +182,7 @@ pub(super) fn retry_at(last: Time, tries: u32) -> Time {
 }
 
 /// Looks at a part unless it is known; if it cannot be seen, waits before it looks again.
-pub(super) fn must_see<T>(case: &Case<'_>, sight: &Sight<T>, part: Part) -> Proposal {
+pub(super) fn must_see<T>(case: &Case<'_>, sight: &Observed<T>, part: Part) -> Proposal {
     if sight.now().is_some() {
         return Proposal::Done;
     }
@@ -190,7 +190,7 @@ pub(super) fn must_see<T>(case: &Case<'_>, sight: &Sight<T>, part: Part) -> Prop
 }
 
 /// Looks at a part once more, even if it is known; if it cannot be seen, waits before it looks again.
-pub(super) fn look_again<T>(case: &Case<'_>, sight: &Sight<T>, part: Part, reason: Reason) -> Proposal {
+pub(super) fn look_again<T>(case: &Case<'_>, sight: &Observed<T>, part: Part, reason: Reason) -> Proposal {
     match sight.blind() {
         Some(blind) if case.now < retry_at(blind.tried, blind.tries) => {
             Proposal::wait(retry_at(blind.tried, blind.tries), Reason::CannotSee(part.system()))

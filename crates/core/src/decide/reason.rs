@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use strum::{EnumDiscriminants, EnumIter, IntoStaticStr, VariantNames};
 
-use super::sight::System;
+use super::observed::System;
 use crate::ids::{AllocationId, TargetGroupArn};
 use crate::time::Time;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::case::Case;
 use super::proposal::{Order, Proposal, look_again, merge};
 use super::snapshot::{Provider, Registration, Registrations};
-use super::{Part, Reason, Sight, by_hand};
+use super::{Observed, Part, Reason, by_hand};
 use crate::time::Time;
 
 /// Registrations are watched; a look is repeated this often all the same.
@@ -27,7 +27,7 @@ pub(super) fn discovery(case: &Case<'_>, over_at: Time) -> Discovery {
     let mut proved = true;
     let mut proposals = Vec::new();
     // What is routable after all that waiting was given up, not gone: nothing that is listed so is forgotten (ADR 0010).
-    let routable = |sight: &Sight<Registrations>| {
+    let routable = |sight: &Observed<Registrations>| {
         sight.now().is_some_and(|registrations| registrations.services.iter().any(|one| keeps_it(case, registrations, one)))
     };
     proved &= !(consul && routable(&seen.consul) || native && routable(&seen.nomad_services));
@@ -46,7 +46,7 @@ pub(super) fn discovery(case: &Case<'_>, over_at: Time) -> Discovery {
     Discovery { proposal: merge(Order::InTurn, proposals), proved }
 }
 
-fn gone(case: &Case<'_>, sight: &Sight<Registrations>, part: Part, over_at: Time) -> Proposal {
+fn gone(case: &Case<'_>, sight: &Observed<Registrations>, part: Part, over_at: Time) -> Proposal {
     let fresh = sight.fresh_at().filter(|at| over_at <= *at).and_then(|at| sight.now().map(|r| (at, r)));
     let Some((looked, registrations)) = fresh else {
         return look_again(case, sight, part, Reason::MustConfirm);
@@ -78,7 +78,7 @@ fn keeps_it(case: &Case<'_>, all: &Registrations, one: &Registration) -> bool {
         .nodes()
         .iter()
         .flat_map(|n| n.allocations.iter())
-        .any(|a| a.id == one.allocation && !a.client.is_over() && case.stays(a));
+        .any(|a| a.id == one.allocation && !a.client.is_over() && case.is_exempt(a));
     routable && !stays
 }
 

@@ -30,16 +30,16 @@ impl Case<'_> {
     /// agent is there, which then has stopped it (ADR 0005).
     fn counts(&self, node: &Node, allocation: &Allocation) -> bool {
         let given_up = !node.status.is_lost() && self.seen.history.was_lost_before(allocation.id);
-        !self.stays(allocation) && !given_up
+        !self.is_exempt(allocation) && !given_up
     }
 
     /// Whether an allocation is left running by intent: CSI plugins, and system jobs where the policy leaves them.
-    pub(super) fn stays(&self, allocation: &Allocation) -> bool {
-        self.stays_of(&allocation.group)
+    pub(super) fn is_exempt(&self, allocation: &Allocation) -> bool {
+        self.exempts(&allocation.group)
     }
 
     /// Whether allocations of this group are.
-    pub(super) fn stays_of(&self, group: &TaskGroup) -> bool {
+    pub(super) fn exempts(&self, group: &TaskGroup) -> bool {
         group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs()
     }
 
@@ -59,13 +59,13 @@ impl Case<'_> {
     }
 
     /// What counts and is not over, on one node.
-    pub(super) fn left<'n>(&'n self, node: &'n Node) -> impl Iterator<Item = &'n Allocation> {
+    pub(super) fn remaining<'n>(&'n self, node: &'n Node) -> impl Iterator<Item = &'n Allocation> {
         node.allocations.iter().filter(|a| !a.client.is_over() && self.counts(node, a))
     }
 
     /// What counts and is not over, on all nodes.
-    pub(super) fn all_left(&self) -> impl Iterator<Item = &Allocation> {
-        self.nodes().iter().flat_map(|node| self.left(node))
+    pub(super) fn all_remaining(&self) -> impl Iterator<Item = &Allocation> {
+        self.nodes().iter().flat_map(|node| self.remaining(node))
     }
 
     /// Until when something that vanished from the list without having been seen over counts as running, and which: a purged
@@ -75,7 +75,7 @@ impl Case<'_> {
     pub(super) fn vanished(&self) -> Option<Vanished> {
         let history = &self.seen.history;
         let first = history.first_nomad?;
-        let rejoin = if self.row_is_gone() { REJOIN } else { Duration::ZERO };
+        let rejoin = if self.node_row_is_gone() { REJOIN } else { Duration::ZERO };
         let stops_in = |group: &super::snapshot::TaskGroup| self.policy.longest_stop(group) + LEARNS_WITHIN;
         let waits = |k: &&super::snapshot::Known| !k.over && !k.group.csi_plugin;
         let unlisted = history.known.iter().filter(waits).filter_map(|k| {
@@ -98,20 +98,20 @@ impl Case<'_> {
     }
 
     /// Whether the node itself vanished, with allocations on it that were never seen over: purged by somebody, most likely.
-    pub(super) fn row_is_gone(&self) -> bool {
+    pub(super) fn node_row_is_gone(&self) -> bool {
         self.seen.nomad.last().is_some_and(|nomad| nomad.nodes.is_empty())
             && self.seen.history.known.iter().any(|k| !k.over && !k.group.csi_plugin)
     }
 
     /// What drains of this action wrote on the nodes, whichever worker sent them.
-    pub(super) fn own_marks(&self) -> impl Iterator<Item = &DrainMeta> {
+    pub(super) fn own_drains(&self) -> impl Iterator<Item = &DrainMeta> {
         let marks = self.nodes().iter().filter_map(|node| node.last_drain.as_ref()?.meta.as_ref());
         marks.filter(|meta| meta.action == *self.drain_marker())
     }
 
     /// Whether another worker has drained for this action, and this run has not.
     pub(super) fn was_drained_before_us(&self) -> bool {
-        self.seen.history.drains.is_empty() && self.own_marks().next().is_some()
+        self.seen.history.drains.is_empty() && self.own_drains().next().is_some()
     }
 
     /// Whether Nomad tells of an agent of Consul on a node.

@@ -1,14 +1,14 @@
 //! All that the looks of this run showed, folded together with what this run itself wrote. Lost in a crash; the next look sees what is true.
 
+mod answer_times;
 pub mod auto_scaling;
+mod consul_outage;
 pub mod discovery;
-mod heard;
 mod history;
 pub mod jobs;
 pub mod load_balancers;
 pub mod nomad;
 pub mod notes;
-mod unseen;
 mod writes;
 
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use self::answer_times::*;
 pub use self::auto_scaling::*;
 pub use self::discovery::*;
-pub use self::heard::*;
 pub use self::history::*;
 pub use self::jobs::*;
 pub use self::load_balancers::*;
@@ -26,7 +26,7 @@ pub use self::nomad::*;
 pub use self::notes::*;
 pub use self::writes::*;
 use super::action::{Effect, Part, Refusal};
-use super::sight::{Sight, Unseen};
+use super::observed::{Observed, Unseen};
 use crate::ids::{InstanceId, TargetGroupArn, TargetId};
 use crate::time::Time;
 
@@ -36,7 +36,7 @@ pub const BRIEF: Duration = Duration::from_secs(3);
 
 /// What a look at one part showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Showing {
+pub enum Observation {
     /// Of `Part::Lifecycle`.
     Lifecycle(Result<Lifecycle, Unseen>),
     /// Of `Part::Group`.
@@ -57,7 +57,7 @@ pub enum Showing {
     Addresses(Result<Elsewhere, Unseen>),
 }
 
-impl Showing {
+impl Observation {
     /// Whether it shows anything.
     #[must_use]
     pub fn is_seen(&self) -> bool {
@@ -81,23 +81,23 @@ pub struct Snapshot {
     #[serde(skip)]
     instance: Option<InstanceId>,
     /// Where the instance stands.
-    pub lifecycle: Sight<Lifecycle>,
+    pub lifecycle: Observed<Lifecycle>,
     /// What its group is set to.
-    pub group: Sight<Group>,
+    pub group: Observed<Group>,
     /// The target groups that matter, in the order they were first asked for.
     pub balancers: Vec<Balancer>,
     /// Target groups that a scan found.
-    pub scan: Sight<Vec<TargetGroupArn>>,
+    pub scan: Observed<Vec<TargetGroupArn>>,
     /// Its nodes.
-    pub nomad: Sight<Nomad>,
+    pub nomad: Observed<Nomad>,
     /// What our Nomad token may see.
-    pub nomad_sight: Sight<NomadSight>,
+    pub nomad_sight: Observed<NomadSight>,
     /// Its registrations in Consul.
-    pub consul: Sight<Registrations>,
+    pub consul: Observed<Registrations>,
     /// Its registrations in Nomad's own discovery.
-    pub nomad_services: Sight<Registrations>,
+    pub nomad_services: Observed<Registrations>,
     /// Whose the addresses are that target groups list and the instance is not known to have.
-    pub elsewhere: Sight<Elsewhere>,
+    pub elsewhere: Observed<Elsewhere>,
     /// What this run did and saw so far.
     pub history: History,
     /// What is being looked at and takes long: it is not asked for again before that look is answered.
@@ -111,7 +111,7 @@ pub struct Balancer {
     /// Which group.
     pub arn: TargetGroupArn,
     /// How it looked.
-    pub sight: Sight<TargetGroup>,
+    pub sight: Observed<TargetGroup>,
     /// When a deregistration of ours was last accepted, by the latest certain time (its answer).
     pub deregistered: Option<Time>,
     /// When the first look in this run was answered.
@@ -140,7 +140,7 @@ pub struct Draining {
     /// Its port.
     pub port: u16,
     /// The look that last showed it registered, and the first that did not. `None`: this run never saw it registered.
-    pub deregistered: Option<SeenBetween>,
+    pub deregistered: Option<Between>,
     /// The first look of the row in which it read `draining`, until it was last listed. `None`: it left the list at once, as far as
     /// this run saw.
     pub reads_draining: Option<Time>,
@@ -148,7 +148,7 @@ pub struct Draining {
 
 /// Between which looks something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct SeenBetween {
+pub struct Between {
     /// When the last look before it was asked for.
     pub after: Time,
     /// When the first look after it was answered.
@@ -204,7 +204,7 @@ impl Balancer {
                 continue;
             }
             if let (Some(after), true) = (self.sight.at(), was.is_some_and(TargetHealth::is_registered)) {
-                row.deregistered = Some(SeenBetween { after, by: at });
+                row.deregistered = Some(Between { after, by: at });
             }
             row.reads_draining = match is {
                 Some(TargetHealth::Draining) => row.reads_draining.filter(|_| was.is_some()).or(Some(at)),
@@ -263,16 +263,16 @@ impl Snapshot {
 
     /// Takes in what a look that was asked for at `asked` showed. An answer counts as of the moment it was asked for: what
     /// happened since is not in it for certain.
-    pub fn take(&mut self, asked: Time, showing: Showing) {
-        self.take_late(Heard::at_once(asked), showing);
+    pub fn take(&mut self, asked: Time, observation: Observation) {
+        self.take_late(AnswerTimes::at_once(asked), observation);
     }
 
     /// The same, of an answer that took its time.
-    pub fn take_late(&mut self, when: Heard, showing: Showing) {
+    pub fn take_late(&mut self, when: AnswerTimes, observation: Observation) {
         let asked = when.asked;
-        match showing {
-            Showing::Lifecycle(look) => self.lifecycle.take(asked, look),
-            Showing::Group(mut look) => {
+        match observation {
+            Observation::Lifecycle(look) => self.lifecycle.take(asked, look),
+            Observation::Group(mut look) => {
                 if let Ok(group) = &mut look {
                     // A later look need not ask for it again.
                     group.activity_began = group.activity_began.or(self.group.last().and_then(|before| before.activity_began));
@@ -280,8 +280,8 @@ impl Snapshot {
                 }
                 self.group.take(asked, look);
             }
-            Showing::Scan(look) => self.scan.take(asked, look),
-            Showing::NomadSight(look) => {
+            Observation::Scan(look) => self.scan.take(asked, look),
+            Observation::NomadSight(look) => {
                 let saw_all = matches!(self.nomad_sight.last(), Some(NomadSight::Full));
                 if !saw_all && matches!(look, Ok(NomadSight::Full)) && self.nomad.at() != Some(asked) {
                     // What the token was shown before, or meanwhile, proves nothing: the first look is still to come (ADR 0011).
@@ -290,8 +290,8 @@ impl Snapshot {
                 }
                 self.nomad_sight.take(asked, look);
             }
-            Showing::NomadServices(look) => self.nomad_services.take(asked, look),
-            Showing::Addresses(look) => {
+            Observation::NomadServices(look) => self.nomad_services.take(asked, look),
+            Observation::Addresses(look) => {
                 let before = self.elsewhere.last().map(|elsewhere| elsewhere.held.clone()).unwrap_or_default();
                 let together = |mut now: Elsewhere| {
                     // What stopped elsewhere meanwhile is not ours for that.
@@ -301,7 +301,7 @@ impl Snapshot {
                 };
                 self.elsewhere.take(asked, look.map(together));
             }
-            Showing::TargetGroup(arn, look) => {
+            Observation::TargetGroup(arn, look) => {
                 let of = self.instance;
                 let healthy =
                     |t: &Target| t.health == TargetHealth::Healthy && of.is_some_and(|of| t.id == TargetId::Instance(of));
@@ -319,7 +319,7 @@ impl Snapshot {
                 }
                 balancer.sight.take(asked, look);
             }
-            Showing::Nomad(look) => {
+            Observation::Nomad(look) => {
                 // Before as well: what it shows to be over stopped until then.
                 self.history.unseen_stops = self.unseen_stops(asked);
                 if let Ok(nomad) = &look {
@@ -328,11 +328,11 @@ impl Snapshot {
                 self.nomad.take(asked, look);
                 self.history.unseen_stops = self.unseen_stops(asked);
             }
-            Showing::Consul(look) => {
+            Observation::Consul(look) => {
                 // A server that hung answers when it is well again, and not before.
                 let over = Some(when.heard).filter(|_| look.is_ok());
                 let stretch = self.unseen_stops(asked).or_else(|| self.between_answers(asked, over?));
-                self.history.unseen_stops = stretch.map(|s| Stretch { before: s.before.or(over), ..s });
+                self.history.unseen_stops = stretch.map(|s| Interval { before: s.before.or(over), ..s });
                 if let Ok(registrations) = &look {
                     self.history.see_registrations(when, registrations);
                 }
@@ -376,7 +376,7 @@ impl Snapshot {
             None => {
                 self.balancers.push(Balancer {
                     arn: arn.clone(),
-                    sight: Sight::default(),
+                    sight: Observed::default(),
                     deregistered: None,
                     first_look: None,
                     looks: 0,

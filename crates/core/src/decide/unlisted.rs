@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Reason;
 use super::case::Case;
-use super::losses::{Finding, Layer, Loss};
+use super::findings::{Finding, Layer, Loss};
 use super::proposal::Proposal;
 use super::snapshot::{Known, NomadSight};
 use crate::time::Time;
@@ -17,7 +17,7 @@ const REGISTERED_WITHIN: Duration = Duration::from_secs(15);
 /// What runs, should stop, and declares services in Consul that no look has shown.
 pub(super) fn unlisted<'s>(case: &'s Case<'_>) -> impl Iterator<Item = &'s Known> {
     let history = &case.seen.history;
-    let counts = |known: &&Known| case.policy.consul && !case.stays_of(&known.group);
+    let counts = |known: &&Known| case.policy.consul && !case.exempts(&known.group);
     history.unlisted().filter(counts)
 }
 
@@ -49,7 +49,7 @@ pub(super) fn is_unconfirmed(case: &Case<'_>) -> bool {
 /// Whether something runs that no look at Consul can have shown: Nomad told of it after the last one was answered.
 pub(super) fn is_unasked(case: &Case<'_>) -> bool {
     let history = &case.seen.history;
-    case.policy.consul && history.unasked().any(|known| !case.stays_of(&known.group))
+    case.policy.consul && history.unasked().any(|known| !case.exempts(&known.group))
 }
 
 /// Waits for what may still be on its way into the catalog before it is told to stop.
@@ -63,7 +63,7 @@ pub(super) fn waiting_for_registrations(case: &Case<'_>) -> Proposal {
 
 /// Whether an earlier run told something to stop that Consul had never listed: it said so in its drain.
 pub(super) fn was_noted(case: &Case<'_>) -> bool {
-    case.own_marks().any(|meta| meta.unproved)
+    case.own_drains().any(|meta| meta.unproved)
 }
 
 /// One finding for each job that Consul does not list. Only of what a token saw that sees all: else it is the token that hides it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::decide::{Departure, Effect, Part, Showing, Snapshot, System};
+use crate::decide::{Departure, Effect, Observation, Part, Snapshot, System};
 use crate::time::Time;
 use crate::world::World;
 
@@ -19,7 +19,7 @@ struct Look<'w> {
     round: u32,
     parts: Vec<Part>,
     asked: Asked,
-    answer: Pin<Box<dyn Future<Output = Vec<Showing>> + 'w>>,
+    answer: Pin<Box<dyn Future<Output = Vec<Observation>> + 'w>>,
 }
 
 /// When a look was asked for.
@@ -36,7 +36,7 @@ pub(super) struct Asked {
 /// What a look showed.
 pub(super) struct Answer {
     pub(super) asked: Asked,
-    pub(super) showings: Vec<Showing>,
+    pub(super) observations: Vec<Observation>,
 }
 
 /// All looks that are under way.
@@ -139,7 +139,12 @@ impl<'w, W: World> Looks<'w, W> {
     }
 
     /// Waits until that time, for news of what is watched, or for the first answer.
-    pub(super) async fn meanwhile(&mut self, seen: &Arc<Snapshot>, until: Time, watch: &[Part]) -> (Vec<Answer>, Vec<Showing>) {
+    pub(super) async fn meanwhile(
+        &mut self,
+        seen: &Arc<Snapshot>,
+        until: Time,
+        watch: &[Part],
+    ) -> (Vec<Answer>, Vec<Observation>) {
         let mut pause = pin!(self.world.pause(self.departure, seen, until, watch));
         let mut answers = Vec::new();
         let news = poll_fn(|context| {
@@ -154,12 +159,12 @@ impl<'w, W: World> Looks<'w, W> {
         let mut over = Vec::new();
         self.under_way.retain_mut(|look| match look.answer.as_mut().poll(context) {
             Poll::Pending => true,
-            Poll::Ready(showings) => {
+            Poll::Ready(observations) => {
                 // What could not be seen may be tried again.
-                if showings.iter().all(Showing::is_seen) {
+                if observations.iter().all(Observation::is_seen) {
                     over.push((look.round, std::mem::take(&mut look.parts)));
                 }
-                answers.push(Answer { asked: look.asked, showings });
+                answers.push(Answer { asked: look.asked, observations });
                 false
             }
         });

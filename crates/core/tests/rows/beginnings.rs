@@ -8,7 +8,7 @@ use decamp_core::ids::TargetId;
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
 
-use crate::asked::{completion, drain, effects, only_waits, why, writes};
+use crate::decisions::{completion, drain, effects, only_waits, why, writes};
 use crate::facts::{API, ENTRY, attached, instance, named, registration, secs, target};
 use crate::scene::{Scene, calm, deregistered, draining, over, released};
 

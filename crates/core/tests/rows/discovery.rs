@@ -7,7 +7,7 @@ use decamp_core::decide::{
 };
 use decamp_core::time::Time;
 
-use crate::asked::{completion, drain, only_waits, writes};
+use crate::decisions::{completion, drain, only_waits, writes};
 use crate::facts::{API, INGRESS, SHOP, consul, secs};
 use crate::scene::{Scene, calm, deregistered, draining, over, released};
 
@@ -258,7 +258,9 @@ fn a_consul_that_cannot_be_asked_holds_up_nothing_that_declares_nothing() {
     }
     let decision = scene.until_it_writes(EffectKind::MakeIneligible);
     scene.obey(&decision);
-    scene.seen.take(scene.now, decamp_core::decide::Showing::Consul(Err(decamp_core::decide::Unseen::Away("timeout".into()))));
+    scene
+        .seen
+        .take(scene.now, decamp_core::decide::Observation::Consul(Err(decamp_core::decide::Unseen::Away("timeout".into()))));
     let decision = scene.until_it_writes(EffectKind::Deregister);
     scene.obey(&decision);
     scene.pass(31);

@@ -6,7 +6,7 @@ use decamp_core::decide::{
 };
 use decamp_core::ids::{AllocationId, NodeId};
 
-use crate::asked::{drain, drained_nodes, effects, ended, only_waits, why, writes};
+use crate::decisions::{drain, drained_nodes, effects, ended, only_waits, why, writes};
 use crate::facts::{API, BATCH, INGRESS, SHOP, allocation, node, node_id, secs, task_group};
 use crate::scene::{Scene, calm, calm_and_seen, deregistered, draining, over, released};
 

@@ -1,11 +1,11 @@
 //! One end: what is completed, when, and by which name. (ADR 0001.)
 
 use decamp_core::decide::{
-    Action, ClientStatus, Effect, EffectKind, Lifecycle, LifecycleResult, NomadSight, Outcome, Part, Reason, Refusal, Showing,
-    Unseen,
+    Action, ClientStatus, Effect, EffectKind, Lifecycle, LifecycleResult, NomadSight, Observation, Outcome, Part, Reason,
+    Refusal, Unseen,
 };
 
-use crate::asked::{completion, ended, ends, ours, why, writes};
+use crate::decisions::{completion, ended, ends, ours, why, writes};
 use crate::facts::{API, secs};
 use crate::scene::{Scene, calm, deregistered, draining, over};
 
@@ -166,7 +166,7 @@ fn while_auto_scaling_is_away_no_hook_is_completed_that_may_be_another_tools() {
         scene.look_in_vain(&Part::Lifecycle);
         scene.look_in_vain(&Part::Group { with_activity: false });
         if denied {
-            scene.seen.take(scene.now, Showing::Group(Err(Unseen::Denied("no DescribeLifecycleHooks".into()))));
+            scene.seen.take(scene.now, Observation::Group(Err(Unseen::Denied("no DescribeLifecycleHooks".into()))));
         }
         // What can be seen of Nomad is looked at before it is said.
         scene.look(&Part::Nomad);

@@ -2,7 +2,7 @@
 
 use decamp_core::decide::{EffectKind, Phase, Refusal};
 
-use crate::asked::{drain, writes};
+use crate::decisions::{drain, writes};
 use crate::facts::{API, secs};
 use crate::scene::{Scene, calm_and_seen, draining, released};
 

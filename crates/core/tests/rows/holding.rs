@@ -2,7 +2,7 @@
 
 use decamp_core::decide::{EffectKind, Reason, Target};
 
-use crate::asked::{deregistrations, only_waits, writes};
+use crate::decisions::{deregistrations, only_waits, writes};
 use crate::facts::{ENTRY, secs};
 use crate::scene::{Scene, calm};
 

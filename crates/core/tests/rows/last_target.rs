@@ -6,7 +6,7 @@ use std::sync::Arc;
 use decamp_core::decide::{EffectKind, Finding, LastTarget, Layer, Lifecycle, Loss, Part, Target, TargetHealth, Zones};
 use decamp_core::ids::{InstanceId, TargetId};
 
-use crate::asked::{deregistrations, only_waits, ours};
+use crate::decisions::{deregistrations, only_waits, ours};
 use crate::facts::{ADDRESS, another_instance, attached, instance, named, secs, target, to_read};
 use crate::load_balancers::holding;
 use crate::scene::{Scene, calm};

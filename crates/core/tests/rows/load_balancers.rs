@@ -5,7 +5,7 @@ use decamp_core::decide::{
 };
 use decamp_core::ids::TargetId;
 
-use crate::asked::{deregistrations, drain, effects, only_waits, ours, why, writes};
+use crate::decisions::{deregistrations, drain, effects, only_waits, ours, why, writes};
 use crate::facts::{API, ENTRY, INGRESS, arn, attached, instance, named, secs, target, target_group, task_group, to_read};
 use crate::scene::{Scene, calm, calm_and_seen, deregistered, over, released};
 

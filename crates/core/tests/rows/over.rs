@@ -7,7 +7,7 @@ use decamp_core::decide::{
 use decamp_core::ids::{AllocationId, NodeId};
 use decamp_core::time::Time;
 
-use crate::asked::{completion, ended, only_waits, why, writes};
+use crate::decisions::{completion, ended, only_waits, why, writes};
 use crate::facts::{API, BATCH, ENTRY, INGRESS, SHOP, allocation, attached, registration, secs, task, task_group, to_read};
 use crate::scene::{Scene, calm, draining, over, released};
 

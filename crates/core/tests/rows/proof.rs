@@ -1,12 +1,12 @@
 //! What proves nothing: lists that a blind token was shown, answers that never came, a row that a purge took away. (ADR 0002, 0005, 0011.)
 
 use decamp_core::decide::{
-    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Outcome, Part, Reason, Refusal,
-    Showing, System, Target, TargetHealth, Unseen,
+    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Observation, Outcome, Part, Reason,
+    Refusal, System, Target, TargetHealth, Unseen,
 };
 use decamp_core::ids::TargetId;
 
-use crate::asked::{completion, drain, effects, ended, why, writes};
+use crate::decisions::{completion, drain, effects, ended, why, writes};
 use crate::facts::{API, BATCH, INGRESS, SHOP, attached, instance, named, secs, to_read};
 use crate::scene::{Scene, calm, draining, over, released};
 
@@ -125,7 +125,7 @@ fn a_token_that_nomad_refuses_is_refused_before_the_first_write_by_whoever_does_
         for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::Nomad] {
             scene.look(&part);
         }
-        scene.seen.take(scene.now, Showing::NomadSight(Err(Unseen::Denied("ACL token not found".into()))));
+        scene.seen.take(scene.now, Observation::NomadSight(Err(Unseen::Denied("ACL token not found".into()))));
         let decision = scene.decide();
         assert_eq!(ended(&decision), ends.as_ref(), "{decision:?}");
         assert!(!writes(&decision, EffectKind::MakeIneligible), "{decision:?}");

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use decamp_core::decide::{
     Action, Allocation, Budget, ClientStatus, Decision, Departure, Drain, DrainStatus, Effect, EffectKind, Elsewhere, Finding,
-    Group, GroupToRead, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Part, Policy, Refusal,
-    Registrations, Showing, Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
+    Group, GroupToRead, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Observation, Part, Policy,
+    Refusal, Registrations, Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
 };
 use decamp_core::ids::{AllocationId, TargetGroupArn};
 use decamp_core::time::Time;
 
-use crate::asked::{effects, writes};
+use crate::decisions::{effects, writes};
 use crate::facts::{self, ENTRY, secs};
 
 /// What is so, what was seen of it, and when it is now.
@@ -189,27 +189,27 @@ impl Scene {
     /// A look at one part shows what is so.
     pub(crate) fn look(&mut self, part: &Part) {
         match part {
-            Part::Lifecycle => self.seen.take(self.now, Showing::Lifecycle(Ok(self.lifecycle.clone()))),
-            Part::Group { .. } => self.seen.take(self.now, Showing::Group(Ok(self.group.clone()))),
+            Part::Lifecycle => self.seen.take(self.now, Observation::Lifecycle(Ok(self.lifecycle.clone()))),
+            Part::Group { .. } => self.seen.take(self.now, Observation::Group(Ok(self.group.clone()))),
             Part::TargetGroups { groups, .. } => {
                 for GroupToRead { arn, attached } in groups {
                     let mut front = self.fronts.iter().find(|front| front.arn == *arn).expect("the group is there").clone();
                     front.attached = *attached;
-                    self.seen.take(self.now, Showing::TargetGroup(arn.clone(), Ok(front)));
+                    self.seen.take(self.now, Observation::TargetGroup(arn.clone(), Ok(front)));
                 }
             }
             Part::Scan => {
                 let all = self.fronts.iter().map(|front| front.arn.clone()).collect();
-                self.seen.take(self.now, Showing::Scan(Ok(all)));
+                self.seen.take(self.now, Observation::Scan(Ok(all)));
             }
-            Part::Nomad => self.seen.take(self.now, Showing::Nomad(Ok(self.nomad.clone()))),
-            Part::NomadSight => self.seen.take(self.now, Showing::NomadSight(Ok(self.sight.clone()))),
-            Part::Consul => self.seen.take(self.now, Showing::Consul(Ok(self.consul.clone()))),
-            Part::NomadServices => self.seen.take(self.now, Showing::NomadServices(Ok(self.native.clone()))),
+            Part::Nomad => self.seen.take(self.now, Observation::Nomad(Ok(self.nomad.clone()))),
+            Part::NomadSight => self.seen.take(self.now, Observation::NomadSight(Ok(self.sight.clone()))),
+            Part::Consul => self.seen.take(self.now, Observation::Consul(Ok(self.consul.clone()))),
+            Part::NomadServices => self.seen.take(self.now, Observation::NomadServices(Ok(self.native.clone()))),
             Part::Addresses(asked) => {
                 let held = asked.iter().copied().filter(|address| self.elsewhere.contains(address)).collect();
                 let asked = asked.clone();
-                self.seen.take(self.now, Showing::Addresses(Ok(Elsewhere { asked, held })));
+                self.seen.take(self.now, Observation::Addresses(Ok(Elsewhere { asked, held })));
             }
         }
     }
@@ -223,19 +223,19 @@ impl Scene {
     pub(crate) fn look_in_vain(&mut self, part: &Part) {
         let why = || Unseen::Away("timeout".into());
         match part {
-            Part::Lifecycle => self.seen.take(self.now, Showing::Lifecycle(Err(why()))),
-            Part::Group { .. } => self.seen.take(self.now, Showing::Group(Err(why()))),
+            Part::Lifecycle => self.seen.take(self.now, Observation::Lifecycle(Err(why()))),
+            Part::Group { .. } => self.seen.take(self.now, Observation::Group(Err(why()))),
             Part::TargetGroups { groups, .. } => {
                 for group in groups {
-                    self.seen.take(self.now, Showing::TargetGroup(group.arn.clone(), Err(why())));
+                    self.seen.take(self.now, Observation::TargetGroup(group.arn.clone(), Err(why())));
                 }
             }
-            Part::Scan => self.seen.take(self.now, Showing::Scan(Err(why()))),
-            Part::Nomad => self.seen.take(self.now, Showing::Nomad(Err(why()))),
-            Part::NomadSight => self.seen.take(self.now, Showing::NomadSight(Err(why()))),
-            Part::Consul => self.seen.take(self.now, Showing::Consul(Err(why()))),
-            Part::NomadServices => self.seen.take(self.now, Showing::NomadServices(Err(why()))),
-            Part::Addresses(_) => self.seen.take(self.now, Showing::Addresses(Err(why()))),
+            Part::Scan => self.seen.take(self.now, Observation::Scan(Err(why()))),
+            Part::Nomad => self.seen.take(self.now, Observation::Nomad(Err(why()))),
+            Part::NomadSight => self.seen.take(self.now, Observation::NomadSight(Err(why()))),
+            Part::Consul => self.seen.take(self.now, Observation::Consul(Err(why()))),
+            Part::NomadServices => self.seen.take(self.now, Observation::NomadServices(Err(why()))),
+            Part::Addresses(_) => self.seen.take(self.now, Observation::Addresses(Err(why()))),
         }
     }
 

@@ -4,7 +4,7 @@ use decamp_core::decide::{
     Action, Beginning, Decision, EffectKind, Outcome, Part, Provider, Reason, Snapshot, StoppedUnseen, System,
 };
 
-use crate::asked::{completion, only_waits, why, writes};
+use crate::decisions::{completion, only_waits, why, writes};
 use crate::facts::{API, INGRESS, SHOP, instance, secs};
 use crate::scene::{Scene, draining};
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::answer_times::AnswerTimes;
 use super::discovery::Registrations;
-use super::heard::Heard;
 use super::jobs::{JobKind, Provider, TaskGroup};
 use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, OwnNetwork, Phase};
-use super::notes::{Noted, Stretch};
+use super::notes::{Interval, Noted};
 use super::writes::{Failures, SentDrain};
 use crate::decide::EffectKind;
 use crate::decide::outcome::Outcome;
@@ -77,7 +77,7 @@ pub struct History {
     /// When Consul was first seen.
     pub first_consul: Option<Time>,
     /// The time in which Consul could not be seen, and something stopped that an ingress finds there.
-    pub unseen_stops: Option<Stretch>,
+    pub unseen_stops: Option<Interval>,
     /// When this run was last itself again after a wait that took longer than it meant to: its process was stopped, and looked at nothing.
     pub woke_late: Option<Time>,
     /// Whether a look at Nomad showed something that declares a service in Consul, over or not: a purge takes it off the list.
@@ -175,7 +175,7 @@ impl History {
     }
 
     /// Takes in a list of allocations: what is shown, what is over, and what vanished without having been seen over.
-    pub(super) fn see_allocations(&mut self, when: Heard, nomad: &Nomad) {
+    pub(super) fn see_allocations(&mut self, when: AnswerTimes, nomad: &Nomad) {
         let at = when.asked;
         let first = self.first_nomad.is_none();
         // A row that was purged comes back when its agent registers again: looks before that showed no node, and nothing of it.
@@ -226,7 +226,7 @@ impl History {
     }
 
     /// Answers whether this is news: an allocation not known before, or over now.
-    fn see_allocation(&mut self, when: Heard, shown: &Allocation, may_be_lost_before: bool, deadline_passed: bool) -> bool {
+    fn see_allocation(&mut self, when: AnswerTimes, shown: &Allocation, may_be_lost_before: bool, deadline_passed: bool) -> bool {
         let at = when.asked;
         let over = shown.client.is_over();
         let running = shown.client == ClientStatus::Running;
@@ -310,7 +310,7 @@ impl History {
         self.known.iter().filter(|known| known.missed.is_none() && should_be_listed(known) && !self.lists_all_of(known))
     }
 
-    pub(super) fn see_registrations(&mut self, when: Heard, seen: &Registrations) {
+    pub(super) fn see_registrations(&mut self, when: AnswerTimes, seen: &Registrations) {
         self.first_consul.get_or_insert(when.asked);
         for registration in seen.services.iter() {
             let pair = (registration.allocation, Arc::clone(&registration.service));

@@ -42,7 +42,7 @@ pub struct Noted {
 
 /// A time, as far as looks bound it: it lies between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Stretch {
+pub struct Interval {
     /// It began after this.
     pub after: Time,
     /// It was over before this; `None` while it lasts.

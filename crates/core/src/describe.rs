@@ -8,13 +8,16 @@ use crate::decide::{
     Unseen, foreseen_losses,
 };
 use crate::denials::{Denial, Denials};
-use crate::run::Tell;
+use crate::run::Observer;
 use crate::time::Time;
 use tracing::{debug, error, info, warn};
 
+/// The name before the last renaming, until every crate uses the new one.
+pub use self::DecisionLog as Telling;
+
 /// Who is told by the loop, and what was counted meanwhile.
 #[derive(Debug)]
-pub struct Telling<'a> {
+pub struct DecisionLog<'a> {
     policy: &'a Policy,
     denials: &'a Denials,
     /// Denials that the caller has not counted and reported yet.
@@ -31,7 +34,7 @@ pub struct Telling<'a> {
     told: HashSet<String>,
 }
 
-impl<'a> Telling<'a> {
+impl<'a> DecisionLog<'a> {
     /// Says what is decided by this policy. What is denied is said once an hour, by the memory of the process.
     #[must_use]
     pub fn new(policy: &'a Policy, denials: &'a Denials) -> Self {
@@ -48,7 +51,7 @@ impl<'a> Telling<'a> {
     }
 }
 
-impl Telling<'_> {
+impl DecisionLog<'_> {
     /// Says how a departure ended, so long after its entry.
     pub fn ended(&self, departure: &Departure, outcome: &Outcome, reason: &Reason, after: Duration) {
         info!(
@@ -90,7 +93,7 @@ impl Telling<'_> {
     }
 }
 
-impl Tell for Telling<'_> {
+impl Observer for DecisionLog<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         let Decision { action, reason } = decision;
         self.probing = is_probe(departure, seen);

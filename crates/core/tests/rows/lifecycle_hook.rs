@@ -4,7 +4,7 @@ use decamp_core::decide::{
     Action, Cause, Effect, EffectKind, Lifecycle, LifecycleAction, LifecycleResult, Outcome, Part, Phase, Reason, Refusal, System,
 };
 
-use crate::asked::{completed_by, completion, drain, effects, ended, ends, only_waits, why, writes};
+use crate::decisions::{completed_by, completion, drain, effects, ended, ends, only_waits, why, writes};
 use crate::facts::{ENTRY, hook, secs};
 use crate::scene::{Scene, calm, calm_and_seen, deregistered, over, released};
 

@@ -69,7 +69,7 @@ impl fmt::Display for Unseen {
 
 /// One part of the world as the looks of this run showed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sight<T> {
+pub struct Observed<T> {
     /// What the last successful look showed, and when. It may be out of date: see `fresh`.
     last: Option<(Time, T)>,
     /// Whether nothing of ours changed this part since that look, and no later look failed.
@@ -91,13 +91,13 @@ pub struct Blind {
     pub tries: u32,
 }
 
-impl<T> Default for Sight<T> {
+impl<T> Default for Observed<T> {
     fn default() -> Self {
         Self { last: None, fresh: false, blind: None }
     }
 }
 
-impl<T> Sight<T> {
+impl<T> Observed<T> {
     /// A part seen once, just now.
     pub fn seen(at: Time, what: T) -> Self {
         Self { last: Some((at, what)), fresh: true, blind: None }

@@ -2,11 +2,11 @@
 //! groups that no scan finds any more (ADR 0009).
 
 use super::case::Case;
-use super::losses::{Finding, Layer, Loss};
+use super::findings::{Finding, Layer, Loss};
+use super::ownership::Ownership;
 use super::proposal::Proposal;
 use super::snapshot::{Balancer, Group, Target, TargetGroup};
-use super::whose::Whose;
-use super::{Beginning, Part, Reason, beginnings, missing};
+use super::{Beginning, Part, Reason, beginnings, missing_node};
 use crate::ids::TargetId;
 use crate::time::{Time, plain};
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub(super) fn absent(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) 
         // The worker that began may have done no more than make the node ineligible.
         false if balancer.looks < 2 && !was_taken_out && nobody_drained(case) => Absent::SeenOnce,
         false => Absent::Expected,
-        true => match missing::is_young(case) {
+        true => match missing_node::is_young(case) {
             Some(true) => Absent::Expected,
             Some(false) => Absent::Contradiction,
             None => Absent::Unasked,
@@ -81,7 +81,7 @@ pub(super) fn taken_out_unseen(case: &Case<'_>, balancer: &Balancer, group: &Tar
 
 /// Whether no drain of this departure was set on the instance's node. Without a node nobody can have drained it, or noted anything.
 fn nobody_drained(case: &Case<'_>) -> bool {
-    case.seen.nomad.at().is_some() && case.own_marks().next().is_none()
+    case.seen.nomad.at().is_some() && case.own_drains().next().is_none()
 }
 
 /// The groups that list nothing of the instance although they should.
@@ -122,7 +122,7 @@ pub(super) fn nothing_found_since(case: &Case<'_>) -> Option<Time> {
 /// The targets of a group that are registered and may be ours.
 pub(super) fn unknown<'t>(case: &'t Case<'_>, group: &'t TargetGroup) -> impl Iterator<Item = &'t Target> {
     let registered = group.listed().filter(|target| target.health.is_registered());
-    registered.filter(move |target| case.whose(group, &target.id, target.port) == Whose::Unknown)
+    registered.filter(move |target| case.whose(group, &target.id, target.port) == Ownership::Unknown)
 }
 
 /// Waits for targets that may be ours until their owner has taken them out, or each was waited for long enough (ADR 0009). Nothing

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use decamp_core::decide::{Beginning, EffectKind, Launched, Loss, Noted, Outcome, Snapshot, Target, last_written};
 use decamp_core::ids::TargetId;
 
-use crate::asked::{completion, deregistrations, drain, only_waits, ours, writes};
+use crate::decisions::{completion, deregistrations, drain, only_waits, ours, writes};
 use crate::facts::{another_instance, named, secs, target};
 use crate::scene::{Scene, calm};
 

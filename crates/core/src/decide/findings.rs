@@ -160,11 +160,11 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     }
     findings.extend(of_an_interruption(case));
     findings.extend(of_no_group(case));
-    findings.extend(super::doubts::of_unknown_targets(case));
-    findings.extend(super::doubts::of_groups_that_list_nothing(case));
+    findings.extend(super::uncertain_targets::of_unknown_targets(case));
+    findings.extend(super::uncertain_targets::of_groups_that_list_nothing(case));
     findings.extend(super::unlisted::findings(case));
     findings.extend(super::by_hand::findings(case));
-    findings.extend(super::sources::of_unhandled_sources(case));
+    findings.extend(super::traffic_sources::of_unhandled_sources(case));
     findings.extend(super::last_target::findings(case));
     findings.extend(connections::of_delays(case));
     // A task that has too little time to stop may have been named as a service already.
@@ -203,7 +203,7 @@ fn margin(seen: &Snapshot, policy: &Policy) -> String {
 /// One allocation of each task group that counts.
 fn one_of_each<'a>(case: &'a Case<'_>) -> Vec<&'a Allocation> {
     let mut each: Vec<&Allocation> = Vec::new();
-    for allocation in case.all_left() {
+    for allocation in case.all_remaining() {
         if !each.iter().any(|other| is_of(other, &allocation.group)) {
             each.push(allocation);
         }
@@ -281,7 +281,7 @@ pub(super) fn killed_with_requests(
 fn no_copy_left(case: &Case<'_>, allocation: &Allocation) -> Option<Finding> {
     let group = &allocation.group;
     let at_once = group.max_parallel.unwrap_or(1);
-    let here = u32::try_from(case.all_left().filter(|other| is_of(other, group)).count()).unwrap_or(u32::MAX);
+    let here = u32::try_from(case.all_remaining().filter(|other| is_of(other, group)).count()).unwrap_or(u32::MAX);
     // A copy on another node stays.
     (group.kind == JobKind::Service && group.count <= at_once.min(here)).then(|| Finding {
         layer: Layer::Service,
@@ -351,7 +351,7 @@ fn of_an_interruption(case: &Case<'_>) -> Option<Finding> {
         .into_iter()
         .filter(|a| a.group.kind == JobKind::Service)
         .map(|a| {
-            let copies = u32::try_from(case.all_left().filter(|other| is_of(other, &a.group)).count()).unwrap_or(u32::MAX);
+            let copies = u32::try_from(case.all_remaining().filter(|other| is_of(other, &a.group)).count()).unwrap_or(u32::MAX);
             let rounds = copies.div_ceil(a.group.max_parallel.unwrap_or(1).max(1));
             (case.policy.longest_stop(&a.group) + REPLACEMENT) * rounds
         })

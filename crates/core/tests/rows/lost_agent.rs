@@ -5,7 +5,7 @@ use std::sync::Arc;
 use decamp_core::decide::{Action, EffectKind, NodeStatus, Outcome, Part, Registrations};
 use decamp_core::ids::TargetId;
 
-use crate::asked::{completion, only_waits, writes};
+use crate::decisions::{completion, only_waits, writes};
 use crate::facts::{named, secs, target};
 use crate::scene::{Scene, deregistered};
 

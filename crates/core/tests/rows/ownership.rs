@@ -7,7 +7,7 @@ use decamp_core::decide::{
 };
 use decamp_core::ids::{TargetGroupArn, TargetId};
 
-use crate::asked::{completion, deregistrations, drain, only_waits, writes};
+use crate::decisions::{completion, deregistrations, drain, only_waits, writes};
 use crate::facts::{ADDRESS, API, INGRESS, allocation, another_instance, attached, instance, named, secs, target, task_group};
 use crate::scene::{Scene, calm, deregistered};
 

@@ -3,7 +3,7 @@
 use decamp_core::decide::{BalancerKind, Effect, EffectKind, Layer, Loss, Outcome, Reason, TargetHealth, TrafficSource};
 use decamp_core::ids::TargetGroupArn;
 
-use crate::asked::{completion, effects};
+use crate::decisions::{completion, effects};
 use crate::facts::{self, secs};
 use crate::scene::{Scene, calm, deregistered, over};
 

@@ -30,7 +30,7 @@ pub fn whose_to_ask(departure: &Departure, seen: &Snapshot) -> Option<Part> {
 
 /// Whose a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum Ownership {
     /// The instance's, for certain: it may be deregistered.
     Ours,
     /// Another's, for certain.
@@ -41,16 +41,16 @@ pub(super) enum Whose {
 
 impl Case<'_> {
     /// Whose a target of this group is.
-    pub(super) fn whose(&self, group: &TargetGroup, id: &TargetId, port: u16) -> Whose {
+    pub(super) fn whose(&self, group: &TargetGroup, id: &TargetId, port: u16) -> Ownership {
         let address = match id {
-            TargetId::Instance(id) if *id == self.departure.instance => return Whose::Ours,
-            TargetId::Instance(_) | TargetId::Other(_) => return Whose::Others,
+            TargetId::Instance(id) if *id == self.departure.instance => return Ownership::Ours,
+            TargetId::Instance(_) | TargetId::Other(_) => return Ownership::Others,
             // Auto Scaling attaches groups by instance id: an address in one of those was put there by somebody else.
-            TargetId::Ip(_) if group.attached => return Whose::Others,
+            TargetId::Ip(_) if group.attached => return Ownership::Others,
             TargetId::Ip(address) => *address,
         };
         if self.is_of_the_node(address) {
-            return Whose::Ours;
+            return Ownership::Ours;
         }
         // What this run saw running and that vanished may run on.
         let running = self.seen.history.known.iter().filter(|known| !known.over);
@@ -59,34 +59,34 @@ impl Case<'_> {
         let held = elsewhere.is_some_and(|elsewhere| elsewhere.held.contains(&address));
         let asked = elsewhere.is_some_and(|elsewhere| elsewhere.asked.contains(&address));
         match (of_ours, held) {
-            (true, false) if asked => Whose::Ours,
-            (false, true) => Whose::Others,
+            (true, false) if asked => Ownership::Ours,
+            (false, true) => Ownership::Others,
             // A network that hands out the same addresses on every node tells nothing.
-            (true, true | false) | (false, false) => Whose::Unknown,
+            (true, true | false) | (false, false) => Ownership::Unknown,
         }
     }
 
     /// The targets of this group that are the instance's for certain.
     pub(super) fn ours_in<'g>(&self, group: &'g TargetGroup) -> impl Iterator<Item = &'g Target> {
-        group.listed().filter(|target| self.whose(group, &target.id, target.port) == Whose::Ours)
+        group.listed().filter(|target| self.whose(group, &target.id, target.port) == Ownership::Ours)
     }
 
     /// Whether a target may be this instance's.
     pub(super) fn may_be_ours(&self, group: &TargetGroup, id: &TargetId, port: u16) -> bool {
-        self.whose(group, id, port) != Whose::Others
+        self.whose(group, id, port) != Ownership::Others
     }
 
     /// Our targets in all groups, as they were seen last.
     pub(super) fn our_targets(&self) -> impl Iterator<Item = (&TargetGroup, &Target)> {
-        self.targets_that(|whose| whose == Whose::Ours)
+        self.targets_that(|whose| whose == Ownership::Ours)
     }
 
     /// Targets that are registered and may be ours, as they were seen last.
     pub(super) fn unknown_targets(&self) -> impl Iterator<Item = (&TargetGroup, &Target)> {
-        self.targets_that(|whose| whose == Whose::Unknown).filter(|(_, target)| target.health.is_registered())
+        self.targets_that(|whose| whose == Ownership::Unknown).filter(|(_, target)| target.health.is_registered())
     }
 
-    fn targets_that(&self, wanted: impl Fn(Whose) -> bool + Copy) -> impl Iterator<Item = (&TargetGroup, &Target)> {
+    fn targets_that(&self, wanted: impl Fn(Ownership) -> bool + Copy) -> impl Iterator<Item = (&TargetGroup, &Target)> {
         let groups = self.seen.balancers.iter().filter_map(|b| b.sight.last());
         groups.flat_map(move |group| {
             group.listed().filter(move |t| wanted(self.whose(group, &t.id, t.port))).map(move |target| (group, target))
@@ -143,7 +143,7 @@ impl Case<'_> {
                 }
                 asked.push(address);
                 let known = self.seen.elsewhere.last().is_some_and(|elsewhere| elsewhere.asked.contains(&address));
-                let unknown = self.whose(group, &target.id, target.port) == Whose::Unknown;
+                let unknown = self.whose(group, &target.id, target.port) == Ownership::Unknown;
                 // What is new in the cluster may be registered before anybody has looked at it.
                 is_new |= !known || unknown && self.seen.elsewhere.at() < balancer.sight.at();
             }

@@ -5,7 +5,7 @@ use crate::time::Time;
 /// The times of one answer. Systems answer in another order than they were asked in: a look that was asked for after this one, and before
 /// its answer, did not know what it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heard {
+pub struct AnswerTimes {
     /// When it was asked for. What it shows was so then, or later.
     pub asked: Time,
     /// When the last look was asked for before this answer came.
@@ -14,7 +14,7 @@ pub struct Heard {
     pub heard: Time,
 }
 
-impl Heard {
+impl AnswerTimes {
     /// An answer that came at once.
     #[must_use]
     pub fn at_once(at: Time) -> Self {

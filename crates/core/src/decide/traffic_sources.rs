@@ -2,7 +2,7 @@
 //! still send: they are named, and a departure from them never ends as if nothing were left.
 
 use super::case::Case;
-use super::losses::{Finding, Layer, Loss};
+use super::findings::{Finding, Layer, Loss};
 
 /// Whether the group has no such source, as far as it was seen.
 pub(super) fn are_all_handled(case: &Case<'_>) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use crate::decide::{Cause, Departure, Group, Lifecycle, LifecycleAction, Part, Refusal, Showing, Snapshot, Unseen};
+use crate::decide::{Cause, Departure, Group, Lifecycle, LifecycleAction, Observation, Part, Refusal, Snapshot, Unseen};
 use crate::ids::InstanceId;
 use crate::time::Time;
 use crate::world::World;
@@ -143,17 +143,17 @@ async fn look<W: World>(world: &W, instance: InstanceId, asg: &Arc<str>) -> Resu
     let parts = [Part::Lifecycle, Part::Group { with_activity: false }];
     let unanswered = || Unseen::Away("a look was not answered".into());
     let (mut lifecycle, mut group) = (Err(unanswered()), Err(unanswered()));
-    for showing in world.look(&departure, &Snapshot::begin(instance, world.now()), &parts).await {
-        match showing {
-            Showing::Lifecycle(shown) => lifecycle = shown,
-            Showing::Group(shown) => group = shown,
-            Showing::TargetGroup(..)
-            | Showing::Scan(_)
-            | Showing::Nomad(_)
-            | Showing::NomadSight(_)
-            | Showing::Consul(_)
-            | Showing::NomadServices(_)
-            | Showing::Addresses(_) => {}
+    for observation in world.look(&departure, &Snapshot::begin(instance, world.now()), &parts).await {
+        match observation {
+            Observation::Lifecycle(shown) => lifecycle = shown,
+            Observation::Group(shown) => group = shown,
+            Observation::TargetGroup(..)
+            | Observation::Scan(_)
+            | Observation::Nomad(_)
+            | Observation::NomadSight(_)
+            | Observation::Consul(_)
+            | Observation::NomadServices(_)
+            | Observation::Addresses(_) => {}
         }
     }
     Ok((lifecycle?, group?))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::case::Case;
-use super::leaving;
+use super::lifecycle_hook;
 use super::proposal::{Order, Proposal, look_again, merge, retry_at};
 use super::registrations::controlled;
 use super::snapshot::Provider;
@@ -54,7 +54,7 @@ pub(super) fn given_up(case: &Case<'_>, until: Time) -> Proposal {
     if round.is_look() {
         return round.look_because(Reason::MustConfirm);
     }
-    leaving::complete(case, case.policy.on_timeout, Outcome::AgentDead, reason(case, until))
+    lifecycle_hook::complete(case, case.policy.on_timeout, Outcome::AgentDead, reason(case, until))
 }
 
 /// Whether it was looked at a moment ago, or in the round of looks that ended then.

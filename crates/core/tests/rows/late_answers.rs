@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 
 use decamp_core::decide::snapshot::{Target, TargetHealth};
-use decamp_core::decide::{Action, Decision, EffectKind, Heard, Part, Showing, Snapshot};
+use decamp_core::decide::{Action, AnswerTimes, Decision, EffectKind, Observation, Part, Snapshot};
 use decamp_core::ids::TargetId;
 
-use crate::asked::writes;
+use crate::decisions::writes;
 use crate::facts::secs;
 use crate::scene::{Scene, calm, draining};
 
@@ -17,7 +17,7 @@ fn nomad_is_late(scene: &mut Scene, meanwhile: &Part) {
     let unaware = scene.now;
     scene.look(meanwhile);
     scene.pass(2);
-    scene.seen.take_late(Heard { asked, unaware, heard: scene.now }, Showing::Nomad(Ok(scene.nomad.clone())));
+    scene.seen.take_late(AnswerTimes { asked, unaware, heard: scene.now }, Observation::Nomad(Ok(scene.nomad.clone())));
 }
 
 /// Every decision until one waits or ends; writes are accepted, and looks answered at once.
@@ -72,7 +72,7 @@ fn nomad_confirms_what_consul_lacks_only_if_it_was_asked_after_consul_had_answer
         let asked = scene.now;
         let heard = asked + secs(2);
         scene.consul.services = [].into();
-        scene.seen.take_late(Heard { asked, unaware: asked, heard }, Showing::Consul(Ok(scene.consul.clone())));
+        scene.seen.take_late(AnswerTimes { asked, unaware: asked, heard }, Observation::Consul(Ok(scene.consul.clone())));
         scene.now = asked + secs(nomads);
         scene.look(&Part::Nomad);
         let confirmed = scene.seen.history.known.iter().any(|known| known.unlisted.is_some());
@@ -89,7 +89,7 @@ fn what_waits_for_a_load_balancer_counts_from_the_answer() {
     let address = TargetId::Ip(Ipv4Addr::new(10, 9, 9, 9).into());
     front.targets = Some([Target { id: address.clone(), port: 80, zone: None, health: TargetHealth::Healthy }].into());
     let mut seen = Snapshot::begin(scene.departure.instance, asked);
-    seen.take_late(Heard { asked, unaware: asked, heard }, Showing::TargetGroup(front.arn.clone(), Ok(front)));
+    seen.take_late(AnswerTimes { asked, unaware: asked, heard }, Observation::TargetGroup(front.arn.clone(), Ok(front)));
     let balancer = &seen.balancers[0];
     assert_eq!(balancer.first_look, Some(heard), "the guard of a target that is absent");
     assert_eq!(balancer.registered, [(address, 80, heard)], "the wait for an address that nobody is known to have");

@@ -2,10 +2,10 @@
 
 use decamp_core::decide::{EffectKind, Lifecycle, Outcome, Policy, Refusal};
 use decamp_core::denials::Denials;
-use decamp_core::run::Tell;
-use decamp_core::telling::{Telling, found_nothing_to_do};
+use decamp_core::describe::{DecisionLog, found_nothing_to_do};
+use decamp_core::run::Observer;
 
-use crate::asked::{effects, ended, writes};
+use crate::decisions::{effects, ended, writes};
 use crate::facts::hook;
 use crate::scene::{Scene, calm_and_seen, over};
 
@@ -48,7 +48,7 @@ fn rejected(hooks: usize) -> u32 {
     let decision = scene.until_it_writes(EffectKind::Heartbeat);
     assert!(writes(&decision, EffectKind::Heartbeat));
     let (policy, denials) = (Policy::default(), Denials::default());
-    let mut telling = Telling::new(&policy, &denials);
+    let mut telling = DecisionLog::new(&policy, &denials);
     telling.decided(&scene.departure, &decision, &scene.seen, scene.now);
     effects(&decision).iter().for_each(|effect| {
         telling.wrote(&scene.departure, effect, &Err(Refusal::NoActiveAction), scene.now);

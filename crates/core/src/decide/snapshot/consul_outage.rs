@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::history::Known;
 use super::nomad::{Allocation, Node, Phase};
-use super::notes::Stretch;
+use super::notes::Interval;
 use super::{BRIEF, Snapshot};
 use crate::time::Time;
 
@@ -58,12 +58,12 @@ impl Snapshot {
 
     /// The time between two answers of Consul, the later of which was asked for at `asked` and came at `heard`. If something was stopping for
     /// long in that time, nobody saw whether an ingress could hear of it. A server that hangs refuses nothing, and answers when it is well again.
-    pub(super) fn between_answers(&self, asked: Time, heard: Time) -> Option<Stretch> {
+    pub(super) fn between_answers(&self, asked: Time, heard: Time) -> Option<Interval> {
         let last = self.consul.at()?;
         let told = self.first_told_since(last)?;
         // Of the time in which its own process was stopped nobody can say anything, least of all of Consul.
         let looked_from = self.history.woke_late.unwrap_or(last);
-        (LONG <= asked.since(told.max(last).max(looked_from))).then_some(Stretch { after: last, before: Some(heard) })
+        (LONG <= asked.since(told.max(last).max(looked_from))).then_some(Interval { after: last, before: Some(heard) })
     }
 
     /// Since when Consul may have been out of sight. A run that has not seen it cannot know how long before itself that began: the drain may
@@ -76,19 +76,19 @@ impl Snapshot {
 
     /// The same, at the first look that fails: the next worker may come before the second.
     #[must_use]
-    pub fn unseen_at_once(&self, now: Time) -> Option<Stretch> {
+    pub fn unseen_at_once(&self, now: Time) -> Option<Interval> {
         let blind = self.consul.blind().filter(|_| self.watches_consul());
-        let begins = blind.map(|blind| Stretch { after: self.in_sight_until(blind.since), before: None });
+        let begins = blind.map(|blind| Interval { after: self.in_sight_until(blind.since), before: None });
         self.unseen_stops(now).or(begins)
     }
 
     /// The time in which Consul has not been seen while something stopped that an ingress finds there, as far as it is known now.
     #[must_use]
-    pub fn unseen_stops(&self, now: Time) -> Option<Stretch> {
+    pub fn unseen_stops(&self, now: Time) -> Option<Interval> {
         let known = self.history.unseen_stops;
         let lasts = self.consul.blind().filter(|blind| BRIEF <= now.since(blind.since) && self.watches_consul());
         let Some(blind) = lasts else { return known };
         let after = self.in_sight_until(blind.since);
-        Some(Stretch { after: known.map_or(after, |known| known.after.min(after)), before: None })
+        Some(Interval { after: known.map_or(after, |known| known.after.min(after)), before: None })
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::beginnings;
 use super::case::Case;
 use super::proposal::Proposal;
-use super::snapshot::{Allocation, Beginning, Known, Stretch};
+use super::snapshot::{Allocation, Beginning, Interval, Known};
 use super::{Part, Reason, StoppedUnseen};
 use crate::time::Time;
 
@@ -42,28 +42,28 @@ pub(super) fn watched(case: &Case<'_>, once_more: bool) -> Proposal {
 }
 
 /// The time in which Consul could not be seen while something stopped: by this run, and by earlier ones that wrote it down.
-fn stretch(case: &Case<'_>) -> Option<Stretch> {
+fn stretch(case: &Case<'_>) -> Option<Interval> {
     joined(case.seen.unseen_stops(case.now), noted(case))
 }
 
 /// What earlier runs wrote down of it.
-fn noted(case: &Case<'_>) -> Option<Stretch> {
+fn noted(case: &Case<'_>) -> Option<Interval> {
     let stretches = beginnings::unseen(case).map(|note| {
         let lasted = Duration::from_secs(note.listed.into());
         // They saw no end of it: it was over when this one saw Consul, by the first look since then that is known.
         let looks = [case.seen.history.first_consul, case.seen.consul.at()];
         let since_then = || looks.into_iter().flatten().filter(|at| note.since < *at).min();
         let before = if lasted.is_zero() { since_then() } else { Some(note.since + lasted) };
-        Stretch { after: note.since, before }
+        Interval { after: note.since, before }
     });
     stretches.fold(None, |all, one| joined(all, Some(one)))
 }
 
-fn joined(one: Option<Stretch>, other: Option<Stretch>) -> Option<Stretch> {
+fn joined(one: Option<Interval>, other: Option<Interval>) -> Option<Interval> {
     match (one, other) {
         (Some(one), Some(other)) => {
             let before = one.before.zip(other.before).map(|(one, other)| one.max(other));
-            Some(Stretch { after: one.after.min(other.after), before })
+            Some(Interval { after: one.after.min(other.after), before })
         }
         (one, other) => one.or(other),
     }
@@ -76,7 +76,7 @@ pub(super) fn worth_knowing(case: &Case<'_>) -> Option<(Time, u32)> {
     let own = case
         .seen
         .unseen_at_once(case.now)
-        .or_else(|| begun().map(|note| Stretch { after: note.since, before: Some(note.since) }));
+        .or_else(|| begun().map(|note| Interval { after: note.since, before: Some(note.since) }));
     let stretch = joined(Some(own?), noted(case))?;
     let lasted = |before: Time| u32::try_from(before.since(stretch.after).as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     Some((stretch.after, stretch.before.map_or(0, lasted)))
@@ -84,7 +84,7 @@ pub(super) fn worth_knowing(case: &Case<'_>) -> Option<(Time, u32)> {
 
 /// What stopped in that time, if anything did.
 pub(super) fn stopped_unseen(case: &Case<'_>) -> Option<StoppedUnseen> {
-    let Stretch { after, before } = stretch(case)?;
+    let Interval { after, before } = stretch(case)?;
     let until = before.unwrap_or(Time::NEVER);
     let history = &case.seen.history;
     let known = |a: &Allocation| history.known.iter().find(|known| known.id == a.id);
