@@ -9,6 +9,7 @@ mod decisions;
 mod denials;
 mod descriptions;
 mod discovery;
+mod drain_state;
 mod draining;
 mod duplicate_nodes;
 mod ending;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::answer_times::AnswerTimes;
 use super::discovery::Registrations;
 use super::jobs::{JobKind, Provider, TaskGroup};
-use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, OwnNetwork, Phase};
+use super::nomad::{Allocation, ClientStatus, Node, Nomad, OwnNetwork};
 use super::notes::{Interval, Noted};
 use super::writes::{Failures, SentDrain};
 use crate::decide::EffectKind;
@@ -31,33 +31,33 @@ pub struct History {
     /// Every address that a node of the instance told in this run: its row may be purged since.
     pub addresses: Vec<IpAddr>,
     /// When the last look was asked for that did not know of every address of a node, or of what runs on it.
-    pub addresses_since: Option<Time>,
+    pub(in crate::decide) addresses_since: Option<Time>,
     /// The first and the last look that showed the group held.
     pub held: Option<(Time, Time)>,
     /// Whether the first look at the group showed it held.
-    pub held_from_the_first: bool,
+    pub(in crate::decide) held_from_the_first: bool,
     /// When the first look that showed a node showed that nobody has begun yet: every node takes work, and none was drained for it.
     pub untouched: Option<Time>,
     /// Whether Nomad was seen at all, and when first.
     pub first_nomad: Option<Time>,
     /// When the last answer of Nomad's came.
-    pub nomad_heard: Option<Time>,
+    pub(in crate::decide) nomad_heard: Option<Time>,
     /// How long the longest list of allocations was.
-    pub longest_list: usize,
+    pub(in crate::decide) longest_list: usize,
     /// Whether a load balancer was seen to take the instance for healthy.
-    pub was_healthy: bool,
+    pub(in crate::decide) was_healthy: bool,
     /// When no node was first seen to be this instance.
     pub no_node_since: Option<Time>,
     /// Since when every node was seen to be down or disconnected.
     pub agents_dead_since: Option<Time>,
     /// When ineligibility was last accepted.
-    pub made_ineligible: Option<Time>,
+    pub(in crate::decide) made_ineligible: Option<Time>,
     /// The drains that this run sent.
     pub drains: Vec<SentDrain>,
     /// The earliest deadline of a drain that any look showed.
-    pub deadline: Option<Time>,
+    pub(in crate::decide) deadline: Option<Time>,
     /// Whether allocations that Nomad still wanted were seen to be told to stop by a deadline.
-    pub cut_by_deadline: bool,
+    pub(in crate::decide) cut_by_deadline: bool,
     /// Since when every look showed a drain under way although all but system allocations are over (ADR 0004).
     pub settled_since: Option<Time>,
     /// Since when every look showed wanted allocations although a drain of all is complete.
@@ -75,13 +75,13 @@ pub struct History {
     /// Every registration in Consul that this run saw: the control look of ADR 0011.
     pub registered: Vec<(AllocationId, Arc<str>)>,
     /// When Consul was first seen.
-    pub first_consul: Option<Time>,
+    pub(in crate::decide) first_consul: Option<Time>,
     /// The time in which Consul could not be seen, and something stopped that an ingress finds there.
     pub unseen_stops: Option<Interval>,
     /// When this run was last itself again after a wait that took longer than it meant to: its process was stopped, and looked at nothing.
     pub woke_late: Option<Time>,
     /// Whether a look at Nomad showed something that declares a service in Consul, over or not: a purge takes it off the list.
-    pub declared_in_consul: bool,
+    pub(in crate::decide) declared_in_consul: bool,
     /// The sweep that this run is part of, if it is one.
     pub sweep: Option<Sweep>,
     /// What its process remembers of the beginnings that earlier runs saw.
@@ -89,9 +89,9 @@ pub struct History {
     /// The beginnings that this run wrote down, and that were accepted.
     pub notes_sent: Vec<Noted>,
     /// What earlier runs had noted of Consul out of sight, before this one first noted that: this run's own notes take their place.
-    pub found_unseen: Option<Vec<Noted>>,
+    pub(in crate::decide) found_unseen: Option<Vec<Noted>>,
     /// What a completion would mean that was accepted, or not answered.
-    pub verdict: Option<Outcome>,
+    pub(in crate::decide) verdict: Option<Outcome>,
 }
 
 /// An allocation that this run saw not over.
@@ -220,9 +220,9 @@ impl History {
         let found = !nomad.nodes.is_empty();
         keep_since(&mut self.no_node_since, at, !found);
         keep_since(&mut self.agents_dead_since, at, found && nomad.nodes.iter().all(|n| n.status.is_lost()));
-        let settled = nomad.nodes.iter().any(|n| self.is_settled(n));
+        let settled = nomad.nodes.iter().any(|node| node.drain_can_complete(|id| self.was_lost_before(id)));
         keep_since(&mut self.settled_since, at, settled);
-        keep_since(&mut self.landed_since, at, nomad.nodes.iter().any(has_landed));
+        keep_since(&mut self.landed_since, at, nomad.nodes.iter().any(Node::has_work_after_its_drain));
     }
 
     /// Answers whether this is news: an allocation not known before, or over now.
@@ -277,12 +277,6 @@ impl History {
         }
     }
 
-    /// A drain is set, and everything that keeps Nomad from completing it is over.
-    fn is_settled(&self, node: &Node) -> bool {
-        let keeps_it = |a: &Allocation| a.group.kind != JobKind::System && !a.group.csi_plugin && !a.client.is_over();
-        node.drain.is_some() && !node.allocations.iter().any(|a| keeps_it(a) && !self.was_lost_before(a.id))
-    }
-
     /// Whether an allocation was lost already when this run first saw it (ADR 0005).
     #[must_use]
     pub fn was_lost_before(&self, id: AllocationId) -> bool {
@@ -333,16 +327,6 @@ impl History {
 fn should_be_listed(known: &Known) -> bool {
     let lasts = matches!(known.group.kind, JobKind::Service | JobKind::System);
     known.listed && known.running && known.wanted && !known.over && lasts
-}
-
-/// A drain of all is complete, but something on the node is wanted to run.
-fn has_landed(node: &Node) -> bool {
-    let complete = node
-        .last_drain
-        .as_ref()
-        .is_some_and(|d| d.status == DrainStatus::Complete && d.meta.as_ref().is_some_and(|meta| meta.phase != Phase::Services));
-    let wanted = |a: &Allocation| a.wanted && !a.client.is_over() && !a.group.csi_plugin;
-    complete && node.drain.is_none() && node.allocations.iter().any(wanted)
 }
 
 /// Since when something has been so without a break.

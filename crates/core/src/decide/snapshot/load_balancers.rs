@@ -79,6 +79,11 @@ pub enum BalancerKind {
     Nlb,
 }
 
+impl BalancerKind {
+    /// What a load balancer of an unknown kind is taken for: the kind whose routing lags longest.
+    pub const ASSUMED: Self = Self::Nlb;
+}
+
 /// One target: (id, port) in its group. Both are needed to deregister it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Target {

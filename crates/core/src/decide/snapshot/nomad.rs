@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::jobs::{TaskGroup, add_namespaces};
+use super::jobs::{JobKind, TaskGroup, add_namespaces};
 use super::notes::Noted;
 use crate::ids::{AllocationId, NodeId};
 use crate::time::Time;
@@ -67,6 +67,25 @@ pub struct Node {
     pub version: Arc<str>,
     /// What it runs and ran: all that Nomad still lists.
     pub allocations: Arc<[Allocation]>,
+}
+
+impl Node {
+    /// Whether a drain is under way, and every allocation that Nomad waits for before it completes the drain is over. An allocation that was
+    /// lost before this run does not count.
+    #[must_use]
+    pub fn drain_can_complete(&self, was_lost_before: impl Fn(AllocationId) -> bool) -> bool {
+        let keeps_it = |a: &Allocation| a.group.kind != JobKind::System && !a.group.csi_plugin && !a.client.is_over();
+        self.drain.is_some() && !self.allocations.iter().any(|a| keeps_it(a) && !was_lost_before(a.id))
+    }
+
+    /// Whether a drain of everything is complete, and Nomad wants an allocation on the node to run all the same.
+    #[must_use]
+    pub fn has_work_after_its_drain(&self) -> bool {
+        let all = |meta: &DrainMeta| meta.phase != Phase::Services;
+        let complete = |last: &LastDrain| last.status == DrainStatus::Complete && last.meta.as_ref().is_some_and(all);
+        let wanted = |a: &Allocation| a.wanted && !a.client.is_over() && !a.group.csi_plugin;
+        self.drain.is_none() && self.last_drain.as_ref().is_some_and(complete) && self.allocations.iter().any(wanted)
+    }
 }
 
 /// A node's status.
