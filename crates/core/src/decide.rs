@@ -1,4 +1,4 @@
-//! Thinking: what is seen goes in, the next step and its reason come out. No I/O, no clock, no `.await`.
+//! The rules: a snapshot goes in, the next action and its reason come out. No I/O, no clock, no `.await`.
 
 mod acl;
 mod action;
@@ -63,17 +63,17 @@ use crate::time::Time;
 /// Room for the proposals of all concerns.
 const MOST_PROPOSALS: usize = 14;
 
-/// The next step of a departure, and why.
+/// Decides the next action of a departure, and says why.
 ///
-/// Total: every snapshot has an answer. The concerns stand in the order of a departure; each proposes something, and
-/// [`merge`](proposal::merge) says what comes of it.
+/// Every snapshot has an answer. The concerns are asked in the order of a departure. Each returns a proposal, and
+/// [`merge`](proposal::merge) makes one decision of them.
 #[must_use]
 pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
     let case = &Case::new(departure, seen, policy, now);
     next(case).decision
 }
 
-/// Every reason of the decision that would be made now, its own first.
+/// Every reason of the decision that [`decide`] makes, its own first.
 #[must_use]
 pub fn reasons(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Vec<Reason> {
     let case = &Case::new(departure, seen, policy, now);
@@ -82,7 +82,8 @@ pub fn reasons(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Tim
     others
 }
 
-/// Whether it is over, whether the instance leaves by a hook of ours, whether it is held; then the departure proper.
+/// Checks whether the departure has ended, whether the instance leaves by a hook of ours, and whether its group is held. Then the departure
+/// proper begins.
 fn next(case: &Case<'_>) -> Merged {
     let seen = case.seen;
     if let Some(decision) = lifecycle_hook::ended(case) {
@@ -95,7 +96,7 @@ fn next(case: &Case<'_>) -> Merged {
         return decide_among(case, [heartbeat, first_round]);
     }
     if !confirmed.is_settled() {
-        // What a drain stops goes on stopping while Auto Scaling is out of sight.
+        // A drain goes on stopping allocations while Auto Scaling cannot be read.
         let (watched, news) = (consul_outage::watched(case, false), watches_nomad(seen));
         return decide_among(case, [ending::at_the_end(case), confirmed, watched, news, heartbeat]);
     }
@@ -115,7 +116,7 @@ fn next(case: &Case<'_>) -> Merged {
     }
     let comes_back = lifecycle_hook::comes_back(case);
     if !comes_back.is_settled() {
-        // Since when is the one thing that the next worker has to know.
+        // The next worker has to know only when the departure began.
         let note = if nodes::may_write(case) {
             let balancing = balancers::balancing(case);
             beginnings::write_down(case, &balancing)
@@ -137,7 +138,7 @@ fn next(case: &Case<'_>) -> Merged {
     depart(case, sight, heartbeat)
 }
 
-/// The first round of looks: Nomad does not depend on what Auto Scaling answers.
+/// The part of the first round of looks that does not depend on Auto Scaling's answer.
 fn nomad_at_first(case: &Case<'_>) -> Proposal {
     let nomad = &case.seen.nomad;
     if nomad.at().is_some() || nomad.blind().is_some() {
@@ -146,7 +147,7 @@ fn nomad_at_first(case: &Case<'_>) -> Proposal {
     Proposal::look(vec![Part::Nomad, Part::NomadSight], Reason::MustLook)
 }
 
-/// The departure proper: everything that is done for an instance that leaves by a hook of ours.
+/// The departure proper: everything that decamp does for an instance that leaves by a hook of ours.
 fn depart(case: &Case<'_>, sight: Proposal, heartbeat: Proposal) -> Merged {
     let seen = case.seen;
     let may_write = nodes::may_write(case);
@@ -155,7 +156,7 @@ fn depart(case: &Case<'_>, sight: Proposal, heartbeat: Proposal) -> Merged {
     let settled = kept_off.is_settled() && sight.is_settled();
     let mut proposals = Vec::with_capacity(MOST_PROPOSALS);
     proposals.extend([std::mem::replace(&mut balancing.proposal, Proposal::DoesNotApply), kept_off, sight]);
-    // A round of looks lasts as long as its slowest: one at Consul must not hold up a deregistration, which does not need it.
+    // A round of looks takes as long as its slowest answer. A deregistration does not need Consul, so it must not wait for Consul.
     let leaving_balancers = matches!(proposals.first(), Some(Proposal::Look(..) | Proposal::Write(..)));
     if seen.consul.at().is_none() && !leaving_balancers {
         proposals.extend(control_look(case));
@@ -170,10 +171,10 @@ fn depart(case: &Case<'_>, sight: Proposal, heartbeat: Proposal) -> Merged {
             over = left.is_settled();
             proposals.push(left);
         }
-        // A drain that is complete is not shown to the next worker as one that has begun, and what it told to stop may still be stopping.
-        // Where all is over, the last look of all is at Consul too.
+        // The next worker cannot tell a drain that is complete from one that never began, and allocations may still be stopping. Once all
+        // are over, the last look includes Consul.
         let watched = consul_outage::watched(case, !(over && balancing.released && settled));
-        // That it cannot be seen names the wait, whatever else is waited for; but for Nomad, which would tell what stops.
+        // An outage of Consul names the wait, unless Nomad cannot be read either: then nobody knows what stops.
         let names_it = seen.consul.blind().is_some() && seen.nomad.blind().is_none();
         let place = if names_it { 0 } else { proposals.len() };
         proposals.insert(place, watched);
@@ -182,14 +183,14 @@ fn depart(case: &Case<'_>, sight: Proposal, heartbeat: Proposal) -> Merged {
             proposals.push(Proposal::wait(force_at, Reason::TimeIsShort));
         }
     }
-    // Last, so that a step is named by what it does and a wait by what it waits for.
+    // These come last, so that another write or wait gives the reason.
     if may_write {
         proposals.push(beginnings::write_down(case, &balancing));
     }
     proposals.extend([heartbeat, watches_nomad(seen), Proposal::wait(case.budget.end, Reason::TimeIsUp)]);
     let only_waits = proposals.iter().all(|proposal| !matches!(proposal, Proposal::Write(..) | Proposal::Look(..)));
     if only_waits && balancing.released {
-        // First, so that a wait is named by what is left to see.
+        // First, so that the last looks give the reason of a wait.
         if let Some(until) = nodes::agent_dead_until(case).filter(|_| case.all_remaining().next().is_some()) {
             proposals.insert(0, lost_agent::given_up(case, until));
         } else if settled && over {
@@ -204,17 +205,17 @@ fn depart(case: &Case<'_>, sight: Proposal, heartbeat: Proposal) -> Merged {
     decide_among(case, proposals)
 }
 
-/// The control look at Consul (ADR 0011): what is registered is seen before anything is stopped.
+/// The control look at Consul (ADR 0011), which shows what is registered before anything is stopped.
 fn control_look(case: &Case<'_>) -> [Proposal; 2] {
     let discovery = nodes::discovery_out_of_sight(case, false);
-    // Behind another worker's drain a purge may have taken what declares its services, and left what it had registered: one look
-    // tells, if it can be had.
+    // After another worker's drain, a purge may have removed the job that declares a service, but not its registration. One successful look
+    // at Consul shows that.
     let tried = case.seen.consul.blind().is_some() || case.declares(Provider::Consul);
     let once = case.policy.consul && !tried && case.was_drained_before_us();
     [discovery, if once { Proposal::look(vec![Part::Consul], Reason::MustLook) } else { Proposal::DoesNotApply }]
 }
 
-/// Another worker's drain is seen as soon as it begins, whatever this one waits for: what it stops is to be watched.
+/// Watches Nomad during every wait, so that another worker's drain is seen as soon as it begins.
 fn watches_nomad(seen: &Snapshot) -> Proposal {
     if seen.nomad.now().is_none_or(|nomad| nomad.nodes.is_empty()) {
         return Proposal::DoesNotApply;

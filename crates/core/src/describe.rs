@@ -1,4 +1,4 @@
-//! What happens to one departure, in words: a log line a decision, and what of it is counted. For the Lambda and for the service.
+//! Describes a departure: one log line for each decision, and the counts that become metrics. For the Lambda and the service.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tracing::{debug, error, info, warn};
 /// The name before the last renaming, until every crate uses the new one.
 pub use self::DecisionLog as Telling;
 
-/// Who is told by the loop, and what was counted meanwhile.
+/// Logs the decisions and writes of a run, and counts them.
 #[derive(Debug)]
 pub struct DecisionLog<'a> {
     policy: &'a Policy,
@@ -24,18 +24,18 @@ pub struct DecisionLog<'a> {
     pub denied: Vec<Denial>,
     /// Writes that were accepted.
     pub steps: u32,
-    /// Heartbeats that Auto Scaling refused.
+    /// Heartbeats that Auto Scaling rejected.
     pub heartbeats_rejected: u32,
-    /// What the writes of this pass will cost, or a later one, by the cluster's own settings.
+    /// Findings: the requests that this pass or a later one will lose because of the cluster's own settings.
     pub foreseen: Vec<Finding>,
-    /// Whether a heartbeat only asks which hook it is that the instance waits in.
+    /// Whether a heartbeat only tests which hook holds the instance.
     probing: bool,
-    /// What was told in this pass: a decision that is only made again is told once.
+    /// Lines that this pass has logged. A decision that is made again is logged once.
     told: HashSet<String>,
 }
 
 impl<'a> DecisionLog<'a> {
-    /// Says what is decided by this policy. What is denied is said once an hour, by the memory of the process.
+    /// A log for decisions under this policy. `denials` is the process's memory, by which a denial is logged once an hour.
     #[must_use]
     pub fn new(policy: &'a Policy, denials: &'a Denials) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl<'a> DecisionLog<'a> {
 }
 
 impl DecisionLog<'_> {
-    /// Says how a departure ended, so long after its entry.
+    /// Logs how a departure ended, and how long after its entry into the hook.
     pub fn ended(&self, departure: &Departure, outcome: &Outcome, reason: &Reason, after: Duration) {
         info!(
             instance.id = %departure.instance,
@@ -67,7 +67,7 @@ impl DecisionLog<'_> {
         );
     }
 
-    /// Says what an observer would have written.
+    /// Logs the write that an observer did not make.
     pub fn observed(&self, departure: &Departure, decision: &Decision) {
         info!(
             instance.id = %departure.instance,
@@ -77,7 +77,7 @@ impl DecisionLog<'_> {
         );
     }
 
-    /// Says what this write, or a later one, will cost: before it is made, and once a pass.
+    /// Logs the findings before the first write, once in a pass.
     fn foresee(&mut self, departure: &Departure, seen: &Snapshot) {
         let (instance, asg) = (departure.instance, &*departure.asg);
         for finding in foreseen_losses(departure, seen, self.policy) {
@@ -164,7 +164,7 @@ impl Observer for DecisionLog<'_> {
     }
 }
 
-/// What discovery still lists at the end, and why what is not routable counts as gone.
+/// Describes the registrations that remain at the end, and why those that are not routable count as gone.
 fn still_listed(seen: &Snapshot) -> impl Iterator<Item = String> {
     let sights = [("Consul", &seen.consul), ("Nomad's own discovery", &seen.nomad_services)];
     let listed = sights.into_iter().filter_map(|(name, sight)| Some((name, sight.last()?)));
@@ -173,14 +173,14 @@ fn still_listed(seen: &Snapshot) -> impl Iterator<Item = String> {
         .map(|(name, registered)| format!("{name} {}", registered.said()))
 }
 
-/// Whether the first heartbeat is a question (ADR 0013): nobody told of this action, and the group has another terminating hook, in which
-/// the instance may wait after ours.
+/// Whether the first heartbeat is a test (ADR 0013): no event named this action, and the group has another terminating hook in which the
+/// instance may wait after ours.
 fn is_probe(departure: &Departure, seen: &Snapshot) -> bool {
     let untold = departure.action().is_some_and(|action| action.token.is_none() && action.began.is_none());
     untold && seen.history.heartbeat.is_none() && seen.group.last().is_some_and(|group| 1 < group.hooks.len())
 }
 
-/// Whether a sweep's pass found only that nothing is to be done: it would find the same every minute, so it is not counted.
+/// Whether a sweep's pass found nothing to do. The next sweep would find the same a minute later, so such a pass is not counted.
 #[must_use]
 pub fn found_nothing_to_do(outcome: &Outcome, steps: u32) -> bool {
     let idle = match outcome {
@@ -199,7 +199,7 @@ pub fn found_nothing_to_do(outcome: &Outcome, steps: u32) -> bool {
     idle && steps == 0
 }
 
-/// Why a system cannot be seen.
+/// Why a system cannot be read.
 #[must_use]
 pub fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
     let blind = match system {
@@ -213,35 +213,36 @@ pub fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
     blind.map(|blind| blind.why.clone())
 }
 
-/// Whether this run can say how long a departure took: one by a hook, which it completed or kept alive. Another may have done the rest.
+/// Whether this run knows how long the departure took: it leaves by a hook, and this run completed the action or sent a heartbeat. Another
+/// worker may have done the rest.
 #[must_use]
 pub fn can_tell_how_long(departure: &Departure, seen: &Snapshot) -> bool {
     let was_ours = seen.history.completed.is_some() || seen.history.heartbeat.is_some();
     matches!(departure.cause, Cause::Lifecycle(_)) && was_ours
 }
 
-/// The two waits that no departure can be without, whoever walks it: each from when to when, as far as it is known.
+/// The two waits that every departure has, whichever tool drains it. Each has a beginning and an end, as far as they are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Floor {
-    /// The load balancers' delay, from the last deregistration on.
+    /// The load balancers' delay, from the last deregistration.
     pub delay: Option<(Time, Time)>,
-    /// The stopping of its allocations, from the first drain to the last change that Nomad told of.
+    /// The time in which allocations stop, from the first drain to the last change that Nomad showed.
     pub stops: Option<(Time, Time)>,
 }
 
 impl Floor {
-    /// What is known of them.
+    /// The waits that this snapshot shows.
     #[must_use]
     pub fn of(budget: &Budget, seen: &Snapshot) -> Self {
         let released = seen.balancers.iter().filter_map(|balancer| balancer.deregistered).max();
         let delay = released.map(|at| (at, at + budget.balancers));
         let stops = seen.history.drains.first().and_then(|drain| Some((drain.at, seen.history.nomad_changed?)));
-        // The last change may be of an earlier look than the drain: nothing of it is known to have stopped yet.
+        // The last change may have been seen before the drain. Then nothing is known to have stopped yet.
         let stops = stops.filter(|(from, to)| from <= to);
         Self { delay, stops }
     }
 
-    /// How long the two took together, up to this time.
+    /// How long the two waits took together, up to this time.
     fn span(&self, ended: Time) -> Duration {
         let span = |(from, to): (Time, Time)| to.min(ended).since(from);
         match (self.delay, self.stops) {
@@ -253,8 +254,8 @@ impl Floor {
     }
 }
 
-/// What of a departure was neither the load balancers' delay nor the stopping of its allocations: the whole, less the time that
-/// either of the two took. Only where this run saw all of it, or nobody can say.
+/// The part of a departure that was neither the load balancers' delay nor the time in which allocations stopped. `None` unless this run saw
+/// the whole departure.
 #[must_use]
 pub fn above_the_floor(departure: &Departure, seen: &Snapshot, policy: &Policy, ended: Time) -> Option<Duration> {
     let budget = Budget::of(departure, seen, policy);
@@ -263,10 +264,10 @@ pub fn above_the_floor(departure: &Departure, seen: &Snapshot, policy: &Policy, 
     saw_it_whole.then(|| ended.since(budget.began).saturating_sub(floor.span(ended)))
 }
 
-/// A pass that began this soon after the departure saw all of it: the time that an event may take to arrive.
+/// A run that began this soon after the departure saw all of it: an event may take this long to arrive.
 const WHOLE: Duration = Duration::from_secs(10);
 
-/// A decision's reason in words, with why a system that cannot be seen cannot be seen.
+/// A decision's reason as a sentence. If a system cannot be read, the sentence says why.
 #[must_use]
 pub fn because(decision: &Decision, seen: &Snapshot) -> String {
     let why = decision.reason.unseen_system().and_then(|system| blindness(system, seen));
@@ -276,7 +277,7 @@ pub fn because(decision: &Decision, seen: &Snapshot) -> String {
     }
 }
 
-/// How far a departure is, as the systems themselves show it.
+/// How far a departure is, as the live systems show it.
 #[must_use]
 pub fn phase(seen: &Snapshot) -> &'static str {
     let nodes = seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);

@@ -1,48 +1,49 @@
-//! Whether the numbers around the Lambda fit one another (ADR 0017): hook, function, queue, sweep and departure.
+//! Whether the time-outs around the Lambda fit together (ADR 0017): hook, function, queue, sweep and departure.
 //!
-//! `infra/modules/budget` has the same arithmetic; both are held to the cases of `infra/tests/budget.json`.
+//! `infra/modules/budget` has the same arithmetic. The cases in `infra/tests/budget.json` test both.
 
 use std::time::Duration;
 
 use crate::decide::needed;
 
-/// With a shorter heartbeat time-out a pass would be shorter than a look may take.
+/// With a shorter heartbeat time-out a pass could be shorter than one look.
 pub const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(180);
-/// A pass keeps this much of the function's time to hand its message back.
+/// The part of the function's time-out that a pass keeps for handing its message back.
 pub const KEPT_FOR_HANDING_BACK: Duration = Duration::from_secs(5);
-/// A pass looks before it waits a guard, and begins what comes after it.
+/// The time for looks before a guard begins and for the first step after it.
 pub const LOOKS_AROUND_A_GUARD: Duration = Duration::from_secs(10);
-/// SQS lets a message be received no more often than this.
+/// The most receives that SQS allows for a message.
 pub const MOST_RECEIVES: u32 = 1_000;
 /// Auto Scaling ends a lifecycle action after 100 heartbeats, or after two days.
 const LONGEST_HOOK: Duration = Duration::from_hours(48);
 
-/// The numbers. The defaults are those of the Terraform module.
+/// The time-outs and limits. The defaults are those of the Terraform module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbers {
-    /// The hook ends after this long without a heartbeat.
+    /// The hook ends after this time without a heartbeat.
     pub heartbeat_timeout: Duration,
-    /// Lambda ends a pass after this long.
+    /// Lambda ends a pass after this time.
     pub function_timeout: Duration,
-    /// The queue hides a message that was received for this long.
+    /// The queue hides a received message for this time.
     pub visibility_timeout: Duration,
-    /// Between two sweeps.
+    /// The time between two sweeps.
     pub sweep_period: Duration,
-    /// A message becomes a dead letter after this many receives.
+    /// After this many receives a message moves to the dead-letter queue.
     pub max_receive_count: u32,
-    /// The queue keeps a message for this long.
+    /// How long the queue keeps a message.
     pub message_retention: Duration,
-    /// The dead-letter queue does, counted from when the message was first sent.
+    /// How long the dead-letter queue keeps a message, counted from when it was first sent.
     pub dead_letter_retention: Duration,
-    /// A departure may take this long.
+    /// The longest time that a departure may take.
     pub max_departure: Duration,
-    /// Kept before its end, so that the last call lands.
+    /// The time kept free before its end, so that the last call succeeds.
     pub reserve: Duration,
     /// The longest deregistration delay of its target groups.
     pub deregistration_delay: Duration,
-    /// The slowest allocation may take this long to stop.
+    /// The longest time that an allocation may take to stop.
     pub longest_stop: Duration,
-    /// The longest guard that each pass has to wait by itself, because nothing keeps its beginning for the next one (ADR 0002); zero: none.
+    /// The longest guard that each pass waits from the beginning, because no note tells the next pass when it began (ADR 0002). Zero: there
+    /// is none.
     pub guard: Duration,
 }
 
@@ -66,7 +67,7 @@ impl Default for Numbers {
     }
 }
 
-/// A rule that the numbers may break.
+/// A rule that the time-outs may break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// The dead-letter queue must keep a message longer than the queue: both count from when it was sent.
@@ -75,28 +76,28 @@ pub enum Rule {
     DepartureAboveHook,
     /// The delay, the stops and the confirmations must fit into a departure.
     DepartureTooShort,
-    /// A pass must have time beside what handing back takes.
+    /// A pass must have time besides the time for handing back.
     FunctionTooShort,
-    /// A look and a hand back must fit between two heartbeats.
+    /// A look and the handing back must fit between two heartbeats.
     HeartbeatTooShort,
     /// SQS takes no more receives.
     ReceivesAboveLimit,
-    /// A guard that every pass begins anew must be over within one, or no departure gets past it.
+    /// A guard that every pass waits from the beginning must fit into one pass. Otherwise no departure gets past it.
     PassBelowGuard,
-    /// As many passes as the longest departure takes must not make a dead letter.
+    /// The passes that the longest departure takes must not turn its message into a dead letter.
     ReceivesTooFew,
-    /// A message must become a dead letter before it vanishes, and outlive its departure.
+    /// A message must become a dead letter before it expires, and must live longer than its departure.
     RetentionTooShort,
-    /// A lost event must be found while its hook is alive.
+    /// A sweep must find a lost event while its hook is alive.
     SweepAboveHeartbeat,
     /// A pass that crashed must come back while its hook is alive.
     VisibilityAboveHeartbeat,
-    /// AWS advises six times the function's time-out, so that a slow pass is not doubled.
+    /// AWS recommends six times the function's time-out, so that a slow pass does not run twice.
     VisibilityBelowFunction,
 }
 
 impl Rule {
-    /// All of them, by the alphabet of their words.
+    /// All rules, in the alphabetical order of their names.
     pub const ALL: [Self; 12] = [
         Self::DeadLettersTooShort,
         Self::DepartureAboveHook,
@@ -112,7 +113,7 @@ impl Rule {
         Self::VisibilityBelowFunction,
     ];
 
-    /// Its word in the table of cases and in the Terraform module.
+    /// The name in the table of cases and in the Terraform module.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -133,7 +134,7 @@ impl Rule {
 }
 
 impl Numbers {
-    /// The shortest time-outs of function, queue and hook that fit a guard which every pass waits by itself.
+    /// The shortest time-outs of function, queue and hook for a guard that every pass waits from the beginning.
     #[must_use]
     pub fn that_outlast(guard: Duration) -> Self {
         let function_timeout = guard + LOOKS_AROUND_A_GUARD + KEPT_FOR_HANDING_BACK;

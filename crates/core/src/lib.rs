@@ -1,6 +1,7 @@
 //! The rules of a departure, the snapshot that they read, and the loop that follows them.
 //!
-//! Nothing here knows a clock, a socket or a runtime: [`decide`] is a pure function, and [`world::World`] is the only way out.
+//! This crate has no clock, no sockets and no runtime. [`decide`] is a pure function, and [`world::World`] is the only interface to the
+//! outside.
 
 pub mod decide;
 pub mod denials;

@@ -1,4 +1,5 @@
-//! An early warning about an instance: by policy Auto Scaling is asked to replace it, and its hook departs it (ADR 0014).
+//! An early warning about an instance. If the settings say so, decamp asks Auto Scaling to replace the instance, and the hook starts its
+//! departure (ADR 0014).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,32 +11,32 @@ use crate::ids::InstanceId;
 use crate::time::Time;
 use crate::world::World;
 
-/// When AWS changes what an instance runs on, as far as its notice says.
+/// The time window in which AWS changes an instance's hardware, as far as its notice says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Window {
-    /// From then on.
+    /// The beginning.
     pub begins: Option<Time>,
-    /// Until then.
+    /// The end.
     pub ends: Option<Time>,
 }
 
-/// When something is to be done about a change to come.
+/// When to act on an announced change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// At once.
     Now,
     /// Not before this time.
     Later(Time),
-    /// Not any more: the change is over, and the instance is still there.
+    /// Never: the change is over, and the instance is still there.
     Over,
 }
 
 impl Window {
-    /// When an instance that the change affects is to be replaced: `ahead` of its beginning. At once, if that is not known.
+    /// When to replace an instance that the change affects: `ahead` of its beginning, or at once if the beginning is unknown.
     #[must_use]
     pub fn due(self, ahead: Duration, now: Time) -> Due {
         let Some(begins) = self.begins else { return Due::Now };
-        // A retirement may end when it begins: it is over when the instance is gone.
+        // A retirement may have the same beginning and end. It is over when the instance is gone.
         if self.ends.is_some_and(|ends| begins < ends && ends <= now) {
             return Due::Over;
         }
@@ -44,15 +45,15 @@ impl Window {
     }
 }
 
-/// The longest that a message is hidden for at a time; SQS hides none for longer than 12 h.
+/// The longest time for which a message is hidden at once. SQS allows 12 h.
 pub const LONGEST_HIDDEN: Duration = Duration::from_hours(11);
-/// A message that a queue soon loses by its age is acted on before.
+/// The time before a queue deletes a message by its age, in which decamp acts on the message.
 const BEFORE_IT_IS_LOST: Duration = Duration::from_hours(12);
-/// A message that was received so often no longer counts towards the age of a queue's oldest message, of which an alarm tells.
+/// A message with this many receives no longer counts towards the age of the oldest message, for which there is an alarm.
 const NOT_COUNTED: u32 = 3;
 
-/// How long a message about something that is due at `due` stays hidden now; `None`: its time has come. `sent` is when the queue took
-/// the message in, `keeps` how long it keeps one, `soon` the shortest pause between two looks at it.
+/// How long to hide a message about an action that is due at `due`. `None`: it is due now. `sent` is when the queue received the message,
+/// `keeps` is its retention, and `soon` is the shortest pause between two receives.
 #[must_use]
 pub fn hidden_for(due: Time, sent: Option<Time>, keeps: Duration, receives: u32, soon: Duration, now: Time) -> Option<Duration> {
     let lost = sent.map_or(Time::NEVER, |sent| sent + keeps.saturating_sub(BEFORE_IT_IS_LOST));
@@ -63,31 +64,31 @@ pub fn hidden_for(due: Time, sent: Option<Time>, keeps: Duration, receives: u32,
     Some(if receives < NOT_COUNTED { soon.min(left) } else { LONGEST_HIDDEN.min(left) })
 }
 
-/// What replacing needs of a world besides what a departure needs.
+/// The calls that a replacement needs, besides those of a departure.
 #[expect(async_fn_in_trait, reason = "as for World")]
 pub trait Replaces: World {
-    /// The group of an instance; `None` if Auto Scaling lists it in none.
+    /// The group of an instance. `None` if the instance is in no group.
     async fn group_of(&self, instance: InstanceId) -> Result<Option<Arc<str>>, Unseen>;
 
     /// Asks Auto Scaling to replace an instance, through its hook.
     async fn ask_to_replace(&self, instance: InstanceId) -> Result<(), Refusal>;
 }
 
-/// What became of a warning.
+/// The result of a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// Auto Scaling replaces the instance; its hook takes it out.
+    /// Auto Scaling replaces the instance, and its hook starts the departure.
     Replaced,
-    /// There is nothing to replace: it is not ours, not in service, held, or this process only observes.
+    /// There is nothing to replace: the instance is not ours, not in service or held, or this process only observes.
     LeftAlone,
-    /// Auto Scaling does not replace it, however often it is asked.
+    /// Auto Scaling refuses to replace it, and will refuse again.
     Refused,
-    /// Auto Scaling could not be seen or did not answer: ask again.
+    /// Auto Scaling cannot be read or did not answer. Try again.
     Again,
 }
 
-/// Asks Auto Scaling to replace an instance of ours that is in service. A live look says whether it is; none of its own rules is
-/// anticipated: it launches and terminates as the group is set, and the hook holds what it terminates.
+/// Asks Auto Scaling to replace an instance of ours, if a live look shows that it is in service. Auto Scaling launches and terminates by
+/// the group's settings, and the hook holds the instance that it terminates.
 pub async fn replace<W: Replaces>(
     world: &W,
     may_touch: impl Fn(&str) -> bool,
@@ -137,7 +138,7 @@ pub async fn replace<W: Replaces>(
     }
 }
 
-/// Where the instance stands, and what its group is set to.
+/// The instance's lifecycle state, and its group's settings.
 async fn look<W: World>(world: &W, instance: InstanceId, asg: &Arc<str>) -> Result<(Lifecycle, Group), Unseen> {
     let departure = Departure { instance, asg: Arc::clone(asg), cause: Cause::Lifecycle(LifecycleAction::default()) };
     let parts = [Part::Lifecycle, Part::Group { with_activity: false }];

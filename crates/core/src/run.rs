@@ -1,4 +1,4 @@
-//! The loop: look, decide one step, take it, look again, until the instance may go.
+//! The loop: look, decide, act, and look again, until the instance may go.
 
 mod looks;
 
@@ -18,53 +18,54 @@ use crate::world::World;
 /// The names before the last renaming, until every crate uses the new ones.
 pub use self::{NoObserver as Quiet, Observer as Tell, RunOptions as Manner, RunResult as How};
 
-/// How a run is to behave.
+/// The options of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RunOptions<'a> {
-    /// When to stop and hand the departure back, for whoever goes on with it. `None`: when it is over.
+    /// When to stop and hand the departure back. `None`: run until the departure has ended.
     pub stop_at: Option<Time>,
-    /// Look, decide and tell, but write nothing (`DECAMP_MODE=observe`, `decamp plan`): ends at the first write.
+    /// Look, decide and report, but write nothing (`DECAMP_MODE=observe`, `decamp plan`). The run ends at the first write.
     pub observe: bool,
-    /// Hand the departure back instead of waiting (a sweep, which makes one pass over all that wait).
+    /// Hand the departure back instead of waiting. A sweep makes one pass over all waiting instances.
     pub never_wait: bool,
     /// What this process remembers of earlier runs of the same departure ([`remember`](crate::decide::remember)).
     pub remembered: &'a [Noted],
-    /// The sweep that this run is part of: it says whose heartbeats it sends (ADR 0018). `None`: those of this departure, when they are due.
+    /// The sweep that this run belongs to, which decides whose heartbeats are sent (ADR 0018). `None`: heartbeats are sent when they are
+    /// due.
     pub sweep: Option<Sweep>,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone)]
 pub struct Ending {
-    /// What came of it.
+    /// The result.
     pub how: RunResult,
-    /// What was known at the end.
+    /// The snapshot at the end.
     pub seen: Snapshot,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunResult {
-    /// The departure is over.
+    /// The departure has ended.
     Ended(Outcome, Reason),
-    /// `stop_at` came first. Nothing of ours is under way.
+    /// `stop_at` came first. No write is in progress.
     HandedBack,
-    /// This write was next, and was not made.
+    /// An observer's run ended before this write.
     Observed(Decision),
 }
 
-/// Who is told of every decision and every write, as they happen.
+/// Receives every decision and every write as it happens.
 pub trait Observer {
-    /// A decision was made. It is not yet taken.
+    /// A decision was made, and is about to be carried out.
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time);
     /// A write was answered.
     fn wrote(&mut self, departure: &Departure, effect: &Effect, answer: &Result<(), crate::decide::Refusal>, now: Time);
 }
 
-/// A wait that lasts longer than it was meant to by this much was held up by its own process, which somebody stopped.
+/// A wait that lasts this much longer than intended means that the process itself was stopped.
 const LATE: Duration = Duration::from_secs(2);
 
-/// Tells nobody.
+/// An observer that does nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct NoObserver;
 
@@ -73,9 +74,9 @@ impl Observer for NoObserver {
     fn wrote(&mut self, _: &Departure, _: &Effect, _: &Result<(), crate::decide::Refusal>, _: Time) {}
 }
 
-/// Walks one departure out of `world` by the rules.
+/// Takes one departure through `world` by the rules.
 ///
-/// May be cancelled at any await point and begun again by anybody: no progress is stored here.
+/// The run may be cancelled at any await point and started again by any worker: it stores no progress.
 pub async fn run<W: World>(
     world: &W,
     departure: &Departure,
@@ -86,7 +87,7 @@ pub async fn run<W: World>(
     run_by(decide, world, departure, policy, options, observer).await
 }
 
-/// The same loop by other rules: for the baselines and the wrong drivers that the simulator must catch.
+/// The same loop with other rules, for baselines and for the wrong drivers that the simulator must catch.
 pub async fn run_by<W: World>(
     rules: impl Fn(&Departure, &Snapshot, &Policy, Time) -> Decision,
     world: &W,
@@ -109,7 +110,7 @@ pub async fn run_by<W: World>(
             Arc::make_mut(&mut seen).late = looks.late();
         }
         let decision = rules(departure, &seen, policy, now);
-        // What is over is over, although the answer came as the time ran out.
+        // If the departure has ended, the result counts even if the time has run out.
         let ends = matches!(decision.action, Action::End(_));
         if !ends && options.stop_at.is_some_and(|stop| stop <= now) {
             drop(looks);
@@ -122,7 +123,7 @@ pub async fn run_by<W: World>(
                 let answers = looks.answers(&seen, anew, options.stop_at).await;
                 take_in(&mut seen, &mut looks, answers, begin);
             }
-            // What is under way is no wait: a sweep takes it in as well.
+            // Looks in progress are no wait. A sweep takes in their answers too.
             Action::Wait { .. } if options.never_wait && looks.are_under_way() => {
                 let answers = looks.answers(&seen, false, options.stop_at).await;
                 take_in(&mut seen, &mut looks, answers, begin);
@@ -131,19 +132,19 @@ pub async fn run_by<W: World>(
             Action::Wait { until, watch } => {
                 let until = options.stop_at.map_or(until, |stop| stop.min(until));
                 let (answers, news) = looks.meanwhile(&seen, until, &watch).await;
-                // A watch answers with what is so when it answers.
+                // The answer to a watch is as of now.
                 let woken = world.now();
                 if until + LATE < woken {
                     Arc::make_mut(&mut seen).history.woke_late = Some(woken);
                 }
                 for observation in news {
-                    // It tells of an outage when that has lasted for so long.
+                    // A failed watch means that the outage has lasted for this long already.
                     let since = if matches!(observation, Observation::Consul(Err(_))) { woken.before(BRIEF) } else { woken };
                     Arc::make_mut(&mut seen).take(since, observation);
                 }
                 take_in(&mut seen, &mut looks, answers, begin);
             }
-            // A heartbeat comes before the first look; an observer goes on as if it had been accepted.
+            // Heartbeats come before the first look. An observer goes on as if Auto Scaling had accepted them.
             Action::Do(effects) if options.observe && effects.iter().all(|effect| matches!(effect, Effect::Heartbeat(_))) => {
                 for effect in &effects {
                     Arc::make_mut(&mut seen).did(now, now, effect, &Ok(()));
@@ -158,7 +159,7 @@ pub async fn run_by<W: World>(
                 let steady = world.steady();
                 let answers = join_all(effects.iter().map(|effect| world.act(departure, effect))).await;
                 let answered = world.now();
-                // As for looks: the answer may have set the clock.
+                // The answer may have set the clock, as with looks.
                 let sent = answered.before(world.steady().saturating_sub(steady));
                 if jumped(now, steady, world) {
                     seen = begin(sent);
@@ -177,7 +178,7 @@ pub async fn run_by<W: World>(
     }
 }
 
-/// Takes in what looks showed, each as of the moment it was asked for.
+/// Takes in the answers to looks, each as of the time at which it was asked for.
 fn take_in<W: World>(
     seen: &mut Arc<Snapshot>,
     looks: &mut Looks<'_, W>,
@@ -186,7 +187,7 @@ fn take_in<W: World>(
 ) {
     let world = looks.world;
     for Answer { asked: Asked { at, steady, blank }, observations } in answers {
-        // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
+        // The first answer may have set the clock. The steady clock tells when the look was asked for.
         let asked = world.now().before(world.steady().saturating_sub(steady));
         if !blank && jumped(at, steady, world) {
             *seen = begin(asked);
@@ -202,7 +203,7 @@ fn take_in<W: World>(
     }
 }
 
-/// Whether the first server that was heard has set the clock: what is remembered by the old one is forgotten then, as in a crash.
+/// Whether the first answer of a server has set the clock. What was learned by the old clock is then forgotten, as in a crash.
 fn jumped<W: World>(before: Time, steady_before: Duration, world: &W) -> bool {
     let expected = before + world.steady().saturating_sub(steady_before);
     let now = world.now();

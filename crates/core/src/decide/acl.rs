@@ -24,20 +24,20 @@ pub struct AclNamespace {
     pub capabilities: Vec<String>,
 }
 
-/// What a namespace's rules of all policies come to.
+/// What a namespace's rules from all policies add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reads {
     Yes,
     No,
-    /// Beats everything else that is said of the same name.
+    /// Overrides every other rule for the same name.
     Denied,
 }
 
-/// What these policies, each with its name, come to together.
+/// What these named policies together let a token see.
 ///
-/// Nomad adds up what all policies say of the same name or pattern, and then takes the one rule that fits a namespace best. A
-/// narrower rule replaces `*`. It does not add to it, even if another policy has it (facts/nomad.md 11.2). So every rule that
-/// there is must let the token read.
+/// Nomad adds up the rules of all policies for the same name or pattern, and then applies the one rule that fits a namespace best. A
+/// narrower rule replaces `*`. It does not add to it, even if another policy has it (facts/nomad.md 11.2). So every rule must let the token
+/// read.
 #[must_use]
 pub fn sight_of(policies: &[(String, AclRules)]) -> NomadSight {
     let mut missing = Vec::new();
@@ -74,7 +74,7 @@ fn reads(rule: &AclNamespace) -> Reads {
     if rule.policy == "deny" || rule.capabilities.iter().any(|c| c == "deny") {
         return Reads::Denied;
     }
-    // `scale` and `list` do not let a token read jobs, and what is not known here is no proof.
+    // `scale` and `list` do not let a token read jobs. An unknown policy or capability proves nothing.
     let reads = matches!(rule.policy.as_str(), "read" | "write") || rule.capabilities.iter().any(|c| c == "read-job");
     if reads { Reads::Yes } else { Reads::No }
 }

@@ -1,4 +1,4 @@
-//! The load balancers' part: deregister exactly what is listed, then wait until nothing can be sent any more.
+//! The load balancers: deregister exactly the targets that are listed, then wait until no load balancer can send to the instance.
 
 use super::beginnings;
 use super::budget;
@@ -17,47 +17,47 @@ use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::Time;
 use std::time::Duration;
 
-/// How often a target that somebody else deregistered is looked at (ADR 0008).
+/// How often decamp looks at a target that another actor deregistered (ADR 0008).
 const LOOK_EVERY: Duration = Duration::from_secs(12);
-/// How old a look at the load balancers may be when something is stopped.
+/// How old a look at the load balancers may be when allocations are stopped.
 pub(super) const RECENT: Duration = Duration::from_secs(60);
-/// What serves a target and was told to stop already is worth another look at it after this.
+/// An allocation that serves a target and has been stopping for this long is worth another look at the target.
 const LONG_AGO: Duration = Duration::from_secs(120);
 /// How much later than our timer Elastic Load Balancing may take a target off its list.
 const LAGS: Duration = Duration::from_secs(5);
-/// The list may lag our own timer by this much: it is looked at every second then, and its attributes are not doubted.
+/// The list may lag behind our timer by this much. Until then it is read every second, and the attributes are not read again.
 const LIST_LAGS: Duration = Duration::from_secs(2);
-/// How long after its delay a target that still reads `draining` is believed (fault 30).
+/// How long after its delay a target that still reads `draining` counts as such (fault 30).
 const DRAINING_GRACE: Duration = Duration::from_secs(15);
 
-/// How far the load balancers are.
+/// How far the instance has left its load balancers.
 pub(super) struct Balancing {
-    /// What to do about them.
+    /// What to do next.
     pub(super) proposal: Proposal,
-    /// Nothing of ours is registered anywhere, by a look after our last write.
+    /// No target of ours is registered, by a look after our last write.
     pub(super) deregistered: bool,
-    /// What answers at something that may still be sent to is not known: nothing may overlap with it.
+    /// Something may still be sent to a target for which no allocation is known. Nothing may be drained beside the delay.
     pub(super) doubtful: bool,
-    /// Nothing can be sent any more, and nothing is held any more.
+    /// No load balancer sends to the instance, and none holds a request there.
     pub(super) released: bool,
-    /// When that is at the latest, once nothing is registered.
+    /// The latest time at which that is so, once nothing is registered.
     pub(super) release: Time,
-    /// Since when nothing of ours has been registered, at the latest; once that is so.
+    /// The latest time since which no target of ours has been registered, once that is so.
     pub(super) since: Time,
 }
 
 impl Balancing {
-    /// This is next, and until then nothing is known to be deregistered or released.
+    /// With this next step, and nothing known to be deregistered or released.
     fn not_yet(proposal: Proposal) -> Self {
         Self { proposal, deregistered: false, doubtful: false, released: false, release: Time::NEVER, since: Time::NEVER }
     }
 }
 
-/// The groups that may send to the instance: attached, named in the hook or in the settings, or found.
+/// The groups that may send to the instance: those attached, named in the hook or in the settings, or found by a scan.
 pub(super) fn groups(case: &Case<'_>) -> Vec<GroupToRead> {
     let mut all: Vec<GroupToRead> = Vec::with_capacity(case.seen.balancers.len());
     let mut add = |arn: &TargetGroupArn, attached: bool| match all.iter_mut().find(|known| known.arn == *arn) {
-        // Named as well as attached: then its addresses are ours to take out.
+        // If a group is named as well as attached, its targets by address may be ours.
         Some(known) => known.attached &= attached,
         None => all.push(GroupToRead { arn: arn.clone(), attached }),
     };
@@ -70,13 +70,13 @@ pub(super) fn groups(case: &Case<'_>) -> Vec<GroupToRead> {
     all
 }
 
-/// The groups for which this holds of what is known of them, if anything is.
+/// The groups for which a condition holds. It is given what this run knows of the group, if anything.
 fn groups_that(case: &Case<'_>, holds: impl Fn(Option<&Balancer>) -> bool) -> Vec<GroupToRead> {
     let known = |arn: &TargetGroupArn| case.seen.balancers.iter().find(|balancer| balancer.arn == *arn);
     groups(case).into_iter().filter(|group| holds(known(&group.arn))).collect()
 }
 
-/// The groups that exist and were last seen before a time, or not since our last write.
+/// The existing groups that were last read before a time, or not since our last write.
 pub(super) fn seen_before(case: &Case<'_>, time: Time) -> Vec<GroupToRead> {
     let old = |b: &Balancer| b.sight.fresh_at() < Some(time) && b.sight.last().is_some_and(|g| g.targets.is_some());
     groups_that(case, |known| known.is_some_and(old))
@@ -90,22 +90,22 @@ pub(super) fn look_at(groups: Vec<GroupToRead>, reason: Reason) -> Proposal {
     Proposal::look(vec![Part::TargetGroups { groups, attributes_again: false }], reason)
 }
 
-/// When to look again at the first of these groups that could not be seen.
+/// When to try again the groups that could not be read.
 pub(super) fn blind_until(case: &Case<'_>, groups: &[GroupToRead]) -> Option<Time> {
     let of_them = case.seen.balancers.iter().filter(|b| groups.iter().any(|group| group.arn == b.arn));
     of_them.filter_map(|b| b.sight.blind()).map(|blind| retry_at(blind.tried, blind.tries)).max()
 }
 
-/// The groups that were neither looked at nor deregistered from since a time.
+/// The groups that were neither read nor deregistered from since a time.
 pub(super) fn left_alone_since(case: &Case<'_>, time: Time) -> Vec<GroupToRead> {
     let touched = |b: &Balancer| time <= b.sight.at().max(b.deregistered).unwrap_or(Time(0));
     groups_that(case, |known| !known.is_some_and(touched))
 }
 
-/// How often a group is asked for that could not be seen, and from which nothing is to be deregistered yet.
+/// How often to ask for a group that could not be read, as long as nothing is to be deregistered from it.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 
-/// Looks at the groups that this run has never seen, before anything is done to them.
+/// Looks at the groups that this run has never read, before anything is written to them.
 pub(super) fn known_once(case: &Case<'_>) -> Proposal {
     let scan = &case.seen.scan;
     let waits = |blind: &Blind| case.now < blind.tried + ASK_AGAIN;
@@ -117,7 +117,7 @@ pub(super) fn known_once(case: &Case<'_>) -> Proposal {
     look_at(groups, Reason::MustLook)
 }
 
-/// Asks for what is next with the load balancers.
+/// What to do next about the load balancers.
 pub(super) fn balancing(case: &Case<'_>) -> Balancing {
     if case.policy.scan && case.seen.scan.at().is_none() {
         return Balancing::not_yet(look_again(case, &case.seen.scan, Part::Scan, Reason::MustLook));
@@ -128,7 +128,7 @@ pub(super) fn balancing(case: &Case<'_>) -> Balancing {
     let mut doubtful = false;
     let told = case.seen.history.addresses_since;
     if case.policy.scan && told.is_some() && case.seen.scan.at() <= told {
-        // It was made before a node told its addresses: groups that list those alone were not found.
+        // The scan was made before a node reported its addresses, so it missed groups that list only those.
         proposals.push(look_again(case, &case.seen.scan, Part::Scan, Reason::MustLook));
         (deregistered, released, release, since) = (false, false, Time::NEVER, Time::NEVER);
     } else if let Some(until) = gone_before_the_scan(case).filter(|until| case.now < *until) {
@@ -165,13 +165,13 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
             // Deregistered for certain: one timer, then one confirming look.
             let release = at + budget::may_send_for(last, case.policy);
             let released = release <= case.now;
-            // What serves until after the release was told to stop already: this is the last moment to see it registered again.
+            // If an allocation that serves until after the release is stopping already, this is the last chance to see it registered again.
             let long_ago = sight.at().max(Some(at)).is_some_and(|touched| touched + LONG_AGO <= case.now);
             let confirm_now = released && long_ago && case.serving_is_stopping();
-            // What else it lists may be ours as well: that is not over by our timer.
+            // The group lists other targets that may be ours. Our timer says nothing about those.
             let doubtful = unknown(case, last).next().is_some();
             if sight.blind().is_none() && !confirm_now && !doubtful {
-                // What is stopped or completed then is confirmed right before: one look serves both.
+                // Whatever is stopped or completed then is confirmed right before. One look serves both.
                 let reason = Reason::LoadBalancerDelay { group: arn.clone(), until: release };
                 let proposal = if released { Proposal::Done } else { Proposal::wait(release, reason) };
                 return Balancing { proposal, deregistered: true, doubtful: false, released, release, since: at };
@@ -182,7 +182,7 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
         return Balancing::not_yet(look_again(case, &sight, look(false), reason));
     };
     let Some(targets) = &group.targets else {
-        // The group is gone (fault 31): nothing is sent through it.
+        // The group no longer exists (fault 31), so nothing is sent through it.
         return Balancing {
             proposal: Proposal::Done,
             deregistered: true,
@@ -200,7 +200,7 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
     let registered: Vec<Target> = targets.iter().filter(|t| t.health.is_registered()).filter(ours).cloned().collect();
     if !registered.is_empty() {
         if balancer.sight.at().is_some_and(|at| at + RECENT < case.now) {
-            // A hold, or what else was waited for, may have outlasted what is listed.
+            // The list may have changed during a hold or another wait.
             return Balancing::not_yet(look_again(case, &balancer.sight, look(false), Reason::MustLook));
         }
         return Balancing::not_yet(deregister(case, balancer, group, registered));
@@ -209,7 +209,7 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
     if !asking.is_settled() {
         return Balancing::not_yet(asking);
     }
-    // What left while it may have been ours is sent to for a while as well.
+    // A target that left the list, and may have been ours, may be sent to for a while as well.
     let gone = balancer.draining.iter().map(|row| (&row.id, row.port));
     let mut rows = group.listed().map(|target| (&target.id, target.port)).chain(gone);
     let doubtful = rows.any(|(id, port)| case.whose(group, id, port) == Ownership::Unknown);
@@ -230,7 +230,7 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
     Balancing { doubtful, ..after }
 }
 
-/// Nothing of ours is registered: when can nothing be sent any more?
+/// When nothing can be sent any more, once no target of ours is registered.
 fn after_deregistration(
     case: &Case<'_>,
     balancer: &Balancer,
@@ -239,13 +239,13 @@ fn after_deregistration(
     look: impl Fn(bool) -> Part,
 ) -> Balancing {
     let seen_at = balancer.sight.at().unwrap_or(case.now);
-    // What another deregistered while we looked on: at the latest when a look first showed it so.
+    // When another actor deregistered a target during this run: at the latest when a look first showed it.
     let ours_alone = |last: Time| balancer.deregistered.is_some_and(|at| last <= at);
     let by_another = |row: &Draining| row.deregistered.filter(|seen| !ours_alone(seen.after)).map(|seen| seen.by);
     let may_be_ours = |row: &&Draining| case.may_be_ours(group, &row.id, row.port);
     let left = balancer.draining.iter().filter(may_be_ours).filter_map(by_another).max();
     let first = balancer.first_look.max(left).unwrap_or(case.now);
-    // An earlier run may have noted an earlier time, of what was not registered when this one first looked.
+    // An earlier run may have noted an earlier time for targets that were not registered when this run first looked.
     let noted = beginnings::deregistered(case).filter(|_| left.is_none());
     let first = noted.map_or(first, |noted| noted.min(first));
     let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
@@ -254,15 +254,15 @@ fn after_deregistration(
     let taken_out = taken_out_unseen(case, balancer, group);
     let by_our_timer = match balancer.deregistered {
         Some(at) => left.map_or(at, |left| left.max(at)) + budget::may_send_for(group, case.policy),
-        // Somebody else deregistered it, at a time that is not known: at the latest when we first looked.
+        // Another actor deregistered it at an unknown time, at the latest when this run first looked.
         None if draining || contradicts => first + delay.max(guard),
         None if let Some(at) = taken_out => at + delay.max(guard),
-        // An unreadable delay may have been a short one.
+        // A delay that cannot be read may have been a short one.
         None if delay < guard || group.delay.is_none() || left.is_some() => first + guard,
-        // Nothing is waited for: the look itself shows that it may go on.
+        // Nothing to wait for: the look itself shows that the departure may go on.
         None => first.min(seen_at),
     };
-    // First seen `draining` well after that: somebody registered and deregistered it again meanwhile.
+    // First seen `draining` long after that: it was registered and deregistered again meanwhile.
     let again = draining_again_since(case, balancer, group, by_our_timer.max(first + delay));
     let release = again.map_or(by_our_timer, |at| at + budget::may_send_for(group, case.policy));
     let begun = balancer.deregistered.map_or(taken_out.unwrap_or(first), |at| left.map_or(at, |left| left.max(at)));
@@ -270,7 +270,7 @@ fn after_deregistration(
     let state = |proposal, released| Balancing { proposal, deregistered: true, doubtful: false, released, release, since };
     let delayed = || Reason::LoadBalancerDelay { group: balancer.arn.clone(), until: release };
     if case.now < release {
-        // What somebody else deregistered may be absent earlier than we must assume.
+        // A target that another actor deregistered may leave the list earlier than this run must assume.
         let every = LOOK_EVERY.min(delay / 4).max(Duration::from_secs(1));
         let next =
             if balancer.deregistered.is_none() && (draining || contradicts) { (seen_at + every).min(release) } else { release };
@@ -279,7 +279,7 @@ fn after_deregistration(
         }
         return state(Proposal::wait(next, delayed()), false);
     }
-    // Our own timer needs no look: what is concluded from it is looked at right before.
+    // Our own timer needs no look. Before anything is concluded from it, the group is read again.
     let by_timer = balancer.deregistered.is_some() && again.is_none() && seen_at < release;
     if by_timer && !(seen_at + LONG_AGO <= case.now && case.serving_is_stopping()) {
         return state(Proposal::Done, true);
@@ -288,7 +288,7 @@ fn after_deregistration(
         return state(Proposal::look(vec![look(false)], Reason::MustConfirm), false);
     }
     if draining && case.now < release + DRAINING_GRACE {
-        // An operator may have raised the delay meanwhile (fault 37): its attributes are read again.
+        // An operator may have raised the delay meanwhile (fault 37), so the attributes are read again.
         let lagging = seen_at < release + LIST_LAGS;
         let next = retry_at(seen_at, if lagging { 1 } else { 3 });
         let proposal = if seen_at < release || next <= case.now {
@@ -301,7 +301,8 @@ fn after_deregistration(
     state(Proposal::Done, true)
 }
 
-/// Since when one of ours has read `draining` that was first seen so well after our own timer had run out, if only until it left the list.
+/// Since when a target of ours has read `draining`, if that was first seen clearly after our timer had run out. It may have left the list
+/// since.
 fn draining_again_since(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup, release: Time) -> Option<Time> {
     let late = |since: Time| release + LAGS < since;
     let rows = balancer.draining.iter().filter(|row| case.may_be_ours(group, &row.id, row.port));
@@ -323,7 +324,7 @@ fn deregister(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup, registe
         if case.now < next {
             return Proposal::wait(next, reason);
         }
-        // Once more when it may be held no longer: another may have become healthy.
+        // Look again before the hold ends: another target may have become healthy.
         if seen_at < until {
             return look_at(vec![GroupToRead { arn: balancer.arn.clone(), attached: group.attached }], reason);
         }
@@ -336,7 +337,7 @@ fn deregister(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup, registe
     write(case, EffectKind::Deregister, vec![effect], reason)
 }
 
-/// The group that may send to the instance for longest names the wait. The first timer that ends is when it is decided again.
+/// Moves the longest wait to the front, so that it gives the reason. The next decision comes when the first timer ends.
 fn longest_wait_first(proposals: &mut [Proposal]) {
     let until = |proposal: &Proposal| if let Proposal::Wait { until, .. } = proposal { Some(*until) } else { None };
     let waits = proposals.iter().enumerate().filter_map(|(place, proposal)| Some((place, until(proposal)?)));

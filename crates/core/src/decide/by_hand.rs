@@ -1,5 +1,5 @@
-//! Services on the node's Consul agent that Nomad did not register. A drain does not stop them, and an ingress that routes by Consul
-//! sends to them until the machine is gone.
+//! Services on the node's Consul agent that Nomad did not register. A drain does not stop them, and an ingress that routes by Consul sends
+//! to them until the machine is gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use super::snapshot::HandRegistration;
 use super::{ByHand, Part, Reason};
 use crate::time::Time;
 
-/// They are watched; a look is repeated this often all the same.
+/// They are watched, and read again this often.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
-/// Those that are routable, as they were seen last.
+/// Those that are routable, as they were last seen.
 pub(super) fn routable<'s>(case: &'s Case<'_>) -> impl Iterator<Item = &'s HandRegistration> {
     let registrations = case.seen.consul.last().filter(|all| case.policy.consul && !all.agent_dead);
     registrations.into_iter().flat_map(|all| all.by_hand.iter()).filter(|one| !one.critical)
 }
 
-/// Whether any is to be waited for.
+/// Whether the settings say to wait for any.
 pub(super) fn waits(case: &Case<'_>) -> bool {
     case.policy.consul && case.policy.by_hand != ByHand::Name
 }
 
-/// Where any is to be waited for: waits until none of those is routable, by a look since everything was over.
+/// Waits until none of those to wait for is routable, by a look after everything was over.
 pub(super) fn gone(case: &Case<'_>, over_at: Time) -> Proposal {
     let consul = &case.seen.consul;
     let Some(looked) = consul.fresh_at().filter(|at| over_at <= *at) else {

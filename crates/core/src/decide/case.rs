@@ -1,4 +1,4 @@
-//! What every rule reads: one departure, what was seen of it, the settings, the time that it has, and the time that it is.
+//! What every rule reads: a departure, what was seen of it, the settings, its time budget, and the current time.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::snapshot::{Node, Snapshot};
 use super::{Departure, Policy};
 use crate::time::Time;
 
-/// The case that is decided.
+/// The case that the rules decide.
 pub(super) struct Case<'a> {
     pub(super) departure: &'a Departure,
     pub(super) seen: &'a Snapshot,
@@ -26,7 +26,7 @@ impl<'a> Case<'a> {
 }
 
 impl Case<'_> {
-    /// The marker on this departure's drains. It is computed once a decision, and only if there is a drain to compare it with.
+    /// The marker on this departure's drains. It is computed once for a decision, and only if there is a drain to compare it with.
     pub(super) fn drain_marker(&self) -> &Arc<str> {
         self.drain_marker.get_or_init(|| self.departure.mark())
     }

@@ -1,8 +1,8 @@
-//! What stops while Consul cannot be seen: an ingress that does not hear of a stop goes on sending to what is gone.
+//! Allocations that stop while Consul cannot be read. An ingress that does not hear of a stop goes on sending to them.
 //!
-//! Discovery is seen right before a drain (`nodes`); from then on Nomad stops one copy after the other, and nothing of ours takes that back:
-//! a drain that is cancelled and begun anew would be the second of its phase (ADR 0003). So Consul is watched while something stops, the phase
-//! that has not begun waits, and what stopped unseen is named by the outcome.
+//! Discovery is read right before a drain (`nodes`). From then on Nomad stops one copy after the other, and decamp cannot take that back: a
+//! drain that is cancelled and begun again would be the second of its phase (ADR 0003). So Consul is watched while allocations stop, the
+//! next phase waits, and the outcome names what stopped unseen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use super::snapshot::{Allocation, Beginning, Interval, Known};
 use super::{Part, Reason, StoppedUnseen};
 use crate::time::Time;
 
-/// A watch tells sooner whether Consul answers, unless it hangs, or news of Nomad's end it before.
+/// A watch shows sooner whether Consul answers, unless Consul hangs or news from Nomad ends the watch first.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// While it is out of sight.
+/// The same while Consul cannot be read.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
-/// Watches Consul while something stops that an ingress finds there, and, where `once_more`, until it has answered once after that.
+/// Watches Consul while an allocation stops that an ingress finds there. If `once_more`, until Consul has answered once after that.
 pub(super) fn watched(case: &Case<'_>, once_more: bool) -> Proposal {
     let consul = &case.seen.consul;
     let mut stopping = case.seen.stops_in_consul();
@@ -41,16 +41,16 @@ pub(super) fn watched(case: &Case<'_>, once_more: bool) -> Proposal {
     Proposal::watch(next, Part::Consul, reason)
 }
 
-/// The time in which Consul could not be seen while something stopped: by this run, and by earlier ones that wrote it down.
+/// The time in which Consul could not be read while allocations stopped, by this run and by the notes of earlier ones.
 fn stretch(case: &Case<'_>) -> Option<Interval> {
     joined(case.seen.unseen_stops(case.now), noted(case))
 }
 
-/// What earlier runs wrote down of it.
+/// The part of it that earlier runs noted.
 fn noted(case: &Case<'_>) -> Option<Interval> {
     let stretches = beginnings::unseen(case).map(|note| {
         let lasted = Duration::from_secs(note.listed.into());
-        // They saw no end of it: it was over when this one saw Consul, by the first look since then that is known.
+        // An earlier run saw no end of it. It was over when this run read Consul, by the first look since then that is known.
         let looks = [case.seen.history.first_consul, case.seen.consul.at()];
         let since_then = || looks.into_iter().flatten().filter(|at| note.since < *at).min();
         let before = if lasted.is_zero() { since_then() } else { Some(note.since + lasted) };
@@ -69,8 +69,8 @@ fn joined(one: Option<Interval>, other: Option<Interval>) -> Option<Interval> {
     }
 }
 
-/// What the next worker has to know of it: after when, and for how many seconds. It is noted at once; what is over soon is no outage, and
-/// that is noted then.
+/// What the next worker has to know of it: its beginning, and its length in seconds. It is noted at once. If it was too brief for an
+/// outage, that is noted later.
 pub(super) fn worth_knowing(case: &Case<'_>) -> Option<(Time, u32)> {
     let begun = || case.seen.history.notes_sent.iter().rev().find(|note| note.what == Beginning::Unseen);
     let own = case
@@ -88,11 +88,12 @@ pub(super) fn stopped_unseen(case: &Case<'_>) -> Option<StoppedUnseen> {
     let until = before.unwrap_or(Time::NEVER);
     let history = &case.seen.history;
     let known = |a: &Allocation| history.known.iter().find(|known| known.id == a.id);
-    // Between two looks it may have been told at any time.
+    // It may have been stopped at any time between two looks.
     let told_by_then = |known: &Known| known.told.is_some() && known.wanted_at.is_none_or(|wanted| wanted <= until);
     let stopped_then = |a: &&Allocation| {
         let (known, longest) = (known(a), case.policy.longest_stop(&a.group));
-        // One that this run never saw alive was told when its tasks say so; a process that survives its signals takes longer than it may.
+        // If this run never saw it alive, its tasks tell when it was stopped. A process that survives its signals takes longer than its
+        // longest stop.
         let told = a.told.or_else(|| a.ended.map(|ended| ended - longest));
         let began = known.map_or_else(|| told.is_none_or(|told| told <= until), told_by_then);
         let lasted = match (a.client.is_over(), a.ended) {

@@ -1,4 +1,4 @@
-//! Actions, writes and looks in words: the word to search by, and the words for people. Nowhere else are they named.
+//! What actions, writes and looks are called, in logs and searches and for people. They are named nowhere else.
 
 use std::fmt::Display;
 
@@ -8,12 +8,12 @@ use strum::{EnumIter, IntoStaticStr};
 use super::{Action, Effect, Part};
 use crate::time::{Time, plain};
 
-/// What kind of step an action is.
+/// The kind of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActionKind {
     /// A look.
     Look,
-    /// Writes; the kind of the first.
+    /// Writes, with the kind of the first.
     Write(EffectKind),
     /// A wait.
     Wait,
@@ -22,7 +22,7 @@ pub enum ActionKind {
 }
 
 impl ActionKind {
-    /// The word for logs, metrics and searches.
+    /// The name for logs, metrics and searches.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -55,12 +55,12 @@ pub enum EffectKind {
     Drain,
     /// Completion.
     Complete,
-    /// Notes of beginnings.
+    /// Notes for the next worker.
     Note,
 }
 
 impl EffectKind {
-    /// The word for logs, metrics and searches.
+    /// The name for logs, metrics and searches.
     #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
@@ -68,19 +68,19 @@ impl EffectKind {
 }
 
 impl Action {
-    /// What kind of step it is.
+    /// The kind of this action.
     #[must_use]
     pub fn kind(&self) -> ActionKind {
         match self {
             Self::Look(_) => ActionKind::Look,
-            // Without a write nothing is done: none is decided so.
+            // A decision to write has at least one write.
             Self::Do(effects) => effects.first().map_or(ActionKind::Wait, |effect| ActionKind::Write(effect.kind())),
             Self::Wait { .. } => ActionKind::Wait,
             Self::End(_) => ActionKind::End,
         }
     }
 
-    /// In words, with the ids of what is written to and the time that is waited.
+    /// A description with the ids of the objects and the length of a wait.
     #[must_use]
     pub fn title(&self, now: Time) -> String {
         match self {
@@ -90,7 +90,7 @@ impl Action {
         }
     }
 
-    /// In fewer words, for the story of one departure: its node needs no name, and a wait that goes on has the same words.
+    /// A short description for the story of one departure. The node needs no name, and a wait reads the same each time.
     #[must_use]
     pub fn brief(&self) -> String {
         match self {
@@ -116,7 +116,7 @@ impl Effect {
         }
     }
 
-    /// In words, with the id of the node that is written to.
+    /// A description with the id of the node.
     #[must_use]
     pub fn title(&self) -> String {
         match self {
@@ -129,7 +129,7 @@ impl Effect {
         }
     }
 
-    /// In fewer words, for the story of one departure.
+    /// A short description for the story of one departure.
     #[must_use]
     pub fn brief(&self) -> String {
         match self {
@@ -144,7 +144,7 @@ impl Effect {
 }
 
 impl Part {
-    /// In words.
+    /// A description.
     #[must_use]
     pub fn title(&self) -> &'static str {
         match self {

@@ -1,4 +1,5 @@
-//! The end of a departure: everything is over, or the time is up. Both are proved by last looks, named by an outcome, and completed.
+//! The end of a departure: everything is over, or the time is up. The last looks prove it, an outcome names it, and decamp completes the
+//! action.
 
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use super::{Cause, EffectKind, LifecycleResult, Observed, Outcome, Part, Reason,
 use super::{consul_outage, lifecycle_hook, missing_node, registrations, traffic_sources, uncertain_targets, unlisted};
 use crate::time::Time;
 
-/// How old the last look at the load balancers may be: a registration that is waited for long may outlast it.
+/// How old the last look at the load balancers may be. The wait for a registration may take longer.
 const STALE: Duration = Duration::from_secs(60);
-/// Right before completion the node is read once more, unless Nomad answered this recently: work that landed late would show.
+/// Right before the completion the node is read once more, unless Nomad answered this recently. That shows work that landed late.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
-/// At the end of the time all is read once more that is older.
+/// When the time is up, everything that is older than this is read once more.
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
-/// Everything is over: discovery, one last look at all of it, and the completion. `Done` where there is nothing to complete.
+/// Everything is over: discovery, one last look at everything, and the completion. `Done` if there is no action to complete.
 pub(super) fn finish(case: &Case<'_>, release: Time, no_node: bool) -> Proposal {
     let seen = case.seen;
     let vanished = case.vanished().map(|vanished| vanished.until);
@@ -28,7 +29,7 @@ pub(super) fn finish(case: &Case<'_>, release: Time, no_node: bool) -> Proposal 
     if confirming.is_wait() {
         return confirming;
     }
-    // Other systems may answer seconds after Nomad: then it is asked again, alone.
+    // Other systems may answer seconds after Nomad. Then Nomad alone is asked again.
     let heard = seen.history.nomad_heard.filter(|_| seen.nomad.fresh_at().is_some());
     let is_recent = heard.is_some_and(|at| case.now <= at + LAST_ANSWER);
     let node = if is_recent { Proposal::Done } else { Proposal::look(vec![Part::Nomad], Reason::MustConfirm) };
@@ -44,7 +45,7 @@ pub(super) fn finish(case: &Case<'_>, release: Time, no_node: bool) -> Proposal 
     lifecycle_hook::complete(case, LifecycleResult::Continue, verdict, reason)
 }
 
-/// Whether nothing that was seen, now or by an earlier run, speaks against what is not seen any more (ADR 0011, 0009).
+/// Whether nothing that was seen, now or by an earlier run, contradicts the result (ADR 0011, 0009).
 fn is_proved(case: &Case<'_>) -> bool {
     let in_groups = case.unknown_targets().next().is_none()
         && !uncertain_targets::lists_nothing(case)
@@ -52,7 +53,7 @@ fn is_proved(case: &Case<'_>) -> bool {
     in_groups && unlisted::never_listed(case).next().is_none() && !unlisted::was_noted(case)
 }
 
-/// How a departure ends in which nothing is left, and what is said of that: nobody says that what could not be seen is gone.
+/// The outcome if nothing is left. Something that could not be read is never reported as gone.
 fn verdict(case: &Case<'_>, no_node: bool, proved: bool, unseen: Option<StoppedUnseen>) -> (Outcome, Reason) {
     if no_node {
         (Outcome::NoNode, Reason::NoNodeYet)
@@ -65,16 +66,16 @@ fn verdict(case: &Case<'_>, no_node: bool, proved: bool, unseen: Option<StoppedU
     }
 }
 
-/// Whether allocations were cut short: by a deadline that was seen to pass, or by a forced drain of ours.
+/// Whether allocations were cut short, by a deadline that passed or by a forced drain of ours.
 fn was_forced(case: &Case<'_>) -> bool {
     case.seen.history.cut_by_deadline
         || case.seen.history.has_forced()
         || case.own_drains().any(|meta| meta.phase == Phase::Forced)
 }
 
-/// The one end (ADR 0001): decamp itself completes the action, by `on_timeout`.
+/// The end (ADR 0001): decamp itself completes the action, by `on_timeout`.
 pub(super) fn at_the_end(case: &Case<'_>) -> Proposal {
-    // What may be another tool's is not completed on a guess: the hook's own end comes if Auto Scaling does not (ADR 0013).
+    // The action may be another tool's, so it is not completed on a guess. If Auto Scaling stays away, the hook ends by itself (ADR 0013).
     if case.now < case.budget.end || lifecycle_hook::which_is_not_seen(case) {
         return Proposal::DoesNotApply;
     }
@@ -82,21 +83,21 @@ pub(super) fn at_the_end(case: &Case<'_>) -> Proposal {
     if !confirming.is_settled() {
         return confirming;
     }
-    // A list is a proof only to a token that could have seen more (ADR 0011).
+    // A list proves something only if the token can see everything (ADR 0011).
     let over = matches!(case.seen.nomad_sight.last(), Some(NomadSight::Full))
         && case.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
         && case.all_remaining().next().is_none()
         && case.vanished().is_none_or(|vanished| vanished.until <= case.now);
-    // Which load balancers there are is the group's to say.
+    // Only the group shows which load balancers there are.
     let released = case.seen.group.last().is_some() && balancers::balancing(case).released;
-    // What may still be sent to is not nothing (ADR 0009).
+    // A target that may still be sent to is not nothing (ADR 0009).
     let unseen = consul_outage::stopped_unseen(case);
     let proved = is_proved(case) && unseen.is_none();
     let verdict = match (over && released, proved && was_forced(case)) {
         _ if missing_node::is_nowhere(case) && released => Outcome::NoNode,
         (true, true) => Outcome::Forced,
         (true, false) => Outcome::Unconfirmed { unseen },
-        // Nobody could stop its processes, or watch them.
+        // Nobody could stop or watch its processes.
         (false, _) if case.seen.history.agents_dead_since.is_some() && case.all_remaining().next().is_some() => {
             Outcome::AgentDead
         }
@@ -105,7 +106,7 @@ pub(super) fn at_the_end(case: &Case<'_>) -> Proposal {
     lifecycle_hook::complete(case, case.policy.on_timeout, verdict, Reason::TimeIsUp)
 }
 
-/// What an outcome says is looked at once more right before it is said, whatever the outcome is. What cannot be seen holds up nothing.
+/// Reads again what the outcome is about to state, right before it does. A part that cannot be read holds up nothing.
 fn confirming_the_end(case: &Case<'_>) -> Proposal {
     fn is_old<T>(sight: &Observed<T>, time: Time) -> bool {
         let tried = sight.blind().map(|blind| blind.tried);
@@ -113,7 +114,7 @@ fn confirming_the_end(case: &Case<'_>) -> Proposal {
     }
     let seen = case.seen;
     let recent = case.now - LAST_LOOK;
-    // Once: the answers may be slow, and the completion has to land.
+    // Only once: the answers may be slow, and the completion has to succeed.
     if case.budget.end + LAST_LOOK < case.now || seen.history.failures(EffectKind::Complete).is_some() {
         return Proposal::DoesNotApply;
     }

@@ -1,4 +1,4 @@
-//! Foreseen losses: which of the cluster's own settings will cost requests, whoever drains; said before anything moves.
+//! Findings: settings of the cluster that will cost requests with any tool. They are reported before the first write.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::snapshot::{Allocation, Balancer, JobKind, Snapshot, TaskGroup, TaskRo
 use super::{Departure, Policy, connections};
 use crate::time::{Time, plain};
 
-/// Where a setting stands, from the container outwards.
+/// The layer of a setting, from the container outwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
@@ -23,7 +23,7 @@ pub enum Layer {
     Service,
     /// How the ingress follows discovery.
     Ingress,
-    /// How a load balancer lets go of a target.
+    /// How a load balancer releases a target.
     LoadBalancer,
     /// The Nomad node.
     Node,
@@ -33,7 +33,7 @@ pub enum Layer {
     Group,
 }
 
-/// What a finding is about. One name a rule, so that a loss can be held against it.
+/// What a finding is about: one name for each rule, so that a lost request can be compared with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr, VariantNames)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
@@ -75,7 +75,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// All words that there are.
+    /// All names.
     pub const WORDS: &'static [&'static str] = Self::VARIANTS;
 
     /// The rule's name, to search by.
@@ -104,15 +104,15 @@ impl Layer {
 /// One setting that will cost requests, or cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Where it stands.
+    /// The layer of the setting.
     pub layer: Layer,
-    /// Which rule found it.
+    /// The rule that found it.
     pub loss: Loss,
-    /// What it is set on: `job/group`, a target group, a hook.
+    /// The object that it is set on: `job/group`, a target group, a hook.
     pub object: Arc<str>,
-    /// What it is.
+    /// The current value.
     pub value: String,
-    /// What it would have to be.
+    /// The value that is needed.
     pub needed: String,
     /// Why.
     pub why: String,
@@ -121,7 +121,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Whether both say the same of the same: such are told once.
+    /// Whether both are the same finding about the same object. Such findings are reported once.
     #[must_use]
     pub fn repeats(&self, other: &Self) -> bool {
         self.loss == other.loss && self.object == other.object
@@ -143,10 +143,10 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What a replacement may take to start and to be healthy, before the next copy may stop: Nomad's `min_healthy_time` and a start.
+/// The time that a replacement needs to start and to become healthy, before the next copy may stop: Nomad's `min_healthy_time` and a start.
 const REPLACEMENT: Duration = Duration::from_secs(15);
 
-/// Every setting in the snapshot that will cost requests in this departure. Pure; one finding for each (rule, object).
+/// Finds every setting in the snapshot that will cost requests in this departure. One finding for each pair of rule and object.
 #[must_use]
 pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<Finding> {
     // No finding depends on the time that it is.
@@ -167,7 +167,7 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     findings.extend(super::traffic_sources::of_unhandled_sources(case));
     findings.extend(super::last_target::findings(case));
     findings.extend(connections::of_delays(case));
-    // A task that has too little time to stop may have been named as a service already.
+    // A task with too little time to stop may have a finding as a service already.
     let kept = connections::of_kept_connections(case).into_iter();
     let kept: Vec<_> = kept.filter(|finding| !findings.iter().any(|known| known.repeats(finding))).collect();
     findings.extend(kept);
@@ -183,15 +183,15 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     findings
 }
 
-/// The longest that an ingress routes to a service after it left discovery: what the jobs on the node tell with the margin for its own
-/// work, else the setting.
+/// The longest that an ingress routes to a service that has left discovery: the time that the jobs on the node show, with the margin for
+/// the ingress's own work, else the setting.
 #[must_use]
 pub fn ingress_forgets(seen: &Snapshot, policy: &Policy) -> Duration {
     let told = seen.history.known.iter().filter_map(|k| k.group.ingress.as_ref()).map(|i| i.forgets_after).max();
     told.map_or(policy.ingress_forgets, |told| told + policy.ingress_margin)
 }
 
-/// What of that is margin, in words: nothing where no job tells.
+/// A description of the margin in that time. Empty if no job shows the time.
 fn margin(seen: &Snapshot, policy: &Policy) -> String {
     let told = seen.history.known.iter().any(|k| k.group.ingress.is_some());
     if !told || policy.ingress_margin.is_zero() {
@@ -217,7 +217,7 @@ fn is_of(allocation: &Allocation, group: &TaskGroup) -> bool {
     of.job == group.job && of.name == group.name && of.namespace == group.namespace
 }
 
-/// Whether a load balancer sends to it directly: it then stops after the delay, when nothing is sent any more.
+/// Whether a load balancer sends to it directly. It then stops after the delay, when nothing is sent any more.
 fn serves_a_target(case: &Case<'_>, allocation: &Allocation) -> bool {
     case.our_targets().any(|(_, target)| case.answering(&target.id, target.port).any(|a| a.id == allocation.id))
 }
@@ -253,7 +253,7 @@ fn of_a_service(case: &Case<'_>, allocation: &Allocation, forgets: Duration) -> 
     findings
 }
 
-/// The last request may come when the ingress forgets at last; from there until SIGKILL it must be able to finish.
+/// The last request may come right before the ingress forgets the service. From then until SIGKILL it must be able to finish.
 pub(super) fn killed_with_requests(
     group: &TaskGroup,
     policy: &Policy,
@@ -282,7 +282,7 @@ fn no_copy_left(case: &Case<'_>, allocation: &Allocation) -> Option<Finding> {
     let group = &allocation.group;
     let at_once = group.max_parallel.unwrap_or(1);
     let here = u32::try_from(case.all_remaining().filter(|other| is_of(other, group)).count()).unwrap_or(u32::MAX);
-    // A copy on another node stays.
+    // A copy on another node goes on running.
     (group.kind == JobKind::Service && group.count <= at_once.min(here)).then(|| Finding {
         layer: Layer::Service,
         loss: Loss::NoCopyLeft,
@@ -294,7 +294,7 @@ fn no_copy_left(case: &Case<'_>, allocation: &Allocation) -> Option<Finding> {
     })
 }
 
-/// What a drain can only cut, or never moves.
+/// Work that a drain can only cut, or never moves.
 fn of_a_drain(allocation: &Allocation) -> Option<Finding> {
     let group = &allocation.group;
     let (loss, value, needed, why, line) = match (group.kind, group.max_parallel) {
@@ -325,11 +325,11 @@ fn of_a_drain(allocation: &Allocation) -> Option<Finding> {
     })
 }
 
-/// The replacement copies the disk from this node's client after the allocation here has ended, and starts with an empty one if the
-/// node is gone by then; only the client's log tells (Nomad's `client/allocrunner/migrate_hook.go`).
+/// The replacement copies the disk from this node's client after this allocation has ended. If the node is gone by then, the replacement
+/// starts with an empty disk, and only the client's log shows it (Nomad's `client/allocrunner/migrate_hook.go`).
 fn of_a_disk(allocation: &Allocation) -> Option<Finding> {
     let group = &allocation.group;
-    // A drain replaces nothing else on another node.
+    // A drain moves nothing else to another node.
     (group.migrates_disk && group.kind == JobKind::Service).then(|| Finding {
         layer: Layer::Node,
         loss: Loss::DiskCut,
@@ -344,7 +344,7 @@ fn of_a_disk(allocation: &Allocation) -> Option<Finding> {
     })
 }
 
-/// Two minutes may be too short to leave in order: what does not fit is cut (ADR 0014).
+/// Two minutes may be too short for a drain in order. The rest is cut (ADR 0014).
 fn of_an_interruption(case: &Case<'_>) -> Option<Finding> {
     let super::Cause::Interruption { at } = &case.departure.cause else { return None };
     let most_copies = one_of_each(case)
@@ -357,7 +357,7 @@ fn of_an_interruption(case: &Case<'_>) -> Option<Finding> {
         })
         .max()
         .unwrap_or_default();
-    // What is left of it now: a group that was held, or a balancer that could not be seen, has had its share of the two minutes.
+    // The time that is left now: a hold, or a load balancer that could not be read, may have used part of the two minutes.
     let from = case.seen.nomad.at().map_or(case.budget.began, |looked| looked.max(case.budget.began));
     let needed = still_sent_for(case, from) + most_copies;
     let there = case.budget.until.since(from);
@@ -372,10 +372,10 @@ fn of_an_interruption(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
-/// An ingress that no known load balancer sends to: most likely one does that is neither attached nor named.
+/// An ingress without a known load balancer. Most likely there is one that is neither attached nor named.
 fn of_no_group(case: &Case<'_>) -> Option<Finding> {
     case.seen.group.last()?;
-    // One that is left alone by policy is sent to as well, until the machine goes.
+    // An ingress that the policy leaves running receives requests as well, until the machine goes.
     let all = case.nodes().iter().flat_map(|node| node.allocations.iter());
     let ingress = all.into_iter().find(|a| a.group.ingress.is_some() && !a.client.is_over())?;
     super::balancers::groups(case).is_empty().then(|| Finding {

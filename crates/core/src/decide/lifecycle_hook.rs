@@ -1,4 +1,5 @@
-//! The hook's part: is it really leaving, is its hook ours, does it live, and who completes it (ADR 0001, 0002, 0012, 0013).
+//! The lifecycle hook: whether the instance is leaving, whether the hook is ours, heartbeats, and the completion (ADR 0001, 0002, 0012,
+//! 0013).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +14,16 @@ use super::{
 };
 use crate::time::Time;
 
-/// How often a hook that has not begun is looked for.
+/// How often decamp checks whether the hook has begun.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// No departure needs more of the end of its hook than twice what a deregistration delay can be at most, an hour, and some time.
+/// No departure needs more time before the end of its hook than twice the longest deregistration delay, which is an hour, and some more.
 const LEAVES_WITHIN: Duration = Duration::from_hours(3);
 /// How often a held group's tag is read again.
 const READ_HOLD_EVERY: Duration = Duration::from_secs(60);
-/// How long after the last possible moment of the hook it is believed to be over, if Auto Scaling cannot be seen.
+/// If Auto Scaling cannot be read, the hook counts as over this long after its last possible moment.
 const BELIEVED_OVER: Duration = Duration::from_secs(60);
 
-/// Whether it is over, and how.
+/// Whether the departure has ended, and how.
 pub(super) fn ended(case: &Case<'_>) -> Option<Decision> {
     let seen = case.seen;
     let end = |outcome: Outcome, reason| Some(Decision { action: Action::End(outcome), reason });
@@ -31,13 +32,13 @@ pub(super) fn ended(case: &Case<'_>) -> Option<Decision> {
     }
     let interrupted = matches!(case.departure.cause, Cause::Interruption { .. });
     if interrupted && case.budget.end <= case.now {
-        // What nobody could do anything about did not end in time.
+        // Nobody could have done anything, so it was not a departure that failed to end in time.
         let came_late = case.budget.end <= seen.history.began;
         return end(if came_late { Outcome::AlreadyPast } else { Outcome::Interrupted }, Reason::TimeIsUp);
     }
-    // Heartbeats stop at `end`, so by then the hook's own default has acted.
+    // Heartbeats stop at `end`, so the hook's default has acted by then.
     let surely = case.budget.hook_ends.min(case.budget.end + case.budget.reserve + case.budget.heartbeat_timeout);
-    // A worker that comes late looks first: the group may have been held.
+    // A late worker looks first, because the group may have been held.
     let surely = surely.max(seen.history.began) + BELIEVED_OVER;
     if !interrupted && surely <= case.now {
         return end(Outcome::Expired, Reason::TimeIsUp);
@@ -57,7 +58,7 @@ pub(super) fn ended(case: &Case<'_>) -> Option<Decision> {
     }
 }
 
-/// "No active lifecycle action" by token and by id, and the instance still waits: then another hook holds it (ADR 0013).
+/// "No active lifecycle action" by token and by id, and the instance still waits: another hook holds it (ADR 0013).
 fn held_by_another(case: &Case<'_>) -> Option<Decision> {
     let seen = case.seen;
     let refused = seen.history.no_active_action?;
@@ -72,13 +73,13 @@ fn held_by_another(case: &Case<'_>) -> Option<Decision> {
     Some(Decision { action: Action::End(outcome), reason: Reason::PastItsHook })
 }
 
-/// What a completion said that was not answered, if it was surely ours that let the instance go: it was seen past its hook before
-/// the hook could have run out by itself. Later than that, nobody knows which of the two it was.
+/// The verdict of a completion without an answer, if it must have been ours: the instance was past its hook before the hook could have
+/// ended by itself. Later than that, nobody can tell the two apart.
 fn verdict_landed(case: &Case<'_>) -> Option<Outcome> {
     case.seen.history.verdict.clone().filter(|_| was_completed(case))
 }
 
-/// Whether it was seen to be over before its hook could have run out by itself.
+/// Whether the action was over before its hook could have ended by itself.
 fn was_completed(case: &Case<'_>) -> bool {
     let history = &case.seen.history;
     let alive = history.heartbeat.max(Some(case.budget.began).filter(|_| case.budget.began_is_known));
@@ -87,7 +88,7 @@ fn was_completed(case: &Case<'_>) -> bool {
     over_by.is_some_and(|over_by| over_by < runs_out)
 }
 
-/// It is past its hook without us: before we came, or while we worked.
+/// The instance is past its hook without our completion: before this run, or during it.
 fn past(case: &Case<'_>) -> Outcome {
     let seen = case.seen;
     let worked = seen.history.heartbeat.is_some()
@@ -101,7 +102,7 @@ fn past(case: &Case<'_>) -> Outcome {
     }
 }
 
-/// Confirms that it is leaving by a hook of ours; nothing is written before.
+/// Confirms that the instance is leaving by a hook of ours. Nothing is written before that.
 pub(super) fn confirmed(case: &Case<'_>) -> Proposal {
     let seen = case.seen;
     let with_activity = case.departure.action().is_some_and(|action| action.began.is_none());
@@ -120,7 +121,7 @@ pub(super) fn confirmed(case: &Case<'_>) -> Proposal {
         }
         return Proposal::wait(next, Reason::HookNotBegun);
     }
-    // A worker that was frozen wakes with old knowledge (fault 12): either a look or a heartbeat must be recent.
+    // A worker that was frozen wakes up with old knowledge (fault 12). A look or a heartbeat must be recent.
     let validated = seen.lifecycle.at().max(seen.history.heartbeat).unwrap_or(Time(0));
     let refused = seen.history.no_active_action.is_some_and(|at| seen.lifecycle.at() < Some(at));
     if refused || validated + case.budget.heartbeat_timeout / 2 < case.now {
@@ -129,14 +130,14 @@ pub(super) fn confirmed(case: &Case<'_>) -> Proposal {
     Proposal::Done
 }
 
-/// The name of the hook that is completed: the event's, or our only one.
+/// The name of the hook to complete: the event's, or our only one.
 pub(super) fn hook_name(case: &Case<'_>) -> Option<Arc<str>> {
     let told = case.departure.action().and_then(|action| action.hook.clone());
     told.or_else(|| budget::our_hook(case.departure, case.seen, case.policy).map(|h| Arc::clone(&h.name)))
 }
 
-/// Whether the hook is one that we may touch: by the allow-list, and as soon as the group was seen, by being one of its hooks.
-/// A hook that is deleted while we work stays ours; one that was gone before we came names no target groups any more.
+/// Whether decamp may act on the hook: the settings allow it, and the group has it, once the group was read. A hook that is deleted during
+/// the run stays ours. One that was deleted before the run names no target groups any more.
 pub(super) fn is_ours(case: &Case<'_>) -> bool {
     let Some(name) = hook_name(case) else { return false };
     let allowed = case.policy.hooks.is_empty() || case.policy.hooks.contains(&name);
@@ -144,20 +145,21 @@ pub(super) fn is_ours(case: &Case<'_>) -> bool {
     allowed && there
 }
 
-/// Whether nobody has said which of several hooks is ours: then what another tool waits for must not be completed (ADR 0013).
+/// Whether the group has several hooks and the settings do not say which is ours. Another tool may be waiting in one of them, which must
+/// not be completed (ADR 0013).
 pub(super) fn which_is_not_said(case: &Case<'_>) -> bool {
     case.policy.hooks.is_empty() && case.seen.group.last().is_some_and(|group| 1 < group.hooks.len())
 }
 
-/// Whether nobody has said which hook is ours, and Auto Scaling, which would tell whether there are several, is away. One that refuses to
-/// tell will go on refusing.
+/// Whether the settings name no hook and Auto Scaling, which knows whether there are several, is away. If it denies access, it will go on
+/// denying it.
 pub(super) fn which_is_not_seen(case: &Case<'_>) -> bool {
     let group = &case.seen.group;
     let is_denied = || matches!(group.blind().map(|blind| &blind.why), Some(Unseen::Denied(_)));
     case.policy.hooks.is_empty() && group.last().is_none() && !is_denied()
 }
 
-/// Names our action to Auto Scaling: by its token until that is refused.
+/// The reference to our action: by token until the token is refused.
 fn action_ref(case: &Case<'_>) -> Option<ActionRef> {
     let token = case.departure.action()?.token.clone().filter(|_| !case.seen.history.token_refused);
     Some(ActionRef { hook: hook_name(case)?, token })
@@ -170,7 +172,7 @@ pub(super) fn heartbeat(case: &Case<'_>) -> Proposal {
     let history = &case.seen.history;
     let due = match (history.heartbeat, &history.sweep) {
         (Some(sent), _) => sent + case.budget.heartbeat_every(),
-        // Sweeps share them out: what another sweep sends is not this one's to send.
+        // Sweeps divide the heartbeats among them. This one is another sweep's.
         (None, Some(sweep)) if sweep.heartbeats(case.departure.instance, case.budget.heartbeat_timeout) => case.now,
         (None, Some(_)) => return Proposal::DoesNotApply,
         (None, None) => Some(case.budget.began)
@@ -187,9 +189,8 @@ pub(super) fn heartbeat(case: &Case<'_>) -> Proposal {
     write(case, EffectKind::Heartbeat, vec![Effect::Heartbeat(of)], Reason::HeartbeatDue)
 }
 
-/// The heartbeat that a worker sends last when it lets go of a departure that goes on: whoever comes next then has a whole time-out
-/// to come. `None` where the action is over, where neither a look nor a token says that there is one, and past decamp's own end, so
-/// that the hook's default can act.
+/// The last heartbeat of a worker that hands a departure back, so that the next worker has a whole time-out to take over. `None` if the
+/// action is over, if neither a look nor a token shows that there is one, or after decamp's own end, so that the hook's default can act.
 #[must_use]
 pub fn last_heartbeat(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Option<Effect> {
     let case = &Case::new(departure, seen, policy, now);
@@ -203,14 +204,14 @@ pub fn last_heartbeat(departure: &Departure, seen: &Snapshot, policy: &Policy, n
     (!over && waits && case.now < Budget::of(departure, seen, policy).end).then_some(Effect::Heartbeat(of))
 }
 
-/// A held group is left alone, for as long as its hook leaves the time to walk the instance out in order afterwards (ADR 0015).
+/// A held group is left alone, as long as the hook leaves time to drain the instance in order afterwards (ADR 0015).
 pub(super) fn held(case: &Case<'_>) -> Proposal {
     let seen = case.seen;
     let until = case.budget.held_until();
     if until <= case.now || !seen.group.last().is_some_and(|group| group.held) {
         return Proposal::DoesNotApply;
     }
-    // Before the first look that showed it, it may have been held since the instance came.
+    // The group may have been held before the first look that showed it.
     let first = seen.history.held.map_or(case.now, |(since, _)| since);
     let since = if seen.history.held_from_the_first { case.budget.began } else { first };
     let held = || Reason::Held { since, until };
@@ -219,7 +220,7 @@ pub(super) fn held(case: &Case<'_>) -> Proposal {
         return look_again(case, &seen.group, Part::Group { with_activity: false }, held());
     }
     if case.budget.hook_ends <= case.now + LEAVES_WITHIN {
-        // How long load balancers may still send says how much time has to be left.
+        // The time that must be left depends on how long load balancers may still send.
         let look = balancers::known_once(case);
         if !look.is_settled() {
             return look;
@@ -228,8 +229,8 @@ pub(super) fn held(case: &Case<'_>) -> Proposal {
     Proposal::wait(next.min(until), held())
 }
 
-/// An instance whose root volume is to be replaced comes back with its node's identity. Nothing here can undo a drain yet, so that it
-/// is only kept alive, and a person has until the end to empty it.
+/// An instance whose root volume is to be replaced comes back with its node's identity. decamp cannot undo a drain yet, so it only keeps
+/// the instance alive, and a person has until the end to empty it.
 pub(super) fn comes_back(case: &Case<'_>) -> Proposal {
     match case.seen.lifecycle.now() {
         Some(Lifecycle::ReplacingRootVolume) => Proposal::wait(case.budget.end, Reason::RootVolume),
@@ -237,7 +238,7 @@ pub(super) fn comes_back(case: &Case<'_>) -> Proposal {
     }
 }
 
-/// Completes the action, as the last of all writes.
+/// Completes the action, as the last write.
 pub(super) fn complete(case: &Case<'_>, result: LifecycleResult, verdict: Outcome, reason: Reason) -> Proposal {
     if matches!(case.departure.cause, Cause::Interruption { .. }) {
         return Proposal::DoesNotApply;

@@ -1,4 +1,4 @@
-//! A node whose agent Nomad has lost: it is let go early only if nothing shows that its processes live (ADR 0005).
+//! A node whose agent Nomad has lost. It is released early only if nothing shows that its processes are alive (ADR 0005).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use super::{Outcome, Part, Reason, System};
 use crate::ids::TargetGroupArn;
 use crate::time::Time;
 
-/// How often signs of life are looked for again.
+/// How often decamp looks for signs of life again.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// How old the evidence may be from which it is concluded that nothing lives.
+/// How old the evidence may be that nothing is alive.
 const RECENT: Duration = Duration::from_secs(5);
 
-/// What is done about a lost node, once nothing is registered with a load balancer.
+/// What to do about a lost node once no target is registered.
 pub(super) fn given_up(case: &Case<'_>, until: Time) -> Proposal {
     if case.now < until {
         return Proposal::wait(until, reason(case, until));
@@ -42,7 +42,7 @@ pub(super) fn given_up(case: &Case<'_>, until: Time) -> Proposal {
     }
     let mut parts = Vec::new();
     if !old.is_empty() && super::balancers::blind_until(case, &old).is_none() {
-        // If one part is old, all are read again in one round, whose the addresses are among them.
+        // If one part is old, all are read again in one round, including whose the addresses are.
         if !round.is_look() {
             parts.extend(consul_too(case));
             parts.push(Part::Nomad);
@@ -57,17 +57,17 @@ pub(super) fn given_up(case: &Case<'_>, until: Time) -> Proposal {
     lifecycle_hook::complete(case, case.policy.on_timeout, Outcome::AgentDead, reason(case, until))
 }
 
-/// Whether it was looked at a moment ago, or in the round of looks that ended then.
+/// Whether it was read a moment ago, or in the round of looks that has just ended.
 fn is_recent(case: &Case<'_>, looked: Option<Time>) -> bool {
     looked.is_some_and(|at| case.seen.history.is_recent(at, RECENT, case.now))
 }
 
-/// Consul, where it can be asked.
+/// Consul, if it can be read.
 fn consul_too(case: &Case<'_>) -> Option<Part> {
     (case.policy.consul && case.seen.consul.blind().is_none()).then_some(Part::Consul)
 }
 
-/// Why a lost node is waited for.
+/// Why decamp waits for a lost node.
 pub(super) fn reason(case: &Case<'_>, until: Time) -> Reason {
     match alive(case) {
         Some(service) => Reason::AgentLost { service, until: case.budget.end },
@@ -75,17 +75,17 @@ pub(super) fn reason(case: &Case<'_>, until: Time) -> Reason {
     }
 }
 
-/// A service of the node that passes its checks under a Consul agent that lives, by a look since the agent was lost.
+/// A service of the node that passes its checks under a live Consul agent, by a look since Nomad lost its agent.
 fn alive(case: &Case<'_>) -> Option<Arc<str>> {
     case.seen.consul.at().filter(|at| case.seen.history.agents_dead_since.is_some_and(|since| since <= *at))?;
     let registrations = case.seen.consul.last().filter(|r| case.policy.consul && !r.agent_dead)?;
     registrations.services.iter().find(|r| !r.critical).map(|r| Arc::clone(&r.service))
 }
 
-/// Done if a look a moment ago showed that nothing lives. What cannot be seen, or not wholly, is no such look.
+/// `Done` if a recent look shows that nothing is alive. A part that was not fully read shows nothing.
 fn look_for_life(case: &Case<'_>) -> Proposal {
     let consul = &case.seen.consul;
-    // A purge takes what declares a service out of the list: Consul is asked all the same, if it can be.
+    // After a purge, no job on the list declares the service. Consul is asked all the same, if it can be read.
     let asked_in_vain = !case.declares(Provider::Consul) && consul.blind().is_some();
     if !case.policy.consul || asked_in_vain {
         return Proposal::DoesNotApply;

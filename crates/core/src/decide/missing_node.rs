@@ -1,4 +1,4 @@
-//! An instance that no Nomad node is: whether that was to be expected, or contradicts what else is known (ADR 0007).
+//! An instance that is not a Nomad node: whether that is expected, or contradicts something else (ADR 0007).
 
 use std::time::Duration;
 
@@ -11,27 +11,28 @@ use super::snapshot::{Launched, NomadSight};
 use super::{Part, Reason};
 use crate::time::Time;
 
-/// An instance that leaves at this age may never have joined: its start takes time, and one that does not come up is replaced.
+/// An instance of this age may never have joined: it takes time to start, and one that does not come up is replaced.
 const YOUNG: Duration = Duration::from_mins(15);
-/// How often a node that is not there yet is looked for.
+/// How often decamp looks for a node that may still join.
 pub(super) const LOOK_FOR_NODE_EVERY: Duration = Duration::from_secs(5);
-/// How often a node is looked for that should have been there all along.
+/// How often decamp looks for a node that should have been there.
 const LOOK_FOR_MISSING_EVERY: Duration = Duration::from_secs(30);
-/// How often the load balancers are looked at meanwhile: what is registered again in so long a time is taken out before the end.
+/// How often it looks at the load balancers meanwhile. A target that is registered again in that long time is deregistered before the end.
 const LOOK_AT_TARGETS_EVERY: Duration = Duration::from_mins(2);
 
-/// What it means that no node is the instance.
+/// What it means that the instance is not a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Missing {
-    /// It may well have none: there is nothing to wait for.
+    /// It may not have one. There is nothing to wait for.
     Expected,
-    /// Its group runs Nomad and it has had time to join: most likely it did, and cannot be recognised. What runs on it is not seen.
+    /// Its group runs Nomad and it had time to join. Most likely it has a node that cannot be recognised, and what runs there cannot be
+    /// seen.
     Contradiction,
-    /// How old it is has to be asked first.
+    /// Its age has to be asked first.
     Unasked,
 }
 
-/// Whether the instance leaves so soon after its launch that it may never have come up; `None` if that has to be asked first.
+/// Whether the instance leaves so soon after its launch that it may never have come up. `None` if that has to be asked first.
 pub(super) fn is_young(case: &Case<'_>) -> Option<bool> {
     match case.seen.group.last()?.launched {
         Launched::At(at) => Some(case.budget.began < at + YOUNG),
@@ -54,7 +55,7 @@ fn missing(case: &Case<'_>) -> Missing {
     }
 }
 
-/// What to do while no node is the instance, and none was in this run.
+/// What to do while the instance is not a node, and was none in this run.
 pub(super) fn look_for_it(case: &Case<'_>, since: Time, looked: Time) -> Proposal {
     let again = |next: Time, reason| {
         if next <= case.now { Proposal::look(vec![Part::Nomad], reason) } else { Proposal::wait(next, reason) }
@@ -64,7 +65,7 @@ pub(super) fn look_for_it(case: &Case<'_>, since: Time, looked: Time) -> Proposa
             let part = Part::Group { with_activity: true };
             look_again(case, &case.seen.group, part, Reason::NoNodeYet)
         }
-        // An empty list contradicts nothing where the token may not have been shown more (ADR 0011).
+        // An empty list contradicts nothing if the token may not see more (ADR 0011).
         Missing::Contradiction if is_seen(case) => {
             let stale = balancers::seen_before(case, case.now - LOOK_AT_TARGETS_EVERY);
             if !stale.is_empty() && balancers::blind_until(case, &stale).is_none_or(|until| until <= case.now) {
@@ -73,14 +74,14 @@ pub(super) fn look_for_it(case: &Case<'_>, since: Time, looked: Time) -> Proposa
             }
             again(looked + LOOK_FOR_MISSING_EVERY, Reason::NodeMissing)
         }
-        // By a look, not by the clock alone: it may have appeared since.
+        // A look decides, not the clock alone: the node may have appeared since.
         Missing::Expected if since + case.policy.no_node_wait <= looked => Proposal::Done,
         Missing::Expected => again((looked + LOOK_FOR_NODE_EVERY).min(since + case.policy.no_node_wait), Reason::NoNodeYet),
         Missing::Contradiction => again(looked + LOOK_FOR_NODE_EVERY, Reason::NoNodeYet),
     }
 }
 
-/// No node of any status is this instance, that was to be expected, and it was waited for.
+/// The instance is no node of any status, that was expected, and it was waited for.
 pub(super) fn no_node(case: &Case<'_>) -> bool {
     let waited = case.seen.nomad.at().zip(beginnings::no_node(case));
     is_nowhere(case)
@@ -88,7 +89,7 @@ pub(super) fn no_node(case: &Case<'_>) -> bool {
         && waited.is_some_and(|(at, since)| since + case.policy.no_node_wait <= at)
 }
 
-/// No node of any status is this instance, nor was one in this run, as seen by a token that sees all.
+/// The instance is no node of any status and was none in this run, as seen by a token that sees everything.
 pub(super) fn is_nowhere(case: &Case<'_>) -> bool {
     let nowhere = case.seen.nomad.now().is_some_and(|nomad| nomad.nodes.is_empty());
     is_seen(case) && nowhere && case.seen.history.known.is_empty()

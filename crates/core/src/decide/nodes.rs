@@ -1,4 +1,4 @@
-//! Nomad's part: keep new work off, drain in phases, shake a hung drain loose, force what is late (ADR 0001, 0003, 0004).
+//! The Nomad node: make it ineligible, drain it in phases, resend a drain that hangs, and force what is late (ADR 0001, 0003, 0004).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,24 +14,24 @@ use super::{Effect, EffectKind, Observed, OnCancel, Part, Reason, System, Unseen
 use super::{overlap, uncertain_targets, unlisted};
 use crate::time::Time;
 
-/// A look at the node and its allocations is repeated this often even if no watch woke us: a cancelled drain changes no allocation.
+/// The node and its allocations are read again this often, even without news from the watch: a cancelled drain changes no allocation.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// How often a token without sight is read again (ADR 0011).
+/// How often a token that does not see enough is read again (ADR 0011).
 const READ_TOKEN_EVERY: Duration = Duration::from_secs(60);
-/// How old a look at the node may be when it is drained: another worker may have done so meanwhile.
+/// How old a look at the node may be when it is drained. Another worker may have drained it meanwhile.
 const JUST_NOW: Duration = Duration::from_secs(1);
-/// A drain is hung when two looks at least this far apart agree (ADR 0004).
+/// A drain hangs if two looks at least this far apart show it (ADR 0004).
 const HUNG_AFTER: Duration = Duration::from_secs(2);
-/// Services are drained ahead of the rest only if there is this much of the delay left: two drains close together are a risk.
+/// Services are drained ahead of the rest only if this much of the delay is left. Two drains close together are a risk.
 const WORTH_IT: Duration = Duration::from_secs(5);
-/// A drain with less time than this stops everything at once.
+/// With less time than this, a drain stops everything at once.
 const SHORTEST_DRAIN: Duration = Duration::from_secs(2);
-/// Subtracted from a deadline that is sent again, so that it never moves later (ADR 0004).
+/// Subtracted from the deadline of a resent drain, so that the deadline never moves later (ADR 0004).
 const RESEND_MARGIN: Duration = Duration::from_secs(2);
-/// Nomad tells system allocations to stop a moment after it says "complete"; what is still wanted later than this has landed.
+/// Nomad stops system allocations a moment after it says "complete". An allocation that is still wanted after this time has landed.
 const LANDED_AFTER: Duration = Duration::from_secs(5);
 
-/// Whether the Nomad side may be written to, and what to do if not.
+/// Whether the token sees enough for writes to Nomad, and what to do if not.
 pub(super) fn sight(case: &Case<'_>) -> Proposal {
     let seen = case.seen;
     match seen.nomad_sight.now() {
@@ -47,12 +47,13 @@ pub(super) fn sight(case: &Case<'_>) -> Proposal {
     }
 }
 
-/// Whether Nomad's part may be written to.
+/// Whether decamp may write to Nomad.
 pub(super) fn may_write(case: &Case<'_>) -> bool {
     matches!(case.seen.nomad_sight.last(), Some(NomadSight::Full))
 }
 
-/// What the token lacks, where waiting does not help: it was read, or Nomad refuses it. One that is refused was fetched anew as well.
+/// What the token lacks, if waiting does not help: the policies that were read are not enough, or Nomad refuses the token, even after it
+/// was fetched again.
 pub(super) fn never_enough_sight(case: &Case<'_>) -> Option<Arc<str>> {
     let sight = &case.seen.nomad_sight;
     match (sight.now(), sight.at(), sight.blind().map(|blind| &blind.why)) {
@@ -62,7 +63,7 @@ pub(super) fn never_enough_sight(case: &Case<'_>) -> Option<Arc<str>> {
     }
 }
 
-/// Sees the nodes, and keeps new work off them.
+/// Reads the nodes, and makes them ineligible.
 pub(super) fn keep_work_off(case: &Case<'_>, may_write: bool) -> Proposal {
     let seen = case.seen;
     let Some(nomad) = seen.nomad.now() else {
@@ -71,7 +72,7 @@ pub(super) fn keep_work_off(case: &Case<'_>, may_write: bool) -> Proposal {
     let looked = seen.nomad.at().unwrap_or(case.now);
     if nomad.nodes.is_empty() {
         return match beginnings::no_node(case) {
-            // It was there in this run: collected by Nomad, or purged by somebody. What vanished with it is waited for elsewhere.
+            // The node was there in this run, and Nomad or a person removed it. The wait for its allocations is elsewhere.
             _ if !seen.history.known.is_empty() => {
                 let next = looked + LOOK_FOR_NODE_EVERY;
                 match case.vanished().map(|vanished| vanished.until) {
@@ -86,7 +87,7 @@ pub(super) fn keep_work_off(case: &Case<'_>, may_write: bool) -> Proposal {
     }
     let eligible: Vec<Effect> = nomad.nodes.iter().filter(|n| n.eligible).map(|n| Effect::MakeIneligible(n.id)).collect();
     if !eligible.is_empty() && may_write {
-        // Accepted a moment ago, and a lagging server does not know it yet.
+        // Nomad has just accepted it, and a lagging server does not show it yet.
         if let Some(until) = seen.history.made_ineligible.map(|at| at + JUST_NOW).filter(|until| case.now < *until) {
             return Proposal::wait(until, Reason::MustConfirm);
         }
@@ -98,10 +99,10 @@ pub(super) fn keep_work_off(case: &Case<'_>, may_write: bool) -> Proposal {
     if eligible.is_empty() { Proposal::Done } else { Proposal::NotYet }
 }
 
-/// Drains every node, as far as the load balancers allow it.
+/// Drains the nodes, as far as the load balancers allow it.
 pub(super) fn draining(case: &Case<'_>, balancing: &Balancing) -> Proposal {
     let Some(nomad) = case.seen.nomad.now() else { return Proposal::NotYet };
-    // One node at a time: one that can be written to, else the first for which anything is proposed.
+    // One node at a time: the last that can be written to, else the first for which anything is proposed.
     let mut chosen = Proposal::Done;
     for node in nomad.nodes.iter().filter(|n| !n.status.is_lost()) {
         let one = drain_one(case, balancing, node);
@@ -130,7 +131,7 @@ fn drain_one(case: &Case<'_>, balancing: &Balancing, node: &Node) -> Proposal {
         };
     }
     if let Some(strategy) = &node.drain {
-        // Nomad stops system jobs last anyway, and before 1.10.3 a drain that meets one under way may mark too many at once.
+        // Nomad stops system jobs last anyway. Before 1.10.3, a second drain during the first one may stop too many allocations at once.
         let services_left = case.remaining(node).any(|a| a.group.kind != JobKind::System);
         if phase == Some(Phase::Services) && balancing.released && !services_left && system_jobs_wanted(case, node) {
             return drain.start(Phase::All, Reason::WorkLeft);
@@ -161,10 +162,10 @@ fn drain_one(case: &Case<'_>, balancing: &Balancing, node: &Node) -> Proposal {
     }
 }
 
-/// The last drain, if it is one of this action's.
+/// The last drain, if it belongs to this action.
 fn ours<'n>(case: &Case<'_>, node: &'n Node) -> Option<&'n LastDrain> {
     node.last_drain.as_ref().filter(|last| {
-        // An instance back from a warm pool carries the mark of its last departure; that one's end is long past.
+        // An instance that came back from a warm pool carries the marker of its last departure, whose end is long past.
         last.meta.as_ref().is_some_and(|meta| case.budget.began < meta.until && meta.action == *case.drain_marker())
     })
 }
@@ -173,8 +174,8 @@ fn system_jobs_wanted(case: &Case<'_>, node: &Node) -> bool {
     case.remaining(node).any(|a| a.group.kind == JobKind::System && a.wanted)
 }
 
-/// Whether the services may be drained beside the delay: only if that stops nothing too early. Discovery has to be in sight as well,
-/// because an ingress that does not hear of a stop goes on sending: [`Sending::start`] sees to that for every drain.
+/// Whether the services may be drained beside the delay: only if that stops nothing too early. [`Sending::start`] also checks discovery, as
+/// for every drain, because an ingress that does not hear of a stop goes on sending.
 fn services_may_go(case: &Case<'_>, balancing: &Balancing, node: &Node) -> bool {
     balancing.deregistered
         && !balancing.doubtful
@@ -184,7 +185,7 @@ fn services_may_go(case: &Case<'_>, balancing: &Balancing, node: &Node) -> bool 
         && overlap::may_drain_beside_the_delay(case, balancing.release)
 }
 
-/// Sends a hung drain again with the time that is left, once (ADR 0004).
+/// Resends a drain that hangs with the time that is left, once (ADR 0004).
 fn shake_loose(drain: &Sending<'_>, force_deadline: Option<Time>) -> Proposal {
     let case = drain.case;
     if !system_jobs_wanted(case, drain.node) || case.seen.history.sent(drain.node.id, Phase::Resent).is_some() {
@@ -194,7 +195,7 @@ fn shake_loose(drain: &Sending<'_>, force_deadline: Option<Time>) -> Proposal {
     let looked = case.seen.nomad.at().unwrap_or(since);
     if looked < since + HUNG_AFTER {
         if case.now < since + HUNG_AFTER {
-            // Most drains look so for a moment; two looks apart tell.
+            // Most drains look like this for a moment. Two looks apart show the difference.
             return Proposal::wait(since + HUNG_AFTER, Reason::MustConfirm);
         }
         return look_again(case, &case.seen.nomad, Part::Nomad, Reason::DrainHangs);
@@ -207,7 +208,7 @@ fn shake_loose(drain: &Sending<'_>, force_deadline: Option<Time>) -> Proposal {
     drain.send(Phase::Resent, WholeSeconds::at_most(left), Reason::DrainHangs)
 }
 
-/// What every drain that we send to a node has in common.
+/// The common part of the drains that this run sends to a node.
 struct Sending<'a> {
     case: &'a Case<'a>,
     node: &'a Node,
@@ -215,14 +216,14 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// The end that all drains of this departure share: what the first of them said, whoever sent it (ADR 0003).
+    /// The end that all drains of this departure share, as the first of them set it (ADR 0003).
     fn until(&self) -> Time {
         let noted = ours(self.case, self.node).and_then(|d| d.meta.as_ref()).map(|meta| meta.until);
         let until = self.case.budget.drained_by(self.release);
         noted.map_or(until, |noted| noted.min(until))
     }
 
-    /// A phase, with all the time that is left; once discovery is in sight.
+    /// Starts a phase with all the time that is left, once discovery has been read.
     fn start(&self, phase: Phase, reason: Reason) -> Proposal {
         if self.case.now < self.until() {
             let confirming = self.confirming(phase);
@@ -232,13 +233,14 @@ impl Sending<'_> {
         }
         let left = self.until().since(self.case.now);
         if left < SHORTEST_DRAIN {
-            // In whole seconds no more than one: a drain that begins when there is no time left is a force, and is called one.
+            // A drain with no more than one second left is a force, and is called one.
             return if self.case.policy.never_force { Proposal::NotYet } else { self.force() };
         }
         self.send(phase, WholeSeconds::at_most(left), reason)
     }
 
-    /// Stops what is left, in time. What was registered again long after our last look is seen first; what cannot be seen holds up nothing.
+    /// Stops what is left, in time. Targets that were last read long ago are read again first, because they may have been registered again.
+    /// A part that cannot be read holds up nothing.
     fn force(&self) -> Proposal {
         let recent = self.case.now - RECENT;
         let old = super::balancers::seen_before(
@@ -253,8 +255,8 @@ impl Sending<'_> {
         self.send(Phase::Forced, WholeSeconds::ONE, Reason::TimeIsShort)
     }
 
-    /// What is about to be concluded is looked at once more, all in one round: discovery; the load balancers, because what was
-    /// released long ago may have been registered again (fault 33); and the node, because another worker may have drained it.
+    /// Reads everything that a drain depends on once more, in one round: discovery; the load balancers, because a target may have been
+    /// registered again (fault 33); and the node, because another worker may have drained it.
     fn confirming(&self, phase: Phase) -> Proposal {
         let node_is_old = !is_recent(self.case, &self.case.seen.nomad);
         let again = node_is_old || unlisted::is_unasked(self.case);
@@ -273,7 +275,7 @@ impl Sending<'_> {
         let old = match phase {
             // Right after our own deregistration there is nothing to see yet.
             Phase::Services => super::balancers::left_alone_since(self.case, self.case.now - RECENT),
-            // What served our targets has been stopped: nothing can be lost any more that a look could save.
+            // What served our targets has stopped. A look could not save any request.
             Phase::All if !overlap::something_serves_still(self.case) => Vec::new(),
             Phase::All | Phase::Again | Phase::Resent | Phase::Forced => {
                 super::balancers::seen_before(self.case, (self.case.now - RECENT).max(self.release))
@@ -285,8 +287,8 @@ impl Sending<'_> {
         super::balancers::look_at(old, Reason::MustConfirm)
     }
 
-    /// How many allocations Nomad lists, and how many it listed before and lists no more although nobody saw them over: whoever
-    /// comes next then knows of them (ADR 0002).
+    /// How many allocations Nomad lists, and how many left the list before anybody saw them over. The next worker then knows of them (ADR
+    /// 0002).
     fn allocations(&self) -> u32 {
         let vanished = self.case.seen.history.known.iter().filter(|known| !known.listed && !known.over).count();
         let noted = ours(self.case, self.node).and_then(|d| d.meta.as_ref()).map_or(0, |meta| meta.allocations);
@@ -315,16 +317,16 @@ impl Sending<'_> {
     }
 }
 
-/// Whether it was looked at just now, or in the round of looks that ended just now.
+/// Whether it was read just now, or in the round of looks that has just ended.
 fn is_recent<T>(case: &Case<'_>, sight: &Observed<T>) -> bool {
     sight.fresh_at().is_some_and(|at| case.seen.history.is_recent(at, JUST_NOW, case.now))
 }
 
-/// Discovery must be in sight before anything is stopped: while it is away, an ingress goes on sending to what is gone. With `again` it is
-/// looked at even if that was just now.
+/// Reads discovery before anything is stopped: without Consul, an ingress goes on sending to what is gone. If `again`, even if it was read
+/// just now.
 pub(super) fn discovery_out_of_sight(case: &Case<'_>, again: bool) -> Proposal {
     let seen = case.seen;
-    // What was registered by hand no allocation declares: it is looked for once, as far as that can be seen.
+    // No allocation declares what was registered by hand. So Consul is read once in any case, if it can be.
     let unasked = seen.consul.at().is_none() && seen.consul.blind().is_none() && case.has_consul_agent();
     let matters = case.policy.consul && (unasked || case.declares(Provider::Consul));
     if !matters {
@@ -337,7 +339,7 @@ pub(super) fn discovery_out_of_sight(case: &Case<'_>, again: bool) -> Proposal {
     Proposal::Done
 }
 
-/// Allocations that are not over are waited for, watched.
+/// Watches the allocations that are not over, until they are.
 pub(super) fn all_stopped(case: &Case<'_>) -> Proposal {
     let seen = case.seen;
     let Some(looked) = seen.nomad.fresh_at() else {
@@ -351,7 +353,7 @@ pub(super) fn all_stopped(case: &Case<'_>) -> Proposal {
             Some(until) => super::lost_agent::reason(case, until),
             None => Reason::AllocationsLeft { count, example, title: title.into() },
         };
-        // What has landed, or hangs, shows by a second look soon after the first.
+        // A second look soon after the first shows whether work has landed or the drain hangs.
         let doubtful = seen.history.landed_since.map(|since| since + LANDED_AFTER).filter(|at| case.now < *at);
         let until = doubtful.unwrap_or(looked + LOOK_EVERY).max(case.now + Duration::from_secs(1));
         return Proposal::watch(until, Part::Nomad, reason);
@@ -364,7 +366,7 @@ pub(super) fn all_stopped(case: &Case<'_>) -> Proposal {
     Proposal::Done
 }
 
-/// Until when a dead agent is waited for: only if every node of the instance is lost (ADR 0005).
+/// Until when a dead agent is waited for, if every node of the instance is lost (ADR 0005).
 pub(super) fn agent_dead_until(case: &Case<'_>) -> Option<Time> {
     let since = beginnings::agents_dead(case)?;
     Some(since + case.policy.agent_dead_wait.max(case.budget.longest_stop))

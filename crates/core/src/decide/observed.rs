@@ -1,4 +1,4 @@
-//! Seeing and not seeing: a part of the world is known to be so only by a look that worked, after our last write to it.
+//! Parts of the world, observed or not. A part is known only by a successful look after our last write to it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use strum::{IntoStaticStr, VariantNames};
 
 use crate::time::Time;
 
-/// The systems that decamp looks at, and that can be away.
+/// The systems that decamp reads, and that can be away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, IntoStaticStr, VariantNames)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
@@ -24,7 +24,7 @@ pub enum System {
 }
 
 impl System {
-    /// The word for metrics.
+    /// The name for metrics.
     #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
@@ -42,17 +42,17 @@ impl fmt::Display for System {
     }
 }
 
-/// Why a part could not be seen. None of these is ever an answer.
+/// Why a part could not be read. None of these is an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "detail")]
 pub enum Unseen {
-    /// No answer, a time-out, a 5xx, something that is not what the API answers.
+    /// No answer, a time-out, a 5xx, or an answer that is not the API's.
     Away(Arc<str>),
     /// Too many requests.
     Throttled,
-    /// Answered, and the answer is that we may not (403, expired token).
+    /// Access denied (403, expired token).
     Denied(Arc<str>),
-    /// Answered by a server that lags behind our own last write.
+    /// A server answered that lags behind our own last write.
     Stale,
 }
 
@@ -67,18 +67,18 @@ impl fmt::Display for Unseen {
     }
 }
 
-/// One part of the world as the looks of this run showed it.
+/// One part of the world, as this run observed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Observed<T> {
-    /// What the last successful look showed, and when. It may be out of date: see `fresh`.
+    /// The last successful observation, and when it was made. It may be outdated: see `fresh`.
     last: Option<(Time, T)>,
-    /// Whether nothing of ours changed this part since that look, and no later look failed.
+    /// Whether this run has not changed the part since then, and no later look failed.
     fresh: bool,
-    /// Why the looks since then failed, since when, when the last one was, and how many in a row.
+    /// The failed looks since then.
     blind: Option<Blind>,
 }
 
-/// A row of failed looks at one part.
+/// A series of failed looks at one part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Blind {
     /// Why the last of them failed.
@@ -98,27 +98,27 @@ impl<T> Default for Observed<T> {
 }
 
 impl<T> Observed<T> {
-    /// A part seen once, just now.
+    /// A part that was read once, just now.
     pub fn seen(at: Time, what: T) -> Self {
         Self { last: Some((at, what)), fresh: true, blind: None }
     }
 
-    /// What is known to be so: seen, after our last write to it, and by the latest look.
+    /// The current state: read after our last write to it, and by the latest look.
     pub fn now(&self) -> Option<&T> {
         self.last.as_ref().filter(|_| self.fresh).map(|(_, what)| what)
     }
 
-    /// What was seen last, however long ago. Good for names, budgets and reports; never proof that something is over.
+    /// The last observation, however old. Good for names, budgets and reports, but no proof that something is over.
     pub fn last(&self) -> Option<&T> {
         self.last.as_ref().map(|(_, what)| what)
     }
 
-    /// When the last successful look was; `None` before the first.
+    /// When the last successful look was asked for. `None` before the first.
     pub fn at(&self) -> Option<Time> {
         self.last.as_ref().map(|(at, _)| *at)
     }
 
-    /// When this was seen, if it is still known to be so.
+    /// The same, if it still shows the current state.
     pub fn fresh_at(&self) -> Option<Time> {
         self.at().filter(|_| self.fresh)
     }
@@ -128,12 +128,12 @@ impl<T> Observed<T> {
         self.blind.as_ref()
     }
 
-    /// Our own write changed this part: what was seen before no longer proves anything.
+    /// Our own write changed this part, so what was read before proves nothing any more.
     pub fn expire(&mut self) {
         self.fresh = false;
     }
 
-    /// Changes what was last seen: for wrong drivers, which see what is not there.
+    /// Changes the last observation, for wrong drivers that see what is not there.
     #[cfg(any(test, feature = "mutants"))]
     pub fn edit(&mut self, change: impl FnOnce(&mut T)) {
         if let Some((_, what)) = &mut self.last {

@@ -1,5 +1,5 @@
-//! Whose a target is, and what answers there (ADR 0009): the instance's by its id, by an address of its node, or by the address and
-//! port of an allocation that is not over.
+//! Whose a target is, and what serves it (ADR 0009). It is the instance's by its id, by an address of its node, or by the address and port
+//! of an allocation that is not over.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use super::{Departure, Part, Policy, Reason};
 use crate::ids::TargetId;
 use crate::time::Time;
 
-/// The targets of a group that are the instance's for certain, as far as this was seen.
+/// The targets of a group that are certainly the instance's, by what was seen.
 #[must_use]
 pub fn targets_of<'g>(departure: &Departure, seen: &Snapshot, group: &'g TargetGroup) -> Vec<&'g Target> {
     let policy = Policy::default();
@@ -18,7 +18,7 @@ pub fn targets_of<'g>(departure: &Departure, seen: &Snapshot, group: &'g TargetG
     case.ours_in(group).collect()
 }
 
-/// What to look at, so that it is known whose the addresses are that named target groups list.
+/// The part to look at, so that it is known whose the addresses in named target groups are.
 #[must_use]
 pub fn whose_to_ask(departure: &Departure, seen: &Snapshot) -> Option<Part> {
     let policy = Policy::default();
@@ -31,11 +31,11 @@ pub fn whose_to_ask(departure: &Departure, seen: &Snapshot) -> Option<Part> {
 /// Whose a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ownership {
-    /// The instance's, for certain: it may be deregistered.
+    /// Certainly the instance's. It may be deregistered.
     Ours,
-    /// Another's, for certain.
+    /// Certainly another's.
     Others,
-    /// Nobody is known to have its address, or two are: it may be the instance's. It is left alone and waited for.
+    /// The address's owner is unknown, or there are two. It may be the instance's, so decamp leaves it alone and waits for it.
     Unknown,
 }
 
@@ -45,14 +45,14 @@ impl Case<'_> {
         let address = match id {
             TargetId::Instance(id) if *id == self.departure.instance => return Ownership::Ours,
             TargetId::Instance(_) | TargetId::Other(_) => return Ownership::Others,
-            // Auto Scaling attaches groups by instance id: an address in one of those was put there by somebody else.
+            // Auto Scaling attaches groups by instance id. Another actor registered this address.
             TargetId::Ip(_) if group.attached => return Ownership::Others,
             TargetId::Ip(address) => *address,
         };
         if self.is_of_the_node(address) {
             return Ownership::Ours;
         }
-        // What this run saw running and that vanished may run on.
+        // An allocation that this run saw running, and that vanished, may still be running.
         let running = self.seen.history.known.iter().filter(|known| !known.over);
         let of_ours = running.filter_map(|known| known.own.as_ref()).any(|own| own.answers_at(address, port));
         let elsewhere = self.seen.elsewhere.last();
@@ -61,12 +61,12 @@ impl Case<'_> {
         match (of_ours, held) {
             (true, false) if asked => Ownership::Ours,
             (false, true) => Ownership::Others,
-            // A network that hands out the same addresses on every node tells nothing.
+            // Some networks use the same addresses on every node. Such an address shows nothing.
             (true, true | false) | (false, false) => Ownership::Unknown,
         }
     }
 
-    /// The targets of this group that are the instance's for certain.
+    /// The targets of this group that are certainly the instance's.
     pub(super) fn ours_in<'g>(&self, group: &'g TargetGroup) -> impl Iterator<Item = &'g Target> {
         group.listed().filter(|target| self.whose(group, &target.id, target.port) == Ownership::Ours)
     }
@@ -76,12 +76,12 @@ impl Case<'_> {
         self.whose(group, id, port) != Ownership::Others
     }
 
-    /// Our targets in all groups, as they were seen last.
+    /// Our targets in all groups, as they were last seen.
     pub(super) fn our_targets(&self) -> impl Iterator<Item = (&TargetGroup, &Target)> {
         self.targets_that(|whose| whose == Ownership::Ours)
     }
 
-    /// Targets that are registered and may be ours, as they were seen last.
+    /// Registered targets that may be ours, as they were last seen.
     pub(super) fn unknown_targets(&self) -> impl Iterator<Item = (&TargetGroup, &Target)> {
         self.targets_that(|whose| whose == Ownership::Unknown).filter(|(_, target)| target.health.is_registered())
     }
@@ -93,14 +93,14 @@ impl Case<'_> {
         })
     }
 
-    /// Every target that is ours or that this run took out: what a load balancer may still send to.
+    /// Every target to which a load balancer may still send: ours, and those that this run deregistered.
     pub(super) fn sent_to(&self) -> impl Iterator<Item = (&TargetId, u16)> {
         let taken_out = self.seen.balancers.iter().flat_map(|b| b.taken_out.iter().map(|(id, port)| (id, *port)));
         self.our_targets().map(|(_, target)| (&target.id, target.port)).chain(taken_out)
     }
 
-    /// The allocations that answer at this target of ours, running or not. At an address of its own one allocation does; at the
-    /// instance, or at an address of its node, whatever has the host port.
+    /// The allocations that serve this target of ours, running or not. A target at an allocation's own address is served by that
+    /// allocation, any other target by the allocation with the host port.
     pub(super) fn answering<'s>(&'s self, id: &'s TargetId, port: u16) -> impl Iterator<Item = &'s Allocation> {
         let own = match id {
             TargetId::Ip(address) if !self.is_of_the_node(*address) => Some(*address),
@@ -113,23 +113,23 @@ impl Case<'_> {
         })
     }
 
-    /// Whether something that answers at one of our targets was told to stop and has not stopped.
+    /// Whether an allocation that serves one of our targets is stopping.
     pub(super) fn serving_is_stopping(&self) -> bool {
         self.our_targets().any(|(_, target)| self.answering(&target.id, target.port).any(|a| !a.wanted && !a.client.is_over()))
     }
 
-    /// Whether it was asked whose the addresses are that groups list, with an answer or without.
+    /// Whether decamp has asked whose the listed addresses are, with or without an answer.
     pub(super) fn has_asked_whose(&self) -> bool {
         self.seen.elsewhere.at().is_some() || self.seen.elsewhere.blind().is_some()
     }
 
-    /// Whose the addresses are that nobody was known to have, once more: beside a look at their groups, that asks for it anew.
+    /// Asks again whose the unknown addresses are, together with a look at their groups.
     pub(super) fn ask_again(&self) -> Option<Part> {
         let known = self.seen.elsewhere.last().filter(|_| self.unknown_targets().next().is_some());
         known.map(|elsewhere| Part::Addresses(elsewhere.asked.clone()))
     }
 
-    /// Looks who else has the addresses that named groups list and the node does not have; done once for each look at a group.
+    /// Asks who else has the addresses that named groups list and the node does not have, once for each look at a group.
     pub(super) fn ask_whose(&self) -> Proposal {
         let named = self.seen.balancers.iter().filter(|b| b.sight.last().is_some_and(|group| !group.attached));
         let mut asked: Vec<IpAddr> = Vec::new();
@@ -144,7 +144,7 @@ impl Case<'_> {
                 asked.push(address);
                 let known = self.seen.elsewhere.last().is_some_and(|elsewhere| elsewhere.asked.contains(&address));
                 let unknown = self.whose(group, &target.id, target.port) == Ownership::Unknown;
-                // What is new in the cluster may be registered before anybody has looked at it.
+                // A new node or allocation may be registered before Nomad was asked about it.
                 is_new |= !known || unknown && self.seen.elsewhere.at() < balancer.sight.at();
             }
         }

@@ -11,20 +11,21 @@ use crate::time::Time;
 pub(super) enum Proposal {
     /// Nothing: the concern has reached its goal.
     Done,
-    /// Nothing: the concern has not reached its goal, and cannot do anything for it now. Another concern's progress, or a wait that is
-    /// proposed elsewhere, brings it on.
+    /// Nothing: the concern has not reached its goal, and can do nothing for it now. Another concern's progress, or another wait, brings it
+    /// on.
     NotYet,
-    /// Nothing: the concern has no part in this departure, or not at this point.
+    /// Nothing: the concern has no part in this departure, or none at this point.
     DoesNotApply,
-    /// These writes, at once.
+    /// To write these effects, at once.
     Write(Vec<Effect>, Reasons),
-    /// These looks, at once.
+    /// To look at these parts, at once.
     Look(Vec<Part>, Reasons),
     /// To wait until that time, or until one of the watched parts changes.
     Wait { until: Time, watch: Vec<Part>, reasons: Reasons },
 }
 
-/// Why something is proposed: of a merged proposal, the reasons of all that were merged, each once. The first names the decision.
+/// Why something is proposed. A merged proposal has the reasons of all that were merged, each once. The first becomes the decision's
+/// reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reasons {
     pub(super) first: Reason,
@@ -47,15 +48,15 @@ impl Reasons {
     }
 }
 
-/// How the proposals that are merged depend on one another.
+/// How merged proposals depend on one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// They do not: the concerns of a departure, and its target groups.
+    /// They are independent: the concerns of a departure, and its target groups.
     Together,
-    /// Each of them comes after those before it, and only looks go along with earlier looks.
+    /// Each comes after those before it. Only looks are made together with earlier looks.
     InTurn,
-    /// They are all needed before one conclusion, and are read in one round. With slow answers, separate rounds would make each other's
-    /// results old without end.
+    /// They are all needed for one conclusion, and are read in one round. With slow answers, separate rounds would make each other's
+    /// results outdated without end.
     OneRound,
 }
 
@@ -67,8 +68,8 @@ pub(super) enum Order {
 /// | [`InTurn`](Order::InTurn) | the first that proposes anything; if that is a look, with all later looks |
 /// | [`OneRound`](Order::OneRound) | the first wait; else as `Together` |
 ///
-/// The first of those that were taken gives the reason. If none proposes anything, the result is `NotYet` if one of them is, else
-/// `Done` if one of them is, else `DoesNotApply`.
+/// The first proposal that was taken gives the reason. If none proposes anything, the result is `NotYet` if one of them is, else `Done` if
+/// one of them is, else `DoesNotApply`.
 pub(super) fn merge(order: Order, proposals: impl IntoIterator<Item = Proposal>) -> Proposal {
     let mut merged = Proposal::DoesNotApply;
     for proposal in proposals {
@@ -97,7 +98,7 @@ pub(super) fn merge(order: Order, proposals: impl IntoIterator<Item = Proposal>)
     merged
 }
 
-/// Of two proposals that are not taken together, the one of the higher rank is taken; of the same rank, the earlier one.
+/// If two proposals are not taken together, the one of the higher rank is taken, or the earlier one of the same rank.
 fn rank(order: Order, proposal: &Proposal) -> u8 {
     match (order, proposal) {
         (_, Proposal::DoesNotApply) => 0,
@@ -117,7 +118,7 @@ impl Proposal {
         Self::Write(effects, reason.into())
     }
 
-    /// To look at these parts; nothing if there are none.
+    /// To look at these parts. `Done` if there are none.
     pub(super) fn look(parts: Vec<Part>, reason: Reason) -> Self {
         if parts.is_empty() { Self::Done } else { Self::Look(parts, reason.into()) }
     }
@@ -132,12 +133,12 @@ impl Proposal {
         Self::Wait { until, watch: vec![part], reasons: reason.into() }
     }
 
-    /// Whether nothing of the concern stands in the way of what comes after it: it is done, or does not apply.
+    /// Whether the concern holds up nothing that comes after it: it is done, or does not apply.
     pub(super) fn is_settled(&self) -> bool {
         matches!(self, Self::Done | Self::DoesNotApply)
     }
 
-    /// Whether it is something to do: a write, a look or a wait.
+    /// Whether it proposes something: a write, a look or a wait.
     pub(super) fn is_something(&self) -> bool {
         matches!(self, Self::Write(..) | Self::Look(..) | Self::Wait { .. })
     }
@@ -152,12 +153,12 @@ impl Proposal {
         matches!(self, Self::Wait { .. })
     }
 
-    /// The same look for this reason.
+    /// The same look, for this reason.
     pub(super) fn look_because(self, reason: Reason) -> Self {
         if let Self::Look(parts, _) = self { Self::look(parts, reason) } else { self }
     }
 
-    /// The same without the looks that are under way and late: those are waited for.
+    /// The same without the looks that are late. Their answers are waited for.
     fn without_late(self, late: &[Part]) -> Self {
         let Self::Look(mut parts, reasons) = self else { return self };
         parts.retain(|part| !late.contains(part));
@@ -170,7 +171,7 @@ impl Proposal {
 
 /// The first pause after a failure; it doubles up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Often enough to be soon back when a system is back, seldom enough not to hold it down.
+/// Short enough to notice soon that a system is back, and long enough not to overload it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// If no concern proposes anything, the next decision is made after this.
 const NOTHING_PROPOSED: Duration = Duration::from_secs(5);
@@ -181,7 +182,7 @@ pub(super) fn retry_at(last: Time, tries: u32) -> Time {
     last + doubled.min(LONGEST_PAUSE)
 }
 
-/// Looks at a part unless it is known; if it cannot be seen, waits before it looks again.
+/// Looks at a part unless it is known. If it cannot be read, waits before the next try.
 pub(super) fn must_see<T>(case: &Case<'_>, sight: &Observed<T>, part: Part) -> Proposal {
     if sight.now().is_some() {
         return Proposal::Done;
@@ -189,7 +190,7 @@ pub(super) fn must_see<T>(case: &Case<'_>, sight: &Observed<T>, part: Part) -> P
     look_again(case, sight, part, Reason::MustLook)
 }
 
-/// Looks at a part once more, even if it is known; if it cannot be seen, waits before it looks again.
+/// Looks at a part, even if it is known. If it cannot be read, waits before the next try.
 pub(super) fn look_again<T>(case: &Case<'_>, sight: &Observed<T>, part: Part, reason: Reason) -> Proposal {
     match sight.blind() {
         Some(blind) if case.now < retry_at(blind.tried, blind.tries) => {
@@ -203,7 +204,7 @@ pub(super) fn look_again<T>(case: &Case<'_>, sight: &Observed<T>, part: Part, re
     }
 }
 
-/// Writes, unless the last write of this kind failed a moment ago.
+/// Writes, unless a write of this kind has just failed.
 pub(super) fn write(case: &Case<'_>, kind: EffectKind, effects: Vec<Effect>, reason: Reason) -> Proposal {
     match case.seen.history.failures(kind) {
         Some(row) if case.now < retry_at(row.last, row.count) => {
@@ -213,7 +214,7 @@ pub(super) fn write(case: &Case<'_>, kind: EffectKind, effects: Vec<Effect>, rea
     }
 }
 
-/// A decision, and the reasons besides its own that were merged in it.
+/// A decision, and the other reasons that were merged in it.
 pub(super) struct Merged {
     pub(super) decision: Decision,
     pub(super) others: Vec<Reason>,
@@ -225,8 +226,8 @@ impl From<Decision> for Merged {
     }
 }
 
-/// The decision from the proposals of all concerns. A look that is under way and late is
-/// waited for. If no concern proposes anything, something has to be seen again.
+/// The decision from the proposals of all concerns. A look that is late is waited for. If no concern proposes anything, the world is read
+/// again later.
 pub(super) fn decide_among(case: &Case<'_>, proposals: impl IntoIterator<Item = Proposal>) -> Merged {
     let proposals = proposals.into_iter().map(|proposal| proposal.without_late(&case.seen.late));
     let (action, reasons) = match merge(Order::Together, proposals) {
@@ -240,7 +241,7 @@ pub(super) fn decide_among(case: &Case<'_>, proposals: impl IntoIterator<Item = 
     Merged { decision: Decision { action, reason: reasons.first }, others: reasons.others }
 }
 
-/// Each part once; target groups become one part, so that their looks are one round.
+/// Each part once. All target groups become one part, so that they are read in one round.
 fn each_once(all: Vec<Part>) -> Vec<Part> {
     if all.len() < 2 {
         return all;
@@ -305,7 +306,7 @@ mod tests {
         Proposal::watch(Time(until), Part::Consul, Reason::TimeIsUp)
     }
 
-    /// What is taken, in one word for each write, look and watched part.
+    /// What was taken, in one word for each write, look and watched part.
     fn shown(proposal: &Proposal) -> String {
         match proposal {
             Proposal::Write(effects, _) => effects.iter().map(|effect| effect.kind().word()).collect::<Vec<_>>().join(" "),

@@ -1,4 +1,4 @@
-//! Discovery's part: after everything is over, none of its registrations may be routable any more (ADR 0010, 0011).
+//! Service discovery: after everything is over, no registration of the instance may be routable (ADR 0010, 0011).
 
 use std::time::Duration;
 
@@ -8,25 +8,25 @@ use super::snapshot::{Provider, Registration, Registrations};
 use super::{Observed, Part, Reason, by_hand};
 use crate::time::Time;
 
-/// Registrations are watched; a look is repeated this often all the same.
+/// Registrations are watched, and read again this often.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
-/// How far discovery is.
+/// How far discovery has removed the instance.
 pub(super) struct Discovery {
-    /// What to do about it.
+    /// What to do next.
     pub(super) proposal: Proposal,
-    /// Whether what it shows is proof that nothing routable is left.
+    /// Whether it proves that no routable registration is left.
     pub(super) proved: bool,
 }
 
-/// Asks for what is next with discovery. `over_at` is the look that showed everything over.
+/// What to do next about discovery. `over_at` is the look that showed everything over.
 pub(super) fn discovery(case: &Case<'_>, over_at: Time) -> Discovery {
     let seen = case.seen;
     let consul = case.policy.consul && case.declares(Provider::Consul);
     let native = case.declares(Provider::Nomad);
     let mut proved = true;
     let mut proposals = Vec::new();
-    // What is routable after all that waiting was given up, not gone: nothing that is listed so is forgotten (ADR 0010).
+    // A registration that is routable after the whole wait was given up and is not gone. The outcome says so (ADR 0010).
     let routable = |sight: &Observed<Registrations>| {
         sight.now().is_some_and(|registrations| registrations.services.iter().any(|one| keeps_it(case, registrations, one)))
     };
@@ -36,7 +36,7 @@ pub(super) fn discovery(case: &Case<'_>, over_at: Time) -> Discovery {
         proved &= seen.consul.now().is_some_and(|r| r.whole) || controlled(case);
     }
     if by_hand::waits(case) {
-        // A node that Consul does not show hides what is registered on it.
+        // If Consul does not show the node, it hides what is registered there.
         proved &= consul || seen.consul.now().is_some_and(|r| r.whole);
         proposals.push(by_hand::gone(case, over_at));
     }
@@ -58,7 +58,7 @@ fn gone(case: &Case<'_>, sight: &Observed<Registrations>, part: Part, over_at: T
     let since = registrations.services.iter().filter(|r| keeps_it(case, registrations, r)).map(left_since).max();
     let given_up = since.unwrap_or(over_at) + case.policy.leftover_wait;
     if given_up <= case.now {
-        // Named in the report; its allocation is over, so it answers nobody.
+        // The report names it. Its allocation is over, so it answers nobody.
         return Proposal::Done;
     }
     let service = first.service.clone();
@@ -70,8 +70,8 @@ fn gone(case: &Case<'_>, sight: &Observed<Registrations>, part: Part, over_at: T
     Proposal::watch(until, part, Reason::StillRegistered { count, service })
 }
 
-/// Whether a registration may still bring requests to the instance: not if it is critical, its agent dead, or its allocation
-/// one that stays by intent. One of an allocation that was lost before we came does count: it says that the process lives.
+/// Whether a registration may still bring requests to the instance. Not if it is critical, if its agent is dead, or if its allocation is
+/// exempt. One of an allocation that was lost before this run counts, because it shows that the process is alive.
 fn keeps_it(case: &Case<'_>, all: &Registrations, one: &Registration) -> bool {
     let routable = !one.critical && !all.agent_dead;
     let stays = case
@@ -88,11 +88,11 @@ fn ended(case: &Case<'_>, one: &Registration) -> Option<Time> {
     listed.find(|a| a.id == one.allocation && a.client.is_over())?.ended
 }
 
-/// Whether an earlier look of this run showed a registration for every Consul service that its allocations declare: then a
-/// later empty answer is one (ADR 0011).
+/// Whether this run saw a registration for every Consul service that its allocations declare. Then a later empty answer is a true one (ADR
+/// 0011).
 pub(super) fn controlled(case: &Case<'_>) -> bool {
     let history = &case.seen.history;
-    // Where nothing was left to see from the first, nothing controls what is empty now.
+    // If nothing was left from the first, there is no control look for an empty answer.
     history.known.iter().any(|known| known.group.in_consul().next().is_some())
         && history.known.iter().all(|known| history.lists_all_of(known))
 }

@@ -1,15 +1,15 @@
-//! Traffic sources of a group that decamp cannot leave. Auto Scaling takes its instance out of them by itself, and nobody sees whether they
-//! still send: they are named, and a departure from them never ends as if nothing were left.
+//! Traffic sources of a group that decamp cannot leave. Auto Scaling takes its instance out of them, and nobody sees whether they still
+//! send. Findings name them, and such a departure never ends as if nothing were left.
 
 use super::case::Case;
 use super::findings::{Finding, Layer, Loss};
 
-/// Whether the group has no such source, as far as it was seen.
+/// Whether the group has no such source, as far as it was read.
 pub(super) fn are_all_handled(case: &Case<'_>) -> bool {
     case.seen.group.last().is_none_or(|group| group.unhandled.is_empty())
 }
 
-/// Each of them.
+/// One finding for each of them.
 pub(super) fn of_unhandled_sources(case: &Case<'_>) -> Vec<Finding> {
     let sources = case.seen.group.last().into_iter().flat_map(|group| &group.unhandled);
     let finding = |source: &super::TrafficSource| Finding {

@@ -1,5 +1,5 @@
-//! What may still send to the instance although nobody can say that it does: targets at addresses that nobody is known to have, and
-//! groups that no scan finds any more (ADR 0009).
+//! What may still send to the instance although nobody knows that it does: targets at addresses with an unknown owner, and groups that no
+//! longer list the instance (ADR 0009).
 
 use super::case::Case;
 use super::findings::{Finding, Layer, Loss};
@@ -11,39 +11,39 @@ use crate::ids::TargetId;
 use crate::time::{Time, plain};
 use std::time::Duration;
 
-/// How often a target that may be ours is looked at: its owner may take it out.
+/// How often decamp looks at a target that may be ours. Its owner may deregister it.
 const LOOK_EVERY: Duration = Duration::from_secs(12);
 
-/// Until when a group may still send to the instance that no longer listed it when all were scanned: another worker may have taken it
-/// out a moment before, and nobody can say of which (ADR 0009).
+/// Until when a group may send to the instance although no group listed it when all were scanned. Another worker may have taken it out a
+/// moment before, and nobody knows of which group (ADR 0009).
 pub(super) fn gone_before_the_scan(case: &Case<'_>) -> Option<Time> {
     nothing_found_since(case).map(|since| since + case.policy.longest_guard())
 }
 
-/// Until when a group may still send to the instance that this worker's scan no longer found, although it found others: an earlier
-/// worker noted that it took the instance out of all, and not every group lists for equally long what it lets go.
+/// Until when a group may send to the instance although this worker's scan did not find it, but others. An earlier worker noted that it
+/// took the instance out of all groups, and groups list a deregistered target for different times.
 pub(super) fn left_before_the_scan(case: &Case<'_>) -> Option<Time> {
     let scanned = case.seen.scan.at().filter(|_| case.policy.scan)?;
     let left = beginnings::deregistered(case).filter(|left| *left < scanned)?;
     Some(left + case.policy.longest_guard())
 }
 
-/// What it means that a group lists nothing of the instance.
+/// What it means that a group does not list the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Absent {
-    /// It was taken out, or it is not known that it should be there.
+    /// It was taken out, or nothing says that it should be there.
     Expected,
-    /// The hook of its own group names this target group, nobody has begun, and it was not there at the first look: the answer may be
-    /// wrong, or the group.
+    /// The hook of its own group names this target group, nobody has begun, and the first look did not show it. The answer may be wrong, or
+    /// another group may be meant.
     Contradiction,
-    /// How old the instance is has to be asked first.
+    /// The instance's age has to be asked first.
     Unasked,
-    /// Somebody has begun, and neither noted that it was taken out nor drained: a second look tells whether the first answer lagged.
+    /// Somebody has begun, but neither noted the deregistration nor drained. A second look shows whether the first answer lagged.
     SeenOnce,
 }
 
-/// What it means that a group of instances does not list ours. Settings may name groups of other instances as well; a hook's metadata is
-/// its own group's. What an earlier run took out it has noted, or its node says that somebody has begun.
+/// What it means that a group of instances does not list ours. Settings may name groups of other instances as well, but a hook's metadata
+/// belongs to its own group. An earlier run noted what it took out, or the node shows that somebody has begun.
 pub(super) fn absent(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Absent {
     if !should_list(case, balancer, group) {
         return Absent::Expected;
@@ -51,9 +51,10 @@ pub(super) fn absent(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) 
     let noted = |what| beginnings::noted_of_this(case, what).is_some();
     let was_taken_out = noted(Beginning::Deregistered);
     let nobody_began = case.seen.history.untouched.is_some() && !was_taken_out;
-    // Who saw it listed knows better than who came a moment after that worker: a Classic Load Balancer lists nothing that it lets go.
+    // A worker that saw the target listed knows better than one that came a moment later: a Classic Load Balancer does not list what it has
+    // released.
     match nobody_began || noted(Beginning::Unlisted) && !was_taken_out {
-        // The worker that began may have done no more than make the node ineligible.
+        // The worker that began may only have made the node ineligible.
         false if balancer.looks < 2 && !was_taken_out && nobody_drained(case) => Absent::SeenOnce,
         false => Absent::Expected,
         true => match missing_node::is_young(case) {
@@ -73,18 +74,18 @@ fn should_list(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> boo
     is_named && !by_address && !was_there && group.targets.is_some()
 }
 
-/// When another worker took the instance out of a group that has listed nothing of it since this one looks. A right answer would read
-/// `draining` for the group's delay: until then the answer may be an old one, and the group may still send.
+/// When another worker took the instance out of a group that this run has never seen it in. A correct answer would read `draining` for the
+/// group's delay. Until then the answer may be an old one, and the group may still send.
 pub(super) fn taken_out_unseen(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Option<Time> {
     beginnings::noted_of_this(case, Beginning::Deregistered).filter(|_| should_list(case, balancer, group))
 }
 
-/// Whether no drain of this departure was set on the instance's node. Without a node nobody can have drained it, or noted anything.
+/// Whether the instance's node has no drain of this departure. Without a node nobody can have drained it, or noted anything.
 fn nobody_drained(case: &Case<'_>) -> bool {
     case.seen.nomad.at().is_some() && case.own_drains().next().is_none()
 }
 
-/// The groups that list nothing of the instance although they should.
+/// The groups that should list the instance and do not.
 fn that_list_nothing<'s>(case: &'s Case<'_>) -> impl Iterator<Item = &'s TargetGroup> {
     let groups = case.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
     groups.filter(|(balancer, group)| absent(case, balancer, group) == Absent::Contradiction).map(|(_, group)| group)
@@ -119,14 +120,14 @@ pub(super) fn nothing_found_since(case: &Case<'_>) -> Option<Time> {
     nothing.then(|| beginnings::scanned(case).map_or(at, |noted| noted.min(at)))
 }
 
-/// The targets of a group that are registered and may be ours.
+/// The registered targets of a group that may be ours.
 pub(super) fn unknown<'t>(case: &'t Case<'_>, group: &'t TargetGroup) -> impl Iterator<Item = &'t Target> {
     let registered = group.listed().filter(|target| target.health.is_registered());
     registered.filter(move |target| case.whose(group, &target.id, target.port) == Ownership::Unknown)
 }
 
-/// Waits for targets that may be ours until their owner has taken them out, or each was waited for long enough (ADR 0009). Nothing
-/// deregisters them: nobody knows whose they are.
+/// Waits for targets that may be ours, until their owner has deregistered them or each was waited for long enough (ADR 0009). decamp does
+/// not deregister them, because their owner is unknown.
 pub(super) fn waiting_for_unknown(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup, look: Part) -> Option<Proposal> {
     let wait = case.policy.unknown_target_wait;
     let seen_at = balancer.sight.at().unwrap_or(case.now);
@@ -136,7 +137,7 @@ pub(super) fn waiting_for_unknown(case: &Case<'_>, balancer: &Balancer, group: &
         noted.map_or(since, |noted| noted.min(since)) + wait
     };
     let (last, until) = unknown(case, group).map(|target| (target, until(target))).max_by_key(|(_, until)| *until)?;
-    // By a look, not by the clock alone: it may have been taken out since.
+    // A look decides, not the clock alone: it may have been deregistered since.
     if until <= seen_at {
         return None;
     }
@@ -162,13 +163,14 @@ pub(super) fn unknown_since(case: &Case<'_>) -> Option<(Time, u32)> {
     Some((noted.map_or(latest, |noted| noted.min(latest)), targets))
 }
 
-/// The first look of the row in which a target by address was registered.
+/// The first look of the series in which a target by address was registered.
 fn registered_since(balancer: &Balancer, target: &Target) -> Option<Time> {
     let row = balancer.registered.iter().find(|(id, port, _)| *id == target.id && *port == target.port);
     row.map(|(_, _, since)| *since)
 }
 
-/// Addresses that may be the instance's: they are waited for, and then it leaves as if they were not (ADR 0009). One finding a group.
+/// Addresses that may be the instance's. decamp waits for them, and then the instance leaves without them (ADR 0009). One finding for each
+/// group.
 pub(super) fn of_unknown_targets(case: &Case<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for (group, target) in case.unknown_targets() {

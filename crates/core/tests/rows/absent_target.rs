@@ -1,4 +1,4 @@
-//! A target group that the hook names and that lists nothing of the instance at the first look: a contradiction, and not a success. (ADR 0008.)
+//! A target group that the hook names and that does not list the instance at the first look: a contradiction, not a success. (ADR 0008.)
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::decisions::{completion, deregistrations, drain, only_waits, ours, wri
 use crate::facts::{another_instance, named, secs, target};
 use crate::scene::{Scene, calm};
 
-/// What the named group lists.
+/// The targets of the named group.
 fn listed(scene: &mut Scene, targets: Vec<Target>) {
     scene.front(&named()).targets = Some(targets.into());
 }
@@ -30,7 +30,7 @@ fn absent(change: impl FnOnce(&mut Scene)) -> Scene {
     scene
 }
 
-/// Until everything is over, and what it is completed with.
+/// Until everything is over. Returns the completion.
 fn ends(scene: &mut Scene) -> Outcome {
     let mut decision = scene.until_no_heartbeat();
     for _ in 0..40 {
@@ -105,7 +105,7 @@ fn a_node_that_comes_late_tells_as_much_of_who_began() {
         let mut scene = calm();
         scene.fronts.iter_mut().for_each(|front| front.targets = Some([of_another()].into()));
         scene.group.launched = Launched::Untold;
-        // Its row was purged, and its agent registers again.
+        // Its node was purged, and its agent registers again.
         let nodes = std::mem::take(&mut scene.nomad.nodes);
         only_waits(&scene.until_no_heartbeat(), "node-missing");
         scene.pass(31);

@@ -1,11 +1,11 @@
-//! Questions to a decision: what does it write, wait for, end with?
+//! Questions to a decision: what it writes, waits for, or ends with.
 
 use decamp_core::decide::{Action, Decision, Effect, EffectKind, Outcome, Reason, Target};
 use decamp_core::ids::{ActionToken, NodeId, TargetGroupArn, TargetId};
 
 use crate::facts::{self, instance};
 
-/// What is written, if anything.
+/// The writes, if any.
 pub(crate) fn effects(decision: &Decision) -> &[Effect] {
     match &decision.action {
         Action::Do(effects) => effects,
@@ -18,7 +18,7 @@ pub(crate) fn writes(decision: &Decision, kind: EffectKind) -> bool {
     effects(decision).iter().any(|effect| effect.kind() == kind)
 }
 
-/// The outcome, if it is over.
+/// The outcome, if the departure has ended.
 pub(crate) fn ended(decision: &Decision) -> Option<&Outcome> {
     match &decision.action {
         Action::End(outcome) => Some(outcome),
@@ -44,7 +44,7 @@ pub(crate) fn ends(decision: &Decision, outcome: &Outcome, reason: &Reason) {
     assert_eq!((ended(decision), &decision.reason), (Some(outcome), reason), "{decision:?}");
 }
 
-/// The result and the verdict of the completion that is written.
+/// The result and the verdict of the completion.
 #[track_caller]
 pub(crate) fn completion(decision: &Decision) -> (decamp_core::decide::LifecycleResult, Outcome) {
     let found = effects(decision).iter().find_map(|effect| match effect {
@@ -58,7 +58,7 @@ pub(crate) fn completion(decision: &Decision) -> (decamp_core::decide::Lifecycle
     found.unwrap_or_else(|| panic!("it completes the action: {decision:?}"))
 }
 
-/// The drain that is written: deadline in seconds, whether system jobs stay, and what it says of itself.
+/// The drain: its deadline in seconds, whether system jobs stay, and its `Meta`.
 #[track_caller]
 pub(crate) fn drain(decision: &Decision) -> (u64, bool, decamp_core::decide::DrainMeta) {
     let found = effects(decision).iter().find_map(|effect| match effect {
@@ -74,7 +74,7 @@ pub(crate) fn drain(decision: &Decision) -> (u64, bool, decamp_core::decide::Dra
     found.unwrap_or_else(|| panic!("it drains: {decision:?}"))
 }
 
-/// What is deregistered: group, target and port.
+/// The deregistered targets: group, target and port.
 pub(crate) fn deregistrations(decision: &Decision) -> Vec<(TargetGroupArn, TargetId, u16)> {
     let mut all = Vec::new();
     for effect in effects(decision) {
@@ -90,14 +90,14 @@ pub(crate) fn ours(port: u16) -> Target {
     facts::target(TargetId::Instance(instance()), port)
 }
 
-/// By which hook's name and which token the action is completed.
+/// The hook's name and the token in the completion.
 pub(crate) fn completed_by(decision: &Decision) -> Option<(String, Option<ActionToken>)> {
     let refs =
         effects(decision).iter().filter_map(|effect| if let Effect::Complete { of, .. } = effect { Some(of) } else { None });
     refs.map(|of| (of.hook.to_string(), of.token.clone())).next()
 }
 
-/// Which nodes are drained.
+/// The nodes that are drained.
 pub(crate) fn drained_nodes(decision: &Decision) -> Vec<NodeId> {
     let nodes =
         effects(decision).iter().filter_map(|effect| if let Effect::Drain { node, .. } = effect { Some(*node) } else { None });

@@ -1,4 +1,4 @@
-//! A denial is told at its first occurrence and once an hour, by call; an outage is not one. (ADR 0019.)
+//! A denial is reported when it first occurs and then once an hour, for each call. An outage is no denial. (ADR 0019.)
 
 use decamp_core::decide::{EffectKind, Observation, Outcome, Refusal, Unseen};
 use decamp_core::denials::{Denials, denied_now};

@@ -1,4 +1,4 @@
-//! What things are called: each has a word, no two have the same one, and a word stays one that can be searched for.
+//! Names: each thing has one, no two have the same, and each can be searched for.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -14,7 +14,7 @@ use strum::{IntoEnumIterator, VariantNames};
 
 use crate::facts::arn;
 
-/// Each word is there, in lower case and without spaces, and only once.
+/// Each name is there once, in lower case and without spaces.
 fn are_words<T: Debug>(all: impl IntoIterator<Item = T>, word: impl Fn(&T) -> &'static str) {
     let mut words = BTreeSet::new();
     for one in all {

@@ -1,4 +1,4 @@
-//! Several nodes that know themselves to be one instance: a dead one is set aside only beside one that is ready. (ADR 0005.)
+//! Several nodes that report the same instance id: one that is down is set aside only beside one that is ready. (ADR 0005.)
 
 use decamp_core::decide::NodeStatus::{self, Disconnected, Down, Other, Ready};
 use decamp_core::decide::{Twin, set_aside};

@@ -1,4 +1,4 @@
-//! Foreseen losses: what the cluster's own settings will cost, said before anything moves; and no false alarm.
+//! Findings: what the cluster's own settings will cost, reported before the first write, and no false alarm.
 
 use decamp_core::decide::{Finding, Ingress, JobKind, Layer, Loss, Provider, Service};
 use decamp_core::ids::{AllocationId, TargetId};
@@ -6,7 +6,7 @@ use decamp_core::ids::{AllocationId, TargetId};
 use crate::facts::{API, INGRESS, allocation, arn, attached, instance, secs, target, task_group};
 use crate::scene::{Scene, calm};
 
-/// What is foreseen of the calm world after this change.
+/// The findings in the calm world after this change.
 fn foreseen(change: impl FnOnce(&mut Scene)) -> Vec<Finding> {
     let mut scene = calm();
     change(&mut scene);
@@ -30,7 +30,7 @@ fn a_service_that_stops_before_the_ingress_forgets_it_is_named_with_the_line_to_
     let findings = foreseen(|scene| scene.task_group(API, |group| group.shutdown_delay = secs(1)));
     let [finding] = findings.as_slice() else { panic!("{findings:?}") };
     assert_eq!((finding.layer, finding.loss, &*finding.object), (Layer::Service, Loss::LeavesBeforeForgotten, "api/group"));
-    // It promises 2 s, and its own work may take 3 s more.
+    // Its settings promise 2 s, and its own work may take 3 s more.
     assert_eq!(finding.line, "shutdown_delay = \"5s\"");
     assert!(
         finding.why.ends_with("for 5s after it left discovery, 3s of it for its own work, which load makes longer"),
@@ -166,7 +166,7 @@ fn a_hook_too_short_for_the_departure_is_named() {
     let findings = foreseen(|scene| scene.group.hooks[0].global_timeout = secs(90));
     let [finding] = findings.as_slice() else { panic!("{findings:?}") };
     assert_eq!((finding.layer, finding.loss), (Layer::Hook, Loss::DoesNotFit));
-    // The reserve, the confirmations and Nomad's slack are in both, as the sentence has them.
+    // Both figures include the reserve, the confirmations and Nomad's slack, as the sentence does.
     let said = format!("at least {} ", finding.needed);
     assert!(finding.why.contains(&said) && finding.why.contains(&format!("has {}:", finding.value)), "{finding}");
     assert_eq!(finding.value, "90s");

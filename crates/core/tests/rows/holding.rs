@@ -1,4 +1,4 @@
-//! A hold stops decamp's own clock, and leaves the hook the time to walk the instance out in order. (ADR 0015.)
+//! A hold stops decamp's own clock, and leaves time in the hook to drain the instance in order. (ADR 0015.)
 
 use decamp_core::decide::{EffectKind, Reason, Target};
 

@@ -1,14 +1,14 @@
-//! When an answer came, and what was asked for before that.
+//! When an answer came, and which look was asked for before it came.
 
 use crate::time::Time;
 
-/// The times of one answer. Systems answer in another order than they were asked in: a look that was asked for after this one, and before
-/// its answer, did not know what it shows.
+/// The times of one answer. Systems do not answer in the order in which they were asked. A look that was asked for between this one and its
+/// answer did not know what this one shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnswerTimes {
-    /// When it was asked for. What it shows was so then, or later.
+    /// When it was asked for. What it shows was so at that time or later.
     pub asked: Time,
-    /// When the last look was asked for before this answer came.
+    /// When the last look before this answer was asked for.
     pub unaware: Time,
     /// When the answer came.
     pub heard: Time,
@@ -21,7 +21,7 @@ impl AnswerTimes {
         Self { asked: at, unaware: at, heard: at }
     }
 
-    /// From when on a look may be asked for that knows what this one shows, or is asked together with it.
+    /// The time from which a look knows what this one shows, or is asked together with it.
     pub(super) fn known_since(self) -> Time {
         if self.unaware <= self.asked { self.asked } else { self.heard }
     }

@@ -1,4 +1,4 @@
-//! What stopped while Consul was out of sight: nobody saw whether an ingress had let go of it.
+//! What stopped while Consul could not be read. Nobody saw then whether an ingress had removed it.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use super::notes::Interval;
 use super::{BRIEF, Snapshot};
 use crate::time::Time;
 
-/// While something stops Consul is heard every few seconds. More than this between two answers is an outage.
+/// While an allocation stops, Consul answers every few seconds. A longer time between two answers is an outage.
 const LONG: Duration = Duration::from_secs(8);
 
 impl Snapshot {
-    /// What a drain stops now, and an ingress finds in Consul: for as long as it serves it must be heard of there. While Nomad cannot be seen
-    /// that may be all that it had not stopped yet. What a lost agent runs nobody stops, and what is forced is named by that.
+    /// Allocations that a drain is stopping and that an ingress finds in Consul. The ingress must hear of Consul for as long as they serve.
+    /// While Nomad cannot be read, these are all that had not stopped at its last answer. Nobody stops the allocations of a lost agent, and
+    /// the outcome names forced ones.
     pub fn stops_in_consul(&self) -> impl Iterator<Item = &Allocation> {
         let nodes = self.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
         let is_forced = |node: &Node| {
@@ -31,50 +32,51 @@ impl Snapshot {
         drained.flat_map(move |(node, unseen)| node.allocations.iter().filter(move |a| stops(a, unseen)))
     }
 
-    /// Whether what stops now, or what has stopped since Consul was last seen, has to be heard of there: a stop takes a few seconds, and one
-    /// that begins and ends between two answers of Consul was seen by nobody.
+    /// Whether Consul must be heard of for what stops now, or for what has stopped since its last answer. A stop takes a few seconds, and
+    /// nobody saw one that began and ended between two answers.
     #[must_use]
     pub fn watches_consul(&self) -> bool {
         let since = self.consul.at().unwrap_or_default();
         self.stops_in_consul().next().is_some() || self.stopped_since(since).next().is_some()
     }
 
-    /// When each was told to stop that was seen to be over after that. What was forced is named by the outcome.
+    /// When each allocation was told to stop that was seen over after that time. The outcome names forced ones.
     fn stopped_since(&self, since: Time) -> impl Iterator<Item = Time> {
         let stopped = move |known: &&Known| known.over && since < known.shown && known.group.is_found_in_consul();
         let known = if self.history.has_forced() { &[][..] } else { &self.history.known[..] };
         known.iter().filter(stopped).filter_map(|known| known.told)
     }
 
-    /// When the first of what stops now, or was seen to be over after that, was told to.
+    /// When the first allocation was told to stop that stops now, or was seen over after that time.
     fn first_told_since(&self, since: Time) -> Option<Time> {
         let known = &self.history.known;
-        // While Nomad cannot be seen, what it last showed wanted may have been told right after that.
+        // While Nomad cannot be read, an allocation that was last seen wanted may have been told to stop right after that.
         let seen = self.nomad.at().unwrap_or(since);
         let told = |a: &Allocation| known.iter().find(|known| known.id == a.id).and_then(|known| known.told).unwrap_or(seen);
         let stops = self.stops_in_consul().map(told).min();
         stops.into_iter().chain(self.stopped_since(since)).min()
     }
 
-    /// The time between two answers of Consul, the later of which was asked for at `asked` and came at `heard`. If something was stopping for
-    /// long in that time, nobody saw whether an ingress could hear of it. A server that hangs refuses nothing, and answers when it is well again.
+    /// The time between two answers of Consul, if an allocation was stopping for long in it. The later answer was asked for at `asked` and
+    /// came at `heard`. Nobody saw whether an ingress could hear of the stop: a server that hangs refuses nothing, and answers when it is
+    /// well again.
     pub(super) fn between_answers(&self, asked: Time, heard: Time) -> Option<Interval> {
         let last = self.consul.at()?;
         let told = self.first_told_since(last)?;
-        // Of the time in which its own process was stopped nobody can say anything, least of all of Consul.
+        // Nothing is known of the time in which decamp's own process was stopped.
         let looked_from = self.history.woke_late.unwrap_or(last);
         (LONG <= asked.since(told.max(last).max(looked_from))).then_some(Interval { after: last, before: Some(heard) })
     }
 
-    /// Since when Consul may have been out of sight. A run that has not seen it cannot know how long before itself that began: the drain may
-    /// have begun in sight of it.
+    /// The time until which Consul could certainly be read. A run that never read Consul does not know when the outage began. The drain may
+    /// have begun before it.
     fn in_sight_until(&self, first_failed: Time) -> Time {
         let nodes = self.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
         let drained = || nodes.iter().filter_map(|node| node.last_drain.as_ref()?.updated).min();
         self.consul.at().or_else(drained).unwrap_or(first_failed).min(first_failed)
     }
 
-    /// The same, at the first look that fails: the next worker may come before the second.
+    /// The same, from the first failed look on: the next worker may come before the second.
     #[must_use]
     pub fn unseen_at_once(&self, now: Time) -> Option<Interval> {
         let blind = self.consul.blind().filter(|_| self.watches_consul());
@@ -82,7 +84,7 @@ impl Snapshot {
         self.unseen_stops(now).or(begins)
     }
 
-    /// The time in which Consul has not been seen while something stopped that an ingress finds there, as far as it is known now.
+    /// The time in which Consul could not be read while allocations stopped that an ingress finds there, as far as it is known now.
     #[must_use]
     pub fn unseen_stops(&self, now: Time) -> Option<Interval> {
         let known = self.history.unseen_stops;
