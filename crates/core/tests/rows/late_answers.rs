@@ -1,4 +1,4 @@
-//! Systems answer in another order than they were asked in: what was asked for before an answer came did not know it.
+//! Systems do not answer in the order in which they were asked: a look that was asked for before another's answer did not know that answer.
 
 use std::net::Ipv4Addr;
 
@@ -10,7 +10,7 @@ use crate::decisions::writes;
 use crate::facts::secs;
 use crate::scene::{Scene, calm, draining};
 
-/// Nomad is asked now, and answers three seconds later; meanwhile this part is looked at.
+/// Nomad is asked now, and answers three seconds later. Meanwhile this part is read.
 fn nomad_is_late(scene: &mut Scene, meanwhile: &Part) {
     let asked = scene.now;
     scene.pass(1);
@@ -20,7 +20,7 @@ fn nomad_is_late(scene: &mut Scene, meanwhile: &Part) {
     scene.seen.take_late(AnswerTimes { asked, unaware, heard: scene.now }, Observation::Nomad(Ok(scene.nomad.clone())));
 }
 
-/// Every decision until one waits or ends; writes are accepted, and looks answered at once.
+/// Every decision until one waits or ends. Writes are accepted, and looks answered at once.
 fn until_it_waits(scene: &mut Scene) -> Vec<Decision> {
     let mut all = Vec::new();
     for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! Is it really leaving, is the hook ours, and is it kept alive? (ADR 0001, 0002, 0012, 0013, 0014, 0015.)
+//! Whether the instance is leaving, whether the hook is ours, and heartbeats. (ADR 0001, 0002, 0012, 0013, 0014, 0015.)
 
 use decamp_core::decide::{
     Action, Cause, Effect, EffectKind, Lifecycle, LifecycleAction, LifecycleResult, Outcome, Part, Phase, Reason, Refusal, System,
@@ -89,7 +89,7 @@ fn past_its_hook_before_we_came_is_not_the_same_as_past_it_while_we_worked() {
     scene.look(&Part::Lifecycle);
     ends(&scene.decide(), &Outcome::Overtaken, &Reason::PastItsHook);
 
-    // Later than that the hook may have run out by itself.
+    // After that, the hook may have ended by itself.
     let mut scene = deregistered(|_| ());
     scene.lifecycle = Lifecycle::Past;
     scene.now = scene.now + scene.budget().heartbeat_timeout;
@@ -103,7 +103,7 @@ fn an_instance_that_stays_after_all_is_left_as_it_is() {
     scene.lifecycle = Lifecycle::Staying("InService".into());
     scene.look(&Part::Lifecycle);
     ends(&scene.decide(), &Outcome::NotLeaving, &Reason::InState("InService".into()));
-    // Something was written before, so that no sentence may say otherwise.
+    // Something was written before, so no sentence may deny it.
     for outcome in [Outcome::NotLeaving, Outcome::NotOurs] {
         assert!(!outcome.meaning().contains("nothing was"), "{}", outcome.meaning());
     }
@@ -132,7 +132,7 @@ fn of_two_hooks_and_no_word_which_none_is_guessed() {
     scene.action().hook = None;
     scene.group.hooks.push(hook("another"));
     scene.policy.hooks = vec!["decamp".into()];
-    // The settings say which.
+    // The settings name the hook.
     scene.until_it_writes(EffectKind::Deregister);
 }
 
@@ -298,7 +298,7 @@ fn another_hook_that_still_holds_it_is_named() {
         scene.group.hooks.push(hook("another"));
         scene.policy.hooks = vec!["decamp".into()];
     });
-    // The first was not answered, and it is what let the instance go on to the other hook.
+    // The first completion was not answered, but it let the instance go on to the other hook.
     for refusal in [Refusal::Away("timeout".into()), Refusal::NoActiveAction, Refusal::NoActiveAction] {
         let decision = scene.until_it_writes(EffectKind::Complete);
         scene.refuse(&decision, &refusal);
@@ -326,7 +326,7 @@ fn a_completion_whose_answer_was_lost_is_the_same_in_the_end() {
     ends(&scene.decide(), &Outcome::Departed { waiting_for: None }, &Reason::PastItsHook);
 }
 
-/// EC2 takes the instance back two minutes after its entry; Auto Scaling says that it stays.
+/// EC2 takes the instance back two minutes after its entry, while Auto Scaling keeps it in service.
 fn interrupted(scene: &mut Scene) {
     scene.departure.cause = Cause::Interruption { at: ENTRY + secs(120) };
     scene.lifecycle = Lifecycle::Staying("InService".into());

@@ -1,4 +1,4 @@
-//! What is said and counted when another worker, or another tool, was there first. (ADR 0013.)
+//! What is logged and counted if another worker, or another tool, came first. (ADR 0013.)
 
 use decamp_core::decide::{EffectKind, Lifecycle, Outcome, Policy, Refusal};
 use decamp_core::denials::Denials;
@@ -38,7 +38,7 @@ fn a_completion_that_was_not_answered_may_be_ours() {
     assert_eq!(ended(&scene.next()), Some(&Outcome::Departed { waiting_for: None }), "{:?}", scene.decide());
 }
 
-/// A heartbeat of a departure that only a sweep tells of, in a group with this many hooks, is refused.
+/// A heartbeat is refused, in a departure that only a sweep knows of and a group with this many hooks.
 fn rejected(hooks: usize) -> u32 {
     let mut scene = calm_and_seen();
     *scene.action() = decamp_core::decide::LifecycleAction::default();

@@ -1,4 +1,4 @@
-//! A node whose agent Nomad has lost: waited for while anything shows life, and looked at again right before it is let go. (ADR 0005.)
+//! A node whose agent Nomad has lost: decamp waits while anything shows life, and looks again right before it completes. (ADR 0005.)
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::decisions::{completion, only_waits, writes};
 use crate::facts::{named, secs, target};
 use crate::scene::{Scene, deregistered};
 
-/// Its load balancers are left, and its agent has been lost for longer than that is waited for.
+/// It has left its load balancers, and its agent has been lost for longer than the wait.
 fn lost(consul: impl FnOnce(&mut Registrations)) -> Scene {
     let mut scene = deregistered(|scene| {
         scene.policy.overlap = false;
@@ -24,7 +24,7 @@ fn lost(consul: impl FnOnce(&mut Registrations)) -> Scene {
     scene
 }
 
-/// What is looked at until something else is decided.
+/// The parts that are read until the next decision that is no look.
 fn looked_at(mut scene: Scene) -> (Vec<Part>, Scene) {
     let mut all = Vec::new();
     while let Action::Look(parts) = scene.decide().action {

@@ -1,10 +1,11 @@
-//! One row for each rule: facts from a calm world, one thing changed, the next step and its reason; and what must not happen.
+//! One row for each rule: facts of a calm world, one change, the next action and its reason, and what must not happen.
 
 mod absent_target;
 mod acl;
 mod beginnings;
 mod budget;
 mod connections;
+mod consul_outage;
 mod decisions;
 mod denials;
 mod descriptions;
@@ -30,4 +31,4 @@ mod proof;
 mod scene;
 mod traefik;
 mod traffic_sources;
-mod unseen;
+

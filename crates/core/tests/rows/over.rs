@@ -11,7 +11,7 @@ use crate::decisions::{completion, ended, only_waits, why, writes};
 use crate::facts::{API, BATCH, ENTRY, INGRESS, SHOP, allocation, attached, registration, secs, task, task_group, to_read};
 use crate::scene::{Scene, calm, draining, over, released};
 
-/// Everything is over and unregistered but for this change, and news of it has come.
+/// Everything but this change is over and unregistered, and Nomad has reported it.
 fn over_but(change: impl FnOnce(&mut Scene)) -> (Scene, Decision) {
     let mut scene = over(|_| ());
     change(&mut scene);
@@ -26,7 +26,7 @@ fn still_here(decision: &Decision) {
     assert_eq!(ended(decision), None, "{decision:?}");
 }
 
-/// Until when this one counts as running.
+/// Until when this allocation counts as running.
 #[track_caller]
 fn vanished_until(decision: &Decision, which: Option<AllocationId>) -> Time {
     if let Reason::Vanished { allocation, until } = &decision.reason
@@ -186,7 +186,7 @@ fn an_agent_that_comes_back_is_drained_after_all() {
     assert!(writes(&scene.next(), EffectKind::Drain), "{:?}", scene.decide());
 }
 
-/// No node is the instance, nothing sends to it, and its group says so of its launch.
+/// The instance is not a node, nothing sends to it, and its group shows this about its launch.
 fn nowhere(launched: Launched, without_nomad: &[&str]) -> Scene {
     let mut scene = calm();
     scene.nomad.nodes.clear();

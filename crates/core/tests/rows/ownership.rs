@@ -1,4 +1,5 @@
-//! Whose a target is: its instance, its node's address, or the address and port of an allocation that is not over. (ADR 0009.)
+//! Whose a target is: the instance's by its id, by an address of its node, or by the address and port of an allocation that is not over.
+//! (ADR 0009.)
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +19,7 @@ fn own(address: IpAddr, bridge: bool, ports: &[u16]) -> Option<OwnNetwork> {
     Some(OwnNetwork { address, bridge, ports: ports.into() })
 }
 
-/// Everything that is deregistered before anything is drained.
+/// Everything that is deregistered before the first drain.
 fn taken_out(scene: &mut Scene) -> Vec<(TargetGroupArn, TargetId, u16)> {
     let mut all = Vec::new();
     for _ in 0..40 {
@@ -34,7 +35,7 @@ fn taken_out(scene: &mut Scene) -> Vec<(TargetGroupArn, TargetId, u16)> {
     all
 }
 
-/// Goes on until something else than looks, waits and deregistrations comes, or until this many seconds have passed.
+/// Goes on until an action other than a look, a wait or a deregistration comes, or until this many seconds have passed.
 fn goes_on(scene: &mut Scene, seconds: u64) -> Decision {
     let end = scene.now + secs(seconds);
     loop {
@@ -74,7 +75,7 @@ fn an_address_of_the_node_is_ours_in_a_group_that_was_named_and_in_no_other() {
     assert_eq!(addresses, [&(named(), TargetId::Ip(ADDRESS), 8080)]);
 }
 
-/// What it is, the network of the allocation, its status, who else has the address, and whether the target is ours.
+/// The target, the allocation's network, its status, who else has the address, and whether the target is ours.
 type Case = (&'static str, Option<OwnNetwork>, ClientStatus, &'static [IpAddr], bool);
 
 #[test]
@@ -173,14 +174,14 @@ fn what_cannot_be_asked_is_not_known() {
 
 #[test]
 fn a_system_job_on_the_host_port_does_not_answer_at_an_allocations_own_address() {
-    // The ingress has the host port 80, and the service answers itself at the same port of its own address.
+    // The ingress has the host port 80, and the service listens on the same port of its own address.
     let mut scene = with_an_address(|a| a.own = own(OWN, false, &[80]));
     scene.allocation(INGRESS, |a| a.ports = vec![80, 8080].into());
     scene.task_group(API, |group| group.shutdown_delay = secs(0));
     let drained = goes_on(&mut scene, 60);
     assert_eq!(drain(&drained).2.phase, Phase::All, "nothing is drained beside the delay: {drained:?}");
 
-    // At the instance the ingress alone answers: then the services go at once.
+    // At the instance only the ingress listens, so the services are drained at once.
     let mut scene = calm();
     scene.allocation(INGRESS, |a| a.ports = vec![80, 8080].into());
     scene.add_target(&named(), target(TargetId::Instance(instance()), 80));
@@ -189,7 +190,7 @@ fn a_system_job_on_the_host_port_does_not_answer_at_an_allocations_own_address()
 
 #[test]
 fn an_attached_group_that_lists_us_no_more_may_still_send_to_the_port_of_its_others() {
-    // Auto Scaling took the instance out of it, and its delay is over; requests may be on their way for as long as the guard.
+    // Auto Scaling took the instance out of it, and its delay is over. Requests may arrive for as long as the guard.
     for (port, beside) in [(8080, true), (21_001, false), (9999, false)] {
         let mut scene = deregistered(|scene| {
             let front = scene.front(&attached());

@@ -1,4 +1,4 @@
-//! What proves nothing: lists that a blind token was shown, answers that never came, a row that a purge took away. (ADR 0002, 0005, 0011.)
+//! What proves nothing: lists that a token without sight was shown, missing answers, a node that was purged. (ADR 0002, 0005, 0011.)
 
 use decamp_core::decide::{
     Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Observation, Outcome, Part, Reason,
@@ -148,7 +148,7 @@ fn a_wait_for_nomad_is_named_by_nomad_although_a_heartbeat_is_waited_for_beside_
 
 #[test]
 fn what_another_worker_deregistered_again_is_waited_for_although_it_leaves_the_list_before_the_routes() {
-    // The group's delay is shorter than its routing lags.
+    // The group's delay is shorter than the lag of its routing.
     let mut scene = over(|scene| scene.front(&named()).delay = Some(secs(2)));
     let of_named = Part::TargetGroups { groups: vec![to_read(named(), false)], attributes_again: false };
     scene.pass(60);
@@ -213,7 +213,7 @@ fn a_group_that_was_never_seen_has_load_balancers_that_nobody_knows() {
 
 #[test]
 fn what_another_deregistered_while_we_looked_on_is_waited_for_from_then() {
-    // Registered at the first look, and we may not write; later another worker did, and it is draining.
+    // Registered at the first look, and this run may not write. Later another worker deregistered it, and it is draining.
     let mut scene = calm();
     scene.policy.overlap = false;
     let decision = scene.until_it_writes(EffectKind::Deregister);

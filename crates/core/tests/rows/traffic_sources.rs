@@ -1,4 +1,4 @@
-//! Traffic sources that are no target groups: Classic Load Balancers are left like those, and what decamp cannot leave is named.
+//! Traffic sources that are no target groups. decamp leaves Classic Load Balancers like target groups, and names what it cannot leave.
 
 use decamp_core::decide::{BalancerKind, Effect, EffectKind, Layer, Loss, Outcome, Reason, TargetHealth, TrafficSource};
 use decamp_core::ids::TargetGroupArn;

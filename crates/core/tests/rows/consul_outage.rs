@@ -1,4 +1,4 @@
-//! What stops while Consul cannot be seen is watched for, told, written down, and named by the outcome.
+//! An outage of Consul while allocations stop: decamp watches for it, reports it, notes it, and the outcome names it.
 
 use decamp_core::decide::{
     Action, Beginning, Decision, EffectKind, Outcome, Part, Provider, Reason, Snapshot, StoppedUnseen, System,
@@ -12,7 +12,7 @@ fn is_watched(decision: &Decision) -> bool {
     matches!(&decision.action, Action::Wait { watch, .. } if watch.contains(&Part::Consul) && watch.contains(&Part::Nomad))
 }
 
-/// Consul is away from now on, for so many seconds, while both services stop.
+/// Consul is away from now on for this many seconds, while both services stop.
 fn away_for(scene: &mut Scene, seconds: u64) {
     scene.look_in_vain(&Part::Consul);
     for _ in 0..seconds {
@@ -22,7 +22,7 @@ fn away_for(scene: &mut Scene, seconds: u64) {
     scene.pass(1);
 }
 
-/// Everything is over and unregistered, and Consul is there.
+/// Everything is over and unregistered, and Consul is back.
 fn ends(scene: &mut Scene) -> Outcome {
     let now = scene.now;
     scene.allocations(|a| a.ended = a.ended.or(Some(now)));
@@ -150,7 +150,7 @@ fn consul_is_looked_at_once_more_when_the_last_stop_is_over() {
     assert!(matches!(&scene.decide().action, Action::Look(parts) if parts.contains(&Part::Consul)), "{:?}", scene.decide());
 }
 
-/// On real agents a stop took five seconds, Consul's server was frozen for thirty, and what it was asked meanwhile was answered by nobody.
+/// On real agents a stop took five seconds while Consul's server was frozen for thirty. No question of that time was answered.
 #[test]
 fn what_stops_within_an_outage_that_lasts_on_is_named() {
     let hangs = |scene: &mut Scene| {
@@ -160,13 +160,13 @@ fn what_stops_within_an_outage_that_lasts_on_is_named() {
         scene.allocations(|a| a.ended = Some(now));
         scene.everything_stops();
     };
-    // It is over before the first call that hangs is given up.
+    // The stop is over before the first hanging call is given up.
     let mut scene = draining(|_| ());
     hangs(&mut scene);
     away_for(&mut scene, 20);
     scene.look(&Part::Consul);
     assert_eq!(titles(&ends(&mut scene)), ["api/group", "shop/group"]);
-    // And no call ever fails: the server is well again before it is given up.
+    // And no call fails: the server is well again before the call is given up.
     let mut scene = draining(|_| ());
     hangs(&mut scene);
     scene.pass(15);
@@ -174,7 +174,7 @@ fn what_stops_within_an_outage_that_lasts_on_is_named() {
     assert_eq!(titles(&ends(&mut scene)), ["api/group", "shop/group"]);
 }
 
-/// On real agents decamp was stopped by SIGSTOP for a minute while services stopped. Consul was well, and no request failed.
+/// On real agents SIGSTOP stopped decamp for a minute while services stopped. Consul was well, and no request failed.
 #[test]
 fn a_worker_that_was_itself_stopped_blames_nobody() {
     let mut scene = draining(|_| ());
@@ -246,7 +246,7 @@ fn the_next_worker_names_what_stopped_unseen_before_it_came() {
     assert!(before.is_some_and(|before| before <= after + secs(15)), "{after} {before:?}");
 }
 
-/// The drain has been sent, nothing is told to stop yet, and from now on neither Nomad nor Consul answers, for so many seconds.
+/// The drain was sent, nothing has been told to stop yet, and from now on neither Nomad nor Consul answers for this many seconds.
 fn both_are_away_for(seconds: u64) -> Scene {
     let mut scene = draining(|_| ());
     scene.allocations(|a| a.wanted = true);
@@ -319,7 +319,7 @@ fn it_is_noted_although_nomads_servers_are_behind() {
     assert!(writes(&scene.decide(), EffectKind::Note), "{:?}", scene.decide());
 }
 
-/// A process survived its signals for longer than it may, and the worker came when it was over.
+/// A process survived its signals for longer than its longest stop, and the worker came when it was over.
 #[test]
 fn when_it_was_told_is_what_its_tasks_say() {
     for (told_after, named) in [(1, true), (50, false)] {
