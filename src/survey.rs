@@ -2,7 +2,7 @@
 
 use decamp_core::decide::{
     Balancer, BalancerKind, Departure, GroupToRead, Node, NomadSight, Part, Policy, Snapshot, System, Target, TargetGroup,
-    TargetHealth, Zones, targets_of, whose_to_ask,
+    TargetHealth, Zones, addresses_to_ask, targets_of,
 };
 use decamp_core::ids::TargetGroupArn;
 use decamp_core::telling::blindness;
@@ -38,7 +38,7 @@ pub(crate) async fn survey(live: &Live, departure: &Departure, policy: &Policy, 
     if seen.history.unlisted().next().is_some() {
         look(live, departure, &mut seen, vec![Part::Nomad]).await;
     }
-    if let Some(part) = whose_to_ask(departure, &seen) {
+    if let Some(part) = addresses_to_ask(departure, &seen) {
         look(live, departure, &mut seen, vec![part]).await;
     }
     seen

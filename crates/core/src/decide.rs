@@ -47,7 +47,7 @@ pub use self::findings::{Finding, Layer, Loss, foreseen_losses, ingress_forgets}
 pub use self::lifecycle_hook::last_heartbeat;
 pub use self::observed::*;
 pub use self::outcome::*;
-pub use self::ownership::{targets_of, whose_to_ask};
+pub use self::ownership::{addresses_to_ask, targets_of};
 pub use self::policy::*;
 pub use self::reason::*;
 pub use self::snapshot::*;
@@ -98,9 +98,9 @@ fn next(case: &Case<'_>) -> Merged {
     if !confirmed.is_settled() {
         // A drain goes on stopping allocations while Auto Scaling cannot be read.
         let (watched, news) = (consul_outage::watched(case, false), watches_nomad(seen));
-        return decide_among(case, [ending::at_the_end(case), confirmed, watched, news, heartbeat]);
+        return decide_among(case, [ending::time_is_up(case), confirmed, watched, news, heartbeat]);
     }
-    if lifecycle_hook::which_is_not_said(case) {
+    if lifecycle_hook::hook_is_ambiguous(case) {
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook }.into();
     }
     let interrupted = matches!(case.departure.cause, Cause::Interruption { .. });
@@ -108,14 +108,14 @@ fn next(case: &Case<'_>) -> Merged {
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::NoHookOfOurs }.into();
     }
     if case.budget.end <= case.now {
-        return decide_among(case, [ending::at_the_end(case)]);
+        return decide_among(case, [ending::time_is_up(case)]);
     }
     let held = lifecycle_hook::held(case);
     if !held.is_settled() {
         return decide_among(case, [held, heartbeat]);
     }
-    let comes_back = lifecycle_hook::comes_back(case);
-    if !comes_back.is_settled() {
+    let replaces_root_volume = lifecycle_hook::replaces_root_volume(case);
+    if !replaces_root_volume.is_settled() {
         // The next worker has to know only when the departure began.
         let note = if nodes::may_write(case) {
             let balancing = balancers::balancing(case);
@@ -123,19 +123,19 @@ fn next(case: &Case<'_>) -> Merged {
         } else {
             Proposal::DoesNotApply
         };
-        return decide_among(case, [note, comes_back, heartbeat]);
+        return decide_among(case, [note, replaces_root_volume, heartbeat]);
     }
-    let sight = nodes::sight(case);
+    let token = nodes::token(case);
     if case.policy.refuse_without_sight {
-        if let Some(why) = nodes::never_enough_sight(case) {
+        if let Some(why) = nodes::token_never_suffices(case) {
             let outcome = Outcome::Refused { why: why.clone() };
             return Decision { action: Action::End(outcome), reason: Reason::NoSight(why) }.into();
         }
         if seen.nomad_sight.at().is_none() {
-            return decide_among(case, [sight, heartbeat]);
+            return decide_among(case, [token, heartbeat]);
         }
     }
-    depart(case, sight, heartbeat)
+    depart(case, token, heartbeat)
 }
 
 /// The part of the first round of looks that does not depend on Auto Scaling's answer.
@@ -148,14 +148,14 @@ fn nomad_at_first(case: &Case<'_>) -> Proposal {
 }
 
 /// The departure proper: everything that decamp does for an instance that leaves by a hook of ours.
-fn depart(case: &Case<'_>, sight: Proposal, heartbeat: Proposal) -> Merged {
+fn depart(case: &Case<'_>, token: Proposal, heartbeat: Proposal) -> Merged {
     let seen = case.seen;
     let may_write = nodes::may_write(case);
     let mut balancing = balancers::balancing(case);
-    let kept_off = nodes::keep_work_off(case, may_write);
-    let settled = kept_off.is_settled() && sight.is_settled();
+    let ineligible = nodes::make_ineligible(case, may_write);
+    let settled = ineligible.is_settled() && token.is_settled();
     let mut proposals = Vec::with_capacity(MOST_PROPOSALS);
-    proposals.extend([std::mem::replace(&mut balancing.proposal, Proposal::DoesNotApply), kept_off, sight]);
+    proposals.extend([std::mem::replace(&mut balancing.proposal, Proposal::DoesNotApply), ineligible, token]);
     // A round of looks takes as long as its slowest answer. A deregistration does not need Consul, so it must not wait for Consul.
     let leaving_balancers = matches!(proposals.first(), Some(Proposal::Look(..) | Proposal::Write(..)));
     if seen.consul.at().is_none() && !leaving_balancers {
@@ -192,7 +192,7 @@ fn depart(case: &Case<'_>, sight: Proposal, heartbeat: Proposal) -> Merged {
     if only_waits && balancing.released {
         // First, so that the last looks give the reason of a wait.
         if let Some(until) = nodes::agent_dead_until(case).filter(|_| case.all_remaining().next().is_some()) {
-            proposals.insert(0, lost_agent::given_up(case, until));
+            proposals.insert(0, lost_agent::give_up(case, until));
         } else if settled && over {
             let finish = ending::finish(case, balancing.release, no_node);
             if finish == Proposal::Done {
@@ -207,7 +207,7 @@ fn depart(case: &Case<'_>, sight: Proposal, heartbeat: Proposal) -> Merged {
 
 /// The control look at Consul (ADR 0011), which shows what is registered before anything is stopped.
 fn control_look(case: &Case<'_>) -> [Proposal; 2] {
-    let discovery = nodes::discovery_out_of_sight(case, false);
+    let discovery = nodes::read_discovery(case, false);
     // After another worker's drain, a purge may have removed the job that declares a service, but not its registration. One successful look
     // at Consul shows that.
     let tried = case.seen.consul.blind().is_some() || case.declares(Provider::Consul);

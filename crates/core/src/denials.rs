@@ -90,12 +90,12 @@ impl Denials {
         if denied.is_empty() {
             return denied;
         }
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if MOST_REMEMBERED <= told.len() {
-            told.clear();
+        let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if MOST_REMEMBERED <= reported.len() {
+            reported.clear();
         }
         let mut is_news = |denial: &Denial| {
-            let last = told.entry((Arc::clone(asg), denial.call)).or_default();
+            let last = reported.entry((Arc::clone(asg), denial.call)).or_default();
             let news = last.0 == 0 || *last + AGAIN_AFTER <= now;
             if news {
                 *last = now;

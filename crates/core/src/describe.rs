@@ -31,7 +31,7 @@ pub struct DecisionLog<'a> {
     /// Whether a heartbeat only tests which hook holds the instance.
     probing: bool,
     /// Lines that this pass has logged. A decision that is made again is logged once.
-    told: HashSet<String>,
+    logged: HashSet<String>,
 }
 
 impl<'a> DecisionLog<'a> {
@@ -46,7 +46,7 @@ impl<'a> DecisionLog<'a> {
             heartbeats_rejected: 0,
             foreseen: Vec::new(),
             probing: false,
-            told: HashSet::new(),
+            logged: HashSet::new(),
         }
     }
 }
@@ -78,11 +78,11 @@ impl DecisionLog<'_> {
     }
 
     /// Logs the findings before the first write, once in a pass.
-    fn foresee(&mut self, departure: &Departure, seen: &Snapshot) {
+    fn log_findings(&mut self, departure: &Departure, seen: &Snapshot) {
         let (instance, asg) = (departure.instance, &*departure.asg);
         for finding in foreseen_losses(departure, seen, self.policy) {
             let Finding { layer, loss, object, value, needed, why, line } = &finding;
-            if self.told.insert(format!("{} {object}", loss.word())) {
+            if self.logged.insert(format!("{} {object}", loss.word())) {
                 warn!(
                     instance.id = %instance, asg.name = asg, action = "foresee", layer = layer.word(), loss = loss.word(),
                     object = &**object, value, needed, why, line, "foreseen: {finding}"
@@ -108,7 +108,7 @@ impl Observer for DecisionLog<'_> {
         if let Action::Do(effects) = action
             && effects.iter().any(|effect| !matches!(effect, Effect::Heartbeat(_)))
         {
-            self.foresee(departure, seen);
+            self.log_findings(departure, seen);
         }
         let (kind, title) = (action.kind().word(), action.title(now));
         if matches!(action, Action::End(_)) {
@@ -120,7 +120,7 @@ impl Observer for DecisionLog<'_> {
         let (word, because) = (reason.word(), reason.to_string());
         let time_left_s = Budget::of(departure, seen, self.policy).end.since(now).as_secs();
         let (instance, asg) = (departure.instance, &*departure.asg);
-        if !self.told.insert(format!("{kind} {because}")) {
+        if !self.logged.insert(format!("{kind} {because}")) {
             debug!(instance.id = %instance, asg.name = asg, action = kind, reason = word, time_left_s, "{title}, because {because}");
             return;
         }
@@ -176,8 +176,8 @@ fn still_listed(seen: &Snapshot) -> impl Iterator<Item = String> {
 /// Whether the first heartbeat is a test (ADR 0013): no event named this action, and the group has another terminating hook in which the
 /// instance may wait after ours.
 fn is_probe(departure: &Departure, seen: &Snapshot) -> bool {
-    let untold = departure.action().is_some_and(|action| action.token.is_none() && action.began.is_none());
-    untold && seen.history.heartbeat.is_none() && seen.group.last().is_some_and(|group| 1 < group.hooks.len())
+    let unnamed = departure.action().is_some_and(|action| action.token.is_none() && action.began.is_none());
+    unnamed && seen.history.heartbeat.is_none() && seen.group.last().is_some_and(|group| 1 < group.hooks.len())
 }
 
 /// Whether a sweep's pass found nothing to do. The next sweep would find the same a minute later, so such a pass is not counted.

@@ -57,13 +57,13 @@ impl Preferences {
     pub fn check(&self) -> Result<(), String> {
         let (least, most) = (self.min_healthy.unwrap_or(90), self.max_healthy.unwrap_or(100));
         if 100 < least {
-            return Err(format!("at least {least} % cannot be healthy; write 0 to 100"));
+            return Err(format!("a minimum of {least} % is not possible; write 0 to 100"));
         }
         if !(100..=200).contains(&most) {
-            return Err(format!("at most {most} % makes no sense; write 100 to 200"));
+            return Err(format!("a maximum of {most} % is not possible; write 100 to 200"));
         }
         if self.max_healthy.is_some() && self.min_healthy.is_none() {
-            return Err("the most healthy is only taken together with the least; write both".to_owned());
+            return Err("a maximum needs a minimum; write both".to_owned());
         }
         if 100 < most.saturating_sub(least) {
             return Err(format!("from {least} to {most} % is too wide; let them differ by 100 at most"));
@@ -171,14 +171,14 @@ impl Status {
         match self {
             Self::Pending => "it has not begun",
             Self::InProgress => "it replaces instances",
-            Self::Baking => "all are replaced, and it waits whether that was well",
+            Self::Baking => "all instances are replaced, and it waits for its bake time",
             Self::Successful => "every instance is as it should be",
             Self::Failed => "it gave up",
-            Self::Cancelling => "it was told to stop, and waits for what is under way",
+            Self::Cancelling => "it is being cancelled, and waits for replacements that have begun",
             Self::Cancelled => "it was stopped, and what was replaced stays so",
-            Self::RollbackInProgress => "it takes back what it did",
-            Self::RollbackFailed => "it could not take back what it did",
-            Self::RollbackSuccessful => "it took back what it did",
+            Self::RollbackInProgress => "it rolls back",
+            Self::RollbackFailed => "its rollback failed",
+            Self::RollbackSuccessful => "it rolled back",
             Self::Unknown => "it is in a status that this version does not know",
         }
     }
@@ -228,7 +228,7 @@ pub enum NotDone {
     #[error("no refresh of the group is under way")]
     NoneUnderWay,
     /// `IrreversibleInstanceRefresh`: it was started without a version to roll back to.
-    #[error("the refresh cannot be taken back")]
+    #[error("the refresh cannot be rolled back")]
     Irreversible,
     /// Anything else.
     #[error("{0}")]

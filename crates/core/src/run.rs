@@ -195,7 +195,7 @@ fn take_in<W: World>(
         }
         let seen = Arc::make_mut(seen);
         seen.history.began_by(asked);
-        let when = AnswerTimes { asked, unaware: looks.last_asked().max(asked), heard: world.now() };
+        let when = AnswerTimes { asked, last_asked: looks.last_asked().max(asked), answered: world.now() };
         for observation in observations {
             seen.take_late(when, observation);
         }

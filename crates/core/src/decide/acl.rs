@@ -43,15 +43,15 @@ pub fn sight_of(policies: &[(String, AclRules)]) -> NomadSight {
     let mut missing = Vec::new();
     let node: BTreeSet<&str> = policies.iter().filter_map(|(_, rules)| rules.node.as_deref()).collect();
     if node.contains("deny") {
-        missing.push("a policy denies nodes; take `node { policy = \"deny\" }` away".to_owned());
+        missing.push("a policy denies nodes; remove `node { policy = \"deny\" }`".to_owned());
     } else if !node.contains("write") {
         missing.push("add `node { policy = \"write\" }`".to_owned());
     }
     let mut namespaces: BTreeMap<&str, (Reads, &str)> = BTreeMap::new();
     for (policy, rules) in policies {
         for rule in &rules.namespaces {
-            let said = namespaces.entry(&rule.name).or_insert((Reads::No, policy));
-            said.0 = match (said.0, reads(rule)) {
+            let known = namespaces.entry(&rule.name).or_insert((Reads::No, policy));
+            known.0 = match (known.0, reads(rule)) {
                 (Reads::Denied, _) | (_, Reads::Denied) => Reads::Denied,
                 (Reads::Yes, _) | (_, Reads::Yes) => Reads::Yes,
                 (Reads::No, Reads::No) => Reads::No,
@@ -61,8 +61,8 @@ pub fn sight_of(policies: &[(String, AclRules)]) -> NomadSight {
     if !matches!(namespaces.get("*"), Some((Reads::Yes, _))) {
         missing.push("add `namespace \"*\" { capabilities = [\"read-job\"] }`".to_owned());
     }
-    for (name, (said, policy)) in &namespaces {
-        if *name != "*" && *said != Reads::Yes {
+    for (name, (known, policy)) in &namespaces {
+        if *name != "*" && *known != Reads::Yes {
             missing
                 .push(format!("the rule for namespace \"{name}\" (policy {policy}) hides its allocations; add `read-job` to it"));
         }

@@ -5,7 +5,7 @@ use super::budget;
 use super::case::Case;
 use super::last_target::{self, Emptied};
 use super::observed::Blind;
-use super::overlap::hides_what_it_sends_to;
+use super::overlap::hides_its_targets;
 use super::ownership::Ownership;
 use super::proposal::{Order, Proposal, look_again, merge, retry_at, write};
 use super::snapshot::{Balancer, Draining, Target, TargetGroup, TargetHealth};
@@ -77,7 +77,7 @@ fn groups_that(case: &Case<'_>, holds: impl Fn(Option<&Balancer>) -> bool) -> Ve
 }
 
 /// The existing groups that were last read before a time, or not since our last write.
-pub(super) fn seen_before(case: &Case<'_>, time: Time) -> Vec<GroupToRead> {
+pub(super) fn last_read_before(case: &Case<'_>, time: Time) -> Vec<GroupToRead> {
     let old = |b: &Balancer| b.sight.fresh_at() < Some(time) && b.sight.last().is_some_and(|g| g.targets.is_some());
     groups_that(case, |known| known.is_some_and(old))
 }
@@ -91,13 +91,13 @@ pub(super) fn look_at(groups: Vec<GroupToRead>, reason: Reason) -> Proposal {
 }
 
 /// When to try again the groups that could not be read.
-pub(super) fn blind_until(case: &Case<'_>, groups: &[GroupToRead]) -> Option<Time> {
+pub(super) fn unreadable_until(case: &Case<'_>, groups: &[GroupToRead]) -> Option<Time> {
     let of_them = case.seen.balancers.iter().filter(|b| groups.iter().any(|group| group.arn == b.arn));
     of_them.filter_map(|b| b.sight.blind()).map(|blind| retry_at(blind.tried, blind.tries)).max()
 }
 
 /// The groups that were neither read nor deregistered from since a time.
-pub(super) fn left_alone_since(case: &Case<'_>, time: Time) -> Vec<GroupToRead> {
+pub(super) fn untouched_since(case: &Case<'_>, time: Time) -> Vec<GroupToRead> {
     let touched = |b: &Balancer| time <= b.sight.at().max(b.deregistered).unwrap_or(Time(0));
     groups_that(case, |known| !known.is_some_and(touched))
 }
@@ -106,7 +106,7 @@ pub(super) fn left_alone_since(case: &Case<'_>, time: Time) -> Vec<GroupToRead> 
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Looks at the groups that this run has never read, before anything is written to them.
-pub(super) fn known_once(case: &Case<'_>) -> Proposal {
+pub(super) fn read_all_once(case: &Case<'_>) -> Proposal {
     let scan = &case.seen.scan;
     let waits = |blind: &Blind| case.now < blind.tried + ASK_AGAIN;
     if case.policy.scan && scan.at().is_none() && !scan.blind().is_some_and(waits) {
@@ -126,8 +126,8 @@ pub(super) fn balancing(case: &Case<'_>) -> Balancing {
     let mut proposals = Vec::with_capacity(groups.len() + 1);
     let (mut deregistered, mut released, mut release, mut since) = (true, true, Time(0), Time(0));
     let mut doubtful = false;
-    let told = case.seen.history.addresses_since;
-    if case.policy.scan && told.is_some() && case.seen.scan.at() <= told {
+    let addresses_since = case.seen.history.addresses_since;
+    if case.policy.scan && addresses_since.is_some() && case.seen.scan.at() <= addresses_since {
         // The scan was made before a node reported its addresses, so it missed groups that list only those.
         proposals.push(look_again(case, &case.seen.scan, Part::Scan, Reason::MustLook));
         (deregistered, released, release, since) = (false, false, Time::NEVER, Time::NEVER);
@@ -141,7 +141,7 @@ pub(super) fn balancing(case: &Case<'_>) -> Balancing {
     for GroupToRead { arn, attached } in groups {
         let one = one_group(case, &arn, attached);
         deregistered &= one.deregistered;
-        doubtful |= one.doubtful || !one.released && hides_what_it_sends_to(case, &arn);
+        doubtful |= one.doubtful || !one.released && hides_its_targets(case, &arn);
         released &= one.released;
         release = release.max(one.release);
         since = since.max(one.since);
@@ -196,7 +196,7 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
     if unknown_addresses && targets.iter().any(|t| matches!(t.id, TargetId::Ip(_))) {
         return Balancing::not_yet(Proposal::wait(Time::NEVER, Reason::CannotSee(System::Nomad)));
     }
-    let ours = |t: &&Target| case.whose(group, &t.id, t.port) == Ownership::Ours;
+    let ours = |t: &&Target| case.ownership_of(group, &t.id, t.port) == Ownership::Ours;
     let registered: Vec<Target> = targets.iter().filter(|t| t.health.is_registered()).filter(ours).cloned().collect();
     if !registered.is_empty() {
         if balancer.sight.at().is_some_and(|at| at + RECENT < case.now) {
@@ -205,14 +205,14 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
         }
         return Balancing::not_yet(deregister(case, balancer, group, registered));
     }
-    let asking = if attached { Proposal::DoesNotApply } else { case.ask_whose() };
+    let asking = if attached { Proposal::DoesNotApply } else { case.ask_owners() };
     if !asking.is_settled() {
         return Balancing::not_yet(asking);
     }
     // A target that left the list, and may have been ours, may be sent to for a while as well.
     let gone = balancer.draining.iter().map(|row| (&row.id, row.port));
     let mut rows = group.listed().map(|target| (&target.id, target.port)).chain(gone);
-    let doubtful = rows.any(|(id, port)| case.whose(group, id, port) == Ownership::Unknown);
+    let doubtful = rows.any(|(id, port)| case.ownership_of(group, id, port) == Ownership::Unknown);
     if let Some(waiting) = waiting_for_unknown(case, balancer, group, look(false)) {
         return Balancing::not_yet(waiting);
     }
@@ -312,8 +312,8 @@ fn draining_again_since(case: &Case<'_>, balancer: &Balancer, group: &TargetGrou
 fn deregister(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup, registered: Vec<Target>) -> Proposal {
     let hold_until = last_target::held_until(case, group);
     if let Some((until, emptied)) = hold_until.zip(last_target::emptied_by(case, group, &registered)) {
-        if emptied == Emptied::Group && last_target::is_doubtful(case, group) && !case.has_asked_whose() {
-            return case.ask_whose();
+        if emptied == Emptied::Group && last_target::is_doubtful(case, group) && !case.has_asked_owners() {
+            return case.ask_owners();
         }
         let reason = match emptied {
             Emptied::Group => Reason::LastHealthyTarget(balancer.arn.clone()),

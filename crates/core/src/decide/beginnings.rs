@@ -79,8 +79,8 @@ fn listed(nodes: &[Node]) -> u32 {
 /// Since when every agent has been lost: this run's first look that showed it, or the earlier time that Nomad reports.
 pub(super) fn agents_dead(case: &Case<'_>) -> Option<Time> {
     let seen = case.seen.history.agents_dead_since?;
-    let told = case.nodes().iter().map(|node| node.status_since).collect::<Option<Vec<Time>>>();
-    Some(told.and_then(|all| all.into_iter().max()).map_or(seen, |told| told.min(seen)))
+    let reported = case.nodes().iter().map(|node| node.status_since).collect::<Option<Vec<Time>>>();
+    Some(reported.and_then(|all| all.into_iter().max()).map_or(seen, |reported| reported.min(seen)))
 }
 
 /// Since when no node has been the instance: since its entry into the hook if that is known, else since this run's first look that showed
@@ -93,8 +93,8 @@ pub(super) fn no_node(case: &Case<'_>) -> Option<Time> {
 /// Since when agents have been back whose allocations Nomad had given up. A returning agent stops what it still runs (ADR 0005).
 pub(super) fn agents_back(case: &Case<'_>, first: Time) -> Time {
     let ready = case.nodes().iter().filter(|node| node.status == NodeStatus::Ready).map(|node| node.status_since);
-    let told = ready.collect::<Option<Vec<Time>>>().and_then(|all| all.into_iter().max());
-    told.map_or(first, |told| told.min(first))
+    let reported = ready.collect::<Option<Vec<Time>>>().and_then(|all| all.into_iter().max());
+    reported.map_or(first, |reported| reported.min(first))
 }
 
 /// Since when a drain could complete (ADR 0004): since this run's first look that showed it, or since the servers must know of the last end
@@ -104,16 +104,16 @@ pub(super) fn settled(case: &Case<'_>, node: &Node) -> Option<Time> {
     let waited_for = |a: &&Allocation| a.group.kind != JobKind::System && !a.group.csi_plugin;
     let ends = node.allocations.iter().filter(waited_for).filter(|a| a.client.is_over()).map(|a| a.ended);
     let drained = node.last_drain.as_ref().map(|last| last.updated);
-    let told = ends.chain(drained).collect::<Option<Vec<Time>>>().and_then(|all| all.into_iter().max());
-    Some(told.map_or(seen, |told| (told + SERVERS_HEAR).min(seen)))
+    let reported = ends.chain(drained).collect::<Option<Vec<Time>>>().and_then(|all| all.into_iter().max());
+    Some(reported.map_or(seen, |reported| (reported + SERVERS_HEAR).min(seen)))
 }
 
 /// Since when a drain has been complete although Nomad wants an allocation on the node to run: since this run's first look that showed it,
 /// or since the time that Nomad reports.
 pub(super) fn landed(case: &Case<'_>, node: &Node) -> Option<Time> {
     let seen = case.seen.history.landed_since?;
-    let told = node.last_drain.as_ref().and_then(|last| last.updated);
-    Some(told.map_or(seen, |told| told.min(seen)))
+    let reported = node.last_drain.as_ref().and_then(|last| last.updated);
+    Some(reported.map_or(seen, |reported| reported.min(seen)))
 }
 
 /// When the departure began, by an earlier run's note, else by its drain. For departures whose beginning neither an event nor an activity
@@ -143,13 +143,13 @@ fn worth_knowing(case: &Case<'_>, balancing: &Balancing) -> Vec<Noted> {
     // While Nomad is away nothing can be noted, and the delay may be over when Nomad is back. Until a drain shows it, the next worker has
     // to know that the groups list nothing because the instance left them.
     let took_out = || case.seen.balancers.iter().any(|balancer| balancer.deregistered.is_some());
-    let untold = || case.seen.history.drains.is_empty() && !case.was_drained_before_us() && took_out();
-    if delayed || balancing.deregistered && untold() {
+    let unreported = || case.seen.history.drains.is_empty() && !case.was_drained_before_us() && took_out();
+    if delayed || balancing.deregistered && unreported() {
         let what = if uncertain_targets::lists_nothing(case) { Beginning::Unlisted } else { Beginning::Deregistered };
         know(what, balancing.since, 0);
     }
     // A note is a write and goes out before any look, so whose the targets are is asked first.
-    if let Some((since, targets)) = uncertain_targets::unknown_since(case).filter(|_| case.has_asked_whose())
+    if let Some((since, targets)) = uncertain_targets::unknown_since(case).filter(|_| case.has_asked_owners())
         && case.now < since + case.policy.unknown_target_wait
     {
         know(Beginning::Unknown, since, targets);

@@ -202,7 +202,7 @@ pub fn our_hook<'a>(departure: &Departure, seen: &'a Snapshot, policy: &Policy) 
 /// When the instance entered its hook (ADR 0002): the event's time, else the activity's. Otherwise a heartbeat time-out before this run, or
 /// before the first run that left a note or a drain.
 fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_timeout: Duration) -> (Time, bool) {
-    let told = match &departure.cause {
+    let reported = match &departure.cause {
         // A refused token belongs to an earlier action, and so does the time in the same event. There is an exception: if the instance has
         // no action any more, or is past its hook after a completion of this run, the token was that of the action that has just ended.
         Cause::Lifecycle(action) => {
@@ -212,7 +212,7 @@ fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_time
         }
         Cause::Interruption { at } => Some(*at - Duration::from_secs(120)),
     };
-    let known = told.or_else(|| seen.group.last().and_then(|group| group.activity_began));
+    let known = reported.or_else(|| seen.group.last().and_then(|group| group.activity_began));
     match known {
         Some(at) => (at, true),
         None => {

@@ -26,7 +26,7 @@ pub(super) fn waits(case: &Case<'_>) -> bool {
 }
 
 /// Waits until none of those to wait for is routable, by a look after everything was over.
-pub(super) fn gone(case: &Case<'_>, over_at: Time) -> Proposal {
+pub(super) fn removed(case: &Case<'_>, over_at: Time) -> Proposal {
     let consul = &case.seen.consul;
     let Some(looked) = consul.fresh_at().filter(|at| over_at <= *at) else {
         return look_again(case, consul, Part::Consul, Reason::MustConfirm);

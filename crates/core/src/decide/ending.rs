@@ -24,13 +24,13 @@ pub(super) fn finish(case: &Case<'_>, release: Time, no_node: bool) -> Proposal 
     let vanished = case.vanished().map(|vanished| vanished.until);
     let over_at = seen.history.nomad_changed.max(vanished).unwrap_or(Time(0));
     let discovery = registrations::discovery(case, over_at);
-    let stale = balancers::seen_before(case, over_at.max(release).max(case.now - STALE));
+    let stale = balancers::last_read_before(case, over_at.max(release).max(case.now - STALE));
     let confirming = merge(Order::Together, [balancers::look_at(stale, Reason::MustConfirm), discovery.proposal]);
     if confirming.is_wait() {
         return confirming;
     }
     // Other systems may answer seconds after Nomad. Then Nomad alone is asked again.
-    let heard = seen.history.nomad_heard.filter(|_| seen.nomad.fresh_at().is_some());
+    let heard = seen.history.nomad_answered.filter(|_| seen.nomad.fresh_at().is_some());
     let is_recent = heard.is_some_and(|at| case.now <= at + LAST_ANSWER);
     let node = if is_recent { Proposal::Done } else { Proposal::look(vec![Part::Nomad], Reason::MustConfirm) };
     let confirming = merge(Order::Together, [confirming, node]);
@@ -74,9 +74,9 @@ fn was_forced(case: &Case<'_>) -> bool {
 }
 
 /// The end (ADR 0001): decamp itself completes the action, by `on_timeout`.
-pub(super) fn at_the_end(case: &Case<'_>) -> Proposal {
+pub(super) fn time_is_up(case: &Case<'_>) -> Proposal {
     // The action may be another tool's, so it is not completed on a guess. If Auto Scaling stays away, the hook ends by itself (ADR 0013).
-    if case.now < case.budget.end || lifecycle_hook::which_is_not_seen(case) {
+    if case.now < case.budget.end || lifecycle_hook::hook_cannot_be_known(case) {
         return Proposal::DoesNotApply;
     }
     let confirming = confirming_the_end(case);
@@ -125,7 +125,7 @@ fn confirming_the_end(case: &Case<'_>) -> Proposal {
     if case.policy.consul && case.declares(Provider::Consul) && is_old(&seen.consul, recent) {
         parts.push(Part::Consul);
     }
-    let mut old = balancers::seen_before(case, recent);
+    let mut old = balancers::last_read_before(case, recent);
     old.retain(|group| seen.balancers.iter().any(|b| b.arn == group.arn && is_old(&b.sight, recent)));
     if !old.is_empty() {
         parts.push(Part::TargetGroups { groups: old, attributes_again: false });

@@ -187,14 +187,14 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
 /// the ingress's own work, else the setting.
 #[must_use]
 pub fn ingress_forgets(seen: &Snapshot, policy: &Policy) -> Duration {
-    let told = seen.history.known.iter().filter_map(|k| k.group.ingress.as_ref()).map(|i| i.forgets_after).max();
-    told.map_or(policy.ingress_forgets, |told| told + policy.ingress_margin)
+    let shown = seen.history.known.iter().filter_map(|k| k.group.ingress.as_ref()).map(|i| i.forgets_after).max();
+    shown.map_or(policy.ingress_forgets, |shown| shown + policy.ingress_margin)
 }
 
 /// A description of the margin in that time. Empty if no job shows the time.
 fn margin(seen: &Snapshot, policy: &Policy) -> String {
-    let told = seen.history.known.iter().any(|k| k.group.ingress.is_some());
-    if !told || policy.ingress_margin.is_zero() {
+    let shown = seen.history.known.iter().any(|k| k.group.ingress.is_some());
+    if !shown || policy.ingress_margin.is_zero() {
         return String::new();
     }
     format!(", {} of it for its own work, which load makes longer", plain(policy.ingress_margin))

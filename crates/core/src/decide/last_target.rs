@@ -30,18 +30,18 @@ pub(super) fn emptied(case: &Case<'_>, group: &TargetGroup, ours: &[(TargetId, O
     if ours.is_empty() {
         return None;
     }
-    let rest: Vec<(&Target, Ownership)> = group.healthy().map(|t| (t, case.whose(group, &t.id, t.port))).collect();
+    let rest: Vec<(&Target, Ownership)> = group.healthy().map(|t| (t, case.ownership_of(group, &t.id, t.port))).collect();
     // An address may be the instance's or another's. A target in another zone is not the instance's.
     let lone = |zone: &Arc<str>| {
         let elsewhere =
             |other: &Target| zone_of(group, &other.id, other.zone.as_ref()).is_some_and(|of| of != zone && **of != *EVERY_ZONE);
-        let mut others = rest.iter().filter(|(_, whose)| *whose != Ownership::Ours).peekable();
+        let mut others = rest.iter().filter(|(_, ownership)| *ownership != Ownership::Ours).peekable();
         **zone != *EVERY_ZONE && others.peek().is_some() && others.all(|(other, _)| elsewhere(other))
     };
     if let Some(zone) = ours.iter().filter_map(|(id, zone)| zone_of(group, id, zone.as_ref())).find(|zone| lone(zone)) {
         return Some(Emptied::Zone(Arc::clone(zone)));
     }
-    (!rest.iter().any(|(_, whose)| *whose == Ownership::Others)).then_some(Emptied::Group)
+    (!rest.iter().any(|(_, ownership)| *ownership == Ownership::Others)).then_some(Emptied::Group)
 }
 
 /// The same, for the healthy ones among these targets.
@@ -54,8 +54,8 @@ pub(super) fn emptied_by(case: &Case<'_>, group: &TargetGroup, ours: &[Target]) 
 fn zone_of<'g>(group: &'g TargetGroup, id: &TargetId, listed: Option<&'g Arc<str>>) -> Option<&'g Arc<str>> {
     let Zones::Apart(zones) = &group.zones else { return None };
     let instance = if let TargetId::Instance(instance) = id { Some(instance) } else { None };
-    let told = || zones.iter().find(|(of, _)| Some(of) == instance).map(|(_, zone)| zone);
-    listed.or_else(told)
+    let known = || zones.iter().find(|(of, _)| Some(of) == instance).map(|(_, zone)| zone);
+    listed.or_else(known)
 }
 
 /// Until when the last healthy target is held, if the settings say so. Everything after that goes in order.
@@ -66,7 +66,7 @@ pub(super) fn held_until(case: &Case<'_>, group: &TargetGroup) -> Option<Time> {
 
 /// Whether it is not known if a healthy target is ours. That is asked before the target counts.
 pub(super) fn is_doubtful(case: &Case<'_>, group: &TargetGroup) -> bool {
-    group.healthy().any(|target| case.whose(group, &target.id, target.port) == Ownership::Unknown)
+    group.healthy().any(|target| case.ownership_of(group, &target.id, target.port) == Ownership::Unknown)
 }
 
 /// The target groups and zones that have no healthy target without ours.

@@ -132,8 +132,8 @@ pub(super) fn confirmed(case: &Case<'_>) -> Proposal {
 
 /// The name of the hook to complete: the event's, or our only one.
 pub(super) fn hook_name(case: &Case<'_>) -> Option<Arc<str>> {
-    let told = case.departure.action().and_then(|action| action.hook.clone());
-    told.or_else(|| budget::our_hook(case.departure, case.seen, case.policy).map(|h| Arc::clone(&h.name)))
+    let named = case.departure.action().and_then(|action| action.hook.clone());
+    named.or_else(|| budget::our_hook(case.departure, case.seen, case.policy).map(|h| Arc::clone(&h.name)))
 }
 
 /// Whether decamp may act on the hook: the settings allow it, and the group has it, once the group was read. A hook that is deleted during
@@ -147,13 +147,13 @@ pub(super) fn is_ours(case: &Case<'_>) -> bool {
 
 /// Whether the group has several hooks and the settings do not say which is ours. Another tool may be waiting in one of them, which must
 /// not be completed (ADR 0013).
-pub(super) fn which_is_not_said(case: &Case<'_>) -> bool {
+pub(super) fn hook_is_ambiguous(case: &Case<'_>) -> bool {
     case.policy.hooks.is_empty() && case.seen.group.last().is_some_and(|group| 1 < group.hooks.len())
 }
 
 /// Whether the settings name no hook and Auto Scaling, which knows whether there are several, is away. If it denies access, it will go on
 /// denying it.
-pub(super) fn which_is_not_seen(case: &Case<'_>) -> bool {
+pub(super) fn hook_cannot_be_known(case: &Case<'_>) -> bool {
     let group = &case.seen.group;
     let is_denied = || matches!(group.blind().map(|blind| &blind.why), Some(Unseen::Denied(_)));
     case.policy.hooks.is_empty() && group.last().is_none() && !is_denied()
@@ -167,7 +167,7 @@ fn action_ref(case: &Case<'_>) -> Option<ActionRef> {
 
 /// A heartbeat at a third of the time-out, from the first moment, on the event's word alone (ADR 0012).
 pub(super) fn heartbeat(case: &Case<'_>) -> Proposal {
-    let ours = is_ours(case) && !which_is_not_said(case);
+    let ours = is_ours(case) && !hook_is_ambiguous(case);
     let Some(of) = action_ref(case).filter(|_| ours && case.now < case.budget.end) else { return Proposal::DoesNotApply };
     let history = &case.seen.history;
     let due = match (history.heartbeat, &history.sweep) {
@@ -194,7 +194,7 @@ pub(super) fn heartbeat(case: &Case<'_>) -> Proposal {
 #[must_use]
 pub fn last_heartbeat(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Option<Effect> {
     let case = &Case::new(departure, seen, policy, now);
-    let of = action_ref(case).filter(|_| is_ours(case) && !which_is_not_said(case))?;
+    let of = action_ref(case).filter(|_| is_ours(case) && !hook_is_ambiguous(case))?;
     let over = seen.history.completed.is_some() || seen.history.no_active_action.is_some();
     let shown = matches!(
         seen.lifecycle.last(),
@@ -221,7 +221,7 @@ pub(super) fn held(case: &Case<'_>) -> Proposal {
     }
     if case.budget.hook_ends <= case.now + LEAVES_WITHIN {
         // The time that must be left depends on how long load balancers may still send.
-        let look = balancers::known_once(case);
+        let look = balancers::read_all_once(case);
         if !look.is_settled() {
             return look;
         }
@@ -231,7 +231,7 @@ pub(super) fn held(case: &Case<'_>) -> Proposal {
 
 /// An instance whose root volume is to be replaced comes back with its node's identity. decamp cannot undo a drain yet, so it only keeps
 /// the instance alive, and a person has until the end to empty it.
-pub(super) fn comes_back(case: &Case<'_>) -> Proposal {
+pub(super) fn replaces_root_volume(case: &Case<'_>) -> Proposal {
     match case.seen.lifecycle.now() {
         Some(Lifecycle::ReplacingRootVolume) => Proposal::wait(case.budget.end, Reason::RootVolume),
         _ => Proposal::DoesNotApply,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::case::Case;
 use super::lifecycle_hook;
 use super::proposal::{Order, Proposal, look_again, merge, retry_at};
-use super::registrations::controlled;
+use super::registrations::is_controlled;
 use super::snapshot::Provider;
 use super::{Outcome, Part, Reason, System};
 use crate::ids::TargetGroupArn;
@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 const RECENT: Duration = Duration::from_secs(5);
 
 /// What to do about a lost node once no target is registered.
-pub(super) fn given_up(case: &Case<'_>, until: Time) -> Proposal {
+pub(super) fn give_up(case: &Case<'_>, until: Time) -> Proposal {
     if case.now < until {
         return Proposal::wait(until, reason(case, until));
     }
@@ -33,7 +33,7 @@ pub(super) fn given_up(case: &Case<'_>, until: Time) -> Proposal {
     if round.is_wait() {
         return round;
     }
-    let mut old = super::balancers::seen_before(case, case.now);
+    let mut old = super::balancers::last_read_before(case, case.now);
     if !round.is_look() {
         let seen_at = |arn: &TargetGroupArn| {
             seen.balancers.iter().find(|balancer| balancer.arn == *arn).and_then(|found| found.sight.fresh_at())
@@ -41,7 +41,7 @@ pub(super) fn given_up(case: &Case<'_>, until: Time) -> Proposal {
         old.retain(|group| !is_recent(case, seen_at(&group.arn)));
     }
     let mut parts = Vec::new();
-    if !old.is_empty() && super::balancers::blind_until(case, &old).is_none() {
+    if !old.is_empty() && super::balancers::unreadable_until(case, &old).is_none() {
         // If one part is old, all are read again in one round, including whose the addresses are.
         if !round.is_look() {
             parts.extend(consul_too(case));
@@ -93,7 +93,7 @@ fn look_for_life(case: &Case<'_>) -> Proposal {
     let look = |reason| look_again(case, consul, Part::Consul, reason);
     let Some((at, registrations)) = consul.fresh_at().zip(consul.now()) else { return look(Reason::MustConfirm) };
     let nothing = registrations.agent_dead || registrations.services.iter().all(|r| r.critical);
-    let proved = registrations.agent_dead || registrations.whole || controlled(case) || !case.declares(Provider::Consul);
+    let proved = registrations.agent_dead || registrations.whole || is_controlled(case) || !case.declares(Provider::Consul);
     if nothing && proved {
         return if is_recent(case, Some(at)) { Proposal::Done } else { look(Reason::MustConfirm) };
     }

@@ -67,8 +67,8 @@ pub(super) fn look_for_it(case: &Case<'_>, since: Time, looked: Time) -> Proposa
         }
         // An empty list contradicts nothing if the token may not see more (ADR 0011).
         Missing::Contradiction if is_seen(case) => {
-            let stale = balancers::seen_before(case, case.now - LOOK_AT_TARGETS_EVERY);
-            if !stale.is_empty() && balancers::blind_until(case, &stale).is_none_or(|until| until <= case.now) {
+            let stale = balancers::last_read_before(case, case.now - LOOK_AT_TARGETS_EVERY);
+            if !stale.is_empty() && balancers::unreadable_until(case, &stale).is_none_or(|until| until <= case.now) {
                 let part = Part::TargetGroups { groups: stale, attributes_again: false };
                 return Proposal::look(vec![part], Reason::NodeMissing);
             }

@@ -32,7 +32,7 @@ const RESEND_MARGIN: Duration = Duration::from_secs(2);
 const LANDED_AFTER: Duration = Duration::from_secs(5);
 
 /// Whether the token sees enough for writes to Nomad, and what to do if not.
-pub(super) fn sight(case: &Case<'_>) -> Proposal {
+pub(super) fn token(case: &Case<'_>) -> Proposal {
     let seen = case.seen;
     match seen.nomad_sight.now() {
         Some(NomadSight::Full) => Proposal::Done,
@@ -54,7 +54,7 @@ pub(super) fn may_write(case: &Case<'_>) -> bool {
 
 /// What the token lacks, if waiting does not help: the policies that were read are not enough, or Nomad refuses the token, even after it
 /// was fetched again.
-pub(super) fn never_enough_sight(case: &Case<'_>) -> Option<Arc<str>> {
+pub(super) fn token_never_suffices(case: &Case<'_>) -> Option<Arc<str>> {
     let sight = &case.seen.nomad_sight;
     match (sight.now(), sight.at(), sight.blind().map(|blind| &blind.why)) {
         (Some(NomadSight::Short(missing)), ..) => Some(Arc::clone(missing)),
@@ -64,7 +64,7 @@ pub(super) fn never_enough_sight(case: &Case<'_>) -> Option<Arc<str>> {
 }
 
 /// Reads the nodes, and makes them ineligible.
-pub(super) fn keep_work_off(case: &Case<'_>, may_write: bool) -> Proposal {
+pub(super) fn make_ineligible(case: &Case<'_>, may_write: bool) -> Proposal {
     let seen = case.seen;
     let Some(nomad) = seen.nomad.now() else {
         return must_see(case, &seen.nomad, Part::Nomad);
@@ -137,7 +137,7 @@ fn drain_one(case: &Case<'_>, balancing: &Balancing, node: &Node) -> Proposal {
             return drain.start(Phase::All, Reason::WorkLeft);
         }
         let may_resend = matches!(phase, Some(Phase::All | Phase::Again)) && !strategy.ignore_system_jobs;
-        return if may_resend { shake_loose(&drain, strategy.force_deadline) } else { Proposal::NotYet };
+        return if may_resend { resend_if_hung(&drain, strategy.force_deadline) } else { Proposal::NotYet };
     }
     match (phase, ours.map(|d| d.status)) {
         (Some(_), Some(DrainStatus::Canceled)) => match case.policy.on_cancel {
@@ -147,7 +147,7 @@ fn drain_one(case: &Case<'_>, balancing: &Balancing, node: &Node) -> Proposal {
             OnCancel::DrainAgain => drain.start(Phase::Again, Reason::DrainCancelled),
         },
         (None | Some(Phase::Services), _) if balancing.released && still_wanted => drain.start(Phase::All, Reason::WorkLeft),
-        (None, _) if services_may_go(case, balancing, node) => drain.start(Phase::Services, Reason::SafeBesideTheDelay),
+        (None, _) if services_may_be_drained(case, balancing, node) => drain.start(Phase::Services, Reason::SafeBesideTheDelay),
         (None | Some(Phase::Services), _) => Proposal::NotYet,
         (Some(Phase::All | Phase::Resent), _) => match beginnings::landed(case, node) {
             Some(since) if !still_wanted || case.now < since + LANDED_AFTER => Proposal::NotYet,
@@ -176,7 +176,7 @@ fn system_jobs_wanted(case: &Case<'_>, node: &Node) -> bool {
 
 /// Whether the services may be drained beside the delay: only if that stops nothing too early. [`Sending::start`] also checks discovery, as
 /// for every drain, because an ingress that does not hear of a stop goes on sending.
-fn services_may_go(case: &Case<'_>, balancing: &Balancing, node: &Node) -> bool {
+fn services_may_be_drained(case: &Case<'_>, balancing: &Balancing, node: &Node) -> bool {
     balancing.deregistered
         && !balancing.doubtful
         && unlisted::unlisted(case).next().is_none()
@@ -186,7 +186,7 @@ fn services_may_go(case: &Case<'_>, balancing: &Balancing, node: &Node) -> bool 
 }
 
 /// Resends a drain that hangs with the time that is left, once (ADR 0004).
-fn shake_loose(drain: &Sending<'_>, force_deadline: Option<Time>) -> Proposal {
+fn resend_if_hung(drain: &Sending<'_>, force_deadline: Option<Time>) -> Proposal {
     let case = drain.case;
     if !system_jobs_wanted(case, drain.node) || case.seen.history.sent(drain.node.id, Phase::Resent).is_some() {
         return Proposal::NotYet;
@@ -243,11 +243,11 @@ impl Sending<'_> {
     /// A part that cannot be read holds up nothing.
     fn force(&self) -> Proposal {
         let recent = self.case.now - RECENT;
-        let old = super::balancers::seen_before(
+        let old = super::balancers::last_read_before(
             self.case,
             if self.release <= self.case.now { recent.max(self.release) } else { recent },
         );
-        let blind = super::balancers::blind_until(self.case, &old).is_some();
+        let blind = super::balancers::unreadable_until(self.case, &old).is_some();
         if !old.is_empty() && !blind {
             let part = Part::TargetGroups { groups: old, attributes_again: false };
             return Proposal::look(vec![part], Reason::MustConfirm);
@@ -260,7 +260,7 @@ impl Sending<'_> {
     fn confirming(&self, phase: Phase) -> Proposal {
         let node_is_old = !is_recent(self.case, &self.case.seen.nomad);
         let again = node_is_old || unlisted::is_unasked(self.case);
-        let discovery = discovery_out_of_sight(self.case, again);
+        let discovery = read_discovery(self.case, again);
         let looks_at_it = discovery.is_look();
         let registering = if looks_at_it { Proposal::NotYet } else { unlisted::waiting_for_registrations(self.case) };
         let round = merge(Order::OneRound, [discovery, registering, self.confirming_targets(phase)]);
@@ -274,14 +274,14 @@ impl Sending<'_> {
     fn confirming_targets(&self, phase: Phase) -> Proposal {
         let old = match phase {
             // Right after our own deregistration there is nothing to see yet.
-            Phase::Services => super::balancers::left_alone_since(self.case, self.case.now - RECENT),
+            Phase::Services => super::balancers::untouched_since(self.case, self.case.now - RECENT),
             // What served our targets has stopped. A look could not save any request.
             Phase::All if !overlap::something_serves_still(self.case) => Vec::new(),
             Phase::All | Phase::Again | Phase::Resent | Phase::Forced => {
-                super::balancers::seen_before(self.case, (self.case.now - RECENT).max(self.release))
+                super::balancers::last_read_before(self.case, (self.case.now - RECENT).max(self.release))
             }
         };
-        if let Some(until) = super::balancers::blind_until(self.case, &old).filter(|until| self.case.now < *until) {
+        if let Some(until) = super::balancers::unreadable_until(self.case, &old).filter(|until| self.case.now < *until) {
             return Proposal::wait(until, Reason::CannotSee(System::LoadBalancers));
         }
         super::balancers::look_at(old, Reason::MustConfirm)
@@ -324,7 +324,7 @@ fn is_recent<T>(case: &Case<'_>, sight: &Observed<T>) -> bool {
 
 /// Reads discovery before anything is stopped: without Consul, an ingress goes on sending to what is gone. If `again`, even if it was read
 /// just now.
-pub(super) fn discovery_out_of_sight(case: &Case<'_>, again: bool) -> Proposal {
+pub(super) fn read_discovery(case: &Case<'_>, again: bool) -> Proposal {
     let seen = case.seen;
     // No allocation declares what was registered by hand. So Consul is read once in any case, if it can be.
     let unasked = seen.consul.at().is_none() && seen.consul.blind().is_none() && case.has_consul_agent();

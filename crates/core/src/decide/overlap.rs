@@ -37,7 +37,7 @@ pub(super) fn something_serves_still(case: &Case<'_>) -> bool {
 
 /// Whether a group may send to addresses or ports that its list does not show: our target was gone before this run looked. A group that
 /// lists nothing any more may have listed addresses.
-pub(super) fn hides_what_it_sends_to(case: &Case<'_>, arn: &TargetGroupArn) -> bool {
+pub(super) fn hides_its_targets(case: &Case<'_>, arn: &TargetGroupArn) -> bool {
     let Some(balancer) = case.seen.balancers.iter().find(|balancer| balancer.arn == *arn) else { return false };
     let Some(group) = balancer.sight.last() else { return false };
     let lists_nobody = group.targets.as_ref().is_some_and(|targets| targets.is_empty());

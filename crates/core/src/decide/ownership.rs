@@ -20,9 +20,9 @@ pub fn targets_of<'g>(departure: &Departure, seen: &Snapshot, group: &'g TargetG
 
 /// The part to look at, so that it is known whose the addresses in named target groups are.
 #[must_use]
-pub fn whose_to_ask(departure: &Departure, seen: &Snapshot) -> Option<Part> {
+pub fn addresses_to_ask(departure: &Departure, seen: &Snapshot) -> Option<Part> {
     let policy = Policy::default();
-    match Case::new(departure, seen, &policy, Time::NEVER).ask_whose() {
+    match Case::new(departure, seen, &policy, Time::NEVER).ask_owners() {
         Proposal::Look(parts, _) => parts.into_iter().next(),
         Proposal::Write(..) | Proposal::Wait { .. } | Proposal::Done | Proposal::NotYet | Proposal::DoesNotApply => None,
     }
@@ -41,7 +41,7 @@ pub(super) enum Ownership {
 
 impl Case<'_> {
     /// Whose a target of this group is.
-    pub(super) fn whose(&self, group: &TargetGroup, id: &TargetId, port: u16) -> Ownership {
+    pub(super) fn ownership_of(&self, group: &TargetGroup, id: &TargetId, port: u16) -> Ownership {
         let address = match id {
             TargetId::Instance(id) if *id == self.departure.instance => return Ownership::Ours,
             TargetId::Instance(_) | TargetId::Other(_) => return Ownership::Others,
@@ -68,28 +68,28 @@ impl Case<'_> {
 
     /// The targets of this group that are certainly the instance's.
     pub(super) fn ours_in<'g>(&self, group: &'g TargetGroup) -> impl Iterator<Item = &'g Target> {
-        group.listed().filter(|target| self.whose(group, &target.id, target.port) == Ownership::Ours)
+        group.listed().filter(|target| self.ownership_of(group, &target.id, target.port) == Ownership::Ours)
     }
 
     /// Whether a target may be this instance's.
     pub(super) fn may_be_ours(&self, group: &TargetGroup, id: &TargetId, port: u16) -> bool {
-        self.whose(group, id, port) != Ownership::Others
+        self.ownership_of(group, id, port) != Ownership::Others
     }
 
     /// Our targets in all groups, as they were last seen.
     pub(super) fn our_targets(&self) -> impl Iterator<Item = (&TargetGroup, &Target)> {
-        self.targets_that(|whose| whose == Ownership::Ours)
+        self.targets_that(|ownership| ownership == Ownership::Ours)
     }
 
     /// Registered targets that may be ours, as they were last seen.
     pub(super) fn unknown_targets(&self) -> impl Iterator<Item = (&TargetGroup, &Target)> {
-        self.targets_that(|whose| whose == Ownership::Unknown).filter(|(_, target)| target.health.is_registered())
+        self.targets_that(|ownership| ownership == Ownership::Unknown).filter(|(_, target)| target.health.is_registered())
     }
 
     fn targets_that(&self, wanted: impl Fn(Ownership) -> bool + Copy) -> impl Iterator<Item = (&TargetGroup, &Target)> {
         let groups = self.seen.balancers.iter().filter_map(|b| b.sight.last());
         groups.flat_map(move |group| {
-            group.listed().filter(move |t| wanted(self.whose(group, &t.id, t.port))).map(move |target| (group, target))
+            group.listed().filter(move |t| wanted(self.ownership_of(group, &t.id, t.port))).map(move |target| (group, target))
         })
     }
 
@@ -119,7 +119,7 @@ impl Case<'_> {
     }
 
     /// Whether decamp has asked whose the listed addresses are, with or without an answer.
-    pub(super) fn has_asked_whose(&self) -> bool {
+    pub(super) fn has_asked_owners(&self) -> bool {
         self.seen.elsewhere.at().is_some() || self.seen.elsewhere.blind().is_some()
     }
 
@@ -130,7 +130,7 @@ impl Case<'_> {
     }
 
     /// Asks who else has the addresses that named groups list and the node does not have, once for each look at a group.
-    pub(super) fn ask_whose(&self) -> Proposal {
+    pub(super) fn ask_owners(&self) -> Proposal {
         let named = self.seen.balancers.iter().filter(|b| b.sight.last().is_some_and(|group| !group.attached));
         let mut asked: Vec<IpAddr> = Vec::new();
         let mut is_new = false;
@@ -143,7 +143,7 @@ impl Case<'_> {
                 }
                 asked.push(address);
                 let known = self.seen.elsewhere.last().is_some_and(|elsewhere| elsewhere.asked.contains(&address));
-                let unknown = self.whose(group, &target.id, target.port) == Ownership::Unknown;
+                let unknown = self.ownership_of(group, &target.id, target.port) == Ownership::Unknown;
                 // A new node or allocation may be registered before Nomad was asked about it.
                 is_new |= !known || unknown && self.seen.elsewhere.at() < balancer.sight.at();
             }

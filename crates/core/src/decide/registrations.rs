@@ -28,34 +28,34 @@ pub(super) fn discovery(case: &Case<'_>, over_at: Time) -> Discovery {
     let mut proposals = Vec::new();
     // A registration that is routable after the whole wait was given up and is not gone. The outcome says so (ADR 0010).
     let routable = |sight: &Observed<Registrations>| {
-        sight.now().is_some_and(|registrations| registrations.services.iter().any(|one| keeps_it(case, registrations, one)))
+        sight.now().is_some_and(|registrations| registrations.services.iter().any(|one| counts(case, registrations, one)))
     };
     proved &= !(consul && routable(&seen.consul) || native && routable(&seen.nomad_services));
     if consul {
-        proposals.push(gone(case, &seen.consul, Part::Consul, over_at));
-        proved &= seen.consul.now().is_some_and(|r| r.whole) || controlled(case);
+        proposals.push(removed(case, &seen.consul, Part::Consul, over_at));
+        proved &= seen.consul.now().is_some_and(|r| r.whole) || is_controlled(case);
     }
     if by_hand::waits(case) {
         // If Consul does not show the node, it hides what is registered there.
         proved &= consul || seen.consul.now().is_some_and(|r| r.whole);
-        proposals.push(by_hand::gone(case, over_at));
+        proposals.push(by_hand::removed(case, over_at));
     }
     if native {
-        proposals.push(gone(case, &seen.nomad_services, Part::NomadServices, over_at));
+        proposals.push(removed(case, &seen.nomad_services, Part::NomadServices, over_at));
     }
     Discovery { proposal: merge(Order::InTurn, proposals), proved }
 }
 
-fn gone(case: &Case<'_>, sight: &Observed<Registrations>, part: Part, over_at: Time) -> Proposal {
+fn removed(case: &Case<'_>, sight: &Observed<Registrations>, part: Part, over_at: Time) -> Proposal {
     let fresh = sight.fresh_at().filter(|at| over_at <= *at).and_then(|at| sight.now().map(|r| (at, r)));
     let Some((looked, registrations)) = fresh else {
         return look_again(case, sight, part, Reason::MustConfirm);
     };
-    let mut left = registrations.services.iter().filter(|r| keeps_it(case, registrations, r)).peekable();
+    let mut left = registrations.services.iter().filter(|r| counts(case, registrations, r)).peekable();
     let Some(first) = left.peek() else { return Proposal::Done };
     // Each wait begins at the end of the registration's own allocation, even if an earlier worker saw that end.
     let left_since = |one: &Registration| ended(case, one).unwrap_or(over_at).min(over_at);
-    let since = registrations.services.iter().filter(|r| keeps_it(case, registrations, r)).map(left_since).max();
+    let since = registrations.services.iter().filter(|r| counts(case, registrations, r)).map(left_since).max();
     let given_up = since.unwrap_or(over_at) + case.policy.leftover_wait;
     if given_up <= case.now {
         // The report names it. Its allocation is over, so it answers nobody.
@@ -72,7 +72,7 @@ fn gone(case: &Case<'_>, sight: &Observed<Registrations>, part: Part, over_at: T
 
 /// Whether a registration may still bring requests to the instance. Not if it is critical, if its agent is dead, or if its allocation is
 /// exempt. One of an allocation that was lost before this run counts, because it shows that the process is alive.
-fn keeps_it(case: &Case<'_>, all: &Registrations, one: &Registration) -> bool {
+fn counts(case: &Case<'_>, all: &Registrations, one: &Registration) -> bool {
     let routable = !one.critical && !all.agent_dead;
     let stays = case
         .nodes()
@@ -90,7 +90,7 @@ fn ended(case: &Case<'_>, one: &Registration) -> Option<Time> {
 
 /// Whether this run saw a registration for every Consul service that its allocations declare. Then a later empty answer is a true one (ADR
 /// 0011).
-pub(super) fn controlled(case: &Case<'_>) -> bool {
+pub(super) fn is_controlled(case: &Case<'_>) -> bool {
     let history = &case.seen.history;
     // If nothing was left from the first, there is no control look for an empty answer.
     history.known.iter().any(|known| known.group.in_consul().next().is_some())

@@ -310,13 +310,13 @@ impl Snapshot {
                 if let Ok(group) = &look {
                     // A wait that begins with a look begins with its answer, because a process may have been stopped between the question
                     // and the answer.
-                    let heard = when.heard;
-                    balancer.first_look.get_or_insert(heard);
+                    let answered = when.answered;
+                    balancer.first_look.get_or_insert(answered);
                     balancer.looks = balancer.looks.saturating_add(1);
                     balancer.listed_it |= group.listed().any(|target| of.is_some_and(|of| target.id == TargetId::Instance(of)));
-                    balancer.see_registered(heard, group);
-                    balancer.see_draining(of, heard, group);
-                    balancer.see_unanswered(heard, group);
+                    balancer.see_registered(answered, group);
+                    balancer.see_draining(of, answered, group);
+                    balancer.see_unanswered(answered, group);
                 }
                 balancer.sight.take(asked, look);
             }
@@ -331,7 +331,7 @@ impl Snapshot {
             }
             Observation::Consul(look) => {
                 // A server that hung answers only once it is well again.
-                let over = Some(when.heard).filter(|_| look.is_ok());
+                let over = Some(when.answered).filter(|_| look.is_ok());
                 let stretch = self.unseen_stops(asked).or_else(|| self.between_answers(asked, over?));
                 self.history.unseen_stops = stretch.map(|s| Interval { before: s.before.or(over), ..s });
                 if let Ok(registrations) = &look {

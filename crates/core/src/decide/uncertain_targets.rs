@@ -123,7 +123,7 @@ pub(super) fn nothing_found_since(case: &Case<'_>) -> Option<Time> {
 /// The registered targets of a group that may be ours.
 pub(super) fn unknown<'t>(case: &'t Case<'_>, group: &'t TargetGroup) -> impl Iterator<Item = &'t Target> {
     let registered = group.listed().filter(|target| target.health.is_registered());
-    registered.filter(move |target| case.whose(group, &target.id, target.port) == Ownership::Unknown)
+    registered.filter(move |target| case.ownership_of(group, &target.id, target.port) == Ownership::Unknown)
 }
 
 /// Waits for targets that may be ours, until their owner has deregistered them or each was waited for long enough (ADR 0009). decamp does

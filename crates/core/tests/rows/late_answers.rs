@@ -14,10 +14,10 @@ use crate::scene::{Scene, calm, draining};
 fn nomad_is_late(scene: &mut Scene, meanwhile: &Part) {
     let asked = scene.now;
     scene.pass(1);
-    let unaware = scene.now;
+    let last_asked = scene.now;
     scene.look(meanwhile);
     scene.pass(2);
-    scene.seen.take_late(AnswerTimes { asked, unaware, heard: scene.now }, Observation::Nomad(Ok(scene.nomad.clone())));
+    scene.seen.take_late(AnswerTimes { asked, last_asked, answered: scene.now }, Observation::Nomad(Ok(scene.nomad.clone())));
 }
 
 /// Every decision until one waits or ends. Writes are accepted, and looks answered at once.
@@ -70,9 +70,9 @@ fn nomad_confirms_what_consul_lacks_only_if_it_was_asked_after_consul_had_answer
         let mut scene = calm();
         scene.look(&Part::Nomad);
         let asked = scene.now;
-        let heard = asked + secs(2);
+        let answered = asked + secs(2);
         scene.consul.services = [].into();
-        scene.seen.take_late(AnswerTimes { asked, unaware: asked, heard }, Observation::Consul(Ok(scene.consul.clone())));
+        scene.seen.take_late(AnswerTimes { asked, last_asked: asked, answered }, Observation::Consul(Ok(scene.consul.clone())));
         scene.now = asked + secs(nomads);
         scene.look(&Part::Nomad);
         let confirmed = scene.seen.history.known.iter().any(|known| known.unlisted.is_some());
@@ -84,13 +84,13 @@ fn nomad_confirms_what_consul_lacks_only_if_it_was_asked_after_consul_had_answer
 fn what_waits_for_a_load_balancer_counts_from_the_answer() {
     let scene = calm();
     // The process is stopped between its question and the answer.
-    let (asked, heard) = (scene.now, scene.now + secs(170));
+    let (asked, answered) = (scene.now, scene.now + secs(170));
     let mut front = scene.fronts[0].clone();
     let address = TargetId::Ip(Ipv4Addr::new(10, 9, 9, 9).into());
     front.targets = Some([Target { id: address.clone(), port: 80, zone: None, health: TargetHealth::Healthy }].into());
     let mut seen = Snapshot::begin(scene.departure.instance, asked);
-    seen.take_late(AnswerTimes { asked, unaware: asked, heard }, Observation::TargetGroup(front.arn.clone(), Ok(front)));
+    seen.take_late(AnswerTimes { asked, last_asked: asked, answered }, Observation::TargetGroup(front.arn.clone(), Ok(front)));
     let balancer = &seen.balancers[0];
-    assert_eq!(balancer.first_look, Some(heard), "the guard of a target that is absent");
-    assert_eq!(balancer.registered, [(address, 80, heard)], "the wait for an address that nobody is known to have");
+    assert_eq!(balancer.first_look, Some(answered), "the guard of a target that is absent");
+    assert_eq!(balancer.registered, [(address, 80, answered)], "the wait for an address that nobody is known to have");
 }

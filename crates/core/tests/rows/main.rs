@@ -31,4 +31,3 @@ mod proof;
 mod scene;
 mod traefik;
 mod traffic_sources;
-

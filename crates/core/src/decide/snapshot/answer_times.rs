@@ -9,20 +9,20 @@ pub struct AnswerTimes {
     /// When it was asked for. What it shows was so at that time or later.
     pub asked: Time,
     /// When the last look before this answer was asked for.
-    pub unaware: Time,
+    pub last_asked: Time,
     /// When the answer came.
-    pub heard: Time,
+    pub answered: Time,
 }
 
 impl AnswerTimes {
     /// An answer that came at once.
     #[must_use]
     pub fn at_once(at: Time) -> Self {
-        Self { asked: at, unaware: at, heard: at }
+        Self { asked: at, last_asked: at, answered: at }
     }
 
     /// The time from which a look knows what this one shows, or is asked together with it.
     pub(super) fn known_since(self) -> Time {
-        if self.unaware <= self.asked { self.asked } else { self.heard }
+        if self.last_asked <= self.asked { self.asked } else { self.answered }
     }
 }

@@ -41,7 +41,7 @@ pub struct History {
     /// When Nomad was first read.
     pub first_nomad: Option<Time>,
     /// When Nomad's last answer came.
-    pub(in crate::decide) nomad_heard: Option<Time>,
+    pub(in crate::decide) nomad_answered: Option<Time>,
     /// The length of the longest list of allocations.
     pub(in crate::decide) longest_list: usize,
     /// Whether a load balancer showed the instance healthy.
@@ -186,7 +186,7 @@ impl History {
             self.untouched = Some(at);
         }
         self.first_nomad.get_or_insert(at);
-        self.nomad_heard = Some(when.heard);
+        self.nomad_answered = Some(when.answered);
         let listed_before = self.known.iter().filter(|k| k.listed).count();
         let listed = nomad.nodes.iter().map(|node| node.allocations.len()).sum();
         let longer = self.longest_list < listed;
@@ -200,7 +200,7 @@ impl History {
             for address in &node.addresses {
                 if !self.addresses.contains(address) {
                     self.addresses.push(*address);
-                    self.addresses_since = Some(when.unaware);
+                    self.addresses_since = Some(when.last_asked);
                 }
             }
             let deadline_passed = self.deadline.is_some_and(|deadline| deadline <= at);
@@ -255,7 +255,7 @@ impl History {
             }
             None if over => false,
             None => {
-                self.addresses_since = if shown.own.is_some() { Some(when.unaware) } else { self.addresses_since };
+                self.addresses_since = if shown.own.is_some() { Some(when.last_asked) } else { self.addresses_since };
                 self.known.push(Known {
                     id: shown.id,
                     group: Arc::clone(&shown.group),
@@ -318,7 +318,7 @@ impl History {
             let known = &self.known[place];
             if should_be_listed(known) && !self.lists_all_of(known) {
                 self.known[place].missed = Some(when.asked);
-                self.known[place].missed_by = Some(when.heard);
+                self.known[place].missed_by = Some(when.answered);
             }
         }
     }
