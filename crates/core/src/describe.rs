@@ -126,10 +126,16 @@ impl Observer for DecisionLog<'_> {
         }
         match why {
             Some(Unseen::Denied(why)) => {
-                error!(instance.id = %instance, asg.name = asg, action = kind, reason = word, time_left_s, why = %why, "{title}, because {because}");
+                error!(
+                    instance.id = %instance, asg.name = asg, action = kind, reason = word, time_left_s, why = %why,
+                    "{title}, because {because}"
+                );
             }
             Some(why) => {
-                warn!(instance.id = %instance, asg.name = asg, action = kind, reason = word, time_left_s, why = %why, "{title}, because {because}");
+                warn!(
+                    instance.id = %instance, asg.name = asg, action = kind, reason = word, time_left_s, why = %why,
+                    "{title}, because {because}"
+                );
             }
             None if reason.kind().class() == ReasonClass::NeedsAPerson => {
                 error!(instance.id = %instance, asg.name = asg, action = kind, reason = word, time_left_s, "{title}, because {because}");
@@ -146,7 +152,10 @@ impl Observer for DecisionLog<'_> {
             return;
         };
         if let (Effect::Heartbeat(_), Refusal::NoActiveAction, true) = (effect, refusal, self.probing) {
-            debug!(instance.id = %departure.instance, asg.name = &*departure.asg, action = effect.kind().word(), "it waits in another hook");
+            debug!(
+                instance.id = %departure.instance, asg.name = &*departure.asg, action = effect.kind().word(),
+                "it waits in another hook"
+            );
             return;
         }
         if let (Effect::Heartbeat(_), Refusal::NoActiveAction | Refusal::Denied(_) | Refusal::Rejected(_)) = (effect, refusal) {

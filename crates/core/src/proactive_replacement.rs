@@ -119,16 +119,25 @@ pub async fn replace<W: Replaces>(
         return Asked::LeftAlone;
     }
     if only_observes {
-        info!(instance.id = %instance, asg.name = &*asg, action = "replace", "this process only observes, so it does not ask Auto Scaling to replace the instance");
+        info!(
+            instance.id = %instance, asg.name = &*asg, action = "replace",
+            "this process only observes, so it does not ask Auto Scaling to replace the instance"
+        );
         return Asked::LeftAlone;
     }
     match world.ask_to_replace(instance).await {
         Ok(()) => {
-            info!(instance.id = %instance, asg.name = &*asg, action = "replace", "Auto Scaling accepted the replacement; the hook starts the departure");
+            info!(
+                instance.id = %instance, asg.name = &*asg, action = "replace",
+                "Auto Scaling accepted the replacement; the hook starts the departure"
+            );
             Asked::Replaced
         }
         Err(refused @ (Refusal::Denied(_) | Refusal::Rejected(_) | Refusal::Missing | Refusal::NoActiveAction)) => {
-            error!(instance.id = %instance, asg.name = &*asg, action = "replace", why = %refused, "Auto Scaling refused to replace it: {refused}");
+            error!(
+                instance.id = %instance, asg.name = &*asg, action = "replace", why = %refused,
+                "Auto Scaling refused to replace it: {refused}"
+            );
             Asked::Refused
         }
         Err(refused @ (Refusal::Throttled | Refusal::Away(_))) => {
