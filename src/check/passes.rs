@@ -1,7 +1,7 @@
 //! Whether a pass of the Lambda outlasts what it has to wait by itself (ADR 0002).
 
 use decamp_core::decide::{Layer, guard, keeps_notes};
-use decamp_core::fit::{KEPT_FOR_HANDING_BACK, Numbers, Rule};
+use decamp_core::lambda_budget::{KEPT_FOR_HANDING_BACK, Numbers, Rule};
 use decamp_core::time::plain;
 
 use super::Read;

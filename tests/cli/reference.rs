@@ -178,7 +178,7 @@ fn words() -> String {
     let (outcome, reason) = (read("crates/core/src/decide/outcome.rs"), read("crates/core/src/decide/reason.rs"));
     of_words(&mut out, "Outcomes", &outcome, "Outcome", "outcomes.md", Outcome::WORDS);
     of_words(&mut out, "Reasons", &reason, "Reason", "reasons.md", Reason::WORDS);
-    of_words(&mut out, "Findings", &read("crates/core/src/decide/losses.rs"), "Loss", "findings.md", &[]);
+    of_words(&mut out, "Findings", &read("crates/core/src/decide/findings.rs"), "Loss", "findings.md", &[]);
     out
 }
 

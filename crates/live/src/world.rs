@@ -139,7 +139,8 @@ impl Live {
             Part::Lifecycle => vec![Showing::Lifecycle(self.auto_scaling.lifecycle(departure).await)],
             Part::Group { with_activity } => vec![Showing::Group(self.auto_scaling.group(departure, *with_activity).await)],
             Part::TargetGroups { groups, attributes_again } => {
-                let looks = self.load_balancers.look(groups, *attributes_again).await;
+                let groups: Vec<_> = groups.iter().map(|group| (group.arn.clone(), group.attached)).collect();
+                let looks = self.load_balancers.look(&groups, *attributes_again).await;
                 let looks = looks.into_iter().map(|(arn, mut look)| async move {
                     if let Ok(group) = &mut look {
                         self.look_at_zones(departure.instance, group).await;

@@ -1,4 +1,4 @@
-//! What Consul does not list although it runs (ADR 0011), and what somebody registered by hand.
+//! Allocations that run and that Consul does not list (ADR 0011), and services that were registered by hand.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use decamp_core::decide::{
 };
 use decamp_core::time::Time;
 
-use crate::asked::{completion, drain, only_waits, writes};
+use crate::decisions::{completion, drain, only_waits, writes};
 use crate::facts::{API, INGRESS, SHOP, consul, secs};
 use crate::scene::{Scene, calm, deregistered, draining, over, released};
 
@@ -15,7 +15,7 @@ fn departed() -> Outcome {
     Outcome::Departed { waiting_for: None }
 }
 
-/// Consul is asked where it lists nothing, and its answer is whole all the same.
+/// Consul is asked where it lists nothing, and its answer is complete.
 fn nothing_listed(scene: &mut Scene) {
     scene.consul.services = Vec::new().into();
 }
@@ -128,7 +128,7 @@ fn what_was_told_to_stop_before_consul_was_asked_is_in_no_doubt() {
     let mut scene = draining(|_| ());
     scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
     scene.look(&Part::Nomad);
-    // Nomad tells that it runs, and it is told to stop right after that answer: Consul lists it no more.
+    // Nomad shows it running, and it is told to stop right after that answer. Consul no longer lists it.
     let mut before = scene.clone();
     before.allocations(|a| a.wanted = true);
     before.look(&Part::Nomad);
@@ -176,7 +176,7 @@ fn each_namespace_is_asked_that_an_allocation_declares_whether_it_runs_or_not() 
     assert!(scene.seen.consul_namespaces().is_empty());
     scene.look(&Part::Nomad);
     assert_eq!(scene.seen.consul_namespaces(), ["team-a".into(), "team-b".into()] as [Arc<str>; 2]);
-    // A purge takes it off the list, and leaves what it had registered.
+    // A purge removes it from the list, but not its registration.
     scene.purge(SHOP);
     scene.look(&Part::Nomad);
     assert_eq!(scene.seen.consul_namespaces(), ["team-a".into(), "team-b".into()] as [Arc<str>; 2]);
@@ -265,7 +265,9 @@ fn a_consul_that_cannot_be_asked_holds_up_nothing_that_declares_nothing() {
     }
     let decision = scene.until_it_writes(EffectKind::MakeIneligible);
     scene.obey(&decision);
-    scene.seen.take(scene.now, decamp_core::decide::Showing::Consul(Err(decamp_core::decide::Unseen::Away("timeout".into()))));
+    scene
+        .seen
+        .take(scene.now, decamp_core::decide::Observation::Consul(Err(decamp_core::decide::Unseen::Away("timeout".into()))));
     let decision = scene.until_it_writes(EffectKind::Deregister);
     scene.obey(&decision);
     scene.pass(31);
@@ -278,7 +280,7 @@ fn a_consul_that_cannot_be_asked_holds_up_nothing_that_declares_nothing() {
 fn what_nomad_tells_of_after_the_last_look_at_consul_is_looked_for_there() {
     let mut scene = released(|_| ());
     scene.look(&Part::Consul);
-    // Its row was collected, and its agent registers again: an allocation that nobody knew runs there.
+    // Its node was collected, and its agent registers again, with an allocation that nobody knew.
     let mut new = scene.nomad.nodes[0].allocations[0].clone();
     new.id = decamp_core::ids::AllocationId(99);
     scene.add_allocation(new);

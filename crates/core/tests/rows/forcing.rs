@@ -1,12 +1,12 @@
-//! The force: never before the load balancers have released the instance, and in order for as long as there is time. (ADR 0001.)
+//! The force: never before the load balancers have released the instance, and in order as long as there is time. (ADR 0001.)
 
 use decamp_core::decide::{EffectKind, Outcome, Phase, Refusal, Snapshot};
 
-use crate::asked::{completion, drain, writes};
+use crate::decisions::{completion, drain, writes};
 use crate::facts::{API, secs};
 use crate::scene::{Scene, calm_and_seen, draining, over, released};
 
-/// Its deregistration is denied, now and at any time.
+/// Its deregistration is denied for good.
 fn denied_until(when: impl Fn(&Scene) -> decamp_core::time::Time) -> Scene {
     let mut scene = calm_and_seen();
     let decision = scene.next();

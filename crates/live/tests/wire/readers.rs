@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Allocation, Cause, Departure, Group, LifecycleAction, Node, Nomad, Part, Provider, Registration, Registrations, Showing,
-    Snapshot,
+    Allocation, Cause, Departure, Group, GroupToRead, LifecycleAction, Node, Nomad, Part, Provider, Registration, Registrations,
+    Showing, Snapshot,
 };
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 use decamp_core::time::Time;
@@ -21,9 +21,13 @@ use futures_util::future::{Either, join, select};
 use super::rig::{Rig, quick};
 
 fn parts(rig: &Rig) -> Vec<Part> {
-    let groups = rig.sandbox.shared.look(|stage| stage.aws().1.arns().map(|arn| (arn.clone(), arn_is_attached(arn))).collect());
+    let groups = rig.sandbox.shared.look(|stage| stage.aws().1.arns().map(to_read).collect());
     let targets = Part::TargetGroups { groups, attributes_again: true };
     vec![Part::Lifecycle, Part::Group { with_activity: true }, targets, Part::Nomad, Part::Consul, Part::NomadServices]
+}
+
+fn to_read(arn: &TargetGroupArn) -> GroupToRead {
+    GroupToRead { arn: arn.clone(), attached: arn_is_attached(arn) }
 }
 
 /// Attached groups come from the group's own settings, the others from the hook's metadata.

@@ -16,7 +16,7 @@ use self::wire::{Answer, Call, Server, departure, group, instance, row, some_gro
 use decamp_aws::aws;
 use decamp_config::Settings;
 use decamp_core::decide::{
-    ActionRef, Effect, Lifecycle, LifecycleResult, Part, Refusal, Showing, Snapshot, Target, TargetHealth, Unseen,
+    ActionRef, Effect, GroupToRead, Lifecycle, LifecycleResult, Part, Refusal, Showing, Snapshot, Target, TargetHealth, Unseen,
 };
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
@@ -53,7 +53,8 @@ fn answer(call: &Call) -> Answer {
 async fn every_requested_part_is_answered() {
     let server = Server::start(answer).await;
     let live = live(&server).await;
-    let groups = vec![(group("web-a"), false), (group("gone"), true)];
+    let to_read = |name, attached| GroupToRead { arn: group(name), attached };
+    let groups = vec![to_read("web-a", false), to_read("gone", true)];
     let parts = [
         Part::Lifecycle,
         Part::TargetGroups { groups, attributes_again: false },

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Action, ActionRef, Decision, Departure, DrainMeta, Effect, LifecycleResult, Node, Outcome, Part, Phase, Policy, Reason,
-    Snapshot, WholeSeconds,
+    Action, ActionRef, Decision, Departure, DrainMeta, Effect, GroupToRead, LifecycleResult, Node, Outcome, Part, Phase, Policy,
+    Reason, Snapshot, WholeSeconds,
 };
+use decamp_core::ids::TargetGroupArn;
 use decamp_core::time::Time;
 
 /// How often a script looks.
@@ -92,8 +93,9 @@ fn until_deregistered(departure: &Departure, seen: &Snapshot, policy: &Policy, n
             _ => look(vec![Part::Group { with_activity: false }]),
         });
     };
-    let named = group.hooks.iter().flat_map(|h| &h.target_groups).chain(&policy.target_groups).map(|arn| (arn.clone(), false));
-    let groups: Vec<_> = group.attached.iter().map(|arn| (arn.clone(), true)).chain(named).collect();
+    let read = |arn: &TargetGroupArn, attached| GroupToRead { arn: arn.clone(), attached };
+    let named = group.hooks.iter().flat_map(|h| &h.target_groups).chain(&policy.target_groups).map(|arn| read(arn, false));
+    let groups: Vec<_> = group.attached.iter().map(|arn| read(arn, true)).chain(named).collect();
     if groups.is_empty() {
         return None;
     }

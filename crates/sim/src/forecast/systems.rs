@@ -122,7 +122,7 @@ impl Systems {
                 let unasked = || Err(Unseen::Away("it was not looked at".into()));
                 let show = |arn: &TargetGroupArn| self.balancers.iter().find(|(known, _)| known == arn);
                 let look = |arn: &TargetGroupArn| show(arn).map_or_else(unasked, |(_, look)| look.clone());
-                groups.iter().map(|(arn, _)| Showing::TargetGroup(arn.clone(), look(arn))).collect()
+                groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), look(&group.arn))).collect()
             }
             Part::Scan => {
                 let ours = TargetId::Instance(self.instance);

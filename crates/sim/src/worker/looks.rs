@@ -40,14 +40,14 @@ impl Worker<'_> {
                 vec![Showing::Group(flat(look.await))]
             }
             Part::TargetGroups { groups, attributes_again } => {
-                let new = groups.iter().any(|(arn, _)| !self.remembers(arn));
+                let new = groups.iter().any(|group| !self.remembers(&group.arn));
                 if new && !self.warm {
                     let kinds = self.call(System::LoadBalancers, None, |s| s.balancers.read()).await;
                     if let Err(why) = flat(kinds.map(|answer| answer.map_err(|error| error.unseen()))) {
-                        return groups.iter().map(|(arn, _)| Showing::TargetGroup(arn.clone(), Err(why.clone()))).collect();
+                        return groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), Err(why.clone()))).collect();
                     }
                 }
-                let looks = groups.iter().map(|(arn, attached)| self.look_at_group(arn, *attached, *attributes_again));
+                let looks = groups.iter().map(|group| self.look_at_group(&group.arn, group.attached, *attributes_again));
                 join_all(looks).await
             }
             Part::Scan => {
