@@ -16,12 +16,12 @@ fn main() -> ExitCode {
     let mut digest = String::new();
     let (mut requests, mut violations) = (0, 0);
     for seed in from..=to {
-        let played = play_seed(seed, Draw::All, &Driver::Decamp, false);
-        let outcome = played.outcome.as_ref().map_or("none", |outcome| outcome.word());
-        let of_this = format!("{} {:?} {outcome} {} {:?}", played.mark, played.requests, played.final_state, played.violations);
+        let report = play_seed(seed, Draw::All, &Driver::Decamp, false);
+        let outcome = report.outcome.as_ref().map_or("none", |outcome| outcome.word());
+        let of_this = format!("{} {:?} {outcome} {} {:?}", report.mark, report.requests, report.final_state, report.violations);
         digest = hex(&hash(&[&digest, &of_this]));
-        requests += played.requests.sent;
-        violations += played.violations.len();
+        requests += report.requests.sent;
+        violations += report.violations.len();
     }
     println!("seeds {from} to {to}: {digest} ({requests} requests, {violations} violations)");
     ExitCode::SUCCESS

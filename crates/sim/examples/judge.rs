@@ -68,23 +68,23 @@ fn main() -> ExitCode {
 }
 
 fn tell(seed: u64, draw: Draw, driver: &Driver) -> ExitCode {
-    let played = play_seed(seed, draw, driver, true);
+    let report = play_seed(seed, draw, driver, true);
     let faults: Vec<&str> = faults_of(seed, draw).iter().map(Fault::name).collect();
     println!("seed {seed}, faults: {}", faults.join(", "));
-    played.trace.iter().for_each(|line| println!("{line}"));
-    for finding in &played.findings {
+    report.trace.iter().for_each(|line| println!("{line}"));
+    for finding in &report.findings {
         println!("foreseen: {:?} of {}: {}", finding.loss, finding.object, finding.value);
     }
-    if let Some(outcome) = &played.outcome {
+    if let Some(outcome) = &report.outcome {
         println!("ended: {}", outcome.meaning());
     }
     println!(
         "outcome {}, requests {:?}",
-        played.outcome.as_ref().map_or("never-ended", |outcome| outcome.word()),
-        played.requests
+        report.outcome.as_ref().map_or("never-ended", |outcome| outcome.word()),
+        report.requests
     );
-    for violation in &played.violations {
+    for violation in &report.violations {
         println!("violated: {} {}", violation.rule, violation.what);
     }
-    ExitCode::from(u8::from(!played.violations.is_empty() || 0 < played.requests.attributable))
+    ExitCode::from(u8::from(!report.violations.is_empty() || 0 < report.requests.attributable))
 }

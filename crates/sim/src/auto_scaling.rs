@@ -5,13 +5,13 @@
 //! takes the load balancers along, because a terminating instance leaves the attached target groups before its hook begins), and
 //! every call happens at the time that was last advanced to. Calls of the API that decamp makes are throttled and may be refused:
 //! [`AutoScaling::heartbeat`], [`AutoScaling::complete`], the looks in `looks.rs`. What AWS, EC2 and operators do is in
-//! `hands.rs`: [`AutoScaling::terminate`], [`AutoScaling::scale_in`], launches, detaching, deletions. [`AutoScaling::happened`] hands
+//! `actors.rs`: [`AutoScaling::terminate`], [`AutoScaling::scale_in`], launches, detaching, deletions. [`AutoScaling::happened`] hands
 //! out what happened since it was last called; [`AutoScaling::take_events`] the lifecycle actions that began, each of which an
 //! EventBridge event can be made of.
 
 mod actions;
+mod actors;
 mod events;
-mod hands;
 mod instance;
 mod looks;
 mod refreshes;
@@ -35,7 +35,7 @@ pub use self::states::LifecycleState;
 use super::api_error::ApiError;
 use super::bucket::{Bucket, Limit};
 use super::load_balancers::LoadBalancers;
-use super::luck::Luck;
+use super::rng::Rng;
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
 
@@ -49,7 +49,7 @@ pub struct AutoScaling {
     instances: Vec<Instance>,
     refreshes: Vec<InstanceRefresh>,
     bucket: Bucket,
-    luck: Luck,
+    rng: Rng,
     now: Time,
     next: Time,
     contended_until: Time,
@@ -109,7 +109,7 @@ impl AutoScaling {
             instances: Vec::new(),
             refreshes: Vec::new(),
             bucket: Bucket::full(limit),
-            luck: Luck::new(seed),
+            rng: Rng::new(seed),
             now,
             next: Time::NEVER,
             contended_until: Time(0),

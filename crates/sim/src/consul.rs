@@ -19,8 +19,8 @@ pub use self::acl::Token;
 pub use self::lists::Check;
 pub use self::view::{Answer, ApiError, NodeServices, Read};
 use super::event::{AllocationNumber, Event, What};
-use super::luck::Luck;
-use super::queue::Queue;
+use super::rng::Rng;
+use super::timer_queue::TimerQueue;
 use decamp_core::decide::snapshot::{Registration, Registrations};
 use decamp_core::ids::AllocationId;
 use decamp_core::time::Time;
@@ -135,8 +135,8 @@ impl NodeState {
 pub struct Consul {
     version: Version,
     now: Time,
-    luck: Luck,
-    queue: Queue<Due>,
+    rng: Rng,
+    queue: TimerQueue<Due>,
     index: u64,
     nodes: Vec<NodeState>,
     leader_back: Option<Time>,
@@ -172,12 +172,12 @@ enum Due {
 impl Consul {
     /// An empty catalog.
     #[must_use]
-    pub fn new(version: Version, now: Time, luck: Luck) -> Self {
+    pub fn new(version: Version, now: Time, rng: Rng) -> Self {
         Self {
             version,
             now,
-            luck,
-            queue: Queue::default(),
+            rng,
+            queue: TimerQueue::default(),
             index: 10,
             nodes: Vec::new(),
             leader_back: None,
@@ -337,7 +337,7 @@ impl Consul {
     }
 
     fn after(&mut self, least: u64, most: u64) -> Time {
-        self.now + self.luck.span(Duration::from_secs(least), Duration::from_secs(most))
+        self.now + self.rng.span(Duration::from_secs(least), Duration::from_secs(most))
     }
 }
 

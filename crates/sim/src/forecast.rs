@@ -4,7 +4,7 @@
 //! show stays unseen: the forecast ends where the departure would wait for it.
 
 mod begin;
-mod record;
+mod observer;
 mod systems;
 mod world;
 
@@ -19,9 +19,9 @@ use decamp_core::run::{How, Manner, run};
 use decamp_core::time::Time;
 use futures_util::FutureExt;
 
-use self::record::Record;
+use self::observer::ForecastObserver;
 use self::systems::Systems;
-use self::world::Played;
+use self::world::VirtualWorld;
 
 /// How long tasks take to end after their kill signal, and replacements to be healthy: no API tells either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,8 +128,8 @@ pub fn forecast(departure: &Departure, surveyed: &Snapshot, policy: &Policy, sto
         departure.cause = Cause::Lifecycle(LifecycleAction { hook, began: Some(now), ..LifecycleAction::default() });
     }
     let systems = Systems::of(&departure, surveyed, policy, stops, now, enters);
-    let world = Played::new(systems, now);
-    let mut record = Record::new(now);
+    let world = VirtualWorld::new(systems, now);
+    let mut record = ForecastObserver::new(now);
     let manner = Manner { stop_at: Some(now + longest(policy)), ..Manner::default() };
     // Each answer of the played world is there when it is asked for.
     let ending = run(&world, &departure, policy, manner, &mut record).now_or_never()?;

@@ -4,10 +4,10 @@
 //! clock moves only in [`LoadBalancers::advance`]; every call happens at the time that it was last advanced to
 //! ([`LoadBalancers::next_event`] says when something happens by itself). [`LoadBalancers::look_group`] is what the rules see,
 //! [`LoadBalancers::routes`] what the request model routes by. `register` and `deregister` are the API's writes (throttled,
-//! refused); `hands.rs` holds what operators, machines and faults do; `looks.rs` what the Describe calls answer.
+//! refused); `actors.rs` holds what operators, machines and faults do; `looks.rs` what the Describe calls answer.
 
+mod actors;
 mod group;
-mod hands;
 mod looks;
 mod target;
 #[cfg(test)]
@@ -25,7 +25,7 @@ pub use self::target::{HealthTimes, Oddity};
 pub use self::zones::{CrossZone, WITHDRAWN_AFTER, ZonalNode};
 use super::api_error::ApiError;
 use super::bucket::{Bucket, Limit};
-use super::luck::Luck;
+use super::rng::Rng;
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
@@ -35,7 +35,7 @@ pub struct LoadBalancers {
     groups: Vec<Group>,
     reads: Bucket,
     writes: Bucket,
-    luck: Luck,
+    rng: Rng,
     now: Time,
     next: Time,
 }
@@ -59,7 +59,7 @@ impl LoadBalancers {
             groups: Vec::new(),
             reads: Bucket::full(reads),
             writes: Bucket::full(writes),
-            luck: Luck::new(seed),
+            rng: Rng::new(seed),
             now,
             next: Time::NEVER,
         }
@@ -224,8 +224,8 @@ impl LoadBalancers {
         let Some(place) = self.place(arn) else { return };
         let group = &mut self.groups[place];
         let (least, most) = group.setup.lag;
-        let luck = &mut self.luck;
-        group.deregister(now, which, || luck.span(least, most));
+        let rng = &mut self.rng;
+        group.deregister(now, which, || rng.span(least, most));
         self.next = next.min(group.next());
     }
 

@@ -47,8 +47,8 @@ pub use self::version::Version;
 pub use self::view::{Answer, Read};
 use super::consul::Consul;
 use super::event::{AllocationNumber, Event, What};
-use super::luck::Luck;
-use super::queue::Queue;
+use super::rng::Rng;
+use super::timer_queue::TimerQueue;
 use decamp_core::time::Time;
 
 /// The pretend Nomad.
@@ -57,8 +57,8 @@ pub struct Nomad {
     version: Version,
     version_text: std::sync::Arc<str>,
     now: Time,
-    luck: Luck,
-    queue: Queue<Due>,
+    rng: Rng,
+    queue: TimerQueue<Due>,
     index: u64,
     nodes: Vec<NodeState>,
     groups: Vec<GroupState>,
@@ -125,13 +125,13 @@ struct Outside<'a> {
 impl Nomad {
     /// An empty cluster of this version at this time.
     #[must_use]
-    pub fn new(version: Version, now: Time, luck: Luck) -> Self {
+    pub fn new(version: Version, now: Time, rng: Rng) -> Self {
         Self {
             version,
             version_text: version.text(),
             now,
-            luck,
-            queue: Queue::default(),
+            rng,
+            queue: TimerQueue::default(),
             index: 10,
             nodes: Vec::new(),
             groups: Vec::new(),
@@ -176,7 +176,7 @@ impl Nomad {
         if let Some(back) = self.leader_back
             && due.needs_leader()
         {
-            let later = back + self.luck.span(Duration::from_millis(20), Duration::from_millis(400));
+            let later = back + self.rng.span(Duration::from_millis(20), Duration::from_millis(400));
             return self.queue.put(later, due);
         }
         match due {
@@ -224,7 +224,7 @@ impl Nomad {
 
     /// A moment from now, between so many milliseconds.
     fn soon(&mut self, least: u64, most: u64) -> Time {
-        Time(self.now.0 + least + self.luck.below(most - least + 1))
+        Time(self.now.0 + least + self.rng.below(most - least + 1))
     }
 
     /// The raft index of one more write.

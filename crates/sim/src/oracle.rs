@@ -21,8 +21,8 @@ use super::consul::Consul;
 use super::event::{AllocationNumber, Event, What};
 use super::load_balancers::LoadBalancers;
 use super::nomad::{Life, Nomad};
-use super::stage::{Cast, Hand};
 use super::traffic::Traffic;
+use super::world::{Intervention, Subject};
 use decamp_core::decide::{Departure, Effect, LifecycleResult, Outcome, Phase};
 use decamp_core::ids::{NodeId, TargetGroupArn};
 use decamp_core::time::Time;
@@ -161,10 +161,10 @@ impl Oracle {
     }
 
     /// Something happened in Auto Scaling.
-    pub fn auto_scaling(&mut self, at: Time, cast: &Cast, happening: &Happening) {
+    pub fn auto_scaling(&mut self, at: Time, subject: &Subject, happening: &Happening) {
         // Another terminating hook of the group is somebody else's to complete.
         if let Happening::ActionEnded { instance, hook, ending } = happening
-            && *instance == cast.instance
+            && *instance == subject.instance
             && **hook == *OUR_HOOK
         {
             self.action_ended = Some((at, *ending));
@@ -177,38 +177,39 @@ impl Oracle {
     }
 
     /// Somebody else does something.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the judge remembers only the hands that it judges by")]
-    pub fn hand(&mut self, at: Time, hand: &Hand) {
-        match hand {
-            Hand::MachineDies => self.machine_died = true,
-            Hand::Hold(held) => {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the judge remembers only the interventions that it judges by")]
+    pub fn intervention(&mut self, at: Time, intervention: &Intervention) {
+        match intervention {
+            Intervention::MachineDies => self.machine_died = true,
+            Intervention::Hold(held) => {
                 // A hold that nobody saw stopped nobody's clock.
                 self.unheld = Some(at).filter(|_| self.held && !*held && self.group_looked_at.is_some());
                 self.held = *held;
             }
-            Hand::Detach => self.detached = self.detached.or(Some(at)),
-            Hand::PurgeJob | Hand::StopJob | Hand::PurgeNode => {
+            Intervention::Detach => self.detached = self.detached.or(Some(at)),
+            Intervention::PurgeJob | Intervention::StopJob | Intervention::PurgeNode => {
                 self.meddled = true;
-                if *hand == Hand::PurgeNode || *hand == Hand::PurgeJob && self.looked_at.is_none() {
+                if *intervention == Intervention::PurgeNode || *intervention == Intervention::PurgeJob && self.looked_at.is_none()
+                {
                     self.purged = self.purged.or(Some(at));
                 }
-                if *hand == Hand::PurgeJob {
+                if *intervention == Intervention::PurgeJob {
                     self.job_purged = self.job_purged.or(Some(at));
                 }
             }
-            Hand::Register(_) => self.registered_again = Some(at),
-            Hand::LandOn(_) => self.landed = self.landed.or(Some(at)),
-            Hand::Lag(false) => self.caught_up = Some(at),
-            Hand::DeafIngress(deaf) => self.goes_deaf(at, *deaf),
-            Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
-            Hand::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
-            Hand::RaiseDelay(..) => self.delay_raised = true,
-            Hand::KillAgent => {
+            Intervention::Register(_) => self.registered_again = Some(at),
+            Intervention::LandOn(_) => self.landed = self.landed.or(Some(at)),
+            Intervention::Lag(false) => self.caught_up = Some(at),
+            Intervention::DeafIngress(deaf) => self.goes_deaf(at, *deaf),
+            Intervention::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
+            Intervention::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
+            Intervention::RaiseDelay(..) => self.delay_raised = true,
+            Intervention::KillAgent => {
                 self.agent_died = self.agent_died.or(Some(at));
                 self.agent_last_died = Some(at);
             }
-            Hand::ReviveAgent => self.agent_back = Some(at),
-            Hand::DeleteHook(_) => self.hook_deleted = self.hook_deleted.or(Some(at)),
+            Intervention::ReviveAgent => self.agent_back = Some(at),
+            Intervention::DeleteHook(_) => self.hook_deleted = self.hook_deleted.or(Some(at)),
             _ => {}
         }
     }
@@ -247,7 +248,7 @@ impl Oracle {
                     && !self.delay_unknown()
                     && self.operator_drained.is_none();
                 let waited_out = untold.filter(|_| self.waited_for_addresses(at));
-                if by_us && let Some((target, port)) = traffic.routed_door(event.allocation, balancers, waited_out) {
+                if by_us && let Some((target, port)) = traffic.routed_backend(event.allocation, balancers, waited_out) {
                     let group = nomad.allocation(event.allocation).group;
                     let title = nomad.groups()[group.index()].spec.group.title();
                     self.broke(at, "S1", format!("{title} was stopped while {target}:{port} was still routed to"));
@@ -269,15 +270,15 @@ impl Oracle {
         nomad: &Nomad,
         consul: &Consul,
         balancers: &LoadBalancers,
-        cast: &Cast,
+        subject: &Subject,
     ) {
-        self.promised(at, effect, auto_scaling, nomad, cast);
-        self.hurried(at, departure, effect, auto_scaling, nomad, balancers, cast);
+        self.promised(at, effect, auto_scaling, nomad, subject);
+        self.hurried(at, departure, effect, auto_scaling, nomad, balancers, subject);
         match effect {
             Effect::Heartbeat(_) => self.heartbeats += 1,
-            Effect::MakeIneligible(node) | Effect::Note { node, .. } => self.own_node(at, *node, nomad, cast),
+            Effect::MakeIneligible(node) | Effect::Note { node, .. } => self.own_node(at, *node, nomad, subject),
             Effect::Deregister { group, targets } => {
-                if let Some(foreign) = targets.iter().find(|t| !cast.owns(&t.id)) {
+                if let Some(foreign) = targets.iter().find(|t| !subject.owns(&t.id)) {
                     self.broke(at, "S5", format!("{} in {} is not ours", foreign.id, group.name()));
                 }
                 self.first_deregistered.get_or_insert(at);
@@ -285,10 +286,10 @@ impl Oracle {
                 self.last_deregistered = Some((at, self.actor));
             }
             Effect::Drain { node, deadline, meta, .. } => {
-                self.own_node(at, *node, nomad, cast);
-                self.drains_in_sight(at, meta.phase, nomad, cast);
+                self.own_node(at, *node, nomad, subject);
+                self.drains_in_sight(at, meta.phase, nomad, subject);
                 if self.first_drain.is_some() {
-                    let stopping = nomad.allocations().iter().any(|a| Some(a.node) == cast.node && a.life == Life::Stopping);
+                    let stopping = nomad.allocations().iter().any(|a| Some(a.node) == subject.node && a.life == Life::Stopping);
                     // What the first drain stops may go on stopping through the second.
                     self.over_before_last_drain = if stopping { None } else { self.last_over };
                     self.stops_through = stopping;
@@ -344,7 +345,7 @@ impl Oracle {
                 let named = |token: &decamp_core::ids::ActionToken| of.token.as_ref().is_none_or(|of| of == token);
                 let open = actions.any(|a| a.is_open() && a.hook == of.hook && named(&a.token));
                 // Whoever may think that the time is up has none to give.
-                let in_time = self.earliest_end(departure, auto_scaling, cast).is_some_and(|end| at + LAST_LOOK < end);
+                let in_time = self.earliest_end(departure, auto_scaling, subject).is_some_and(|end| at + LAST_LOOK < end);
                 if open {
                     self.completed_by = Some(self.actor);
                     if *verdict == Outcome::AgentDead && in_time {
@@ -353,12 +354,12 @@ impl Oracle {
                 }
                 if *result == LifecycleResult::Continue && open {
                     self.verdict = Some((at, verdict.clone()));
-                    self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
-                    self.saw_what_is_gone(at, verdict, consul, balancers, cast);
+                    self.complete_implies_drained(at, verdict, nomad, consul, balancers, subject);
+                    self.saw_what_is_gone(at, verdict, consul, balancers, subject);
                     if matches!(verdict, Outcome::Unconfirmed { .. }) && in_time {
-                        self.gives_up_no_leftover(at, consul, nomad, cast);
+                        self.gives_up_no_leftover(at, consul, nomad, subject);
                     }
-                    self.lets_nothing_alive_go(at, departure, verdict, auto_scaling, nomad, consul, cast);
+                    self.lets_nothing_alive_go(at, departure, verdict, auto_scaling, nomad, consul, subject);
                 }
             }
         }
@@ -388,9 +389,9 @@ impl Oracle {
         self.landed.zip(self.verdict.as_ref()).is_some_and(|(landed, (verdict, _))| *verdict < landed + LAST_LOOK)
     }
 
-    fn own_node(&mut self, at: Time, node: NodeId, nomad: &Nomad, cast: &Cast) {
+    fn own_node(&mut self, at: Time, node: NodeId, nomad: &Nomad, subject: &Subject) {
         let instance = nomad.nodes().find(|(_, n)| n.spec.id == node).and_then(|(_, n)| n.spec.instance);
-        if instance.is_some_and(|i| i != cast.instance) {
+        if instance.is_some_and(|i| i != subject.instance) {
             self.broke(at, "S5", format!("node {node} is not ours"));
         }
     }

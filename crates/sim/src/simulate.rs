@@ -11,8 +11,8 @@ pub use self::alarms::{Alarms, false_alarms};
 pub use self::sum::{Broken, Sum};
 use super::drivers::Driver;
 use super::faults::{Fault, Faults};
-use super::luck::Luck;
-use super::play::{Play, Played, play};
+use super::rng::Rng;
+use super::run::{Run, RunReport, run_departure};
 
 /// Seeds are handed out to the cores in stretches of this many.
 const STRETCH: u64 = 64;
@@ -66,16 +66,16 @@ pub struct Simulation {
 /// The faults of one seed.
 #[must_use]
 pub fn faults_of(seed: u64, draw: Draw) -> Faults {
-    let mut luck = Luck::new(seed ^ 0x000f_a017_5000_0001);
+    let mut rng = Rng::new(seed ^ 0x000f_a017_5000_0001);
     let (from, many) = match draw {
         Draw::None => return Faults::NONE,
-        Draw::All => (Faults::every(), [0, 1, 1, 1, 2, 2, 2, 3, 3, 5][usize::try_from(luck.below(10)).unwrap_or(0)]),
-        Draw::Among(faults) => (faults, 1 + luck.below(faults.len().max(1) as u64)),
+        Draw::All => (Faults::every(), [0, 1, 1, 1, 2, 2, 2, 3, 3, 5][usize::try_from(rng.below(10)).unwrap_or(0)]),
+        Draw::Among(faults) => (faults, 1 + rng.below(faults.len().max(1) as u64)),
     };
     let all: Vec<Fault> = from.iter().collect();
     let mut drawn = Faults::NONE;
     for _ in 0..many {
-        if let Some(fault) = usize::try_from(luck.below(all.len() as u64)).ok().and_then(|place| all.get(place)) {
+        if let Some(fault) = usize::try_from(rng.below(all.len() as u64)).ok().and_then(|place| all.get(place)) {
             drawn = drawn.with(*fault);
         }
     }
@@ -84,8 +84,8 @@ pub fn faults_of(seed: u64, draw: Draw) -> Faults {
 
 /// Plays one seed, as the simulation does.
 #[must_use]
-pub fn play_seed(seed: u64, draw: Draw, driver: &Driver, trace: bool) -> Played {
-    play(driver, &Play { seed, faults: faults_of(seed, draw), trace, ..Play::default() })
+pub fn play_seed(seed: u64, draw: Draw, driver: &Driver, trace: bool) -> RunReport {
+    run_departure(driver, &Run { seed, faults: faults_of(seed, draw), trace, ..Run::default() })
 }
 
 /// Simulates on all cores. `progress` hears how many departures are done, now and then, on the calling thread.
@@ -104,8 +104,8 @@ pub fn simulate(simulation: &Simulation, mut progress: impl FnMut(u64)) -> Sum {
                 }
                 for place in from..(from + STRETCH).min(simulation.departures) {
                     let seed = simulation.seed.wrapping_add(place);
-                    let played = play_seed(seed, simulation.draw, &simulation.driver, false);
-                    sum.add(seed, faults_of(seed, simulation.draw), &played);
+                    let report = play_seed(seed, simulation.draw, &simulation.driver, false);
+                    sum.add(seed, faults_of(seed, simulation.draw), &report);
                 }
                 done.fetch_add(STRETCH, Ordering::Relaxed);
                 if simulation.stop_at_first && sum.is_broken() {

@@ -4,7 +4,7 @@
 mod front;
 mod ingress;
 mod kept;
-mod way;
+mod route;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use self::front::Front;
 pub use self::ingress::{Follows, Ingress};
 use super::event::{AllocationNumber, Event, What};
 use super::load_balancers::LoadBalancers;
-use super::luck::Luck;
+use super::rng::Rng;
 use decamp_core::ids::{TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
 /// A way in: one port of the instance behind one target group.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct Backend {
     /// The group, by its place among those that clients send to.
     pub front: usize,
     /// The port.
@@ -88,7 +88,7 @@ pub struct Failure {
 struct Held {
     since: Time,
     until: Time,
-    door: Option<AllocationNumber>,
+    backend: Option<AllocationNumber>,
     copy: Option<AllocationNumber>,
     service: Option<usize>,
     front: usize,
@@ -100,15 +100,15 @@ struct Held {
 #[derive(Debug, Clone)]
 pub struct Traffic {
     fronts: Vec<Front>,
-    doors: Vec<Door>,
-    /// Whether one of the doors is an ingress: asked for every request.
+    backends: Vec<Backend>,
+    /// Whether one of the backends is an ingress: asked for every request.
     has_ingress: bool,
     processes: Vec<Process>,
     /// What listens on the instance and is registered by hand.
     by_hand: Process,
     ours: Vec<TargetId>,
     held: Vec<Held>,
-    luck: Luck,
+    rng: Rng,
     gap_us: u64,
     next_us: u64,
     /// By how many milliseconds the longest request is longer than 50.
@@ -126,17 +126,17 @@ pub struct Traffic {
 impl Traffic {
     /// Clients of these target groups, sending one request each `gap`, none longer than `longest`.
     #[must_use]
-    pub fn new(at: Time, luck: Luck, fronts: Vec<TargetGroupArn>, ours: Vec<TargetId>, gap: Duration, longest: Duration) -> Self {
+    pub fn new(at: Time, rng: Rng, fronts: Vec<TargetGroupArn>, ours: Vec<TargetId>, gap: Duration, longest: Duration) -> Self {
         let gap_us = u64::try_from(gap.as_micros()).unwrap_or(u64::MAX).max(1);
         Self {
             fronts: fronts.into_iter().map(Front::new).collect(),
-            doors: Vec::new(),
+            backends: Vec::new(),
             has_ingress: false,
             processes: Vec::new(),
             by_hand: Process { on_ours: true, listens: true, ..Process::default() },
             ours,
             held: Vec::new(),
-            luck,
+            rng,
             gap_us,
             next_us: at.0 * 1000 + gap_us,
             slow_ms: u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(51) - 50,
@@ -148,10 +148,10 @@ impl Traffic {
     }
 
     /// Adds a way in.
-    pub fn add_door(&mut self, door: Door) {
-        self.has_ingress |= door.is_ingress;
-        self.fronts[door.front].has_door(&door);
-        self.doors.push(door);
+    pub fn add_backend(&mut self, backend: Backend) {
+        self.has_ingress |= backend.is_ingress;
+        self.fronts[backend.front].note_backend(&backend);
+        self.backends.push(backend);
     }
 
     /// Says what is known of an allocation at the beginning, or when it appears.
@@ -197,14 +197,14 @@ impl Traffic {
 
     fn look_up(&mut self, balancers: &LoadBalancers) {
         for (number, front) in self.fronts.iter_mut().enumerate() {
-            front.look_up(number, balancers, &self.doors, &self.ours);
+            front.look_up(number, balancers, &self.backends, &self.ours);
         }
     }
 
     /// Most requests are short; one in eight takes up to the longest.
     fn takes(&self, bits: u64) -> Duration {
         let millis =
-            if bits.is_multiple_of(8) { 50 + Luck::share(bits >> 3, self.slow_ms) } else { 5 + Luck::share(bits >> 3, 45) };
+            if bits.is_multiple_of(8) { 50 + Rng::share(bits >> 3, self.slow_ms) } else { 5 + Rng::share(bits >> 3, 45) };
         Duration::from_millis(millis)
     }
 
@@ -215,8 +215,8 @@ impl Traffic {
     /// Something is about to happen to the instance: everything that can be sent a request holds one.
     pub fn fill(&mut self, at: Time, balancers: &LoadBalancers) {
         self.look_up(balancers);
-        for place in 0..self.doors.len() {
-            let front = self.doors[place].front;
+        for place in 0..self.backends.len() {
+            let front = self.backends[place].front;
             if self.fronts[front].sends_to(place) {
                 let until = at + self.takes_some();
                 self.sent += 1;
@@ -230,7 +230,7 @@ impl Traffic {
             self.sent += 1;
             if self.process(copy).listens {
                 let service = Some(service);
-                self.hold(Held { since: at, until, door: None, copy: Some(copy), service, front: 0, kept: false });
+                self.hold(Held { since: at, until, backend: None, copy: Some(copy), service, front: 0, kept: false });
             } else {
                 self.fail(at, Failed::CopyClosed, Some(copy), Some(service), 0);
             }
@@ -238,7 +238,7 @@ impl Traffic {
     }
 
     fn takes_some(&mut self) -> Duration {
-        let bits = self.luck.bits();
+        let bits = self.rng.bits();
         self.takes(bits)
     }
 
@@ -253,12 +253,12 @@ impl Traffic {
             What::Serving => self.processes[number.index()].listens = true,
             What::InDiscovery { service } => {
                 if let Some(service) = service_number(service) {
-                    self.ingress.joins(at, service, number, &mut self.luck);
+                    self.ingress.joins(at, service, number, &mut self.rng);
                 }
             }
             What::LeftDiscovery { service } => {
                 if let Some(service) = service_number(service) {
-                    self.ingress.leaves(at, service, number, &mut self.luck);
+                    self.ingress.leaves(at, service, number, &mut self.rng);
                 }
             }
             What::Signalled => {
@@ -292,10 +292,10 @@ impl Traffic {
     fn drop_held(&mut self, at: Time, number: AllocationNumber, finishes_by: Time) {
         let mut failures = Vec::new();
         self.held.retain(|held| {
-            let here = held.door == Some(number) || held.copy == Some(number);
+            let here = held.backend == Some(number) || held.copy == Some(number);
             if here && at < held.until {
                 if finishes_by < held.until {
-                    let how = if held.door == Some(number) { Failed::DoorDied } else { Failed::CopyDied };
+                    let how = if held.backend == Some(number) { Failed::DoorDied } else { Failed::CopyDied };
                     failures.push(Failure {
                         at: finishes_by,
                         how,
@@ -323,7 +323,7 @@ impl Traffic {
         let before = self.held.len();
         let deregistered = at - delay;
         let cut = |held: &Held| {
-            let by_its_age = held.door.is_some() && !held.kept && held.since <= deregistered;
+            let by_its_age = held.backend.is_some() && !held.kept && held.since <= deregistered;
             held.front == front && at < held.until && (by_its_age || held.kept && terminates)
         };
         self.held.retain(|held| !cut(held));
@@ -334,17 +334,17 @@ impl Traffic {
 
     /// A target of the instance that a load balancer still routes to and at which this allocation listens, but for those at one address.
     #[must_use]
-    pub fn routed_door(
+    pub fn routed_backend(
         &self,
         allocation: AllocationNumber,
         balancers: &LoadBalancers,
         but_for: Option<IpAddr>,
     ) -> Option<(TargetId, u16)> {
         let ours = |id: &TargetId| self.ours.contains(id) && but_for.is_none_or(|address| *id != TargetId::Ip(address));
-        let mut doors = self.doors.iter().filter(|door| door.known && door.behind == Some(allocation));
-        doors.find_map(|door| {
-            let routes = balancers.routes(&self.fronts[door.front].arn);
-            let route = routes.iter().find(|r| r.port == door.port && ours(&r.id))?;
+        let mut backends = self.backends.iter().filter(|backend| backend.known && backend.behind == Some(allocation));
+        backends.find_map(|backend| {
+            let routes = balancers.routes(&self.fronts[backend.front].arn);
+            let route = routes.iter().find(|r| r.port == backend.port && ours(&r.id))?;
             Some((route.id.clone(), route.port))
         })
     }

@@ -1,7 +1,7 @@
 //! One worker: a process that drives a departure through the pretend world, with its own clock, its own memory, and its own death.
 
+mod consul_outage;
 mod looks;
-mod vanishing;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
 
+use super::api_faults::{CallOutcome, one_way};
 use super::load_balancers::{Known, Named};
 use super::nomad::{DrainSpec, Note};
-use super::stage::Stage;
-use super::weather::{Fate, one_way};
+use super::world::SimWorld;
 use decamp_core::decide::{Departure, Effect, EffectKind, Part, Refusal, Showing, Snapshot, System};
 use decamp_core::ids::TargetGroupArn;
 use decamp_core::time::Time;
@@ -39,7 +39,7 @@ pub struct CrashPoint {
 /// A worker.
 pub struct Worker<'s> {
     number: u64,
-    stage: &'s RefCell<Stage>,
+    world: &'s RefCell<SimWorld>,
     wake: Cell<Time>,
     watched: Cell<Option<(u64, u64)>>,
     /// When Consul was last asked.
@@ -111,7 +111,7 @@ impl<'s> Worker<'s> {
     /// A worker that starts now. Its clock is wrong by `skew_ms` until a server is heard.
     #[must_use]
     pub fn new(
-        stage: &'s RefCell<Stage>,
+        world: &'s RefCell<SimWorld>,
         skew_ms: i64,
         warm: bool,
         stale_reads: bool,
@@ -119,12 +119,12 @@ impl<'s> Worker<'s> {
         effects: &'s Cell<u32>,
     ) -> Self {
         let number = {
-            let oracle = &mut stage.borrow_mut().oracle;
+            let oracle = &mut world.borrow_mut().oracle;
             oracle.workers += 1;
             oracle.workers
         };
         Self {
-            stage,
+            world,
             number,
             wake: Cell::new(Time::NEVER),
             watched: Cell::new(None),
@@ -132,7 +132,7 @@ impl<'s> Worker<'s> {
             looked: Cell::new((0, 0)),
             skew_ms: Cell::new(skew_ms),
             synced: Cell::new(false),
-            started: stage.borrow().now,
+            started: world.borrow().now,
             warm,
             known: RefCell::new(Vec::new()),
             knows_zones: Cell::new(false),
@@ -189,12 +189,12 @@ impl<'s> Worker<'s> {
     }
 
     fn true_now(&self) -> Time {
-        self.stage.borrow().now
+        self.world.borrow().now
     }
 
     /// What a blocking query waits on: the indices of the node's allocations and of its registrations.
     fn versions(&self) -> (u64, u64) {
-        versions_of(&self.stage.borrow())
+        versions_of(&self.world.borrow())
     }
 
     fn sleep_until(&self, at: Time) -> Until<'_, 's> {
@@ -202,25 +202,30 @@ impl<'s> Worker<'s> {
     }
 
     /// One call: there, its effect, and back. `None` if it was not answered.
-    async fn call<T>(&self, system: System, write: Option<EffectKind>, ask: impl FnOnce(&mut Stage) -> T) -> Result<T, Fate> {
+    async fn call<T>(
+        &self,
+        system: System,
+        write: Option<EffectKind>,
+        ask: impl FnOnce(&mut SimWorld) -> T,
+    ) -> Result<T, CallOutcome> {
         let (there, back, fate) = {
-            let stage = &mut *self.stage.borrow_mut();
+            let world = &mut *self.world.borrow_mut();
             match (system, write) {
-                (_, Some(EffectKind::Heartbeat)) => stage.calls.heartbeats += 1,
-                (System::AutoScaling | System::LoadBalancers, _) => stage.calls.aws += 1,
-                (System::Nomad, _) => stage.calls.nomad += 1,
-                (System::Consul, _) => stage.calls.consul += 1,
+                (_, Some(EffectKind::Heartbeat)) => world.calls.heartbeats += 1,
+                (System::AutoScaling | System::LoadBalancers, _) => world.calls.aws += 1,
+                (System::Nomad, _) => world.calls.nomad += 1,
+                (System::Consul, _) => world.calls.consul += 1,
             }
-            let there = stage.now + one_way(system, &mut stage.luck);
-            let back = one_way(system, &mut stage.luck) + stage.weather.slowness(system);
-            (there, back, stage.weather.fate(system, write, there, &mut stage.luck))
+            let there = world.now + one_way(system, &mut world.rng);
+            let back = one_way(system, &mut world.rng) + world.api_faults.slowness(system);
+            (there, back, world.api_faults.fate(system, write, there, &mut world.rng))
         };
         self.sending.set(self.sending.get() + 1);
         self.sleep_until(there).await;
         self.sending.set(self.sending.get() - 1);
         match fate {
-            Fate::Answered => {
-                let answer = ask(&mut self.stage.borrow_mut());
+            CallOutcome::Answered => {
+                let answer = ask(&mut self.world.borrow_mut());
                 self.stop_if_dead().await;
                 self.sleep_until(there + back).await;
                 if matches!(system, System::AutoScaling | System::LoadBalancers) {
@@ -228,17 +233,17 @@ impl<'s> Worker<'s> {
                 }
                 Ok(answer)
             }
-            Fate::AnswerLost => {
-                ask(&mut self.stage.borrow_mut());
+            CallOutcome::AnswerLost => {
+                ask(&mut self.world.borrow_mut());
                 self.stop_if_dead().await;
                 self.sleep_until(there + TIME_OUT).await;
                 Err(fate)
             }
-            Fate::Lost => {
+            CallOutcome::Lost => {
                 self.sleep_until(there + TIME_OUT).await;
                 Err(fate)
             }
-            Fate::Throttled | Fate::Denied => {
+            CallOutcome::Throttled | CallOutcome::Denied => {
                 self.sleep_until(there + back).await;
                 Err(fate)
             }
@@ -262,39 +267,39 @@ impl<'s> Worker<'s> {
         }
     }
 
-    fn take_effect(stage: &mut Stage, departure: &Departure, effect: &Effect) -> Result<u64, Refusal> {
+    fn take_effect(world: &mut SimWorld, departure: &Departure, effect: &Effect) -> Result<u64, Refusal> {
         match effect {
             Effect::Heartbeat(of) => {
                 let instance = of.token.is_none().then_some(departure.instance);
-                let answer = stage.auto_scaling.heartbeat(&departure.asg, &of.hook, of.token.as_ref(), instance);
+                let answer = world.auto_scaling.heartbeat(&departure.asg, &of.hook, of.token.as_ref(), instance);
                 answer.map(|()| 0).map_err(|error| error.refusal())
             }
             Effect::Complete { of, result, .. } => {
                 let instance = of.token.is_none().then_some(departure.instance);
-                let answer = stage.auto_scaling.complete(&departure.asg, &of.hook, of.token.as_ref(), instance, *result);
+                let answer = world.auto_scaling.complete(&departure.asg, &of.hook, of.token.as_ref(), instance, *result);
                 answer.map(|()| 0).map_err(|error| error.refusal())
             }
             Effect::Deregister { group, targets } => {
                 let named: Vec<Named> =
                     targets.iter().map(|t| Named { id: t.id.clone(), port: Some(t.port), zone: t.zone.clone() }).collect();
-                stage.balancers.deregister(group, &named).map(|()| 0).map_err(|error| error.refusal())
+                world.balancers.deregister(group, &named).map(|()| 0).map_err(|error| error.refusal())
             }
             Effect::MakeIneligible(node) => {
-                let token = stage.cast.nomad_token.clone();
-                let answer = stage.nomad.set_eligibility(&token, *node, false);
+                let token = world.subject.nomad_token.clone();
+                let answer = world.nomad.set_eligibility(&token, *node, false);
                 answer.map(|w| w.index).map_err(|error| error.refusal())
             }
             Effect::Note { node, notes } => {
-                let token = stage.cast.nomad_token.clone();
+                let token = world.subject.nomad_token.clone();
                 let keys: Vec<_> = notes.iter().map(|note| (note.what.key().into(), Some(note.text().into()))).collect();
                 // What it shows is shown later: nothing is to be read after it.
-                stage.nomad.apply_metadata(&token, *node, &keys).map(|_| 0).map_err(|error| error.refusal())
+                world.nomad.apply_metadata(&token, *node, &keys).map(|_| 0).map_err(|error| error.refusal())
             }
             Effect::Drain { node, deadline, ignore_system_jobs, meta } => {
-                let token = stage.cast.nomad_token.clone();
+                let token = world.subject.nomad_token.clone();
                 let deadline_ns = i64::try_from(deadline.nanoseconds()).unwrap_or(i64::MAX);
                 let spec = DrainSpec { deadline_ns, ignore_system_jobs: *ignore_system_jobs };
-                let answer = stage.nomad.set_drain(&token, *node, spec, Note::Ours(meta.clone()));
+                let answer = world.nomad.set_drain(&token, *node, spec, Note::Ours(meta.clone()));
                 answer.map(|w| w.index).map_err(|error| error.refusal())
             }
         }
@@ -365,13 +370,13 @@ impl World for Worker<'_> {
         self.crash(false);
         self.stop_if_dead().await;
         let answer = self
-            .call(system, Some(kind), |stage| {
-                stage.oracle.actor_looked_at = self.first_sight.get();
-                stage.oracle.actor = self.number;
-                stage.before_effect(departure, effect);
-                vanishing::after(stage, effect);
-                let answer = Self::take_effect(stage, departure, effect);
-                stage.tell();
+            .call(system, Some(kind), |world| {
+                world.oracle.actor_looked_at = self.first_sight.get();
+                world.oracle.actor = self.number;
+                world.before_effect(departure, effect);
+                consul_outage::after(world, effect);
+                let answer = Self::take_effect(world, departure, effect);
+                world.tell();
                 self.crash(true);
                 self.effects.set(self.effects.get() + 1);
                 answer
@@ -383,14 +388,14 @@ impl World for Worker<'_> {
                 Ok(())
             }
             Ok(Err(refusal)) => Err(refusal),
-            Err(Fate::Throttled) => Err(Refusal::Throttled),
-            Err(Fate::Denied) => Err(Refusal::Denied("denied".into())),
-            Err(Fate::Answered | Fate::Lost | Fate::AnswerLost) => Err(Refusal::Away("no answer".into())),
+            Err(CallOutcome::Throttled) => Err(Refusal::Throttled),
+            Err(CallOutcome::Denied) => Err(Refusal::Denied("denied".into())),
+            Err(CallOutcome::Answered | CallOutcome::Lost | CallOutcome::AnswerLost) => Err(Refusal::Away("no answer".into())),
         }
     }
 }
 
-fn versions_of(stage: &Stage) -> (u64, u64) {
-    let nomad = stage.cast.node.map_or(0, |n| stage.nomad.node(n).allocations_index);
-    (nomad, stage.consul.node(stage.cast.consul_node).index)
+fn versions_of(world: &SimWorld) -> (u64, u64) {
+    let nomad = world.subject.node.map_or(0, |n| world.nomad.node(n).allocations_index);
+    (nomad, world.consul.node(world.subject.consul_node).index)
 }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use decamp_sim::drivers::{Driver, Mutant};
-use decamp_sim::play::Played;
+use decamp_sim::run::RunReport;
 use decamp_sim::simulate::play_seed;
 
 /// Each is caught within this many seeds.
@@ -20,10 +20,10 @@ struct Caught {
 }
 
 /// What a departure broke: a rule, or a request that the driver lost.
-fn broken(played: &Played) -> Option<String> {
-    let violation = played.violations.first().map(|v| format!("{}: {}", v.rule, v.what));
-    let lost = || format!("S2: lost a request, {}", played.requests.example.clone().unwrap_or_default());
-    violation.or_else(|| (0 < played.requests.attributable).then(lost))
+fn broken(report: &RunReport) -> Option<String> {
+    let violation = report.violations.first().map(|v| format!("{}: {}", v.rule, v.what));
+    let lost = || format!("S2: lost a request, {}", report.requests.example.clone().unwrap_or_default());
+    violation.or_else(|| (0 < report.requests.attributable).then(lost))
 }
 
 /// Plays seeds until the mutant breaks something that decamp, with the same seed, does not.
@@ -45,9 +45,9 @@ fn there_are_at_least_thirty_wrong_drivers_and_no_two_of_one_name() {
 }
 
 /// All that a departure broke, by its letter.
-fn rules_broken(played: &Played) -> Vec<&'static str> {
-    let lost = (0 < played.requests.attributable).then_some("S2");
-    played.violations.iter().map(|violation| violation.rule).chain(lost).collect()
+fn rules_broken(report: &RunReport) -> Vec<&'static str> {
+    let lost = (0 < report.requests.attributable).then_some("S2");
+    report.violations.iter().map(|violation| violation.rule).chain(lost).collect()
 }
 
 /// The rules of the judge and the wrong drivers that a row of docs/claims.md names beside each other.
@@ -80,7 +80,7 @@ fn every_claim_that_names_a_wrong_driver_is_broken_by_it() {
             if known.iter().any(|(driver, proved)| *driver == mutant && *proved == rules) {
                 continue;
             }
-            let breaks = |played: &Played| rules_broken(played).iter().any(|rule| rules.iter().any(|named| named == rule));
+            let breaks = |report: &RunReport| rules_broken(report).iter().any(|rule| rules.iter().any(|named| named == rule));
             let found = (0..SEEDS_OF_A_CLAIM).any(|seed| {
                 breaks(&play_seed(seed, mutant.draw(), &Driver::Mutant(mutant), false))
                     && !breaks(&play_seed(seed, mutant.draw(), &Driver::Decamp, false))

@@ -8,7 +8,7 @@ use decamp_core::time::Time;
 use decamp_sim::auto_scaling::{AutoScaling, Ending, GroupSetup, Happening, HookSetup, LifecycleState};
 use decamp_sim::bucket::Limit;
 use decamp_sim::load_balancers::LoadBalancers;
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 const WAITING: u64 = 5_000;
 const MINUTE: Duration = Duration::from_mins(1);
@@ -52,7 +52,7 @@ struct Went {
 
 /// Sweeps once a minute for forty minutes. `plan` answers whom a sweep heartbeats, and how long after its beginning.
 fn swept(missed: impl Fn(u64) -> bool, plan: impl Fn(Time, &[InstanceId]) -> Vec<(Duration, InstanceId)>) -> Went {
-    let mut luck = Luck::new(7);
+    let mut rng = Rng::new(7);
     let mut balancers = LoadBalancers::new(BEGIN, 1, Limit::None, Limit::None);
     let mut asg = AutoScaling::new(BEGIN, 2, Limit::Calls { size: 100, refill: 20 });
     let hook = HookSetup::terminating("decamp".into(), TIMEOUT);
@@ -68,7 +68,7 @@ fn swept(missed: impl Fn(u64) -> bool, plan: impl Fn(Time, &[InstanceId]) -> Vec
     for minute in 0..40 {
         // The schedule is a little late, now and then.
         let begins =
-            BEGIN + MINUTE * u32::try_from(minute).expect("forty minutes") + luck.span(Duration::ZERO, Duration::from_secs(5));
+            BEGIN + MINUTE * u32::try_from(minute).expect("forty minutes") + rng.span(Duration::ZERO, Duration::from_secs(5));
         if missed(minute) {
             continue;
         }

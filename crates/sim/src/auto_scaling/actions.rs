@@ -142,7 +142,7 @@ impl AutoScaling {
         let instance = &mut self.instances[place];
         instance.actions.clear();
         for hook in hooks {
-            let token: ActionToken = self.luck.uuid().parse().expect("a UUID fits a token's grammar");
+            let token: ActionToken = self.rng.uuid().parse().expect("a UUID fits a token's grammar");
             self.events.push(LifecycleEvent {
                 time: self.now,
                 asg: Arc::clone(&self.groups[group].setup.name),

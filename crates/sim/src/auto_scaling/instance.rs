@@ -168,7 +168,7 @@ impl AutoScaling {
             Destination::Ec2 | Destination::AutoScalingGroup if from.is_warm() => LifecycleState::WarmedTerminating,
             Destination::Ec2 | Destination::AutoScalingGroup => LifecycleState::Terminating,
         };
-        let (number, began) = (self.luck.bits(), self.now);
+        let (number, began) = (self.rng.bits(), self.now);
         let instance = &mut self.instances[place];
         instance.origin = if from.is_warm() { Destination::WarmPool } else { Destination::AutoScalingGroup };
         instance.destination = destination;
@@ -186,7 +186,7 @@ impl AutoScaling {
 
     /// Begins the replacement of its root volume. Whether attached target groups are left first is not documented: here they are not.
     pub(super) fn begin_root_volume(&mut self, place: usize, balancers: &mut LoadBalancers) {
-        let (number, began) = (self.luck.bits(), self.now);
+        let (number, began) = (self.rng.bits(), self.now);
         let instance = &mut self.instances[place];
         (instance.origin, instance.destination) = (Destination::AutoScalingGroup, Destination::AutoScalingGroup);
         instance.actions.clear();

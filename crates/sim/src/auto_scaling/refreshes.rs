@@ -82,7 +82,7 @@ impl AutoScaling {
         let rolling = Rolling::begin(preferences.clone(), old, desired);
         let refresh = InstanceRefresh {
             asg: Arc::clone(&setup.name),
-            id: self.luck.uuid().into(),
+            id: self.rng.uuid().into(),
             status: Status::Pending,
             reason: None,
             began: self.now,

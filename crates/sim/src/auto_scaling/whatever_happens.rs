@@ -20,39 +20,39 @@ fn arn(number: u64) -> TargetGroupArn {
 struct World {
     asg: AutoScaling,
     elb: LoadBalancers,
-    luck: Luck,
+    rng: Rng,
     /// Every id that was ever in the group.
     ids: u64,
 }
 
 fn world(seed: u64) -> World {
-    let mut luck = Luck::new(seed);
+    let mut rng = Rng::new(seed);
     let mut elb = LoadBalancers::new(Time(1), seed, Limit::None, Limit::None);
     let mut attached = Vec::new();
     for number in 0..3 {
-        let kind = if luck.one_in(2) { Kind::Alb } else { Kind::Nlb };
-        let delay = luck.span(Duration::ZERO, SECOND * 120);
+        let kind = if rng.one_in(2) { Kind::Alb } else { Kind::Nlb };
+        let delay = rng.span(Duration::ZERO, SECOND * 120);
         elb.add_group(load_balancers::GroupSetup { delay, ..load_balancers::GroupSetup::new(arn(number), kind, 80) });
-        if luck.one_in(2) {
+        if rng.one_in(2) {
             attached.push(arn(number));
         }
     }
     let mut asg = AutoScaling::new(Time(1), seed, Limit::None);
     let hooks = ["a", "b"].map(|name| HookSetup {
-        default_result: if luck.one_in(2) { LifecycleResult::Continue } else { LifecycleResult::Abandon },
-        transition: if luck.one_in(4) { Transition::Launching } else { Transition::Terminating },
-        ..HookSetup::terminating(name.into(), luck.span(SECOND * 30, SECOND * 300))
+        default_result: if rng.one_in(2) { LifecycleResult::Continue } else { LifecycleResult::Abandon },
+        transition: if rng.one_in(4) { Transition::Launching } else { Transition::Terminating },
+        ..HookSetup::terminating(name.into(), rng.span(SECOND * 30, SECOND * 300))
     });
     let pool = WarmPool { reuse_on_scale_in: true, rests: LifecycleState::WarmedStopped };
     asg.add_group(GroupSetup {
-        hooks: hooks.into_iter().take(usize::try_from(luck.below(3)).expect("it is small")).collect(),
+        hooks: hooks.into_iter().take(usize::try_from(rng.below(3)).expect("it is small")).collect(),
         attached,
-        retains: luck.one_in(2),
-        warm_pool: luck.one_in(2).then_some(pool),
-        waits_for_deregistration: !luck.one_in(4),
+        retains: rng.one_in(2),
+        warm_pool: rng.one_in(2).then_some(pool),
+        waits_for_deregistration: !rng.one_in(4),
         ..GroupSetup::new("asg".into())
     });
-    let mut world = World { asg, elb, luck, ids: 3 };
+    let mut world = World { asg, elb, rng, ids: 3 };
     for number in 0..world.ids {
         let id = InstanceId::from_number(number);
         world.asg.put_instance("asg", id, "a".into(), LifecycleState::InService);
@@ -64,13 +64,13 @@ fn world(seed: u64) -> World {
 impl World {
     /// Does one thing. What is refused is refused; nothing here may panic or break what holds.
     fn disturb(&mut self) {
-        let id = InstanceId::from_number(self.luck.below(self.ids));
-        let group = arn(self.luck.below(3));
+        let id = InstanceId::from_number(self.rng.below(self.ids));
+        let group = arn(self.rng.below(3));
         let target = || vec![Named { id: TargetId::Instance(id), port: Some(80), zone: None }];
-        let hook = if self.luck.one_in(2) { "a" } else { "b" };
-        let result = if self.luck.one_in(3) { LifecycleResult::Abandon } else { LifecycleResult::Continue };
-        let Self { asg, elb, luck, ids } = self;
-        match luck.below(20) {
+        let hook = if self.rng.one_in(2) { "a" } else { "b" };
+        let result = if self.rng.one_in(3) { LifecycleResult::Abandon } else { LifecycleResult::Continue };
+        let Self { asg, elb, rng, ids } = self;
+        match rng.below(20) {
             0..2 => drop(asg.terminate(id, elb)),
             2 => drop(asg.scale_in(id, elb)),
             3..6 => drop(asg.complete("asg", hook, None, Some(id), result)),
@@ -81,14 +81,14 @@ impl World {
                 asg.launch("asg", InstanceId::from_number(*ids), "a".into()).ok();
                 *ids += 1;
             }
-            12 if luck.one_in(8) => asg.detach(id, elb),
-            13 if luck.one_in(4) => asg.stand_by(id, elb),
-            14 if luck.one_in(20) => asg.delete_hook("asg", hook),
-            15 if luck.one_in(100) => asg.delete_group("asg", elb),
+            12 if rng.one_in(8) => asg.detach(id, elb),
+            13 if rng.one_in(4) => asg.stand_by(id, elb),
+            14 if rng.one_in(20) => asg.delete_hook("asg", hook),
+            15 if rng.one_in(100) => asg.delete_group("asg", elb),
             16 => drop(elb.deregister(&group, &target())),
             17 => drop(elb.register(&group, &target())),
-            18 => elb.set_answers(&group, &TargetId::Instance(id), 80, luck.one_in(2)),
-            19 => elb.set_delay(&group, luck.span(Duration::ZERO, SECOND * 90)),
+            18 => elb.set_answers(&group, &TargetId::Instance(id), 80, rng.one_in(2)),
+            19 => elb.set_delay(&group, rng.span(Duration::ZERO, SECOND * 90)),
             _ => {}
         }
     }
@@ -126,7 +126,7 @@ fn whatever_happens_waits_have_open_actions_and_nothing_that_is_due_is_late() {
         let mut tokens = Vec::new();
         for _ in 0..STEPS {
             world.disturb();
-            let to = world.asg.now() + world.luck.span(Duration::from_millis(1), SECOND * 40);
+            let to = world.asg.now() + world.rng.span(Duration::from_millis(1), SECOND * 40);
             let World { asg, elb, .. } = &mut world;
             asg.advance(to, elb);
             world.check(&mut tokens);

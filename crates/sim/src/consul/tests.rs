@@ -6,7 +6,7 @@ const NODE: NodeNumber = NodeNumber(0);
 const ONE: AllocationNumber = AllocationNumber(0);
 
 fn one_service() -> (Consul, Vec<Event>) {
-    let mut consul = Consul::new(Version::V1_19_2, Time(1_000), Luck::new(1));
+    let mut consul = Consul::new(Version::V1_19_2, Time(1_000), Rng::new(1));
     consul.add_node("n1".into());
     let mut log = Vec::new();
     consul.register(NODE, Entry::new(ONE, AllocationId(1), 0, "app".into()), Time(1_500), &mut log);

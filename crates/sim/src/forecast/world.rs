@@ -16,13 +16,13 @@ const ANSWER: Duration = Duration::from_millis(100);
 
 /// The world.
 #[derive(Debug)]
-pub(super) struct Played {
+pub(super) struct VirtualWorld {
     began: Time,
     now: RefCell<Time>,
     systems: RefCell<Systems>,
 }
 
-impl Played {
+impl VirtualWorld {
     pub(super) fn new(systems: Systems, now: Time) -> Self {
         Self { began: now, now: RefCell::new(now), systems: RefCell::new(systems) }
     }
@@ -42,7 +42,7 @@ impl Played {
     }
 }
 
-impl World for Played {
+impl World for VirtualWorld {
     fn now(&self) -> Time {
         self.time()
     }

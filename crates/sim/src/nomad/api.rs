@@ -319,7 +319,7 @@ impl Nomad {
             "rpc error: failed to get conn: rpc error: lead thread didn't get connection",
         ];
         if self.leader_back.is_some() {
-            let wording = usize::try_from(self.luck.below(4)).unwrap_or(0);
+            let wording = usize::try_from(self.rng.below(4)).unwrap_or(0);
             return Err(ApiError::LeaderAway(WORDINGS[wording]));
         }
         self.token_is_valid(token)

@@ -95,8 +95,8 @@ impl Nomad {
         }
         let Some(drain) = self.nodes[node.index()].drain else { return self.forget_deadline(node) };
         match drain.force_deadline {
-            Some(deadline) => self.drainer.deadlines.watch(node, deadline, &mut self.luck),
-            None => self.drainer.deadlines.forget(node, &mut self.luck),
+            Some(deadline) => self.drainer.deadlines.watch(node, deadline, &mut self.rng),
+            None => self.drainer.deadlines.forget(node, &mut self.rng),
         }
         self.set_deadline_timer();
         for place in 0..self.nodes[node.index()].allocations.len() {
@@ -264,7 +264,7 @@ impl Nomad {
 
     pub(super) fn deadline_comes(&mut self, epoch: u32, generation: u32) {
         if epoch == self.drainer.epoch {
-            let mut nodes = self.drainer.deadlines.take(generation, &mut self.luck);
+            let mut nodes = self.drainer.deadlines.take(generation, &mut self.rng);
             self.set_deadline_timer();
             self.drainer.deadlined.append(&mut nodes);
             self.pump();
@@ -280,7 +280,7 @@ impl Nomad {
     }
 
     fn forget_deadline(&mut self, node: NodeNumber) {
-        self.drainer.deadlines.forget(node, &mut self.luck);
+        self.drainer.deadlines.forget(node, &mut self.rng);
         self.set_deadline_timer();
     }
 

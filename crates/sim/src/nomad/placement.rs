@@ -142,7 +142,7 @@ impl Nomad {
         previous: Option<AllocationNumber>,
     ) -> AllocationNumber {
         let number = AllocationNumber(self.allocations.len() as u32);
-        let id = AllocationId(u128::from(self.luck.bits()) << 64 | u128::from(self.luck.bits()));
+        let id = AllocationId(u128::from(self.rng.bits()) << 64 | u128::from(self.rng.bits()));
         let ports = match &self.groups[group.index()].spec.ports {
             Ports::Static(ports) => ports.clone(),
             Ports::Dynamic => [self.free_port(node)].into(),
@@ -183,7 +183,7 @@ impl Nomad {
     /// Nomad draws from 20000 to 32000, and gives no port of a node twice.
     fn free_port(&mut self, node: NodeNumber) -> u16 {
         loop {
-            let port = 20_000 + self.luck.below(12_000) as u16;
+            let port = 20_000 + self.rng.below(12_000) as u16;
             let taken = |n: &AllocationNumber| {
                 let allocation = &self.allocations[n.index()];
                 !matches!(allocation.life, Life::Over { .. }) && allocation.ports.contains(&port)

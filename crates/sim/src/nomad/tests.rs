@@ -24,8 +24,8 @@ struct World {
 impl World {
     /// Three nodes; service `app` with two copies, on the first and the second, and a system job on the first.
     fn calm() -> Self {
-        let mut consul = Consul::new(consul::Version::V1_19_2, START, Luck::new(1));
-        let mut nomad = Nomad::new(Version::V2_0_5, START, Luck::new(2));
+        let mut consul = Consul::new(consul::Version::V1_19_2, START, Rng::new(1));
+        let mut nomad = Nomad::new(Version::V2_0_5, START, Rng::new(2));
         for number in 1..=3 {
             let name: Arc<str> = format!("n{number}").into();
             let beside = consul.add_node(name.clone());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Oracle;
 use crate::nomad::{Life, Nomad};
-use crate::stage::Cast;
+use crate::world::Subject;
 use decamp_core::decide::Provider;
 use decamp_core::time::Time;
 
@@ -41,14 +41,14 @@ impl Oracle {
     }
 
     /// While Consul was away, time has gone by, with these workers there.
-    pub fn attended(&mut self, from: Time, to: Time, by: impl Iterator<Item = u64>, nomad: &Nomad, cast: &Cast) {
+    pub fn attended(&mut self, from: Time, to: Time, by: impl Iterator<Item = u64>, nomad: &Nomad, subject: &Subject) {
         let in_consul = |place: usize| {
             let group = &nomad.groups()[place].spec.group;
             // An ingress is found by load balancers.
             group.ingress.is_none() && group.services.iter().any(|service| service.provider == Provider::Consul)
         };
         let stops = || {
-            let mut here = nomad.allocations().iter().filter(|a| Some(a.node) == cast.node);
+            let mut here = nomad.allocations().iter().filter(|a| Some(a.node) == subject.node);
             here.any(|a| a.life == Life::Stopping && in_consul(a.group.index()))
         };
         let stops = self.blindness.deaf && stops();

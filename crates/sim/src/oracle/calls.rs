@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use super::Oracle;
-use crate::play::Working;
-use crate::stage::Calls;
+use crate::run::WorkMode;
+use crate::world::Calls;
 use decamp_core::time::Time;
 
 impl Oracle {
     /// L4: no wait costs more than a call a second and worker, and the departure itself a hundred.
-    pub fn steady(&mut self, at: Time, calls: Calls, took: Duration, workers: usize, working: Working, allocations: usize) {
+    pub fn steady(&mut self, at: Time, calls: Calls, took: Duration, workers: usize, work_mode: WorkMode, allocations: usize) {
         let all = calls.aws + calls.nomad + calls.consul;
         // Each allocation may wake a watch as it begins to stop, stops its tasks, and ends: two reads each time.
         let each = 100 + 8 * allocations as u64;
         let workers = workers as u64;
-        let allowed = match working {
-            Working::Through => (took.as_secs() + each).saturating_mul(workers),
+        let allowed = match work_mode {
+            WorkMode::Continuous => (took.as_secs() + each).saturating_mul(workers),
             // One message and one sweep at a time; each pass looks at everything anew.
-            Working::Passes(_) => (took.as_secs() + each).saturating_mul(2) + 40 * workers,
+            WorkMode::Passes(_) => (took.as_secs() + each).saturating_mul(2) + 40 * workers,
         };
         if allowed < u64::from(all) {
             self.broke(at, "L4", format!("{all} calls in {}", decamp_core::time::plain(took)));

@@ -8,7 +8,7 @@ use crate::consul::Consul;
 use crate::event::AllocationNumber;
 use crate::load_balancers::LoadBalancers;
 use crate::nomad::Nomad;
-use crate::stage::{Cast, Lists};
+use crate::world::{Lists, Subject};
 use decamp_core::decide::{ClientStatus, JobKind, Outcome};
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
@@ -27,19 +27,19 @@ impl Oracle {
         nomad: &Nomad,
         consul: &Consul,
         balancers: &LoadBalancers,
-        cast: &Cast,
+        subject: &Subject,
     ) {
         let claims_registrations = matches!(verdict, Outcome::Departed { .. });
         let claims = claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed { .. });
-        if claims && cast.node.is_none() && !nomad.nodes().any(|(_, n)| n.spec.instance == Some(cast.instance)) {
+        if claims && subject.node.is_none() && !nomad.nodes().any(|(_, n)| n.spec.instance == Some(subject.instance)) {
             self.broke(at, "S3", "there is no node, and it says departed".to_owned());
         }
         if !claims && *verdict != Outcome::NoNode {
             return;
         }
-        for arn in &cast.fronts {
-            let registered = balancers.listed_until(arn, cast.instance) == Some(Time::NEVER);
-            let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(cast.instance));
+        for arn in &subject.fronts {
+            let registered = balancers.listed_until(arn, subject.instance) == Some(Time::NEVER);
+            let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(subject.instance));
             // What was registered again, and another worker took out a moment ago, is gone from every list.
             let again = self.registered_again;
             let others = self.last_deregistered.filter(|(when, who)| *who != self.actor && again < Some(*when));
@@ -50,7 +50,7 @@ impl Oracle {
             let waited = self.waited_for_addresses(at) || self.finds_no_address();
             let left_behind = by_name && (waited || self.forced.is_some());
             let sent_to = |id: &TargetId| match id {
-                TargetId::Ip(address) => cast.addresses.contains(address) && !left_behind,
+                TargetId::Ip(address) => subject.addresses.contains(address) && !left_behind,
                 TargetId::Instance(_) | TargetId::Other(_) => false,
             };
             let routed = routed || balancers.routes(arn).iter().any(|route| sent_to(&route.id));
@@ -58,7 +58,7 @@ impl Oracle {
                 self.broke(at, "S3", format!("{} still routes to it", arn.name()));
             }
         }
-        let Some(node) = cast.node.filter(|_| claims) else { return };
+        let Some(node) = subject.node.filter(|_| claims) else { return };
         // A purge takes the evidence out of every list; what was never listed to us cannot be known.
         let row_gone = self.purged.is_some() || self.purged_between_workers() || self.meddled && self.agent_died.is_some();
         // What was `lost` when its agent came back, and whose agent has died again: nothing shows that before Nomad misses a heartbeat.
@@ -73,9 +73,9 @@ impl Oracle {
             self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
         }
         // Each counts from the end of its own allocation (ADR 0002).
-        let shown = cast.consul_lists == Lists::All;
-        if claims_registrations && shown && consul.agent_lives(cast.consul_node) && !row_gone {
-            let state = consul.node(cast.consul_node);
+        let shown = subject.consul_lists == Lists::All;
+        if claims_registrations && shown && consul.agent_lives(subject.consul_node) && !row_gone {
+            let state = consul.node(subject.consul_node);
             let left = state.of_allocations().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
             if let Some(entry) = left {
                 let name = Arc::clone(&entry.name);
@@ -86,17 +86,17 @@ impl Oracle {
 
     /// What is registered, passing, and seen by a token that sees everything is waited for from the end of its allocation, which the
     /// first drain began at the earliest, ours or an operator's.
-    pub(super) fn gives_up_no_leftover(&mut self, at: Time, consul: &Consul, nomad: &Nomad, cast: &Cast) {
+    pub(super) fn gives_up_no_leftover(&mut self, at: Time, consul: &Consul, nomad: &Nomad, subject: &Subject) {
         let drained = self.first_drain.map(|ours| self.operator_drained.map_or(ours, |theirs| theirs.min(ours)));
         let early = drained.is_some_and(|drain| at + Duration::from_secs(5) < drain + LEFTOVER_WAIT);
-        let shown = cast.consul_lists == Lists::All && matches!(cast.consul_token, crate::consul::Token::Full);
-        let sees = shown && consul.agent_lives(cast.consul_node);
+        let shown = subject.consul_lists == Lists::All && matches!(subject.consul_token, crate::consul::Token::Full);
+        let sees = shown && consul.agent_lives(subject.consul_node);
         // What a lost agent ran counts from when it was lost, and a hold has an end of its own (ADR 0015).
         let untold = self.purged.is_some() || self.meddled || self.agent_died.is_some() || self.held || self.unheld.is_some();
         if !early || !sees || untold || self.forced.is_some() {
             return;
         }
-        let state = consul.node(cast.consul_node);
+        let state = consul.node(subject.consul_node);
         let left = state.of_allocations().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
         if let Some(entry) = left {
             let name = Arc::clone(&entry.name);

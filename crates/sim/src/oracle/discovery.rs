@@ -6,7 +6,7 @@ use super::Oracle;
 use crate::consul::Consul;
 use crate::load_balancers::LoadBalancers;
 use crate::nomad::Nomad;
-use crate::stage::{Cast, Lists};
+use crate::world::{Lists, Subject};
 use decamp_core::decide::{ClientStatus, JobKind, Outcome, Phase, Provider};
 use decamp_core::ids::TargetGroupArn;
 use decamp_core::time::Time;
@@ -17,8 +17,8 @@ const REGISTERED_BY_NOW: Duration = Duration::from_secs(20);
 impl Oracle {
     /// S8: services that Consul does not list although they run are not drained while a load balancer still sends: an ingress that routes
     /// by another Consul does not hear of the stop from the one that is watched.
-    pub(super) fn drains_in_sight(&mut self, at: Time, phase: Phase, nomad: &Nomad, cast: &Cast) {
-        let Some(node) = cast.node.filter(|_| cast.consul_lists != Lists::All) else { return };
+    pub(super) fn drains_in_sight(&mut self, at: Time, phase: Phase, nomad: &Nomad, subject: &Subject) {
+        let Some(node) = subject.node.filter(|_| subject.consul_lists != Lists::All) else { return };
         let unlisted = nomad.allocations().iter().find(|a| {
             let group = &nomad.groups()[a.group.index()].spec.group;
             let declares = group.services.iter().any(|service| service.provider == Provider::Consul);
@@ -51,7 +51,7 @@ impl Oracle {
         verdict: &Outcome,
         consul: &Consul,
         balancers: &LoadBalancers,
-        cast: &Cast,
+        subject: &Subject,
     ) {
         if !matches!(verdict, Outcome::Departed { .. }) {
             return;
@@ -63,13 +63,13 @@ impl Oracle {
         // that is deleted sends nothing, and one in which somebody registered the instance meanwhile did list it.
         let began = 1 < self.workers || self.operator_drained.is_some();
         let explained = |arn: &TargetGroupArn| self.registered_again.is_some() || !balancers.arns().any(|known| known == arn);
-        if let Some(arn) = cast.never_held_it.as_ref().filter(|arn| !began && !explained(arn)) {
+        if let Some(arn) = subject.never_held_it.as_ref().filter(|arn| !began && !explained(arn)) {
             self.broke(at, "S3", format!("its hook names {}, which never listed it, and it says departed", arn.name()));
         }
-        let state = consul.node(cast.consul_node);
+        let state = consul.node(subject.consul_node);
         let mut by_hand =
             state.entries().filter(|entry| entry.allocation.is_by_hand() && entry.is_listed() && entry.is_passing());
-        let routable = cast.consul_lists == Lists::All && consul.agent_lives(cast.consul_node);
+        let routable = subject.consul_lists == Lists::All && consul.agent_lives(subject.consul_node);
         if let Some(entry) = by_hand.next().filter(|_| routable && self.waits_for_by_hand) {
             let name = entry.name.clone();
             self.broke(at, "S3", format!("{name} is registered by hand and passing, and was to be waited for"));

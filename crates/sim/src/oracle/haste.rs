@@ -7,8 +7,8 @@ use super::{IN_ORDER, LOOK_AGE, OUR_HOOK, Oracle};
 use crate::auto_scaling::AutoScaling;
 use crate::load_balancers::LoadBalancers;
 use crate::nomad::Nomad;
-use crate::setting::BEGIN;
-use crate::stage::Cast;
+use crate::scenario::BEGIN;
+use crate::world::Subject;
 use decamp_core::decide::{Cause, Departure, Effect, Phase};
 use decamp_core::ids::TargetId;
 use decamp_core::time::{Time, plain};
@@ -32,19 +32,19 @@ impl Oracle {
         auto_scaling: &AutoScaling,
         nomad: &Nomad,
         balancers: &LoadBalancers,
-        cast: &Cast,
+        subject: &Subject,
     ) {
         let Effect::Drain { node, deadline, meta, .. } = effect else { return };
         if matches!(departure.cause, Cause::Interruption { .. }) || self.bounds.entry_is_wrong {
             return;
         }
-        let Some(end) = self.earliest_end(departure, auto_scaling, cast) else { return };
+        let Some(end) = self.earliest_end(departure, auto_scaling, subject) else { return };
         let force = at + deadline.span();
         if self.bounds.never_force && (meta.phase == Phase::Forced || force + MARGIN < end) {
             self.broke(at, "L2", format!("nothing may be forced, and what is left is after {}", plain(deadline.span())));
         }
         let forces = meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1);
-        if forces && at + MARGIN < end && self.is_sent_to(at, balancers, cast) {
+        if forces && at + MARGIN < end && self.is_sent_to(at, balancers, subject) {
             self.broke(at, "S1", format!("it forces while a load balancer sends to it, {} before the end", plain(end.since(at))));
         }
         // Behind an agent that was away, what was told to stop seems to have been stopping ever since: a stop that is seen to last needs
@@ -58,8 +58,8 @@ impl Oracle {
     }
 
     /// The earliest end that any worker may reckon with.
-    pub(super) fn earliest_end(&self, departure: &Departure, auto_scaling: &AutoScaling, cast: &Cast) -> Option<Time> {
-        let instance = auto_scaling.instance(cast.instance)?;
+    pub(super) fn earliest_end(&self, departure: &Departure, auto_scaling: &AutoScaling, subject: &Subject) -> Option<Time> {
+        let instance = auto_scaling.instance(subject.instance)?;
         let action = instance.actions.iter().find(|action| action.is_open() && *action.hook == *OUR_HOOK)?;
         // Whom no event told counts from the activity, or from a heartbeat time-out before it came (ADR 0002).
         let told = self.workers <= 1 && departure.action().is_some_and(|action| action.began.is_some());
@@ -71,10 +71,10 @@ impl Oracle {
     }
 
     /// Whether a load balancer sends to the instance, and no look could have missed it.
-    fn is_sent_to(&self, at: Time, balancers: &LoadBalancers, cast: &Cast) -> bool {
+    fn is_sent_to(&self, at: Time, balancers: &LoadBalancers, subject: &Subject) -> bool {
         let again = self.registered_again.is_some_and(|again| at.since(again) < LOOK_AGE);
-        let routed = |arn| balancers.routes(arn).iter().any(|route| route.id == TargetId::Instance(cast.instance));
-        !again && !self.delay_unknown() && cast.fronts.iter().any(routed)
+        let routed = |arn| balancers.routes(arn).iter().any(|route| route.id == TargetId::Instance(subject.instance));
+        !again && !self.delay_unknown() && subject.fronts.iter().any(routed)
     }
 
     /// Whether the deadline was an earlier drain's, which later ones share.

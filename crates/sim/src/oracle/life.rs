@@ -6,7 +6,7 @@ use super::Oracle;
 use crate::auto_scaling::AutoScaling;
 use crate::consul::Consul;
 use crate::nomad::Nomad;
-use crate::stage::{Cast, Lists};
+use crate::world::{Lists, Subject};
 use decamp_core::decide::{Departure, NodeStatus, Outcome};
 use decamp_core::time::Time;
 
@@ -26,10 +26,10 @@ impl Oracle {
         auto_scaling: &AutoScaling,
         nomad: &Nomad,
         consul: &Consul,
-        cast: &Cast,
+        subject: &Subject,
     ) {
-        let Some(node) = cast.node.filter(|_| *verdict == Outcome::AgentDead && !self.bounds.entry_is_wrong) else { return };
-        let early = self.earliest_end(departure, auto_scaling, cast).is_some_and(|end| at + AT_THE_END < end);
+        let Some(node) = subject.node.filter(|_| *verdict == Outcome::AgentDead && !self.bounds.entry_is_wrong) else { return };
+        let early = self.earliest_end(departure, auto_scaling, subject).is_some_and(|end| at + AT_THE_END < end);
         // A hold has an end of its own (ADR 0015).
         if !early || self.machine_died || self.held || self.unheld.is_some() {
             return;
@@ -38,10 +38,10 @@ impl Oracle {
         if since(self.agent_back) && nomad.node(node).status == NodeStatus::Ready {
             self.broke(at, "L2", "it gave up an agent that is back".to_owned());
         }
-        let state = consul.node(cast.consul_node);
+        let state = consul.node(subject.consul_node);
         let passing = state.of_allocations().find(|entry| entry.is_listed() && entry.is_passing());
-        if let Some(entry) =
-            passing.filter(|_| cast.consul_lists == Lists::All && consul.agent_lives(cast.consul_node) && since(self.agent_died))
+        if let Some(entry) = passing
+            .filter(|_| subject.consul_lists == Lists::All && consul.agent_lives(subject.consul_node) && since(self.agent_died))
         {
             let name = entry.name.clone();
             self.broke(at, "L2", format!("it let a lost node go while {name} passes its checks"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{IN_ORDER, OUR_HOOK, Oracle, RACE};
 use crate::auto_scaling::{AutoScaling, LifecycleState};
 use crate::nomad::{Nomad, Note};
-use crate::stage::Cast;
+use crate::world::Subject;
 use decamp_core::decide::{DrainMeta, Effect, Launched, LifecycleResult, Outcome, Phase};
 use decamp_core::ids::{InstanceId, NodeId};
 use decamp_core::time::Time;
@@ -66,7 +66,7 @@ pub struct Bounds {
 
 impl Oracle {
     /// An effect arrives: S3, S4, S5 and S10 again, as far as they are promises.
-    pub(super) fn promised(&mut self, at: Time, effect: &Effect, auto_scaling: &AutoScaling, nomad: &Nomad, cast: &Cast) {
+    pub(super) fn promised(&mut self, at: Time, effect: &Effect, auto_scaling: &AutoScaling, nomad: &Nomad, subject: &Subject) {
         // Once an operator has deleted one of the two, there is only one that can be meant.
         if self.bounds.hooks_not_named && self.hook_deleted.is_none() && !matches!(effect, Effect::Heartbeat(_)) {
             self.broke(at, "S5", "nobody has said which of its hooks is decamp's".to_owned());
@@ -75,14 +75,14 @@ impl Oracle {
             // A heartbeat goes out on the event's word, if nothing could be seen yet (ADR 0012).
             Effect::Heartbeat(_) if self.bounds.hooks_not_named => {}
             Effect::Heartbeat(of) => self.own_hook(at, &of.hook),
-            Effect::Note { .. } => self.may_touch(at, auto_scaling, cast),
+            Effect::Note { .. } => self.may_touch(at, auto_scaling, subject),
             Effect::MakeIneligible(_) | Effect::Deregister { .. } => {
-                self.may_touch(at, auto_scaling, cast);
-                self.may_empty(at, auto_scaling, cast);
+                self.may_touch(at, auto_scaling, subject);
+                self.may_empty(at, auto_scaling, subject);
             }
             Effect::Drain { node, deadline, meta, .. } => {
-                self.may_touch(at, auto_scaling, cast);
-                self.may_empty(at, auto_scaling, cast);
+                self.may_touch(at, auto_scaling, subject);
+                self.may_empty(at, auto_scaling, subject);
                 let foreign = nomad.nodes().any(|(_, state)| {
                     let noted = state.last_drain.as_ref().is_some_and(|last| matches!(last.note, Note::Ours(_)));
                     state.spec.id == *node && state.drain.is_some() && !noted
@@ -93,7 +93,7 @@ impl Oracle {
                     self.broke(at, "S4", "it replaced a drain that an operator had begun".to_owned());
                 }
                 self.starts_each_phase_once(at, *node, meta, nomad);
-                let ends = self.knowable_end(auto_scaling, cast.instance);
+                let ends = self.knowable_end(auto_scaling, subject.instance);
                 let longest = longest_stop(nomad, *node);
                 if ends.is_some_and(|ends| ends < at + deadline.span() + longest)
                     && IN_ORDER < deadline.span()
@@ -107,17 +107,17 @@ impl Oracle {
             }
             Effect::Complete { of, result, verdict } => {
                 self.own_hook(at, &of.hook);
-                let instance = auto_scaling.instance(cast.instance);
+                let instance = auto_scaling.instance(subject.instance);
                 // What is not open is not completed, nor what is named by another action's token.
                 let named = |token| of.token.as_ref().is_none_or(|of| of == token);
                 let action = instance.and_then(|i| i.actions.iter().find(|a| a.is_open() && named(&a.token)));
-                if action.is_some() && self.is_held(at, auto_scaling, cast) {
+                if action.is_some() && self.is_held(at, auto_scaling, subject) {
                     self.broke(at, "S5", "its group is held, and it lets the instance go".to_owned());
                 }
                 // Whom no event told counts from the activity, which begins before the hook does (ADR 0002).
                 let activity = instance.and_then(|i| i.activity.as_ref()).filter(|_| of.token.is_none()).map(|a| a.began);
                 if let Some(began) = action.map(|a| activity.map_or(a.began, |began| began.min(a.began))) {
-                    self.may_say(at, began, *result, verdict, auto_scaling, nomad, cast);
+                    self.may_say(at, began, *result, verdict, auto_scaling, nomad, subject);
                 }
             }
         }
@@ -152,15 +152,15 @@ impl Oracle {
     }
 
     /// Work may be taken from an instance that leaves, and not from one that comes back.
-    fn may_empty(&mut self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) {
-        let state = auto_scaling.instance(cast.instance).map(|instance| instance.state);
+    fn may_empty(&mut self, at: Time, auto_scaling: &AutoScaling, subject: &Subject) {
+        let state = auto_scaling.instance(subject.instance).map(|instance| instance.state);
         if state == Some(LifecycleState::ReplacingRootVolumeWait) {
             self.broke(at, "S5", "it comes back with another root volume, and nothing could undo it".to_owned());
         }
     }
 
-    fn may_touch(&mut self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) {
-        if self.is_held(at, auto_scaling, cast) {
+    fn may_touch(&mut self, at: Time, auto_scaling: &AutoScaling, subject: &Subject) {
+        if self.is_held(at, auto_scaling, subject) {
             self.broke(at, "S5", "its group is held".to_owned());
         }
         // A look or a heartbeat confirms it at least every half of the time-out (fault 12).
@@ -171,16 +171,16 @@ impl Oracle {
     }
 
     /// Whether its group is held, and the hook leaves the time for that.
-    fn is_held(&self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) -> bool {
-        self.held && self.may_be_held(at, auto_scaling, cast)
+    fn is_held(&self, at: Time, auto_scaling: &AutoScaling, subject: &Subject) -> bool {
+        self.held && self.may_be_held(at, auto_scaling, subject)
     }
 
-    fn may_be_held(&self, at: Time, auto_scaling: &AutoScaling, cast: &Cast) -> bool {
-        at + self.bounds.held_to_the_last < self.hook_ends(auto_scaling, cast)
+    fn may_be_held(&self, at: Time, auto_scaling: &AutoScaling, subject: &Subject) -> bool {
+        at + self.bounds.held_to_the_last < self.hook_ends(auto_scaling, subject)
     }
 
-    fn hook_ends(&self, auto_scaling: &AutoScaling, cast: &Cast) -> Time {
-        let actions = auto_scaling.instance(cast.instance).into_iter().flat_map(|instance| &instance.actions);
+    fn hook_ends(&self, auto_scaling: &AutoScaling, subject: &Subject) -> Time {
+        let actions = auto_scaling.instance(subject.instance).into_iter().flat_map(|instance| &instance.actions);
         let ours = actions.filter(|action| *action.hook == *OUR_HOOK).map(|action| action.ends).max();
         // What is listed no more waits in no hook.
         ours.map_or(Time(0), |ends| ends - self.bounds.reserve)
@@ -195,7 +195,7 @@ impl Oracle {
         verdict: &Outcome,
         auto_scaling: &AutoScaling,
         nomad: &Nomad,
-        cast: &Cast,
+        subject: &Subject,
     ) {
         let nothing_left =
             matches!(verdict, Outcome::Departed { .. } | Outcome::Forced | Outcome::Unconfirmed { .. } | Outcome::NoNode);
@@ -205,7 +205,7 @@ impl Oracle {
         if matches!(verdict, Outcome::Departed { .. }) && self.forced.is_some() {
             self.broke(at, "S3", "it forced, and says departed".to_owned());
         }
-        let there = nomad.nodes().any(|(_, node)| node.spec.instance == Some(cast.instance));
+        let there = nomad.nodes().any(|(_, node)| node.spec.instance == Some(subject.instance));
         if *verdict == Outcome::NoNode && there && self.purged.is_none() {
             self.broke(at, "S3", "there is a node, and it says no node".to_owned());
         }
@@ -218,16 +218,16 @@ impl Oracle {
         // A node that does not tell its instance runs what nobody saw stop: that takes as long as anything else (ADR 0007). A young instance
         // contradicts a node that never joined by a healthy target alone. A worker that did not take one out has seen none: there is no
         // node on which an earlier one could have noted it.
-        let young = matches!(auto_scaling.launched(cast.instance), Launched::At(at) if began < at + YOUNG);
+        let young = matches!(auto_scaling.launched(subject.instance), Launched::At(at) if began < at + YOUNG);
         let unknowable = young && self.last_deregistered.is_none_or(|(_, who)| who != self.actor);
         let lives = |node| nomad.allocations().iter().any(|a| a.node == node && a.is_alive());
-        let unseen = self.purged.is_none() && cast.node.is_some_and(lives) && !self.bounds.entry_is_wrong;
+        let unseen = self.purged.is_none() && subject.node.is_some_and(lives) && !self.bounds.entry_is_wrong;
         if *verdict == Outcome::NoNode && unseen && !unknowable && at + surely < earliest {
             self.broke(at, "L2", "it says no node, and what runs on it was given no time".to_owned());
         }
         // The clock stands still during a hold (ADR 0015).
         let soon = self.unheld.is_some_and(|unheld| at < unheld + self.bounds.shortest / 2);
-        if *verdict == Outcome::TimedOut && soon && self.workers <= 1 && self.may_be_held(at, auto_scaling, cast) {
+        if *verdict == Outcome::TimedOut && soon && self.workers <= 1 && self.may_be_held(at, auto_scaling, subject) {
             self.broke(at, "L2", "it gave up when the hold ended".to_owned());
         }
     }
@@ -242,7 +242,7 @@ impl Oracle {
 
     /// A worker ended the departure by saying so: is the action completed, and by the one that says so? Without its number an answer
     /// may have been lost.
-    pub fn said(&mut self, at: Time, worker: Option<u64>, outcome: &Outcome, auto_scaling: &AutoScaling, cast: &Cast) {
+    pub fn said(&mut self, at: Time, worker: Option<u64>, outcome: &Outcome, auto_scaling: &AutoScaling, subject: &Subject) {
         let completes = match outcome {
             Outcome::Departed { .. }
             | Outcome::Forced
@@ -266,7 +266,7 @@ impl Oracle {
         let open = |i: &crate::auto_scaling::Instance| i.actions.iter().any(|a| a.is_open() && *a.hook == *"decamp");
         // Whoever turns away from what waits lets its hook run out.
         let turns_away = *outcome == Outcome::NotLeaving;
-        if (completes || turns_away) && auto_scaling.instance(cast.instance).is_some_and(open) {
+        if (completes || turns_away) && auto_scaling.instance(subject.instance).is_some_and(open) {
             self.broke(at, "L1", format!("it says {}, and its action is open", outcome.word()));
         }
     }

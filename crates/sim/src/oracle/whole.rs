@@ -3,14 +3,21 @@
 use std::time::Duration;
 
 use super::Oracle;
+use crate::api_faults::ApiFaults;
 use crate::auto_scaling::Ending;
-use crate::weather::Weather;
 use decamp_core::decide::Outcome;
 use decamp_core::time::Time;
 
 impl Oracle {
     /// It is over: L1, L2, S9.
-    pub fn over(&mut self, at: Time, outcome: Option<&Outcome>, faultless: bool, heartbeat_timeout: Duration, weather: &Weather) {
+    pub fn over(
+        &mut self,
+        at: Time,
+        outcome: Option<&Outcome>,
+        faultless: bool,
+        heartbeat_timeout: Duration,
+        api_faults: &ApiFaults,
+    ) {
         if outcome.is_none() {
             self.broke(at, "L1", "no worker ever ended it".to_owned());
         }
@@ -20,7 +27,7 @@ impl Oracle {
         }
         if let Some((ended, Ending::Expired(_) | Ending::GlobalTimeout(_))) = self.action_ended {
             let lease = ended.before(heartbeat_timeout);
-            let excused = self.came_too_late(ended) || weather.auto_scaling_failed(lease, ended);
+            let excused = self.came_too_late(ended) || api_faults.auto_scaling_failed(lease, ended);
             if !excused {
                 self.broke(ended, "S9", "the hook ran out although somebody attended to it".to_owned());
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Oracle;
-use crate::stage::Cast;
+use crate::world::Subject;
 use decamp_core::decide::TargetGroup;
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
@@ -13,8 +13,8 @@ const UNTOLD_WAIT: Duration = Duration::from_secs(595);
 
 impl Oracle {
     /// A worker was shown a target group for which it asked then: the answer may be slow, and the worker's wait counts from its question.
-    pub fn looked_at_targets(&mut self, asked: Time, group: &TargetGroup, cast: &Cast) {
-        let ours = |id: &TargetId| matches!(id, TargetId::Ip(address) if cast.addresses.contains(address));
+    pub fn looked_at_targets(&mut self, asked: Time, group: &TargetGroup, subject: &Subject) {
+        let ours = |id: &TargetId| matches!(id, TargetId::Ip(address) if subject.addresses.contains(address));
         if self.by_address.is_none() && group.listed().any(|target| ours(&target.id) && target.health.is_registered()) {
             self.by_address = Some(asked);
         }

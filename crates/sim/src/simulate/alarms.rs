@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::drivers::Driver;
-use crate::play::{Play, play};
+use crate::run::{Run, run_departure};
 use decamp_core::decide::Loss;
 
 /// Of one kind of finding: how many there were, and how many of them never cost a request.
@@ -53,9 +53,9 @@ pub fn false_alarms(clusters: u64, runs: u64) -> BTreeMap<Loss, Alarms> {
 fn of_cluster(seed: u64, runs: u64) -> Vec<(Loss, bool)> {
     let mut found: Vec<((Loss, std::sync::Arc<str>), bool)> = Vec::new();
     for again in 1..=runs {
-        let played = play(&Driver::Decamp, &Play { seed, again, ..Play::default() });
-        for (place, finding) in played.findings.iter().take(64).enumerate() {
-            let cost = played.requests.costly & 1 << place != 0;
+        let report = run_departure(&Driver::Decamp, &Run { seed, again, ..Run::default() });
+        for (place, finding) in report.findings.iter().take(64).enumerate() {
+            let cost = report.requests.costly & 1 << place != 0;
             let name = (finding.loss, std::sync::Arc::clone(&finding.object));
             match found.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, ever)) => *ever |= cost,

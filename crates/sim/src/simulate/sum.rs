@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::faults::{Fault, Faults};
 use crate::oracle::Violation;
-use crate::play::Played;
+use crate::run::RunReport;
 
 /// Broken seeds are kept up to this many; the others are only counted.
 const KEPT: usize = 2000;
@@ -58,37 +58,37 @@ pub struct Sum {
 
 impl Sum {
     /// Adds one departure.
-    pub fn add(&mut self, seed: u64, faults: Faults, played: &Played) {
+    pub fn add(&mut self, seed: u64, faults: Faults, report: &RunReport) {
         self.departures += 1;
-        let requests = &played.requests;
+        let requests = &report.requests;
         self.requests += requests.sent;
         self.failed[0] += requests.attributable;
         self.failed[1] += requests.foreseen;
         self.failed[2] += requests.worlds;
-        self.violations += played.violations.len() as u64;
-        *self.outcomes.entry(played.outcome.as_ref().map_or("never-ended", |o| o.word())).or_default() += 1;
+        self.violations += report.violations.len() as u64;
+        *self.outcomes.entry(report.outcome.as_ref().map_or("never-ended", |o| o.word())).or_default() += 1;
         for fault in faults.iter() {
             *self.faults.entry(Fault::name(fault)).or_default() += 1;
         }
-        self.effects += u64::from(played.effects);
-        for point in &played.crashed {
+        self.effects += u64::from(report.effects);
+        for point in &report.crashed {
             *self.crashes.entry((point.effect, point.after)).or_default() += 1;
         }
-        self.aws_calls += u64::from(played.calls.aws);
+        self.aws_calls += u64::from(report.calls.aws);
         if faults.is_empty() {
-            let budget = 5 * u32::try_from(played.groups).unwrap_or(0) + 6;
-            self.calls_over += u64::from(played.calls.aws.saturating_sub(budget));
-            if let Some(above) = played.above_floor {
+            let budget = 5 * u32::try_from(report.groups).unwrap_or(0) + 6;
+            self.calls_over += u64::from(report.calls.aws.saturating_sub(budget));
+            if let Some(above) = report.above_floor {
                 let millis = u32::try_from(above.as_millis()).unwrap_or(u32::MAX);
-                self.above_floor[usize::from(played.overlapped)].push(millis);
+                self.above_floor[usize::from(report.overlapped)].push(millis);
             }
         }
-        if !played.violations.is_empty() || 0 < requests.attributable {
+        if !report.violations.is_empty() || 0 < requests.attributable {
             self.broken_count += 1;
             if self.broken.len() < KEPT {
                 self.broken.push(Broken {
                     seed,
-                    violations: played.violations.clone(),
+                    violations: report.violations.clone(),
                     attributable: requests.attributable,
                     example: requests.example.clone(),
                 });

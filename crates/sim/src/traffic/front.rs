@@ -1,7 +1,7 @@
 //! A target group that clients send to, and where its requests land. Requests are many and routes change seldom: where they lead is
 //! looked up once for each version of them.
 
-use super::Door;
+use super::Backend;
 use crate::load_balancers::LoadBalancers;
 use decamp_core::ids::{TargetGroupArn, TargetId};
 
@@ -10,9 +10,9 @@ use decamp_core::ids::{TargetGroupArn, TargetId};
 pub(super) enum Lands {
     /// Another instance.
     Elsewhere,
-    /// A port of ours at which there is no door.
+    /// A port of ours at which there is no backend.
     Nowhere,
-    /// The door at this place.
+    /// The backend at this place.
     At(usize),
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Front {
     pub(super) has_ingress: bool,
     /// Whether its clients keep connections.
     pub(super) keeps: bool,
-    /// The door of ours that they keep one to.
+    /// The backend of ours that they keep one to.
     pub(super) kept: Option<usize>,
     version: Option<u64>,
     lands: Vec<Lands>,
@@ -38,14 +38,14 @@ impl Front {
         Self { arn, has_ingress: false, keeps: false, kept: None, version: None, lands: Vec::new(), nodes: Vec::new(), turn: 0 }
     }
 
-    /// One more door is behind it.
-    pub(super) fn has_door(&mut self, door: &Door) {
-        self.has_ingress |= door.is_ingress;
+    /// One more backend is behind it.
+    pub(super) fn note_backend(&mut self, backend: &Backend) {
+        self.has_ingress |= backend.is_ingress;
         self.version = None;
     }
 
-    /// Where its requests land, as of now. Its own number is by which doors know it.
-    pub(super) fn look_up(&mut self, number: usize, balancers: &LoadBalancers, doors: &[Door], ours: &[TargetId]) {
+    /// Where its requests land, as of now. Its own number is by which backends know it.
+    pub(super) fn look_up(&mut self, number: usize, balancers: &LoadBalancers, backends: &[Backend], ours: &[TargetId]) {
         let version = Some(balancers.routes_version(&self.arn));
         if self.version == version {
             return;
@@ -56,8 +56,8 @@ impl Front {
             if !ours.contains(&route.id) {
                 return Lands::Elsewhere;
             }
-            let door = doors.iter().position(|door| door.front == number && door.port == route.port);
-            door.map_or(Lands::Nowhere, Lands::At)
+            let backend = backends.iter().position(|backend| backend.front == number && backend.port == route.port);
+            backend.map_or(Lands::Nowhere, Lands::At)
         }));
         self.nodes.clear();
         self.nodes.extend(balancers.zonal_nodes(&self.arn).iter().map(|node| node.routes.clone()));
@@ -79,10 +79,10 @@ impl Front {
         Some(lands)
     }
 
-    /// A client that keeps its connections opened one to this door.
-    pub(super) fn keep(&mut self, door: usize) {
+    /// A client that keeps its connections opened one to this backend.
+    pub(super) fn keep(&mut self, backend: usize) {
         if self.keeps {
-            self.kept = Some(door);
+            self.kept = Some(backend);
         }
     }
 
@@ -91,8 +91,8 @@ impl Front {
         self.kept = None;
     }
 
-    /// Whether it still sends to the door at this place.
-    pub(super) fn sends_to(&self, door: usize) -> bool {
-        self.lands.contains(&Lands::At(door))
+    /// Whether it still sends to the backend at this place.
+    pub(super) fn sends_to(&self, backend: usize) -> bool {
+        self.lands.contains(&Lands::At(backend))
     }
 }

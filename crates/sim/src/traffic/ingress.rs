@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::AllocationNumber;
-use crate::luck::Luck;
+use crate::rng::Rng;
 use decamp_core::time::Time;
 
 /// Traefik puts no two changes in force within this time (its providers' throttle).
@@ -40,8 +40,8 @@ pub struct Ingress {
     in_consul: Vec<bool>,
     /// Whether Consul cannot be heard.
     blocked: bool,
-    /// When something else in the catalog changes next, how often about, and by whose luck. It takes the throttle's time as well.
-    elsewhere: Option<(Time, Duration, Luck)>,
+    /// When something else in the catalog changes next, how often about, and by whose rng. It takes the throttle's time as well.
+    elsewhere: Option<(Time, Duration, Rng)>,
     /// Whether something else has changed that is not yet in force.
     changed_elsewhere: bool,
     /// How long its own work takes beyond that.
@@ -83,8 +83,8 @@ impl Ingress {
 
     /// Lets other things in the catalog change about so often, from `at` on, as they do in a cluster that is in use.
     #[must_use]
-    pub fn beside_changes(mut self, at: Time, every: Duration, mut luck: Luck) -> Self {
-        self.elsewhere = Some((at + luck.span(Duration::ZERO, every * 2), every, luck));
+    pub fn beside_changes(mut self, at: Time, every: Duration, mut rng: Rng) -> Self {
+        self.elsewhere = Some((at + rng.span(Duration::ZERO, every * 2), every, rng));
         self
     }
 
@@ -105,23 +105,23 @@ impl Ingress {
         }
     }
 
-    pub(super) fn joins(&mut self, at: Time, service: usize, copy: AllocationNumber, luck: &mut Luck) {
+    pub(super) fn joins(&mut self, at: Time, service: usize, copy: AllocationNumber, rng: &mut Rng) {
         if !self.registered[service].contains(&copy) {
             Arc::make_mut(&mut self.registered)[service].push(copy);
-            self.changed(at, luck);
+            self.changed(at, rng);
         }
     }
 
-    pub(super) fn leaves(&mut self, at: Time, service: usize, copy: AllocationNumber, luck: &mut Luck) {
+    pub(super) fn leaves(&mut self, at: Time, service: usize, copy: AllocationNumber, rng: &mut Rng) {
         if self.registered[service].contains(&copy) {
             Arc::make_mut(&mut self.registered)[service].retain(|c| *c != copy);
-            self.changed(at, luck);
+            self.changed(at, rng);
         }
     }
 
-    fn changed(&mut self, at: Time, luck: &mut Luck) {
+    fn changed(&mut self, at: Time, rng: &mut Rng) {
         let hears = match self.follows {
-            Follows::Watches => at + luck.span(IN_FORCE_AFTER.0, IN_FORCE_AFTER.1),
+            Follows::Watches => at + rng.span(IN_FORCE_AFTER.0, IN_FORCE_AFTER.1),
             Follows::Polls(every) => {
                 let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
                 let rounds = at.0.saturating_sub(self.phase.0) / every + 1;
@@ -143,12 +143,12 @@ impl Ingress {
     }
 
     fn advance_by(&mut self, to: Time) {
-        while let Some((due, every, luck)) = &mut self.elsewhere
+        while let Some((due, every, rng)) = &mut self.elsewhere
             && *due <= to
         {
             let at = *due;
-            *due = at + luck.span(Duration::ZERO, *every * 2).max(Duration::from_millis(1));
-            let heard = at + luck.span(IN_FORCE_AFTER.0, IN_FORCE_AFTER.1);
+            *due = at + rng.span(Duration::ZERO, *every * 2).max(Duration::from_millis(1));
+            let heard = at + rng.span(IN_FORCE_AFTER.0, IN_FORCE_AFTER.1);
             if self.blocked {
                 continue;
             }
@@ -199,14 +199,14 @@ impl Ingress {
     }
 
     /// A service, and one of its copies; `None` if there are no services.
-    pub(super) fn choose(&self, luck: &mut Luck) -> Option<(usize, Option<AllocationNumber>)> {
+    pub(super) fn choose(&self, rng: &mut Rng) -> Option<(usize, Option<AllocationNumber>)> {
         if self.known.is_empty() {
             return None;
         }
-        let bits = luck.bits();
-        let service = usize::try_from(Luck::share(bits, self.known.len() as u64)).unwrap_or(0);
+        let bits = rng.bits();
+        let service = usize::try_from(Rng::share(bits, self.known.len() as u64)).unwrap_or(0);
         let copies = &self.known[service];
-        let copy = usize::try_from(Luck::share(bits >> 32, copies.len() as u64)).unwrap_or(0);
+        let copy = usize::try_from(Rng::share(bits >> 32, copies.len() as u64)).unwrap_or(0);
         Some((service, copies.get(copy).copied()))
     }
 
@@ -220,10 +220,10 @@ impl Ingress {
 mod tests {
     use super::*;
 
-    fn with_one_copy(follows: Follows) -> (Ingress, Luck) {
+    fn with_one_copy(follows: Follows) -> (Ingress, Rng) {
         let mut ingress = Ingress::new(follows, Time(7_000));
         ingress.add_service(vec![AllocationNumber(1)], true);
-        (ingress, Luck::new(1))
+        (ingress, Rng::new(1))
     }
 
     fn knows(ingress: &Ingress) -> usize {
@@ -232,8 +232,8 @@ mod tests {
 
     #[test]
     fn a_watching_ingress_forgets_within_a_third_of_a_second() {
-        let (mut ingress, mut luck) = with_one_copy(Follows::Watches);
-        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut luck);
+        let (mut ingress, mut rng) = with_one_copy(Follows::Watches);
+        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut rng);
         ingress.advance(Time(100_090));
         assert_eq!(knows(&ingress), 1);
         ingress.advance(Time(100_300));
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn one_under_load_forgets_later_by_what_its_work_takes() {
-        let (ingress, mut luck) = with_one_copy(Follows::Watches);
+        let (ingress, mut rng) = with_one_copy(Follows::Watches);
         let mut ingress = ingress.under_load(Duration::from_secs(2));
-        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut luck);
+        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut rng);
         ingress.advance(Time(102_090));
         assert_eq!(knows(&ingress), 1);
         ingress.advance(Time(102_300));
@@ -253,10 +253,10 @@ mod tests {
 
     #[test]
     fn a_change_right_after_another_is_in_force_two_seconds_later() {
-        let (mut ingress, mut luck) = with_one_copy(Follows::Watches);
-        ingress.joins(Time(100_000), 0, AllocationNumber(2), &mut luck);
+        let (mut ingress, mut rng) = with_one_copy(Follows::Watches);
+        ingress.joins(Time(100_000), 0, AllocationNumber(2), &mut rng);
         ingress.advance(Time(100_500));
-        ingress.leaves(Time(100_500), 0, AllocationNumber(1), &mut luck);
+        ingress.leaves(Time(100_500), 0, AllocationNumber(1), &mut rng);
         ingress.advance(Time(101_900));
         assert_eq!(knows(&ingress), 2);
         ingress.advance(Time(102_400));
@@ -265,11 +265,11 @@ mod tests {
 
     #[test]
     fn while_consul_is_away_what_nomad_registers_is_heard_all_the_same() {
-        let (mut ingress, mut luck) = with_one_copy(Follows::Watches);
+        let (mut ingress, mut rng) = with_one_copy(Follows::Watches);
         ingress.add_service(vec![AllocationNumber(7)], false);
         ingress.block(Time(90_000), true);
-        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut luck);
-        ingress.leaves(Time(100_000), 1, AllocationNumber(7), &mut luck);
+        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut rng);
+        ingress.leaves(Time(100_000), 1, AllocationNumber(7), &mut rng);
         ingress.advance(Time(100_300));
         assert_eq!(ingress.copies().collect::<Vec<_>>(), [(0, AllocationNumber(1))]);
         ingress.block(Time(200_000), false);
@@ -279,8 +279,8 @@ mod tests {
 
     #[test]
     fn a_polling_ingress_forgets_at_its_next_poll() {
-        let (mut ingress, mut luck) = with_one_copy(Follows::Polls(Duration::from_secs(15)));
-        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut luck);
+        let (mut ingress, mut rng) = with_one_copy(Follows::Polls(Duration::from_secs(15)));
+        ingress.leaves(Time(100_000), 0, AllocationNumber(1), &mut rng);
         ingress.advance(Time(111_999));
         assert_eq!(knows(&ingress), 1);
         ingress.advance(Time(112_000));

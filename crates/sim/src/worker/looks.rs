@@ -1,4 +1,4 @@
-//! What a worker sees when it looks: each part as its system's API would show it, through the weather.
+//! What a worker sees when it looks: each part as its system's API would show it, through the api_faults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 
 use super::{CONSUL_TELLS_EVERY, Worker, versions_of};
 use crate::api_error::ApiError;
+use crate::api_faults::{CallOutcome, unseen};
 use crate::load_balancers::Known;
 use crate::nomad::Read;
-use crate::stage::Lists;
-use crate::weather::{Fate, unseen};
+use crate::world::Lists;
 use crate::{consul, nomad};
 use decamp_core::decide::{
     BRIEF, Departure, NodeStatus, Nomad, NomadSight, Part, Registrations, Showing, Snapshot, System, TargetGroup, Unseen, Zones,
@@ -29,7 +29,7 @@ impl Worker<'_> {
                 let activity_of = with_activity.then_some(departure.instance);
                 // Hooks, traffic sources and tags; a warm worker reads the tags alone.
                 let more = if self.warm { 0 } else { 2 } + u32::from(*with_activity);
-                self.stage.borrow_mut().calls.aws += more;
+                self.world.borrow_mut().calls.aws += more;
                 let look = self.call(System::AutoScaling, None, |s| {
                     let look = s.auto_scaling.look_group(&departure.asg, activity_of);
                     if look.is_ok() {
@@ -64,14 +64,14 @@ impl Worker<'_> {
                 vec![Showing::Nomad(self.look_at_nomad(departure, seen).await)]
             }
             Part::NomadSight => {
-                let look = self.call(System::Nomad, None, |s| s.nomad.sight(&s.cast.nomad_token.clone())).await;
+                let look = self.call(System::Nomad, None, |s| s.nomad.sight(&s.subject.nomad_token.clone())).await;
                 vec![Showing::NomadSight(flat(look.map(|answer| answer.map_err(|error| error.unseen()))))]
             }
             Part::Consul => vec![Showing::Consul(self.look_at_consul(seen).await)],
             Part::NomadServices => {
                 let look = self.call(System::Nomad, None, |s| {
-                    let node = s.cast.node.map(|n| s.nomad.node(n).spec.id);
-                    let token = s.cast.nomad_token.clone();
+                    let node = s.subject.node.map(|n| s.nomad.node(n).spec.id);
+                    let token = s.subject.nomad_token.clone();
                     match node {
                         Some(id) => s.nomad.registrations(id, &token, Read::Default).map(|a| a.body),
                         None => Ok(Registrations { whole: true, agent_dead: false, services: [].into(), by_hand: [].into() }),
@@ -80,9 +80,9 @@ impl Worker<'_> {
                 vec![Showing::NomadServices(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
             }
             Part::Addresses(asked) => {
-                self.stage.borrow_mut().calls.nomad += 1;
+                self.world.borrow_mut().calls.nomad += 1;
                 let look = self.call(System::Nomad, None, |s| {
-                    let token = s.cast.nomad_token.clone();
+                    let token = s.subject.nomad_token.clone();
                     s.nomad.elsewhere(departure.instance, asked, &token)
                 });
                 vec![Showing::Addresses(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
@@ -98,21 +98,21 @@ impl Worker<'_> {
         let remembered = self.known.borrow().iter().find(|(known, _)| known == arn).map(|(_, known)| *known).filter(|_| !again);
         if remembered.is_none() && !self.warm {
             // Attributes and health are two calls; the model counts the second.
-            self.stage.borrow_mut().calls.aws += 1;
+            self.world.borrow_mut().calls.aws += 1;
         }
         let asked = self.true_now();
         let look = self
             .call(System::LoadBalancers, None, |s| {
                 let mut look = s.balancers.look_group(arn, attached, remembered);
-                if let (Ok(group), Some((_, looks))) = (&mut look, s.cast.hides_it.as_mut().filter(|(hides, _)| hides == arn))
+                if let (Ok(group), Some((_, looks))) = (&mut look, s.subject.hides_it.as_mut().filter(|(hides, _)| hides == arn))
                     && 0 < *looks
                 {
                     *looks -= 1;
-                    let ours = TargetId::Instance(s.cast.instance);
+                    let ours = TargetId::Instance(s.subject.instance);
                     group.targets = group.targets.as_ref().map(|all| all.iter().filter(|t| t.id != ours).cloned().collect());
                 }
                 if let Ok(group) = &look {
-                    s.oracle.looked_at_targets(asked, group, &s.cast);
+                    s.oracle.looked_at_targets(asked, group, &s.subject);
                 }
                 look
             })
@@ -141,25 +141,25 @@ impl Worker<'_> {
         if !self.knows_zones.get() {
             let told = self.call(System::AutoScaling, None, |s| s.auto_scaling.call()).await;
             self.knows_zones.set(matches!(told, Ok(Ok(()))));
-            self.stage.borrow_mut().cast.zones_unanswered = !self.knows_zones.get();
+            self.world.borrow_mut().subject.zones_unanswered = !self.knows_zones.get();
         }
         if self.knows_zones.get() {
-            *zones = Arc::clone(&self.stage.borrow().cast.zones);
+            *zones = Arc::clone(&self.world.borrow().subject.zones);
         }
     }
 
     pub(super) async fn look_at_nomad(&self, departure: &Departure, seen: &Snapshot) -> Result<Nomad, Unseen> {
         if seen.nomad.at().is_none() {
             // The lookup by instance id comes before the reads of the node and its allocations.
-            let found = self.call(System::Nomad, None, |s| s.nomad.may_read(&s.cast.nomad_token.clone(), Read::Default)).await;
+            let found = self.call(System::Nomad, None, |s| s.nomad.may_read(&s.subject.nomad_token.clone(), Read::Default)).await;
             flat(found.map(|answer| answer.map_err(|error| error.unseen())))?;
         }
-        self.stage.borrow_mut().calls.nomad += 1;
+        self.world.borrow_mut().calls.nomad += 1;
         let read = if self.stale_reads { Read::Stale } else { Read::Default };
         let instance = departure.instance;
         let look = self
             .call(System::Nomad, None, |s| {
-                let token = s.cast.nomad_token.clone();
+                let token = s.subject.nomad_token.clone();
                 s.nomad.may_read(&token, read)?;
                 if token.sight() == NomadSight::Full {
                     s.oracle.looked_at.get_or_insert(s.now);
@@ -223,13 +223,13 @@ impl Worker<'_> {
     pub(super) async fn look_at_consul(&self, seen: &Snapshot) -> Result<Registrations, Unseen> {
         self.consul_asked.set(self.true_now());
         let namespaces = seen.consul_namespaces();
-        self.stage.borrow_mut().calls.consul += 1;
+        self.world.borrow_mut().calls.consul += 1;
         let look = self.call(System::Consul, None, |s| {
             self.looked.set((self.looked.get().0, versions_of(s).1));
-            let token = s.cast.consul_token.clone();
-            let (node, read) = (s.cast.consul_node, consul::Read::Default);
+            let token = s.subject.consul_token.clone();
+            let (node, read) = (s.subject.consul_node, consul::Read::Default);
             let mut seen = s.consul.look_in(node, &token, read, &namespaces).map_err(|error| error.unseen())?.body;
-            match s.cast.consul_lists {
+            match s.subject.consul_lists {
                 Lists::All => {}
                 Lists::NoServices => seen.services = [].into(),
                 Lists::NoNode => {
@@ -242,7 +242,7 @@ impl Worker<'_> {
     }
 }
 
-fn flat<T>(look: Result<Result<T, Unseen>, Fate>) -> Result<T, Unseen> {
+fn flat<T>(look: Result<Result<T, Unseen>, CallOutcome>) -> Result<T, Unseen> {
     match look {
         Ok(answer) => answer,
         Err(fate) => Err(unseen(fate)),

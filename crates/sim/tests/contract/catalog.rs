@@ -4,7 +4,7 @@ use decamp_core::decide::snapshot::Provider;
 use decamp_core::time::Time;
 use decamp_sim::consul;
 use decamp_sim::consul::Consul;
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 use crate::recording::exchanges;
 use crate::small::Small;
@@ -45,7 +45,7 @@ fn consul_answer(consul: &mut Consul, path: &str, token: &consul::Token) -> Opti
 #[test]
 fn each_token_sees_of_consul_what_the_same_token_was_shown_and_a_blank_one_is_not_told_so() {
     let Some(recorded) = exchanges(TODAY, "who-sees-what-consul") else { return };
-    let mut consul = Consul::new(consul::Version::V1_19_2, Time(1_000), Luck::new(1));
+    let mut consul = Consul::new(consul::Version::V1_19_2, Time(1_000), Rng::new(1));
     let node = consul.add_node("ip-127-0-0-10".into());
     ["api", "app", "consul"].into_iter().for_each(|name| consul.add_other(node, name.into()));
     let mut compared = 0;
@@ -74,7 +74,7 @@ fn each_token_sees_of_consul_what_the_same_token_was_shown_and_a_blank_one_is_no
 fn consul_refuses_in_its_own_words() {
     for folder in [TODAY, FLOOR] {
         let Some(recorded) = exchanges(folder, "errors") else { return };
-        let mut consul = Consul::new(versions(folder).1, Time(1_000), Luck::new(1));
+        let mut consul = Consul::new(versions(folder).1, Time(1_000), Rng::new(1));
         consul.add_node("ip-127-0-0-11".into());
         let mut denied = 0;
         for exchange in recorded.iter().filter(|e| e.to == "consul") {

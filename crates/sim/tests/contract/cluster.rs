@@ -12,10 +12,10 @@ use decamp_core::time::Time;
 use decamp_sim::consul;
 use decamp_sim::consul::Consul;
 use decamp_sim::event::AllocationNumber;
-use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{
     Behaviour, DrainSpec, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Note, Ports, Read, Token, Version,
 };
+use decamp_sim::rng::Rng;
 use serde_json::Value;
 
 use crate::recording::Exchange;
@@ -47,10 +47,10 @@ pub(crate) fn time(at: i64) -> Time {
 impl Cluster {
     /// Built of what a recording showed at its beginning; the model's clock stands 20 s before the first write.
     pub(crate) fn of(exchanges: &[Exchange], version: Version, consul_version: consul::Version, seed: u64) -> Self {
-        let mut luck = Luck::new(seed);
+        let mut rng = Rng::new(seed);
         let (start, mut nodes) = (time(-20_000), BTreeMap::new());
-        let mut consul = Consul::new(consul_version, start, Luck::new(luck.bits()));
-        let mut nomad = Nomad::new(version, start, Luck::new(luck.bits()));
+        let mut consul = Consul::new(consul_version, start, Rng::new(rng.bits()));
+        let mut nomad = Nomad::new(version, start, Rng::new(rng.bits()));
         let listed = exchanges.iter().find(|e| e.path == "/v1/nodes").map(|e| e.body.clone());
         let read =
             exchanges.iter().filter(|e| e.after("/v1/node/").is_some() && e.body["Name"].is_string()).map(|e| e.body.clone());

@@ -18,7 +18,7 @@ const TODAY: &str = "nomad-2.0.5_consul-1.19.2";
 const BETWEEN: &str = "nomad-1.10.5_consul-1.19.2";
 const FLOOR: &str = "nomad-1.1.2_consul-1.8.7";
 
-/// Luck decides only how long things take; the order must hold with any.
+/// Rng decides only how long things take; the order must hold with any.
 const SEEDS: u64 = 40;
 
 /// What was done to the recorded cluster beside what the recording shows as a write.

@@ -8,8 +8,8 @@ use decamp_core::ids::AllocationId;
 use decamp_core::time::Time;
 use decamp_sim::consul;
 use decamp_sim::consul::Consul;
-use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{Behaviour, Fits, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports};
+use decamp_sim::rng::Rng;
 
 use crate::versions;
 
@@ -22,8 +22,8 @@ pub(crate) struct Small {
 impl Small {
     pub(crate) fn new(folder: &str, nodes: &[(&str, &str)]) -> Self {
         let (version, consul_version) = versions(folder);
-        let mut consul = Consul::new(consul_version, Time(1_000), Luck::new(1));
-        let mut nomad = Nomad::new(version, Time(1_000), Luck::new(2));
+        let mut consul = Consul::new(consul_version, Time(1_000), Rng::new(1));
+        let mut nomad = Nomad::new(version, Time(1_000), Rng::new(2));
         for (id, name) in nodes {
             let beside = consul.add_node((*name).into());
             nomad.add_node(NodeSpec {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use decamp_sim::drivers::Driver;
 use decamp_sim::faults::{Fault, Faults};
-use decamp_sim::play::{CrashPoint, Play, Played, Working, play};
+use decamp_sim::run::{CrashPoint, Run, RunReport, WorkMode, run_departure};
 
 pub(crate) use self::all::all_stories;
 
@@ -22,7 +22,7 @@ pub(crate) struct Story {
     /// Where its first worker is killed.
     pub(crate) crash: Option<CrashPoint>,
     /// How its workers work.
-    pub(crate) working: Working,
+    pub(crate) work_mode: WorkMode,
     /// Its outcome.
     pub(crate) outcome: &'static str,
     /// What it must show; else it tells something else than it says.
@@ -33,23 +33,23 @@ pub(crate) struct Story {
 
 impl Story {
     /// Plays it with this seed.
-    pub(crate) fn play(&self, seed: u64) -> Played {
+    pub(crate) fn play(&self, seed: u64) -> RunReport {
         let faults = self.faults.iter().copied().fold(Faults::NONE, Faults::with);
-        play(
+        run_departure(
             &Driver::Decamp,
-            &Play {
+            &Run {
                 seed,
                 faults,
                 crashes: self.crash.into_iter().collect(),
                 trace: true,
-                working: Some(self.working),
-                ..Play::default()
+                work_mode: Some(self.work_mode),
+                ..Run::default()
             },
         )
     }
 
     /// As it is kept.
-    pub(crate) fn text(&self, seed: u64, played: &Played) -> String {
+    pub(crate) fn text(&self, seed: u64, report: &RunReport) -> String {
         let mut text = format!("{}\nseed {seed}", self.about);
         let faults: Vec<_> = self.faults.iter().map(|fault| fault.name()).collect();
         if !faults.is_empty() {
@@ -59,30 +59,30 @@ impl Story {
         if let Some(CrashPoint { effect, after }) = self.crash {
             let _ = write!(text, ", killed {} effect {effect}", if after { "after" } else { "before" });
         }
-        if let Working::Passes(passes) = self.working {
+        if let WorkMode::Passes(passes) = self.work_mode {
             let _ = write!(text, ", in passes of {}", decamp_core::time::plain(passes.length));
         }
         text.push_str("\n\n");
-        text.push_str(&shortened(&played.trace));
-        let requests = &played.requests;
+        text.push_str(&shortened(&report.trace));
+        let requests = &report.requests;
         let _ = writeln!(
             text,
             "\n{}; {} requests, {} failed by decamp, {} foreseen; {}",
-            played.outcome.as_ref().map_or("never ended", decamp_core::decide::Outcome::word),
+            report.outcome.as_ref().map_or("never ended", decamp_core::decide::Outcome::word),
             requests.sent,
             requests.attributable,
             requests.foreseen,
-            played.final_state
+            report.final_state
         );
         text
     }
 
     /// Whether what was played is what the story tells.
-    pub(crate) fn is_told_by(&self, played: &Played) -> bool {
-        let lines = || played.trace.iter();
+    pub(crate) fn is_told_by(&self, report: &RunReport) -> bool {
+        let lines = || report.trace.iter();
         let shown = |phrase: &&str| lines().any(|line| line.contains(*phrase));
-        let in_order = played.violations.is_empty() && played.requests.attributable == 0;
-        let outcome = played.outcome.as_ref().map_or("never ended", decamp_core::decide::Outcome::word);
+        let in_order = report.violations.is_empty() && report.requests.attributable == 0;
+        let outcome = report.outcome.as_ref().map_or("never ended", decamp_core::decide::Outcome::word);
         in_order && outcome == self.outcome && self.shows.iter().all(shown) && !self.never.iter().any(shown)
     }
 

@@ -1,7 +1,7 @@
 //! The stories of what may still send to the instance: load balancers, addresses that are targets, and service discovery.
 
 use decamp_sim::faults::Fault;
-use decamp_sim::play::CrashPoint;
+use decamp_sim::run::CrashPoint;
 
 use super::{BESIDE, FORCE, story};
 use crate::stories::Story;

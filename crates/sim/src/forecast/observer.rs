@@ -12,7 +12,7 @@ use super::{End, Forecast, Span, Step, Wait, What};
 
 /// Decisions and writes, up to where it depends on what cannot be seen.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct ForecastObserver {
     begins: Time,
     steps: Vec<Step>,
     waits: Vec<Wait>,
@@ -21,7 +21,7 @@ pub(super) struct Record {
     pub(super) unknown: Option<(Time, System, Unseen)>,
 }
 
-impl Record {
+impl ForecastObserver {
     pub(super) fn new(begins: Time) -> Self {
         Self { begins, steps: Vec::new(), waits: Vec::new(), released: Vec::new(), unknown: None }
     }
@@ -50,7 +50,7 @@ impl Record {
     }
 }
 
-impl Tell for Record {
+impl Tell for ForecastObserver {
     fn decided(&mut self, _: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         if self.unknown.is_some() {
             return;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::faults::{Fault, Faults};
-use crate::stage::Stage;
+use crate::world::SimWorld;
 use decamp_core::decide::{Outcome, Policy};
 use decamp_core::time::Time;
 
@@ -12,7 +12,7 @@ const NOTICED: Duration = Duration::from_secs(40);
 
 /// How much longer it took than the load balancers' delay and the stops, each counted once where they overlap.
 pub(super) fn above_floor(
-    stage: &Stage,
+    world: &SimWorld,
     started: Time,
     ended: Time,
     balancers: Duration,
@@ -21,7 +21,7 @@ pub(super) fn above_floor(
     if !matches!(outcome, Some(Outcome::Departed { .. } | Outcome::Unconfirmed { .. })) {
         return None;
     }
-    let oracle = &stage.oracle;
+    let oracle = &world.oracle;
     let mut spans = vec![];
     if !balancers.is_zero() {
         let from = oracle.first_deregistered.unwrap_or(started);
@@ -45,8 +45,8 @@ pub(super) fn is_waited_out(fault: Fault) -> bool {
 }
 
 /// When the last of the waits is over that such faults and the cluster itself bring, whoever waits (ADR 0002).
-pub(super) fn waited_out(stage: &Stage, faults: Faults, policy: &Policy, started: Time, balancers: Duration) -> Time {
-    let oracle = &stage.oracle;
+pub(super) fn waited_out(world: &SimWorld, faults: Faults, policy: &Policy, started: Time, balancers: Duration) -> Time {
+    let oracle = &world.oracle;
     let released = oracle.first_deregistered.unwrap_or(started) + balancers;
     let over = oracle.last_over.unwrap_or(started);
     // While its services pass, a lost agent is waited for to the end (ADR 0005).

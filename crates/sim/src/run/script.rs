@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::passes::Working;
-use super::troubles::lend_a_hand;
+use super::fault_effects::apply_fault;
+use super::passes::WorkMode;
 use crate::auto_scaling::LifecycleEvent;
 use crate::faults::{Fault, Faults};
-use crate::luck::Luck;
 use crate::nomad::GroupNumber;
-use crate::setting::BEGIN;
-use crate::stage::{Hand, Stage};
+use crate::rng::Rng;
+use crate::scenario::BEGIN;
 use crate::worker::CrashPoint;
+use crate::world::{Intervention, SimWorld};
 use decamp_core::decide::{Cause, LifecycleAction};
 use decamp_core::time::Time;
 
@@ -22,14 +22,14 @@ pub(super) const fn secs(seconds: u64) -> Duration {
 
 /// What a worker is told when it begins.
 #[derive(Debug, Clone)]
-pub(super) struct Told {
+pub(super) struct Delivery {
     /// The lifecycle action, as far as it is known.
     pub(super) action: LifecycleAction,
     /// Whether it is a sweep's pass: it does what is due, and waits for nothing.
     pub(super) sweep: bool,
 }
 
-impl From<LifecycleAction> for Told {
+impl From<LifecycleAction> for Delivery {
     fn from(action: LifecycleAction) -> Self {
         Self { action, sweep: false }
     }
@@ -39,9 +39,9 @@ impl From<LifecycleAction> for Told {
 pub(super) struct Script {
     faults: Faults,
     /// Events and sweeps on their way to a worker.
-    pub(super) deliveries: VecDeque<(Time, Told)>,
+    pub(super) deliveries: VecDeque<(Time, Delivery)>,
     /// How its workers work.
-    pub(super) working: Working,
+    pub(super) work_mode: WorkMode,
     /// Where workers are killed.
     pub(super) crashes: Vec<CrashPoint>,
     /// Whether the lifecycle event is still to come.
@@ -66,30 +66,30 @@ pub(super) struct Plan {
 }
 
 /// A moment in the course of a departure: sooner more often than later.
-pub(super) fn moment(luck: &mut Luck) -> Time {
-    let within = [3_000, 10_000, 40_000, 120_000, 400_000][usize::try_from(luck.below(5)).unwrap_or(0)];
-    BEGIN + secs(1) + Duration::from_millis(luck.below(within))
+pub(super) fn moment(rng: &mut Rng) -> Time {
+    let within = [3_000, 10_000, 40_000, 120_000, 400_000][usize::try_from(rng.below(5)).unwrap_or(0)];
+    BEGIN + secs(1) + Duration::from_millis(rng.below(within))
 }
 
 /// Writes the script, and begins the termination.
-pub(super) fn script(
-    stage: &mut Stage,
+pub(super) fn write_script(
+    world: &mut SimWorld,
     faults: Faults,
     service: Option<GroupNumber>,
     heartbeat_timeout: Duration,
-    working: Working,
-    luck: &mut Luck,
+    work_mode: WorkMode,
+    rng: &mut Rng,
 ) -> Script {
-    let mut hands = Vec::new();
+    let mut interventions = Vec::new();
     for fault in faults.iter() {
-        lend_a_hand(stage, fault, service, heartbeat_timeout, luck, &mut hands);
+        apply_fault(world, fault, service, heartbeat_timeout, rng, &mut interventions);
     }
-    hands.sort_by_key(|(at, _)| *at);
-    stage.hands = hands.into();
+    interventions.sort_by_key(|(at, _)| *at);
+    world.interventions = interventions.into();
     let mut script = Script {
         faults,
         deliveries: VecDeque::new(),
-        working,
+        work_mode,
         crashes: Vec::new(),
         waits_for_event: true,
         told: None,
@@ -97,32 +97,32 @@ pub(super) fn script(
         interruption: None,
         heartbeat_timeout,
         sweeps: true,
-        anothers: luck.clone().one_in(2),
+        anothers: rng.clone().one_in(2),
     };
     if faults.has(Fault::Crash) {
-        for _ in 0..=luck.below(2) {
-            script.crashes.push(CrashPoint { effect: u32::try_from(luck.below(9)).unwrap_or(0), after: luck.one_in(2) });
+        for _ in 0..=rng.below(2) {
+            script.crashes.push(CrashPoint { effect: u32::try_from(rng.below(9)).unwrap_or(0), after: rng.one_in(2) });
         }
-        if luck.one_in(2) {
-            script.dies_at.push_back(moment(luck));
+        if rng.one_in(2) {
+            script.dies_at.push_back(moment(rng));
         }
     }
     let begin = BEGIN + secs(1);
-    stage.advance(begin);
+    world.advance(begin);
     if faults.has(Fault::SpotInterruption) {
         script.interruption = Some(begin + secs(120));
         script.waits_for_event = false;
         script.deliveries.push_back((begin + secs(1), swept().into()));
-        stage.hands.push_back((begin + secs(120), Hand::MachineDies));
-        stage.hands.make_contiguous().sort_by_key(|(at, _)| *at);
+        world.interventions.push_back((begin + secs(120), Intervention::MachineDies));
+        world.interventions.make_contiguous().sort_by_key(|(at, _)| *at);
         return script;
     }
-    let instance = stage.cast.instance;
+    let instance = world.subject.instance;
     // It cannot fail: the instance was put in service.
     if faults.has(Fault::RootVolume) {
-        drop(stage.auto_scaling.replace_root_volume(instance, &mut stage.balancers));
+        drop(world.auto_scaling.replace_root_volume(instance, &mut world.balancers));
     } else {
-        drop(stage.auto_scaling.terminate(instance, &mut stage.balancers));
+        drop(world.auto_scaling.terminate(instance, &mut world.balancers));
     }
     if faults.has(Fault::LostEvent) {
         script.waits_for_event = true;
@@ -132,19 +132,19 @@ pub(super) fn script(
 
 impl Script {
     /// Takes the events that Auto Scaling has sent, and decides when they come.
-    pub(super) fn events(&mut self, stage: &mut Stage, luck: &mut Luck) {
-        for event in stage.auto_scaling.take_events() {
+    pub(super) fn events(&mut self, world: &mut SimWorld, rng: &mut Rng) {
+        for event in world.auto_scaling.take_events() {
             // Where nobody has said which hook is meant, the other tool's event comes as well as ours.
             let hook = if self.faults.has(Fault::HooksNotNamed) && self.anothers { "another" } else { "decamp" };
-            if event.instance != stage.cast.instance || *event.hook != *hook || !self.waits_for_event {
+            if event.instance != world.subject.instance || *event.hook != *hook || !self.waits_for_event {
                 continue;
             }
             self.waits_for_event = false;
-            self.send(&event, luck);
+            self.send(&event, rng);
         }
     }
 
-    fn send(&mut self, event: &LifecycleEvent, luck: &mut Luck) {
+    fn send(&mut self, event: &LifecycleEvent, rng: &mut Rng) {
         let now = event.time;
         let told = LifecycleAction {
             hook: Some(Arc::clone(&event.hook)),
@@ -153,26 +153,26 @@ impl Script {
             to_warm_pool: event.destination == crate::auto_scaling::Destination::WarmPool,
         };
         self.told = Some(told.clone());
-        let soon = now + luck.span(Duration::from_millis(100), secs(1));
+        let soon = now + rng.span(Duration::from_millis(100), secs(1));
         if self.faults.has(Fault::LostEvent) || self.faults.has(Fault::SweepsAlone) {
             // Only a sweep finds it, within a minute.
             self.told = None;
-            let found = Told { action: swept(), sweep: matches!(self.working, Working::Passes(_)) };
-            self.deliveries.push_back((now + Duration::from_millis(luck.below(60_000)), found));
+            let found = Delivery { action: swept(), sweep: matches!(self.work_mode, WorkMode::Passes(_)) };
+            self.deliveries.push_back((now + Duration::from_millis(rng.below(60_000)), found));
         } else if self.faults.has(Fault::LateEvent) {
             self.sweeps = false;
-            self.deliveries.push_back((now + self.heartbeat_timeout + secs(luck.below(600)), told.into()));
+            self.deliveries.push_back((now + self.heartbeat_timeout + secs(rng.below(600)), told.into()));
         } else {
             if self.faults.has(Fault::StaleToken) {
                 let mut stale = told.clone();
-                stale.token = luck.uuid().parse().ok();
+                stale.token = rng.uuid().parse().ok();
                 stale.began = Some(now - secs(3600));
                 self.deliveries.push_back((soon, stale.into()));
             }
             self.deliveries.push_back((soon, told.clone().into()));
             if self.faults.has(Fault::TwoWorkers) {
-                let second = if luck.one_in(2) { told } else { swept() };
-                self.deliveries.push_back((moment(luck).max(soon), second.into()));
+                let second = if rng.one_in(2) { told } else { swept() };
+                self.deliveries.push_back((moment(rng).max(soon), second.into()));
             }
         }
         self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
@@ -193,64 +193,67 @@ impl Script {
     }
 
     /// How the next worker is.
-    pub(super) fn plan(&mut self, hired: usize, now: Time, luck: &mut Luck) -> Plan {
+    pub(super) fn plan(&mut self, started: usize, now: Time, rng: &mut Rng) -> Plan {
         // AWS keeps the clock of a function right; a pass that is shorter than its error would never begin.
-        let skew =
-            if self.faults.has(Fault::ClockSkew) && self.working == Working::Through { luck.below(1_200_000) } else { 600_000 };
+        let skew = if self.faults.has(Fault::ClockSkew) && self.work_mode == WorkMode::Continuous {
+            rng.below(1_200_000)
+        } else {
+            600_000
+        };
         // A pass that is frozen for longer than it may take is ended by Lambda; the others are other processes.
-        let may_freeze = self.working == Working::Through || hired == 0;
+        let may_freeze = self.work_mode == WorkMode::Continuous || started == 0;
         let frozen = (self.faults.has(Fault::FrozenWorker) && may_freeze).then(|| {
-            let from = moment(luck).max(now);
-            (from, from + secs(30 + luck.below(570)))
+            let from = moment(rng).max(now);
+            (from, from + secs(30 + rng.below(570)))
         });
         Plan {
             skew_ms: i64::try_from(skew).unwrap_or(0) - 600_000,
-            warm: luck.one_in(4),
-            stale_reads: self.faults.has(Fault::StaleReads) && luck.one_in(2),
-            other_settings: self.faults.has(Fault::OtherSettingsNextTime) && (0 < hired || luck.one_in(2)),
+            warm: rng.one_in(4),
+            stale_reads: self.faults.has(Fault::StaleReads) && rng.one_in(2),
+            other_settings: self.faults.has(Fault::OtherSettingsNextTime) && (0 < started || rng.one_in(2)),
             dies_at: self.dies_at.pop_front().map_or(Time::NEVER, |at| at.max(now)),
             frozen,
         }
     }
 
     /// A worker died: its message comes again, or a sweep finds the instance.
-    pub(super) fn redeliver(&mut self, now: Time, luck: &mut Luck) {
+    pub(super) fn redeliver(&mut self, now: Time, rng: &mut Rng) {
         if !self.sweeps && self.told.is_none() {
             return;
         }
         let again = match &self.told {
-            Some(told) if !luck.one_in(3) => told.clone(),
+            Some(told) if !rng.one_in(3) => told.clone(),
             _ => swept(),
         };
-        let at = now + secs(1 + luck.below(60));
-        match (self.working, &self.told) {
-            (Working::Through, _) => self.deliveries.push_back((at, again.into())),
-            (Working::Passes(passes), Some(told)) => {
-                self.deliveries.push_back((passes.redelivered(now, luck), told.clone().into()));
+        let at = now + secs(1 + rng.below(60));
+        match (self.work_mode, &self.told) {
+            (WorkMode::Continuous, _) => self.deliveries.push_back((at, again.into())),
+            (WorkMode::Passes(passes), Some(told)) => {
+                self.deliveries.push_back((passes.redelivered(now, rng), told.clone().into()));
             }
             // The next sweep comes by itself.
-            (Working::Passes(_), None) => {}
+            (WorkMode::Passes(_), None) => {}
         }
         self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
     }
 
     /// A pass was over before its departure: its message comes back.
-    pub(super) fn hand_back(&mut self, told: Told, now: Time, luck: &mut Luck) {
-        if let Working::Passes(passes) = self.working
+    pub(super) fn hand_back(&mut self, told: Delivery, now: Time, rng: &mut Rng) {
+        if let WorkMode::Passes(passes) = self.work_mode
             && !told.sweep
         {
-            self.deliveries.push_back((passes.next(now, luck), told));
+            self.deliveries.push_back((passes.next(now, rng), told));
             self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
         }
     }
 
     /// A departure ended: a duplicate may still come.
-    pub(super) fn after_end(&mut self, now: Time, luck: &mut Luck) {
+    pub(super) fn after_end(&mut self, now: Time, rng: &mut Rng) {
         if self.faults.has(Fault::DuplicateEvent)
             && let Some(told) = self.told.clone()
         {
             self.faults = self.faults.without(Fault::DuplicateEvent);
-            self.deliveries.push_back((now + secs(luck.below(30)), told.into()));
+            self.deliveries.push_back((now + secs(rng.below(30)), told.into()));
         }
     }
 }

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use crate::consul;
 use crate::faults::{Fault, Faults};
-use crate::luck::Luck;
 use crate::nomad;
-use crate::setting::LONGEST_REQUEST;
-use crate::stage::Lists;
+use crate::rng::Rng;
+use crate::scenario::LONGEST_REQUEST;
+use crate::world::Lists;
 use decamp_core::decide::{ByHand, LastTarget, LifecycleResult, Policy};
 
 /// decamp's policy. `runs_no_nomad`: the operator has said that the group runs none.
-pub(super) fn policy(seed: u64, faults: Faults, luck: &mut Luck, runs_no_nomad: bool) -> Policy {
+pub(super) fn policy(seed: u64, faults: Faults, rng: &mut Rng, runs_no_nomad: bool) -> Policy {
     let secs = Duration::from_secs;
     let margin = if faults.has(Fault::IngressUnderLoad) { 3 } else { 1 };
     Policy {
         // Most hold out for half an hour, so that hours of waiting do not take the time of a thousand other departures.
-        max_departure: if luck.one_in(16) { secs(2 * 3600) } else { secs(1800) },
-        ignore_system_jobs: luck.one_in(12),
+        max_departure: if rng.one_in(16) { secs(2 * 3600) } else { secs(1800) },
+        ignore_system_jobs: rng.one_in(12),
         never_force: faults.has(Fault::ClaimsHours) && seed.is_multiple_of(4),
         on_timeout: if faults.has(Fault::AbandonRetains) { LifecycleResult::Abandon } else { LifecycleResult::Continue },
         longest_request: LONGEST_REQUEST,

@@ -1,27 +1,27 @@
-//! The stage of one departure: all the pretend systems on one clock, the traffic over them, and what operators and faults do.
+//! The world of one departure: all the pretend systems on one clock, the traffic over them, and what operators and faults do.
 
-mod hands;
+mod actors;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use self::hands::Hand;
+pub use self::actors::Intervention;
+use super::api_faults::ApiFaults;
 use super::auto_scaling::{AutoScaling, Happening};
 use super::consul::{self, Consul};
 use super::event::{AllocationNumber, Event, What};
 use super::load_balancers::LoadBalancers;
-use super::luck::Luck;
 use super::nomad::{self, Nomad};
 use super::oracle::Oracle;
+use super::rng::Rng;
 use super::traffic::{Process, Traffic};
-use super::weather::Weather;
 use decamp_core::decide::{Departure, Effect, TaskRole};
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
 /// Everything that there is.
-pub struct Stage {
+pub struct SimWorld {
     /// The true time.
     pub now: Time,
     /// Auto Scaling.
@@ -35,13 +35,13 @@ pub struct Stage {
     /// The clients and the ingress.
     pub traffic: Traffic,
     /// How calls fare.
-    pub weather: Weather,
-    /// The luck of calls.
-    pub luck: Luck,
+    pub api_faults: ApiFaults,
+    /// The rng of calls.
+    pub rng: Rng,
     /// Who plays.
-    pub cast: Cast,
+    pub subject: Subject,
     /// What operators and faults still do, in order.
-    pub hands: VecDeque<(Time, Hand)>,
+    pub interventions: VecDeque<(Time, Intervention)>,
     /// The judge.
     pub oracle: Oracle,
     /// Calls made.
@@ -56,7 +56,7 @@ pub struct Stage {
 
 /// Who plays.
 #[derive(Debug, Clone)]
-pub struct Cast {
+pub struct Subject {
     /// The instance that leaves.
     pub instance: InstanceId,
     /// Its group.
@@ -93,7 +93,7 @@ pub struct Cast {
     pub joins: Option<InstanceId>,
 }
 
-impl Cast {
+impl Subject {
     /// Whether a target is the instance's.
     #[must_use]
     pub fn owns(&self, id: &TargetId) -> bool {
@@ -129,8 +129,8 @@ pub struct Calls {
     pub consul: u32,
 }
 
-impl Stage {
-    /// A stage from its parts.
+impl SimWorld {
+    /// A world from its parts.
     #[must_use]
     #[expect(clippy::too_many_arguments, reason = "one call, and each part is a whole system")]
     pub fn new(
@@ -140,10 +140,10 @@ impl Stage {
         nomad: Nomad,
         consul: Consul,
         traffic: Traffic,
-        luck: Luck,
-        cast: Cast,
+        rng: Rng,
+        subject: Subject,
     ) -> Self {
-        let listed = vec![Some(u64::MAX); cast.fronts.len()];
+        let listed = vec![Some(u64::MAX); subject.fronts.len()];
         Self {
             now,
             auto_scaling,
@@ -151,10 +151,10 @@ impl Stage {
             nomad,
             consul,
             traffic,
-            weather: Weather::default(),
-            luck,
-            cast,
-            hands: VecDeque::new(),
+            api_faults: ApiFaults::default(),
+            rng,
+            subject,
+            interventions: VecDeque::new(),
             oracle: Oracle::default(),
             calls: Calls::default(),
             log: Vec::new(),
@@ -187,7 +187,7 @@ impl Stage {
         let group = &self.nomad.groups()[allocation.group.index()].spec.group;
         let servers = group.tasks.iter().filter(|t| matches!(t.role, TaskRole::Leader | TaskRole::Main));
         let process = Process {
-            on_ours: Some(allocation.node) == self.cast.node,
+            on_ours: Some(allocation.node) == self.subject.node,
             listens,
             killed_at: Time(0),
             kill_timeout: servers.map(|t| t.kill_timeout).min().unwrap_or_default(),
@@ -198,9 +198,9 @@ impl Stage {
     /// When something next happens by itself.
     #[must_use]
     pub fn next_event(&self) -> Time {
-        let hands = self.hands.front().map_or(Time::NEVER, |(at, _)| *at);
+        let interventions = self.interventions.front().map_or(Time::NEVER, |(at, _)| *at);
         let models = self.nomad.next_event().min(self.consul.next_event());
-        models.min(self.auto_scaling.next_event()).min(self.balancers.next_event()).min(hands)
+        models.min(self.auto_scaling.next_event()).min(self.balancers.next_event()).min(interventions)
     }
 
     /// Lets everything happen that is due by `to`, in order.
@@ -223,14 +223,14 @@ impl Stage {
         self.nomad.advance(now, &mut self.consul, &mut self.log);
         self.auto_scaling.advance(now, &mut self.balancers);
         for (_, happening) in self.auto_scaling.happened() {
-            self.oracle.auto_scaling(now, &self.cast, &happening);
-            if happening == Happening::MachineStopped(self.cast.instance) {
+            self.oracle.auto_scaling(now, &self.subject, &happening);
+            if happening == Happening::MachineStopped(self.subject.instance) {
                 self.machine_stops();
             }
         }
-        while self.hands.front().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, hand)) = self.hands.pop_front() {
-                self.lend(hand);
+        while self.interventions.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, intervention)) = self.interventions.pop_front() {
+                self.intervene(intervention);
             }
         }
         self.targets_leave();
@@ -249,11 +249,11 @@ impl Stage {
                 self.introduce(event.allocation, false);
             }
             let allocation = self.nomad.allocation(event.allocation);
-            let ours = Some(allocation.node) == self.cast.node;
+            let ours = Some(allocation.node) == self.subject.node;
             if ours && matches!(event.what, What::ToldToStop | What::Signalled) {
                 self.traffic.fill(event.at, &self.balancers);
             }
-            self.oracle.process(self.now, event, ours, self.cast.untold, &self.nomad, &self.traffic, &self.balancers);
+            self.oracle.process(self.now, event, ours, self.subject.untold, &self.nomad, &self.traffic, &self.balancers);
             let numbers = self.numbers.get(allocation.group.index());
             self.traffic.happened(event, |service| numbers.and_then(|n| n.get(usize::from(service)).copied().flatten()));
         }
@@ -262,12 +262,12 @@ impl Stage {
 
     /// Targets whose delay is over: what they still hold is cut.
     fn targets_leave(&mut self) {
-        for (front, arn) in self.cast.fronts.iter().enumerate() {
+        for (front, arn) in self.subject.fronts.iter().enumerate() {
             let version = self.balancers.routes_version(arn);
             if self.listed[front].is_none_or(|seen| seen == version) {
                 continue;
             }
-            let is_listed = self.balancers.listed_until(arn, self.cast.instance).is_some();
+            let is_listed = self.balancers.listed_until(arn, self.subject.instance).is_some();
             self.listed[front] = is_listed.then_some(version);
             if !is_listed {
                 let set = self.balancers.setup(arn).map(|setup| (setup.delay, setup.connection_termination)).unwrap_or_default();
@@ -279,12 +279,12 @@ impl Stage {
     fn machine_stops(&mut self) {
         self.oracle.machine_stops(self.now);
         self.traffic.fill(self.now, &self.balancers);
-        if let Some(node) = self.cast.node {
+        if let Some(node) = self.subject.node {
             self.nomad.end_machine(node, false, &mut self.consul, &mut self.log);
         }
         self.traffic.machine_gone(self.now);
         self.traffic.machine_stops(self.now);
-        self.balancers.machine_stopped(self.cast.instance);
+        self.balancers.machine_stopped(self.subject.instance);
     }
 
     /// An effect of ours is about to be taken: everything that serves holds a request (ADR 0021).
@@ -298,7 +298,7 @@ impl Stage {
             &self.nomad,
             &self.consul,
             &self.balancers,
-            &self.cast,
+            &self.subject,
         );
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::luck::Luck;
+use super::rng::Rng;
 use decamp_core::decide::{EffectKind, System, Unseen};
 use decamp_core::time::Time;
 
 /// What comes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum CallOutcome {
     /// It is answered.
     Answered,
     /// It never arrives.
@@ -23,7 +23,7 @@ pub enum Fate {
 
 /// The calls of all workers.
 #[derive(Debug, Clone, Default)]
-pub struct Weather {
+pub struct ApiFaults {
     /// Several faults may take the same system away: none of them brings it back while another lasts.
     away: [Vec<Span>; 4],
     throttled: [Span; 4],
@@ -60,7 +60,7 @@ fn place(system: System) -> usize {
     }
 }
 
-impl Weather {
+impl ApiFaults {
     /// Nobody hears from this system.
     pub fn away(&mut self, system: System, from: Time, to: Time) {
         self.away[place(system)].push(Span { from, to });
@@ -114,46 +114,46 @@ impl Weather {
     }
 
     /// What comes of a call that arrives now.
-    pub fn fate(&mut self, system: System, write: Option<EffectKind>, at: Time, luck: &mut Luck) -> Fate {
+    pub fn fate(&mut self, system: System, write: Option<EffectKind>, at: Time, rng: &mut Rng) -> CallOutcome {
         let place = place(system);
         if self.is_away(system, at) {
-            return Fate::Lost;
+            return CallOutcome::Lost;
         }
         if self.throttled[place].holds(at) || write == Some(EffectKind::Heartbeat) && self.heartbeats_refused.holds(at) {
-            return Fate::Throttled;
+            return CallOutcome::Throttled;
         }
         if self.denied[place].holds(at) {
-            return Fate::Denied;
+            return CallOutcome::Denied;
         }
         if let Some(kind) = write
             && let Some(found) = self.lose_answers.iter().position(|k| *k == kind)
         {
             self.lose_answers.swap_remove(found);
-            return Fate::AnswerLost;
+            return CallOutcome::AnswerLost;
         }
-        if 0 < self.nonsense_one_in && luck.one_in(self.nonsense_one_in) {
-            return if luck.one_in(2) { Fate::Lost } else { Fate::AnswerLost };
+        if 0 < self.nonsense_one_in && rng.one_in(self.nonsense_one_in) {
+            return if rng.one_in(2) { CallOutcome::Lost } else { CallOutcome::AnswerLost };
         }
-        Fate::Answered
+        CallOutcome::Answered
     }
 }
 
 /// How long a call takes one way.
-pub fn one_way(system: System, luck: &mut Luck) -> Duration {
+pub fn one_way(system: System, rng: &mut Rng) -> Duration {
     let (least, most) = match system {
         System::AutoScaling | System::LoadBalancers => (10, 60),
         System::Nomad | System::Consul => (1, 8),
     };
-    luck.span(Duration::from_millis(least), Duration::from_millis(most))
+    rng.span(Duration::from_millis(least), Duration::from_millis(most))
 }
 
 /// What a failed call looks like to a look.
 #[must_use]
-pub fn unseen(fate: Fate) -> Unseen {
+pub fn unseen(fate: CallOutcome) -> Unseen {
     match fate {
-        Fate::Throttled => Unseen::Throttled,
-        Fate::Denied => Unseen::Denied("denied".into()),
-        Fate::Answered | Fate::Lost | Fate::AnswerLost => Unseen::Away("no answer".into()),
+        CallOutcome::Throttled => Unseen::Throttled,
+        CallOutcome::Denied => Unseen::Denied("denied".into()),
+        CallOutcome::Answered | CallOutcome::Lost | CallOutcome::AnswerLost => Unseen::Away("no answer".into()),
     }
 }
 
@@ -163,11 +163,11 @@ mod tests {
 
     #[test]
     fn a_system_is_back_when_the_last_of_its_outages_is_over() {
-        let mut weather = Weather::default();
-        weather.away(System::Consul, Time(10_000), Time(60_000));
-        weather.away(System::Consul, Time(20_000), Time(30_000));
-        let away = |at| weather.is_away(System::Consul, Time(at));
+        let mut api_faults = ApiFaults::default();
+        api_faults.away(System::Consul, Time(10_000), Time(60_000));
+        api_faults.away(System::Consul, Time(20_000), Time(30_000));
+        let away = |at| api_faults.is_away(System::Consul, Time(at));
         assert_eq!([9_999, 10_000, 30_000, 59_999, 60_000].map(away), [false, true, true, true, false]);
-        assert!(!weather.is_away(System::Nomad, Time(25_000)), "another system is not away for that");
+        assert!(!api_faults.is_away(System::Nomad, Time(25_000)), "another system is not away for that");
     }
 }

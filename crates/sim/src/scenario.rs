@@ -19,10 +19,10 @@ use super::consul::{self, Consul};
 use super::event::AllocationNumber;
 use super::faults::{Fault, Faults};
 use super::load_balancers::{GroupSetup, Kind, LoadBalancers, Oddity, TargetType};
-use super::luck::Luck;
 use super::nomad::{self, NodeSpec, Nomad};
-use super::stage::{Cast, Stage};
-use super::traffic::{Door, Follows, Ingress, Traffic};
+use super::rng::Rng;
+use super::traffic::{Backend, Follows, Ingress, Traffic};
+use super::world::{SimWorld, Subject};
 use decamp_core::decide::{JobKind, Policy, Provider};
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -32,10 +32,10 @@ pub const BEGIN: Time = Time(1_800_000_000_000);
 /// The longest request that any client of the pretend world makes.
 pub const LONGEST_REQUEST: Duration = Duration::from_secs(4);
 
-/// What was drawn beside the stage itself.
-pub struct Setting {
-    /// The stage, set.
-    pub stage: Stage,
+/// What was drawn beside the world itself.
+pub struct Scenario {
+    /// The world, set.
+    pub world: SimWorld,
     /// The faults that it is to meet.
     pub faults: Faults,
     /// decamp's policy.
@@ -46,10 +46,10 @@ pub struct Setting {
     pub balancer_floor: Duration,
     /// The longest that a load balancer may route to a target after it left the list.
     pub longest_guard: Duration,
-    /// Groups that the luck of a late landing may choose from.
+    /// Groups that the rng of a late landing may choose from.
     pub service_group: Option<nomad::GroupNumber>,
-    /// Luck for what happens later.
-    pub luck: Luck,
+    /// Rng for what happens later.
+    pub rng: Rng,
 }
 
 /// How many times more requests are sent when a cluster is played again: as many as a busy cluster's, to find what hardly ever costs one.
@@ -71,8 +71,8 @@ enum Behind {
 /// Draws a setting. `again` is another run of the same cluster: its requests, many more of them, its timings and its polls fall
 /// otherwise.
 #[must_use]
-pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
-    let mut luck = Luck::new(seed ^ 0x000d_eca3_9000_0001);
+pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
+    let mut rng = Rng::new(seed ^ 0x000d_eca3_9000_0001);
     let instance = InstanceId::from_number(0xabc_0000 + seed % 0xffff);
     let secs = Duration::from_secs;
     // Sweeps alone keep no hook that is shorter than the function allows.
@@ -80,11 +80,11 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     // A hold lasts to the hook's own end: the shortest of them is long enough.
     let short = [Fault::HookIsShort, Fault::HeartbeatTimesOut, Fault::HeldForHours].iter().any(|f| faults.has(*f));
     let short_hook = !swept && short;
-    let heartbeat_timeout = if short_hook { secs(60 + luck.below(60)) } else { secs([180, 300, 900, 3600][pick(&mut luck, 4)]) };
+    let heartbeat_timeout = if short_hook { secs(60 + rng.below(60)) } else { secs([180, 300, 900, 3600][pick(&mut rng, 4)]) };
 
     // The load balancers.
-    let mut balancers = LoadBalancers::new(BEGIN, luck.bits(), Limit::None, Limit::None);
-    let groups = [0, 1, 1, 1, 1, 2, 2, 3, 4, 5][pick(&mut luck, 10)];
+    let mut balancers = LoadBalancers::new(BEGIN, rng.bits(), Limit::None, Limit::None);
+    let groups = [0, 1, 1, 1, 1, 2, 2, 3, 4, 5][pick(&mut rng, 10)];
     let groups = if needs_group(faults) { groups.max(1) } else { groups };
     let mut attached = Vec::new();
     let mut named = Vec::new();
@@ -95,13 +95,13 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     for place in 0..groups {
         let keeps = place == 0 && keeps_connections(faults);
         let (zonal, classic) = (place == 0 && is_zonal(faults), place == 0 && is_classic(faults));
-        let kind = if luck.one_in(8) || keeps || zonal && seed.is_multiple_of(2) { Kind::Nlb } else { Kind::Alb };
+        let kind = if rng.one_in(8) || keeps || zonal && seed.is_multiple_of(2) { Kind::Nlb } else { Kind::Alb };
         let kind = if classic { Kind::Classic } else { kind };
         let mut setup = GroupSetup::new(arn(place), kind, 8080);
         setup.connection_termination = keeps && seed.is_multiple_of(2);
         setup.cross_zone = if zonal { zones::not_crossed(kind) } else { zones::crossed() };
         let short = faults.has(Fault::RequestsOutliveTheDelay) && place == 0;
-        setup.delay = if short { secs(luck.below(3)) } else { secs([5, 10, 20, 30, 30, 60, 120, 300][pick(&mut luck, 8)]) };
+        setup.delay = if short { secs(rng.below(3)) } else { secs([5, 10, 20, 30, 30, 60, 120, 300][pick(&mut rng, 8)]) };
         // Its connection draining is off.
         setup.delay = if classic && seed.is_multiple_of(4) { Duration::ZERO } else { setup.delay };
         setup.lag = match kind {
@@ -116,7 +116,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         let by_address = place == 0 && has_addresses(faults);
         let to_find = place == 0 && faults.has(Fault::FoundByScan) && !has_addresses(faults);
         let not_listed = place == 0 && faults.has(Fault::NotListed) && !to_find;
-        if luck.one_in(2) && !(short || by_address || to_find || not_listed || faults.has(Fault::SeveralPorts)) {
+        if rng.one_in(2) && !(short || by_address || to_find || not_listed || faults.has(Fault::SeveralPorts)) {
             attached.push(arn(place));
             balancer_floor = balancer_floor.max(if setup.delay < guard { guard } else { Duration::ZERO });
         } else {
@@ -139,17 +139,17 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
 
     // Nomad and Consul.
     let version =
-        [nomad::Version::V2_0_5, nomad::Version::V2_0_5, nomad::Version::V1_10_5, nomad::Version::V1_1_2][pick(&mut luck, 4)];
-    let consul_version = if luck.one_in(4) { consul::Version::V1_8_7 } else { consul::Version::V1_19_2 };
-    let mut consul = Consul::new(consul_version, BEGIN, Luck::new(luck.bits()));
-    let mut nomad = Nomad::new(version, BEGIN, Luck::new(luck.bits()));
-    let others = 1 + luck.below(3);
+        [nomad::Version::V2_0_5, nomad::Version::V2_0_5, nomad::Version::V1_10_5, nomad::Version::V1_1_2][pick(&mut rng, 4)];
+    let consul_version = if rng.one_in(4) { consul::Version::V1_8_7 } else { consul::Version::V1_19_2 };
+    let mut consul = Consul::new(consul_version, BEGIN, Rng::new(rng.bits()));
+    let mut nomad = Nomad::new(version, BEGIN, Rng::new(rng.bits()));
+    let others = 1 + rng.below(3);
     let mut nodes = Vec::new();
     for place in 0..=others {
         let name: Arc<str> = jobs::name("ip-10-0-0-", place);
         let agent = consul.add_node(Arc::clone(&name));
         let number = nomad.add_node(NodeSpec {
-            id: NodeId(u128::from(luck.bits()) << 64 | u128::from(luck.bits())),
+            id: NodeId(u128::from(rng.bits()) << 64 | u128::from(rng.bits())),
             name: Arc::clone(&name),
             instance: if place == 0 {
                 (!faults.has(Fault::NoNode) && !faults.has(Fault::FingerprintMissing)).then_some(instance)
@@ -163,7 +163,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     }
     let (our_node, our_agent) = nodes[0];
 
-    let behind = match luck.below(10) {
+    let behind = match rng.below(10) {
         0 => Behind::ServiceIngress,
         1 => Behind::Direct,
         2 => Behind::Host,
@@ -172,7 +172,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     let mut cluster = jobs::Cluster {
         nomad,
         consul,
-        luck: Luck::new(luck.bits()),
+        rng: Rng::new(rng.bits()),
         nodes: nodes.iter().map(|(n, _)| *n).collect(),
         // On some days there is more to do.
         works_long: again % 4 == 3,
@@ -180,7 +180,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         stops_in_short: keeps_connections(faults) && seed.is_multiple_of(3),
     };
     let polls = faults.has(Fault::IngressPolls);
-    let door = match behind {
+    let backend = match behind {
         Behind::SystemIngress => Some(cluster.ingress(JobKind::System, polls)),
         Behind::ServiceIngress => Some(cluster.ingress(JobKind::Service, polls)),
         Behind::Direct => Some(cluster.direct()),
@@ -188,7 +188,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     };
     let mesh = faults.has(Fault::OwnAddresses).then(|| cluster.mesh());
     let drawn = cluster.services(faults);
-    let mut aside = Luck::new(seed ^ 0x6c61_7465);
+    let mut aside = Rng::new(seed ^ 0x6c61_7465);
     let in_consul = |group: &nomad::GroupNumber| cluster.nomad.groups()[group.index()].spec.group.in_consul().next().is_some();
     let first = drawn.first.filter(in_consul).filter(|_| aside.one_in(12));
     let late = first.and_then(|first| cluster.comes_up_late(first, &mut aside));
@@ -201,7 +201,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     // Where no node tells the instance, there is no second one that does.
     if faults.has(Fault::TwoNodes) && !faults.has(Fault::FingerprintMissing) && !faults.has(Fault::NoNode) {
         let ghost = nomad.add_node(NodeSpec {
-            id: NodeId(u128::from(luck.bits())),
+            id: NodeId(u128::from(rng.bits())),
             name: jobs::name("ghost-", 0),
             instance: Some(instance),
             // An agent that registered anew on the same machine has the machine's address, as the row that it left behind.
@@ -279,7 +279,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     }
 
     // Auto Scaling.
-    let mut auto_scaling = AutoScaling::new(BEGIN, luck.bits(), Limit::None);
+    let mut auto_scaling = AutoScaling::new(BEGIN, rng.bits(), Limit::None);
     let mut asg = AsgSetup::new(jobs::name("web", 0));
     let mut hook = HookSetup::terminating("decamp".into(), heartbeat_timeout);
     hook.target_groups.clone_from(&named);
@@ -301,7 +301,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
     // Of the instances without a node one in three is young, and one in three in a group that runs no Nomad.
     let no_node = faults.has(Fault::NoNode) && !faults.has(Fault::FingerprintMissing);
     if no_node && seed.is_multiple_of(3) {
-        auto_scaling.launched_at(instance, Time(BEGIN.0 - luck.below(600_000)));
+        auto_scaling.launched_at(instance, Time(BEGIN.0 - rng.below(600_000)));
     }
     // One that never came up is in no group, and nothing is wrong with that.
     let is_young = never_held_it.is_some() && seed % 3 == 1 && !faults.has(Fault::NoNode);
@@ -311,34 +311,34 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
 
     // Clients.
     let follows = if faults.has(Fault::IngressPolls) { Follows::Polls(secs(15)) } else { Follows::Watches };
-    let calm = Duration::from_millis(900 + luck.below(2200));
+    let calm = Duration::from_millis(900 + rng.below(2200));
     let gap = if again == 0 { calm } else { calm / BUSIER };
     let front_arns: Vec<TargetGroupArn> = fronts.iter().map(|(arn, _)| arn.clone()).collect();
     let sending: Vec<TargetGroupArn> = front_arns.iter().chain(&unknown).chain(&lattice).cloned().collect();
-    let mut otherwise = Luck::new(again);
-    let mut anew = |bits: u64| Luck::new(if again == 0 { bits } else { bits ^ otherwise.bits() });
-    let mut traffic = Traffic::new(BEGIN, anew(luck.bits()), sending, ours, gap, LONGEST_REQUEST);
-    traffic.ingress = Ingress::new(follows, Time(BEGIN.0 - anew(luck.bits()).below(15_000)));
+    let mut otherwise = Rng::new(again);
+    let mut anew = |bits: u64| Rng::new(if again == 0 { bits } else { bits ^ otherwise.bits() });
+    let mut traffic = Traffic::new(BEGIN, anew(rng.bits()), sending, ours, gap, LONGEST_REQUEST);
+    traffic.ingress = Ingress::new(follows, Time(BEGIN.0 - anew(rng.bits()).below(15_000)));
     if follows == Follows::Watches {
-        let every = secs([2, 3, 5, 10, 20][pick(&mut luck, 5)]);
-        traffic.ingress = traffic.ingress.beside_changes(BEGIN, every, anew(luck.bits()));
+        let every = secs([2, 3, 5, 10, 20][pick(&mut rng, 5)]);
+        traffic.ingress = traffic.ingress.beside_changes(BEGIN, every, anew(rng.bits()));
     }
     if faults.has(Fault::IngressUnderLoad) {
         // Drawn aside, so that all other clusters stay as they were.
-        let works_for = Duration::from_millis(500 + Luck::new(seed ^ again ^ 0x6c6f_6164).below(2_000));
+        let works_for = Duration::from_millis(500 + Rng::new(seed ^ again ^ 0x6c6f_6164).below(2_000));
         traffic.ingress = traffic.ingress.under_load(works_for);
     }
     for front in 0..fronts.len() + unknown.iter().len() + lattice.iter().len() {
         for port in [8080, 8443] {
             let known = front < fronts.len();
             match mesh.filter(|_| front == 0) {
-                Some(copy) => traffic.add_door(Door { front, port, behind: Some(copy), is_ingress: false, known }),
-                None => traffic.add_door(Door { front, port, behind: door, is_ingress, known }),
+                Some(copy) => traffic.add_backend(Backend { front, port, behind: Some(copy), is_ingress: false, known }),
+                None => traffic.add_backend(Backend { front, port, behind: backend, is_ingress, known }),
             }
         }
     }
     if keeps_connections(faults) {
-        // The first door of the first front: the group's own port.
+        // The first backend of the first front: the group's own port.
         traffic.keep_connections(0, 0);
     }
     let numbers = number_services(&nomad, &mut traffic, drawn.hidden, late);
@@ -348,8 +348,8 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         traffic.ingress.add_service(vec![AllocationNumber::BY_HAND, AllocationNumber::BY_HAND_ELSEWHERE], true)
     });
 
-    let policy = decamp::policy(seed, faults, &mut luck, no_node && seed % 3 == 1);
-    let cast = Cast {
+    let policy = decamp::policy(seed, faults, &mut rng, no_node && seed % 3 == 1);
+    let subject = Subject {
         instance,
         asg: asg_name,
         node: (!faults.has(Fault::NoNode)).then_some(our_node),
@@ -368,12 +368,12 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Setting {
         zones_untold: zones.as_ref().is_some_and(|zones| zones.untold),
         zones: zones.map(|zones| zones.told).unwrap_or_default(),
     };
-    let mut stage = Stage::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, anew(luck.bits()), cast);
-    stage.number_services(numbers);
-    number_by_hand.into_iter().for_each(|number| stage.number_by_hand(number));
-    let all = u32::try_from(stage.nomad.allocations().len()).unwrap_or(u32::MAX);
-    (0..all).for_each(|number| stage.introduce(AllocationNumber(number), true));
-    Setting { stage, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group: drawn.first, luck }
+    let mut world = SimWorld::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, anew(rng.bits()), subject);
+    world.number_services(numbers);
+    number_by_hand.into_iter().for_each(|number| world.number_by_hand(number));
+    let all = u32::try_from(world.nomad.allocations().len()).unwrap_or(u32::MAX);
+    (0..all).for_each(|number| world.introduce(AllocationNumber(number), true));
+    Scenario { world, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group: drawn.first, rng }
 }
 
 /// Numbers the services that the ingress routes to: everything registered that is not the ingress itself.
@@ -394,6 +394,6 @@ fn number_services(nomad: &Nomad, traffic: &mut Traffic, hidden: u32, late: Opti
     nomad.groups().iter().enumerate().map(number_group).collect()
 }
 
-pub(super) fn pick(luck: &mut Luck, many: u64) -> usize {
-    usize::try_from(luck.below(many)).unwrap_or(0)
+pub(super) fn pick(rng: &mut Rng, many: u64) -> usize {
+    usize::try_from(rng.below(many)).unwrap_or(0)
 }

@@ -9,8 +9,8 @@
 
 use crate::event::AllocationNumber;
 use crate::faults::{Fault, Faults};
-use crate::stage::{Lists, Stage};
 use crate::traffic::{Failed, Failure};
+use crate::world::{Lists, SimWorld};
 use decamp_core::decide::{Finding, Loss, Outcome, TaskGroup};
 use decamp_core::time::Time;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const STOPS_AFTER: Duration = Duration::from_secs(1);
 
 /// All requests of a departure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Judged {
+pub struct Attribution {
     /// Sent.
     pub sent: u64,
     /// Failed, whoever's fault.
@@ -41,32 +41,38 @@ pub struct Judged {
 }
 
 /// Judges every failed request.
-pub(super) fn judge(stage: &mut Stage, faults: Faults, told: bool, outcome: Option<&Outcome>, findings: &[Finding]) -> Judged {
-    let failures = std::mem::take(&mut stage.traffic.failures);
-    let mut judged = Judged { sent: stage.traffic.sent, failed: failures.len() as u64, ..Judged::default() };
+pub(super) fn attribute(
+    world: &mut SimWorld,
+    faults: Faults,
+    told: bool,
+    outcome: Option<&Outcome>,
+    findings: &[Finding],
+) -> Attribution {
+    let failures = std::mem::take(&mut world.traffic.failures);
+    let mut attribution = Attribution { sent: world.traffic.sent, failed: failures.len() as u64, ..Attribution::default() };
     for failure in failures {
-        let foreseen_by = foreseen_by(stage, &failure, findings);
-        judged.costly |= foreseen_by;
+        let foreseen_by = foreseen_by(world, &failure, findings);
+        attribution.costly |= foreseen_by;
         if foreseen_by != 0 {
-            judged.foreseen += 1;
-        } else if !told || is_the_worlds(stage, faults, &failure, outcome) {
-            judged.worlds += 1;
+            attribution.foreseen += 1;
+        } else if !told || is_the_worlds(world, faults, &failure, outcome) {
+            attribution.worlds += 1;
         } else {
-            judged.attributable += 1;
-            judged.example.get_or_insert_with(|| describe(stage, &failure));
+            attribution.attributable += 1;
+            attribution.example.get_or_insert_with(|| describe(world, &failure));
         }
     }
-    judged.costly |= cut_short(stage, findings);
-    judged
+    attribution.costly |= cut_short(world, findings);
+    attribution
 }
 
 /// The findings that cost no request but work or data: what could not end before its deadline was told to stop, and disks whose copy the
 /// machine's end cut. A bit each.
-fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
+fn cut_short(world: &SimWorld, findings: &[Finding]) -> u64 {
     let is_cut = |finding: &Finding| {
-        let here = stage.nomad.allocations().iter().filter(|a| Some(a.node) == stage.cast.node && !a.wanted);
-        let group = |number: crate::nomad::GroupNumber| &stage.nomad.groups()[number.index()].spec.group;
-        let cut_disks = || stage.oracle.machine_stopped.map(|at| stage.oracle.cut_disks(at, &stage.nomad)).unwrap_or_default();
+        let here = world.nomad.allocations().iter().filter(|a| Some(a.node) == world.subject.node && !a.wanted);
+        let group = |number: crate::nomad::GroupNumber| &world.nomad.groups()[number.index()].spec.group;
+        let cut_disks = || world.oracle.machine_stopped.map(|at| world.oracle.cut_disks(at, &world.nomad)).unwrap_or_default();
         match finding.loss {
             Loss::CutAtDeadline => here.into_iter().any(|a| group(a.group).is_titled(&finding.object)),
             Loss::DiskCut => cut_disks().into_iter().any(|group| group.is_titled(&finding.object)),
@@ -90,20 +96,21 @@ fn cut_short(stage: &Stage, findings: &[Finding]) -> u64 {
     findings.iter().take(64).enumerate().filter(|(_, f)| is_cut(f)).fold(0, |bits, (place, _)| bits | 1 << place)
 }
 
-fn group<'s>(stage: &'s Stage, failure: &Failure) -> Option<&'s TaskGroup> {
+fn group<'s>(world: &'s SimWorld, failure: &Failure) -> Option<&'s TaskGroup> {
     let group = match (failure.allocation, failure.service) {
         (Some(number), _) if number.is_by_hand() => return None,
-        (Some(number), _) => stage.nomad.allocation(number).group,
-        (None, Some(service)) => stage.group_of_service(service)?,
+        (Some(number), _) => world.nomad.allocation(number).group,
+        (None, Some(service)) => world.group_of_service(service)?,
         (None, None) => return None,
     };
-    Some(&stage.nomad.groups()[group.index()].spec.group)
+    Some(&world.nomad.groups()[group.index()].spec.group)
 }
 
 /// The findings that name what failed and how, a bit each.
-fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
-    let group = group(stage, failure);
-    let at_front = |finding: &Finding| stage.cast.fronts.get(failure.front).is_some_and(|front| *front.name() == *finding.object);
+fn foreseen_by(world: &SimWorld, failure: &Failure, findings: &[Finding]) -> u64 {
+    let group = group(world, failure);
+    let at_front =
+        |finding: &Finding| world.subject.fronts.get(failure.front).is_some_and(|front| *front.name() == *finding.object);
     let names_it = |finding: &Finding| {
         let at_group = group.is_some_and(|group| group.is_titled(&finding.object));
         match (failure.how, finding.loss) {
@@ -117,10 +124,11 @@ fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
             (Failed::DoorClosed | Failed::DoorDied, Loss::NoTargetGroup) => at_group,
             (Failed::DoorClosed | Failed::DoorDied, Loss::UnknownTarget) => at_front(finding),
             (Failed::CopyClosed | Failed::CopyDied, Loss::RegisteredByHand) => {
-                failure.allocation == Some(AllocationNumber::BY_HAND) && stage.cast.by_hand.as_deref() == Some(&*finding.object)
+                failure.allocation == Some(AllocationNumber::BY_HAND)
+                    && world.subject.by_hand.as_deref() == Some(&*finding.object)
             }
             // It comes last among those that decamp does not know.
-            (Failed::DoorClosed | Failed::DoorDied, Loss::UnhandledSource) => stage.cast.fronts.len() <= failure.front,
+            (Failed::DoorClosed | Failed::DoorDied, Loss::UnhandledSource) => world.subject.fronts.len() <= failure.front,
             (_, Loss::Interrupted) => true,
             _ => false,
         }
@@ -129,8 +137,8 @@ fn foreseen_by(stage: &Stage, failure: &Failure, findings: &[Finding]) -> u64 {
     findings.iter().take(64).enumerate().filter(|(_, f)| names_it(f)).fold(0, |bits, (place, _)| bits | 1 << place)
 }
 
-fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Option<&Outcome>) -> bool {
-    let oracle = &stage.oracle;
+fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &Failure, outcome: Option<&Outcome>) -> bool {
+    let oracle = &world.oracle;
     // What operators and machines take away, and what nobody can read beforehand.
     let landed_unseen = oracle.landed_unseen();
     let consul_agent_dead = oracle.consul_agent_died.is_some_and(|at| at <= failure.at);
@@ -140,12 +148,12 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
         Failed::NoTarget => {
             // Of attributes that cannot be read, and of zones that nobody tells, nothing is said. And what somebody registers again may
             // become the last healthy one between two looks.
-            let zones_untold = stage.cast.zones_untold
-                || stage.cast.zones_unanswered
+            let zones_untold = world.subject.zones_untold
+                || world.subject.zones_unanswered
                 || faults.has(Fault::LastOfItsZone) && faults.has(Fault::DelayUnreadable);
             let unreadable = faults.has(Fault::NonsenseAnswers) || faults.has(Fault::TargetRegisteredAgain);
             let untold = zones_untold || unreadable || faults.has(Fault::DeniedForGood) || faults.has(Fault::TargetGroupDeleted);
-            untold || taken_out_by_another(stage, failure)
+            untold || taken_out_by_another(world, failure)
         }
         Failed::CutByBalancer => {
             // Deregistered by somebody else, before decamp had touched anything.
@@ -158,7 +166,7 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
         Failed::NoCopy => {
             let untouched = oracle.first_drain.is_none_or(|at| failure.at < at);
             let anew = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
-            let overmarked = anew && stage.nomad.version() < crate::nomad::Version::new(1, 10, 3);
+            let overmarked = anew && world.nomad.version() < crate::nomad::Version::new(1, 10, 3);
             // One copy too many makes Nomad mark one more at once.
             untouched
                 || overmarked
@@ -167,17 +175,17 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
                 || faults.has(Fault::NoRoomElsewhere)
         }
         // What nobody takes out of discovery is sent to until it is killed, and holds requests then.
-        Failed::CopyClosed => stays_in_discovery || hidden_by_hand(stage, failure),
+        Failed::CopyClosed => stays_in_discovery || hidden_by_hand(world, failure),
         Failed::CopyDied => {
-            stays_in_discovery || hidden_by_hand(stage, failure) || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some()
+            stays_in_discovery || hidden_by_hand(world, failure) || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some()
         }
         // Of attributes that may not be read nothing is said.
         Failed::CutByMachine => shows_no_port(faults) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown(),
         Failed::DoorClosed | Failed::DoorDied => {
-            oracle.delay_unknown() || named_by_nobody(stage, faults) || failure.kept && shows_no_port(faults)
+            oracle.delay_unknown() || named_by_nobody(world, faults) || failure.kept && shows_no_port(faults)
         }
     };
-    if of_the_world || of_another_departure(stage, faults, failure) {
+    if of_the_world || of_another_departure(world, faults, failure) {
         return true;
     }
     let hook_deleted = faults.has(Fault::HookDeleted) || faults.has(Fault::ActionCompletedBySomebody);
@@ -201,7 +209,7 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
     let drained_since =
         |deaf: Time| oracle.drain_times.iter().any(|drain| deaf + IN_FLIGHT < *drain && *drain + STOPS_AFTER <= failure.at);
     if oracle.went_deaf.iter().any(|deaf| *deaf <= failure.at && !drained_since(*deaf))
-        && !without_a_word(stage, failure, outcome)
+        && !without_a_word(world, failure, outcome)
     {
         return true;
     }
@@ -234,26 +242,27 @@ fn is_the_worlds(stage: &Stage, faults: Faults, failure: &Failure, outcome: Opti
 }
 
 /// Whether a worker was there when Consul was away, something stopped, and the outcome says nothing of it.
-fn without_a_word(stage: &Stage, failure: &Failure, outcome: Option<&Outcome>) -> bool {
+fn without_a_word(world: &SimWorld, failure: &Failure, outcome: Option<&Outcome>) -> bool {
     let at_a_copy = matches!(failure.how, Failed::CopyClosed | Failed::CopyDied | Failed::NoCopy);
     let silent = match outcome {
         Some(Outcome::Unconfirmed { unseen: Some(unseen) }) => {
-            group(stage, failure).is_some_and(|group| !unseen.titles.iter().any(|title| group.is_titled(title)))
+            group(world, failure).is_some_and(|group| !unseen.titles.iter().any(|title| group.is_titled(title)))
         }
         Some(Outcome::Departed { .. } | Outcome::Unconfirmed { unseen: None }) => true,
         _ => false,
     };
-    at_a_copy && silent && stage.oracle.must_name_what_stopped_unseen()
+    at_a_copy && silent && world.oracle.must_name_what_stopped_unseen()
 }
 
 /// What another instance that leaves costs is its own departure's to foresee; what both take together, `check` names.
-fn of_another_departure(stage: &Stage, faults: Faults, failure: &Failure) -> bool {
-    let another = |number: AllocationNumber| !number.is_by_hand() && Some(stage.nomad.allocation(number).node) != stage.cast.node;
+fn of_another_departure(world: &SimWorld, faults: Faults, failure: &Failure) -> bool {
+    let another =
+        |number: AllocationNumber| !number.is_by_hand() && Some(world.nomad.allocation(number).node) != world.subject.node;
     let elsewhere = failure.allocation.is_some_and(another);
     let all_copies = || {
-        let group = failure.service.and_then(|service| stage.group_of_service(service));
+        let group = failure.service.and_then(|service| world.group_of_service(service));
         group.is_some_and(|group| {
-            let group = &stage.nomad.groups()[group.index()].spec.group;
+            let group = &world.nomad.groups()[group.index()].spec.group;
             group.count <= group.max_parallel.unwrap_or(1)
         })
     };
@@ -261,8 +270,9 @@ fn of_another_departure(stage: &Stage, faults: Faults, failure: &Failure) -> boo
 }
 
 /// What was registered by hand is not shown by a Consul that does not know the node, nor to a token that may not read services.
-fn hidden_by_hand(stage: &Stage, failure: &Failure) -> bool {
-    let hidden = stage.cast.consul_lists == Lists::NoNode || matches!(stage.cast.consul_token, crate::consul::Token::NodesOnly);
+fn hidden_by_hand(world: &SimWorld, failure: &Failure) -> bool {
+    let hidden =
+        world.subject.consul_lists == Lists::NoNode || matches!(world.subject.consul_token, crate::consul::Token::NodesOnly);
     failure.allocation == Some(AllocationNumber::BY_HAND) && hidden
 }
 
@@ -275,23 +285,23 @@ fn shows_no_port(faults: Faults) -> bool {
 
 /// Somebody else took the instance out of the group: decamp did nothing else either, or found nothing there that told of it. Of an attached
 /// group it is known that Auto Scaling did.
-fn taken_out_by_another(stage: &Stage, failure: &Failure) -> bool {
-    let Some(front) = stage.cast.fronts.get(failure.front) else { return true };
-    let is_attached = stage.auto_scaling.groups().any(|group| group.attached.contains(front));
+fn taken_out_by_another(world: &SimWorld, failure: &Failure) -> bool {
+    let Some(front) = world.subject.fronts.get(failure.front) else { return true };
+    let is_attached = world.auto_scaling.groups().any(|group| group.attached.contains(front));
     // A machine that dies is no target from that moment on.
-    stage.oracle.machine_died || !stage.oracle.left.contains(front) && (!is_attached || stage.oracle.first_drain.is_none())
+    world.oracle.machine_died || !world.oracle.left.contains(front) && (!is_attached || world.oracle.first_drain.is_none())
 }
 
 /// EC2 takes the instance back, and the hook that named its target groups was deleted before anybody looked.
-fn named_by_nobody(stage: &Stage, faults: Faults) -> bool {
-    let oracle = &stage.oracle;
+fn named_by_nobody(world: &SimWorld, faults: Faults) -> bool {
+    let oracle = &world.oracle;
     let before = |at: Time| oracle.group_looked_at.is_none_or(|looked| at <= looked);
     faults.has(Fault::SpotInterruption) && oracle.hook_deleted.is_some_and(before)
 }
 
-fn describe(stage: &Stage, failure: &Failure) -> String {
-    let at = failure.at.since(crate::setting::BEGIN).as_secs_f64();
-    let who = group(stage, failure).map_or_else(|| "no task group".to_owned(), TaskGroup::title);
+fn describe(world: &SimWorld, failure: &Failure) -> String {
+    let at = failure.at.since(crate::scenario::BEGIN).as_secs_f64();
+    let who = group(world, failure).map_or_else(|| "no task group".to_owned(), TaskGroup::title);
     let way = if failure.kept { "a kept connection of front" } else { "front" };
     format!("{:?} at {who}, {at:.1} s after the beginning, through {way} {}", failure.how, failure.front)
 }

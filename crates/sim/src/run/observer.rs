@@ -3,15 +3,15 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::words;
-use crate::setting::BEGIN;
+use super::describe;
+use crate::scenario::BEGIN;
 use decamp_core::decide::{Action, Decision, Departure, Effect, Finding, Policy, Reason, Refusal, Snapshot, foreseen_losses};
 use decamp_core::run::Tell;
 use decamp_core::time::Time;
 
 /// What the workers tell while they work.
 #[derive(Default)]
-pub(super) struct Record {
+pub(super) struct RunRecord {
     pub(super) trace: Option<Vec<String>>,
     first_drain: Option<Box<(Departure, Snapshot, Policy)>>,
     /// What was foreseen of a target group before it was left.
@@ -22,7 +22,7 @@ pub(super) struct Record {
     last_wait: Option<String>,
 }
 
-impl Record {
+impl RunRecord {
     /// Nothing yet. With `trace` the story is kept as well.
     pub(super) fn new(trace: bool) -> Self {
         Self { trace: trace.then(Vec::new), ..Self::default() }
@@ -64,13 +64,13 @@ impl Record {
 }
 
 /// Writes into the record what a worker decides and hears.
-pub(super) struct Teller {
-    pub(super) record: Rc<RefCell<Record>>,
+pub(super) struct RunObserver {
+    pub(super) record: Rc<RefCell<RunRecord>>,
     pub(super) policy: Policy,
     pub(super) worker: usize,
 }
 
-impl Tell for Teller {
+impl Tell for RunObserver {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         let record = &mut *self.record.borrow_mut();
         record.mark = record.mark.rotate_left(5) ^ now.0 ^ (decision.reason.word().len() as u64) << 40;
@@ -86,7 +86,7 @@ impl Tell for Teller {
         }
         let worker = self.worker;
         if let Some(trace) = &mut record.trace {
-            let line = words::line(decision);
+            let line = describe::line(decision);
             if record.last_wait.as_ref() != Some(&line) {
                 trace.push(format!("{:>8.1}s  [{worker}] {line}", now.since(BEGIN).as_secs_f64()));
             }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Stage;
+use super::SimWorld;
 use crate::event::AllocationNumber;
 use crate::nomad;
 use decamp_core::decide::System;
@@ -11,7 +11,7 @@ use decamp_core::ids::InstanceId;
 
 /// Something that somebody does to the world at its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hand {
+pub enum Intervention {
     /// The machine dies.
     MachineDies,
     /// The hook of this name is deleted.
@@ -70,84 +70,91 @@ pub enum Hand {
     FullToken,
 }
 
-impl Stage {
+impl SimWorld {
     #[expect(clippy::wildcard_enum_match_arm, reason = "all others are Nomad's")]
-    pub(super) fn lend(&mut self, hand: Hand) {
+    pub(super) fn intervene(&mut self, intervention: Intervention) {
         // One outage ends, and another may last longer.
-        if hand == Hand::DeafIngress(false) && self.weather.is_away(System::Consul, self.now) {
+        if intervention == Intervention::DeafIngress(false) && self.api_faults.is_away(System::Consul, self.now) {
             return;
         }
         // Where there is no node, what is done to it is done to nothing.
-        let of_the_node = matches!(hand, Hand::KillAgent | Hand::PurgeNode | Hand::PurgeJob | Hand::StopJob | Hand::Drain(..));
-        if self.cast.node.is_some() || !of_the_node {
-            self.oracle.hand(self.now, &hand);
+        let of_the_node = matches!(
+            intervention,
+            Intervention::KillAgent
+                | Intervention::PurgeNode
+                | Intervention::PurgeJob
+                | Intervention::StopJob
+                | Intervention::Drain(..)
+        );
+        if self.subject.node.is_some() || !of_the_node {
+            self.oracle.intervention(self.now, &intervention);
         }
-        let (instance, asg) = (self.cast.instance, Arc::clone(&self.cast.asg));
-        match hand {
-            Hand::MachineDies => self.auto_scaling.machine_dies(instance, &mut self.balancers),
-            Hand::DeleteHook(hook) => self.auto_scaling.delete_hook(&asg, &hook),
-            Hand::Detach => self.auto_scaling.detach(instance, &mut self.balancers),
-            Hand::Complete(hook) => {
+        let (instance, asg) = (self.subject.instance, Arc::clone(&self.subject.asg));
+        match intervention {
+            Intervention::MachineDies => self.auto_scaling.machine_dies(instance, &mut self.balancers),
+            Intervention::DeleteHook(hook) => self.auto_scaling.delete_hook(&asg, &hook),
+            Intervention::Detach => self.auto_scaling.detach(instance, &mut self.balancers),
+            Intervention::Complete(hook) => {
                 let result = decamp_core::decide::LifecycleResult::Continue;
                 // It may not have begun, or be over already: then nothing happens.
                 drop(self.auto_scaling.complete(&asg, &hook, None, Some(instance), result));
             }
-            Hand::DeleteGroup(front) => self.balancers.delete_group(&self.cast.fronts[front]),
-            Hand::Deny(front, reads, writes) => self.balancers.set_denied(&self.cast.fronts[front], reads, writes),
-            Hand::Register(front) => {
+            Intervention::DeleteGroup(front) => self.balancers.delete_group(&self.subject.fronts[front]),
+            Intervention::Deny(front, reads, writes) => self.balancers.set_denied(&self.subject.fronts[front], reads, writes),
+            Intervention::Register(front) => {
                 let zone = self.auto_scaling.instance(instance).map(|instance| Arc::clone(&instance.zone));
-                self.balancers.register_instance(&self.cast.fronts[front], instance, zone);
+                self.balancers.register_instance(&self.subject.fronts[front], instance, zone);
             }
-            Hand::JoinInZone(front, another) => {
+            Intervention::JoinInZone(front, another) => {
                 let zone = self.auto_scaling.instance(instance).map(|instance| Arc::clone(&instance.zone));
-                self.balancers.register_instance(&self.cast.fronts[front], another, zone);
+                self.balancers.register_instance(&self.subject.fronts[front], another, zone);
             }
-            Hand::TakeOut(front, address) => self.balancers.deregister_address(&self.cast.fronts[front], address),
-            Hand::RaiseDelay(front, delay) => self.balancers.set_delay(&self.cast.fronts[front], delay),
-            Hand::Hold(held) => self.auto_scaling.change_group(&asg, |group| {
+            Intervention::TakeOut(front, address) => self.balancers.deregister_address(&self.subject.fronts[front], address),
+            Intervention::RaiseDelay(front, delay) => self.balancers.set_delay(&self.subject.fronts[front], delay),
+            Intervention::Hold(held) => self.auto_scaling.change_group(&asg, |group| {
                 group.tags.retain(|(key, _)| **key != *"decamp:hold");
                 if held {
                     group.tags.push(("decamp:hold".into(), "".into()));
                 }
             }),
-            Hand::KillConsulAgent => self.consul.kill_agent(self.cast.consul_node),
-            Hand::TakeOutByHand => {
-                self.consul.deregister(self.cast.consul_node, AllocationNumber::BY_HAND, 1, &mut self.log);
+            Intervention::KillConsulAgent => self.consul.kill_agent(self.subject.consul_node),
+            Intervention::TakeOutByHand => {
+                self.consul.deregister(self.subject.consul_node, AllocationNumber::BY_HAND, 1, &mut self.log);
             }
-            Hand::FreezeCatalog(frozen) => {
+            Intervention::FreezeCatalog(frozen) => {
                 if frozen {
                     self.consul.lag();
                 } else {
                     self.consul.catch_up();
                 }
             }
-            Hand::DeafIngress(deaf) => self.traffic.ingress.block(self.now, deaf),
-            Hand::FullToken => self.cast.nomad_token = nomad::Token::Management,
-            nomads => self.lend_to_nomad(&nomads),
+            Intervention::DeafIngress(deaf) => self.traffic.ingress.block(self.now, deaf),
+            Intervention::FullToken => self.subject.nomad_token = nomad::Token::Management,
+            nomads => self.intervene_in_nomad(&nomads),
         }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "all others were lent already, or find nothing to do")]
-    fn lend_to_nomad(&mut self, hand: &Hand) {
+    fn intervene_in_nomad(&mut self, intervention: &Intervention) {
         let operator = nomad::Token::Management;
-        if let Hand::LoseLeader(span) = hand {
+        if let Intervention::LoseLeader(span) = intervention {
             return self.nomad.lose_leader(*span);
         }
-        let Some(number) = self.cast.node else { return };
+        let Some(number) = self.subject.node else { return };
         let id = self.nomad.node(number).spec.id;
-        match hand {
-            Hand::Lag(true) => self.nomad.lag(),
-            Hand::Lag(false) => self.nomad.catch_up(),
-            Hand::RestoreIndex => self.nomad.restore_index(1000),
-            Hand::CancelDrain if self.nomad.node(number).drain.is_some() => {
+        match intervention {
+            Intervention::Lag(true) => self.nomad.lag(),
+            Intervention::Lag(false) => self.nomad.catch_up(),
+            Intervention::RestoreIndex => self.nomad.restore_index(1000),
+            Intervention::CancelDrain if self.nomad.node(number).drain.is_some() => {
                 drop(self.nomad.cancel_drain(&operator, id, false));
             }
-            Hand::Drain(deadline_ns, ignore_system_jobs) => {
+            Intervention::Drain(deadline_ns, ignore_system_jobs) => {
                 let spec = nomad::DrainSpec { deadline_ns: *deadline_ns, ignore_system_jobs: *ignore_system_jobs };
                 drop(self.nomad.set_drain(&operator, id, spec, nomad::Note::None));
             }
-            Hand::DrainAnother => {
-                let instance = self.cast.instance;
+            Intervention::DrainAnother => {
+                let instance = self.subject.instance;
                 let is_other = |node: &nomad::NodeState| node.spec.instance != Some(instance) && node.spec.id != id;
                 let others = self.nomad.nodes().filter(|(_, node)| is_other(node)).map(|(_, node)| node.spec.id);
                 let others: Vec<_> = others.collect();
@@ -157,18 +164,18 @@ impl Stage {
                     drop(self.nomad.set_drain(&operator, *another, spec, nomad::Note::None));
                 }
             }
-            Hand::PurgeNode => drop(self.nomad.purge_node(&operator, id)),
-            Hand::KillAgent => self.nomad.kill_agent(number),
-            Hand::ReviveAgent => self.nomad.revive_agent(number),
-            Hand::PurgeJob | Hand::StopJob => {
+            Intervention::PurgeNode => drop(self.nomad.purge_node(&operator, id)),
+            Intervention::KillAgent => self.nomad.kill_agent(number),
+            Intervention::ReviveAgent => self.nomad.revive_agent(number),
+            Intervention::PurgeJob | Intervention::StopJob => {
                 let allocation = self.nomad.node(number).allocations.first().map(|n| self.nomad.allocation(*n).group);
                 if let Some(group) = allocation {
                     let group = Arc::clone(&self.nomad.groups()[group.index()].spec.group);
-                    let purge = *hand == Hand::PurgeJob;
+                    let purge = *intervention == Intervention::PurgeJob;
                     drop(self.nomad.stop_job(&operator, &group.namespace, &group.job, purge));
                 }
             }
-            Hand::LandOn(group) => {
+            Intervention::LandOn(group) => {
                 let landed = self.nomad.start_on(*group, number);
                 self.introduce(landed, false);
             }

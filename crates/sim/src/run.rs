@@ -1,29 +1,29 @@
 //! One departure, played: events come or do not, workers live and die, and when it is over it is judged.
 
-mod cast;
-mod company;
+mod attribution;
+mod describe;
+mod fault_effects;
 mod floor;
-mod judge;
+mod observer;
+mod other_settings;
 mod passes;
-mod record;
-mod settings;
-mod troubles;
-mod words;
+mod script;
+mod workers;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use self::company::Company;
-pub use self::judge::Judged;
-pub use self::passes::{Passes, Working};
-use self::record::Record;
+pub use self::attribution::Attribution;
+use self::observer::RunRecord;
+pub use self::passes::{Passes, WorkMode};
+use self::workers::Workers;
 use super::drivers::Driver;
 use super::faults::{Fault, Faults};
 use super::oracle::Violation;
-use super::setting::{self, BEGIN, Setting};
-use super::stage::Calls;
+use super::scenario::{self, BEGIN, Scenario};
 pub use super::worker::CrashPoint;
+use super::world::Calls;
 use decamp_core::decide::{ByHand, Finding, Outcome};
 use decamp_core::time::Time;
 
@@ -40,7 +40,7 @@ const AFTERWARDS: Duration = Duration::from_secs(20);
 
 /// How one departure is to be played.
 #[derive(Debug, Clone, Default)]
-pub struct Play {
+pub struct Run {
     /// The seed.
     pub seed: u64,
     /// What goes wrong.
@@ -52,18 +52,18 @@ pub struct Play {
     /// Whether to keep a line for each decision.
     pub trace: bool,
     /// How its workers work, if not as the seed draws it.
-    pub working: Option<Working>,
+    pub work_mode: Option<WorkMode>,
 }
 
 /// How one departure went.
 #[derive(Debug, Clone)]
-pub struct Played {
+pub struct RunReport {
     /// How it ended; `None` if nobody ended it.
     pub outcome: Option<Outcome>,
     /// What was broken.
     pub violations: Vec<Violation>,
     /// The requests, and whose fault the failed ones are.
-    pub requests: Judged,
+    pub requests: Attribution,
     /// Calls made.
     pub calls: Calls,
     /// Effects taken.
@@ -90,14 +90,14 @@ pub struct Played {
 
 /// Plays one departure.
 #[must_use]
-pub fn play(driver: &Driver, play: &Play) -> Played {
-    let Setting { mut stage, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group, luck } =
-        setting::draw(play.seed, play.faults, play.again);
-    stage.oracle.leaves_system_jobs = policy.ignore_system_jobs;
-    stage.oracle.waits_for_by_hand = matches!(policy.by_hand, ByHand::Wait(_));
+pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
+    let Scenario { mut world, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group, rng } =
+        scenario::draw(run.seed, run.faults, run.again);
+    world.oracle.leaves_system_jobs = policy.ignore_system_jobs;
+    world.oracle.waits_for_by_hand = matches!(policy.by_hand, ByHand::Wait(_));
     let raised = if faults.has(Fault::DrainingSticks) { RAISED_DELAY } else { Duration::ZERO };
     let longest_delay = balancer_floor.max(longest_guard).max(raised);
-    stage.oracle.bounds = crate::oracle::Bounds {
+    world.oracle.bounds = crate::oracle::Bounds {
         max_departure: policy.max_departure,
         shortest: if faults.has(Fault::OtherSettingsNextTime) { policy.max_departure / 2 } else { policy.max_departure },
         reserve: policy.reserve,
@@ -108,125 +108,125 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         entry_is_wrong: faults.has(Fault::StaleToken),
         entry_is_untold: faults.has(Fault::ActivitiesDenied),
         hooks_not_named: faults.has(Fault::HooksNotNamed),
-        orderly: play.crashes.is_empty() && faults.iter().all(hinders_nothing),
+        orderly: run.crashes.is_empty() && faults.iter().all(hinders_nothing),
         longest_gap: Duration::ZERO,
         proof_is_lost: false,
-        notes_are_kept: stage.nomad.version().has_dynamic_metadata()
+        notes_are_kept: world.nomad.version().has_dynamic_metadata()
             && !faults.iter().any(|fault| nobody_notes(fault) || hinders_notes(fault)),
     };
-    let mut luck = luck;
+    let mut rng = rng;
     let needs = passes::Needs {
-        notes: stage.nomad.version().has_dynamic_metadata() && !faults.iter().any(nobody_notes),
+        notes: world.nomad.version().has_dynamic_metadata() && !faults.iter().any(nobody_notes),
         guard: longest_guard,
     };
-    let working = play.working.unwrap_or_else(|| Working::draw(play.seed, faults, heartbeat_timeout, needs));
-    if let Working::Passes(passes) = working {
-        stage.oracle.bounds.longest_gap = passes.longest_gap(needs.notes);
-        stage.oracle.bounds.proof_is_lost = stage.consul.version() < crate::consul::Version::V1_19_2;
+    let work_mode = run.work_mode.unwrap_or_else(|| WorkMode::draw(run.seed, faults, heartbeat_timeout, needs));
+    if let WorkMode::Passes(passes) = work_mode {
+        world.oracle.bounds.longest_gap = passes.longest_gap(needs.notes);
+        world.oracle.bounds.proof_is_lost = world.consul.version() < crate::consul::Version::V1_19_2;
     }
-    let mut script = cast::script(&mut stage, faults, service_group, heartbeat_timeout, working, &mut luck);
-    script.crashes.extend(play.crashes.iter().copied());
-    let too_short = matches!(working, Working::Passes(passes) if passes.is_too_short(stage.oracle.slowness));
-    stage.oracle.bounds.orderly &= !too_short;
-    let stage = RefCell::new(stage);
+    let mut script = script::write_script(&mut world, faults, service_group, heartbeat_timeout, work_mode, &mut rng);
+    script.crashes.extend(run.crashes.iter().copied());
+    let too_short = matches!(work_mode, WorkMode::Passes(passes) if passes.is_too_short(world.oracle.slowness));
+    world.oracle.bounds.orderly &= !too_short;
+    let world = RefCell::new(world);
     let planned = script.crashes.clone();
     let crashes = RefCell::new(std::mem::take(&mut script.crashes));
     let effects = Cell::new(0);
-    let record = Rc::new(RefCell::new(Record::new(play.trace)));
-    let mut company = Company {
-        stage: &stage,
+    let record = Rc::new(RefCell::new(RunRecord::new(run.trace)));
+    let mut workers = Workers {
+        world: &world,
         crashes: &crashes,
         effects: &effects,
         record: &record,
         driver,
         policy: &policy,
         script,
-        luck,
+        rng,
         alive: Vec::new(),
-        hired: 0,
+        started: 0,
         next_sweep: Time::NEVER,
         remembered: [Vec::new(), Vec::new()],
         resting_until: Time(0),
         warm: true,
         outcome: None,
-        first_told: None,
+        first_received: None,
         ended_at: BEGIN,
     };
-    company.perform();
-    let (company_hired, warm) = (company.hired, company.warm && working == Working::Through);
+    workers.perform();
+    let (company_hired, warm) = (workers.started, workers.warm && work_mode == WorkMode::Continuous);
     let told = 0 < company_hired;
-    let (mut outcome, first_told, ended_at) = (company.outcome.clone(), company.first_told, company.ended_at);
-    drop(company);
-    let mut stage = stage.into_inner();
-    if outcome.is_none() && working.is_swept_alone() && stage.oracle.action_ended.is_some() {
+    let (mut outcome, first_received, ended_at) = (workers.outcome.clone(), workers.first_received, workers.ended_at);
+    drop(workers);
+    let mut world = world.into_inner();
+    if outcome.is_none() && work_mode.is_swept_alone() && world.oracle.action_ended.is_some() {
         // A sweep visits what waits: of what waits no more nobody says how it ended.
         outcome = Some(Outcome::Gone);
     }
-    let end = stage.now + AFTERWARDS;
-    stage.advance(end);
-    let faultless = faults.is_empty() && play.crashes.is_empty();
+    let end = world.now + AFTERWARDS;
+    world.advance(end);
+    let faultless = faults.is_empty() && run.crashes.is_empty();
     let spot = faults.has(Fault::SpotInterruption);
-    let allocations = stage.nomad.allocations().len();
+    let allocations = world.nomad.allocations().len();
     if told {
-        stage.oracle.steady(
+        world.oracle.steady(
             ended_at,
-            stage.calls,
-            ended_at.since(first_told.unwrap_or(BEGIN)),
+            world.calls,
+            ended_at.since(first_received.unwrap_or(BEGIN)),
             company_hired,
-            working,
+            work_mode,
             allocations,
         );
-        let above = floor::above_floor(&stage, first_told.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
+        let above = floor::above_floor(&world, first_received.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
         if faults == Faults::NONE.with(Fault::NomadHangs) {
-            stage.oracle.waits_for_nothing_else(first_told.unwrap_or(BEGIN));
+            world.oracle.waits_for_nothing_else(first_received.unwrap_or(BEGIN));
         }
-        stage.oracle.took(ended_at, ended_at.since(first_told.unwrap_or(BEGIN)), above, outcome.as_ref());
-        if play.crashes.is_empty()
+        world.oracle.took(ended_at, ended_at.since(first_received.unwrap_or(BEGIN)), above, outcome.as_ref());
+        if run.crashes.is_empty()
             && !too_short
             && faults.iter().all(|fault| hinders_nothing(fault) || floor::is_waited_out(fault))
         {
-            let due = floor::waited_out(&stage, faults, &policy, first_told.unwrap_or(BEGIN), balancer_floor);
-            stage.oracle.prompt(ended_at, due + working.waits_anew(needs), outcome.as_ref());
+            let due = floor::waited_out(&world, faults, &policy, first_received.unwrap_or(BEGIN), balancer_floor);
+            world.oracle.prompt(ended_at, due + work_mode.waits_anew(needs), outcome.as_ref());
         }
-        if faultless && !spot && matches!(driver, Driver::Decamp) && working == Working::Through {
-            let (calls, groups) = (stage.calls, stage.cast.fronts.len());
-            stage.oracle.thrifty(ended_at, calls, groups, warm);
+        if faultless && !spot && matches!(driver, Driver::Decamp) && work_mode == WorkMode::Continuous {
+            let (calls, groups) = (world.calls, world.subject.fronts.len());
+            world.oracle.thrifty(ended_at, calls, groups, warm);
         }
-        stage.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &stage.weather);
+        world.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &world.api_faults);
     }
     // That there are no ACLs proves what a later worker sees as well: it has no reason to doubt it (ADR 0011).
     let doubtless = faults.without(Fault::Crash).without(Fault::ConsulWithoutAcls).is_empty();
     if faults.has(Fault::ConsulWithoutAcls) && doubtless && matches!(outcome, Some(Outcome::Unconfirmed { .. })) {
-        stage.oracle.doubts_needlessly(ended_at);
+        world.oracle.doubts_needlessly(ended_at);
     }
-    let has_lattice = stage.auto_scaling.group(&stage.cast.asg).is_some_and(|group| !group.lattice.is_empty());
+    let has_lattice = world.auto_scaling.group(&world.subject.asg).is_some_and(|group| !group.lattice.is_empty());
     if has_lattice && matches!(outcome, Some(Outcome::Departed { .. })) {
-        stage.oracle.hides_a_source(ended_at);
+        world.oracle.hides_a_source(ended_at);
     }
     let mut record = record.borrow_mut();
     let findings = record.findings();
     if told {
-        let crate::stage::Stage { oracle, nomad, .. } = &mut stage;
+        let crate::world::SimWorld { oracle, nomad, .. } = &mut world;
         oracle.disks(&findings, nomad);
     }
-    let requests = judge::judge(&mut stage, faults, told, outcome.as_ref(), &findings);
-    let started = first_told.unwrap_or(BEGIN);
-    Played {
-        above_floor: floor::above_floor(&stage, started, ended_at, balancer_floor, outcome.as_ref())
-            .filter(|_| working == Working::Through && matches!(outcome, Some(Outcome::Departed { .. }))),
-        final_state: words::final_state(&stage),
-        violations: std::mem::take(&mut stage.oracle.violations),
+    let requests = attribution::attribute(&mut world, faults, told, outcome.as_ref(), &findings);
+    let started = first_received.unwrap_or(BEGIN);
+    RunReport {
+        above_floor: floor::above_floor(&world, started, ended_at, balancer_floor, outcome.as_ref())
+            .filter(|_| work_mode == WorkMode::Continuous && matches!(outcome, Some(Outcome::Departed { .. }))),
+        final_state: describe::final_state(&world),
+        violations: std::mem::take(&mut world.oracle.violations),
         outcome,
         requests,
-        calls: stage.calls,
+        calls: world.calls,
         effects: effects.get(),
-        groups: stage.cast.fronts.len(),
+        groups: world.subject.fronts.len(),
         overlapped: record.overlapped,
         took: ended_at.since(started),
         trace: record.trace.take().unwrap_or_default(),
         findings,
         crashed: planned.into_iter().filter(|point| !crashes.borrow().contains(point)).collect(),
-        mark: record.mark ^ stage.traffic.sent ^ u64::from(stage.calls.aws) << 32,
+        mark: record.mark ^ world.traffic.sent ^ u64::from(world.calls.aws) << 32,
     }
 }
 

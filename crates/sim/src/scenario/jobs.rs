@@ -10,8 +10,8 @@ use super::pick;
 use crate::consul::Consul;
 use crate::event::AllocationNumber;
 use crate::faults::{Fault, Faults};
-use crate::luck::Luck;
 use crate::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, Nomad, Ports};
+use crate::rng::Rng;
 use decamp_core::decide::{Ingress, JobKind, OwnNetwork, Provider, Service, Task, TaskGroup, TaskRole};
 
 thread_local! {
@@ -27,7 +27,7 @@ pub(super) fn name(stem: &'static str, number: u64) -> Arc<str> {
 pub(super) struct Cluster {
     pub(super) nomad: Nomad,
     pub(super) consul: Consul,
-    pub(super) luck: Luck,
+    pub(super) rng: Rng,
     pub(super) nodes: Vec<NodeNumber>,
     /// A batch job has more to do than a departure waits for.
     pub(super) works_long: bool,
@@ -67,7 +67,7 @@ impl Cluster {
             tasks: vec![Task {
                 name: name("server", 0),
                 shutdown_delay: Duration::ZERO,
-                kill_timeout: secs([5, 5, 10, 30][pick(&mut self.luck, 4)]),
+                kill_timeout: secs([5, 5, 10, 30][pick(&mut self.rng, 4)]),
                 role: TaskRole::Main,
             }],
             services: Vec::new(),
@@ -82,8 +82,8 @@ impl Cluster {
     /// An ingress on a static port, on every node. It follows discovery and says so in its job.
     pub(super) fn ingress(&mut self, kind: JobKind, polls: bool) -> AllocationNumber {
         let mut group = self.group("traefik", 0, kind);
-        group.tasks[0].shutdown_delay = secs(self.luck.below(4));
-        group.tasks[0].kill_timeout = secs(10 + self.luck.below(10));
+        group.tasks[0].shutdown_delay = secs(self.rng.below(4));
+        group.tasks[0].kill_timeout = secs(10 + self.rng.below(10));
         if self.stops_in_short {
             group.tasks[0].kill_timeout = secs(1);
         }
@@ -97,7 +97,7 @@ impl Cluster {
     /// A service that the load balancers send to themselves.
     pub(super) fn direct(&mut self) -> AllocationNumber {
         let mut group = self.group("api", 0, JobKind::Service);
-        group.shutdown_delay = secs([0, 5, 20, 60][pick(&mut self.luck, 4)]);
+        group.shutdown_delay = secs([0, 5, 20, 60][pick(&mut self.rng, 4)]);
         group.count = u32::try_from(self.nodes.len()).unwrap_or(1);
         let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([8080, 8443].into()));
         self.on_every_node(number)
@@ -106,7 +106,7 @@ impl Cluster {
     /// A service whose copies have an address each, and answer there at the port that a system job has on the node.
     pub(super) fn mesh(&mut self) -> AllocationNumber {
         let mut group = self.group("mesh", 0, JobKind::Service);
-        group.shutdown_delay = secs([0, 5, 20, 60][pick(&mut self.luck, 4)]);
+        group.shutdown_delay = secs([0, 5, 20, 60][pick(&mut self.rng, 4)]);
         group.count = u32::try_from(self.nodes.len()).unwrap_or(1);
         let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([].into()));
         let first = self.on_every_node(number);
@@ -152,10 +152,10 @@ impl Cluster {
     /// Services behind the ingress.
     pub(super) fn services(&mut self, faults: Faults) -> Drawn {
         let hidden = u32::try_from(self.nomad.groups().len()).unwrap_or(0);
-        let many = match self.luck.below(100) {
-            0..4 => 10 + self.luck.below(16),
-            4..20 => 4 + self.luck.below(4),
-            _ => 1 + self.luck.below(3),
+        let many = match self.rng.below(100) {
+            0..4 => 10 + self.rng.below(16),
+            4..20 => 4 + self.rng.below(4),
+            _ => 1 + self.rng.below(3),
         };
         let mut first = None;
         for place in 0..many {
@@ -166,9 +166,9 @@ impl Cluster {
             let number = self.add(group, drawn, fits, Ports::Dynamic);
             first.get_or_insert(number);
             // Ours holds one copy at least; the others are spread.
-            let here = 1 + self.luck.below(u64::from(count.min(3)));
+            let here = 1 + self.rng.below(u64::from(count.min(3)));
             for copy in 0..u64::from(count) {
-                let node = if copy < here { 0 } else { 1 + pick(&mut self.luck, self.nodes.len() as u64 - 1) };
+                let node = if copy < here { 0 } else { 1 + pick(&mut self.rng, self.nodes.len() as u64 - 1) };
                 self.nomad.place(number, self.nodes[node], &mut self.consul);
             }
         }
@@ -177,7 +177,7 @@ impl Cluster {
 
     /// The first copy of a service on our node came up right before the departure, and is not in Consul yet. Drawn aside, so that all other
     /// clusters stay as they were.
-    pub(super) fn comes_up_late(&mut self, group: GroupNumber, aside: &mut Luck) -> Option<AllocationNumber> {
+    pub(super) fn comes_up_late(&mut self, group: GroupNumber, aside: &mut Rng) -> Option<AllocationNumber> {
         let ours = self.nodes[0];
         let copies = self.nomad.groups()[group.index()].allocations.clone();
         let is_here = |copy: &AllocationNumber| self.nomad.allocation(*copy).node == ours;
@@ -193,31 +193,30 @@ impl Cluster {
     fn service(&mut self, place: u64, faults: Faults) -> TaskGroup {
         let mut group = self.group("service", place, JobKind::Service);
         // Most clusters are set up well; one service in six is not, and decamp must say so.
-        let badly = self.luck.one_in(6) || faults.has(Fault::IngressPolls) && self.luck.one_in(2);
-        group.shutdown_delay = if badly { secs(self.luck.below(3)) } else { secs([4, 5, 10, 20][pick(&mut self.luck, 4)]) };
+        let badly = self.rng.one_in(6) || faults.has(Fault::IngressPolls) && self.rng.one_in(2);
+        group.shutdown_delay = if badly { secs(self.rng.below(3)) } else { secs([4, 5, 10, 20][pick(&mut self.rng, 4)]) };
         if faults.has(Fault::IngressPolls) && !badly {
-            group.shutdown_delay = secs(18 + self.luck.below(10));
+            group.shutdown_delay = secs(18 + self.rng.below(10));
         }
-        group.count = if self.luck.one_in(10) { 1 } else { u32::try_from(2 + self.luck.below(4)).unwrap_or(2) };
-        group.max_parallel = Some(if self.luck.one_in(10) { 2 } else { 1 });
-        let provider =
-            if self.luck.one_in(8) && self.nomad.version().has_services() { Provider::Nomad } else { Provider::Consul };
+        group.count = if self.rng.one_in(10) { 1 } else { u32::try_from(2 + self.rng.below(4)).unwrap_or(2) };
+        group.max_parallel = Some(if self.rng.one_in(10) { 2 } else { 1 });
+        let provider = if self.rng.one_in(8) && self.nomad.version().has_services() { Provider::Nomad } else { Provider::Consul };
         // Every other one, from the first or from the second.
         let namespaced = faults.has(Fault::ConsulNamespaces) && (place + self.nodes.len() as u64).is_multiple_of(2);
         let namespace = (namespaced && provider == Provider::Consul).then(|| name("team", place % 3));
         group.services.push(Service { name: name("service-", place), provider, namespace });
-        if badly && self.luck.one_in(3) {
-            group.tasks[0].kill_timeout = secs(self.luck.below(4));
+        if badly && self.rng.one_in(3) {
+            group.tasks[0].kill_timeout = secs(self.rng.below(4));
         }
-        group.migrates_disk = self.luck.one_in(12);
+        group.migrates_disk = self.rng.one_in(12);
         if faults.has(Fault::ClaimsHours) && place == 0 {
-            group.tasks[0].kill_timeout = secs([120, 1_200, 6_000, 7_200, 36_000][pick(&mut self.luck, 5)]);
+            group.tasks[0].kill_timeout = secs([120, 1_200, 6_000, 7_200, 36_000][pick(&mut self.rng, 5)]);
         }
-        match self.luck.below(12) {
+        match self.rng.below(12) {
             0 => group.tasks[0].role = TaskRole::Leader,
             1 => group.tasks.push(self.task("sidecar", TaskRole::Sidecar)),
             2 => group.tasks.push(self.task("after", TaskRole::Poststop)),
-            3 => group.tasks[0].shutdown_delay = secs(self.luck.below(4)),
+            3 => group.tasks[0].shutdown_delay = secs(self.rng.below(4)),
             _ => {}
         }
         group
@@ -235,16 +234,16 @@ impl Cluster {
             || faults.has(Fault::NodeCollected);
         let stuck = faults.has(Fault::StuckStop) && !unseen && place == 0;
         Behaviour {
-            starts_in: Duration::from_millis(300 + self.luck.below(4000)),
+            starts_in: Duration::from_millis(300 + self.rng.below(4000)),
             // Only what passes its checks is healthy, and `min_healthy_time` comes on top.
-            healthy_in: secs(3 + self.luck.below(10)),
-            stops_in: Duration::from_millis(200 + self.luck.below(2000)),
+            healthy_in: secs(3 + self.rng.below(10)),
+            stops_in: Duration::from_millis(200 + self.rng.below(2000)),
             ignores_signal: stuck,
-            survives_kill_for: if stuck { secs(self.luck.below(120)) } else { Duration::ZERO },
-            poststop: secs(self.luck.below(15)),
-            exits_with_error: self.luck.one_in(20),
-            disconnects: faults.has(Fault::AgentAway) && self.luck.one_in(2),
-            copies_disk_in: secs(1 + self.luck.below(120)),
+            survives_kill_for: if stuck { secs(self.rng.below(120)) } else { Duration::ZERO },
+            poststop: secs(self.rng.below(15)),
+            exits_with_error: self.rng.one_in(20),
+            disconnects: faults.has(Fault::AgentAway) && self.rng.one_in(2),
+            copies_disk_in: secs(1 + self.rng.below(120)),
             ..Behaviour::default()
         }
     }
@@ -252,12 +251,12 @@ impl Cluster {
     /// What runs beside the services.
     pub(super) fn beside(&mut self, faults: Faults) {
         let ours = self.nodes[0];
-        if faults.has(Fault::LongBatch) || self.luck.one_in(20) {
+        if faults.has(Fault::LongBatch) || self.rng.one_in(20) {
             let group = self.group("etl", 0, JobKind::Batch);
             let number = self.add(group, Behaviour::default(), Fits::Only(ours), Ports::Static([].into()));
             let placed = self.nomad.place(number, ours, &mut self.consul);
-            if !faults.has(Fault::LongBatch) || self.luck.one_in(2) {
-                let at = super::BEGIN + secs(20 + self.luck.below(400));
+            if !faults.has(Fault::LongBatch) || self.rng.one_in(2) {
+                let at = super::BEGIN + secs(20 + self.rng.below(400));
                 if !self.works_long {
                     self.nomad.ends_at(placed, at);
                 }
@@ -267,10 +266,10 @@ impl Cluster {
             let group = self.group("everywhere", 0, JobKind::SysBatch);
             let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([].into()));
             let placed = self.nomad.place(number, ours, &mut self.consul);
-            let at = super::BEGIN + secs(30 + self.luck.below(300));
+            let at = super::BEGIN + secs(30 + self.rng.below(300));
             self.nomad.ends_at(placed, at);
         }
-        if faults.has(Fault::SystemAndCsi) || self.luck.one_in(10) {
+        if faults.has(Fault::SystemAndCsi) || self.rng.one_in(10) {
             let group = self.group("logs", 0, JobKind::System);
             let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([].into()));
             self.nomad.place(number, ours, &mut self.consul);

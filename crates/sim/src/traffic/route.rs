@@ -1,14 +1,14 @@
-//! The way of one request: to which target a load balancer sends it, through which door, and to which copy of a service.
+//! The way of one request: to which target a load balancer sends it, through which backend, and to which copy of a service.
 
 use super::front::Lands;
-use super::{AllocationNumber, Failed, Held, Luck, Time, Traffic};
+use super::{AllocationNumber, Failed, Held, Rng, Time, Traffic};
 
 impl Traffic {
     pub(super) fn send(&mut self, at: Time) {
         if self.send_over_a_kept_one(at) {
             return;
         }
-        let bits = self.luck.bits();
+        let bits = self.rng.bits();
         // Services that no ingress on the node serves are sent to by one elsewhere.
         let elsewhere = !self.has_ingress && (self.fronts.is_empty() || bits >> 63 == 0);
         if elsewhere && self.ingress.serves_something() {
@@ -19,7 +19,7 @@ impl Traffic {
             return;
         }
         self.sent += 1;
-        let number = usize::try_from(Luck::share(bits, self.fronts.len() as u64)).unwrap_or(0);
+        let number = usize::try_from(Rng::share(bits, self.fronts.len() as u64)).unwrap_or(0);
         let until = at + self.takes(bits >> 28);
         let front = &mut self.fronts[number];
         let Some(lands) = front.next() else {
@@ -29,18 +29,18 @@ impl Traffic {
             Lands::Elsewhere if front.has_ingress => self.go_to_service(at, until, None, number, false),
             Lands::Elsewhere => {}
             Lands::Nowhere => self.fail(at, Failed::DoorClosed, None, None, number),
-            Lands::At(door) => {
-                self.fronts[number].keep(door);
-                self.through(at, until, door, number, false);
+            Lands::At(backend) => {
+                self.fronts[number].keep(backend);
+                self.through(at, until, backend, number, false);
             }
         }
     }
 
-    pub(super) fn through(&mut self, at: Time, until: Time, door: usize, front: usize, kept: bool) {
-        let (behind, is_ingress) = (self.doors[door].behind, self.doors[door].is_ingress);
+    pub(super) fn through(&mut self, at: Time, until: Time, backend: usize, front: usize, kept: bool) {
+        let (behind, is_ingress) = (self.backends[backend].behind, self.backends[backend].is_ingress);
         let Some(number) = behind else {
             // What listens there is not Nomad's: it stays until the machine goes.
-            return self.held.push(Held { since: at, until, door: None, copy: None, service: None, front, kept });
+            return self.held.push(Held { since: at, until, backend: None, copy: None, service: None, front, kept });
         };
         if !self.process(number).listens {
             return self.fail(at, Failed::DoorClosed, Some(number), None, front);
@@ -48,14 +48,14 @@ impl Traffic {
         if is_ingress {
             self.go_to_service(at, until, Some(number), front, kept);
         } else {
-            self.held.push(Held { since: at, until, door: Some(number), copy: None, service: None, front, kept });
+            self.held.push(Held { since: at, until, backend: Some(number), copy: None, service: None, front, kept });
         }
     }
 
-    fn go_to_service(&mut self, at: Time, until: Time, door: Option<AllocationNumber>, front: usize, kept: bool) {
-        let Some((service, copy)) = self.ingress.choose(&mut self.luck) else {
+    fn go_to_service(&mut self, at: Time, until: Time, backend: Option<AllocationNumber>, front: usize, kept: bool) {
+        let Some((service, copy)) = self.ingress.choose(&mut self.rng) else {
             // No service at all: the ingress itself answers.
-            return self.hold(Held { since: at, until, door, copy: None, service: None, front, kept });
+            return self.hold(Held { since: at, until, backend, copy: None, service: None, front, kept });
         };
         let Some(copy) = copy else {
             return self.fail(at, Failed::NoCopy, None, Some(service), front);
@@ -65,11 +65,11 @@ impl Traffic {
             return self.fail(at, Failed::CopyClosed, Some(copy), Some(service), front);
         }
         let copy = process.on_ours.then_some(copy);
-        self.hold(Held { since: at, until, door, copy, service: Some(service), front, kept });
+        self.hold(Held { since: at, until, backend, copy, service: Some(service), front, kept });
     }
 
     pub(super) fn hold(&mut self, held: Held) {
-        if held.door.is_some() || held.copy.is_some() {
+        if held.backend.is_some() || held.copy.is_some() {
             self.held.push(held);
         }
     }

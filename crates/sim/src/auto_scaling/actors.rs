@@ -138,7 +138,7 @@ impl AutoScaling {
     }
 
     fn start(&mut self, place: usize) {
-        let (number, began) = (self.luck.bits(), self.now);
+        let (number, began) = (self.rng.bits(), self.now);
         let instance = &mut self.instances[place];
         instance.destination = Destination::AutoScalingGroup;
         instance.activity = Some(Activity { number, transition: Transition::Launching, began, ended: None });

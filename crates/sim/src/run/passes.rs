@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::faults::{Fault, Faults};
-use crate::luck::Luck;
+use crate::rng::Rng;
 use crate::worker::Worker;
 use decamp_core::decide::{Departure, Noted, Policy, last_heartbeat};
 use decamp_core::run::{Ending, How, Manner, Tell};
@@ -28,9 +28,9 @@ const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(180);
 
 /// How the workers of one departure work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Working {
+pub enum WorkMode {
     /// Each goes on until the departure is over, as the service and the command line do.
-    Through,
+    Continuous,
     /// In passes, as the Lambda does.
     Passes(Passes),
 }
@@ -59,19 +59,19 @@ pub(super) struct Needs {
     pub(super) guard: Duration,
 }
 
-impl Working {
+impl WorkMode {
     /// How the workers of this seed work: half of all departures are walked in passes.
     pub(super) fn draw(seed: u64, faults: Faults, heartbeat_timeout: Duration, needs: Needs) -> Self {
-        let mut luck = Luck::new(seed ^ 0x000b_a55e_5000_0001);
+        let mut rng = Rng::new(seed ^ 0x000b_a55e_5000_0001);
         let sweeps_alone = faults.has(Fault::SweepsAlone) || faults.has(Fault::LostEvent);
-        let drawn = luck.one_in(2) || faults.has(Fault::SweepsAlone) || faults.has(Fault::MessageLate);
+        let drawn = rng.one_in(2) || faults.has(Fault::SweepsAlone) || faults.has(Fault::MessageLate);
         let lengths = [10, 25, 55, 14 * 60];
-        let length = Duration::from_secs(lengths[usize::try_from(luck.below(4)).unwrap_or(0)]);
-        let warm = luck.one_in(2);
+        let length = Duration::from_secs(lengths[usize::try_from(rng.below(4)).unwrap_or(0)]);
+        let warm = rng.one_in(2);
         // Two minutes' notice go by without a queue's gaps, and a short hook is refused.
         let possible = !faults.has(Fault::SpotInterruption) && SHORTEST_HEARTBEAT <= heartbeat_timeout;
         if !(drawn && possible) {
-            return Self::Through;
+            return Self::Continuous;
         }
         let forgets = !needs.notes && !warm;
         // What `check` says would not work, nobody runs.
@@ -85,13 +85,13 @@ impl Working {
     }
 }
 
-impl Working {
+impl WorkMode {
     /// What a pass waits for anew after another has ended: a load balancer's guard, where nothing was written down and nothing is
     /// remembered of when it began.
     pub(super) fn waits_anew(self, needs: Needs) -> Duration {
         match self {
             Self::Passes(passes) if !needs.notes && !passes.warm => needs.guard,
-            Self::Passes(_) | Self::Through => Duration::ZERO,
+            Self::Passes(_) | Self::Continuous => Duration::ZERO,
         }
     }
 
@@ -103,16 +103,16 @@ impl Working {
 
 impl Passes {
     /// When the message that a pass has handed back begins the next one.
-    pub(super) fn next(&self, now: Time, luck: &mut Luck) -> Time {
+    pub(super) fn next(&self, now: Time, rng: &mut Rng) -> Time {
         if self.late {
-            return self.redelivered(now, luck);
+            return self.redelivered(now, rng);
         }
-        now + HIDDEN.min(self.heartbeat_timeout / 6) + luck.span(Duration::ZERO, POLLED_WITHIN)
+        now + HIDDEN.min(self.heartbeat_timeout / 6) + rng.span(Duration::ZERO, POLLED_WITHIN)
     }
 
     /// When the message of a pass that died begins the next one.
-    pub(super) fn redelivered(&self, now: Time, luck: &mut Luck) -> Time {
-        now + VISIBILITY.min(self.heartbeat_timeout / 2) + luck.span(Duration::ZERO, POLLED_WITHIN)
+    pub(super) fn redelivered(&self, now: Time, rng: &mut Rng) -> Time {
+        now + VISIBILITY.min(self.heartbeat_timeout / 2) + rng.span(Duration::ZERO, POLLED_WITHIN)
     }
 
     /// The longest that nobody looks at the departure who can take its next step. What began in a pass is known to a sweep by a note, or

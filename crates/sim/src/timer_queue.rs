@@ -7,7 +7,7 @@ use decamp_core::time::Time;
 
 /// Things that are due at some time.
 #[derive(Debug, Clone)]
-pub struct Queue<T> {
+pub struct TimerQueue<T> {
     heap: BinaryHeap<Entry<T>>,
     put: u64,
 }
@@ -19,13 +19,13 @@ struct Entry<T> {
     what: T,
 }
 
-impl<T> Default for Queue<T> {
+impl<T> Default for TimerQueue<T> {
     fn default() -> Self {
         Self { heap: BinaryHeap::new(), put: 0 }
     }
 }
 
-impl<T> Queue<T> {
+impl<T> TimerQueue<T> {
     /// Puts in something that is due at `at`. What is due never is dropped.
     pub fn put(&mut self, at: Time, what: T) {
         if at < Time::NEVER {
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn equal_times_come_out_in_the_order_they_were_put_in() {
-        let mut queue = Queue::default();
+        let mut queue = TimerQueue::default();
         for (at, what) in [(5, 'c'), (3, 'a'), (5, 'd'), (3, 'b'), (u64::MAX, 'x')] {
             queue.put(Time(at), what);
         }
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn nothing_comes_out_before_its_time() {
-        let mut queue = Queue::default();
+        let mut queue = TimerQueue::default();
         queue.put(Time(5), ());
         assert_eq!(queue.take(Time(4)), None);
         assert_eq!(queue.take(Time(5)), Some((Time(5), ())));

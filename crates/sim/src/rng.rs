@@ -1,13 +1,13 @@
-//! Seeded luck: the same seed draws the same numbers on every machine.
+//! Seeded rng: the same seed draws the same numbers on every machine.
 
 use std::time::Duration;
 
 /// A small generator (SplitMix64): fast, and every seed is a good one.
 #[derive(Debug, Clone)]
-pub struct Luck(u64);
+pub struct Rng(u64);
 
-impl Luck {
-    /// The luck of this seed.
+impl Rng {
+    /// The rng of this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -65,24 +65,24 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_numbers() {
-        let (mut one, mut two) = (Luck::new(7), Luck::new(7));
+        let (mut one, mut two) = (Rng::new(7), Rng::new(7));
         let draws: Vec<u64> = (0..100).map(|_| one.bits()).collect();
         assert!(draws.iter().all(|&bits| bits == two.bits()));
-        assert_ne!(draws[0], Luck::new(8).bits());
+        assert_ne!(draws[0], Rng::new(8).bits());
     }
 
     #[test]
     fn a_span_reaches_both_of_its_ends_and_never_leaves_them() {
-        let mut luck = Luck::new(1);
+        let mut rng = Rng::new(1);
         let (least, most) = (Duration::from_millis(3), Duration::from_millis(6));
-        let drawn: Vec<Duration> = (0..200).map(|_| luck.span(least, most)).collect();
+        let drawn: Vec<Duration> = (0..200).map(|_| rng.span(least, most)).collect();
         assert_eq!((drawn.iter().min(), drawn.iter().max()), (Some(&least), Some(&most)));
-        assert_eq!(luck.span(most, least), most);
+        assert_eq!(rng.span(most, least), most);
     }
 
     #[test]
     fn a_uuid_fits_the_grammar_of_a_token() {
-        assert!(Luck::new(3).uuid().parse::<decamp_core::ids::ActionToken>().is_ok());
-        assert!(Luck::new(3).uuid().parse::<decamp_core::ids::NodeId>().is_ok());
+        assert!(Rng::new(3).uuid().parse::<decamp_core::ids::ActionToken>().is_ok());
+        assert!(Rng::new(3).uuid().parse::<decamp_core::ids::NodeId>().is_ok());
     }
 }
