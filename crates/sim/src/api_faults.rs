@@ -1,4 +1,4 @@
-//! How calls fare: who is away, who throttles, who denies, and until when; and how long an answer takes.
+//! Faults of the APIs: which system is away, throttles or denies calls, and until when. Also how long an answer takes.
 
 use std::time::Duration;
 
@@ -6,52 +6,52 @@ use super::rng::Rng;
 use decamp_core::decide::{EffectKind, System, Unseen};
 use decamp_core::time::Time;
 
-/// What comes of a call.
+/// The result of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallOutcome {
-    /// It is answered.
+    /// The call is answered.
     Answered,
-    /// It never arrives.
+    /// The call never arrives.
     Lost,
-    /// It works, and its answer is lost.
+    /// The call takes effect, and its answer is lost.
     AnswerLost,
-    /// It is throttled.
+    /// The call is throttled.
     Throttled,
-    /// It is denied.
+    /// The call is denied.
     Denied,
 }
 
-/// The calls of all workers.
+/// The faults that the calls of all workers meet.
 #[derive(Debug, Clone, Default)]
 pub struct ApiFaults {
-    /// Several faults may take the same system away: none of them brings it back while another lasts.
-    away: [Vec<Span>; 4],
-    throttled: [Span; 4],
-    denied: [Span; 4],
-    heartbeats_refused: Span,
-    /// Answers to lose: each once, of this kind of write.
+    /// Outages of the same system may overlap. The system is back when the last of them is over.
+    away: [Vec<Period>; 4],
+    throttled: [Period; 4],
+    denied: [Period; 4],
+    heartbeats_refused: Period,
+    /// Kinds of writes that lose an answer. Each entry loses one.
     pub lose_answers: Vec<EffectKind>,
-    /// So long after the first drain Consul goes away, and for how long.
+    /// How long after the first drain Consul goes away, and for how long.
     pub consul_vanishes: Option<(Duration, Duration)>,
-    /// One answer in so many is garbage; 0 is none.
+    /// One answer in this many is garbage; 0 means none.
     pub nonsense_one_in: u64,
-    /// How much longer than usual each answer of a system takes.
+    /// How much longer than usual an answer of each system takes.
     slow: [Duration; 4],
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Span {
+struct Period {
     from: Time,
     to: Time,
 }
 
-impl Span {
-    fn holds(self, at: Time) -> bool {
+impl Period {
+    fn contains(self, at: Time) -> bool {
         self.from <= at && at < self.to
     }
 }
 
-fn place(system: System) -> usize {
+fn index(system: System) -> usize {
     match system {
         System::AutoScaling => 0,
         System::LoadBalancers => 1,
@@ -61,68 +61,68 @@ fn place(system: System) -> usize {
 }
 
 impl ApiFaults {
-    /// Nobody hears from this system.
-    pub fn away(&mut self, system: System, from: Time, to: Time) {
-        self.away[place(system)].push(Span { from, to });
+    /// The system answers nobody from `from` to `to`.
+    pub fn add_outage(&mut self, system: System, from: Time, to: Time) {
+        self.away[index(system)].push(Period { from, to });
     }
 
-    /// This system throttles everything.
-    pub fn throttled(&mut self, system: System, from: Time, to: Time) {
-        self.throttled[place(system)] = Span { from, to };
+    /// The system throttles every call from `from` to `to`.
+    pub fn throttle(&mut self, system: System, from: Time, to: Time) {
+        self.throttled[index(system)] = Period { from, to };
     }
 
-    /// This system denies everything.
-    pub fn denied(&mut self, system: System, from: Time, to: Time) {
-        self.denied[place(system)] = Span { from, to };
+    /// The system denies every call from `from` to `to`.
+    pub fn deny(&mut self, system: System, from: Time, to: Time) {
+        self.denied[index(system)] = Period { from, to };
     }
 
-    /// Each answer of this system takes so much longer.
-    pub fn slow(&mut self, system: System, by: Duration) {
-        self.slow[place(system)] = by;
+    /// Each answer of the system takes this much longer.
+    pub fn slow_down(&mut self, system: System, by: Duration) {
+        self.slow[index(system)] = by;
     }
 
     /// How much longer than usual an answer of this system takes.
     #[must_use]
     pub fn slowness(&self, system: System) -> Duration {
-        self.slow[place(system)]
+        self.slow[index(system)]
     }
 
-    /// Heartbeats are throttled, nothing else is.
-    pub fn heartbeats_refused(&mut self, from: Time, to: Time) {
-        self.heartbeats_refused = Span { from, to };
+    /// Auto Scaling throttles heartbeats and no other call.
+    pub fn throttle_heartbeats(&mut self, from: Time, to: Time) {
+        self.heartbeats_refused = Period { from, to };
     }
 
-    /// Whether this system hears nobody now.
+    /// Whether the system is away at this time.
     #[must_use]
     pub fn is_away(&self, system: System, at: Time) -> bool {
-        self.away[place(system)].iter().any(|span| span.holds(at))
+        self.away[index(system)].iter().any(|period| period.contains(at))
     }
 
-    /// Whether anything of Auto Scaling was refused at some time in this stretch.
+    /// Whether Auto Scaling refused calls at some time from `from` to `to`.
     #[must_use]
     pub fn auto_scaling_failed(&self, from: Time, to: Time) -> bool {
-        let place = place(System::AutoScaling);
-        let others = [self.throttled[place], self.denied[place], self.heartbeats_refused];
-        self.away[place].iter().chain(&others).any(|s| s.from <= to && from < s.to)
+        let index = index(System::AutoScaling);
+        let others = [self.throttled[index], self.denied[index], self.heartbeats_refused];
+        self.away[index].iter().chain(&others).any(|s| s.from <= to && from < s.to)
     }
 
-    /// When the last of all spans ends.
+    /// When the last of all faults ends.
     #[must_use]
-    pub fn clears(&self) -> Time {
-        let spans = self.away.iter().flatten().chain(&self.throttled).chain(&self.denied).chain([&self.heartbeats_refused]);
-        spans.map(|s| s.to).max().unwrap_or_default()
+    pub fn last_end(&self) -> Time {
+        let periods = self.away.iter().flatten().chain(&self.throttled).chain(&self.denied).chain([&self.heartbeats_refused]);
+        periods.map(|s| s.to).max().unwrap_or_default()
     }
 
-    /// What comes of a call that arrives now.
-    pub fn fate(&mut self, system: System, write: Option<EffectKind>, at: Time, rng: &mut Rng) -> CallOutcome {
-        let place = place(system);
+    /// The result of a call that arrives at this time.
+    pub fn call_outcome(&mut self, system: System, write: Option<EffectKind>, at: Time, rng: &mut Rng) -> CallOutcome {
+        let index = index(system);
         if self.is_away(system, at) {
             return CallOutcome::Lost;
         }
-        if self.throttled[place].holds(at) || write == Some(EffectKind::Heartbeat) && self.heartbeats_refused.holds(at) {
+        if self.throttled[index].contains(at) || write == Some(EffectKind::Heartbeat) && self.heartbeats_refused.contains(at) {
             return CallOutcome::Throttled;
         }
-        if self.denied[place].holds(at) {
+        if self.denied[index].contains(at) {
             return CallOutcome::Denied;
         }
         if let Some(kind) = write
@@ -139,7 +139,7 @@ impl ApiFaults {
 }
 
 /// How long a call takes one way.
-pub fn one_way(system: System, rng: &mut Rng) -> Duration {
+pub fn one_way_time(system: System, rng: &mut Rng) -> Duration {
     let (least, most) = match system {
         System::AutoScaling | System::LoadBalancers => (10, 60),
         System::Nomad | System::Consul => (1, 8),
@@ -147,10 +147,10 @@ pub fn one_way(system: System, rng: &mut Rng) -> Duration {
     rng.span(Duration::from_millis(least), Duration::from_millis(most))
 }
 
-/// What a failed call looks like to a look.
+/// What a look reports when its call failed with this result.
 #[must_use]
-pub fn unseen(fate: CallOutcome) -> Unseen {
-    match fate {
+pub fn unseen(outcome: CallOutcome) -> Unseen {
+    match outcome {
         CallOutcome::Throttled => Unseen::Throttled,
         CallOutcome::Denied => Unseen::Denied("denied".into()),
         CallOutcome::Answered | CallOutcome::Lost | CallOutcome::AnswerLost => Unseen::Away("no answer".into()),
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn a_system_is_back_when_the_last_of_its_outages_is_over() {
         let mut api_faults = ApiFaults::default();
-        api_faults.away(System::Consul, Time(10_000), Time(60_000));
-        api_faults.away(System::Consul, Time(20_000), Time(30_000));
+        api_faults.add_outage(System::Consul, Time(10_000), Time(60_000));
+        api_faults.add_outage(System::Consul, Time(20_000), Time(30_000));
         let away = |at| api_faults.is_away(System::Consul, Time(at));
         assert_eq!([9_999, 10_000, 30_000, 59_999, 60_000].map(away), [false, true, true, true, false]);
         assert!(!api_faults.is_away(System::Nomad, Time(25_000)), "another system is not away for that");

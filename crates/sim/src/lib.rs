@@ -1,4 +1,4 @@
-//! The pretend world: Auto Scaling, load balancers, Nomad and Consul as plain state machines with their own clock, and a wire before them.
+//! The simulator: Auto Scaling, load balancers, Nomad and Consul as state machines on one simulated clock, with faults, drivers and a judge.
 
 pub mod api_error;
 pub mod api_faults;

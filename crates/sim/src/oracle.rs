@@ -177,7 +177,7 @@ impl Oracle {
     }
 
     /// Somebody else does something.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the judge remembers only the interventions that it judges by")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the judge remembers only the interventions that it needs")]
     pub fn intervention(&mut self, at: Time, intervention: &Intervention) {
         match intervention {
             Intervention::MachineDies => self.machine_died = true,
@@ -222,7 +222,7 @@ impl Oracle {
         at: Time,
         event: Event,
         ours: bool,
-        untold: Option<IpAddr>,
+        unreported: Option<IpAddr>,
         nomad: &Nomad,
         traffic: &Traffic,
         balancers: &LoadBalancers,
@@ -247,7 +247,7 @@ impl Oracle {
                     && !self.just_registered_again()
                     && !self.delay_unknown()
                     && self.operator_drained.is_none();
-                let waited_out = untold.filter(|_| self.waited_for_addresses(at));
+                let waited_out = unreported.filter(|_| self.waited_for_addresses(at));
                 if by_us && let Some((target, port)) = traffic.routed_backend(event.allocation, balancers, waited_out) {
                     let group = nomad.allocation(event.allocation).group;
                     let title = nomad.groups()[group.index()].spec.group.title();

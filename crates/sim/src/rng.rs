@@ -1,13 +1,13 @@
-//! Seeded rng: the same seed draws the same numbers on every machine.
+//! A seeded random number generator: the same seed draws the same numbers on every machine.
 
 use std::time::Duration;
 
-/// A small generator (SplitMix64): fast, and every seed is a good one.
+/// SplitMix64: small and fast, and every seed is a good one.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// The rng of this seed.
+    /// A generator with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -22,30 +22,30 @@ impl Rng {
         mixed ^ mixed >> 31
     }
 
-    /// A number below `bound`, or 0 if that is 0. The bias is below 2^-32 for every bound that is used here.
+    /// A number below `bound`, or 0 if `bound` is 0. The bias is below 2^-32 for every bound that is used here.
     pub fn below(&mut self, bound: u64) -> u64 {
         let wide = u128::from(self.bits()) * u128::from(bound);
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
-    /// A number below `bound` by 32 bits that were drawn already. No division: a simulated request has five of these.
+    /// A number below `bound` from 32 bits that were drawn already. It avoids the division, because a simulated request needs five of these.
     #[must_use]
     pub fn share(bits: u64, bound: u64) -> u64 {
         (bits & 0xffff_ffff).wrapping_mul(bound) >> 32
     }
 
-    /// True once in so many times.
+    /// True once in `times` draws, on average.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    /// A span from `least` to `most`, both included, in whole milliseconds.
+    /// A duration from `least` to `most`, both included, in whole milliseconds.
     pub fn span(&mut self, least: Duration, most: Duration) -> Duration {
         let width = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(u64::MAX - 1);
         least + Duration::from_millis(self.below(width + 1))
     }
 
-    /// A random UUID's text, as AWS makes them for tokens and request ids.
+    /// The text of a random UUID, as AWS uses for tokens and request ids.
     pub fn uuid(&mut self) -> String {
         let (high, low) = (self.bits(), self.bits());
         format!(

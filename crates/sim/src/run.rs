@@ -1,4 +1,4 @@
-//! One departure, played: events come or do not, workers live and die, and when it is over it is judged.
+//! Runs one departure: delivers events or loses them, starts and kills workers, and judges the result.
 
 mod attribution;
 mod describe;
@@ -27,68 +27,68 @@ use super::world::Calls;
 use decamp_core::decide::{ByHand, Finding, Outcome};
 use decamp_core::time::Time;
 
-/// A held instance may leave this long before the end of its hook, or earlier if its load balancers need more time (ADR 0015).
+/// A held instance may leave this long before its hook ends, or earlier if its load balancers need more time (ADR 0015).
 const END_OF_A_HOLD: Duration = Duration::from_mins(30);
-/// What the stops and the confirmations of a departure may take beside what its load balancers may.
+/// The time that the stops and confirmations of a departure may take, in addition to that of its load balancers.
 const STOPS: Duration = Duration::from_mins(5);
 
-/// What somebody raises a deregistration delay to, at most.
+/// The most that an operator raises a deregistration delay to.
 const RAISED_DELAY: Duration = Duration::from_mins(15);
 
-/// How long the world goes on after the last worker, so that what dies then is seen.
+/// How long the world runs on after the last worker, so that the judge sees processes that die then.
 const AFTERWARDS: Duration = Duration::from_secs(20);
 
-/// How one departure is to be played.
+/// How to run one departure.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
     /// The seed.
     pub seed: u64,
-    /// What goes wrong.
+    /// The faults that it meets.
     pub faults: Faults,
-    /// Which run of the same cluster: 0 is the seed's own.
+    /// The number of the run of the same cluster. 0 is the run that the seed stands for.
     pub again: u64,
-    /// Where workers are killed, beside what the faults say.
+    /// Where workers are killed, in addition to the crashes of the faults.
     pub crashes: Vec<CrashPoint>,
-    /// Whether to keep a line for each decision.
+    /// Whether to keep a trace with a line for each decision.
     pub trace: bool,
-    /// How its workers work, if not as the seed draws it.
+    /// How its workers work; `None` to draw it from the seed.
     pub work_mode: Option<WorkMode>,
 }
 
-/// How one departure went.
+/// The result of one departure.
 #[derive(Debug, Clone)]
 pub struct RunReport {
-    /// How it ended; `None` if nobody ended it.
+    /// How the departure ended; `None` if no worker ended it.
     pub outcome: Option<Outcome>,
-    /// What was broken.
+    /// The invariants that were broken.
     pub violations: Vec<Violation>,
-    /// The requests, and whose fault the failed ones are.
+    /// The requests, and who is to blame for the failed ones.
     pub requests: Attribution,
-    /// Calls made.
+    /// The calls that workers made.
     pub calls: Calls,
-    /// Effects taken.
+    /// How many effects took place.
     pub effects: u32,
-    /// Target groups.
+    /// How many target groups there were.
     pub groups: usize,
-    /// Time above the floor, if it departed in order.
+    /// The time above the floor, if the instance departed in order.
     pub above_floor: Option<Duration>,
-    /// Whether services were drained beside the delay.
+    /// Whether services were drained while the deregistration delay ran.
     pub overlapped: bool,
-    /// From the event to the end.
+    /// The time from the event to the end.
     pub took: Duration,
-    /// The story.
+    /// The trace: a line for each decision.
     pub trace: Vec<String>,
-    /// What was foreseen.
+    /// The findings that were reported before the first write.
     pub findings: Vec<Finding>,
-    /// A mark of everything that happened, for comparing two runs.
+    /// A hash of everything that happened, to compare two runs.
     pub mark: u64,
-    /// How the world stood at the end, for comparing a run with a crash to one without.
+    /// The state of the world at the end, to compare a run with a crash to one without.
     pub final_state: String,
-    /// Where a worker was killed around one of its effects.
+    /// The crash points at which a worker was killed.
     pub crashed: Vec<CrashPoint>,
 }
 
-/// Plays one departure.
+/// Runs one departure.
 #[must_use]
 pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
     let Scenario { mut world, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group, rng } =
@@ -106,7 +106,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         held_to_the_last: END_OF_A_HOLD.max((longest_delay + STOPS) * 2),
         heartbeat_timeout,
         entry_is_wrong: faults.has(Fault::StaleToken),
-        entry_is_untold: faults.has(Fault::ActivitiesDenied),
+        entry_is_unreported: faults.has(Fault::ActivitiesDenied),
         hooks_not_named: faults.has(Fault::HooksNotNamed),
         orderly: run.crashes.is_empty() && faults.iter().all(hinders_nothing),
         longest_gap: Duration::ZERO,
@@ -152,14 +152,14 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         first_received: None,
         ended_at: BEGIN,
     };
-    workers.perform();
-    let (company_hired, warm) = (workers.started, workers.warm && work_mode == WorkMode::Continuous);
-    let told = 0 < company_hired;
+    workers.run_to_end();
+    let (workers_started, warm) = (workers.started, workers.warm && work_mode == WorkMode::Continuous);
+    let any_worker = 0 < workers_started;
     let (mut outcome, first_received, ended_at) = (workers.outcome.clone(), workers.first_received, workers.ended_at);
     drop(workers);
     let mut world = world.into_inner();
     if outcome.is_none() && work_mode.is_swept_alone() && world.oracle.action_ended.is_some() {
-        // A sweep visits what waits: of what waits no more nobody says how it ended.
+        // A sweep visits waiting instances only. When the instance no longer waits, no worker reports how its departure ended.
         outcome = Some(Outcome::Gone);
     }
     let end = world.now + AFTERWARDS;
@@ -167,12 +167,12 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
     let faultless = faults.is_empty() && run.crashes.is_empty();
     let spot = faults.has(Fault::SpotInterruption);
     let allocations = world.nomad.allocations().len();
-    if told {
+    if any_worker {
         world.oracle.steady(
             ended_at,
             world.calls,
             ended_at.since(first_received.unwrap_or(BEGIN)),
-            company_hired,
+            workers_started,
             work_mode,
             allocations,
         );
@@ -194,7 +194,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         }
         world.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &world.api_faults);
     }
-    // That there are no ACLs proves what a later worker sees as well: it has no reason to doubt it (ADR 0011).
+    // Without ACLs every worker sees everything, so that a later worker has no reason for doubt (ADR 0011).
     let doubtless = faults.without(Fault::Crash).without(Fault::ConsulWithoutAcls).is_empty();
     if faults.has(Fault::ConsulWithoutAcls) && doubtless && matches!(outcome, Some(Outcome::Unconfirmed { .. })) {
         world.oracle.doubts_needlessly(ended_at);
@@ -205,11 +205,11 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
     }
     let mut record = record.borrow_mut();
     let findings = record.findings();
-    if told {
+    if any_worker {
         let crate::world::SimWorld { oracle, nomad, .. } = &mut world;
         oracle.disks(&findings, nomad);
     }
-    let requests = attribution::attribute(&mut world, faults, told, outcome.as_ref(), &findings);
+    let requests = attribution::attribute(&mut world, faults, any_worker, outcome.as_ref(), &findings);
     let started = first_received.unwrap_or(BEGIN);
     RunReport {
         above_floor: floor::above_floor(&world, started, ended_at, balancer_floor, outcome.as_ref())
@@ -230,7 +230,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
     }
 }
 
-/// Whether a fault leaves no agent that could keep a note.
+/// Whether a fault leaves no agent that could store a note.
 fn nobody_notes(fault: Fault) -> bool {
     matches!(
         fault,
@@ -243,12 +243,12 @@ fn nobody_notes(fault: Fault) -> bool {
             | Fault::AgentAway
             | Fault::NodeCollected
             | Fault::BlindToken
-            // From some time on Nomad may deny everything.
+            // Nomad may deny everything from some time on.
             | Fault::DeniedForGood
     )
 }
 
-/// Whether a fault may keep a note from being written for as long as a worker tries.
+/// Whether a fault may prevent a note for as long as a worker tries to write it.
 fn hinders_notes(fault: Fault) -> bool {
     matches!(
         fault,
@@ -262,7 +262,7 @@ fn hinders_notes(fault: Fault) -> bool {
     )
 }
 
-/// Whether a fault leaves a departure every way to finish in order, and in time.
+/// Whether a departure can still finish in order and in time with this fault.
 fn hinders_nothing(fault: Fault) -> bool {
     matches!(
         fault,

@@ -1,4 +1,4 @@
-//! The setting of one departure, drawn from its seed: the cluster, its jobs and load balancers, decamp's policy.
+//! The scenario of one departure, drawn from its seed: the cluster, its jobs and load balancers, and decamp's policy.
 
 mod arns;
 mod decamp;
@@ -27,35 +27,35 @@ use decamp_core::decide::{JobKind, Policy, Provider};
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
-/// When every departure begins: some time in 2027.
+/// When every departure begins: a moment in January 2027.
 pub const BEGIN: Time = Time(1_800_000_000_000);
-/// The longest request that any client of the pretend world makes.
+/// The longest request that any simulated client makes.
 pub const LONGEST_REQUEST: Duration = Duration::from_secs(4);
 
-/// What was drawn beside the world itself.
+/// A drawn scenario: the world and what the run needs beside it.
 pub struct Scenario {
-    /// The world, set.
+    /// The world at the beginning.
     pub world: SimWorld,
-    /// The faults that it is to meet.
+    /// The faults that the departure meets.
     pub faults: Faults,
     /// decamp's policy.
     pub policy: Policy,
     /// The hook's heartbeat time-out.
     pub heartbeat_timeout: Duration,
-    /// The longest that a load balancer may still send after the deregistration: for the floor.
+    /// The longest that a load balancer may still send after the deregistration. The floor counts it.
     pub balancer_floor: Duration,
-    /// The longest that a load balancer may route to a target after it left the list.
+    /// The longest that a load balancer may route to a target after it no longer lists it.
     pub longest_guard: Duration,
-    /// Groups that the rng of a late landing may choose from.
+    /// The group of which an allocation may start late.
     pub service_group: Option<nomad::GroupNumber>,
-    /// Rng for what happens later.
+    /// Draws what happens later.
     pub rng: Rng,
 }
 
-/// How many times more requests are sent when a cluster is played again: as many as a busy cluster's, to find what hardly ever costs one.
+/// How many times more requests a repeated run of the same cluster sends: as many as a busy cluster, to find rare losses.
 const BUSIER: u32 = 100;
 
-/// What stands behind the load balancers' port.
+/// The process behind the load balancers' port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Behind {
     /// An ingress on every node, a system job.
@@ -64,20 +64,19 @@ enum Behind {
     ServiceIngress,
     /// A service that answers itself.
     Direct,
-    /// Something that Nomad does not know.
+    /// A process that Nomad does not know.
     Host,
 }
 
-/// Draws a setting. `again` is another run of the same cluster: its requests, many more of them, its timings and its polls fall
-/// otherwise.
+/// Draws a scenario. With another `again` the cluster is the same; its requests, many more of them, its timings and its polls differ.
 #[must_use]
 pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
     let mut rng = Rng::new(seed ^ 0x000d_eca3_9000_0001);
     let instance = InstanceId::from_number(0xabc_0000 + seed % 0xffff);
     let secs = Duration::from_secs;
-    // Sweeps alone keep no hook that is shorter than the function allows.
+    // Sweeps alone cannot keep a hook alive that is shorter than the function allows.
     let swept = faults.has(Fault::SweepsAlone) || faults.has(Fault::MessageLate);
-    // A hold lasts to the hook's own end: the shortest of them is long enough.
+    // A hold lasts to the end of its hook, and the shortest hook is long enough.
     let short = [Fault::HookIsShort, Fault::HeartbeatTimesOut, Fault::HeldForHours].iter().any(|f| faults.has(*f));
     let short_hook = !swept && short;
     let heartbeat_timeout = if short_hook { secs(60 + rng.below(60)) } else { secs([180, 300, 900, 3600][pick(&mut rng, 4)]) };
@@ -102,17 +101,17 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
         setup.cross_zone = if zonal { zones::not_crossed(kind) } else { zones::crossed() };
         let short = faults.has(Fault::RequestsOutliveTheDelay) && place == 0;
         setup.delay = if short { secs(rng.below(3)) } else { secs([5, 10, 20, 30, 30, 60, 120, 300][pick(&mut rng, 8)]) };
-        // Its connection draining is off.
+        // Some Classic Load Balancers have connection draining turned off.
         setup.delay = if classic && seed.is_multiple_of(4) { Duration::ZERO } else { setup.delay };
         setup.lag = match kind {
             Kind::Alb | Kind::Classic => (Duration::ZERO, secs(8)),
             Kind::Nlb => (secs(5), secs(100)),
         };
         let guard = if kind == Kind::Nlb { policy_guards.1 } else { policy_guards.0 };
-        // A target that may be ours is waited for longer than any guard.
+        // decamp waits longer than any guard for a target that may be the instance's.
         let doubtful = has_addresses(faults) || faults.has(Fault::FoundByScan);
         longest_guard = longest_guard.max(if doubtful { secs(600) } else { guard });
-        // Only a group that is named holds addresses of ours.
+        // Only a named group holds addresses of the instance.
         let by_address = place == 0 && has_addresses(faults);
         let to_find = place == 0 && faults.has(Fault::FoundByScan) && !has_addresses(faults);
         let not_listed = place == 0 && faults.has(Fault::NotListed) && !to_find;
@@ -125,7 +124,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
             }
             balancer_floor = balancer_floor.max(setup.delay.max(guard));
         }
-        // What nothing tells cannot be found by it.
+        // A scan cannot find an address that no system reports.
         let findable = !faults.has(Fault::NoNode) && !faults.has(Fault::FingerprintMissing);
         if by_address
             || to_find && findable && seed.is_multiple_of(2)
@@ -174,9 +173,9 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
         consul,
         rng: Rng::new(rng.bits()),
         nodes: nodes.iter().map(|(n, _)| *n).collect(),
-        // On some days there is more to do.
+        // On some days batch jobs have more to do.
         works_long: again % 4 == 3,
-        // Of the ingresses whose connections are kept, one in three has less time to stop than a request takes.
+        // Where clients keep connections, one ingress in three has less time to stop than a request takes.
         stops_in_short: keeps_connections(faults) && seed.is_multiple_of(3),
     };
     let polls = faults.has(Fault::IngressPolls);
@@ -198,31 +197,32 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
         cluster.stranger(seed.is_multiple_of(2), seed % 4 < 2, strange);
     }
     let jobs::Cluster { mut nomad, mut consul, .. } = cluster;
-    // Where no node tells the instance, there is no second one that does.
+    // If no node reports the instance id, neither does a second one.
     if faults.has(Fault::TwoNodes) && !faults.has(Fault::FingerprintMissing) && !faults.has(Fault::NoNode) {
         let ghost = nomad.add_node(NodeSpec {
             id: NodeId(u128::from(rng.bits())),
             name: jobs::name("ghost-", 0),
             instance: Some(instance),
-            // An agent that registered anew on the same machine has the machine's address, as the row that it left behind.
+            // An agent that registered again on the same machine has the machine's address, and so has the row that it left behind.
             addresses: vec![IpAddr::from([10, 0, 0, 10])],
             consul: None,
         });
         nomad.kill_agent(ghost);
     }
 
-    // Targets: ours first, then the others'.
+    // Targets: the instance's first, then those of the others.
     let zones = is_zonal(faults).then(|| Zones::draw(seed, instance, others));
-    let untold = (faults.has(Fault::UnknownAddress) && mesh.is_none()).then(|| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 0x10]));
+    let unreported =
+        (faults.has(Fault::UnknownAddress) && mesh.is_none()).then(|| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 0x10]));
     let addresses: Vec<IpAddr> =
-        [IpAddr::from([10, 0, 0, 10])].into_iter().chain(untold).chain(mesh.map(|_| jobs::mesh_address(0))).collect();
+        [IpAddr::from([10, 0, 0, 10])].into_iter().chain(unreported).chain(mesh.map(|_| jobs::mesh_address(0))).collect();
     let ours: Vec<TargetId> =
         [TargetId::Instance(instance)].into_iter().chain(addresses.iter().copied().map(TargetId::Ip)).collect();
-    // By address it is found otherwise.
+    // This applies only to groups that list instances, because targets by address are found in another way.
     let first = fronts.first().filter(|(arn, target_type)| *target_type == TargetType::Instance && named.contains(arn));
     let not_listed = first.filter(|_| faults.has(Fault::NotListed)).map(|(arn, _)| arn.clone());
-    let never_held_it = not_listed.clone().filter(|_| seed.is_multiple_of(2));
-    let hides_it = not_listed.filter(|_| never_held_it.is_none()).map(|arn| (arn, 1));
+    let never_registered = not_listed.clone().filter(|_| seed.is_multiple_of(2));
+    let lists_late = not_listed.filter(|_| never_registered.is_none()).map(|arn| (arn, 1));
     for (place, (arn, target_type)) in fronts.iter().enumerate() {
         let by_address = place == 0 && has_addresses(faults);
         let zone = |of: u64| zones.as_ref().filter(|_| place == 0).map(|zones| zones.of(of));
@@ -231,7 +231,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
             TargetType::Ip => ours[1].clone(),
             TargetType::Instance => ours[0].clone(),
         };
-        if never_held_it.as_ref() != Some(arn) {
+        if never_registered.as_ref() != Some(arn) {
             balancers.put_target(arn, id, 8080, zone(0));
         }
         if by_address && faults.has(Fault::StrangersAddress) {
@@ -248,16 +248,16 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
                 balancers.put_target(arn, id, 8080, zone(place));
             }
         }
-        if faults.has(Fault::SeveralPorts) && *target_type == TargetType::Instance && never_held_it.as_ref() != Some(arn) {
+        if faults.has(Fault::SeveralPorts) && *target_type == TargetType::Instance && never_registered.as_ref() != Some(arn) {
             balancers.put_target(arn, ours[0].clone(), 8443, zone(0));
             if seed.is_multiple_of(2) {
-                // `unused`, and registered all the same: it may be used again.
+                // A target that is `unused` is registered all the same: it may be used again.
                 balancers.set_oddity(arn, &ours[0], 8443, Some(Oddity::InvalidState));
             }
         }
     }
 
-    // Nobody runs an ingress that nothing is sent to: without a target group that decamp knows, there is one that it does not.
+    // An ingress always gets traffic. If decamp knows no target group, there is one that it does not know.
     let is_ingress = matches!(behind, Behind::SystemIngress | Behind::ServiceIngress);
     let unknown = (fronts.is_empty() && is_ingress).then(|| arn(groups));
     if let Some(arn) = &unknown {
@@ -268,7 +268,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
         }
     }
 
-    // Something that decamp cannot leave, and Auto Scaling does: it sends for minutes more.
+    // A source that decamp cannot deregister from, and Auto Scaling can. It sends for minutes more.
     let lattice = has_lattice(faults).then(|| arn(groups + 1));
     if let Some(arn) = &lattice {
         balancers.add_group(GroupSetup { lag: (secs(5), secs(240)), ..GroupSetup::new(arn.clone(), Kind::Alb, 8080) });
@@ -286,7 +286,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
     asg.hooks.push(hook);
     if faults.has(Fault::SecondHook) || faults.has(Fault::HooksNotNamed) {
         let mut another = HookSetup::terminating("another".into(), secs(1800));
-        // It may be the only one that is left, and then it is ours.
+        // This hook may be the only one that is left, and then decamp acts on it.
         if faults.has(Fault::HooksNotNamed) {
             another.target_groups.clone_from(&named);
         }
@@ -298,13 +298,13 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
     let asg_name = Arc::clone(&asg.name);
     auto_scaling.add_group(asg);
     auto_scaling.put_instance(&asg_name, instance, "eu-west-1a".into(), LifecycleState::InService);
-    // Of the instances without a node one in three is young, and one in three in a group that runs no Nomad.
+    // Of the instances without a node, one in three is young, and one in three is in a group that runs no Nomad.
     let no_node = faults.has(Fault::NoNode) && !faults.has(Fault::FingerprintMissing);
     if no_node && seed.is_multiple_of(3) {
         auto_scaling.launched_at(instance, Time(BEGIN.0 - rng.below(600_000)));
     }
-    // One that never came up is in no group, and nothing is wrong with that.
-    let is_young = never_held_it.is_some() && seed % 3 == 1 && !faults.has(Fault::NoNode);
+    // An instance that never came up is in no target group, and that is no fault.
+    let is_young = never_registered.is_some() && seed % 3 == 1 && !faults.has(Fault::NoNode);
     if is_young {
         auto_scaling.launched_at(instance, Time(BEGIN.0 - 300_000));
     }
@@ -324,7 +324,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
         traffic.ingress = traffic.ingress.beside_changes(BEGIN, every, anew(rng.bits()));
     }
     if faults.has(Fault::IngressUnderLoad) {
-        // Drawn aside, so that all other clusters stay as they were.
+        // A generator of its own keeps the draws of all other clusters unchanged.
         let works_for = Duration::from_millis(500 + Rng::new(seed ^ again ^ 0x6c6f_6164).below(2_000));
         traffic.ingress = traffic.ingress.under_load(works_for);
     }
@@ -338,7 +338,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
         }
     }
     if keeps_connections(faults) {
-        // The first backend of the first front: the group's own port.
+        // The first backend of the first target group: the group's own port.
         traffic.keep_connections(0, 0);
     }
     let numbers = number_services(&nomad, &mut traffic, drawn.hidden, late);
@@ -356,27 +356,27 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
         consul_node: our_agent,
         fronts: front_arns,
         addresses,
-        untold,
+        unreported,
         nomad_token: decamp::nomad_token(seed, faults),
         consul_token: decamp::consul_token(seed, faults),
         consul_lists: decamp::consul_lists(seed, faults),
-        hides_it,
-        never_held_it: never_held_it.filter(|_| !is_young),
+        lists_late,
+        never_registered: never_registered.filter(|_| !is_young),
         by_hand,
-        joins: zones.as_ref().and(first).map(|_| zones::joins()),
+        joining: zones.as_ref().and(first).map(|_| zones::joining()),
         zones_unanswered: false,
-        zones_untold: zones.as_ref().is_some_and(|zones| zones.untold),
-        zones: zones.map(|zones| zones.told).unwrap_or_default(),
+        zones_unreported: zones.as_ref().is_some_and(|zones| zones.leaves_one_out),
+        zones: zones.map(|zones| zones.reported).unwrap_or_default(),
     };
     let mut world = SimWorld::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, anew(rng.bits()), subject);
-    world.number_services(numbers);
-    number_by_hand.into_iter().for_each(|number| world.number_by_hand(number));
+    world.set_service_numbers(numbers);
+    number_by_hand.into_iter().for_each(|number| world.set_number_by_hand(number));
     let all = u32::try_from(world.nomad.allocations().len()).unwrap_or(u32::MAX);
-    (0..all).for_each(|number| world.introduce(AllocationNumber(number), true));
+    (0..all).for_each(|number| world.add_process(AllocationNumber(number), true));
     Scenario { world, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group: drawn.first, rng }
 }
 
-/// Numbers the services that the ingress routes to: everything registered that is not the ingress itself.
+/// Numbers the services that the ingress routes to: all registered services except those of the ingress itself.
 fn number_services(nomad: &Nomad, traffic: &mut Traffic, hidden: u32, late: Option<AllocationNumber>) -> Vec<Vec<Option<usize>>> {
     let number_group = |(place, group): (usize, &nomad::GroupState)| {
         let routed =

@@ -1,4 +1,4 @@
-//! Many departures, on all cores: each draws its cluster and its faults from its seed, is played, and is added up.
+//! Simulates many departures on all cores. Each draws its cluster and its faults from its seed.
 
 mod alarms;
 mod sum;
@@ -14,7 +14,7 @@ use super::faults::{Fault, Faults};
 use super::rng::Rng;
 use super::run::{Run, RunReport, run_departure};
 
-/// Seeds are handed out to the cores in stretches of this many.
+/// How many seeds a core takes at a time.
 const STRETCH: u64 = 64;
 
 /// Which faults may be drawn.
@@ -24,7 +24,7 @@ pub enum Draw {
     None,
     /// Any.
     All,
-    /// Some of these, one at least.
+    /// Some of these, at least one.
     Among(Faults),
 }
 
@@ -53,13 +53,13 @@ impl FromStr for Draw {
 pub struct Simulation {
     /// How many departures.
     pub departures: u64,
-    /// The first seed; the others follow.
+    /// The first seed. The following departures have the next seeds.
     pub seed: u64,
     /// Which faults may be drawn.
     pub draw: Draw,
-    /// Who drives.
+    /// The driver.
     pub driver: Driver,
-    /// Stop at the first departure in which something was broken, or a request was lost by the driver.
+    /// Whether to stop at the first departure that broke an invariant or in which the driver lost a request.
     pub stop_at_first: bool,
 }
 
@@ -82,13 +82,13 @@ pub fn faults_of(seed: u64, draw: Draw) -> Faults {
     drawn
 }
 
-/// Plays one seed, as the simulation does.
+/// Runs the departure of one seed, as the simulation does.
 #[must_use]
 pub fn play_seed(seed: u64, draw: Draw, driver: &Driver, trace: bool) -> RunReport {
     run_departure(driver, &Run { seed, faults: faults_of(seed, draw), trace, ..Run::default() })
 }
 
-/// Simulates on all cores. `progress` hears how many departures are done, now and then, on the calling thread.
+/// Simulates on all cores. Calls `progress` from time to time with the number of finished departures, on the calling thread.
 pub fn simulate(simulation: &Simulation, mut progress: impl FnMut(u64)) -> Sum {
     let begun = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

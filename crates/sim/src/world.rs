@@ -1,4 +1,4 @@
-//! The world of one departure: all the pretend systems on one clock, the traffic over them, and what operators and faults do.
+//! The world of one departure: all simulated systems on one clock, their traffic, and the interventions of operators and faults.
 
 mod actors;
 
@@ -20,9 +20,9 @@ use decamp_core::decide::{Departure, Effect, TaskRole};
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
-/// Everything that there is.
+/// All simulated systems of one departure, on one clock.
 pub struct SimWorld {
-    /// The true time.
+    /// The true time. Workers' clocks may differ from it.
     pub now: Time,
     /// Auto Scaling.
     pub auto_scaling: AutoScaling,
@@ -34,67 +34,67 @@ pub struct SimWorld {
     pub consul: Consul,
     /// The clients and the ingress.
     pub traffic: Traffic,
-    /// How calls fare.
+    /// The faults that API calls meet.
     pub api_faults: ApiFaults,
-    /// The rng of calls.
+    /// Draws the times and results of calls.
     pub rng: Rng,
-    /// Who plays.
+    /// The instance that leaves, and all that belongs to it.
     pub subject: Subject,
-    /// What operators and faults still do, in order.
+    /// What operators and faults will do, in order of time.
     pub interventions: VecDeque<(Time, Intervention)>,
     /// The judge.
     pub oracle: Oracle,
-    /// Calls made.
+    /// The calls that workers made.
     pub calls: Calls,
     log: Vec<Event>,
     numbers: Vec<Vec<Option<usize>>>,
-    /// The number that the ingress knows the service by that was registered by hand.
+    /// The ingress's number of the service that was registered by hand.
     number_by_hand: Option<usize>,
-    /// By which version of each group the instance was last seen in it; `None` once it was not.
+    /// For each group, its version when the instance was last seen in it; `None` once the instance is not listed.
     listed: Vec<Option<u64>>,
 }
 
-/// Who plays.
+/// The instance that leaves: its group, its node, its target groups, and the tokens with which decamp looks at them.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// The instance that leaves.
     pub instance: InstanceId,
-    /// Its group.
+    /// Its Auto Scaling group.
     pub asg: Arc<str>,
-    /// Its node; `None` if it never joined.
+    /// Its Nomad node; `None` if it never joined.
     pub node: Option<nomad::NodeNumber>,
     /// Its Consul agent.
     pub consul_node: consul::NodeNumber,
-    /// The target groups, as the traffic knows them.
+    /// The target groups. The traffic knows each by its index in this list.
     pub fronts: Vec<TargetGroupArn>,
-    /// Every address of it, and of what runs on it, at which it is a target.
+    /// Every address of the instance, and of the allocations on it, at which it is a target.
     pub addresses: Vec<IpAddr>,
-    /// The one of them that nothing tells.
-    pub untold: Option<IpAddr>,
+    /// The one of these addresses that no system reports.
+    pub unreported: Option<IpAddr>,
     /// decamp's Nomad token.
     pub nomad_token: nomad::Token,
     /// decamp's Consul token.
     pub consul_token: consul::Token,
     /// What the Consul that decamp asks lists of the node.
     pub consul_lists: Lists,
-    /// A target group that does not list the instance for so many looks yet, although it sends to it.
-    pub hides_it: Option<(TargetGroupArn, u32)>,
-    /// A target group that the hook names and that never held the instance, although it is long up.
-    pub never_held_it: Option<TargetGroupArn>,
-    /// The service that was registered by hand on the node's agent.
+    /// A target group that sends to the instance and does not list it yet, and for how many looks more.
+    pub lists_late: Option<(TargetGroupArn, u32)>,
+    /// A target group that the hook names and in which the instance was never registered, although it has been up for long.
+    pub never_registered: Option<TargetGroupArn>,
+    /// The service that was registered by hand on the node's Consul agent.
     pub by_hand: Option<Arc<str>>,
-    /// The zones of instances, as Auto Scaling tells them.
+    /// The zones of instances, as Auto Scaling reports them.
     pub zones: Arc<[(InstanceId, Arc<str>)]>,
-    /// Whether it does not tell that of another instance.
-    pub zones_untold: bool,
-    /// Whether Auto Scaling did not answer when a worker last asked it for them.
+    /// Whether Auto Scaling does not report the zone of another instance.
+    pub zones_unreported: bool,
+    /// Whether Auto Scaling did not answer when a worker last asked for zones.
     pub zones_unanswered: bool,
-    /// An instance in the zone of ours that may become a target later.
-    pub joins: Option<InstanceId>,
+    /// An instance in the same zone that may become a target later.
+    pub joining: Option<InstanceId>,
 }
 
 impl Subject {
-    /// Whether a target is the instance's.
+    /// Whether a target is this instance.
     #[must_use]
     pub fn owns(&self, id: &TargetId) -> bool {
         match id {
@@ -108,18 +108,18 @@ impl Subject {
 /// What the Consul that decamp asks lists of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lists {
-    /// What its agent registered, in the namespaces that are asked.
+    /// All that the node's agent registered, in the namespaces that are asked for.
     All,
-    /// None of its services: they are in a namespace that no job declares.
+    /// None of the node's services: they are in a namespace that no job declares.
     NoServices,
     /// Not even the node: it is in another datacenter.
     NoNode,
 }
 
-/// How often which API was called by workers.
+/// How often workers called each API.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Calls {
-    /// AWS, all but heartbeats.
+    /// Calls of AWS without heartbeats.
     pub aws: u32,
     /// Heartbeats.
     pub heartbeats: u32,
@@ -130,7 +130,7 @@ pub struct Calls {
 }
 
 impl SimWorld {
-    /// A world from its parts.
+    /// Makes a world from its parts.
     #[must_use]
     #[expect(clippy::too_many_arguments, reason = "one call, and each part is a whole system")]
     pub fn new(
@@ -164,25 +164,25 @@ impl SimWorld {
         }
     }
 
-    /// Tells which number the ingress knows the services of each task group by.
-    pub fn number_services(&mut self, numbers: Vec<Vec<Option<usize>>>) {
+    /// Sets the ingress's number of each service of each task group.
+    pub fn set_service_numbers(&mut self, numbers: Vec<Vec<Option<usize>>>) {
         self.numbers = numbers;
     }
 
-    /// Tells which number the ingress knows the service by that was registered by hand.
-    pub fn number_by_hand(&mut self, number: usize) {
+    /// Sets the ingress's number of the service that was registered by hand.
+    pub fn set_number_by_hand(&mut self, number: usize) {
         self.number_by_hand = Some(number);
     }
 
-    /// The task group of a service that the ingress knows by this number.
+    /// The task group of the service with this ingress number.
     #[must_use]
     pub fn group_of_service(&self, service: usize) -> Option<nomad::GroupNumber> {
         let place = self.numbers.iter().position(|services| services.contains(&Some(service)))?;
         u32::try_from(place).ok().map(nomad::GroupNumber)
     }
 
-    /// Tells the traffic of an allocation.
-    pub fn introduce(&mut self, number: AllocationNumber, listens: bool) {
+    /// Adds an allocation's process to the traffic.
+    pub fn add_process(&mut self, number: AllocationNumber, listens: bool) {
         let allocation = self.nomad.allocation(number);
         let group = &self.nomad.groups()[allocation.group.index()].spec.group;
         let servers = group.tasks.iter().filter(|t| matches!(t.role, TaskRole::Leader | TaskRole::Main));
@@ -195,7 +195,7 @@ impl SimWorld {
         self.traffic.put_process(number, process);
     }
 
-    /// When something next happens by itself.
+    /// When something next happens without a worker.
     #[must_use]
     pub fn next_event(&self) -> Time {
         let interventions = self.interventions.front().map_or(Time::NEVER, |(at, _)| *at);
@@ -203,7 +203,7 @@ impl SimWorld {
         models.min(self.auto_scaling.next_event()).min(self.balancers.next_event()).min(interventions)
     }
 
-    /// Lets everything happen that is due by `to`, in order.
+    /// Advances the clock to `to`, and processes all events due by then in order.
     pub fn advance(&mut self, to: Time) {
         loop {
             let next = self.next_event();
@@ -217,7 +217,7 @@ impl SimWorld {
         }
     }
 
-    /// Everything that is due now.
+    /// Processes everything that is due now.
     fn step(&mut self) {
         let now = self.now;
         self.nomad.advance(now, &mut self.consul, &mut self.log);
@@ -233,12 +233,12 @@ impl SimWorld {
                 self.intervene(intervention);
             }
         }
-        self.targets_leave();
-        self.tell();
+        self.cut_at_targets_that_left();
+        self.pass_events();
     }
 
-    /// Passes on what happened to processes.
-    pub fn tell(&mut self) {
+    /// Passes the events of processes to the traffic and the judge.
+    pub fn pass_events(&mut self) {
         for place in 0..self.log.len() {
             let event = self.log[place];
             if event.allocation.is_by_hand() {
@@ -246,22 +246,22 @@ impl SimWorld {
                 continue;
             }
             if !self.traffic.knows(event.allocation) {
-                self.introduce(event.allocation, false);
+                self.add_process(event.allocation, false);
             }
             let allocation = self.nomad.allocation(event.allocation);
             let ours = Some(allocation.node) == self.subject.node;
             if ours && matches!(event.what, What::ToldToStop | What::Signalled) {
                 self.traffic.fill(event.at, &self.balancers);
             }
-            self.oracle.process(self.now, event, ours, self.subject.untold, &self.nomad, &self.traffic, &self.balancers);
+            self.oracle.process(self.now, event, ours, self.subject.unreported, &self.nomad, &self.traffic, &self.balancers);
             let numbers = self.numbers.get(allocation.group.index());
             self.traffic.happened(event, |service| numbers.and_then(|n| n.get(usize::from(service)).copied().flatten()));
         }
         self.log.clear();
     }
 
-    /// Targets whose delay is over: what they still hold is cut.
-    fn targets_leave(&mut self) {
+    /// Cuts the requests that targets still hold when their delay is over.
+    fn cut_at_targets_that_left(&mut self) {
         for (front, arn) in self.subject.fronts.iter().enumerate() {
             let version = self.balancers.routes_version(arn);
             if self.listed[front].is_none_or(|seen| seen == version) {
@@ -287,7 +287,7 @@ impl SimWorld {
         self.balancers.machine_stopped(self.subject.instance);
     }
 
-    /// An effect of ours is about to be taken: everything that serves holds a request (ADR 0021).
+    /// Called right before a worker's effect takes place: every process that serves holds a request (ADR 0021).
     pub fn before_effect(&mut self, departure: &Departure, effect: &Effect) {
         self.traffic.fill(self.now, &self.balancers);
         self.oracle.effect(

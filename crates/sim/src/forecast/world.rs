@@ -9,7 +9,7 @@ use decamp_core::world::World;
 
 use super::Span;
 use super::systems::Systems;
-use crate::worker::CONSUL_TELLS_EVERY;
+use crate::worker::CONSUL_ANSWERS_EVERY;
 
 /// What an answer is taken to need. Nothing waits for it; without it a look would not be later than the write before it.
 const ANSWER: Duration = Duration::from_millis(100);
@@ -60,7 +60,7 @@ impl World for VirtualWorld {
 
     async fn pause(&self, _: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
         let tells = watch.contains(&Part::Consul) && seen.stops_in_consul().next().is_some();
-        let told = self.time() + CONSUL_TELLS_EVERY;
+        let told = self.time() + CONSUL_ANSWERS_EVERY;
         loop {
             let event = self.systems.borrow().next_event();
             let next = event.into_iter().chain(tells.then_some(told)).chain([until]).min().unwrap_or(until);

@@ -92,8 +92,8 @@ impl Oracle {
         let shown = subject.consul_lists == Lists::All && matches!(subject.consul_token, crate::consul::Token::Full);
         let sees = shown && consul.agent_lives(subject.consul_node);
         // What a lost agent ran counts from when it was lost, and a hold has an end of its own (ADR 0015).
-        let untold = self.purged.is_some() || self.meddled || self.agent_died.is_some() || self.held || self.unheld.is_some();
-        if !early || !sees || untold || self.forced.is_some() {
+        let unreported = self.purged.is_some() || self.meddled || self.agent_died.is_some() || self.held || self.unheld.is_some();
+        if !early || !sees || unreported || self.forced.is_some() {
             return;
         }
         let state = consul.node(subject.consul_node);

@@ -63,7 +63,7 @@ impl Oracle {
         // that is deleted sends nothing, and one in which somebody registered the instance meanwhile did list it.
         let began = 1 < self.workers || self.operator_drained.is_some();
         let explained = |arn: &TargetGroupArn| self.registered_again.is_some() || !balancers.arns().any(|known| known == arn);
-        if let Some(arn) = subject.never_held_it.as_ref().filter(|arn| !began && !explained(arn)) {
+        if let Some(arn) = subject.never_registered.as_ref().filter(|arn| !began && !explained(arn)) {
             self.broke(at, "S3", format!("its hook names {}, which never listed it, and it says departed", arn.name()));
         }
         let state = consul.node(subject.consul_node);

@@ -51,7 +51,7 @@ pub struct Bounds {
     /// Whether an event told a wrong time of entry.
     pub entry_is_wrong: bool,
     /// Whether no activity tells when it entered its hook.
-    pub entry_is_untold: bool,
+    pub entry_is_unreported: bool,
     /// Whether nobody has said which of the group's hooks is decamp's.
     pub hooks_not_named: bool,
     /// Whether nothing that it meets hinders it.
@@ -126,7 +126,7 @@ impl Oracle {
     /// When the last of an instance's hooks ends, if a worker can know that. Nobody notes the entry on the node of a held group: where no
     /// activity tells it either, a second worker cannot know it.
     pub(super) fn knowable_end(&self, auto_scaling: &AutoScaling, instance: InstanceId) -> Option<Time> {
-        let entry_is_known = !self.bounds.entry_is_untold || self.workers <= 1 || !self.held && self.unheld.is_none();
+        let entry_is_known = !self.bounds.entry_is_unreported || self.workers <= 1 || !self.held && self.unheld.is_none();
         auto_scaling.instance(instance).filter(|_| entry_is_known)?.actions.iter().map(|action| action.ends).max()
     }
 

@@ -1,10 +1,13 @@
-//! Whose fault a failed request is. The rule, written before anything was measured:
+//! Decides who is to blame for a failed request. The rule, written before anything was measured:
 //!
-//! 1. *Foreseen*: a finding that decamp made from what it had seen before it first stopped anything names the task group, or the
-//!    target group, that the request failed at, and the way it failed.
-//! 2. *The world's*: somebody else ended the machine, stopped the job or drained the node; the ingress was deaf, decamp began to stop
-//!    nothing more after it became so, and if decamp was there to see it the outcome names what stopped in that time; or the departure ended in an outcome that says by name that it could not be done in
-//!    order (forced, timed out, agent dead, expired, interrupted, no node), and the request failed at or after that act.
+//! 1. *Foreseen*: before it first stopped anything, decamp reported a finding that names the task group or the target group that the
+//!    request failed at, and the way it failed.
+//! 2. *The world's*, if one of these holds:
+//!    - Another party ended the machine, stopped the job or drained the node.
+//!    - The ingress had lost Consul, and decamp began to stop nothing more after that. If a worker was there to see it, the outcome must
+//!      name what stopped in that time.
+//!    - The outcome names a departure that could not be done in order (forced, timed out, agent dead, expired, interrupted, no node), and
+//!      the request failed at or after that act.
 //! 3. Everything else is *attributable* to decamp, and a defect.
 
 use crate::event::AllocationNumber;
@@ -15,36 +18,36 @@ use decamp_core::decide::{Finding, Loss, Outcome, TaskGroup};
 use decamp_core::time::Time;
 use std::time::Duration;
 
-/// A stop that decamp asked for this shortly before discovery went deaf could not be taken back.
+/// decamp cannot take back a stop that it requested this shortly before the ingress lost Consul.
 const IN_FLIGHT: Duration = Duration::from_secs(15);
 
-/// Nomad batches what it tells to stop for a second (facts/nomad.md 3.7).
+/// Nomad collects allocations to stop for a second (facts/nomad.md 3.7).
 const STOPS_AFTER: Duration = Duration::from_secs(1);
 
-/// All requests of a departure.
+/// The requests of a departure, counted by who is to blame.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attribution {
-    /// Sent.
+    /// Requests sent.
     pub sent: u64,
-    /// Failed, whoever's fault.
+    /// Requests that failed for any reason.
     pub failed: u64,
-    /// Failed by decamp.
+    /// Requests that failed by decamp's fault.
     pub attributable: u64,
-    /// Failed by a setting that decamp had named.
+    /// Requests that failed by a setting that decamp had reported.
     pub foreseen: u64,
-    /// Failed by the world.
+    /// Requests that another party caused to fail.
     pub worlds: u64,
-    /// Which of the findings cost a request, a bit each, in their order.
+    /// The findings that cost a request: one bit for each, in the order of the findings.
     pub costly: u64,
-    /// The first one that is attributable, in words.
+    /// A description of the first attributable failure.
     pub example: Option<String>,
 }
 
-/// Judges every failed request.
+/// Decides for every failed request who is to blame.
 pub(super) fn attribute(
     world: &mut SimWorld,
     faults: Faults,
-    told: bool,
+    any_worker: bool,
     outcome: Option<&Outcome>,
     findings: &[Finding],
 ) -> Attribution {
@@ -55,7 +58,7 @@ pub(super) fn attribute(
         attribution.costly |= foreseen_by;
         if foreseen_by != 0 {
             attribution.foreseen += 1;
-        } else if !told || is_the_worlds(world, faults, &failure, outcome) {
+        } else if !any_worker || is_the_worlds(world, faults, &failure, outcome) {
             attribution.worlds += 1;
         } else {
             attribution.attributable += 1;
@@ -66,8 +69,8 @@ pub(super) fn attribute(
     attribution
 }
 
-/// The findings that cost no request but work or data: what could not end before its deadline was told to stop, and disks whose copy the
-/// machine's end cut. A bit each.
+/// The findings that cost work or data instead of requests: allocations that were stopped at the deadline, and disks whose copy the end
+/// of the machine cut. One bit for each.
 fn cut_short(world: &SimWorld, findings: &[Finding]) -> u64 {
     let is_cut = |finding: &Finding| {
         let here = world.nomad.allocations().iter().filter(|a| Some(a.node) == world.subject.node && !a.wanted);
@@ -106,7 +109,7 @@ fn group<'s>(world: &'s SimWorld, failure: &Failure) -> Option<&'s TaskGroup> {
     Some(&world.nomad.groups()[group.index()].spec.group)
 }
 
-/// The findings that name what failed and how, a bit each.
+/// The findings that name what failed and how. One bit for each.
 fn foreseen_by(world: &SimWorld, failure: &Failure, findings: &[Finding]) -> u64 {
     let group = group(world, failure);
     let at_front =
@@ -127,59 +130,60 @@ fn foreseen_by(world: &SimWorld, failure: &Failure, findings: &[Finding]) -> u64
                 failure.allocation == Some(AllocationNumber::BY_HAND)
                     && world.subject.by_hand.as_deref() == Some(&*finding.object)
             }
-            // It comes last among those that decamp does not know.
+            // The unknown sources have the numbers after those of the known target groups.
             (Failed::DoorClosed | Failed::DoorDied, Loss::UnhandledSource) => world.subject.fronts.len() <= failure.front,
             (_, Loss::Interrupted) => true,
             _ => false,
         }
     };
-    // Nobody reads more findings than a word has bits.
+    // The result has a bit for each of the first 64 findings.
     findings.iter().take(64).enumerate().filter(|(_, f)| names_it(f)).fold(0, |bits, (place, _)| bits | 1 << place)
 }
 
 fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &Failure, outcome: Option<&Outcome>) -> bool {
     let oracle = &world.oracle;
-    // What operators and machines take away, and what nobody can read beforehand.
+    // What operators and machines end, and what decamp could not read beforehand.
     let landed_unseen = oracle.landed_unseen();
     let consul_agent_dead = oracle.consul_agent_died.is_some_and(|at| at <= failure.at);
     let stays_in_discovery = faults.has(Fault::LeftoverRegistration) || consul_agent_dead;
     let of_the_world = match failure.how {
         Failed::CopyClosed | Failed::CopyDied if landed_unseen => true,
         Failed::NoTarget => {
-            // Of attributes that cannot be read, and of zones that nobody tells, nothing is said. And what somebody registers again may
-            // become the last healthy one between two looks.
-            let zones_untold = world.subject.zones_untold
+            // decamp reports nothing about attributes that it cannot read and zones that nobody reports. A target that is registered again
+            // may become the last healthy one between two looks.
+            let zones_unreported = world.subject.zones_unreported
                 || world.subject.zones_unanswered
                 || faults.has(Fault::LastOfItsZone) && faults.has(Fault::DelayUnreadable);
             let unreadable = faults.has(Fault::NonsenseAnswers) || faults.has(Fault::TargetRegisteredAgain);
-            let untold = zones_untold || unreadable || faults.has(Fault::DeniedForGood) || faults.has(Fault::TargetGroupDeleted);
-            untold || taken_out_by_another(world, failure)
+            let unreported =
+                zones_unreported || unreadable || faults.has(Fault::DeniedForGood) || faults.has(Fault::TargetGroupDeleted);
+            unreported || taken_out_by_another(world, failure)
         }
         Failed::CutByBalancer => {
-            // Deregistered by somebody else, before decamp had touched anything.
+            // Another party deregistered the instance before decamp had changed anything.
             let before_us = |act: Option<Time>| act.is_none_or(|at| failure.at < at);
             let untouched = [oracle.first_deregistered, oracle.first_drain, oracle.machine_stopped].into_iter().all(before_us);
             untouched || faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
         }
-        // Two drains that meet, or one that a new leader begins anew, make an old Nomad mark too many (its bug #25979). And before its first
-        // drain decamp stops no copy.
+        // Two concurrent drains, or a drain that a new leader begins again, make an old Nomad mark too many allocations (its bug #25979).
+        // Before its first drain decamp stops no copy.
         Failed::NoCopy => {
             let untouched = oracle.first_drain.is_none_or(|at| failure.at < at);
             let anew = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
             let overmarked = anew && world.nomad.version() < crate::nomad::Version::new(1, 10, 3);
-            // One copy too many makes Nomad mark one more at once.
+            // If there is one copy too many, Nomad marks one more at once.
             untouched
                 || overmarked
                 || faults.has(Fault::LandsLate)
                 || faults.has(Fault::ConsulAgentDead)
                 || faults.has(Fault::NoRoomElsewhere)
         }
-        // What nobody takes out of discovery is sent to until it is killed, and holds requests then.
+        // A copy that stays in discovery gets requests until it is killed, and holds some then.
         Failed::CopyClosed => stays_in_discovery || hidden_by_hand(world, failure),
         Failed::CopyDied => {
             stays_in_discovery || hidden_by_hand(world, failure) || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some()
         }
-        // Of attributes that may not be read nothing is said.
+        // decamp reports nothing about attributes that it may not read.
         Failed::CutByMachine => shows_no_port(faults) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown(),
         Failed::DoorClosed | Failed::DoorDied => {
             oracle.delay_unknown() || named_by_nobody(world, faults) || failure.kept && shows_no_port(faults)
@@ -192,7 +196,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &Failure, outcome: O
     if hook_deleted && oracle.verdict.is_none() && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
         return true;
     }
-    // Nobody has said which hook is meant: then nothing is done (ADR 0013), and the machine goes as it would without a hook.
+    // If the settings do not say which hook is decamp's, decamp does nothing (ADR 0013), and the machine ends as it would without a hook.
     if faults.has(Fault::HooksNotNamed) && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
         return true;
     }
@@ -205,11 +209,11 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &Failure, outcome: O
     if oracle.meddled || oracle.operator_drained.is_some() || oracle.agent_died.is_some_and(|at| at <= failure.at) {
         return true;
     }
-    // A drain that was sent before an outage is no fault of that outage's, although another came before both.
+    // A drain between two outages does not excuse losses in the second one.
     let drained_since =
         |deaf: Time| oracle.drain_times.iter().any(|drain| deaf + IN_FLIGHT < *drain && *drain + STOPS_AFTER <= failure.at);
     if oracle.went_deaf.iter().any(|deaf| *deaf <= failure.at && !drained_since(*deaf))
-        && !without_a_word(world, failure, outcome)
+        && !is_unmentioned(world, failure, outcome)
     {
         return true;
     }
@@ -241,8 +245,8 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &Failure, outcome: O
     named && !ended_by_us && oracle.machine_stopped.is_some_and(|at| at <= failure.at)
 }
 
-/// Whether a worker was there when Consul was away, something stopped, and the outcome says nothing of it.
-fn without_a_word(world: &SimWorld, failure: &Failure, outcome: Option<&Outcome>) -> bool {
+/// Whether a worker was there while Consul was away and something stopped, and the outcome does not mention it.
+fn is_unmentioned(world: &SimWorld, failure: &Failure, outcome: Option<&Outcome>) -> bool {
     let at_a_copy = matches!(failure.how, Failed::CopyClosed | Failed::CopyDied | Failed::NoCopy);
     let silent = match outcome {
         Some(Outcome::Unconfirmed { unseen: Some(unseen) }) => {
@@ -254,7 +258,7 @@ fn without_a_word(world: &SimWorld, failure: &Failure, outcome: Option<&Outcome>
     at_a_copy && silent && world.oracle.must_name_what_stopped_unseen()
 }
 
-/// What another instance that leaves costs is its own departure's to foresee; what both take together, `check` names.
+/// Whether another departure caused the failure. That departure has to foresee its own losses; `check` reports what both cause together.
 fn of_another_departure(world: &SimWorld, faults: Faults, failure: &Failure) -> bool {
     let another =
         |number: AllocationNumber| !number.is_by_hand() && Some(world.nomad.allocation(number).node) != world.subject.node;
@@ -269,30 +273,31 @@ fn of_another_departure(world: &SimWorld, faults: Faults, failure: &Failure) -> 
     faults.has(Fault::OthersLeave) && (elsewhere || failure.how == Failed::NoCopy && all_copies())
 }
 
-/// What was registered by hand is not shown by a Consul that does not know the node, nor to a token that may not read services.
+/// Whether decamp could not see the service that was registered by hand: Consul does not know the node, or the token may not read
+/// services.
 fn hidden_by_hand(world: &SimWorld, failure: &Failure) -> bool {
     let hidden =
         world.subject.consul_lists == Lists::NoNode || matches!(world.subject.consul_token, crate::consul::Token::NodesOnly);
     failure.allocation == Some(AllocationNumber::BY_HAND) && hidden
 }
 
-/// Taken out before anybody looked, of a group in which it was alone or which was deleted: nobody can see at which port it was a target,
-/// and so not what listens there, nor how long that has to finish what comes over the connections that clients keep. A deleted group does
-/// not even say that it was a Network Load Balancer's.
+/// Whether the instance may have left, before any look, a group in which it was alone or which was deleted. Then nobody can see at which
+/// port it was a target. So decamp knows neither what listens there nor how long that process has to finish requests on kept connections.
+/// A deleted group does not even say that it belonged to a Network Load Balancer.
 fn shows_no_port(faults: Faults) -> bool {
     faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted)
 }
 
-/// Somebody else took the instance out of the group: decamp did nothing else either, or found nothing there that told of it. Of an attached
-/// group it is known that Auto Scaling did.
+/// Whether another party took the instance out of the group, and decamp had done nothing yet or found no trace of it there. For an attached
+/// group decamp knows that Auto Scaling did it.
 fn taken_out_by_another(world: &SimWorld, failure: &Failure) -> bool {
     let Some(front) = world.subject.fronts.get(failure.front) else { return true };
     let is_attached = world.auto_scaling.groups().any(|group| group.attached.contains(front));
-    // A machine that dies is no target from that moment on.
+    // A machine that has died is no longer a target.
     world.oracle.machine_died || !world.oracle.left.contains(front) && (!is_attached || world.oracle.first_drain.is_none())
 }
 
-/// EC2 takes the instance back, and the hook that named its target groups was deleted before anybody looked.
+/// Whether EC2 takes the instance back, and the hook that named its target groups was deleted before decamp looked.
 fn named_by_nobody(world: &SimWorld, faults: Faults) -> bool {
     let oracle = &world.oracle;
     let before = |at: Time| oracle.group_looked_at.is_none_or(|looked| at <= looked);

@@ -1,4 +1,4 @@
-//! A decision and the end of a departure in the words of a story.
+//! Describes a decision and the final state of the world as text.
 
 use crate::world::SimWorld;
 use decamp_core::decide::Decision;
@@ -8,7 +8,7 @@ pub(super) fn line(decision: &Decision) -> String {
     format!("{}, because {}", decision.action.brief(), decision.reason)
 }
 
-/// How the world stands: what of the instance is registered, alive or listed.
+/// The final state: the instance's lifecycle, its registered targets and its live allocations.
 pub(super) fn final_state(world: &SimWorld) -> String {
     let lifecycle = world.auto_scaling.lifecycle(world.subject.instance);
     let registered =

@@ -1,4 +1,4 @@
-//! What each fault does to the world: whose hands are lent, and what api_faults it brings.
+//! What each fault does to the world: the interventions that it schedules and the API faults that it causes.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::world::{Intervention, SimWorld};
 use decamp_core::decide::{EffectKind, System};
 use decamp_core::time::Time;
 
-/// What a fault does to the world.
+/// Applies a fault to the world, and adds the interventions that it schedules.
 pub(super) fn apply_fault(
     world: &mut SimWorld,
     fault: Fault,
@@ -30,36 +30,36 @@ pub(super) fn apply_fault(
         Fault::MetadataRefused => world.nomad.refuse_metadata(),
         Fault::CredentialsExpire => {
             let to = for_a_while(rng);
-            world.api_faults.denied(System::AutoScaling, at, to);
-            world.api_faults.denied(System::LoadBalancers, at, to);
+            world.api_faults.deny(System::AutoScaling, at, to);
+            world.api_faults.deny(System::LoadBalancers, at, to);
         }
         Fault::ActionCompletedBySomebody => intervene(Intervention::Complete("decamp".into())),
-        Fault::HeartbeatThrottled => world.api_faults.heartbeats_refused(at, at + heartbeat_timeout / 3 + secs(rng.below(60))),
-        Fault::HeartbeatTimesOut => world.api_faults.away(System::AutoScaling, at, at + heartbeat_timeout + secs(30)),
+        Fault::HeartbeatThrottled => world.api_faults.throttle_heartbeats(at, at + heartbeat_timeout / 3 + secs(rng.below(60))),
+        Fault::HeartbeatTimesOut => world.api_faults.add_outage(System::AutoScaling, at, at + heartbeat_timeout + secs(30)),
         Fault::CompletionAnswerLost => world.api_faults.lose_answers.push(EffectKind::Complete),
         Fault::DeregistrationAnswerLost => world.api_faults.lose_answers.push(EffectKind::Deregister),
         Fault::DrainAnswerLost => world.api_faults.lose_answers.push(EffectKind::Drain),
         Fault::MachineDies => intervene(Intervention::MachineDies),
         Fault::HookDeleted => intervene(Intervention::DeleteHook("decamp".into())),
         Fault::InstanceDetached => intervene(Intervention::Detach),
-        Fault::BalancersThrottled => world.api_faults.throttled(System::LoadBalancers, at, at + secs(60)),
+        Fault::BalancersThrottled => world.api_faults.throttle(System::LoadBalancers, at, at + secs(60)),
         Fault::RegionOutage => {
-            world.api_faults.away(System::AutoScaling, at, at + secs(300));
-            world.api_faults.away(System::LoadBalancers, at, at + secs(300));
+            world.api_faults.add_outage(System::AutoScaling, at, at + secs(300));
+            world.api_faults.add_outage(System::LoadBalancers, at, at + secs(300));
         }
         Fault::SlowAnswers => {
             let systems = [System::AutoScaling, System::LoadBalancers, System::Nomad, System::Consul];
             let slow = systems[usize::try_from(rng.below(4)).unwrap_or(0)];
             let by = Duration::from_millis(500 + rng.below(2500));
             world.oracle.slowness = by;
-            world.api_faults.slow(slow, by);
+            world.api_faults.slow_down(slow, by);
         }
         Fault::NonsenseAnswers => world.api_faults.nonsense_one_in = 4 + rng.below(30),
-        Fault::NomadDenied => world.api_faults.denied(System::Nomad, at, for_a_while(rng)),
-        Fault::NomadThrottled => world.api_faults.throttled(System::Nomad, at, for_a_while(rng)),
+        Fault::NomadDenied => world.api_faults.deny(System::Nomad, at, for_a_while(rng)),
+        Fault::NomadThrottled => world.api_faults.throttle(System::Nomad, at, for_a_while(rng)),
         Fault::ConsulAway => {
             let to = for_a_while(rng);
-            world.api_faults.away(System::Consul, at, to);
+            world.api_faults.add_outage(System::Consul, at, to);
             interventions.push((at, Intervention::DeafIngress(true)));
             interventions.push((to, Intervention::DeafIngress(false)));
         }
@@ -69,7 +69,7 @@ pub(super) fn apply_fault(
             let stays_away = if rng.one_in(8) { secs(7_200) } else { secs(1 + rng.below(90)) };
             world.api_faults.consul_vanishes = Some((after, stays_away));
         }
-        Fault::NomadHangs => world.api_faults.away(System::Nomad, BEGIN, BEGIN + secs(20 + rng.below(90))),
+        Fault::NomadHangs => world.api_faults.add_outage(System::Nomad, BEGIN, BEGIN + secs(20 + rng.below(90))),
         Fault::LeaderLost => intervene(Intervention::LoseLeader(secs(3 + rng.below(27)))),
         Fault::StaleReads => {
             interventions.push((at, Intervention::Lag(true)));
@@ -93,13 +93,13 @@ pub(super) fn apply_fault(
             let (reads, writes) = (rng.one_in(2), rng.one_in(2));
             interventions.push((BEGIN, Intervention::Deny(front, reads, writes || !reads)));
         }
-        // It comes in time for one that is held, or too late.
+        // The other instance comes in time for a held one, or too late.
         Fault::LastOfItsZone if rng.one_in(2) => {
-            if let Some(another) = world.subject.joins {
+            if let Some(another) = world.subject.joining {
                 interventions.push((at + secs(rng.below(300)), Intervention::JoinInZone(0, another)));
             }
         }
-        Fault::DeniedForGood => world.api_faults.denied(System::Nomad, at, Time::NEVER),
+        Fault::DeniedForGood => world.api_faults.deny(System::Nomad, at, Time::NEVER),
         Fault::AgentBackLate => {
             interventions.push((at, Intervention::KillAgent));
             interventions.push((at + secs(240 + rng.below(180)), Intervention::ReviveAgent));
@@ -109,8 +109,8 @@ pub(super) fn apply_fault(
         Fault::ConsulAgentDead => intervene(Intervention::KillConsulAgent),
         Fault::BlindToken if rng.one_in(2) => intervene(Intervention::FullToken),
         Fault::UnknownAddress if rng.one_in(2) => {
-            if let Some(address) = world.subject.untold {
-                // Whoever registered it takes it out again.
+            if let Some(address) = world.subject.unreported {
+                // The owner of the target deregisters it.
                 intervene(Intervention::TakeOut(0, address));
             }
         }
@@ -125,14 +125,14 @@ pub(super) fn apply_fault(
         }
         Fault::HeldForHours => {
             interventions.push((BEGIN, Intervention::Hold(true)));
-            // To the end only where that is near enough to be played. Where it is not said which hook is meant, another's end may count.
+            // A hold lasts to the hook's end only if that is near enough to simulate. If no hook is named, the end of another hook may count.
             let far = secs(12_000) < heartbeat_timeout * 100 || world.oracle.bounds.hooks_not_named;
             if far || rng.one_in(2) {
                 interventions.push((BEGIN + secs(1_900 + rng.below(3_600)), Intervention::Hold(false)));
             }
         }
         Fault::ByHand => {
-            // Every other one that is waited for is taken out by whoever registered it.
+            // In half of the cases the owner of the service deregisters it.
             if rng.one_in(2) {
                 interventions.push((at + secs(60), Intervention::TakeOutByHand));
             }

@@ -1,4 +1,4 @@
-//! What the workers of one departure tell while they work: the story, and what was foreseen before the writes that it is about.
+//! Observes the workers of one departure: keeps the trace, and the findings that were reported before the writes that they concern.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,12 +9,12 @@ use decamp_core::decide::{Action, Decision, Departure, Effect, Finding, Policy, 
 use decamp_core::run::Tell;
 use decamp_core::time::Time;
 
-/// What the workers tell while they work.
+/// What was observed of the workers of one departure.
 #[derive(Default)]
 pub(super) struct RunRecord {
     pub(super) trace: Option<Vec<String>>,
     first_drain: Option<Box<(Departure, Snapshot, Policy)>>,
-    /// What was foreseen of a target group before it was left.
+    /// Findings about a target group that were reported before the deregistration from it.
     foreseen_later: Vec<Finding>,
     foreseen_at: u8,
     pub(super) overlapped: bool,
@@ -23,13 +23,13 @@ pub(super) struct RunRecord {
 }
 
 impl RunRecord {
-    /// Nothing yet. With `trace` the story is kept as well.
+    /// An empty record. With `trace` it keeps a line for each decision.
     pub(super) fn new(trace: bool) -> Self {
         Self { trace: trace.then(Vec::new), ..Self::default() }
     }
 
-    /// What was foreseen counts as of the first drain; if there is none, of the first deregistration, or of the first write. A worker
-    /// that was told a wrong time may complete, in vain, before anything was seen.
+    /// Whether these effects are the ones whose findings count: the first drain; without a drain the first deregistration, else the first
+    /// write. A worker that got a wrong time may try to complete the action, in vain, before anything was seen.
     fn wants_findings(&mut self, effects: &[Effect]) -> bool {
         let rank = |effect: &Effect| match effect {
             Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Note { .. } | Effect::Complete { .. } => 1,
@@ -42,7 +42,7 @@ impl RunRecord {
         wants
     }
 
-    /// Each finding is told before the write that it is about, and what is told of a target group counts from there.
+    /// Keeps the findings about the target groups that these effects deregister from: each is reported before the write that it concerns.
     fn foresee_of_groups(&mut self, effects: &[Effect], departure: &Departure, seen: &Snapshot, policy: &Policy) {
         let left = |name: &str| effects.iter().any(|e| matches!(e, Effect::Deregister { group, .. } if group.name() == name));
         if effects.iter().any(|effect| matches!(effect, Effect::Deregister { .. })) {
@@ -51,7 +51,7 @@ impl RunRecord {
         }
     }
 
-    /// Everything that was foreseen; one finding for each (rule, object).
+    /// All findings that count; one for each rule and object.
     pub(super) fn findings(&mut self) -> Vec<Finding> {
         let mut findings = self.first_drain.take().map_or_else(Vec::new, |kept| foreseen_losses(&kept.0, &kept.1, &kept.2));
         for later in self.foreseen_later.drain(..) {
@@ -63,7 +63,7 @@ impl RunRecord {
     }
 }
 
-/// Writes into the record what a worker decides and hears.
+/// Records the decisions of a worker and the answers to its writes.
 pub(super) struct RunObserver {
     pub(super) record: Rc<RefCell<RunRecord>>,
     pub(super) policy: Policy,
@@ -78,7 +78,7 @@ impl Tell for RunObserver {
             if record.wants_findings(effects) {
                 record.first_drain = Some(Box::new((departure.clone(), seen.clone(), self.policy.clone())));
             }
-            // Whoever drains later may see no more of a group that is left here: one that a scan found has no target of ours by then.
+            // A worker that drains later may not see the group any more: a group that a scan found has no target of the instance by then.
             record.foresee_of_groups(effects, departure, seen, &self.policy);
         }
         if decision.reason == Reason::SafeBesideTheDelay {

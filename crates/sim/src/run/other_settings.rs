@@ -1,4 +1,4 @@
-//! The settings that a later worker may have.
+//! The changed settings that a later worker may run with.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The settings that somebody deployed meanwhile.
+/// Settings that were deployed during the departure.
 pub(super) fn other_settings(policy: &Policy) -> Policy {
     Policy {
         overlap: !policy.overlap,

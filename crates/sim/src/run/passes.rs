@@ -1,4 +1,4 @@
-//! Workers as the Lambda has them: passes that end before the departure does, gaps between them, and a sweep each minute (0017).
+//! Workers as in the Lambda: passes that end before the departure does, gaps between them, and a sweep each minute (ADR 0017).
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ use decamp_core::world::World;
 
 /// The schedule invokes the sweep this often.
 pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// How many calls of Auto Scaling a process makes, by default.
+/// How many calls of Auto Scaling a process makes in a second, by default.
 const CALLS_A_SECOND: u32 = 15;
-/// A message that a pass hands back stays hidden for this long at most.
+/// The longest that a message stays hidden after a pass has handed it back.
 const HIDDEN: Duration = Duration::from_secs(5);
-/// From a message's reappearance to the pass that it begins.
+/// The longest from the reappearance of a message to its pass.
 const POLLED_WITHIN: Duration = Duration::from_secs(1);
-/// A message whose pass died stays hidden for this long at most.
+/// The longest that a message stays hidden after its pass has died.
 const VISIBILITY: Duration = Duration::from_secs(360);
-/// The answers that a pass needs, one after the other, before it takes a step.
+/// How many answers a pass needs, one after the other, before its first write.
 const ANSWERS: u32 = 6;
-/// The function is refused where the hook's time-out is shorter (0017).
+/// decamp refuses the function for a hook whose time-out is shorter (ADR 0017).
 const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(180);
 
 /// How the workers of one departure work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkMode {
-    /// Each goes on until the departure is over, as the service and the command line do.
+    /// Each worker continues until the departure is over, as in the service and on the command line.
     Continuous,
     /// In passes, as the Lambda does.
     Passes(Passes),
@@ -38,29 +38,29 @@ pub enum WorkMode {
 /// The passes of one departure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Passes {
-    /// A pass looks and acts for this long.
+    /// How long a pass runs.
     pub length: Duration,
-    /// Whether the process stays warm between them, with its memory.
+    /// Whether the process stays warm between passes and keeps its memory.
     pub warm: bool,
     /// The hook's heartbeat time-out.
     pub heartbeat_timeout: Duration,
-    /// Whether no message ever comes, so that the sweep alone ends the departure.
+    /// Whether no message ever comes, so that sweeps alone bring the departure to its end.
     pub sweeps_alone: bool,
-    /// Whether the message is never handed back early: it stays hidden until its visibility is over.
+    /// Whether a message that is handed back stays hidden for its whole visibility time-out.
     pub late: bool,
 }
 
-/// What the cluster lets a pass write down and what it must wait for: where nothing can be written, a pass must be long enough.
+/// What a pass can store in the cluster, and how long it must wait for load balancers. If it can store nothing, it must be long enough.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Needs {
     /// Whether node metadata can be written.
     pub(super) notes: bool,
-    /// The longest that a load balancer may route to a target after it left the list.
+    /// The longest that a load balancer may route to a target after it no longer lists it.
     pub(super) guard: Duration,
 }
 
 impl WorkMode {
-    /// How the workers of this seed work: half of all departures are walked in passes.
+    /// Draws how the workers of this seed work. Half of all departures run in passes.
     pub(super) fn draw(seed: u64, faults: Faults, heartbeat_timeout: Duration, needs: Needs) -> Self {
         let mut rng = Rng::new(seed ^ 0x000b_a55e_5000_0001);
         let sweeps_alone = faults.has(Fault::SweepsAlone) || faults.has(Fault::LostEvent);
@@ -68,13 +68,13 @@ impl WorkMode {
         let lengths = [10, 25, 55, 14 * 60];
         let length = Duration::from_secs(lengths[usize::try_from(rng.below(4)).unwrap_or(0)]);
         let warm = rng.one_in(2);
-        // Two minutes' notice go by without a queue's gaps, and a short hook is refused.
+        // A notice of two minutes leaves no time for the gaps between passes, and decamp refuses a short hook.
         let possible = !faults.has(Fault::SpotInterruption) && SHORTEST_HEARTBEAT <= heartbeat_timeout;
         if !(drawn && possible) {
             return Self::Continuous;
         }
         let forgets = !needs.notes && !warm;
-        // What `check` says would not work, nobody runs.
+        // `decamp check` rejects passes that are too short for the guard, so that nobody runs them.
         let (length, warm) = match forgets {
             true if sweeps_alone => (length, true),
             true if length <= needs.guard * 2 => (Duration::from_secs(14 * 60), warm),
@@ -86,8 +86,8 @@ impl WorkMode {
 }
 
 impl WorkMode {
-    /// What a pass waits for anew after another has ended: a load balancer's guard, where nothing was written down and nothing is
-    /// remembered of when it began.
+    /// How long a pass waits again for something that another pass waited for: a load balancer's guard, if its beginning is neither stored
+    /// nor remembered.
     pub(super) fn waits_anew(self, needs: Needs) -> Duration {
         match self {
             Self::Passes(passes) if !needs.notes && !passes.warm => needs.guard,
@@ -102,7 +102,7 @@ impl WorkMode {
 }
 
 impl Passes {
-    /// When the message that a pass has handed back begins the next one.
+    /// When the message that a pass has handed back starts the next pass.
     pub(super) fn next(&self, now: Time, rng: &mut Rng) -> Time {
         if self.late {
             return self.redelivered(now, rng);
@@ -110,13 +110,14 @@ impl Passes {
         now + HIDDEN.min(self.heartbeat_timeout / 6) + rng.span(Duration::ZERO, POLLED_WITHIN)
     }
 
-    /// When the message of a pass that died begins the next one.
+    /// When the message of a pass that died starts the next pass.
     pub(super) fn redelivered(&self, now: Time, rng: &mut Rng) -> Time {
         now + VISIBILITY.min(self.heartbeat_timeout / 2) + rng.span(Duration::ZERO, POLLED_WITHIN)
     }
 
-    /// The longest that nobody looks at the departure who can take its next step. What began in a pass is known to a sweep by a note, or
-    /// in its own process: where there is neither (`notes`), a sweep begins each wait anew, and only the message's own passes go on.
+    /// The longest time in which no worker looks that could take the next step. A sweep knows by a note, or by the memory of its own process,
+    /// when a wait began. With neither (`notes` is false and the process is not warm) a sweep begins each wait again, and only the passes of
+    /// the message make progress.
     #[must_use]
     pub fn longest_gap(&self, notes: bool) -> Duration {
         let visibility = VISIBILITY.min(self.heartbeat_timeout / 2) + POLLED_WITHIN;
@@ -127,14 +128,14 @@ impl Passes {
         }
     }
 
-    /// Whether a pass is over before it can take a step, because each answer comes so much later. A pass reads the node and its
-    /// allocations, then whose the addresses are, then the node once more before it concludes anything: the world allows no less, and
-    /// nobody runs a function so short beside servers so slow.
+    /// Whether a pass is over before it can take a step, because each answer takes this much longer. A pass reads the node and its
+    /// allocations, then the owners of the addresses, then the node again before it concludes anything. It needs each of these reads, and
+    /// nobody runs so short a function with servers so slow.
     pub(super) fn is_too_short(&self, slower: Duration) -> bool {
         self.length <= slower * ANSWERS
     }
 
-    /// How a worker of this departure is to behave.
+    /// The options of a worker of this departure.
     pub(super) fn manner<'a>(&self, sweep: bool, now: Time, remembered: &'a [Noted]) -> Manner<'a> {
         let remembered = if self.warm { remembered } else { &[] };
         let number = sweep.then(|| Sweep::begin(now, SWEEP_EVERY, 1, CALLS_A_SECOND));
@@ -142,7 +143,7 @@ impl Passes {
     }
 }
 
-/// What the Lambda does when a pass is over before its departure: it keeps the hook alive.
+/// Does what the Lambda does when a pass ends before its departure: it sends a last heartbeat.
 pub(super) async fn hand_back(worker: &Worker<'_>, departure: &Departure, policy: &Policy, ending: &Ending, tell: &mut dyn Tell) {
     if ending.how != How::HandedBack {
         return;

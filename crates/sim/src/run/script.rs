@@ -1,4 +1,4 @@
-//! The script of one departure: which events come when, what operators and faults do, which workers die or freeze.
+//! The script of one departure: when events come, what operators and faults do, and which workers die or freeze.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ pub(super) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What a worker is told when it begins.
+/// A message or a sweep that starts a worker.
 #[derive(Debug, Clone)]
 pub(super) struct Delivery {
-    /// The lifecycle action, as far as it is known.
+    /// The lifecycle action, as far as the message says.
     pub(super) action: LifecycleAction,
-    /// Whether it is a sweep's pass: it does what is due, and waits for nothing.
+    /// Whether it starts a sweep's pass, which does what is due and does not wait.
     pub(super) sweep: bool,
 }
 
@@ -35,27 +35,27 @@ impl From<LifecycleAction> for Delivery {
     }
 }
 
-/// What is to happen beside the world's own course.
+/// The planned deliveries and crashes of one departure.
 pub(super) struct Script {
     faults: Faults,
-    /// Events and sweeps on their way to a worker.
+    /// Messages and sweeps, and when each starts a worker.
     pub(super) deliveries: VecDeque<(Time, Delivery)>,
-    /// How its workers work.
+    /// How the workers work.
     pub(super) work_mode: WorkMode,
     /// Where workers are killed.
     pub(super) crashes: Vec<CrashPoint>,
-    /// Whether the lifecycle event is still to come.
+    /// Whether the lifecycle event has not come yet.
     pub(super) waits_for_event: bool,
-    told: Option<LifecycleAction>,
+    announced: Option<LifecycleAction>,
     dies_at: VecDeque<Time>,
     interruption: Option<Time>,
     heartbeat_timeout: Duration,
     sweeps: bool,
-    /// Whether it is the other tool's event that comes.
+    /// Whether the event of the other tool's hook comes, if no hook is named.
     anothers: bool,
 }
 
-/// How one worker is.
+/// How one worker behaves.
 pub(super) struct Plan {
     pub(super) skew_ms: i64,
     pub(super) warm: bool,
@@ -65,13 +65,13 @@ pub(super) struct Plan {
     pub(super) frozen: Option<(Time, Time)>,
 }
 
-/// A moment in the course of a departure: sooner more often than later.
+/// A moment in a departure. Early moments are more likely than late ones.
 pub(super) fn moment(rng: &mut Rng) -> Time {
     let within = [3_000, 10_000, 40_000, 120_000, 400_000][usize::try_from(rng.below(5)).unwrap_or(0)];
     BEGIN + secs(1) + Duration::from_millis(rng.below(within))
 }
 
-/// Writes the script, and begins the termination.
+/// Draws the script, and begins the termination.
 pub(super) fn write_script(
     world: &mut SimWorld,
     faults: Faults,
@@ -92,7 +92,7 @@ pub(super) fn write_script(
         work_mode,
         crashes: Vec::new(),
         waits_for_event: true,
-        told: None,
+        announced: None,
         dies_at: VecDeque::new(),
         interruption: None,
         heartbeat_timeout,
@@ -118,7 +118,7 @@ pub(super) fn write_script(
         return script;
     }
     let instance = world.subject.instance;
-    // It cannot fail: the instance was put in service.
+    // This cannot fail: the instance was put in service.
     if faults.has(Fault::RootVolume) {
         drop(world.auto_scaling.replace_root_volume(instance, &mut world.balancers));
     } else {
@@ -131,10 +131,10 @@ pub(super) fn write_script(
 }
 
 impl Script {
-    /// Takes the events that Auto Scaling has sent, and decides when they come.
+    /// Takes the events that Auto Scaling has sent, and draws when they come.
     pub(super) fn events(&mut self, world: &mut SimWorld, rng: &mut Rng) {
         for event in world.auto_scaling.take_events() {
-            // Where nobody has said which hook is meant, the other tool's event comes as well as ours.
+            // If the settings name no hook, the event of the other tool's hook may come instead of that of decamp's.
             let hook = if self.faults.has(Fault::HooksNotNamed) && self.anothers { "another" } else { "decamp" };
             if event.instance != world.subject.instance || *event.hook != *hook || !self.waits_for_event {
                 continue;
@@ -146,45 +146,45 @@ impl Script {
 
     fn send(&mut self, event: &LifecycleEvent, rng: &mut Rng) {
         let now = event.time;
-        let told = LifecycleAction {
+        let action = LifecycleAction {
             hook: Some(Arc::clone(&event.hook)),
             token: Some(event.token.clone()),
             began: Some(event.time),
             to_warm_pool: event.destination == crate::auto_scaling::Destination::WarmPool,
         };
-        self.told = Some(told.clone());
+        self.announced = Some(action.clone());
         let soon = now + rng.span(Duration::from_millis(100), secs(1));
         if self.faults.has(Fault::LostEvent) || self.faults.has(Fault::SweepsAlone) {
-            // Only a sweep finds it, within a minute.
-            self.told = None;
+            // A sweep finds the instance within a minute.
+            self.announced = None;
             let found = Delivery { action: swept(), sweep: matches!(self.work_mode, WorkMode::Passes(_)) };
             self.deliveries.push_back((now + Duration::from_millis(rng.below(60_000)), found));
         } else if self.faults.has(Fault::LateEvent) {
             self.sweeps = false;
-            self.deliveries.push_back((now + self.heartbeat_timeout + secs(rng.below(600)), told.into()));
+            self.deliveries.push_back((now + self.heartbeat_timeout + secs(rng.below(600)), action.into()));
         } else {
             if self.faults.has(Fault::StaleToken) {
-                let mut stale = told.clone();
+                let mut stale = action.clone();
                 stale.token = rng.uuid().parse().ok();
                 stale.began = Some(now - secs(3600));
                 self.deliveries.push_back((soon, stale.into()));
             }
-            self.deliveries.push_back((soon, told.clone().into()));
+            self.deliveries.push_back((soon, action.clone().into()));
             if self.faults.has(Fault::TwoWorkers) {
-                let second = if rng.one_in(2) { told } else { swept() };
+                let second = if rng.one_in(2) { action } else { swept() };
                 self.deliveries.push_back((moment(rng).max(soon), second.into()));
             }
         }
         self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
     }
 
-    /// Whether whoever completes the action is told so.
+    /// Whether the worker that completes the action always gets the answer.
     pub(super) fn hears_every_answer(&self) -> bool {
         let lose = [Fault::CompletionAnswerLost, Fault::NonsenseAnswers, Fault::RegionOutage, Fault::HeartbeatTimesOut];
         !lose.into_iter().any(|fault| self.faults.has(fault))
     }
 
-    /// Why the instance leaves, as a worker is told.
+    /// Why the instance leaves, as a worker is informed.
     pub(super) fn cause(&self, action: LifecycleAction) -> Cause {
         match self.interruption {
             Some(at) => Cause::Interruption { at },
@@ -192,15 +192,15 @@ impl Script {
         }
     }
 
-    /// How the next worker is.
+    /// Draws how the next worker behaves.
     pub(super) fn plan(&mut self, started: usize, now: Time, rng: &mut Rng) -> Plan {
-        // AWS keeps the clock of a function right; a pass that is shorter than its error would never begin.
+        // AWS keeps a function's clock right. With a wrong clock, a pass shorter than the error would never begin.
         let skew = if self.faults.has(Fault::ClockSkew) && self.work_mode == WorkMode::Continuous {
             rng.below(1_200_000)
         } else {
             600_000
         };
-        // A pass that is frozen for longer than it may take is ended by Lambda; the others are other processes.
+        // Lambda ends a pass that is frozen for longer than it may take, and later passes are other processes.
         let may_freeze = self.work_mode == WorkMode::Continuous || started == 0;
         let frozen = (self.faults.has(Fault::FrozenWorker) && may_freeze).then(|| {
             let from = moment(rng).max(now);
@@ -216,49 +216,49 @@ impl Script {
         }
     }
 
-    /// A worker died: its message comes again, or a sweep finds the instance.
+    /// After a worker's death, its message comes again, or a sweep finds the instance.
     pub(super) fn redeliver(&mut self, now: Time, rng: &mut Rng) {
-        if !self.sweeps && self.told.is_none() {
+        if !self.sweeps && self.announced.is_none() {
             return;
         }
-        let again = match &self.told {
-            Some(told) if !rng.one_in(3) => told.clone(),
+        let again = match &self.announced {
+            Some(action) if !rng.one_in(3) => action.clone(),
             _ => swept(),
         };
         let at = now + secs(1 + rng.below(60));
-        match (self.work_mode, &self.told) {
+        match (self.work_mode, &self.announced) {
             (WorkMode::Continuous, _) => self.deliveries.push_back((at, again.into())),
-            (WorkMode::Passes(passes), Some(told)) => {
-                self.deliveries.push_back((passes.redelivered(now, rng), told.clone().into()));
+            (WorkMode::Passes(passes), Some(action)) => {
+                self.deliveries.push_back((passes.redelivered(now, rng), action.clone().into()));
             }
-            // The next sweep comes by itself.
+            // The next sweep comes in any case.
             (WorkMode::Passes(_), None) => {}
         }
         self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
     }
 
-    /// A pass was over before its departure: its message comes back.
-    pub(super) fn hand_back(&mut self, told: Delivery, now: Time, rng: &mut Rng) {
+    /// After a pass that ended before its departure, its message comes back.
+    pub(super) fn hand_back(&mut self, delivery: Delivery, now: Time, rng: &mut Rng) {
         if let WorkMode::Passes(passes) = self.work_mode
-            && !told.sweep
+            && !delivery.sweep
         {
-            self.deliveries.push_back((passes.next(now, rng), told));
+            self.deliveries.push_back((passes.next(now, rng), delivery));
             self.deliveries.make_contiguous().sort_by_key(|(at, _)| *at);
         }
     }
 
-    /// A departure ended: a duplicate may still come.
+    /// After the end of a departure, a duplicate of its message may come.
     pub(super) fn after_end(&mut self, now: Time, rng: &mut Rng) {
         if self.faults.has(Fault::DuplicateEvent)
-            && let Some(told) = self.told.clone()
+            && let Some(action) = self.announced.clone()
         {
             self.faults = self.faults.without(Fault::DuplicateEvent);
-            self.deliveries.push_back((now + secs(rng.below(30)), told.into()));
+            self.deliveries.push_back((now + secs(rng.below(30)), action.into()));
         }
     }
 }
 
-/// What a sweep knows of an instance that waits: nothing but that.
+/// The action as a sweep knows it: the instance waits, and nothing else is known.
 fn swept() -> LifecycleAction {
     LifecycleAction::default()
 }

@@ -1,4 +1,4 @@
-//! The workers of one departure: started when something tells of it, polled when they may go on, and killed where the script says so.
+//! The workers of one departure: started by messages and sweeps, polled when they can continue, and killed where the script says so.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -21,7 +21,7 @@ use decamp_core::decide::{Departure, Lifecycle, LifecycleAction, Noted, Outcome,
 use decamp_core::run::{Ending, How, Manner, run_by};
 use decamp_core::time::Time;
 
-/// Nothing lasts longer: whoever still works then never ends.
+/// No departure lasts longer. A worker that still works then never ends.
 const HORIZON: Duration = Duration::from_hours(6);
 
 type Running<'s> = Pin<Box<dyn Future<Output = Ending> + 's>>;
@@ -33,11 +33,11 @@ pub(super) struct LiveWorker<'s> {
     dies_at: Time,
     frozen: Option<(Time, Time)>,
     woken: bool,
-    told: Delivery,
+    delivery: Delivery,
     departure: Departure,
 }
 
-/// All workers of one departure, and whoever sends them.
+/// All workers of one departure, and the script that starts them.
 pub(super) struct Workers<'s, 'p> {
     pub(super) world: &'s RefCell<SimWorld>,
     pub(super) crashes: &'s RefCell<Vec<CrashPoint>>,
@@ -49,13 +49,13 @@ pub(super) struct Workers<'s, 'p> {
     pub(super) rng: Rng,
     pub(super) alive: Vec<LiveWorker<'s>>,
     pub(super) started: usize,
-    /// When the next sweep comes, where there are any.
+    /// When the next sweep comes; never if there are no sweeps.
     pub(super) next_sweep: Time,
-    /// What the process that takes messages remembers, and the one that sweeps, where they stay warm.
+    /// What a warm process remembers: first the one that takes messages, then the one that sweeps.
     pub(super) remembered: [Vec<Noted>; 2],
-    /// Until when a message is hidden that a pass has handed back: nobody attends to it, as is meant.
+    /// Until when the message is hidden that a pass has handed back. Meanwhile it is intended that no worker runs.
     pub(super) resting_until: Time,
-    /// Whether all of them remember what they saw for others before.
+    /// Whether all workers remember what they read for earlier departures.
     pub(super) warm: bool,
     pub(super) outcome: Option<Outcome>,
     pub(super) first_received: Option<Time>,
@@ -63,14 +63,14 @@ pub(super) struct Workers<'s, 'p> {
 }
 
 impl<'s> Workers<'s, '_> {
-    /// Plays it to its end.
-    pub(super) fn perform(&mut self) {
+    /// Runs the workers until the departure ends.
+    pub(super) fn run_to_end(&mut self) {
         let end = BEGIN + HORIZON;
         self.script.events(&mut self.world.borrow_mut(), &mut self.rng);
         loop {
             self.deliver();
             let now = self.world.borrow().now;
-            let nobody_comes = self.script.deliveries.is_empty() && !self.may_still_be_told() && self.next_sweep == Time::NEVER;
+            let nobody_comes = self.script.deliveries.is_empty() && !self.may_still_start() && self.next_sweep == Time::NEVER;
             if end <= now || self.alive.is_empty() && nobody_comes {
                 return;
             }
@@ -87,9 +87,9 @@ impl<'s> Workers<'s, '_> {
             let now = world.now;
             let frozen = |a: &LiveWorker<'_>| a.frozen.is_some_and(|(from, to)| from <= now && now <= to);
             if world.oracle.is_deaf() {
-                // A sweep's pass makes its looks and goes: one that hangs in a look watches nothing meanwhile.
+                // A sweep's pass makes its looks and ends. While it hangs in a look it watches nothing.
                 let in_passes = matches!(self.script.work_mode, WorkMode::Passes(_));
-                let watches = |a: &LiveWorker<'_>| !(frozen(a) || in_passes && a.told.sweep);
+                let watches = |a: &LiveWorker<'_>| !(frozen(a) || in_passes && a.delivery.sweep);
                 let there = self.alive.iter().filter(|a| watches(a)).map(|a| a.worker.number());
                 world.oracle.attended(before, now, there, &world.nomad, &world.subject);
             }
@@ -99,8 +99,8 @@ impl<'s> Workers<'s, '_> {
         }
     }
 
-    /// Whether the hook has not begun yet.
-    fn may_still_be_told(&self) -> bool {
+    /// Whether the first worker has not started and an event may still start it.
+    fn may_still_start(&self) -> bool {
         self.started == 0 && self.script.waits_for_event
     }
 
@@ -112,20 +112,20 @@ impl<'s> Workers<'s, '_> {
             _ => a.worker.wakes().min(a.dies_at),
         });
         let deliveries = self.script.deliveries.front().map(|(at, _)| *at);
-        let told = workers.chain(deliveries).chain([self.next_sweep]).min().unwrap_or(Time::NEVER);
+        let next = workers.chain(deliveries).chain([self.next_sweep]).min().unwrap_or(Time::NEVER);
         let watching = self.alive.iter().any(|a| a.worker.is_watching());
         if self.alive.is_empty() && self.script.deliveries.is_empty() || watching {
-            return told.min(self.world.borrow().next_event()).max(now);
+            return next.min(self.world.borrow().next_event()).max(now);
         }
-        told.max(now)
+        next.max(now)
     }
 
-    /// Starts a worker for each event that has come.
+    /// Starts a worker for each delivery that is due.
     fn deliver(&mut self) {
         let now = self.world.borrow().now;
         while self.script.deliveries.front().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, told)) = self.script.deliveries.pop_front() {
-                self.start_worker(told);
+            if let Some((_, delivery)) = self.script.deliveries.pop_front() {
+                self.start_worker(delivery);
             }
         }
         if self.next_sweep <= now {
@@ -135,7 +135,7 @@ impl<'s> Workers<'s, '_> {
             let waits = waits.contains(&world.auto_scaling.lifecycle(world.subject.instance));
             drop(world);
             if !waits || self.outcome.is_some() {
-                // The instance is past its hook, or its departure was brought to its end.
+                // The instance is past its hook, or its departure has ended.
                 self.next_sweep = Time::NEVER;
             } else {
                 self.start_worker(Delivery { action: LifecycleAction::default(), sweep: true });
@@ -143,18 +143,18 @@ impl<'s> Workers<'s, '_> {
         }
     }
 
-    fn start_worker(&mut self, told: Delivery) {
+    fn start_worker(&mut self, delivery: Delivery) {
         let world = self.world.borrow();
         let now = world.now;
         self.first_received.get_or_insert(now);
-        let cause = self.script.cause(told.action.clone());
+        let cause = self.script.cause(delivery.action.clone());
         let departure = Departure { instance: world.subject.instance, asg: Arc::clone(&world.subject.asg), cause };
         drop(world);
         let work_mode = self.script.work_mode;
         if work_mode != WorkMode::Continuous && self.started == 0 {
             self.next_sweep = now + Duration::from_millis(self.rng.below(60_000));
         }
-        let (sweep, remembered) = (told.sweep, self.remembered[usize::from(told.sweep)].clone());
+        let (sweep, remembered) = (delivery.sweep, self.remembered[usize::from(delivery.sweep)].clone());
         let plan = self.script.plan(self.started, now, &mut self.rng);
         let worker = Rc::new(Worker::new(self.world, plan.skew_ms, plan.warm, plan.stale_reads, self.crashes, self.effects));
         let policy = if plan.other_settings { other_settings(self.policy) } else { self.policy.clone() };
@@ -180,19 +180,19 @@ impl<'s> Workers<'s, '_> {
             dies_at: plan.dies_at,
             frozen: plan.frozen,
             woken: true,
-            told,
+            delivery,
             departure: leaving,
         });
     }
 
-    /// Lets every worker go on that has a reason to.
+    /// Polls every worker that can continue.
     fn poll(&mut self, now: Time) {
         let mut place = 0;
         while place < self.alive.len() {
-            let one = &mut self.alive[place];
-            let frozen = !one.worker.is_sending() && one.frozen.is_some_and(|(from, to)| from <= now && now < to);
-            let due = one.woken || one.worker.wakes() <= now || one.worker.has_news();
-            if one.dies_at <= now {
+            let live = &mut self.alive[place];
+            let frozen = !live.worker.is_sending() && live.frozen.is_some_and(|(from, to)| from <= now && now < to);
+            let due = live.woken || live.worker.wakes() <= now || live.worker.has_news();
+            if live.dies_at <= now {
                 self.dies(place);
                 continue;
             }
@@ -200,10 +200,10 @@ impl<'s> Workers<'s, '_> {
                 place += 1;
                 continue;
             }
-            one.woken = false;
-            one.worker.begin_poll();
-            let ready = one.running.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            if one.worker.is_dead() {
+            live.woken = false;
+            live.worker.begin_poll();
+            let ready = live.running.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            if live.worker.is_dead() {
                 self.dies(place);
             } else if let std::task::Poll::Ready(ending) = ready {
                 self.ends(place, &ending, now);
@@ -213,27 +213,27 @@ impl<'s> Workers<'s, '_> {
         }
     }
 
-    /// A worker is killed; somebody goes on with its message, or a sweep finds the instance.
+    /// Kills a worker. Its message comes again, or a sweep finds the instance.
     fn dies(&mut self, place: usize) {
-        let told = self.alive.swap_remove(place).told;
+        let delivery = self.alive.swap_remove(place).delivery;
         let now = self.world.borrow().now;
-        if !told.sweep {
+        if !delivery.sweep {
             self.script.redeliver(now, &mut self.rng);
         }
     }
 
     fn ends(&mut self, place: usize, ending: &Ending, now: Time) {
-        let LiveWorker { told, departure, worker, .. } = self.alive.swap_remove(place);
+        let LiveWorker { delivery, departure, worker, .. } = self.alive.swap_remove(place);
         let number = Some(worker.number()).filter(|_| self.script.hears_every_answer());
         if ending.how == How::HandedBack {
-            self.remembered[usize::from(told.sweep)] = remember(&departure, &ending.seen, self.policy, now);
-            self.script.hand_back(told, now, &mut self.rng);
+            self.remembered[usize::from(delivery.sweep)] = remember(&departure, &ending.seen, self.policy, now);
+            self.script.hand_back(delivery, now, &mut self.rng);
             let message = self.script.deliveries.front().map_or(Time(0), |(at, _)| *at);
             let sweep = if self.next_sweep == Time::NEVER { Time(0) } else { self.next_sweep };
             self.resting_until = message.max(sweep);
             return;
         }
-        // Another pass comes after the end, and finds it.
+        // A pass after the end does not move the end.
         if self.outcome.is_none() || self.script.work_mode == WorkMode::Continuous {
             self.ended_at = now;
         }

@@ -1,4 +1,4 @@
-//! The names of target groups, from a store: a million departures do not each make their own.
+//! The ARNs of target groups, made once a thread and shared by all departures.
 
 use std::cell::RefCell;
 
@@ -9,7 +9,7 @@ thread_local! {
     static CLASSIC: RefCell<Option<TargetGroupArn>> = const { RefCell::new(None) };
 }
 
-/// The target group at this place.
+/// The ARN of the target group with this number.
 pub(super) fn arn(place: usize) -> TargetGroupArn {
     ARNS.with_borrow_mut(|arns| {
         while arns.len() <= place {
@@ -26,7 +26,7 @@ pub(super) fn arn(place: usize) -> TargetGroupArn {
     })
 }
 
-/// The Classic Load Balancer.
+/// The ARN of the Classic Load Balancer.
 pub(super) fn classic() -> TargetGroupArn {
     CLASSIC.with_borrow_mut(|kept| {
         let made = || "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/classic".parse().ok();

@@ -1,4 +1,4 @@
-//! What decamp is given: its policy, and what its tokens may see.
+//! decamp's policy and its tokens in a scenario.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use crate::scenario::LONGEST_REQUEST;
 use crate::world::Lists;
 use decamp_core::decide::{ByHand, LastTarget, LifecycleResult, Policy};
 
-/// decamp's policy. `runs_no_nomad`: the operator has said that the group runs none.
+/// decamp's policy. `runs_no_nomad`: by the operator's settings, the group runs no Nomad.
 pub(super) fn policy(seed: u64, faults: Faults, rng: &mut Rng, runs_no_nomad: bool) -> Policy {
     let secs = Duration::from_secs;
     let margin = if faults.has(Fault::IngressUnderLoad) { 3 } else { 1 };
     Policy {
-        // Most hold out for half an hour, so that hours of waiting do not take the time of a thousand other departures.
+        // Most departures may take half an hour. Hours of simulated waiting would cost the time of a thousand other departures.
         max_departure: if rng.one_in(16) { secs(2 * 3600) } else { secs(1800) },
         ignore_system_jobs: rng.one_in(12),
         never_force: faults.has(Fault::ClaimsHours) && seed.is_multiple_of(4),
         on_timeout: if faults.has(Fault::AbandonRetains) { LifecycleResult::Abandon } else { LifecycleResult::Continue },
         longest_request: LONGEST_REQUEST,
-        // Where no ingress is on the node, the operator has said what the one elsewhere does.
+        // The operator's setting for an ingress that is not on the node.
         ingress_forgets: secs(if faults.has(Fault::IngressPolls) { 17 } else { 2 } + margin),
-        // Where it never is under load, the operator knows that it needs no more.
+        // An ingress that is never under load needs no larger margin, and the operator has set so.
         ingress_margin: secs(margin),
         hooks: if faults.has(Fault::HooksNotNamed) { Vec::new() } else { vec!["decamp".into()] },
         scan: faults.has(Fault::FoundByScan),
@@ -32,7 +32,7 @@ pub(super) fn policy(seed: u64, faults: Faults, rng: &mut Rng, runs_no_nomad: bo
         } else {
             ByHand::Name
         },
-        // Half of those that may be the last of their zone are held.
+        // Half of the instances that may be the last target of their zone are held.
         last_target: if faults.has(Fault::LastOfItsZone) && (seed / 16).is_multiple_of(2) {
             LastTarget::Hold
         } else {
@@ -43,12 +43,12 @@ pub(super) fn policy(seed: u64, faults: Faults, rng: &mut Rng, runs_no_nomad: bo
     }
 }
 
-/// The token for Nomad.
+/// decamp's Nomad token.
 pub(super) fn nomad_token(seed: u64, faults: Faults) -> nomad::Token {
     if faults.has(Fault::BlindToken) { blind_token(seed) } else { nomad::Token::Management }
 }
 
-/// A token that may do nothing, or one that reads the node and is shown an empty list of its allocations.
+/// A token that may do nothing, or one that may read the node and gets an empty list of its allocations.
 fn blind_token(seed: u64) -> nomad::Token {
     let policies = if seed.is_multiple_of(2) {
         Vec::new()
@@ -58,9 +58,9 @@ fn blind_token(seed: u64) -> nomad::Token {
     nomad::Token::Client(policies)
 }
 
-/// The token for Consul.
+/// decamp's Consul token.
 pub(super) fn consul_token(seed: u64, faults: Faults) -> consul::Token {
-    // Every other blind token is blind in Consul as well: its answers are filtered, and empty.
+    // Every other blind token is blind in Consul as well: Consul filters its answers, and they are empty.
     if faults.has(Fault::ConsulWithoutAcls) {
         consul::Token::AclsOff
     } else if faults.has(Fault::BlindToken) && seed % 4 < 2 {
@@ -70,7 +70,7 @@ pub(super) fn consul_token(seed: u64, faults: Faults) -> consul::Token {
     }
 }
 
-/// What the Consul that is asked lists of the node.
+/// What the Consul that decamp asks lists of the node.
 pub(super) fn consul_lists(seed: u64, faults: Faults) -> Lists {
     match (faults.has(Fault::ConsulElsewhere), seed % 3) {
         (false, _) => Lists::All,

@@ -1,4 +1,4 @@
-//! The jobs of a drawn cluster: an ingress, services of all sorts, and what runs beside them.
+//! The jobs of a drawn cluster: an ingress, services of several kinds, and other jobs.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,32 +18,32 @@ thread_local! {
     static NAMES: RefCell<BTreeMap<(u64, &'static str), Arc<str>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// A name from the store: made once a thread.
+/// A name, made once a thread and shared.
 pub(super) fn name(stem: &'static str, number: u64) -> Arc<str> {
     NAMES.with_borrow_mut(|names| Arc::clone(names.entry((number, stem)).or_insert_with(|| format!("{stem}{number}").into())))
 }
 
-/// A cluster that is being filled. The first node is the one that leaves.
+/// A cluster that is being filled with jobs. The first node is the one that leaves.
 pub(super) struct Cluster {
     pub(super) nomad: Nomad,
     pub(super) consul: Consul,
     pub(super) rng: Rng,
     pub(super) nodes: Vec<NodeNumber>,
-    /// A batch job has more to do than a departure waits for.
+    /// Whether batch jobs run for longer than a departure waits.
     pub(super) works_long: bool,
-    /// What the load balancers send to is killed before the longest request is over.
+    /// Whether the ingress has less time to stop than the longest request takes.
     pub(super) stops_in_short: bool,
 }
 
-/// What was drawn of services.
+/// The drawn services.
 pub(super) struct Drawn {
-    /// The first of them.
+    /// The first service's group.
     pub(super) first: Option<GroupNumber>,
     /// How many groups, from the first, the ingress does not route to.
     pub(super) hidden: u32,
 }
 
-/// The own address of the copy on the node at this place.
+/// The address of the mesh copy on the node with this number.
 pub(super) fn mesh_address(place: u64) -> IpAddr {
     IpAddr::from([10, 1, u8::try_from(place).unwrap_or(255), 5])
 }
@@ -79,7 +79,7 @@ impl Cluster {
         self.nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits, ports })
     }
 
-    /// An ingress on a static port, on every node. It follows discovery and says so in its job.
+    /// An ingress with a static port on every node. Its job declares that it follows service discovery.
     pub(super) fn ingress(&mut self, kind: JobKind, polls: bool) -> AllocationNumber {
         let mut group = self.group("traefik", 0, kind);
         group.tasks[0].shutdown_delay = secs(self.rng.below(4));
@@ -94,7 +94,7 @@ impl Cluster {
         self.on_every_node(number)
     }
 
-    /// A service that the load balancers send to themselves.
+    /// A service that the load balancers send to directly.
     pub(super) fn direct(&mut self) -> AllocationNumber {
         let mut group = self.group("api", 0, JobKind::Service);
         group.shutdown_delay = secs([0, 5, 20, 60][pick(&mut self.rng, 4)]);
@@ -103,7 +103,7 @@ impl Cluster {
         self.on_every_node(number)
     }
 
-    /// A service whose copies have an address each, and answer there at the port that a system job has on the node.
+    /// A service whose copies each have their own address and answer there, at the same port that the ingress has on the node.
     pub(super) fn mesh(&mut self) -> AllocationNumber {
         let mut group = self.group("mesh", 0, JobKind::Service);
         group.shutdown_delay = secs([0, 5, 20, 60][pick(&mut self.rng, 4)]);
@@ -118,8 +118,8 @@ impl Cluster {
         first
     }
 
-    /// An allocation on our node that has, or had, an address that another workload is a target by: one that is over, or one
-    /// behind a bridge. `known`: the other workload is Nomad's as well.
+    /// An allocation on the leaving node with an address at which another workload is a target. The allocation is over, or is behind a
+    /// bridge. `known`: Nomad runs the other workload as well.
     pub(super) fn stranger(&mut self, over: bool, known: bool, address: IpAddr) {
         let ours = self.nodes[0];
         let network = |bridge| OwnNetwork { address, bridge, ports: [8080].into() };
@@ -165,7 +165,7 @@ impl Cluster {
             let count = group.count;
             let number = self.add(group, drawn, fits, Ports::Dynamic);
             first.get_or_insert(number);
-            // Ours holds one copy at least; the others are spread.
+            // The leaving node has one copy at least. The others are spread.
             let here = 1 + self.rng.below(u64::from(count.min(3)));
             for copy in 0..u64::from(count) {
                 let node = if copy < here { 0 } else { 1 + pick(&mut self.rng, self.nodes.len() as u64 - 1) };
@@ -175,13 +175,13 @@ impl Cluster {
         Drawn { first, hidden }
     }
 
-    /// The first copy of a service on our node came up right before the departure, and is not in Consul yet. Drawn aside, so that all other
-    /// clusters stay as they were.
+    /// The first copy of a service on the leaving node came up right before the departure, and is not in Consul yet. `aside` draws it, so that
+    /// the draws of all other clusters stay unchanged.
     pub(super) fn comes_up_late(&mut self, group: GroupNumber, aside: &mut Rng) -> Option<AllocationNumber> {
         let ours = self.nodes[0];
         let copies = self.nomad.groups()[group.index()].allocations.clone();
         let is_here = |copy: &AllocationNumber| self.nomad.allocation(*copy).node == ours;
-        // Another serves meanwhile.
+        // Another copy must serve meanwhile.
         copies.iter().find(|copy| !is_here(copy))?;
         let copy = copies.iter().copied().find(is_here)?;
         let started = super::BEGIN - Duration::from_millis(aside.below(2_000));
@@ -192,7 +192,7 @@ impl Cluster {
 
     fn service(&mut self, place: u64, faults: Faults) -> TaskGroup {
         let mut group = self.group("service", place, JobKind::Service);
-        // Most clusters are set up well; one service in six is not, and decamp must say so.
+        // One service in six is badly configured, and decamp must report it.
         let badly = self.rng.one_in(6) || faults.has(Fault::IngressPolls) && self.rng.one_in(2);
         group.shutdown_delay = if badly { secs(self.rng.below(3)) } else { secs([4, 5, 10, 20][pick(&mut self.rng, 4)]) };
         if faults.has(Fault::IngressPolls) && !badly {
@@ -201,7 +201,7 @@ impl Cluster {
         group.count = if self.rng.one_in(10) { 1 } else { u32::try_from(2 + self.rng.below(4)).unwrap_or(2) };
         group.max_parallel = Some(if self.rng.one_in(10) { 2 } else { 1 });
         let provider = if self.rng.one_in(8) && self.nomad.version().has_services() { Provider::Nomad } else { Provider::Consul };
-        // Every other one, from the first or from the second.
+        // Every other service has a namespace, from the first or from the second.
         let namespaced = faults.has(Fault::ConsulNamespaces) && (place + self.nodes.len() as u64).is_multiple_of(2);
         let namespace = (namespaced && provider == Provider::Consul).then(|| name("team", place % 3));
         group.services.push(Service { name: name("service-", place), provider, namespace });
@@ -227,7 +227,7 @@ impl Cluster {
     }
 
     fn draw_behaviour(&mut self, faults: Faults, place: u64) -> Behaviour {
-        // Nobody can tell that what a purge took out of every list also survives its SIGKILL.
+        // After a purge no list shows an allocation, so nobody can know that its process survives SIGKILL.
         let unseen = faults.has(Fault::JobPurged)
             || faults.has(Fault::AgentAway)
             || faults.has(Fault::AgentBackLate)
@@ -235,7 +235,7 @@ impl Cluster {
         let stuck = faults.has(Fault::StuckStop) && !unseen && place == 0;
         Behaviour {
             starts_in: Duration::from_millis(300 + self.rng.below(4000)),
-            // Only what passes its checks is healthy, and `min_healthy_time` comes on top.
+            // An allocation is healthy when its checks pass and `min_healthy_time` is over.
             healthy_in: secs(3 + self.rng.below(10)),
             stops_in: Duration::from_millis(200 + self.rng.below(2000)),
             ignores_signal: stuck,
@@ -248,7 +248,7 @@ impl Cluster {
         }
     }
 
-    /// What runs beside the services.
+    /// Adds the jobs that are no services: batch, system and sysbatch jobs.
     pub(super) fn beside(&mut self, faults: Faults) {
         let ours = self.nodes[0];
         if faults.has(Fault::LongBatch) || self.rng.one_in(20) {

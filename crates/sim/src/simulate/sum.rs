@@ -1,4 +1,4 @@
-//! What many departures add up to.
+//! Sums over many departures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,57 +7,57 @@ use crate::faults::{Fault, Faults};
 use crate::oracle::Violation;
 use crate::run::RunReport;
 
-/// Broken seeds are kept up to this many; the others are only counted.
+/// How many broken seeds are kept. The others are only counted.
 const KEPT: usize = 2000;
 
-/// A departure in which something was broken, or a request was lost by the driver.
+/// A departure that broke an invariant or in which the driver lost a request.
 #[derive(Debug, Clone)]
 pub struct Broken {
     /// Its seed.
     pub seed: u64,
-    /// What was broken.
+    /// The invariants that were broken.
     pub violations: Vec<Violation>,
     /// Requests that the driver lost.
     pub attributable: u64,
-    /// The first of them.
+    /// A description of the first of them.
     pub example: Option<String>,
 }
 
 /// Sums over departures.
 #[derive(Debug, Clone, Default)]
 pub struct Sum {
-    /// Departures played.
+    /// Departures run.
     pub departures: u64,
     /// Requests sent.
     pub requests: u64,
-    /// Requests failed: by the driver, foreseen, by the world.
+    /// Requests failed: attributable to the driver, foreseen, the world's.
     pub failed: [u64; 3],
     /// Violations.
     pub violations: u64,
-    /// Outcomes, by word.
+    /// How often each outcome occurred.
     pub outcomes: BTreeMap<&'static str, u64>,
     /// How often each fault was drawn.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Effects taken.
+    /// Effects that took place.
     pub effects: u64,
     /// How often a worker was killed right before (`false`) or right after (`true`) its n-th effect.
     pub crashes: BTreeMap<(u32, bool), u64>,
-    /// Milliseconds above the floor, of departures in order: serial, and beside the delay.
+    /// Milliseconds above the floor of departures in order: first those that drained after the delay, then those that drained beside it.
     pub above_floor: [Vec<u32>; 2],
-    /// Calls of AWS above 5G + 6, departures without faults only: none is wanted.
+    /// Calls of AWS above 5G + 6 in departures without faults, where G is the number of target groups. It should be 0.
     pub calls_over: u64,
-    /// AWS calls, and target groups: for the mean.
+    /// Calls of AWS.
     pub aws_calls: u64,
     /// The first broken seeds.
     pub broken: Vec<Broken>,
-    /// How many were broken.
+    /// How many departures were broken.
     pub broken_count: u64,
-    /// The time that it took, on the wall.
+    /// The elapsed real time.
     pub took: Duration,
 }
 
 impl Sum {
-    /// Adds one departure.
+    /// Adds a departure.
     pub fn add(&mut self, seed: u64, faults: Faults, report: &RunReport) {
         self.departures += 1;
         let requests = &report.requests;
@@ -102,7 +102,7 @@ impl Sum {
         0 < self.broken_count
     }
 
-    /// Two sums as one.
+    /// Adds two sums.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.departures += other.departures;

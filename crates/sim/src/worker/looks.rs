@@ -1,11 +1,11 @@
-//! What a worker sees when it looks: each part as its system's API would show it, through the api_faults.
+//! The looks of a worker: each part as the API of its system would show it, with the faults of the APIs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{CONSUL_TELLS_EVERY, Worker, versions_of};
+use super::{CONSUL_ANSWERS_EVERY, Worker, versions_of};
 use crate::api_error::ApiError;
 use crate::api_faults::{CallOutcome, unseen};
 use crate::load_balancers::Known;
@@ -27,7 +27,7 @@ impl Worker<'_> {
             }
             Part::Group { with_activity } => {
                 let activity_of = with_activity.then_some(departure.instance);
-                // Hooks, traffic sources and tags; a warm worker reads the tags alone.
+                // Hooks, traffic sources and tags. A warm worker reads only the tags.
                 let more = if self.warm { 0 } else { 2 } + u32::from(*with_activity);
                 self.world.borrow_mut().calls.aws += more;
                 let look = self.call(System::AutoScaling, None, |s| {
@@ -97,14 +97,15 @@ impl Worker<'_> {
     async fn look_at_group(&self, arn: &TargetGroupArn, attached: bool, again: bool) -> Showing {
         let remembered = self.known.borrow().iter().find(|(known, _)| known == arn).map(|(_, known)| *known).filter(|_| !again);
         if remembered.is_none() && !self.warm {
-            // Attributes and health are two calls; the model counts the second.
+            // Attributes and health are two calls, and the model counts the second.
             self.world.borrow_mut().calls.aws += 1;
         }
         let asked = self.true_now();
         let look = self
             .call(System::LoadBalancers, None, |s| {
                 let mut look = s.balancers.look_group(arn, attached, remembered);
-                if let (Ok(group), Some((_, looks))) = (&mut look, s.subject.hides_it.as_mut().filter(|(hides, _)| hides == arn))
+                if let (Ok(group), Some((_, looks))) =
+                    (&mut look, s.subject.lists_late.as_mut().filter(|(hides, _)| hides == arn))
                     && 0 < *looks
                 {
                     *looks -= 1;
@@ -135,7 +136,7 @@ impl Worker<'_> {
         Showing::TargetGroup(arn.clone(), look)
     }
 
-    /// Where load balancing does not cross zones: which zones the instances are in. Not to know that hides nothing else.
+    /// Reads the zones of the instances if load balancing does not cross zones. If that fails, the rest of the look is still valid.
     async fn look_at_zones(&self, group: &mut TargetGroup) {
         let Zones::Apart(zones) = &mut group.zones else { return };
         if !self.knows_zones.get() {
@@ -150,7 +151,7 @@ impl Worker<'_> {
 
     pub(super) async fn look_at_nomad(&self, departure: &Departure, seen: &Snapshot) -> Result<Nomad, Unseen> {
         if seen.nomad.at().is_none() {
-            // The lookup by instance id comes before the reads of the node and its allocations.
+            // The first look finds the node by its instance id before it reads the node and its allocations.
             let found = self.call(System::Nomad, None, |s| s.nomad.may_read(&s.subject.nomad_token.clone(), Read::Default)).await;
             flat(found.map(|answer| answer.map_err(|error| error.unseen())))?;
         }
@@ -163,7 +164,7 @@ impl Worker<'_> {
                 s.nomad.may_read(&token, read)?;
                 if token.sight() == NomadSight::Full {
                     s.oracle.looked_at.get_or_insert(s.now);
-                    self.first_sight.set(self.first_sight.get().or(Some(s.now)));
+                    self.first_full_look.set(self.first_full_look.get().or(Some(s.now)));
                 }
                 self.looked.set((versions_of(s).0, self.looked.get().1));
                 let ids: Vec<_> = s.nomad.nodes_of(instance).collect();
@@ -178,14 +179,14 @@ impl Worker<'_> {
             })
             .await;
         let (index, mut nodes) = flat(look.map(|answer: Result<_, nomad::ApiError>| answer.map_err(|e| e.unseen())))?;
-        // The leader answers with what was written; only a lagging server may be behind, and not for long.
+        // Only a lagging follower may be behind the worker's last write, and not for long.
         if read == Read::Stale && index < self.written_index.get() {
             return Err(Unseen::Stale);
         }
         let mut set_aside = Vec::new();
         if nodes.iter().any(|n| n.status == NodeStatus::Ready) {
             nodes.retain(|n| {
-                // As the adapter does: what decamp drains, or saw before, stays in sight although its agent dies.
+                // As in the adapter: a node that decamp drains, or saw before, stays visible although its agent dies.
                 let drained_by_us = n.last_drain.as_ref().is_some_and(|drain| drain.meta.is_some());
                 let seen_before = seen.nomad.last().is_some_and(|nomad| nomad.nodes.iter().any(|known| known.id == n.id));
                 let keep = n.status != NodeStatus::Down || drained_by_us || seen_before;
@@ -198,11 +199,11 @@ impl Worker<'_> {
         Ok(Nomad { nodes, set_aside })
     }
 
-    /// Ends when Consul answers, which it is asked to every few seconds, or is out of sight, before `until`.
-    pub(super) async fn consul_tells(&self, seen: &Snapshot, was_blind: bool, until: Time) -> Result<Registrations, Unseen> {
+    /// Asks Consul every few seconds, and returns its answer. If Consul fails for `BRIEF`, returns the failure. It returns only before `until`.
+    pub(super) async fn await_consul(&self, seen: &Snapshot, was_blind: bool, until: Time) -> Result<Registrations, Unseen> {
         let mut failing = None;
         loop {
-            let pause = if failing.is_some() { Duration::from_secs(1) } else { CONSUL_TELLS_EVERY };
+            let pause = if failing.is_some() { Duration::from_secs(1) } else { CONSUL_ANSWERS_EVERY };
             let next = (self.consul_asked.get() + pause).max(self.true_now());
             self.sleep_until(if until <= next { Time::NEVER } else { next }).await;
             let asked = self.true_now();
@@ -245,6 +246,6 @@ impl Worker<'_> {
 fn flat<T>(look: Result<Result<T, Unseen>, CallOutcome>) -> Result<T, Unseen> {
     match look {
         Ok(answer) => answer,
-        Err(fate) => Err(unseen(fate)),
+        Err(outcome) => Err(unseen(outcome)),
     }
 }

@@ -1,4 +1,4 @@
-//! What operators and faults do to the world, each at its time.
+//! Interventions: what operators, machines and faults do to the world, each at its time.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::nomad;
 use decamp_core::decide::System;
 use decamp_core::ids::InstanceId;
 
-/// Something that somebody does to the world at its time.
+/// Something that an operator, a machine or a fault does to the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intervention {
     /// The machine dies.
@@ -18,66 +18,66 @@ pub enum Intervention {
     DeleteHook(Arc<str>),
     /// The instance is detached.
     Detach,
-    /// Somebody completes the action of this hook.
+    /// Another party completes the lifecycle action of this hook.
     Complete(Arc<str>),
     /// A target group is deleted.
     DeleteGroup(usize),
-    /// A target group denies reads or writes, or no longer does.
+    /// Sets whether a target group denies reads, and whether it denies writes.
     Deny(usize, bool, bool),
-    /// The instance is registered again in a group.
+    /// The instance is registered in a group again.
     Register(usize),
-    /// Another instance in the zone of ours becomes a target of a group.
+    /// Another instance in the same zone becomes a target of a group.
     JoinInZone(usize, InstanceId),
-    /// The target at this address is taken out of a group by whoever registered it.
+    /// The owner of the target at this address deregisters it.
     TakeOut(usize, IpAddr),
-    /// A group's delay is raised.
+    /// A group's deregistration delay is raised.
     RaiseDelay(usize, std::time::Duration),
-    /// The leader is lost.
+    /// Nomad has no leader for this long.
     LoseLeader(std::time::Duration),
-    /// The follower lags, or has caught up.
+    /// A Nomad follower begins to lag, or catches up.
     Lag(bool),
-    /// Nomad's index goes back.
+    /// Nomad's index goes back, as after a restored snapshot.
     RestoreIndex,
-    /// The drain is cancelled, if there is one.
+    /// An operator cancels the drain, if there is one.
     CancelDrain,
-    /// An operator drains the node: nanoseconds, and whether system jobs stay.
+    /// An operator drains the node: the deadline in nanoseconds, and whether system jobs stay.
     Drain(i64, bool),
     /// Another node is drained: the departure of another instance.
     DrainAnother,
-    /// The node's row is purged.
+    /// The node's row in Nomad is purged.
     PurgeNode,
-    /// Nomad's agent dies.
+    /// The node's Nomad agent dies.
     KillAgent,
-    /// It comes back.
+    /// The node's Nomad agent comes back.
     ReviveAgent,
     /// The job of an allocation on the node is purged.
     PurgeJob,
     /// The job of an allocation on the node is stopped.
     StopJob,
-    /// An allocation lands on the node.
+    /// An allocation of this group starts on the node.
     LandOn(nomad::GroupNumber),
     /// The node's Consul agent dies.
     KillConsulAgent,
-    /// Whoever registered a service by hand on the node's agent takes it out.
+    /// The service that was registered by hand on the node's agent is deregistered.
     TakeOutByHand,
-    /// Consul's catalog stops changing for reads, or goes on.
+    /// Reads of Consul's catalog freeze, or thaw.
     FreezeCatalog(bool),
-    /// The ingress hears nothing from Consul, or hears again.
+    /// The ingress loses Consul, or has it again.
     DeafIngress(bool),
-    /// The group is held by its tag, or no longer.
+    /// The group gets the tag that holds it, or loses it.
     Hold(bool),
-    /// Auto Scaling's or Nomad's token comes to see everything.
+    /// decamp's Nomad token gets full read access.
     FullToken,
 }
 
 impl SimWorld {
     #[expect(clippy::wildcard_enum_match_arm, reason = "all others are Nomad's")]
     pub(super) fn intervene(&mut self, intervention: Intervention) {
-        // One outage ends, and another may last longer.
+        // Another outage of Consul may last longer.
         if intervention == Intervention::DeafIngress(false) && self.api_faults.is_away(System::Consul, self.now) {
             return;
         }
-        // Where there is no node, what is done to it is done to nothing.
+        // Without a node, an intervention on the node has no effect.
         let of_the_node = matches!(
             intervention,
             Intervention::KillAgent
@@ -96,7 +96,7 @@ impl SimWorld {
             Intervention::Detach => self.auto_scaling.detach(instance, &mut self.balancers),
             Intervention::Complete(hook) => {
                 let result = decamp_core::decide::LifecycleResult::Continue;
-                // It may not have begun, or be over already: then nothing happens.
+                // If the action has not begun, or is over already, nothing happens.
                 drop(self.auto_scaling.complete(&asg, &hook, None, Some(instance), result));
             }
             Intervention::DeleteGroup(front) => self.balancers.delete_group(&self.subject.fronts[front]),
@@ -130,11 +130,11 @@ impl SimWorld {
             }
             Intervention::DeafIngress(deaf) => self.traffic.ingress.block(self.now, deaf),
             Intervention::FullToken => self.subject.nomad_token = nomad::Token::Management,
-            nomads => self.intervene_in_nomad(&nomads),
+            in_nomad => self.intervene_in_nomad(&in_nomad),
         }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "all others were lent already, or find nothing to do")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others were applied already, or find nothing to do")]
     fn intervene_in_nomad(&mut self, intervention: &Intervention) {
         let operator = nomad::Token::Management;
         if let Intervention::LoseLeader(span) = intervention {
@@ -158,7 +158,7 @@ impl SimWorld {
                 let is_other = |node: &nomad::NodeState| node.spec.instance != Some(instance) && node.spec.id != id;
                 let others = self.nomad.nodes().filter(|(_, node)| is_other(node)).map(|(_, node)| node.spec.id);
                 let others: Vec<_> = others.collect();
-                // One stays, so that what stops has a place to go to.
+                // One other node stays, so that the stopped allocations can be placed again.
                 if let [another, _, ..] = others.as_slice() {
                     let spec = nomad::DrainSpec { deadline_ns: 1_800_000_000_000, ignore_system_jobs: false };
                     drop(self.nomad.set_drain(&operator, *another, spec, nomad::Note::None));
@@ -177,7 +177,7 @@ impl SimWorld {
             }
             Intervention::LandOn(group) => {
                 let landed = self.nomad.start_on(*group, number);
-                self.introduce(landed, false);
+                self.add_process(landed, false);
             }
             _ => {}
         }
