@@ -1,4 +1,5 @@
-//! The drainer's deadlines: those within five seconds of the earliest act together, at the latest of them, and forced ones may be overlooked.
+//! The drainer's deadlines. Those within five seconds of the earliest act together at the latest of them, and Nomad may overlook forced
+//! ones.
 
 use std::time::Duration;
 
@@ -6,10 +7,10 @@ use super::state::NodeNumber;
 use crate::rng::Rng;
 use decamp_core::time::Time;
 
-/// Nomad lets deadlines that are closer than this act together.
+/// Nomad combines deadlines that are closer than this.
 const WINDOW: Duration = Duration::from_secs(5);
 
-/// When which node's deadline comes. `Time(0)` is a forced drain's, as in Nomad.
+/// The deadline of each draining node. A forced drain has `Time(0)`, as in Nomad.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Deadlines {
     nodes: Vec<(NodeNumber, Time)>,
@@ -18,7 +19,7 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    /// Watches, or moves, a node's deadline.
+    /// Sets a node's deadline.
     pub(super) fn watch(&mut self, node: NodeNumber, deadline: Time, rng: &mut Rng) {
         match self.nodes.iter_mut().find(|(n, _)| *n == node) {
             Some(entry) => entry.1 = deadline,
@@ -35,12 +36,12 @@ impl Deadlines {
         }
     }
 
-    /// The next time to act, with its mark; anything put down under an older mark is void.
+    /// The next time to act, with its generation. Timers of older generations are void.
     pub(super) fn next(&self) -> Option<(Time, u32)> {
         self.due.map(|at| (at, self.generation))
     }
 
-    /// Takes out the nodes whose time has come.
+    /// Takes out the nodes whose deadline is reached.
     pub(super) fn take(&mut self, generation: u32, rng: &mut Rng) -> Vec<NodeNumber> {
         let Some(due) = self.due.filter(|_| generation == self.generation) else { return Vec::new() };
         let come = self.nodes.iter().filter(|(_, at)| *at <= due).map(|(node, _)| *node).collect();
@@ -49,8 +50,8 @@ impl Deadlines {
         come
     }
 
-    /// Finds the next time to act as Nomad's heap does: going through a map in no order, with the zero time of a forced drain
-    /// taken for "none yet" unless it happens to come last (facts/nomad.md 2.6 and 3.7).
+    /// Finds the next time to act as Nomad's heap does. It iterates over a map in random order, and takes the zero time of a forced drain for
+    /// "none yet" unless that comes last (facts/nomad.md 2.6 and 3.7).
     fn roll(&mut self, rng: &mut Rng) {
         self.generation += 1;
         let forced = self.nodes.iter().filter(|(_, at)| at.0 == 0).count();
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_deadline_voids_what_was_put_down_for_the_old_one() {
+    fn a_moved_deadline_voids_the_timer_of_the_old_one() {
         let mut rng = Rng::new(1);
         let mut deadlines = Deadlines::default();
         deadlines.watch(ONE, Time(10_000), &mut rng);
