@@ -1,4 +1,4 @@
-//! What AWS, EC2, operators and faults do to groups and instances. Only the calls of the API itself are throttled.
+//! The actions of AWS, EC2, operators and faults on groups and instances. Only the calls of the API itself are throttled.
 
 use std::sync::Arc;
 
@@ -13,28 +13,28 @@ use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
 
 impl AutoScaling {
-    /// Auto Scaling begins to terminate an instance, for whatever reason. A retained one is let go.
+    /// Auto Scaling begins to terminate an instance for any reason. A retained instance is terminated without hooks.
     ///
     /// # Errors
-    /// It is not listed, or already on its way.
+    /// The instance is not listed, or is already terminating.
     pub fn terminate(&mut self, id: InstanceId, balancers: &mut LoadBalancers) -> Result<(), ApiError> {
         let place = self.instance_place(id).ok_or_else(|| no_instance(id))?;
         let instance = &self.instances[place];
         if instance.state.is_retained() {
             let warm = instance.state.is_warm();
             let state = if warm { LifecycleState::WarmedTerminatingProceed } else { LifecycleState::TerminatingProceed };
-            self.instances[place].turns = self.now + self.groups[instance.group].setup.stop_after;
+            self.instances[place].continues_at = self.now + self.groups[instance.group].setup.stop_after;
             self.set_state(place, state);
         } else if instance.state.is_settled() {
             self.depart(place, Destination::Ec2, balancers);
         } else {
             return Err(ApiError::ScalingActivityInProgress);
         }
-        self.reckon();
+        self.reschedule();
         Ok(())
     }
 
-    /// Auto Scaling scales in: into the warm pool, if the group has one that takes instances back.
+    /// Auto Scaling scales in. The instance goes to the warm pool if the group has one with reuse.
     ///
     /// # Errors
     /// As `terminate`.
@@ -46,21 +46,21 @@ impl AutoScaling {
             return self.terminate(id, balancers);
         }
         self.depart(place, Destination::WarmPool, balancers);
-        self.reckon();
+        self.reschedule();
         Ok(())
     }
 
-    /// An instance refresh of the strategy `ReplaceRootVolume` comes to this instance.
+    /// An instance refresh with the strategy `ReplaceRootVolume` begins with this instance.
     ///
     /// # Errors
-    /// No such instance, or one that is not in service.
+    /// There is no such instance, or it is not in service.
     pub fn replace_root_volume(&mut self, id: InstanceId, balancers: &mut LoadBalancers) -> Result<(), ApiError> {
         let place = self.instance_place(id).ok_or_else(|| no_instance(id))?;
         if self.instances[place].state != LifecycleState::InService {
             return Err(ApiError::ScalingActivityInProgress);
         }
         self.begin_root_volume(place, balancers);
-        self.reckon();
+        self.reschedule();
         Ok(())
     }
 
@@ -77,7 +77,7 @@ impl AutoScaling {
         self.terminate(id, balancers)
     }
 
-    /// `SetInstanceHealth`: an unhealthy instance is replaced, so it goes through its hooks.
+    /// `SetInstanceHealth`: an unhealthy instance is terminated through its hooks.
     ///
     /// # Errors
     /// Throttled, contended, or not listed.
@@ -91,16 +91,16 @@ impl AutoScaling {
         Ok(())
     }
 
-    /// Somebody terminates the machine itself (console, EC2's API, spot, a failed host). Auto Scaling notices later and runs
-    /// the hooks all the same; an instance that waits in a hook already waits on.
+    /// The machine itself ends (console, EC2's API, spot, a failed host). Auto Scaling notices later and still runs the hooks. An instance
+    /// that waits in a hook continues to wait.
     pub fn machine_dies(&mut self, id: InstanceId, balancers: &mut LoadBalancers) {
         if let Some(place) = self.instance_place(id) {
             self.stop_machine(place, balancers);
             let instance = &self.instances[place];
             if instance.state.is_settled() {
-                self.instances[place].turns = self.now + self.groups[instance.group].setup.notices_after;
+                self.instances[place].continues_at = self.now + self.groups[instance.group].setup.notices_after;
             }
-            self.reckon();
+            self.reschedule();
         }
     }
 
@@ -117,10 +117,10 @@ impl AutoScaling {
         Ok(())
     }
 
-    /// An instance comes out of the warm pool into service.
+    /// An instance leaves the warm pool and goes into service.
     ///
     /// # Errors
-    /// It does not rest there.
+    /// The instance does not rest in the pool.
     pub fn take_from_pool(&mut self, id: InstanceId, balancers: &mut LoadBalancers) -> Result<(), ApiError> {
         let place = self.instance_place(id).ok_or_else(|| no_instance(id))?;
         let state = self.instances[place].state;
@@ -130,7 +130,7 @@ impl AutoScaling {
         self.instances[place].origin = Destination::WarmPool;
         if !std::mem::replace(&mut self.instances[place].runs, true) {
             balancers.machine_started(id);
-            self.tell(super::Happening::MachineStarted(id));
+            self.record(super::Happening::MachineStarted(id));
         }
         self.set_state(place, LifecycleState::Pending);
         self.start(place);
@@ -143,16 +143,16 @@ impl AutoScaling {
         instance.destination = Destination::AutoScalingGroup;
         instance.activity = Some(Activity { number, transition: Transition::Launching, began, ended: None });
         instance.actions.clear();
-        instance.turns = self.now + self.groups[instance.group].setup.start_takes;
-        self.reckon();
+        instance.continues_at = self.now + self.groups[instance.group].setup.start_takes;
+        self.reschedule();
     }
 
-    /// An operator detaches the instance, whatever it was doing: no hook runs, open actions are dropped, the machine lives on.
+    /// An operator detaches the instance in any state. No hook runs, open actions are dropped, and the machine keeps running.
     pub fn detach(&mut self, id: InstanceId, balancers: &mut LoadBalancers) {
         self.leave_service(id, LifecycleState::Detaching, balancers);
     }
 
-    /// An operator puts the instance into standby, whatever it was doing: no hook runs, open actions are dropped.
+    /// An operator puts the instance into standby in any state. No hook runs, and open actions are dropped.
     pub fn stand_by(&mut self, id: InstanceId, balancers: &mut LoadBalancers) {
         self.leave_service(id, LifecycleState::EnteringStandby, balancers);
     }
@@ -165,9 +165,9 @@ impl AutoScaling {
         for arn in setup.attached.iter().chain(&setup.lattice) {
             balancers.deregister_instance(arn, id);
         }
-        self.instances[place].turns = self.now + self.groups[group].setup.stop_after;
+        self.instances[place].continues_at = self.now + self.groups[group].setup.stop_after;
         self.set_state(place, state);
-        self.reckon();
+        self.reschedule();
     }
 
     fn drop_actions(&mut self, place: usize) {
@@ -191,7 +191,7 @@ impl AutoScaling {
         Ok(())
     }
 
-    /// An operator deletes a hook. Terminating actions that are open are continued, as AWS does.
+    /// An operator deletes a hook. Its open actions continue, as in AWS.
     pub fn delete_hook(&mut self, asg: &str, hook: &str) {
         let Some(group) = self.group_place(asg) else { return };
         self.groups[group].setup.hooks.retain(|h| *h.name != *hook);
@@ -206,10 +206,10 @@ impl AutoScaling {
                 }
             }
         }
-        self.reckon();
+        self.reschedule();
     }
 
-    /// An operator deletes the group by force: no hook runs, every machine stops.
+    /// An operator force-deletes the group: no hook runs, and every machine stops.
     pub fn delete_group(&mut self, asg: &str, balancers: &mut LoadBalancers) {
         let Some(group) = self.group_place(asg) else { return };
         for place in 0..self.instances.len() {
@@ -220,7 +220,7 @@ impl AutoScaling {
             }
         }
         self.groups[group].deleted = true;
-        self.reckon();
+        self.reschedule();
     }
 
     /// An operator changes a group's settings: tags, retention, attached groups, hooks for actions that begin later.
@@ -230,12 +230,12 @@ impl AutoScaling {
         }
     }
 
-    /// Until then, writes meet another operation on the same group.
+    /// Until this time, writes are refused because of another operation on the same group.
     pub fn contend(&mut self, until: Time) {
         self.contended_until = until;
     }
 
-    /// Somebody else in the account used up the bucket.
+    /// Another client in the account uses up the bucket.
     pub fn empty_bucket(&mut self) {
         self.bucket.drain(self.now);
     }

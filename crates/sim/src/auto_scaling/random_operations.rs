@@ -1,4 +1,4 @@
-//! Whatever operators, machines and clients do, and in whatever order: what must hold of both models after every step.
+//! Random operations of operators, machines and clients, and what must hold in both models after each of them.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ fn arn(number: u64) -> TargetGroupArn {
     text.parse().expect("it fits the grammar")
 }
 
-struct World {
+struct Account {
     asg: AutoScaling,
     elb: LoadBalancers,
     rng: Rng,
-    /// Every id that was ever in the group.
+    /// How many instance ids were ever in the group.
     ids: u64,
 }
 
-fn world(seed: u64) -> World {
+fn account(seed: u64) -> Account {
     let mut rng = Rng::new(seed);
     let mut elb = LoadBalancers::new(Time(1), seed, Limit::None, Limit::None);
     let mut attached = Vec::new();
@@ -52,17 +52,17 @@ fn world(seed: u64) -> World {
         waits_for_deregistration: !rng.one_in(4),
         ..GroupSetup::new("asg".into())
     });
-    let mut world = World { asg, elb, rng, ids: 3 };
-    for number in 0..world.ids {
+    let mut account = Account { asg, elb, rng, ids: 3 };
+    for number in 0..account.ids {
         let id = InstanceId::from_number(number);
-        world.asg.put_instance("asg", id, "a".into(), LifecycleState::InService);
-        (0..3).for_each(|group| world.elb.put_target(&arn(group), TargetId::Instance(id), 80, None));
+        account.asg.put_instance("asg", id, "a".into(), LifecycleState::InService);
+        (0..3).for_each(|group| account.elb.put_target(&arn(group), TargetId::Instance(id), 80, None));
     }
-    world
+    account
 }
 
-impl World {
-    /// Does one thing. What is refused is refused; nothing here may panic or break what holds.
+impl Account {
+    /// Does one random operation. It may be refused, and may neither panic nor break what must hold.
     fn disturb(&mut self) {
         let id = InstanceId::from_number(self.rng.below(self.ids));
         let group = arn(self.rng.below(3));
@@ -120,16 +120,16 @@ impl World {
 }
 
 #[test]
-fn whatever_happens_waits_have_open_actions_and_nothing_that_is_due_is_late() {
+fn after_random_operations_every_wait_has_an_open_action_and_no_due_event_is_late() {
     for seed in 0..SEEDS {
-        let mut world = world(seed);
+        let mut account = account(seed);
         let mut tokens = Vec::new();
         for _ in 0..STEPS {
-            world.disturb();
-            let to = world.asg.now() + world.rng.span(Duration::from_millis(1), SECOND * 40);
-            let World { asg, elb, .. } = &mut world;
+            account.disturb();
+            let to = account.asg.now() + account.rng.span(Duration::from_millis(1), SECOND * 40);
+            let Account { asg, elb, .. } = &mut account;
             asg.advance(to, elb);
-            world.check(&mut tokens);
+            account.check(&mut tokens);
         }
         let drawn = tokens.len();
         tokens.sort_unstable();
@@ -139,19 +139,19 @@ fn whatever_happens_waits_have_open_actions_and_nothing_that_is_due_is_late() {
 }
 
 #[test]
-fn left_alone_every_wait_ends() {
+fn without_further_operations_every_wait_ends() {
     for seed in 0..SEEDS {
-        let mut world = world(seed);
+        let mut account = account(seed);
         for _ in 0..STEPS {
-            world.disturb();
-            let World { asg, elb, .. } = &mut world;
+            account.disturb();
+            let Account { asg, elb, .. } = &mut account;
             asg.advance(asg.now() + SECOND, elb);
         }
-        let World { asg, elb, .. } = &mut world;
+        let Account { asg, elb, .. } = &mut account;
         asg.advance(asg.now() + SECOND * 200_000, elb);
         let settled = |instance: &Instance| instance.state.is_settled() || instance.state.is_retained();
-        // An instance that is registered again and again by others keeps Auto Scaling waiting; nobody here does that any more,
-        // but a target that stands registered counts.
+        // Auto Scaling goes on waiting for an instance that another party has registered again. No operation registers it any more, and a
+        // target that is still registered counts.
         let waits = |instance: &Instance| matches!(instance.state, LifecycleState::Terminating | LifecycleState::WarmedPending);
         let left: Vec<_> = asg.instances().filter(|i| !settled(i) && !waits(i)).map(|i| i.state.name()).collect();
         assert!(left.is_empty(), "seed {seed}: {left:?}");
@@ -161,13 +161,13 @@ fn left_alone_every_wait_ends() {
 #[test]
 fn the_same_seed_makes_the_same_history() {
     let history = |seed| {
-        let mut world = world(seed);
+        let mut account = account(seed);
         let mut all = Vec::new();
         for _ in 0..STEPS {
-            world.disturb();
-            let World { asg, elb, .. } = &mut world;
+            account.disturb();
+            let Account { asg, elb, .. } = &mut account;
             asg.advance(asg.now() + SECOND * 7, elb);
-            all.extend(world.asg.happened());
+            all.extend(account.asg.happened());
         }
         all
     };
@@ -177,8 +177,8 @@ fn the_same_seed_makes_the_same_history() {
 
 #[test]
 fn old_instances_are_forgotten_and_listed_ones_never_are() {
-    let mut world = world(1);
-    let World { asg, elb, .. } = &mut world;
+    let mut account = account(1);
+    let Account { asg, elb, .. } = &mut account;
     asg.change_group("asg", |setup| (setup.hooks.clear(), setup.attached.clear()).0);
     for number in 100..2_000 {
         let id = InstanceId::from_number(number);
