@@ -18,7 +18,7 @@ use super::bucket::Limit;
 use super::consul::{self, Consul};
 use super::event::AllocationNumber;
 use super::faults::{Fault, Faults};
-use super::load_balancers::{GroupSetup, Kind, LoadBalancers, Oddity, TargetType};
+use super::load_balancers::{GroupSetup, Kind, LoadBalancers, TargetProblem, TargetType};
 use super::nomad::{self, NodeSpec, Nomad};
 use super::rng::Rng;
 use super::traffic::{Backend, Follows, Ingress, Traffic};
@@ -252,7 +252,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
             balancers.put_target(arn, ours[0].clone(), 8443, zone(0));
             if seed.is_multiple_of(2) {
                 // A target that is `unused` is registered all the same: it may be used again.
-                balancers.set_oddity(arn, &ours[0], 8443, Some(Oddity::InvalidState));
+                balancers.set_problem(arn, &ours[0], 8443, Some(TargetProblem::InvalidState));
             }
         }
     }

@@ -1,23 +1,23 @@
-//! What others do to the load balancers: operators, machines that stop, faults. None of it is throttled.
+//! The actions of operators, machines and faults on the load balancers. They are not throttled.
 
 use std::time::Duration;
 
-use super::{LoadBalancers, Oddity};
+use super::{LoadBalancers, TargetProblem};
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 
 impl LoadBalancers {
-    /// An operator changes the deregistration delay. Targets that are draining wait for the new one, counted from their start.
+    /// An operator changes the deregistration delay. The new delay applies to draining targets too, from the beginning of their draining.
     pub fn set_delay(&mut self, arn: &TargetGroupArn, delay: Duration) {
         let now = self.now;
         self.with(arn, |group| group.set_delay(now, delay));
     }
 
-    /// An operator has connections cut at the end of the delay, or no longer.
+    /// An operator sets whether the load balancer cuts connections at the end of the delay.
     pub fn set_connection_termination(&mut self, arn: &TargetGroupArn, terminates: bool) {
         self.with(arn, |group| group.setup.connection_termination = terminates);
     }
 
-    /// An operator turns cross-zone load balancing on or off for the group, or leaves it to the load balancer.
+    /// An operator changes_at cross-zone load balancing on or off for the group, or leaves it to the load balancer.
     pub fn set_cross_zone(&mut self, arn: &TargetGroupArn, of_group: Option<bool>) {
         let now = self.now;
         self.with(arn, |group| {
@@ -26,7 +26,7 @@ impl LoadBalancers {
         });
     }
 
-    /// An operator turns it on or off for the load balancer.
+    /// An operator changes_at cross-zone load balancing on or off for the load balancer.
     pub fn set_balancer_cross_zone(&mut self, arn: &TargetGroupArn, of_balancer: bool) {
         let now = self.now;
         self.with(arn, |group| {
@@ -35,7 +35,7 @@ impl LoadBalancers {
         });
     }
 
-    /// An operator puts the group behind a listener, or takes it away from there.
+    /// An operator attaches the group to a listener, or detaches it.
     pub fn set_in_use(&mut self, arn: &TargetGroupArn, in_use: bool) {
         let now = self.now;
         self.with(arn, |group| {
@@ -44,7 +44,7 @@ impl LoadBalancers {
         });
     }
 
-    /// An operator deletes the group. Nothing is routed by it any more.
+    /// An operator deletes the group, which ends its routing.
     pub fn delete_group(&mut self, arn: &TargetGroupArn) {
         let now = self.now;
         self.with(arn, |group| {
@@ -54,49 +54,49 @@ impl LoadBalancers {
         });
     }
 
-    /// From now on, our credentials may or may not read the group, or write to it.
+    /// Sets whether decamp's credentials may not read the group, and whether they may not write to it.
     pub fn set_denied(&mut self, arn: &TargetGroupArn, reads: bool, writes: bool) {
         self.with(arn, |group| (group.denies_reads, group.denies_writes) = (reads, writes));
     }
 
-    /// From now on, the group's attributes can or cannot be read; its targets can.
+    /// Sets whether the group's attributes cannot be read. Its targets still can.
     pub fn set_attributes_unreadable(&mut self, arn: &TargetGroupArn, unreadable: bool) {
         self.with(arn, |group| group.attributes_unreadable = unreadable);
     }
 
-    /// What listens at this target begins or ceases to pass its checks.
+    /// Sets whether the process at this target passes its checks.
     pub fn set_answers(&mut self, arn: &TargetGroupArn, target: &TargetId, port: u16, answers: bool) {
         let now = self.now;
         self.with(arn, |group| group.set_answers(now, answers, |id, at| at == port && id == target));
     }
 
-    /// Something else is wrong with this target, or right again.
-    pub fn set_oddity(&mut self, arn: &TargetGroupArn, target: &TargetId, port: u16, oddity: Option<Oddity>) {
+    /// Sets or clears another problem of this target.
+    pub fn set_problem(&mut self, arn: &TargetGroupArn, target: &TargetId, port: u16, problem: Option<TargetProblem>) {
         let now = self.now;
-        self.with(arn, |group| group.set_oddity(now, oddity, |id, at| at == port && id == target));
+        self.with(arn, |group| group.set_problem(now, problem, |id, at| at == port && id == target));
     }
 
-    /// The machine stopped: instance targets are `unused` with `Target.InvalidState`, in every group, and stay registered.
+    /// The machine stopped. In every group its instance targets become `unused` with `Target.InvalidState`, and stay registered.
     pub fn machine_stopped(&mut self, instance: InstanceId) {
         let now = self.now;
         for group in self.groups.iter_mut().filter(|group| !group.deleted) {
             if group.listed_until(&TargetId::Instance(instance)).is_some() {
-                group.set_oddity(now, Some(Oddity::InvalidState), |id, _| *id == TargetId::Instance(instance));
+                group.set_problem(now, Some(TargetProblem::InvalidState), |id, _| *id == TargetId::Instance(instance));
             }
         }
-        self.reckon();
+        self.reschedule();
     }
 
-    /// The machine runs again (out of a warm pool).
+    /// The machine runs again, after it left a warm pool.
     pub fn machine_started(&mut self, instance: InstanceId) {
         let now = self.now;
         for group in &mut self.groups {
-            group.set_oddity(now, None, |id, _| *id == TargetId::Instance(instance));
+            group.set_problem(now, None, |id, _| *id == TargetId::Instance(instance));
         }
-        self.reckon();
+        self.reschedule();
     }
 
-    /// Somebody else in the account used up both buckets.
+    /// Another client in the account uses up both buckets.
     pub fn empty_buckets(&mut self) {
         self.reads.drain(self.now);
         self.writes.drain(self.now);
@@ -105,7 +105,7 @@ impl LoadBalancers {
     fn with(&mut self, arn: &TargetGroupArn, change: impl FnOnce(&mut super::group::Group)) {
         if let Some(group) = self.group_mut(arn) {
             change(group);
-            self.reckon();
+            self.reschedule();
         }
     }
 }

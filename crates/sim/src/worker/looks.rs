@@ -56,7 +56,7 @@ impl Worker<'_> {
                 let ours = |id: &TargetId| *id == instance || matches!(id, TargetId::Ip(ip) if addresses.contains(ip));
                 let look = self.call(System::LoadBalancers, None, |s| {
                     s.balancers.read()?;
-                    Ok(s.balancers.holding(ours))
+                    Ok(s.balancers.groups_listing(ours))
                 });
                 vec![Showing::Scan(flat(look.await.map(|answer| answer.map_err(|error: ApiError| error.unseen()))))]
             }
