@@ -257,7 +257,7 @@ impl Group {
         self.routes.clear();
         let is_used = self.setup.in_use && !self.deleted;
         if is_used && !self.setup.cross_zone.is_on() && self.entries.iter().any(|entry| zone_of(entry).is_some()) {
-            self.routes = self.zones.reschedule(now, &self.entries);
+            self.routes = self.zones.compute_routes(now, &self.entries);
             return;
         }
         self.zones.forget();
