@@ -103,7 +103,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         reserve: policy.reserve,
         never_force: policy.never_force,
         hold: if faults.has(Fault::HeldForHours) { heartbeat_timeout * 100 } else { Duration::ZERO },
-        held_to_the_last: END_OF_A_HOLD.max((longest_delay + STOPS) * 2),
+        leaves_hold_before: END_OF_A_HOLD.max((longest_delay + STOPS) * 2),
         heartbeat_timeout,
         entry_is_wrong: faults.has(Fault::StaleToken),
         entry_is_unreported: faults.has(Fault::ActivitiesDenied),
@@ -168,7 +168,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
     let spot = faults.has(Fault::SpotInterruption);
     let allocations = world.nomad.allocations().len();
     if any_worker {
-        world.oracle.steady(
+        world.oracle.check_call_rate(
             ended_at,
             world.calls,
             ended_at.since(first_received.unwrap_or(BEGIN)),
@@ -178,36 +178,36 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         );
         let above = floor::above_floor(&world, first_received.unwrap_or(BEGIN), ended_at, balancer_floor, outcome.as_ref());
         if faults == Faults::NONE.with(Fault::NomadHangs) {
-            world.oracle.waits_for_nothing_else(first_received.unwrap_or(BEGIN));
+            world.oracle.check_first_deregistration(first_received.unwrap_or(BEGIN));
         }
-        world.oracle.took(ended_at, ended_at.since(first_received.unwrap_or(BEGIN)), above, outcome.as_ref());
+        world.oracle.check_duration(ended_at, ended_at.since(first_received.unwrap_or(BEGIN)), above, outcome.as_ref());
         if run.crashes.is_empty()
             && !too_short
             && faults.iter().all(|fault| hinders_nothing(fault) || floor::is_waited_out(fault))
         {
             let due = floor::waited_out(&world, faults, &policy, first_received.unwrap_or(BEGIN), balancer_floor);
-            world.oracle.prompt(ended_at, due + work_mode.waits_anew(needs), outcome.as_ref());
+            world.oracle.check_promptness(ended_at, due + work_mode.waits_anew(needs), outcome.as_ref());
         }
         if faultless && !spot && matches!(driver, Driver::Decamp) && work_mode == WorkMode::Continuous {
             let (calls, groups) = (world.calls, world.subject.fronts.len());
-            world.oracle.thrifty(ended_at, calls, groups, warm);
+            world.oracle.check_call_budget(ended_at, calls, groups, warm);
         }
-        world.oracle.over(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &world.api_faults);
+        world.oracle.check_end(ended_at, outcome.as_ref(), faultless && !spot, heartbeat_timeout, &world.api_faults);
     }
     // Without ACLs every worker sees everything, so that a later worker has no reason for doubt (ADR 0011).
     let doubtless = faults.without(Fault::Crash).without(Fault::ConsulWithoutAcls).is_empty();
     if faults.has(Fault::ConsulWithoutAcls) && doubtless && matches!(outcome, Some(Outcome::Unconfirmed { .. })) {
-        world.oracle.doubts_needlessly(ended_at);
+        world.oracle.report_needless_doubt(ended_at);
     }
     let has_lattice = world.auto_scaling.group(&world.subject.asg).is_some_and(|group| !group.lattice.is_empty());
     if has_lattice && matches!(outcome, Some(Outcome::Departed { .. })) {
-        world.oracle.hides_a_source(ended_at);
+        world.oracle.report_hidden_source(ended_at);
     }
     let mut record = record.borrow_mut();
     let findings = record.findings();
     if any_worker {
         let crate::world::SimWorld { oracle, nomad, .. } = &mut world;
-        oracle.disks(&findings, nomad);
+        oracle.check_disks(&findings, nomad);
     }
     let requests = attribution::attribute(&mut world, faults, any_worker, outcome.as_ref(), &findings);
     let started = first_received.unwrap_or(BEGIN);

@@ -321,7 +321,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
     traffic.ingress = Ingress::new(follows, Time(BEGIN.0 - anew(rng.bits()).below(15_000)));
     if follows == Follows::Watches {
         let every = secs([2, 3, 5, 10, 20][pick(&mut rng, 5)]);
-        traffic.ingress = traffic.ingress.beside_changes(BEGIN, every, anew(rng.bits()));
+        traffic.ingress = traffic.ingress.with_other_changes(BEGIN, every, anew(rng.bits()));
     }
     if faults.has(Fault::IngressUnderLoad) {
         // A generator of its own keeps the draws of all other clusters unchanged.

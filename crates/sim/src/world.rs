@@ -242,7 +242,7 @@ impl SimWorld {
         for place in 0..self.log.len() {
             let event = self.log[place];
             if event.allocation.is_by_hand() {
-                self.traffic.happened(event, |_| self.number_by_hand);
+                self.traffic.process_event(event, |_| self.number_by_hand);
                 continue;
             }
             if !self.traffic.knows(event.allocation) {
@@ -255,7 +255,7 @@ impl SimWorld {
             }
             self.oracle.process(self.now, event, ours, self.subject.unreported, &self.nomad, &self.traffic, &self.balancers);
             let numbers = self.numbers.get(allocation.group.index());
-            self.traffic.happened(event, |service| numbers.and_then(|n| n.get(usize::from(service)).copied().flatten()));
+            self.traffic.process_event(event, |service| numbers.and_then(|n| n.get(usize::from(service)).copied().flatten()));
         }
         self.log.clear();
     }

@@ -12,7 +12,7 @@
 
 use crate::event::AllocationNumber;
 use crate::faults::{Fault, Faults};
-use crate::traffic::{Failed, Failure};
+use crate::traffic::{Failed, FailedRequest};
 use crate::world::{Lists, SimWorld};
 use decamp_core::decide::{Finding, Loss, Outcome, TaskGroup};
 use decamp_core::time::Time;
@@ -99,7 +99,7 @@ fn cut_short(world: &SimWorld, findings: &[Finding]) -> u64 {
     findings.iter().take(64).enumerate().filter(|(_, f)| is_cut(f)).fold(0, |bits, (place, _)| bits | 1 << place)
 }
 
-fn group<'s>(world: &'s SimWorld, failure: &Failure) -> Option<&'s TaskGroup> {
+fn group<'s>(world: &'s SimWorld, failure: &FailedRequest) -> Option<&'s TaskGroup> {
     let group = match (failure.allocation, failure.service) {
         (Some(number), _) if number.is_by_hand() => return None,
         (Some(number), _) => world.nomad.allocation(number).group,
@@ -110,7 +110,7 @@ fn group<'s>(world: &'s SimWorld, failure: &Failure) -> Option<&'s TaskGroup> {
 }
 
 /// The findings that name what failed and how. One bit for each.
-fn foreseen_by(world: &SimWorld, failure: &Failure, findings: &[Finding]) -> u64 {
+fn foreseen_by(world: &SimWorld, failure: &FailedRequest, findings: &[Finding]) -> u64 {
     let group = group(world, failure);
     let at_front =
         |finding: &Finding| world.subject.fronts.get(failure.front).is_some_and(|front| *front.name() == *finding.object);
@@ -140,7 +140,7 @@ fn foreseen_by(world: &SimWorld, failure: &Failure, findings: &[Finding]) -> u64
     findings.iter().take(64).enumerate().filter(|(_, f)| names_it(f)).fold(0, |bits, (place, _)| bits | 1 << place)
 }
 
-fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &Failure, outcome: Option<&Outcome>) -> bool {
+fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outcome: Option<&Outcome>) -> bool {
     let oracle = &world.oracle;
     // What operators and machines end, and what decamp could not read beforehand.
     let landed_unseen = oracle.landed_unseen();
@@ -206,13 +206,13 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &Failure, outcome: O
     if oracle.just_registered_again() && matches!(failure.how, Failed::DoorClosed | Failed::DoorDied | Failed::CutByBalancer) {
         return true;
     }
-    if oracle.meddled || oracle.operator_drained.is_some() || oracle.agent_died.is_some_and(|at| at <= failure.at) {
+    if oracle.operator_stopped_work || oracle.operator_drained.is_some() || oracle.agent_died.is_some_and(|at| at <= failure.at) {
         return true;
     }
     // A drain between two outages does not excuse losses in the second one.
     let drained_since =
-        |deaf: Time| oracle.drain_times.iter().any(|drain| deaf + IN_FLIGHT < *drain && *drain + STOPS_AFTER <= failure.at);
-    if oracle.went_deaf.iter().any(|deaf| *deaf <= failure.at && !drained_since(*deaf))
+        |away: Time| oracle.drain_times.iter().any(|drain| away + IN_FLIGHT < *drain && *drain + STOPS_AFTER <= failure.at);
+    if oracle.consul_outages_began.iter().any(|away| *away <= failure.at && !drained_since(*away))
         && !is_unmentioned(world, failure, outcome)
     {
         return true;
@@ -246,7 +246,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &Failure, outcome: O
 }
 
 /// Whether a worker was there while Consul was away and something stopped, and the outcome does not mention it.
-fn is_unmentioned(world: &SimWorld, failure: &Failure, outcome: Option<&Outcome>) -> bool {
+fn is_unmentioned(world: &SimWorld, failure: &FailedRequest, outcome: Option<&Outcome>) -> bool {
     let at_a_copy = matches!(failure.how, Failed::CopyClosed | Failed::CopyDied | Failed::NoCopy);
     let silent = match outcome {
         Some(Outcome::Unconfirmed { unseen: Some(unseen) }) => {
@@ -255,11 +255,11 @@ fn is_unmentioned(world: &SimWorld, failure: &Failure, outcome: Option<&Outcome>
         Some(Outcome::Departed { .. } | Outcome::Unconfirmed { unseen: None }) => true,
         _ => false,
     };
-    at_a_copy && silent && world.oracle.must_name_what_stopped_unseen()
+    at_a_copy && silent && world.oracle.must_name_what_stopped()
 }
 
 /// Whether another departure caused the failure. That departure has to foresee its own losses; `check` reports what both cause together.
-fn of_another_departure(world: &SimWorld, faults: Faults, failure: &Failure) -> bool {
+fn of_another_departure(world: &SimWorld, faults: Faults, failure: &FailedRequest) -> bool {
     let another =
         |number: AllocationNumber| !number.is_by_hand() && Some(world.nomad.allocation(number).node) != world.subject.node;
     let elsewhere = failure.allocation.is_some_and(another);
@@ -275,7 +275,7 @@ fn of_another_departure(world: &SimWorld, faults: Faults, failure: &Failure) -> 
 
 /// Whether decamp could not see the service that was registered by hand: Consul does not know the node, or the token may not read
 /// services.
-fn hidden_by_hand(world: &SimWorld, failure: &Failure) -> bool {
+fn hidden_by_hand(world: &SimWorld, failure: &FailedRequest) -> bool {
     let hidden =
         world.subject.consul_lists == Lists::NoNode || matches!(world.subject.consul_token, crate::consul::Token::NodesOnly);
     failure.allocation == Some(AllocationNumber::BY_HAND) && hidden
@@ -290,7 +290,7 @@ fn shows_no_port(faults: Faults) -> bool {
 
 /// Whether another party took the instance out of the group, and decamp had done nothing yet or found no trace of it there. For an attached
 /// group decamp knows that Auto Scaling did it.
-fn taken_out_by_another(world: &SimWorld, failure: &Failure) -> bool {
+fn taken_out_by_another(world: &SimWorld, failure: &FailedRequest) -> bool {
     let Some(front) = world.subject.fronts.get(failure.front) else { return true };
     let is_attached = world.auto_scaling.groups().any(|group| group.attached.contains(front));
     // A machine that has died is no longer a target.
@@ -304,7 +304,7 @@ fn named_by_nobody(world: &SimWorld, faults: Faults) -> bool {
     faults.has(Fault::SpotInterruption) && oracle.hook_deleted.is_some_and(before)
 }
 
-fn describe(world: &SimWorld, failure: &Failure) -> String {
+fn describe(world: &SimWorld, failure: &FailedRequest) -> String {
     let at = failure.at.since(crate::scenario::BEGIN).as_secs_f64();
     let who = group(world, failure).map_or_else(|| "no task group".to_owned(), TaskGroup::title);
     let way = if failure.kept { "a kept connection of front" } else { "front" };

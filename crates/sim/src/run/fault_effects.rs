@@ -60,8 +60,8 @@ pub(super) fn apply_fault(
         Fault::ConsulAway => {
             let to = for_a_while(rng);
             world.api_faults.add_outage(System::Consul, at, to);
-            interventions.push((at, Intervention::DeafIngress(true)));
-            interventions.push((to, Intervention::DeafIngress(false)));
+            interventions.push((at, Intervention::IngressLosesConsul(true)));
+            interventions.push((to, Intervention::IngressLosesConsul(false)));
         }
         Fault::ConsulVanishes => {
             let within = [3_000, 12_000, 40_000][usize::try_from(rng.below(3)).unwrap_or(0)];

@@ -28,11 +28,11 @@ pub(super) fn above_floor(
         spans.push((from, from + balancers));
     }
     if let (Some(first), Some(last)) = (oracle.first_drain, oracle.last_drain) {
-        if let Some(over) = oracle.over_before_last_drain {
+        if let Some(over) = oracle.last_over_before_last_drain {
             spans.push((first, over));
         }
         if let Some(over) = oracle.last_over {
-            spans.push((if oracle.stops_through { first } else { last }, over));
+            spans.push((if oracle.stops_continue { first } else { last }, over));
         }
     }
     Some(ended.since(started).saturating_sub(covered(spans, started, ended)))

@@ -86,12 +86,12 @@ impl<'s> Workers<'s, '_> {
             self.script.events(world, &mut self.rng);
             let now = world.now;
             let frozen = |a: &LiveWorker<'_>| a.frozen.is_some_and(|(from, to)| from <= now && now <= to);
-            if world.oracle.is_deaf() {
+            if world.oracle.is_consul_away() {
                 // A sweep's pass makes its looks and ends. While it hangs in a look it watches nothing.
                 let in_passes = matches!(self.script.work_mode, WorkMode::Passes(_));
                 let watches = |a: &LiveWorker<'_>| !(frozen(a) || in_passes && a.delivery.sweep);
                 let there = self.alive.iter().filter(|a| watches(a)).map(|a| a.worker.number());
-                world.oracle.attended(before, now, there, &world.nomad, &world.subject);
+                world.oracle.was_watched(before, now, there, &world.nomad, &world.subject);
             }
             if self.alive.iter().all(frozen) && self.resting_until < now {
                 world.oracle.unattended_until = world.now;
@@ -239,7 +239,7 @@ impl<'s> Workers<'s, '_> {
         }
         if let How::Ended(outcome, _) = &ending.how {
             let world = &mut *self.world.borrow_mut();
-            world.oracle.said(now, number, outcome, &world.auto_scaling, &world.subject);
+            world.oracle.check_outcome(now, number, outcome, &world.auto_scaling, &world.subject);
             let completed = ending.seen.history.completed.is_some();
             let better =
                 self.outcome.is_none() || completed || matches!(self.outcome, Some(Outcome::AlreadyPast | Outcome::NotLeaving));

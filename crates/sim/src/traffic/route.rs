@@ -1,46 +1,46 @@
-//! The way of one request: to which target a load balancer sends it, through which backend, and to which copy of a service.
+//! The route of one request: from a load balancer to a target, through a backend, and to a copy of a service.
 
-use super::front::Lands;
-use super::{AllocationNumber, Failed, Held, Rng, Time, Traffic};
+use super::front::RouteTarget;
+use super::{AllocationNumber, Failed, HeldRequest, Rng, Time, Traffic};
 
 impl Traffic {
     pub(super) fn send(&mut self, at: Time) {
-        if self.send_over_a_kept_one(at) {
+        if self.send_over_kept_connection(at) {
             return;
         }
         let bits = self.rng.bits();
-        // Services that no ingress on the node serves are sent to by one elsewhere.
+        // If no ingress is on the node, an ingress elsewhere sends to its services.
         let elsewhere = !self.has_ingress && (self.fronts.is_empty() || bits >> 63 == 0);
         if elsewhere && self.ingress.serves_something() {
             self.sent += 1;
-            return self.go_to_service(at, at + self.takes(bits >> 28), None, 0, false);
+            return self.go_to_service(at, at + self.duration(bits >> 28), None, 0, false);
         }
         if self.fronts.is_empty() {
             return;
         }
         self.sent += 1;
         let number = usize::try_from(Rng::share(bits, self.fronts.len() as u64)).unwrap_or(0);
-        let until = at + self.takes(bits >> 28);
+        let until = at + self.duration(bits >> 28);
         let front = &mut self.fronts[number];
-        let Some(lands) = front.next() else {
+        let Some(targets) = front.next() else {
             return self.fail(at, Failed::NoTarget, None, None, number);
         };
-        match lands {
-            Lands::Elsewhere if front.has_ingress => self.go_to_service(at, until, None, number, false),
-            Lands::Elsewhere => {}
-            Lands::Nowhere => self.fail(at, Failed::DoorClosed, None, None, number),
-            Lands::At(backend) => {
+        match targets {
+            RouteTarget::Elsewhere if front.has_ingress => self.go_to_service(at, until, None, number, false),
+            RouteTarget::Elsewhere => {}
+            RouteTarget::Nowhere => self.fail(at, Failed::DoorClosed, None, None, number),
+            RouteTarget::At(backend) => {
                 self.fronts[number].keep(backend);
-                self.through(at, until, backend, number, false);
+                self.send_through(at, until, backend, number, false);
             }
         }
     }
 
-    pub(super) fn through(&mut self, at: Time, until: Time, backend: usize, front: usize, kept: bool) {
+    pub(super) fn send_through(&mut self, at: Time, until: Time, backend: usize, front: usize, kept: bool) {
         let (behind, is_ingress) = (self.backends[backend].behind, self.backends[backend].is_ingress);
         let Some(number) = behind else {
-            // What listens there is not Nomad's: it stays until the machine goes.
-            return self.held.push(Held { since: at, until, backend: None, copy: None, service: None, front, kept });
+            // The process there is not Nomad's, and runs until the machine stops.
+            return self.held.push(HeldRequest { since: at, until, backend: None, copy: None, service: None, front, kept });
         };
         if !self.process(number).listens {
             return self.fail(at, Failed::DoorClosed, Some(number), None, front);
@@ -48,14 +48,14 @@ impl Traffic {
         if is_ingress {
             self.go_to_service(at, until, Some(number), front, kept);
         } else {
-            self.held.push(Held { since: at, until, backend: Some(number), copy: None, service: None, front, kept });
+            self.held.push(HeldRequest { since: at, until, backend: Some(number), copy: None, service: None, front, kept });
         }
     }
 
     fn go_to_service(&mut self, at: Time, until: Time, backend: Option<AllocationNumber>, front: usize, kept: bool) {
         let Some((service, copy)) = self.ingress.choose(&mut self.rng) else {
-            // No service at all: the ingress itself answers.
-            return self.hold(Held { since: at, until, backend, copy: None, service: None, front, kept });
+            // Without services the ingress itself answers.
+            return self.hold(HeldRequest { since: at, until, backend, copy: None, service: None, front, kept });
         };
         let Some(copy) = copy else {
             return self.fail(at, Failed::NoCopy, None, Some(service), front);
@@ -65,10 +65,10 @@ impl Traffic {
             return self.fail(at, Failed::CopyClosed, Some(copy), Some(service), front);
         }
         let copy = process.on_ours.then_some(copy);
-        self.hold(Held { since: at, until, backend, copy, service: Some(service), front, kept });
+        self.hold(HeldRequest { since: at, until, backend, copy, service: Some(service), front, kept });
     }
 
-    pub(super) fn hold(&mut self, held: Held) {
+    pub(super) fn hold(&mut self, held: HeldRequest) {
         if held.backend.is_some() || held.copy.is_some() {
             self.held.push(held);
         }

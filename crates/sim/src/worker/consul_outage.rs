@@ -12,6 +12,6 @@ pub(super) fn after(world: &mut SimWorld, effect: &Effect) {
     let Some((after, stays_away)) = world.api_faults.consul_vanishes.take() else { return };
     let (from, to) = (world.now + after, world.now + after + stays_away);
     world.api_faults.add_outage(System::Consul, from, to);
-    world.interventions.extend([(from, Intervention::DeafIngress(true)), (to, Intervention::DeafIngress(false))]);
+    world.interventions.extend([(from, Intervention::IngressLosesConsul(true)), (to, Intervention::IngressLosesConsul(false))]);
     world.interventions.make_contiguous().sort_by_key(|(at, _)| *at);
 }

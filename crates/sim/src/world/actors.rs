@@ -63,7 +63,7 @@ pub enum Intervention {
     /// Reads of Consul's catalog freeze, or thaw.
     FreezeCatalog(bool),
     /// The ingress loses Consul, or has it again.
-    DeafIngress(bool),
+    IngressLosesConsul(bool),
     /// The group gets the tag that holds it, or loses it.
     Hold(bool),
     /// decamp's Nomad token gets full read access.
@@ -74,7 +74,7 @@ impl SimWorld {
     #[expect(clippy::wildcard_enum_match_arm, reason = "all others are Nomad's")]
     pub(super) fn intervene(&mut self, intervention: Intervention) {
         // Another outage of Consul may last longer.
-        if intervention == Intervention::DeafIngress(false) && self.api_faults.is_away(System::Consul, self.now) {
+        if intervention == Intervention::IngressLosesConsul(false) && self.api_faults.is_away(System::Consul, self.now) {
             return;
         }
         // Without a node, an intervention on the node has no effect.
@@ -128,7 +128,7 @@ impl SimWorld {
                     self.consul.catch_up();
                 }
             }
-            Intervention::DeafIngress(deaf) => self.traffic.ingress.block(self.now, deaf),
+            Intervention::IngressLosesConsul(away) => self.traffic.ingress.block(self.now, away),
             Intervention::FullToken => self.subject.nomad_token = nomad::Token::Management,
             in_nomad => self.intervene_in_nomad(&in_nomad),
         }

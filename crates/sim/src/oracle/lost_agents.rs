@@ -1,4 +1,5 @@
-//! Life: a node whose agent Nomad has lost is not let go early while its services pass, or once its agent is back (ADR 0005).
+//! Lost agents: decamp does not release a node whose agent Nomad has lost early while its services pass, or once its agent is back
+//! (ADR 0005).
 
 use std::time::Duration;
 
@@ -10,15 +11,15 @@ use crate::world::{Lists, Subject};
 use decamp_core::decide::{Departure, NodeStatus, Outcome};
 use decamp_core::time::Time;
 
-/// How old the last look may be.
+/// How old the worker's last look may be.
 const LOOKED: Duration = Duration::from_secs(12);
-/// What a clock and a call may be off at the end.
+/// The error of a clock and a call at the end.
 const AT_THE_END: Duration = Duration::from_secs(20);
 
 impl Oracle {
-    /// L2 for an agent that is said to be dead.
+    /// L2 for the outcome that the agent is dead.
     #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
-    pub(super) fn lets_nothing_alive_go(
+    pub(super) fn check_lost_agent(
         &mut self,
         at: Time,
         departure: &Departure,
@@ -30,7 +31,7 @@ impl Oracle {
     ) {
         let Some(node) = subject.node.filter(|_| *verdict == Outcome::AgentDead && !self.bounds.entry_is_wrong) else { return };
         let early = self.earliest_end(departure, auto_scaling, subject).is_some_and(|end| at + AT_THE_END < end);
-        // A hold has an end of its own (ADR 0015).
+        // A hold has its own end (ADR 0015).
         if !early || self.machine_died || self.held || self.unheld.is_some() {
             return;
         }

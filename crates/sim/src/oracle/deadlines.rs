@@ -1,4 +1,4 @@
-//! Haste: nothing is forced while there is time to go on in order, and no deadline is shorter than it has to be (ADR 0001).
+//! Haste: decamp forces nothing while there is time to stop in order, and no deadline is shorter than necessary (ADR 0001).
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use decamp_core::decide::{Cause, Departure, Effect, Phase};
 use decamp_core::ids::TargetId;
 use decamp_core::time::{Time, plain};
 
-/// What no force may use before the end, and what a call and a clock may be off.
+/// The time before the end that no force may use, and the error of a call and a clock.
 const MARGIN: Duration = Duration::from_secs(20);
-/// How much earlier than its hook an activity may have begun.
-const UNTOLD: Duration = Duration::from_mins(10);
-/// What poststop tasks, slack, and stops of what is over already may take of a deadline beside the longest stop.
+/// How much earlier than the hook an activity may have begun.
+const ACTIVITY_EARLIER: Duration = Duration::from_mins(10);
+/// How much time a deadline may reserve in addition to the longest stop: for poststop tasks, slack, and stops that are already over.
 const SPARE: Duration = Duration::from_mins(4);
 
 impl Oracle {
-    /// S1 and L2 for drains: what serves a target that is still sent to is forced only at the very end, and a deadline takes no more
-    /// from everybody than the longest stop needs.
+    /// S1 and L2 for drains: decamp forces processes behind a target that still gets requests only at the very end, and a deadline comes no
+    /// earlier than the longest stop requires.
     #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
-    pub(super) fn hurried(
+    pub(super) fn check_haste(
         &mut self,
         at: Time,
         departure: &Departure,
@@ -47,8 +47,8 @@ impl Oracle {
         if forces && at + MARGIN < end && self.is_sent_to(at, balancers, subject) {
             self.broke(at, "S1", format!("it forces while a load balancer sends to it, {} before the end", plain(end.since(at))));
         }
-        // Behind an agent that was away, what was told to stop seems to have been stopping ever since: a stop that is seen to last needs
-        // as long, whatever the cap (ADR 0001).
+        // If an agent was away, an allocation seems to have been stopping since the request. A stop that is seen to last so long needs that
+        // long, in spite of the cap (ADR 0001).
         let stops = nomad.allocations().iter().any(|a| nomad.node(a.node).spec.id == *node && !a.wanted);
         let seen_stopping = if stops { at.since(BEGIN) } else { Duration::ZERO };
         let needs = longest_stop(nomad, *node).max(seen_stopping) + SPARE;
@@ -57,27 +57,27 @@ impl Oracle {
         }
     }
 
-    /// The earliest end that any worker may reckon with.
+    /// The earliest end that any worker may assume.
     pub(super) fn earliest_end(&self, departure: &Departure, auto_scaling: &AutoScaling, subject: &Subject) -> Option<Time> {
         let instance = auto_scaling.instance(subject.instance)?;
         let action = instance.actions.iter().find(|action| action.is_open() && *action.hook == *OUR_HOOK)?;
-        // Whom no event told counts from the activity, or from a heartbeat time-out before it came (ADR 0002).
-        let told = self.workers <= 1 && departure.action().is_some_and(|action| action.began.is_some());
+        // A worker without an event counts from the activity, or from a heartbeat time-out before it started (ADR 0002).
+        let has_event = self.workers <= 1 && departure.action().is_some_and(|action| action.began.is_some());
         let activity = instance.activity.as_ref().map_or(action.began, |activity| activity.began.min(action.began));
-        let began = if told { action.began } else { activity - self.bounds.heartbeat_timeout - UNTOLD };
-        // The hook's own end is reckoned from the entry as well.
-        let ends = if told { action.ends } else { action.ends - action.began.since(activity) };
+        let began = if has_event { action.began } else { activity - self.bounds.heartbeat_timeout - ACTIVITY_EARLIER };
+        // The hook's own end is computed from the entry as well.
+        let ends = if has_event { action.ends } else { action.ends - action.began.since(activity) };
         Some((began + self.bounds.shortest).min(ends) - self.bounds.reserve)
     }
 
-    /// Whether a load balancer sends to the instance, and no look could have missed it.
+    /// Whether a load balancer sends to the instance, and every look must have shown it.
     fn is_sent_to(&self, at: Time, balancers: &LoadBalancers, subject: &Subject) -> bool {
         let again = self.registered_again.is_some_and(|again| at.since(again) < LOOK_AGE);
         let routed = |arn| balancers.routes(arn).iter().any(|route| route.id == TargetId::Instance(subject.instance));
         !again && !self.delay_unknown() && subject.fronts.iter().any(routed)
     }
 
-    /// Whether the deadline was an earlier drain's, which later ones share.
+    /// Whether an earlier drain set the deadline, which later drains share.
     fn drained_before(&self, phase: Phase) -> bool {
         phase != Phase::Services && self.deadline.is_some() || self.operator_drained.is_some()
     }

@@ -1,4 +1,4 @@
-//! What is judged of a departure as a whole, when it is over: L1, L2 and S9.
+//! L1, L2 and S9: the checks of a whole departure at its end.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use decamp_core::decide::Outcome;
 use decamp_core::time::Time;
 
 impl Oracle {
-    /// It is over: L1, L2, S9.
-    pub fn over(
+    /// Called at the end: L1, L2, S9.
+    pub fn check_end(
         &mut self,
         at: Time,
         outcome: Option<&Outcome>,
@@ -27,7 +27,7 @@ impl Oracle {
         }
         if let Some((ended, Ending::Expired(_) | Ending::GlobalTimeout(_))) = self.action_ended {
             let lease = ended.before(heartbeat_timeout);
-            let excused = self.came_too_late(ended) || api_faults.auto_scaling_failed(lease, ended);
+            let excused = self.ran_too_late(ended) || api_faults.auto_scaling_failed(lease, ended);
             if !excused {
                 self.broke(ended, "S9", "the hook ran out although somebody attended to it".to_owned());
             }
