@@ -1,4 +1,4 @@
-//! What the loop told of a played departure.
+//! Observes the loop during a forecast: collects its writes and waits.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use decamp_core::time::Time;
 
 use super::{End, Forecast, Span, Step, Wait, What};
 
-/// Decisions and writes, up to where it depends on what cannot be seen.
+/// The writes and waits up to the point where the departure depends on a system that cannot be seen.
 #[derive(Debug)]
 pub(super) struct ForecastObserver {
     begins: Time,
     steps: Vec<Step>,
     waits: Vec<Wait>,
-    /// When each target group sends nothing more, by the last wait for it.
+    /// When each target group stops sending, by the last wait for it.
     released: Vec<(TargetGroupArn, Time)>,
     pub(super) unknown: Option<(Time, System, Unseen)>,
 }
@@ -37,7 +37,7 @@ impl ForecastObserver {
                 span.to = span.to.max(released);
             }
         }
-        // What the played systems would have done after that is a guess.
+        // The simulated systems after that time are a guess.
         spans.retain(|span| span.from <= until);
         for span in &mut spans {
             span.to = span.to.filter(|to| *to <= until);
@@ -74,9 +74,9 @@ impl Tell for ForecastObserver {
                 }
             }
             Action::Do(effects) => {
-                let told: Vec<Effect> = effects.iter().filter(|effect| !is_upkeep(effect)).cloned().collect();
-                if !told.is_empty() {
-                    self.steps.push(Step { at: now, effects: told, reason, because: because(decision, seen) });
+                let writes: Vec<Effect> = effects.iter().filter(|effect| !is_upkeep(effect)).cloned().collect();
+                if !writes.is_empty() {
+                    self.steps.push(Step { at: now, effects: writes, reason, because: because(decision, seen) });
                 }
             }
             Action::Look(_) | Action::End(_) => {}
@@ -86,7 +86,7 @@ impl Tell for ForecastObserver {
     fn wrote(&mut self, _: &Departure, _: &Effect, _: &Result<(), Refusal>, _: Time) {}
 }
 
-/// Heartbeats and notes change nothing about the instance.
+/// Whether an effect is a heartbeat or a note, which change nothing about the instance.
 fn is_upkeep(effect: &Effect) -> bool {
     matches!(effect, Effect::Heartbeat(_) | Effect::Note { .. })
 }

@@ -74,9 +74,9 @@ impl Front {
             return self.targets.get(node[place]).copied();
         }
         let turn = if self.turn < self.targets.len() { self.turn } else { 0 };
-        let targets = self.targets.get(turn).copied()?;
+        let target = self.targets.get(turn).copied()?;
         self.turn = turn + 1;
-        Some(targets)
+        Some(target)
     }
 
     /// A client opened a connection to this backend, and keeps it if clients keep their connections.

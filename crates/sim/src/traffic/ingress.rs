@@ -148,13 +148,13 @@ impl Ingress {
         {
             let at = *due;
             *due = at + rng.span(Duration::ZERO, *every * 2).max(Duration::from_millis(1));
-            let pending = at + rng.span(IN_FORCE_AFTER.0, IN_FORCE_AFTER.1);
+            let received = at + rng.span(IN_FORCE_AFTER.0, IN_FORCE_AFTER.1);
             if self.blocked {
                 continue;
             }
             self.advance_to(at);
             self.other_changed = true;
-            self.receives_at = Some(self.receives_at.map_or(pending, |already| already.min(pending)));
+            self.receives_at = Some(self.receives_at.map_or(received, |already| already.min(received)));
         }
         self.advance_to(to);
     }

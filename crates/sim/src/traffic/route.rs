@@ -22,10 +22,10 @@ impl Traffic {
         let number = usize::try_from(Rng::share(bits, self.fronts.len() as u64)).unwrap_or(0);
         let until = at + self.duration(bits >> 28);
         let front = &mut self.fronts[number];
-        let Some(targets) = front.next() else {
+        let Some(target) = front.next() else {
             return self.fail(at, Failed::NoTarget, None, None, number);
         };
-        match targets {
+        match target {
             RouteTarget::Elsewhere if front.has_ingress => self.go_to_service(at, until, None, number, false),
             RouteTarget::Elsewhere => {}
             RouteTarget::Nowhere => self.fail(at, Failed::DoorClosed, None, None, number),
