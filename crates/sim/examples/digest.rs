@@ -1,5 +1,5 @@
-//! A digest of how the departures of some seeds are played: `cargo run --release -p decamp-sim --example digest -- FROM TO`. Two states of the
-//! program that print the same draw, drive and judge these departures in the same way.
+//! Prints a digest of the departures of some seeds: `cargo run --release -p decamp-sim --example digest -- FROM TO`. If two states of the
+//! program print the same digest, they draw, drive and judge these departures in the same way.
 
 use std::process::ExitCode;
 

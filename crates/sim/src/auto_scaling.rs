@@ -3,8 +3,8 @@
 //! To build it: [`AutoScaling::new`], [`AutoScaling::add_group`] and [`AutoScaling::put_instance`].
 //!
 //! Like the load balancers it has its own clock. [`AutoScaling::next_event`] says when the next timed event is due, and
-//! [`AutoScaling::advance`] processes the events that are due. It advances the load balancers too, because a terminating instance leaves the
-//! attached target groups before its hook begins. All other methods act at the time of the last `advance`.
+//! [`AutoScaling::advance`] processes the events that are due. It advances the load balancers too, because a terminating instance leaves
+//! the attached target groups before its hook begins. All other methods act at the time of the last `advance`.
 //!
 //! Calls of the API are throttled and may be refused: [`AutoScaling::heartbeat`], [`AutoScaling::complete`], and the looks in `looks.rs`.
 //! The actions of AWS, EC2 and operators are in `actors.rs`: [`AutoScaling::terminate`], [`AutoScaling::scale_in`], launches, detaching,

@@ -2,8 +2,8 @@
 //!
 //! To build it: [`Consul::new`], [`Consul::add_node`]. The model of Nomad registers and deregisters services.
 //!
-//! Time: [`Consul::next_event`] and [`Consul::advance`]; [`super::nomad::Nomad::advance`] advances both models. Reads: [`Consul::look`] (for
-//! the rules) and [`Consul::node_services`] (for the sandbox), with a [`Token`] and a [`Read`] mode. Failures, in `agent`:
+//! Time: [`Consul::next_event`] and [`Consul::advance`]; [`super::nomad::Nomad::advance`] advances both models. Reads: [`Consul::look`]
+//! (for the rules) and [`Consul::node_services`] (for the sandbox), with a [`Token`] and a [`Read`] mode. Failures, in `agent`:
 //! [`Consul::kill_agent`], [`Consul::revive_agent`], [`Consul::block`], [`Consul::lose_leader`], [`Consul::lag`],
 //! [`Consul::restore_index`].
 
@@ -260,8 +260,8 @@ impl Consul {
         }
     }
 
-    /// A Nomad client deregisters these services of an allocation with the node's agent. They leave the catalog at once, unless the agent is
-    /// dead, may not deregister, or has no leader. Then the registrations stay until a full sync.
+    /// A Nomad client deregisters these services of an allocation with the node's agent. They leave the catalog at once, unless the agent
+    /// is dead, may not deregister, or has no leader. Then the registrations stay until a full sync.
     pub fn deregister(&mut self, node: NodeNumber, allocation: AllocationNumber, services: u32, log: &mut Vec<Event>) {
         let has_leader = self.leader_back.is_none();
         let state = &mut self.nodes[node.index()];

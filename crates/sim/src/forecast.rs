@@ -1,7 +1,7 @@
 //! Forecasts a departure: runs the rules on a snapshot in virtual time (`decamp plan`).
 //!
-//! The rules are those of a real departure ([`decamp_core::run::run`]); only the world is simulated. A part that the snapshot does not show
-//! stays unseen, and the forecast ends where the departure would wait for it.
+//! The rules are those of a real departure ([`decamp_core::run::run`]); only the world is simulated. A part that the snapshot does not
+//! show stays unseen, and the forecast ends where the departure would wait for it.
 
 mod begin;
 mod observer;
@@ -108,8 +108,8 @@ pub enum End {
     Waits(Time),
 }
 
-/// Forecasts the departure of a surveyed instance, beginning now. `None`: in its state the instance does not leave by a hook, or no longer,
-/// or its state was not seen.
+/// Forecasts the departure of a surveyed instance, beginning now. `None`: in its state the instance does not leave by a hook, or no
+/// longer, or its state was not seen.
 #[must_use]
 pub fn forecast(departure: &Departure, surveyed: &Snapshot, policy: &Policy, stops: Stops, now: Time) -> Option<Forecast> {
     let enters = match surveyed.lifecycle.last()? {

@@ -1,4 +1,5 @@
-//! The simulator: Auto Scaling, load balancers, Nomad and Consul as state machines on one simulated clock, with faults, drivers and a judge.
+//! The simulator: Auto Scaling, load balancers, Nomad and Consul as state machines on one simulated clock, with faults, drivers and a
+//! judge.
 
 pub mod api_error;
 pub mod api_faults;

@@ -159,8 +159,8 @@ impl LoadBalancers {
         }
     }
 
-    /// Until when the group lists a target of this instance as draining. `None`: none is registered or draining. A registered target counts
-    /// as draining without end.
+    /// Until when the group lists a target of this instance as draining. `None`: none is registered or draining. A registered target
+    /// counts as draining without end.
     #[must_use]
     pub fn listed_until(&self, arn: &TargetGroupArn, instance: InstanceId) -> Option<Time> {
         self.group(arn)?.listed_until(&TargetId::Instance(instance))
@@ -178,8 +178,8 @@ impl LoadBalancers {
         self.group(arn).map_or(&[], Group::routes)
     }
 
-    /// The nodes of the group's load balancer that DNS names, one for each zone, and where each sends. Empty if load balancing crosses zones:
-    /// then each node sends to all routes.
+    /// The nodes of the group's load balancer that DNS names, one for each zone, and where each sends. Empty if load balancing crosses
+    /// zones: then each node sends to all routes.
     #[must_use]
     pub fn zonal_nodes(&self, arn: &TargetGroupArn) -> &[ZonalNode] {
         self.group(arn).map_or(&[], Group::zonal_nodes)

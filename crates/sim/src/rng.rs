@@ -28,7 +28,8 @@ impl Rng {
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
-    /// A number below `bound` from 32 bits that were drawn already. It avoids the division, because a simulated request needs five of these.
+    /// A number below `bound` from 32 bits that were drawn already. It avoids the division, because a simulated request needs five of
+    /// these.
     #[must_use]
     pub fn share(bits: u64, bound: u64) -> u64 {
         (bits & 0xffff_ffff).wrapping_mul(bound) >> 32

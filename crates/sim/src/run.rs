@@ -45,7 +45,7 @@ pub struct Run {
     pub seed: u64,
     /// The faults that it meets.
     pub faults: Faults,
-    /// The number of the run of the same cluster. 0 is the run that the seed stands for.
+    /// The number of the run of the same cluster. 0 is the first.
     pub again: u64,
     /// Where workers are killed, in addition to the crashes of the faults.
     pub crashes: Vec<CrashPoint>,

@@ -316,12 +316,12 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
     let front_arns: Vec<TargetGroupArn> = fronts.iter().map(|(arn, _)| arn.clone()).collect();
     let sending: Vec<TargetGroupArn> = front_arns.iter().chain(&unknown).chain(&lattice).cloned().collect();
     let mut otherwise = Rng::new(again);
-    let mut anew = |bits: u64| Rng::new(if again == 0 { bits } else { bits ^ otherwise.bits() });
-    let mut traffic = Traffic::new(BEGIN, anew(rng.bits()), sending, ours, gap, LONGEST_REQUEST);
-    traffic.ingress = Ingress::new(follows, Time(BEGIN.0 - anew(rng.bits()).below(15_000)));
+    let mut rng_of_run = |bits: u64| Rng::new(if again == 0 { bits } else { bits ^ otherwise.bits() });
+    let mut traffic = Traffic::new(BEGIN, rng_of_run(rng.bits()), sending, ours, gap, LONGEST_REQUEST);
+    traffic.ingress = Ingress::new(follows, Time(BEGIN.0 - rng_of_run(rng.bits()).below(15_000)));
     if follows == Follows::Watches {
         let every = secs([2, 3, 5, 10, 20][pick(&mut rng, 5)]);
-        traffic.ingress = traffic.ingress.with_other_changes(BEGIN, every, anew(rng.bits()));
+        traffic.ingress = traffic.ingress.with_other_changes(BEGIN, every, rng_of_run(rng.bits()));
     }
     if faults.has(Fault::IngressUnderLoad) {
         // A generator of its own keeps the draws of all other clusters unchanged.
@@ -368,7 +368,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
         zones_unreported: zones.as_ref().is_some_and(|zones| zones.leaves_one_out),
         zones: zones.map(|zones| zones.reported).unwrap_or_default(),
     };
-    let mut world = SimWorld::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, anew(rng.bits()), subject);
+    let mut world = SimWorld::new(BEGIN, auto_scaling, balancers, nomad, consul, traffic, rng_of_run(rng.bits()), subject);
     world.set_service_numbers(numbers);
     number_by_hand.into_iter().for_each(|number| world.set_number_by_hand(number));
     let all = u32::try_from(world.nomad.allocations().len()).unwrap_or(u32::MAX);

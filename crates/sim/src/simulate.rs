@@ -90,7 +90,7 @@ pub fn play_seed(seed: u64, draw: Draw, driver: &Driver, trace: bool) -> RunRepo
 
 /// Simulates on all cores. Calls `progress` from time to time with the number of finished departures, on the calling thread.
 pub fn simulate(simulation: &Simulation, mut progress: impl FnMut(u64)) -> Sum {
-    let begun = Instant::now();
+    let started = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (next, done, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let mut sums: Vec<Sum> = Vec::new();
@@ -121,6 +121,6 @@ pub fn simulate(simulation: &Simulation, mut progress: impl FnMut(u64)) -> Sum {
         sums = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
     });
     let mut all = sums.into_iter().fold(Sum::default(), Sum::and);
-    all.took = begun.elapsed();
+    all.took = started.elapsed();
     all
 }

@@ -1,5 +1,5 @@
-//! The model of requests. Clients send at a constant rate, the load balancer routes, the ingress routes by its last view of discovery, and a
-//! process answers after some time. A request fails if no process listens, or if the process that holds it dies.
+//! The model of requests. Clients send at a constant rate, the load balancer routes, the ingress routes by its last view of discovery,
+//! and a process answers after some time. A request fails if no process listens, or if the process that holds it dies.
 
 mod front;
 mod ingress;
@@ -332,7 +332,8 @@ impl Traffic {
         }
     }
 
-    /// A target of the instance that a load balancer still routes to and behind which this allocation listens, except those at one address.
+    /// A target of the instance that a load balancer still routes to and behind which this allocation listens, except those at one
+    /// address.
     #[must_use]
     pub fn routed_backend(
         &self,

@@ -250,7 +250,7 @@ impl<'s> Worker<'s> {
         }
     }
 
-    /// A dead worker never goes on.
+    /// Stops a dead worker for good.
     async fn stop_if_dead(&self) {
         if self.dead.get() {
             self.sleep_until(Time::NEVER).await;
@@ -324,8 +324,7 @@ impl World for Worker<'_> {
     }
 
     async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
-        // `until` is by the worker's own clock.
-        let until = self.true_now() + until.since(self.now());
+        let until = self.true_now() + until.since(self.now()); // by its own clock
         let (nomad, consul) = (watch.contains(&Part::Nomad), watch.contains(&Part::Consul));
         if !nomad && !consul {
             self.sleep_until(until).await;
@@ -337,7 +336,6 @@ impl World for Worker<'_> {
         let versions = (if nomad { looked.0 } else { current.0 }, if consul { looked.1 } else { current.1 });
         let changed = UntilNews { worker: self, at: until, versions };
         let changed = if consul && seen.stops_in_consul().next().is_some() {
-            // Both futures are dropped after the first is ready.
             match select(changed, pin!(self.await_consul(seen, seen.consul.blind().is_some(), until))).await {
                 Either::Left((changed, _)) => changed,
                 Either::Right((news, _)) => return vec![Showing::Consul(news)],

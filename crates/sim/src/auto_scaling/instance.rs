@@ -184,8 +184,8 @@ impl AutoScaling {
         self.step(place, balancers);
     }
 
-    /// Begins the replacement of the root volume. AWS does not document whether the instance leaves the attached target groups first. In the
-    /// model it does not.
+    /// Begins the replacement of the root volume. AWS does not document whether the instance leaves the attached target groups first. In
+    /// the model it does not.
     pub(super) fn begin_root_volume(&mut self, place: usize, balancers: &mut LoadBalancers) {
         let (number, began) = (self.rng.bits(), self.now);
         let instance = &mut self.instances[place];

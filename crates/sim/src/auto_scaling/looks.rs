@@ -66,8 +66,8 @@ impl AutoScaling {
         self.instance(id).map_or(Lifecycle::Gone, |instance| instance.state.seen())
     }
 
-    /// A group as the rules see it: `DescribeLifecycleHooks`, `DescribeTrafficSources` and `DescribeAutoScalingGroups`, and with `activity_of`
-    /// also `DescribeScalingActivities`. Three or four calls. A group that does not exist has no hooks.
+    /// A group as the rules see it: `DescribeLifecycleHooks`, `DescribeTrafficSources` and `DescribeAutoScalingGroups`, and with
+    /// `activity_of` also `DescribeScalingActivities`. Three or four calls. A group that does not exist has no hooks.
     ///
     /// # Errors
     /// Throttled.

@@ -150,7 +150,7 @@ fn without_further_operations_every_wait_ends() {
         let Account { asg, elb, .. } = &mut account;
         asg.advance(asg.now() + SECOND * 200_000, elb);
         let settled = |instance: &Instance| instance.state.is_settled() || instance.state.is_retained();
-        // Auto Scaling goes on waiting for an instance that another party has registered again. No operation registers it any more, and a
+        // Auto Scaling keeps waiting for an instance that another party has registered again. No operation registers it any more, and a
         // target that is still registered counts.
         let waits = |instance: &Instance| matches!(instance.state, LifecycleState::Terminating | LifecycleState::WarmedPending);
         let left: Vec<_> = asg.instances().filter(|i| !settled(i) && !waits(i)).map(|i| i.state.name()).collect();

@@ -93,8 +93,8 @@ impl Rolling {
         self.total
     }
 
-    /// The steps to take now. A leaving instance is not healthy, and counts against the upper bound until it is gone, so that a slow hook makes
-    /// a batch longer (facts/aws.md 2.6).
+    /// The steps to take now. A leaving instance is not healthy, and counts against the upper bound until it is gone, so that a slow hook
+    /// makes a batch longer (facts/aws.md 2.6).
     pub(super) fn next(&mut self, now: Time, members: &[Member]) -> Vec<Move> {
         self.forget(members);
         let paused = self.is_paused(now, members);

@@ -83,8 +83,8 @@ impl ApiError {
 }
 
 impl Consul {
-    /// A node's registrations as the rules see them. They are whole only if the answer proves it: the version would set the header that says
-    /// otherwise, the token is not blank, and the node is in the answer.
+    /// A node's registrations as the rules see them. They are whole only if the answer proves it: the version would set the header that
+    /// says otherwise, the token is not blank, and the node is in the answer.
     ///
     /// # Errors
     /// Without a leader (unless stale), or with an unknown token.

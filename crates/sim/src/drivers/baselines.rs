@@ -1,5 +1,5 @@
-//! Baselines: common ways to take an instance out of service, as drivers with decamp's interface. They look at the same world, and know less
-//! about it.
+//! Baselines: common ways to take an instance out of service, as drivers with decamp's interface. They look at the same world, and know
+//! less about it.
 
 use std::sync::Arc;
 use std::time::Duration;

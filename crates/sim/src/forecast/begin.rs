@@ -24,8 +24,8 @@ impl Systems {
         }
     }
 
-    /// Continues what is in progress. Only a note of the departure says since when a target has been draining, and nothing says since when an
-    /// allocation has been stopping. Without that, the forecast assumes that it began now.
+    /// Continues what is in progress. Only a note of the departure says since when a target has been draining, and nothing says since
+    /// when an allocation has been stopping. Without that, the forecast assumes that it began now.
     pub(super) fn continue_what_is_in_progress(&mut self, departure: &Departure, now: Time) {
         let mut due = Vec::new();
         let nodes = self.nomad.as_ref().map(|nomad| nomad.nodes.clone()).unwrap_or_default();

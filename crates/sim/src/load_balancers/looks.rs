@@ -46,9 +46,9 @@ pub struct TargetView {
 }
 
 impl LoadBalancers {
-    /// One group as the rules see it: `DescribeTargetHealth` without a filter, after `DescribeTargetGroupAttributes` unless the attributes are
-    /// `known`. That makes one or two calls. The kind comes from `DescribeTargetGroups`, which a worker calls once for all of its groups
-    /// ([`LoadBalancers::describe_groups`]).
+    /// One group as the rules see it: `DescribeTargetHealth` without a filter, after `DescribeTargetGroupAttributes` unless the
+    /// attributes are `known`. That makes one or two calls. The kind comes from `DescribeTargetGroups`, which a worker calls once for all
+    /// of its groups ([`LoadBalancers::describe_groups`]).
     ///
     /// # Errors
     /// Throttled or denied. If only the attributes are denied, the delay is `None`.

@@ -1,5 +1,5 @@
-//! Load balancing that does not cross zones. Each zone has a node of the load balancer, which sends only to the targets of its zone. A node
-//! without a healthy target is removed from DNS, and clients use it until they have noticed.
+//! Load balancing that does not cross zones. Each zone has a node of the load balancer, which sends only to the targets of its zone. A
+//! node without a healthy target is removed from DNS, and clients use it until they have noticed.
 
 use std::sync::Arc;
 use std::time::Duration;

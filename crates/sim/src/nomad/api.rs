@@ -238,8 +238,8 @@ impl Nomad {
         Ok(Written { index })
     }
 
-    /// `DELETE /v1/job/:id`: the job's allocations have to stop. With `purge` they also vanish from every list at once, while their processes
-    /// are still stopping.
+    /// `DELETE /v1/job/:id`: the job's allocations have to stop. With `purge` they also vanish from every list at once, while their
+    /// processes are still stopping.
     ///
     /// # Errors
     /// Without a leader, without rights in the namespace, or if there is no such job.

@@ -50,8 +50,8 @@ impl Deadlines {
         come
     }
 
-    /// Finds the next time to act as Nomad's heap does. It iterates over a map in random order, and takes the zero time of a forced drain for
-    /// "none yet" unless that comes last (facts/nomad.md 2.6 and 3.7).
+    /// Finds the next time to act as Nomad's heap does. It iterates over a map in random order, and takes the zero time of a forced drain
+    /// for "none yet" unless that comes last (facts/nomad.md 2.6 and 3.7).
     fn roll(&mut self, rng: &mut Rng) {
         self.generation += 1;
         let forced = self.nodes.iter().filter(|(_, at)| at.0 == 0).count();

@@ -14,8 +14,8 @@ use decamp_core::time::Time;
 const HEARTBEATS_AFTER_ELECTION: u64 = 300_000;
 
 impl Nomad {
-    /// The leader is gone for `span`. Writes and default reads fail, and stale reads continue. The next leader's drainer starts empty, and does
-    /// not watch allocations that were already stopping.
+    /// The leader is gone for `span`. Writes and default reads fail, and stale reads continue. The next leader's drainer starts empty,
+    /// and does not watch allocations that were already stopping.
     pub fn lose_leader(&mut self, span: Duration) {
         let back = self.now + span;
         self.leader_back = Some(self.leader_back.map_or(back, |already| already.max(back)));

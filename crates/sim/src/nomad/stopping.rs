@@ -13,7 +13,7 @@ const KILL_TIMEOUT_CAP: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopping {
     /// When the client received the request: group services leave discovery.
-    pub told: Time,
+    pub requested: Time,
     /// When the stops of the leader, the main tasks and the sidecars begin, and when poststop tasks start.
     pub turns: [Time; 4],
     /// When the serving task gets its kill signal.
@@ -50,11 +50,11 @@ impl TaskState {
 }
 
 impl Stopping {
-    /// The plan of a stop that a client receives at `told`.
+    /// The plan of a stop that a client receives at `requested`.
     #[must_use]
-    pub fn plan(group: &TaskGroup, behaviour: &Behaviour, told: Time, capped: bool) -> Self {
+    pub fn plan(group: &TaskGroup, behaviour: &Behaviour, requested: Time, capped: bool) -> Self {
         let lasts = |task: &Task| task.shutdown_delay + kill(task, behaviour, capped).0;
-        let mut turns = [told + group.shutdown_delay; 4];
+        let mut turns = [requested + group.shutdown_delay; 4];
         for (place, role) in [(0, TaskRole::Leader), (1, TaskRole::Main), (2, TaskRole::Sidecar)] {
             let longest = group.tasks.iter().filter(|t| t.role == role).map(lasts).max().unwrap_or_default();
             turns[place + 1] = turns[place] + longest;
@@ -62,11 +62,11 @@ impl Stopping {
         let runs_after = group.tasks.iter().any(|t| t.role == TaskRole::Poststop);
         let over = turns[3] + if runs_after { behaviour.poststop } else { Duration::ZERO };
         let Some((place, task)) = serving(group) else {
-            return Self { told, turns, signal: turns[0], ended: turns[0], killed: false, over: over.max(turns[0]) };
+            return Self { requested, turns, signal: turns[0], ended: turns[0], killed: false, over: over.max(turns[0]) };
         };
         let (span, killed) = kill(task, behaviour, capped);
         let signal = turns[place] + task.shutdown_delay;
-        Self { told, turns, signal, ended: signal + span, killed, over }
+        Self { requested, turns, signal, ended: signal + span, killed, over }
     }
 
     /// When the layer of a task begins, before the task's own delay.

@@ -106,12 +106,12 @@ fn a_process_leaves_discovery_then_is_signalled_then_ends_and_only_then_nomad_re
     let mut cluster = TestCluster::calm();
     cluster.drain(60);
     cluster.wait(30.0);
-    let told = cluster.first(0, What::ToldToStop).unwrap();
+    let requested = cluster.first(0, What::ToldToStop).unwrap();
     let left = cluster.first(0, What::LeftDiscovery { service: 0 }).unwrap();
     let signalled = cluster.first(0, What::Signalled).unwrap();
     let ended = cluster.first(0, What::Ended { killed: false }).unwrap();
-    assert!(told < left && left < signalled && signalled < ended);
-    assert_eq!((signalled.since(told), ended.since(signalled)), (Duration::from_secs(4), Duration::from_secs(1)));
+    assert!(requested < left && left < signalled && signalled < ended);
+    assert_eq!((signalled.since(requested), ended.since(signalled)), (Duration::from_secs(4), Duration::from_secs(1)));
     assert_eq!(cluster.client(0), ClientStatus::Complete);
     let synced = cluster.nomad.allocation(AllocationNumber(0)).synced;
     assert!(ended < synced);
@@ -245,8 +245,8 @@ fn a_csi_plugin_goes_last_even_where_system_jobs_are_ignored() {
     let spec = DrainSpec { deadline_ns: 60_000_000_000, ignore_system_jobs: true };
     cluster.nomad.set_drain(&FREE, ID, spec, Note::None).unwrap();
     cluster.wait(30.0);
-    let (service_over, told) = (cluster.first(0, What::Over).unwrap(), cluster.first(number, What::ToldToStop).unwrap());
-    assert!(service_over < told);
+    let (service_over, requested) = (cluster.first(0, What::Over).unwrap(), cluster.first(number, What::ToldToStop).unwrap());
+    assert!(service_over < requested);
     assert_eq!((cluster.client(2), cluster.last()), (ClientStatus::Running, DrainStatus::Complete));
 }
 
@@ -268,8 +268,8 @@ fn max_parallel_is_overrun_by_two_nodes_at_once_before_1_10_3() {
 #[test]
 fn a_process_that_ignores_its_signal_is_killed_at_its_kill_timeout_and_no_sooner() {
     let mut cluster = TestCluster::calm();
-    let deaf = cluster.group("deaf", JobKind::Service, 1, |behaviour| behaviour.ignores_signal = true);
-    let number = cluster.nomad.place(deaf, NODE, &mut cluster.consul).0;
+    let stubborn = cluster.group("stubborn", JobKind::Service, 1, |behaviour| behaviour.ignores_signal = true);
+    let number = cluster.nomad.place(stubborn, NODE, &mut cluster.consul).0;
     cluster.drain(60);
     cluster.wait(30.0);
     let (signalled, ended) =

@@ -114,8 +114,8 @@ impl Nomad {
         Ok(Answer { index: self.index, known_leader, body })
     }
 
-    /// Which of these addresses other ready nodes or their allocations have. If no node has this instance's id, a node without an instance id
-    /// may be this instance, and does not count as another node.
+    /// Which of these addresses other ready nodes or their allocations have. If no node has this instance's id, a node without an
+    /// instance id may be this instance, and does not count as another node.
     ///
     /// # Errors
     /// Without a leader, or without `node:read`.
@@ -197,7 +197,7 @@ impl Nomad {
         let state = &self.allocations[number.index()];
         let spec = &self.groups[state.group.index()].spec;
         let (capped, pending) = (self.version.caps_kill_timeout(), self.version.shows_pending_in_shutdown_delay());
-        let plan = state.stopping.filter(|plan| plan.told <= state.synced);
+        let plan = state.stopping.filter(|plan| plan.requested <= state.synced);
         let known = plan.is_some() || state.client != ClientStatus::Pending;
         spec.group.tasks.iter().filter(move |_| known).map(move |task| {
             let at_rest = match (state.client, task.role) {
@@ -291,7 +291,7 @@ fn shown(allocation: &AllocationState, group: &GroupState) -> Allocation {
         told: allocation
             .stopping
             .filter(|_| allocation.client.is_over() && group.spec.group.tasks.iter().any(gets_kill_signal))
-            .map(|plan| plan.told),
+            .map(|plan| plan.requested),
         ended: allocation.ended.filter(|_| allocation.client.is_over()),
     }
 }

@@ -25,8 +25,8 @@ impl Oracle {
         self.by_address.is_none() && self.purged.is_some_and(|purged| self.looked_at.is_none_or(|looked| purged <= looked))
     }
 
-    /// Whether decamp has waited long enough for a target by address that it cannot attribute (ADR 0009). No system ever reported the address,
-    /// or none does any more, because the row was purged or the allocation was over before any look.
+    /// Whether decamp has waited long enough for a target by address that it cannot attribute (ADR 0009). No system ever reported the
+    /// address, or none does any more, because the row was purged or the allocation was over before any look.
     pub(super) fn waited_for_addresses(&self, at: Time) -> bool {
         self.by_address.is_some_and(|since| since + UNREPORTED_WAIT <= at)
     }

@@ -29,7 +29,7 @@ impl Oracle {
             let lease = ended.before(heartbeat_timeout);
             let excused = self.ran_too_late(ended) || api_faults.auto_scaling_failed(lease, ended);
             if !excused {
-                self.broke(ended, "S9", "the hook ran out although somebody attended to it".to_owned());
+                self.broke(ended, "S9", "the hook ran out although a worker was running".to_owned());
             }
         }
     }

@@ -32,8 +32,8 @@ impl Oracle {
         }
     }
 
-    /// S13: without faults a departure makes at most 5 calls of AWS for each target group, and 6 more. With workers that remember groups and
-    /// hooks (`warm`) it makes at most 4 for each, 3 more, and its heartbeats, of which a short departure has few.
+    /// S13: without faults a departure makes at most 5 calls of AWS for each target group, and 6 more. With workers that remember groups
+    /// and hooks (`warm`) it makes at most 4 for each, 3 more, and its heartbeats, of which a short departure has few.
     pub fn check_call_budget(&mut self, at: Time, calls: Calls, groups: usize, warm: bool) {
         let groups = u32::try_from(groups).unwrap_or(u32::MAX / 8);
         let cold = 5 * groups + 6;

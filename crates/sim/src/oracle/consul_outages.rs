@@ -17,8 +17,8 @@ const SEEN_WITHIN: Duration = Duration::from_secs(16);
 pub(super) struct ConsulOutages {
     /// Whether Consul is away for the ingress.
     away: bool,
-    /// The number of each running worker, and since when services have been stopping while it ran. A stop takes a few seconds, and the outage
-    /// that hides it lasts longer.
+    /// The number of each running worker, and since when services have been stopping while it ran. A stop takes a few seconds, and the
+    /// outage that hides it lasts longer.
     there: Vec<(u64, Option<Time>)>,
     longest: Duration,
 }

@@ -21,8 +21,8 @@ const ACTIVITY_EARLIER: Duration = Duration::from_mins(10);
 const SPARE: Duration = Duration::from_mins(4);
 
 impl Oracle {
-    /// S1 and L2 for drains: decamp forces processes behind a target that still gets requests only at the very end, and a deadline comes no
-    /// earlier than the longest stop requires.
+    /// S1 and L2 for drains: decamp forces processes behind a target that still gets requests only at the very end, and a deadline comes
+    /// no earlier than the longest stop requires.
     #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
     pub(super) fn check_haste(
         &mut self,
@@ -47,8 +47,8 @@ impl Oracle {
         if forces && at + MARGIN < end && self.is_sent_to(at, balancers, subject) {
             self.broke(at, "S1", format!("it forces while a load balancer sends to it, {} before the end", plain(end.since(at))));
         }
-        // If an agent was away, an allocation seems to have been stopping since the request. A stop that is seen to last so long needs that
-        // long, in spite of the cap (ADR 0001).
+        // If an agent was away, an allocation seems to have been stopping since the request. A stop that is seen to last so long needs
+        // that long, in spite of the cap (ADR 0001).
         let stops = nomad.allocations().iter().any(|a| nomad.node(a.node).spec.id == *node && !a.wanted);
         let seen_stopping = if stops { at.since(BEGIN) } else { Duration::ZERO };
         let needs = longest_stop(nomad, *node).max(seen_stopping) + SPARE;

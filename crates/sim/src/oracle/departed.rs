@@ -85,8 +85,8 @@ impl Oracle {
         }
     }
 
-    /// L2: decamp waits for registrations that pass and that its token may read. The wait begins at the end of the allocation, which is at the
-    /// earliest after the first drain, decamp's or an operator's.
+    /// L2: decamp waits for registrations that pass and that its token may read. The wait begins at the end of the allocation, which is
+    /// at the earliest after the first drain, decamp's or an operator's.
     pub(super) fn check_leftovers(&mut self, at: Time, consul: &Consul, nomad: &Nomad, subject: &Subject) {
         let drained = self.first_drain.map(|ours| self.operator_drained.map_or(ours, |theirs| theirs.min(ours)));
         let early = drained.is_some_and(|drain| at + Duration::from_secs(5) < drain + LEFTOVER_WAIT);

@@ -15,8 +15,8 @@ use decamp_core::time::Time;
 const REGISTERED_BY_NOW: Duration = Duration::from_secs(20);
 
 impl Oracle {
-    /// S8: decamp does not drain services that run and that Consul does not list while a load balancer still sends. An ingress that routes by
-    /// another Consul does not learn of the stop from the Consul that decamp watches.
+    /// S8: decamp does not drain services that run and that Consul does not list while a load balancer still sends. An ingress that
+    /// routes by another Consul does not learn of the stop from the Consul that decamp watches.
     pub(super) fn check_unlisted_services(&mut self, at: Time, phase: Phase, nomad: &Nomad, subject: &Subject) {
         let Some(node) = subject.node.filter(|_| subject.consul_lists != Lists::All) else { return };
         let unlisted = nomad.allocations().iter().find(|a| {
@@ -35,16 +35,17 @@ impl Oracle {
         self.stopped_unlisted = Some((at, title));
     }
 
-    /// Whether the acting worker cannot know what a drain at this time noted in its `Meta`. Before that worker first looked, the row was purged
-    /// and its agent registered a new one, or an operator's drain replaced it.
+    /// Whether the acting worker cannot know what a drain at this time noted in its `Meta`. Before that worker first looked, the row was
+    /// purged and its agent registered a new one, or an operator's drain replaced it.
     fn note_is_lost(&self, noted: Time) -> bool {
         let since =
             |lost: Option<Time>| lost.is_some_and(|lost| noted <= lost && self.actor_looked_at.is_none_or(|at| lost <= at));
         since(self.purged) || since(self.operator_drained)
     }
 
-    /// S3: decamp does not claim that services are gone which Consul never listed, and waits for services that the policy waits for. A worker
-    /// that comes when everything is over knows the first only from the drain's `Meta`. If that is lost, the judge does not require it.
+    /// S3: decamp does not claim that services are gone which Consul never listed, and waits for services that the policy waits for. A
+    /// worker that comes when everything is over knows the first only from the drain's `Meta`. If that is lost, the judge does not
+    /// require it.
     pub(super) fn check_evidence(
         &mut self,
         at: Time,

@@ -20,15 +20,15 @@ impl Oracle {
     /// S18: a finding named each disk whose copy decamp's completion cut.
     pub fn check_disks(&mut self, findings: &[Finding], nomad: &Nomad) {
         let Some((completed, stopped)) = self.verdict.as_ref().map(|(at, _)| *at).zip(self.machine_stopped) else { return };
-        // No list showed decamp an allocation that was purged, that started after the drain began, or that was replaced while its agent was
-        // away.
+        // No list showed decamp an allocation that was purged, that started after the drain began, or that was replaced while its agent
+        // was away.
         if self.operator_stopped_work || self.landed_unseen() || self.agent_died.is_some() {
             return;
         }
         for group in self.cut_disks(completed.max(stopped), nomad) {
             let named = findings.iter().any(|finding| finding.loss == Loss::DiskCut && group.is_titled(&finding.object));
             if !named {
-                self.broke(stopped, "S18", format!("the disk of {} was lost without a word", group.title()));
+                self.broke(stopped, "S18", format!("the disk of {} was lost without a finding", group.title()));
             }
         }
     }

@@ -58,7 +58,8 @@ pub struct Bounds {
     pub orderly: bool,
     /// The longest time between two passes in which no worker looks.
     pub longest_gap: Duration,
-    /// Whether a later pass cannot know what an earlier one saw in Consul. The empty answer of an old version alone proves nothing (ADR 0011).
+    /// Whether a later pass cannot know what an earlier one saw in Consul. The empty answer of an old version alone proves nothing (ADR
+    /// 0011).
     pub proof_is_lost: bool,
     /// Whether the node stores the notes that a worker writes for the next.
     pub notes_are_kept: bool,
@@ -76,7 +77,7 @@ impl Oracle {
     ) {
         // After an operator has deleted one of the two hooks, the other one must be decamp's.
         if self.bounds.hooks_not_named && self.hook_deleted.is_none() && !matches!(effect, Effect::Heartbeat(_)) {
-            self.broke(at, "S5", "nobody has said which of its hooks is decamp's".to_owned());
+            self.broke(at, "S5", "the settings do not say which hook is decamp's".to_owned());
         }
         match effect {
             // decamp sends a heartbeat because of an event alone, if it could not look yet (ADR 0012).
@@ -222,9 +223,9 @@ impl Oracle {
         if *verdict == Outcome::TimedOut && !self.bounds.entry_is_wrong && at + surely < earliest {
             self.broke(at, "L2", "it gave up although there was time".to_owned());
         }
-        // A node without an instance id runs allocations that decamp cannot see, and they need as long to stop as others (ADR 0007). If the
-        // instance is young, only a healthy target shows that its node must have joined. A worker that deregistered no target has seen none,
-        // because there is no node on which an earlier worker could have noted one.
+        // A node without an instance id runs allocations that decamp cannot see, and they need as long to stop as others (ADR 0007). If
+        // the instance is young, only a healthy target shows that its node must have joined. A worker that deregistered no target has
+        // seen none, because there is no node on which an earlier worker could have noted one.
         let young = matches!(auto_scaling.launched(subject.instance), Launched::At(at) if began < at + YOUNG);
         let unknowable = young && self.last_deregistered.is_none_or(|(_, who)| who != self.actor);
         let lives = |node| nomad.allocations().iter().any(|a| a.node == node && a.is_alive());
@@ -247,8 +248,8 @@ impl Oracle {
         }
     }
 
-    /// L1: called when a worker reports an outcome. If that claims a completion, the action must be completed, and by this worker. Without a
-    /// worker's number the answer to its completion may have been lost.
+    /// L1: called when a worker reports an outcome. If that claims a completion, the action must be completed, and by this worker.
+    /// Without a worker's number the answer to its completion may have been lost.
     pub fn check_outcome(
         &mut self,
         at: Time,
@@ -294,16 +295,12 @@ impl Oracle {
 
     /// L2: called if a departure ended as unconfirmed although there was proof of sight.
     pub fn report_needless_doubt(&mut self, at: Time) {
-        self.broke(at, "L2", "it ended as unconfirmed, although Consul hides nothing from anybody".to_owned());
+        self.broke(at, "L2", "it ended as unconfirmed, although Consul hides nothing".to_owned());
     }
 
     /// S3: called if a departure ended as departed although decamp cannot see whether a source still sends.
     pub fn report_hidden_source(&mut self, at: Time) {
-        self.broke(
-            at,
-            "S3",
-            "it ended as departed, although something that nobody saw the end of may still send to it".to_owned(),
-        );
+        self.broke(at, "S3", "it ended as departed, although a source that decamp cannot see may still send to it".to_owned());
     }
 
     /// L1, L2 and L3 at the end: the departure took no longer than it may.

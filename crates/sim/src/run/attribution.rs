@@ -169,8 +169,8 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
         // Before its first drain decamp stops no copy.
         Failed::NoCopy => {
             let untouched = oracle.first_drain.is_none_or(|at| failure.at < at);
-            let anew = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
-            let overmarked = anew && world.nomad.version() < crate::nomad::Version::new(1, 10, 3);
+            let drains_meet = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
+            let overmarked = drains_meet && world.nomad.version() < crate::nomad::Version::new(1, 10, 3);
             // If there is one copy too many, Nomad marks one more at once.
             untouched
                 || overmarked
@@ -288,8 +288,8 @@ fn shows_no_port(faults: Faults) -> bool {
     faults.has(Fault::LastHealthyTarget) || faults.has(Fault::TargetGroupDeleted)
 }
 
-/// Whether another party took the instance out of the group, and decamp had done nothing yet or found no trace of it there. For an attached
-/// group decamp knows that Auto Scaling did it.
+/// Whether another party took the instance out of the group, and decamp had done nothing yet or found no trace of it there. For an
+/// attached group decamp knows that Auto Scaling did it.
 fn taken_out_by_another(world: &SimWorld, failure: &FailedRequest) -> bool {
     let Some(front) = world.subject.fronts.get(failure.front) else { return true };
     let is_attached = world.auto_scaling.groups().any(|group| group.attached.contains(front));

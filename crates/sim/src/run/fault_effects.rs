@@ -125,7 +125,8 @@ pub(super) fn apply_fault(
         }
         Fault::HeldForHours => {
             interventions.push((BEGIN, Intervention::Hold(true)));
-            // A hold lasts to the hook's end only if that is near enough to simulate. If no hook is named, the end of another hook may count.
+            // A hold lasts to the hook's end only if that is near enough to simulate. If no hook is named, the end of another hook may
+            // count.
             let far = secs(12_000) < heartbeat_timeout * 100 || world.oracle.bounds.hooks_not_named;
             if far || rng.one_in(2) {
                 interventions.push((BEGIN + secs(1_900 + rng.below(3_600)), Intervention::Hold(false)));

@@ -74,7 +74,7 @@ impl WorkMode {
             return Self::Continuous;
         }
         let forgets = !needs.notes && !warm;
-        // `decamp check` rejects passes that are too short for the guard, so that nobody runs them.
+        // `decamp check` rejects passes that are too short for the guard, and operators do not run them.
         let (length, warm) = match forgets {
             true if sweeps_alone => (length, true),
             true if length <= needs.guard * 2 => (Duration::from_secs(14 * 60), warm),
@@ -115,9 +115,9 @@ impl Passes {
         now + VISIBILITY.min(self.heartbeat_timeout / 2) + rng.span(Duration::ZERO, POLLED_WITHIN)
     }
 
-    /// The longest time in which no worker looks that could take the next step. A sweep knows by a note, or by the memory of its own process,
-    /// when a wait began. With neither (`notes` is false and the process is not warm) a sweep begins each wait again, and only the passes of
-    /// the message make progress.
+    /// The longest time in which no worker looks that could take the next step. A sweep knows by a note, or by the memory of its own
+    /// process, when a wait began. With neither (`notes` is false and the process is not warm) a sweep begins each wait again, and only
+    /// the passes of the message make progress.
     #[must_use]
     pub fn longest_gap(&self, notes: bool) -> Duration {
         let visibility = VISIBILITY.min(self.heartbeat_timeout / 2) + POLLED_WITHIN;
@@ -130,7 +130,7 @@ impl Passes {
 
     /// Whether a pass is over before it can take a step, because each answer takes this much longer. A pass reads the node and its
     /// allocations, then the owners of the addresses, then the node again before it concludes anything. It needs each of these reads, and
-    /// nobody runs so short a function with servers so slow.
+    /// operators do not run so short a function with servers so slow.
     pub(super) fn is_too_short(&self, slower: Duration) -> bool {
         self.length <= slower * ANSWERS
     }

@@ -175,8 +175,8 @@ impl Cluster {
         Drawn { first, hidden }
     }
 
-    /// The first copy of a service on the leaving node came up right before the departure, and is not in Consul yet. `aside` draws it, so that
-    /// the draws of all other clusters stay unchanged.
+    /// The first copy of a service on the leaving node came up right before the departure, and is not in Consul yet. `aside` draws it, so
+    /// that the draws of all other clusters stay unchanged.
     pub(super) fn comes_up_late(&mut self, group: GroupNumber, aside: &mut Rng) -> Option<AllocationNumber> {
         let ours = self.nodes[0];
         let copies = self.nomad.groups()[group.index()].allocations.clone();

@@ -1,5 +1,5 @@
-//! A target group that clients send to, and where its requests go. There are many requests and routes change rarely, so that the routes are
-//! resolved once for each version.
+//! A target group that clients send to, and where its requests go. There are many requests and routes change rarely, so that the routes
+//! are resolved once for each version.
 
 use super::Backend;
 use crate::load_balancers::LoadBalancers;
@@ -63,8 +63,8 @@ impl Front {
         self.nodes.extend(balancers.zonal_nodes(&self.arn).iter().map(|node| node.routes.clone()));
     }
 
-    /// Where the next request goes: each route in turn; `None` if there is none. If load balancing does not cross zones, clients use the node
-    /// of each zone in turn.
+    /// Where the next request goes: each route in turn; `None` if there is none. If load balancing does not cross zones, clients use the
+    /// node of each zone in turn.
     pub(super) fn next(&mut self) -> Option<RouteTarget> {
         if !self.nodes.is_empty() {
             let turn = self.turn;

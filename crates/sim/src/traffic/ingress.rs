@@ -40,7 +40,8 @@ pub struct Ingress {
     in_consul: Vec<bool>,
     /// Whether Consul is away.
     blocked: bool,
-    /// Other changes in the catalog, which use up the throttle's time as well: when the next comes, the mean interval, and their generator.
+    /// Other changes in the catalog, which use up the throttle's time as well: when the next comes, the mean interval, and their
+    /// generator.
     other_changes: Option<(Time, Duration, Rng)>,
     /// Whether another change in the catalog has not been applied yet.
     other_changed: bool,

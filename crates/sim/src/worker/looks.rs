@@ -140,8 +140,8 @@ impl Worker<'_> {
     async fn look_at_zones(&self, group: &mut TargetGroup) {
         let Zones::Apart(zones) = &mut group.zones else { return };
         if !self.knows_zones.get() {
-            let told = self.call(System::AutoScaling, None, |s| s.auto_scaling.call()).await;
-            self.knows_zones.set(matches!(told, Ok(Ok(()))));
+            let answer = self.call(System::AutoScaling, None, |s| s.auto_scaling.call()).await;
+            self.knows_zones.set(matches!(answer, Ok(Ok(()))));
             self.world.borrow_mut().subject.zones_unanswered = !self.knows_zones.get();
         }
         if self.knows_zones.get() {
@@ -199,7 +199,8 @@ impl Worker<'_> {
         Ok(Nomad { nodes, set_aside })
     }
 
-    /// Asks Consul every few seconds, and returns its answer. If Consul fails for `BRIEF`, returns the failure. It returns only before `until`.
+    /// Asks Consul every few seconds, and returns its answer. If Consul fails for `BRIEF`, returns the failure. It returns only before
+    /// `until`.
     pub(super) async fn await_consul(&self, seen: &Snapshot, was_blind: bool, until: Time) -> Result<Registrations, Unseen> {
         let mut failing = None;
         loop {

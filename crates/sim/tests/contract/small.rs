@@ -1,4 +1,4 @@
-//! A small cluster of the model for single answers.
+//! A small simulated cluster for single answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use decamp_sim::rng::Rng;
 
 use crate::versions;
 
-/// A small cluster: nodes by name, and one allocation of a job a call.
+/// A small cluster of named nodes, without jobs at first.
 pub(crate) struct Small {
     pub(crate) nomad: Nomad,
     pub(crate) consul: Consul,
@@ -37,7 +37,7 @@ impl Small {
         Self { nomad, consul }
     }
 
-    /// Runs so many copies of a job, one after the other on each node.
+    /// Runs copies of a job, distributed over the nodes in turn.
     pub(crate) fn run(&mut self, job: &str, namespace: &str, provider: Provider, copies: usize) {
         let task = Task {
             name: "srv".into(),

@@ -1,4 +1,4 @@
-//! The stories that are kept, in the order in which a reader wants them.
+//! All stories, in the order for a reader.
 
 mod sending;
 
@@ -13,7 +13,7 @@ const fn story(name: &'static str, about: &'static str, faults: &'static [Fault]
     Story { name, about, faults, crash: None, work_mode: WorkMode::Continuous, outcome, shows: &[], never: &[] }
 }
 
-/// Passes of this many seconds, in processes that remember nothing.
+/// Passes of this many seconds in processes without memory.
 const fn passes(seconds: u64, sweeps_alone: bool) -> WorkMode {
     WorkMode::Passes(Passes {
         length: Duration::from_secs(seconds),
@@ -27,13 +27,13 @@ const fn passes(seconds: u64, sweeps_alone: bool) -> WorkMode {
 const BESIDE: &str = "drain services";
 const FORCE: &str = "force";
 
-/// All of them.
+/// All stories.
 pub(crate) fn all_stories() -> impl Iterator<Item = &'static Story> {
-    sending::STORIES.iter().chain(TROUBLES)
+    sending::STORIES.iter().chain(FAILURES)
 }
 
-/// Those in which something is missing, fails, or is done by somebody else.
-const TROUBLES: &[Story] = &[
+/// The stories in which something is missing or fails, or another party intervenes.
+const FAILURES: &[Story] = &[
     Story {
         shows: &["which has had time to join"],
         ..story(

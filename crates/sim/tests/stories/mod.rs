@@ -1,4 +1,4 @@
-//! Stories: departures that people can read, each played from its seed. `just stories` writes them again after a rule has changed.
+//! Stories: departures that people can read, each run from its seed. `just stories` writes them again after a change of a rule.
 
 mod all;
 
@@ -11,11 +11,11 @@ use decamp_sim::run::{CrashPoint, Run, RunReport, WorkMode, run_departure};
 
 pub(crate) use self::all::all_stories;
 
-/// One departure, and what it tells.
+/// One story: a departure and what its trace must show.
 pub(crate) struct Story {
-    /// Its file's name.
+    /// The name of its file.
     pub(crate) name: &'static str,
-    /// What it tells, in a sentence.
+    /// A sentence about it.
     pub(crate) about: &'static str,
     /// The faults that it meets.
     pub(crate) faults: &'static [Fault],
@@ -25,15 +25,15 @@ pub(crate) struct Story {
     pub(crate) work_mode: WorkMode,
     /// Its outcome.
     pub(crate) outcome: &'static str,
-    /// What it must show; else it tells something else than it says.
+    /// Phrases that its trace must have.
     pub(crate) shows: &'static [&'static str],
-    /// What it must not show.
+    /// Phrases that its trace must not have.
     pub(crate) never: &'static [&'static str],
 }
 
 impl Story {
-    /// Plays it with this seed.
-    pub(crate) fn play(&self, seed: u64) -> RunReport {
+    /// Runs it with this seed.
+    pub(crate) fn run(&self, seed: u64) -> RunReport {
         let faults = self.faults.iter().copied().fold(Faults::NONE, Faults::with);
         run_departure(
             &Driver::Decamp,
@@ -48,7 +48,7 @@ impl Story {
         )
     }
 
-    /// As it is kept.
+    /// The text of its file.
     pub(crate) fn text(&self, seed: u64, report: &RunReport) -> String {
         let mut text = format!("{}\nseed {seed}", self.about);
         let faults: Vec<_> = self.faults.iter().map(|fault| fault.name()).collect();
@@ -77,8 +77,8 @@ impl Story {
         text
     }
 
-    /// Whether what was played is what the story tells.
-    pub(crate) fn is_told_by(&self, report: &RunReport) -> bool {
+    /// Whether a departure shows this story.
+    pub(crate) fn is_shown_by(&self, report: &RunReport) -> bool {
         let lines = || report.trace.iter();
         let shown = |phrase: &&str| lines().any(|line| line.contains(*phrase));
         let in_order = report.violations.is_empty() && report.requests.attributable == 0;
@@ -86,21 +86,21 @@ impl Story {
         in_order && outcome == self.outcome && self.shows.iter().all(shown) && !self.never.iter().any(shown)
     }
 
-    /// Where it is kept.
+    /// The path of its file.
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/stories").join(format!("{}.txt", self.name))
     }
 }
 
-/// The lines, without those that a worker said before in the same words since its last write: `…` stands for them.
+/// The trace without lines that repeat an earlier line of the same worker since its last write. `…` replaces them.
 fn shortened(trace: &[String]) -> String {
     let mut text = String::new();
-    let mut said: Vec<&str> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
     let mut again = false;
     for line in trace {
-        // After the time, which has a width of its own.
+        // The text after the time, whose width varies.
         let words = line.split_once("s  ").map_or(line.as_str(), |(_, words)| words);
-        if said.contains(&words) {
+        if seen.contains(&words) {
             again = true;
             continue;
         }
@@ -108,16 +108,16 @@ fn shortened(trace: &[String]) -> String {
             text.push_str("        …\n");
         }
         if ["deregister", "drain", "make the node", "complete"].iter().any(|write| words.contains(write)) {
-            said.clear();
+            seen.clear();
         }
-        said.push(words);
+        seen.push(words);
         text.push_str(line);
         text.push('\n');
     }
     text
 }
 
-/// The seed that a kept story names.
+/// The seed in the text of a story's file.
 pub(crate) fn seed_of(text: &str) -> Option<u64> {
     let line = text.lines().nth(1)?;
     line.strip_prefix("seed ")?.split([',', ' ']).next()?.parse().ok()

@@ -14,7 +14,7 @@ use decamp_core::time::Time;
 pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
     WrongDriver {
         name: "waits-for-nomad-first",
-        mistake: "It looks at the target groups only after Nomad has answered, although a deregistration of the instance does not need that.",
+        mistake: "It looks at the target groups only after Nomad has answered, which a deregistration by id does not need.",
         faults: &[Fault::NomadHangs],
         kind: Does(|context, mut decision| {
             if let Action::Look(parts) = &mut decision.action
