@@ -63,7 +63,7 @@ pub struct Oracle {
     /// Whether another party ended the machine.
     pub machine_died: bool,
     /// Whether an operator stopped or purged a job, or purged the node.
-    pub operator_stopped_work: bool,
+    pub work_stopped_by_operator: bool,
     /// When another party last registered the instance again.
     pub registered_again: Option<Time>,
     /// When an operator purged the node, or purged a job before a worker looked.
@@ -188,7 +188,7 @@ impl Oracle {
             }
             Intervention::Detach => self.detached = self.detached.or(Some(at)),
             Intervention::PurgeJob | Intervention::StopJob | Intervention::PurgeNode => {
-                self.operator_stopped_work = true;
+                self.work_stopped_by_operator = true;
                 if *intervention == Intervention::PurgeNode || *intervention == Intervention::PurgeJob && self.looked_at.is_none()
                 {
                     self.purged = self.purged.or(Some(at));
@@ -240,7 +240,7 @@ impl Oracle {
                 let by_us = self.first_drain.is_some()
                     && self.forced.is_none()
                     && self.machine_stopped.is_none()
-                    && !self.operator_stopped_work
+                    && !self.work_stopped_by_operator
                     && self.agent_died.is_none()
                     // Two minutes may be too short for the delay. Then a finding foresees what is cut (ADR 0014).
                     && !self.interrupted

@@ -14,7 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use self::attribution::Attribution;
+pub use self::attribution::Judged;
 use self::observer::RunRecord;
 pub use self::passes::{Passes, WorkMode};
 use self::workers::Workers;
@@ -63,7 +63,7 @@ pub struct RunReport {
     /// The invariants that were broken.
     pub violations: Vec<Violation>,
     /// The requests, and who is to blame for the failed ones.
-    pub requests: Attribution,
+    pub requests: Judged,
     /// The calls that workers made.
     pub calls: Calls,
     /// How many effects took place.
@@ -108,15 +108,15 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         entry_is_wrong: faults.has(Fault::StaleToken),
         entry_is_unreported: faults.has(Fault::ActivitiesDenied),
         hooks_not_named: faults.has(Fault::HooksNotNamed),
-        orderly: run.crashes.is_empty() && faults.iter().all(hinders_nothing),
+        orderly: run.crashes.is_empty() && faults.iter().all(can_end_in_order),
         longest_gap: Duration::ZERO,
         proof_is_lost: false,
         notes_are_kept: world.nomad.version().has_dynamic_metadata()
-            && !faults.iter().any(|fault| nobody_notes(fault) || hinders_notes(fault)),
+            && !faults.iter().any(|fault| prevents_notes(fault) || delays_notes(fault)),
     };
     let mut rng = rng;
     let needs = passes::Needs {
-        notes: world.nomad.version().has_dynamic_metadata() && !faults.iter().any(nobody_notes),
+        notes: world.nomad.version().has_dynamic_metadata() && !faults.iter().any(prevents_notes),
         guard: longest_guard,
     };
     let work_mode = run.work_mode.unwrap_or_else(|| WorkMode::draw(run.seed, faults, heartbeat_timeout, needs));
@@ -183,10 +183,10 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         world.oracle.check_duration(ended_at, ended_at.since(first_received.unwrap_or(BEGIN)), above, outcome.as_ref());
         if run.crashes.is_empty()
             && !too_short
-            && faults.iter().all(|fault| hinders_nothing(fault) || floor::is_waited_out(fault))
+            && faults.iter().all(|fault| can_end_in_order(fault) || floor::is_waited_out(fault))
         {
             let due = floor::waited_out(&world, faults, &policy, first_received.unwrap_or(BEGIN), balancer_floor);
-            world.oracle.check_promptness(ended_at, due + work_mode.waits_anew(needs), outcome.as_ref());
+            world.oracle.check_promptness(ended_at, due + work_mode.repeated_wait(needs), outcome.as_ref());
         }
         if faultless && !spot && matches!(driver, Driver::Decamp) && work_mode == WorkMode::Continuous {
             let (calls, groups) = (world.calls, world.subject.fronts.len());
@@ -231,7 +231,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
 }
 
 /// Whether a fault leaves no agent that could store a note.
-fn nobody_notes(fault: Fault) -> bool {
+fn prevents_notes(fault: Fault) -> bool {
     matches!(
         fault,
         Fault::MachineDies
@@ -249,7 +249,7 @@ fn nobody_notes(fault: Fault) -> bool {
 }
 
 /// Whether a fault may prevent a note for as long as a worker tries to write it.
-fn hinders_notes(fault: Fault) -> bool {
+fn delays_notes(fault: Fault) -> bool {
     matches!(
         fault,
         Fault::NomadThrottled
@@ -263,7 +263,7 @@ fn hinders_notes(fault: Fault) -> bool {
 }
 
 /// Whether a departure can still finish in order and in time with this fault.
-fn hinders_nothing(fault: Fault) -> bool {
+fn can_end_in_order(fault: Fault) -> bool {
     matches!(
         fault,
         Fault::DrainHangs

@@ -12,7 +12,7 @@ impl Oracle {
         let by_us = self.first_drain.is_some_and(|drain| drain <= at)
             && self.forced.is_none()
             && self.earliest_deadline.is_none_or(|deadline| at < deadline)
-            && !self.operator_stopped_work
+            && !self.work_stopped_by_operator
             && self.agent_died.is_none()
             && self.operator_drained.is_none()
             && self.machine_stopped.is_none();

@@ -61,7 +61,7 @@ impl Oracle {
         let Some(node) = subject.node.filter(|_| claims) else { return };
         // A purge removes the evidence from every list. A worker cannot know what no list has shown it.
         let row_gone =
-            self.purged.is_some() || self.purged_between_workers() || self.operator_stopped_work && self.agent_died.is_some();
+            self.purged.is_some() || self.purged_between_workers() || self.work_stopped_by_operator && self.agent_died.is_some();
         // The allocation was `lost`, its agent came back, and has died again. Nothing shows that before Nomad misses a heartbeat.
         let dies_again = self.agent_last_died.is_some_and(|died| at.since(died) < UNNOTICED);
         let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
@@ -94,7 +94,7 @@ impl Oracle {
         let sees = shown && consul.agent_lives(subject.consul_node);
         // Allocations of a lost agent count from when it was lost, and a hold has its own end (ADR 0015).
         let unreported = self.purged.is_some()
-            || self.operator_stopped_work
+            || self.work_stopped_by_operator
             || self.agent_died.is_some()
             || self.held
             || self.unheld.is_some();

@@ -29,7 +29,7 @@ impl Oracle {
         });
         let Some(allocation) = unlisted else { return };
         let title = nomad.groups()[allocation.group.index()].spec.group.title();
-        if phase == Phase::Services && !self.operator_stopped_work {
+        if phase == Phase::Services && !self.work_stopped_by_operator {
             self.broke(at, "S8", format!("{title} was drained beside the delay, and Consul lists none of its services"));
         }
         self.stopped_unlisted = Some((at, title));

@@ -22,7 +22,7 @@ impl Oracle {
         let Some((completed, stopped)) = self.verdict.as_ref().map(|(at, _)| *at).zip(self.machine_stopped) else { return };
         // No list showed decamp an allocation that was purged, that started after the drain began, or that was replaced while its agent
         // was away.
-        if self.operator_stopped_work || self.landed_unseen() || self.agent_died.is_some() {
+        if self.work_stopped_by_operator || self.landed_unseen() || self.agent_died.is_some() {
             return;
         }
         for group in self.cut_disks(completed.max(stopped), nomad) {

@@ -109,7 +109,7 @@ impl Oracle {
                 {
                     self.broke(at, "S10", "what stops at the deadline is not over before the hook ends".to_owned());
                 }
-                if meta.longest_stop < longest && !self.operator_stopped_work {
+                if meta.longest_stop < longest && !self.work_stopped_by_operator {
                     self.broke(at, "S10", format!("something may take {} to stop", decamp_core::time::plain(longest)));
                 }
             }
@@ -310,7 +310,7 @@ impl Oracle {
         if longest < took && self.unattended_until < at - longest {
             self.broke(at, "L1", format!("it took {}", decamp_core::time::plain(took)));
         }
-        if !self.bounds.orderly || self.operator_stopped_work {
+        if !self.bounds.orderly || self.work_stopped_by_operator {
             return;
         }
         if !self.finished(outcome) {
@@ -328,7 +328,7 @@ impl Oracle {
         let allowed = LATE + self.bounds.longest_gap * STEPS;
         // decamp waits for a missing node to the end, unless the node is expected to be missing (ADR 0007).
         let excused = matches!(outcome, None | Some(Outcome::Gone | Outcome::AlreadyPast | Outcome::NoNode));
-        if !self.operator_stopped_work && !excused && due + allowed < at {
+        if !self.work_stopped_by_operator && !excused && due + allowed < at {
             let late = decamp_core::time::plain(at.since(due));
             self.broke(at, "L3", format!("all that it waits for was over, and it waited {late} more"));
         }

@@ -26,7 +26,7 @@ const STOPS_AFTER: Duration = Duration::from_secs(1);
 
 /// The requests of a departure, counted by who is to blame.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Attribution {
+pub struct Judged {
     /// Requests sent.
     pub sent: u64,
     /// Requests that failed for any reason.
@@ -50,9 +50,9 @@ pub(super) fn attribute(
     any_worker: bool,
     outcome: Option<&Outcome>,
     findings: &[Finding],
-) -> Attribution {
+) -> Judged {
     let failures = std::mem::take(&mut world.traffic.failures);
-    let mut attribution = Attribution { sent: world.traffic.sent, failed: failures.len() as u64, ..Attribution::default() };
+    let mut attribution = Judged { sent: world.traffic.sent, failed: failures.len() as u64, ..Judged::default() };
     for failure in failures {
         let foreseen_by = foreseen_by(world, &failure, findings);
         attribution.costly |= foreseen_by;
@@ -186,7 +186,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
         // decamp reports nothing about attributes that it may not read.
         Failed::CutByMachine => shows_no_port(faults) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown(),
         Failed::DoorClosed | Failed::DoorDied => {
-            oracle.delay_unknown() || named_by_nobody(world, faults) || failure.kept && shows_no_port(faults)
+            oracle.delay_unknown() || hook_deleted_before_any_look(world, faults) || failure.kept && shows_no_port(faults)
         }
     };
     if of_the_world || of_another_departure(world, faults, failure) {
@@ -206,7 +206,10 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
     if oracle.just_registered_again() && matches!(failure.how, Failed::DoorClosed | Failed::DoorDied | Failed::CutByBalancer) {
         return true;
     }
-    if oracle.operator_stopped_work || oracle.operator_drained.is_some() || oracle.agent_died.is_some_and(|at| at <= failure.at) {
+    if oracle.work_stopped_by_operator
+        || oracle.operator_drained.is_some()
+        || oracle.agent_died.is_some_and(|at| at <= failure.at)
+    {
         return true;
     }
     // A drain between two outages does not excuse losses in the second one.
@@ -298,7 +301,7 @@ fn taken_out_by_another(world: &SimWorld, failure: &FailedRequest) -> bool {
 }
 
 /// Whether EC2 takes the instance back, and the hook that named its target groups was deleted before decamp looked.
-fn named_by_nobody(world: &SimWorld, faults: Faults) -> bool {
+fn hook_deleted_before_any_look(world: &SimWorld, faults: Faults) -> bool {
     let oracle = &world.oracle;
     let before = |at: Time| oracle.group_looked_at.is_none_or(|looked| at <= looked);
     faults.has(Fault::SpotInterruption) && oracle.hook_deleted.is_some_and(before)

@@ -88,7 +88,7 @@ impl WorkMode {
 impl WorkMode {
     /// How long a pass waits again for something that another pass waited for: a load balancer's guard, if its beginning is neither stored
     /// nor remembered.
-    pub(super) fn waits_anew(self, needs: Needs) -> Duration {
+    pub(super) fn repeated_wait(self, needs: Needs) -> Duration {
         match self {
             Self::Passes(passes) if !needs.notes && !passes.warm => needs.guard,
             Self::Passes(_) | Self::Continuous => Duration::ZERO,

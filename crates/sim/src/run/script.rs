@@ -179,7 +179,7 @@ impl Script {
     }
 
     /// Whether the worker that completes the action always gets the answer.
-    pub(super) fn hears_every_answer(&self) -> bool {
+    pub(super) fn gets_every_answer(&self) -> bool {
         let lose = [Fault::CompletionAnswerLost, Fault::NonsenseAnswers, Fault::RegionOutage, Fault::HeartbeatTimesOut];
         !lose.into_iter().any(|fault| self.faults.has(fault))
     }

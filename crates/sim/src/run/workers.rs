@@ -224,7 +224,7 @@ impl<'s> Workers<'s, '_> {
 
     fn ends(&mut self, place: usize, ending: &Ending, now: Time) {
         let LiveWorker { delivery, departure, worker, .. } = self.alive.swap_remove(place);
-        let number = Some(worker.number()).filter(|_| self.script.hears_every_answer());
+        let number = Some(worker.number()).filter(|_| self.script.gets_every_answer());
         if ending.how == How::HandedBack {
             self.remembered[usize::from(delivery.sweep)] = remember(&departure, &ending.seen, self.policy, now);
             self.script.hand_back(delivery, now, &mut self.rng);
