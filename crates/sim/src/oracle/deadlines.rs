@@ -1,4 +1,4 @@
-//! Haste: decamp forces nothing while there is time to stop in order, and no deadline is shorter than necessary (ADR 0001).
+//! Deadlines and forces: decamp forces nothing while there is time to stop in order, and no deadline is shorter than necessary (ADR 0001).
 
 use std::time::Duration;
 

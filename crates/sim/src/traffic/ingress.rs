@@ -10,7 +10,7 @@ use decamp_core::time::Time;
 /// Traefik applies no two changes within this time (the throttle of its providers).
 const THROTTLE: Duration = Duration::from_secs(2);
 /// Measured: a change is applied 0.1 to 0.3 s after it (facts/consul.md 5.2).
-const IN_FORCE_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
+const APPLIED_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
 
 /// How the ingress follows discovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Ingress {
     pending: Option<(Time, Catalog)>,
     /// When it will receive a change that it has not received yet.
     receives_at: Option<Time>,
-    last_in_force: Time,
+    last_applied: Time,
     phase: Time,
     /// For each service, whether it is in Consul. Otherwise it is in Nomad's own discovery.
     in_consul: Vec<bool>,
@@ -65,7 +65,7 @@ impl Ingress {
             known: Catalog::default(),
             pending: None,
             receives_at: None,
-            last_in_force: Time(0),
+            last_applied: Time(0),
             phase,
             in_consul: Vec::new(),
             blocked: false,
@@ -122,7 +122,7 @@ impl Ingress {
 
     fn changed(&mut self, at: Time, rng: &mut Rng) {
         let receives_at = match self.follows {
-            Follows::Watches => at + rng.span(IN_FORCE_AFTER.0, IN_FORCE_AFTER.1),
+            Follows::Watches => at + rng.span(APPLIED_AFTER.0, APPLIED_AFTER.1),
             Follows::Polls(every) => {
                 let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
                 let rounds = at.0.saturating_sub(self.phase.0) / every + 1;
@@ -149,7 +149,7 @@ impl Ingress {
         {
             let at = *due;
             *due = at + rng.span(Duration::ZERO, *every * 2).max(Duration::from_millis(1));
-            let received = at + rng.span(IN_FORCE_AFTER.0, IN_FORCE_AFTER.1);
+            let received = at + rng.span(APPLIED_AFTER.0, APPLIED_AFTER.1);
             if self.blocked {
                 continue;
             }
@@ -165,16 +165,16 @@ impl Ingress {
             && due <= to
         {
             // A received configuration that is not applied yet is replaced. The throttle's timer continues.
-            let (in_force, before) = match self.pending.take() {
-                Some((in_force, pending)) => (in_force, Some(pending)),
-                None => (due.max(self.last_in_force + THROTTLE) + self.works_for, None),
+            let (applied_at, before) = match self.pending.take() {
+                Some((applied_at, pending)) => (applied_at, Some(pending)),
+                None => (due.max(self.last_applied + THROTTLE) + self.works_for, None),
             };
             // Traefik skips a configuration that changes nothing, and its throttle does not restart.
             self.pending = if self.blocked {
                 let pending = self.without_consul(before.as_ref().unwrap_or(&self.known));
-                (self.other_changed || pending != self.known).then_some((in_force, pending))
+                (self.other_changed || pending != self.known).then_some((applied_at, pending))
             } else {
-                (self.other_changed || self.registered != self.known).then(|| (in_force, Arc::clone(&self.registered)))
+                (self.other_changed || self.registered != self.known).then(|| (applied_at, Arc::clone(&self.registered)))
             };
             self.other_changed = false;
             self.receives_at = None;
@@ -184,7 +184,7 @@ impl Ingress {
             && let Some((due, pending)) = self.pending.take()
         {
             self.known = pending;
-            self.last_in_force = due;
+            self.last_applied = due;
         }
     }
 
