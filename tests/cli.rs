@@ -122,7 +122,7 @@ fn a_command_line_that_is_not_understood_exits_with_64_and_says_why() {
         (&["completions", "tcl"], "possible values"),
         (&["refresh"], "Usage"),
         (&["refresh", "start"], "--asg"),
-        (&["refresh", "watch", "--asg", "web", "--every", "0"], "look once a second at most"),
+        (&["refresh", "watch", "--asg", "web", "--every", "0"], "look at most once a second"),
         (&["refresh", "start", "--asg", "web", "--warm-up", "soon"], "not a span of time"),
         (&["refresh", "start", "--asg", "web", "--auto-rollback"], "--launch-template-version"),
         (&["refresh", "start", "--asg", "web", "--launch-template-version", "0"], "0 is not in 1.."),
@@ -186,7 +186,7 @@ fn an_aws_that_does_not_answer_is_an_error_that_says_what_to_look_at() {
         let output = run(arguments);
         assert_eq!(code(&output), 3, "{arguments:?}");
         let said = text(&output.stderr);
-        assert!(said.contains("Auto Scaling in eu-west-1 cannot be asked") && said.contains("AWS_ENDPOINT_URL"), "{said}");
+        assert!(said.contains("cannot query Auto Scaling in eu-west-1") && said.contains("AWS_ENDPOINT_URL"), "{said}");
         assert!(!said.contains("secret-canary"), "{said}");
     }
 }

@@ -85,7 +85,7 @@ async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request(
     }
 
     let quiet = run(&sandbox, &["status"]).await;
-    assert_eq!(text(&quiet.stdout).trim(), "no instance is on its way out");
+    assert_eq!(text(&quiet.stdout).trim(), "no instance is leaving");
 
     let too_early = run(&sandbox, &["run", "--instance", &id]).await;
     assert_eq!(code(&too_early), Some(19), "{}", text(&too_early.stdout));
@@ -170,7 +170,7 @@ async fn a_throttled_account_is_waited_for_before_the_departure_as_it_is_in_it()
     let output = run(&sandbox, &["run", "--instance", &instance.to_string(), "--json"]).await;
     let said = text(&output.stderr);
     assert_eq!(code(&output), Some(0), "{said}");
-    assert!(said.contains("cannot be asked") && said.contains("asked again in 1s") && said.contains("again in 2s"), "{said}");
+    assert!(said.contains("cannot query") && said.contains("retrying in 1s") && said.contains("retrying in 2s"), "{said}");
     assert_eq!(failed_requests(&sandbox), Value::Array(vec![]));
     // What is denied stays so, and a person should know at once.
     sandbox.shared.set_faults(FaultPlan::new(vec![Rule::next(u32::MAX, "DescribeAuto", WireFault::Denied)], 1));

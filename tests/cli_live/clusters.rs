@@ -68,7 +68,7 @@ async fn a_group_that_no_cluster_has_is_an_error_that_says_what_to_do() {
         assert!(said.contains("no cluster in the settings has the group web; add it to the groups of"), "{arguments:?}: {said}");
     }
     let status = run(&two, &document[green..], &["status"]).await;
-    assert_eq!(text(&status.stdout).trim(), "no instance is on its way out", "{}", text(&status.stderr));
+    assert_eq!(text(&status.stdout).trim(), "no instance is leaving", "{}", text(&status.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -126,7 +126,7 @@ async fn a_signal_leaves_the_refresh_going_and_says_how_to_go_on() {
         let mut rest = String::new();
         said.read_to_string(&mut rest).await.expect("text");
         assert_eq!(child.wait().await.expect("it ends").code(), Some(expected), "{first}{rest}");
-        assert!(rest.contains("the refresh goes on") && rest.contains("decamp refresh watch --asg web"), "{rest}");
+        assert!(rest.contains("the refresh continues") && rest.contains("decamp refresh watch --asg web"), "{rest}");
         assert_eq!(last(&sandbox.shared), (Some(Status::InProgress), 1));
     }
     let _walking = walk_out(&sandbox);

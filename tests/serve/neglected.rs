@@ -49,7 +49,7 @@ async fn what_a_killed_replica_walked_is_taken_up_within_one_period_and_every_vi
     let says = format!("if nobody does before <time>{}</time>, this replica takes it up then", by.as_str().expect("a time"));
     assert!(page.contains(&says), "{says} is not in {page}");
     let listed = status(&sandbox).await;
-    assert!(listed.contains("somebody last wrote something for it") && listed.contains("a sweep takes it up"), "{listed}");
+    assert!(listed.contains("the last write for it was") && listed.contains("a sweep continues it"), "{listed}");
 
     while second.json(&path).await["walked_here"] != true {
         assert!(killed.elapsed() < PERIOD + Duration::from_secs(6), "nobody goes on: {}", second.printed());

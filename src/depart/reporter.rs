@@ -1,4 +1,4 @@
-//! Says what happens to a departure while it happens, and keeps what the report needs.
+//! Prints a departure's steps as they happen, and records the facts that the report needs.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -13,79 +13,80 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use super::board::Board;
 use super::checklist::Checklist;
+use super::live_lines::LiveLines;
+use crate::describe;
 use crate::out::{say, say_json};
-use crate::words;
 
-/// A write that was answered, for the report.
+/// A write that was accepted, for the report.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Moment {
-    /// When.
+    /// When it was accepted.
     pub(super) at: Time,
     /// Seconds since the run began.
     pub(super) seconds: f64,
-    /// What.
+    /// The write, as text.
     pub(super) what: String,
 }
 
-/// What was told of one departure.
-pub(super) struct Telling {
+/// The output about one departure, and the facts for its report.
+pub(super) struct Reporter {
     policy: Policy,
     pub(super) json: bool,
-    /// What each line begins with, where several departures are told of together.
+    /// The beginning of each line. It names the instance if several departures run together.
     prefix: String,
-    /// Where a person watches: the checklist that fills.
-    board: Option<Board>,
-    /// When the run began; set anew by the first answer that tells the servers' time.
+    /// The checklist, if a person watches on a terminal.
+    live_lines: Option<LiveLines>,
+    /// When the run began. The first answer with a server's time corrects it.
     pub(super) began: Time,
-    told: HashSet<String>,
+    /// Decisions that were printed already.
+    reported: HashSet<String>,
     denials: Denials,
-    /// What was foreseen, each said before the write that it is about.
+    /// The findings, each printed before the first write that it concerns.
     pub(super) findings: Vec<Finding>,
-    /// The writes that were accepted, but heartbeats.
+    /// The accepted writes, except heartbeats.
     pub(super) timeline: Vec<Moment>,
     pub(super) heartbeats: u64,
-    /// What was known when the last decision was made.
+    /// The snapshot of the last decision.
     pub(super) seen: Snapshot,
     /// The last decision.
     last: Option<Decision>,
-    /// When the last line was said.
-    said: Instant,
+    /// When the last line was printed.
+    last_line: Instant,
 }
 
-/// Where nothing moves on a terminal a line is said at least so often.
-pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+/// Without a terminal, a line is printed at least this often.
+pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
-/// Whether nothing is written next.
+/// Whether the decision makes no write.
 fn waits(decision: &Decision) -> bool {
     matches!(decision.action, Action::Look(_) | Action::Wait { .. })
 }
 
-impl Telling {
+impl Reporter {
     pub(super) fn new(departure: &Departure, policy: &Policy, json: bool, watched: bool, several: bool, now: Time) -> Self {
         Self {
             policy: policy.clone(),
             json,
             prefix: if several { format!("{}  ", departure.instance) } else { String::new() },
-            board: watched.then(Board::new),
+            live_lines: watched.then(LiveLines::new),
             began: now,
-            told: HashSet::new(),
+            reported: HashSet::new(),
             denials: Denials::default(),
             findings: Vec::new(),
             timeline: Vec::new(),
             heartbeats: 0,
             seen: Snapshot::begin(departure.instance, now),
             last: None,
-            said: Instant::now(),
+            last_line: Instant::now(),
         }
     }
 
-    /// A line above whatever moves.
+    /// Prints a line. On a terminal it stands above the checklist.
     fn line(&mut self, line: &str) {
-        self.said = Instant::now();
-        if let Some(board) = &mut self.board {
-            board.clear();
+        self.last_line = Instant::now();
+        if let Some(live_lines) = &mut self.live_lines {
+            live_lines.clear();
         }
         say(format!("{}{line}", self.prefix));
     }
@@ -94,26 +95,27 @@ impl Telling {
         now.since(self.began).as_secs_f64()
     }
 
-    /// Draws the checklist as it is now.
+    /// Redraws the checklist, if there is one.
     fn draw(&mut self, departure: &Departure, decision: Option<&Decision>, now: Time) {
-        let Some(board) = &mut self.board else { return };
-        let (seen, policy, heartbeats, began, columns) = (&self.seen, &self.policy, self.heartbeats, self.began, board.columns());
-        board.draw(&Checklist { departure, seen, policy, now_does: decision, heartbeats, columns, began, now }.lines());
+        let Some(live_lines) = &mut self.live_lines else { return };
+        let (seen, policy, heartbeats, began, columns) =
+            (&self.seen, &self.policy, self.heartbeats, self.began, live_lines.columns());
+        live_lines.draw(&Checklist { departure, seen, policy, now_does: decision, heartbeats, columns, began, now }.lines());
     }
 
-    /// Once a second: the checklist's times go on; without one, what is waited for is said once more if nothing was said for long.
-    pub(super) fn say_if_silent(&mut self, departure: &Departure, now: Time) {
-        if self.board.is_some() {
+    /// Called once a second. Redraws the checklist; without one, repeats the reason of a long wait.
+    pub(super) fn tick(&mut self, departure: &Departure, now: Time) {
+        if self.live_lines.is_some() {
             let decision = self.last.clone();
             self.draw(departure, decision.as_ref(), now);
             return;
         }
-        let silent = SIGN_OF_LIFE <= self.said.elapsed();
+        let silent = LONGEST_SILENCE <= self.last_line.elapsed();
         let Some(decision) = self.last.clone().filter(|last| silent && waits(last)) else { return };
         let seconds = self.seconds(now);
-        let text = format!("still {}, because {}", decision.action.title(now), words::because(&decision, &self.seen));
+        let text = format!("still {}, because {}", decision.action.title(now), describe::because(&decision, &self.seen));
         if self.json {
-            self.said = Instant::now();
+            self.last_line = Instant::now();
             say_json(&json!({ "kind": "waiting", "time": now, "seconds": seconds, "instance.id": departure.instance,
                 "asg.name": &*departure.asg, "reason": decision.reason.word(), "text": text }));
         } else {
@@ -121,13 +123,13 @@ impl Telling {
         }
     }
 
-    /// Nothing moves any more: the checklist, if there is one, stays as it is. Whether there was one.
+    /// Draws the checklist for the last time and leaves it on the screen. Returns whether there was one.
     pub(super) fn finish(&mut self, departure: &Departure, now: Time) -> bool {
         self.draw(departure, None, now);
-        self.board.take().is_some()
+        self.live_lines.take().is_some()
     }
 
-    /// Says what this write, or a later one, will cost: before it is made.
+    /// Prints, before a write, the settings that will lose requests.
     fn foresee(&mut self, departure: &Departure) {
         for finding in foreseen_losses(departure, &self.seen, &self.policy) {
             if self.findings.iter().any(|known| known.repeats(&finding)) {
@@ -136,7 +138,7 @@ impl Telling {
             if self.json {
                 say_json(&json!({ "kind": "foreseen", "instance.id": departure.instance, "finding": finding }));
             } else {
-                for (place, line) in words::finding(&finding).iter().enumerate() {
+                for (place, line) in describe::finding(&finding).iter().enumerate() {
                     self.line(&if place == 0 { format!("  foreseen  {line}") } else { format!("           {line}") });
                 }
             }
@@ -158,7 +160,7 @@ impl Telling {
                 self.line(&format!("  denied    {call}: {why}; waiting does not end this, a policy has to be changed"));
             }
         }
-        let (kind, because) = (action.kind().word(), words::because(decision, seen));
+        let (kind, because) = (action.kind().word(), describe::because(decision, seen));
         let title = action.title(now);
         let time_left_s = Budget::of(departure, seen, &self.policy).end.since(now).as_secs();
         let (instance, asg) = (departure.instance, &*departure.asg);
@@ -167,7 +169,7 @@ impl Telling {
         {
             self.foresee(departure);
         }
-        let again = !self.told.insert(format!("{kind} {because}"));
+        let again = !self.reported.insert(format!("{kind} {because}"));
         if !again {
             info!(instance.id = %instance, asg.name = asg, action = kind, reason = reason.word(), time_left_s, "{title}, because {because}");
         }
@@ -175,7 +177,7 @@ impl Telling {
         self.last = Some(decision.clone());
         if self.json {
             if !(again && waits) {
-                self.said = Instant::now();
+                self.last_line = Instant::now();
                 let seconds = self.seconds(now);
                 say_json(&json!({ "kind": "decision", "time": now, "seconds": seconds, "instance.id": instance, "asg.name": asg,
                     "action": kind, "reason": reason.word(), "text": format!("{title}, because {because}"),
@@ -184,7 +186,7 @@ impl Telling {
             return;
         }
         let line = format!("{:>7.1}s  {title}, because {because}", self.seconds(now));
-        if self.board.is_some() {
+        if self.live_lines.is_some() {
             self.draw(departure, Some(decision), now);
         } else if !(waits && again) {
             self.line(&line);
@@ -206,7 +208,7 @@ impl Telling {
                 }
             }
             Err(refusal) => {
-                // It is said below as well; a log line beside it is for whoever collects logs.
+                // Also printed below. The log line is for log collectors.
                 info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = kind, why = %refusal, "{kind} did not succeed: {refusal}");
                 if self.json {
                     say_json(&json!({ "kind": "write", "time": now, "seconds": seconds, "instance.id": departure.instance,
@@ -219,10 +221,10 @@ impl Telling {
     }
 }
 
-/// What the loop tells. It is shared with whoever must say what stands when a signal ends the loop.
-pub(super) struct Line<'a>(pub(super) &'a RefCell<Telling>);
+/// A reporter that the loop shares with the code that reports the state when a signal ends the loop.
+pub(super) struct SharedReporter<'a>(pub(super) &'a RefCell<Reporter>);
 
-impl Tell for Line<'_> {
+impl Tell for SharedReporter<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         self.0.borrow_mut().decided(departure, decision, seen, now);
     }

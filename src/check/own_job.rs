@@ -1,15 +1,15 @@
-//! Whether decamp itself, as a job on these nodes, outlives the departure of any one of them.
+//! Whether decamp, if it runs as a job on these nodes, survives the departure of any one of them.
 
 use std::collections::BTreeSet;
 
 use decamp_core::decide::{Layer, TaskGroup};
 use decamp_core::ids::NodeId;
 
-use super::Read;
+use super::Inspection;
 use super::rules::{Notice, Verdict, notice};
 
-/// decamp as a job on these nodes must outlive the departure of any one of them.
-pub(super) fn of_our_own_job(read: &Read<'_>) -> Vec<Notice> {
+/// If decamp runs as a job on these nodes, a copy must remain when any one of them leaves.
+pub(super) fn own_job_notices(read: &Inspection<'_>) -> Vec<Notice> {
     let mut ours: Vec<(&TaskGroup, BTreeSet<NodeId>)> = Vec::new();
     for (_, seen) in &read.looks {
         let nodes = seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
@@ -26,12 +26,12 @@ pub(super) fn of_our_own_job(read: &Read<'_>) -> Vec<Notice> {
     }
     let mut notices = Vec::new();
     for (group, on) in ours {
-        let mut say = |words: [&str; 4]| notices.push(notice(Verdict::Warning, Layer::Service, &group.title(), words));
+        let mut say = |texts: [&str; 4]| notices.push(notice(Verdict::Warning, Layer::Service, &group.title(), texts));
         if group.count < 2 {
-            let why = "when its own node leaves nobody is there to walk it out";
+            let why = "when its own node leaves, no decamp is left to drain it";
             say(["decamp in one copy", "two", why, "count = 2"]);
         } else if on.len() < 2 {
-            let why = "when that host leaves nobody is there to walk it out";
+            let why = "when that host leaves, no decamp is left to drain it";
             say(["decamp on one host", "two hosts", why, "constraint { distinct_hosts = true }"]);
         }
     }

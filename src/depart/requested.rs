@@ -1,4 +1,4 @@
-//! Which departures the arguments of `decamp run` ask for, and what of an event is passed over.
+//! Which departures the arguments of `decamp run` name, and which parts of an event are skipped.
 
 use std::io::Read;
 use std::path::Path;
@@ -19,60 +19,60 @@ use crate::connect::{Connected, named_by_a_person};
 use crate::exit;
 use crate::out::{complain, say, say_json};
 
-/// The longest time between two questions to Auto Scaling.
+/// The longest pause between two queries to Auto Scaling.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// How long one record of an event may wait for the answer: the others wait for it.
-const A_RECORD: Duration = Duration::from_secs(30);
+/// How long one record of an event may wait for its group's name. The other records wait meanwhile.
+const MOST_WAIT_FOR_A_RECORD: Duration = Duration::from_secs(30);
 
-/// What is asked for.
+/// The departures to run, and the parts of the event that are none.
 #[derive(Default)]
-pub(super) struct Asked {
+pub(super) struct Requested {
     pub(super) departures: Vec<Departure>,
-    pub(super) passed_over: Vec<PassedOver>,
+    pub(super) skipped: Vec<Skipped>,
 }
 
-/// A part of an event that no departure comes of.
-pub(super) struct PassedOver {
+/// A part of an event that is not a departure.
+pub(super) struct Skipped {
     /// Its place in the event, from 1.
     record: usize,
-    /// What is wrong with it, as a sentence without its subject.
+    /// Why it is skipped, as a sentence without its subject.
     why: String,
-    /// The exit code that it asks for.
+    /// The least exit code of the command.
     pub(super) code: u8,
 }
 
-impl PassedOver {
-    /// Says that it is passed over, and answers its exit code.
+impl Skipped {
+    /// Prints that it is skipped, and returns its exit code.
     pub(super) fn say(&self, json: bool) -> u8 {
         if json {
             say_json(&json!({ "kind": "passed-over", "record": self.record, "why": self.alone() }));
         } else {
-            say(format!("passed over: record {} {}", self.record, self.why));
+            say(format!("skipped: record {} {}", self.record, self.why));
         }
         self.code
     }
 
-    /// The same of an event that has no other part.
+    /// The reason as a sentence about the whole event, for an event that has no other part.
     pub(super) fn alone(&self) -> String {
         format!("the event {}", self.why)
     }
 }
 
-pub(super) async fn asked(at: &Connected, arguments: &Arguments) -> Result<Asked> {
+pub(super) async fn requested(at: &Connected, arguments: &Arguments) -> Result<Requested> {
     match (arguments.instance, &arguments.event) {
         (Some(instance), _) => {
-            let departure = patiently(at, instance, arguments.asg.as_deref()).await?;
-            Ok(Asked { departures: vec![departure], passed_over: Vec::new() })
+            let departure = named(at, instance, arguments.asg.as_deref()).await?;
+            Ok(Requested { departures: vec![departure], skipped: Vec::new() })
         }
         (None, Some(file)) => Ok(of_event(at, &read(file)?).await),
         (None, None) => bail!("name an instance with --instance, or an event with --event"),
     }
 }
 
-/// The departure of an instance that a person named. Its group is asked for as in a departure: what is throttled or away is waited for,
-/// for as long as a departure may take.
-async fn patiently(at: &Connected, instance: InstanceId, asg: Option<&str>) -> Result<Departure> {
+/// The departure of an instance that a person named. Like a departure, the query for its group is repeated while AWS throttles or cannot
+/// be reached, for as long as a departure may take.
+async fn named(at: &Connected, instance: InstanceId, asg: Option<&str>) -> Result<Departure> {
     let asg = match asg {
         Some(asg) => asg.into(),
         None => group_of(at, instance, at.live.now() + at.settings.policy.max_departure).await?,
@@ -80,7 +80,7 @@ async fn patiently(at: &Connected, instance: InstanceId, asg: Option<&str>) -> R
     at.departure_from(instance, asg, named_by_a_person())
 }
 
-/// An instance's group, asked for until it is told, or until `end`.
+/// An instance's group. The query is repeated until AWS answers, or until `end`.
 async fn group_of(at: &Connected, instance: InstanceId, end: Time) -> Result<Arc<str>> {
     let mut pause = Duration::from_secs(1);
     loop {
@@ -88,7 +88,7 @@ async fn group_of(at: &Connected, instance: InstanceId, end: Time) -> Result<Arc
             Ok(Some(asg)) => return Ok(asg),
             Ok(None) => return Err(at.no_such_instance(instance)),
             Err(why @ (Unseen::Throttled | Unseen::Away(_) | Unseen::Stale)) if at.live.now() + pause < end => {
-                complain(format!("{}; it is asked again in {}", at.cannot_ask_because(&why), plain(pause)));
+                complain(format!("{}; retrying in {}", at.cannot_ask_because(&why), plain(pause)));
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -99,7 +99,7 @@ async fn group_of(at: &Connected, instance: InstanceId, end: Time) -> Result<Arc
 
 fn read(file: &Path) -> Result<Vec<u8>> {
     let mut event = Vec::new();
-    // One more than is believed: then the reader says that it is too large.
+    // One byte more than the limit, so that the parser reports that the event is too large.
     let most = u64::try_from(MOST_BATCH_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     if file == Path::new("-") {
         std::io::stdin().lock().take(most).read_to_end(&mut event).context("read the event from standard input")?;
@@ -112,10 +112,10 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     Ok(event)
 }
 
-/// Every departure that the event tells of. What cannot be walked keeps nothing else from being walked.
-async fn of_event(at: &Connected, event: &[u8]) -> Asked {
+/// Every departure in the event. A record that cannot be used does not affect the others.
+async fn of_event(at: &Connected, event: &[u8]) -> Requested {
     let settings = &at.settings;
-    let mut asked = Asked::default();
+    let mut requested = Requested::default();
     let region = &at.region;
     for (place, record) in decamp_events::read(event, &settings.allowed, &settings.policy.hooks).into_iter().enumerate() {
         if record.names_no_region {
@@ -131,35 +131,37 @@ async fn of_event(at: &Connected, event: &[u8]) -> Asked {
             }
         };
         match departure {
-            // The same told twice is walked once.
-            Ok(departure) if asked.departures.iter().any(|known| is_the_same(known, &departure)) => {}
-            Ok(departure) => asked.departures.push(departure),
-            Err((why, code)) => asked.passed_over.push(PassedOver { record: place + 1, why, code }),
+            // A duplicate event starts no second run.
+            Ok(departure) if requested.departures.iter().any(|known| is_the_same(known, &departure)) => {}
+            Ok(departure) => requested.departures.push(departure),
+            Err((why, code)) => requested.skipped.push(Skipped { record: place + 1, why, code }),
         }
     }
-    asked
+    requested
 }
 
 async fn interruption(at: &Connected, instance: InstanceId, gone: Time) -> Result<Departure, (String, u8)> {
     if gone <= at.live.now() {
-        let why = format!("says that EC2 takes {instance} back at {gone}, which is past: nothing can be done any more");
+        let why = format!("says that EC2 takes {instance} back at {gone}, which is past: it is too late to drain it");
         return Err((why, exit::of(&Outcome::AlreadyPast)));
     }
-    let end = gone.min(at.live.now() + A_RECORD);
+    let end = gone.min(at.live.now() + MOST_WAIT_FOR_A_RECORD);
     let departure = group_of(at, instance, end).await;
     let departure = departure.and_then(|asg| at.departure_from(instance, asg, Cause::Interruption { at: gone }));
     departure.map_err(|why| (format!("cannot be used: {why:#}"), exit::ERROR))
 }
 
-/// What an event says that takes no instance out.
+/// Why an event that is no departure is skipped.
 fn needs_nothing(told: &Told) -> String {
     match told {
-        Told::Sweep => "is a schedule's; `decamp status` lists who waits, `decamp run --instance` takes one out".to_owned(),
+        Told::Sweep => {
+            "is a scheduled sweep; `decamp status` lists the waiting instances, `decamp run --instance` drains one".to_owned()
+        }
         Told::Arrival { .. } | Told::Rebalance { .. } | Told::ScheduledChange { .. } => {
-            format!("is of the kind {}, which takes no instance out; name one with --instance", told.word())
+            format!("is of the kind {}, which drains no instance; name one with --instance", told.word())
         }
         Told::Departure(_) | Told::Interruption { .. } | Told::Test | Told::Informational(_) => {
-            format!("is of the kind {}, about which nothing is to be done", told.word())
+            format!("is of the kind {}, which needs no action", told.word())
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `decamp part`: one process of a rehearsal with a real Nomad, as its jobs call for it; nothing for a person to run.
+//! `decamp part`: one process of a rehearsal with a real Nomad. The rehearsal's jobs run it; people do not.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use decamp_config::duration;
 use decamp_rehearse::{Nature, Part, play};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Be one process of a rehearsal with a real Nomad, whose jobs call for it.
+/// Run one process of a rehearsal with a real Nomad, as its jobs do.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -23,7 +23,7 @@ enum Which {
         /// Where it listens
         #[arg(long, value_name = "ADDRESS")]
         listen: SocketAddr,
-        /// How it takes its kill signal: obedient, slow or deaf
+        /// How it reacts to its kill signal: obedient, slow or deaf
         #[arg(long, value_parser = nature)]
         nature: Nature,
     },
@@ -32,13 +32,13 @@ enum Which {
         /// Where it listens
         #[arg(long, value_name = "ADDRESS")]
         listen: SocketAddr,
-        /// The Consul agent that it asks
+        /// The Consul agent that it queries
         #[arg(long, value_name = "ADDRESS")]
         consul: SocketAddr,
         /// The node's name
         #[arg(long)]
         node: String,
-        /// Ask this often, and do not watch
+        /// Poll at this interval instead of watching
         #[arg(long, value_name = "TIME", value_parser = time)]
         poll: Option<Duration>,
     },
@@ -52,7 +52,7 @@ fn time(text: &str) -> Result<Duration, String> {
     duration::read(text).map_err(|why| why.to_string())
 }
 
-pub(crate) async fn part(arguments: Arguments) -> Result<u8> {
+pub(crate) async fn play_part(arguments: Arguments) -> Result<u8> {
     let (part, listen) = match arguments.which {
         Which::Service { listen, nature } => (Part::Service(nature), listen),
         Which::Ingress { listen, consul, node, poll } => (Part::Ingress { node, consul, poll }, listen),

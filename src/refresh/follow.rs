@@ -1,4 +1,4 @@
-//! A refresh is followed to its end: looks at it and at what leaves, until it is over or a signal comes.
+//! Follows a refresh: looks at it and at the leaving instances until it ends or a signal arrives.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -13,26 +13,26 @@ use serde_json::json;
 use tokio::select;
 use tokio::time::sleep;
 
-use super::showing::{Look, Showing};
+use super::display::{Display, Progress};
 use crate::connect::Connected;
 use crate::depart::signals::Signals;
-use crate::exit::{self, Wish};
+use crate::exit::{self, Goal};
 use crate::out::{complain, say, say_json};
 use crate::status;
 
-/// What is followed, and how.
+/// The refresh to follow, and how to show it.
 pub(super) struct Followed {
     pub(super) asg: Arc<str>,
     pub(super) id: Arc<str>,
     pub(super) every: Duration,
     pub(super) json: bool,
-    pub(super) wish: Wish,
+    pub(super) goal: Goal,
 }
 
-/// Follows it until it is over; a signal leaves it going.
+/// Follows the refresh until it ends. A signal ends only the command, not the refresh.
 pub(super) async fn follow(at: &Connected, followed: &Followed) -> Result<u8> {
     let mut signals = Signals::new()?;
-    // What is drawn on a terminal is taken away at the end of this, and nothing that is said after it.
+    // The redrawn lines are removed at the end of this block, before anything else is printed.
     let ended = {
         let looks = pin!(looks(at, followed));
         select! {
@@ -48,16 +48,16 @@ pub(super) async fn follow(at: &Connected, followed: &Followed) -> Result<u8> {
                 say_json(&json!({ "kind": "stopped", "refresh.id": followed.id, "go_on": go_on }));
             } else {
                 say("");
-                say("the refresh goes on; watch it again with");
+                say("the refresh continues; follow it again with");
                 say(format!("  {go_on}"));
-                say("or stop it with");
+                say("or cancel it with");
                 say(format!("  decamp refresh cancel --asg {}", followed.asg));
             }
             return Ok(signal.exit_code());
         }
     };
     let Some(refresh) = ended else {
-        complain(format!("Auto Scaling lists no refresh {} of {}; somebody deleted the group", followed.id, followed.asg));
+        complain(format!("Auto Scaling no longer lists refresh {} of {}; the group was deleted", followed.id, followed.asg));
         return Ok(exit::NO_REFRESH);
     };
     if followed.json {
@@ -66,12 +66,12 @@ pub(super) async fn follow(at: &Connected, followed: &Followed) -> Result<u8> {
         let why = refresh.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
         say(format!("refresh {} of {}: {}, {}{why}", refresh.id, refresh.group, refresh.status.name(), refresh.status.meaning()));
     }
-    Ok(exit::of_refresh(refresh.status, followed.wish))
+    Ok(exit::of_refresh(refresh.status, followed.goal))
 }
 
-/// Looks until it is over. `None`: it is listed no more.
+/// Looks until the refresh ends. `None`: Auto Scaling no longer lists it.
 async fn looks(at: &Connected, followed: &Followed) -> Result<Option<Refresh>> {
-    let mut showing = Showing::new(followed.json);
+    let mut display = Display::new(followed.json);
     loop {
         match at.live.auto_scaling().refreshes(&followed.asg).await {
             Ok(listed) => {
@@ -79,13 +79,13 @@ async fn looks(at: &Connected, followed: &Followed) -> Result<Option<Refresh>> {
                 if refresh.status.is_over() {
                     return Ok(Some(refresh));
                 }
-                // What leaves is worth a look, and no reason to lose sight of the refresh.
+                // A failed look at the leaving instances does not end the command.
                 let leaving = status::look(at, Some(&followed.asg), &RefCell::default()).await;
-                showing.show(&Look { now: at.live.now(), refresh, leaving });
+                display.show(&Progress { now: at.live.now(), refresh, leaving });
             }
-            // Somebody has to change a policy first.
+            // A person has to change a policy first, so looking again would not help.
             Err(why @ Unseen::Denied(_)) => return Err(at.cannot_ask(&why)),
-            Err(why) => showing.is_blind(&why.to_string()),
+            Err(why) => display.show_unseen(&why.to_string()),
         }
         sleep(followed.every).await;
     }

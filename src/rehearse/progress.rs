@@ -1,4 +1,4 @@
-//! Shows how a run stands: a line for each node on a terminal, a line now and then where nobody watches.
+//! Shows the progress of a run: a line for each node on a terminal, otherwise one line every ten seconds.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -7,25 +7,25 @@ use decamp_rehearse::report::grouped;
 use decamp_rehearse::{Phase, Progress};
 use tokio::sync::watch;
 
-use crate::out::{is_watched, tell_progress};
+use crate::out::{is_interactive, report_progress};
 use crate::screen::Screen;
 
-/// Where nobody watches, a line so often.
-const SAYS_EVERY: Duration = Duration::from_secs(10);
+/// The interval of the lines without a terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Shows every change, for as long as it is polled.
-pub(super) async fn show(driver: &str, seen: watch::Receiver<Progress>, aloud: bool) -> Infallible {
-    match (aloud, is_watched()) {
+/// Shows every change for as long as it is polled, unless the output is JSON.
+pub(super) async fn show(driver: &str, seen: watch::Receiver<Progress>, text: bool) -> Infallible {
+    match (text, is_interactive()) {
         (false, _) => std::future::pending().await,
-        (true, true) => moving(driver, seen).await,
+        (true, true) => redrawn(driver, seen).await,
         (true, false) => lines(driver, seen).await,
     }
 }
 
 async fn lines(driver: &str, seen: watch::Receiver<Progress>) -> Infallible {
     loop {
-        tokio::time::sleep(SAYS_EVERY).await;
-        tell_progress(head(driver, &seen.borrow()));
+        tokio::time::sleep(LINE_EVERY).await;
+        report_progress(head(driver, &seen.borrow()));
     }
 }
 
@@ -35,7 +35,7 @@ fn head(driver: &str, progress: &Progress) -> String {
     format!("{driver}: {:.0} s, {what}; {} requests, {failed} failed", progress.seconds, grouped(requests))
 }
 
-async fn moving(driver: &str, mut seen: watch::Receiver<Progress>) -> Infallible {
+async fn redrawn(driver: &str, mut seen: watch::Receiver<Progress>) -> Infallible {
     let mut screen = Screen::new();
     loop {
         let progress = seen.borrow_and_update().clone();
@@ -48,7 +48,7 @@ async fn moving(driver: &str, mut seen: watch::Receiver<Progress>) -> Infallible
         texts.extend(nodes.map(|(node, now)| format!("  {node:<8} {}", phases(now))));
         screen.put(texts);
         if seen.changed().await.is_err() {
-            // The run is over; whoever holds us drops us next.
+            // The run has ended, and the caller drops this future next.
             std::future::pending::<()>().await;
         }
     }

@@ -1,4 +1,4 @@
-//! Lines of text in which no control character is written as it is: a name from the cluster may hold a newline, and would forge a line.
+//! Escapes control characters in log lines: a name from the cluster may hold a newline, which would forge a line.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -7,22 +7,22 @@ use std::io::{self, Write};
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Makes writers of another kind write plain lines.
+/// Makes the writers of another kind escape control characters.
 #[derive(Debug, Clone)]
-pub(super) struct Plain<M>(pub(super) M);
+pub(super) struct Escaping<M>(pub(super) M);
 
-/// A writer whose every call is one line: that is how tracing's formatter writes.
+/// A writer that takes one line per call, as tracing's formatter writes.
 #[derive(Debug)]
 pub(super) struct Lines<W>(W);
 
-impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Plain<M> {
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Escaping<M> {
     type Writer = Lines<M::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
         Lines(self.0.make_writer())
     }
 
-    /// The other writer may write some lines and not others: it is asked for each.
+    /// The inner writer may filter lines, so it is made for each line.
     fn make_writer_for(&'a self, line: &Metadata<'_>) -> Self::Writer {
         Lines(self.0.make_writer_for(line))
     }
@@ -30,7 +30,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Plain<M> {
 
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write_all(plain(&String::from_utf8_lossy(line)).as_bytes())?;
+        self.0.write_all(escaped_line(&String::from_utf8_lossy(line)).as_bytes())?;
         Ok(line.len())
     }
 
@@ -39,8 +39,8 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// The line with every control character but its last newline escaped.
-fn plain(line: &str) -> Cow<'_, str> {
+/// The line with every control character escaped, except its final newline.
+fn escaped_line(line: &str) -> Cow<'_, str> {
     let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
     match escaped(text) {
         Cow::Borrowed(_) => Cow::Borrowed(line),
@@ -48,34 +48,34 @@ fn plain(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// The text with every control character escaped, so that it is shown as one line and moves no cursor.
+/// The text with every control character escaped, so that it stays one line and moves no cursor.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
-    escaped_by(text, |letter, plain| write!(plain, "{}", letter.escape_default()).ok())
+    escaped_by(text, |letter, out| write!(out, "{}", letter.escape_default()).ok())
 }
 
-/// The same of a line of JSON, whose strings may hold the control characters that JSON allows in them.
+/// The same for a line of JSON, in whose strings JSON allows some control characters.
 pub(crate) fn escaped_json(line: &str) -> Cow<'_, str> {
-    // All that is escaped is below U+10000, so that each is one unit of UTF-16.
-    escaped_by(line, |letter, plain| write!(plain, "\\u{:04x}", u32::from(letter)).ok())
+    // Every escaped character is below U+10000, so it is one unit of UTF-16.
+    escaped_by(line, |letter, out| write!(out, "\\u{:04x}", u32::from(letter)).ok())
 }
 
 fn escaped_by(text: &str, escape: impl Fn(char, &mut String) -> Option<()>) -> Cow<'_, str> {
     if !text.contains(is_control) {
         return Cow::Borrowed(text);
     }
-    let mut plain = String::with_capacity(text.len() + 16);
+    let mut out = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
         if is_control(letter) {
-            // A string takes whatever is written.
-            let _ = escape(letter, &mut plain);
+            // Writing to a string cannot fail.
+            let _ = escape(letter, &mut out);
         } else {
-            plain.push(letter);
+            out.push(letter);
         }
     }
-    Cow::Owned(plain)
+    Cow::Owned(out)
 }
 
-/// Whether a terminal or a viewer would do something else than show it: controls, separators of lines, and what turns the direction.
+/// Whether a terminal or a viewer would act on it instead of showing it: controls, line separators and changes of the writing direction.
 fn is_control(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -85,15 +85,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_forge_a_line_is_escaped_and_all_else_is_as_it_was() {
-        assert_eq!(plain("INFO a job of Zürich is left\n"), "INFO a job of Zürich is left\n");
-        assert_eq!(plain("job web\nINFO all is well\n"), "job web\\nINFO all is well\n");
-        assert_eq!(plain("a\r\u{1b}[2J\t\u{7f}\u{9b}\0b\n"), "a\\r\\u{1b}[2J\\t\\u{7f}\\u{9b}\\u{0}b\n");
-        assert_eq!(plain("\u{202e}c\u{2028}d"), "\\u{202e}c\\u{2028}d");
+    fn control_characters_are_escaped_and_other_text_is_unchanged() {
+        assert_eq!(escaped_line("INFO a job of Zürich is left\n"), "INFO a job of Zürich is left\n");
+        assert_eq!(escaped_line("job web\nINFO all is well\n"), "job web\\nINFO all is well\n");
+        assert_eq!(escaped_line("a\r\u{1b}[2J\t\u{7f}\u{9b}\0b\n"), "a\\r\\u{1b}[2J\\t\\u{7f}\\u{9b}\\u{0}b\n");
+        assert_eq!(escaped_line("\u{202e}c\u{2028}d"), "\\u{202e}c\\u{2028}d");
     }
 
     #[test]
-    fn a_line_of_json_means_the_same_when_it_is_escaped() {
+    fn an_escaped_line_of_json_has_the_same_value() {
         let value = serde_json::json!({ "job": "web\n\u{9b}2J\u{202e}gpj\u{7f}" });
         let line = value.to_string();
         let escaped = escaped_json(&line);
@@ -102,11 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn one_line_of_the_log_is_one_line_whatever_is_in_it() {
+    fn a_newline_in_a_field_forges_no_line_of_the_log() {
         let written = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let sink = std::sync::Arc::clone(&written);
         let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(Plain(move || Sink(std::sync::Arc::clone(&sink))));
+            tracing_subscriber::fmt().with_ansi(false).with_writer(Escaping(move || Sink(std::sync::Arc::clone(&sink))));
         tracing::subscriber::with_default(subscriber.finish(), || {
             tracing::info!(job = %"web\n2026-01-01T00:00:00Z  INFO forged", "drain, because of {}", "web\nforged");
         });
