@@ -1,31 +1,31 @@
-//! Where the services are that are called by hand: by the SDK's own rules for partitions, FIPS and dual-stack.
+//! The endpoints of the services that decamp calls without an SDK client, by the SDK's own rules for partitions, FIPS and dual-stack.
 //!
-//! The SDK carries one set of rules a service. Those of Auto Scaling are linked, and name the same suffixes as those of SSM, SQS and SNS
-//! do, GovCloud's exceptions included; Secrets Manager differs as said below.
+//! The SDK has one set of rules per service. The rules of Auto Scaling are linked. They have the same suffixes as those of SSM, SQS and
+//! SNS, including GovCloud's exceptions. Secrets Manager differs, see [`host`].
 
 use aws_sdk_autoscaling::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use futures_util::FutureExt as _;
 
-/// The name in the rules that are linked.
+/// The service of the linked rules.
 const RESOLVED: &str = "autoscaling";
 
 /// The host of a service in a Region.
 ///
 /// # Errors
 ///
-/// The Region is none, or its partition has no such endpoints.
+/// The Region is invalid, or its partition has no such endpoints.
 pub fn host(service: &str, region: &str, fips: bool, dual_stack: bool) -> Result<String, String> {
     if service != "secretsmanager" {
         return resolve(service, region, fips, dual_stack);
     }
-    // In the commercial partitions it has no hosts of its own for dual-stack, and GovCloud's FIPS hosts say so in their name.
+    // In the commercial partitions Secrets Manager has no separate dual-stack hosts, and in GovCloud its FIPS hosts contain `-fips`.
     let plain = resolve(service, region, false, false)?;
     let commercial = plain.ends_with(".amazonaws.com") || plain.ends_with(".amazonaws.com.cn");
     let host = if dual_stack && !commercial { resolve(service, region, false, true)? } else { plain };
     Ok(if fips { host.replacen(service, &format!("{service}-fips"), 1) } else { host })
 }
 
-/// The host without either switch. A Region that is none has a host that is none.
+/// The host without FIPS and dual-stack. For an invalid Region it is a host that does not exist.
 #[must_use]
 pub fn plain_host(service: &str, region: &str) -> String {
     host(service, region, false, false).unwrap_or_else(|_| format!("{service}.invalid"))
@@ -46,9 +46,9 @@ fn resolve(service: &str, region: &str, fips: bool, dual_stack: bool) -> Result<
 mod tests {
     use super::*;
 
-    /// What botocore's rules answer for these services, by neither switch, dual-stack, FIPS, both.
+    /// The hosts are those of botocore's rules: plain, dual-stack, FIPS, and both.
     #[test]
-    fn every_partition_has_the_hosts_that_botocore_knows() {
+    fn every_partition_has_the_same_hosts_as_in_botocore() {
         let cases = [
             ("eu-west-1", "amazonaws.com", "api.aws", "sqs-fips"),
             ("mars-west-1", "amazonaws.com", "api.aws", "sqs-fips"),
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_manager_has_no_hosts_of_its_own_for_dual_stack_where_it_is_reached_by_both() {
+    fn secrets_manager_has_no_separate_dual_stack_hosts_in_the_commercial_partitions() {
         let cases = [
             ("eu-west-1", false, true, "secretsmanager.eu-west-1.amazonaws.com"),
             ("us-gov-west-1", true, false, "secretsmanager-fips.us-gov-west-1.amazonaws.com"),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_region_has_no_host() {
+    fn an_invalid_region_has_no_host() {
         for region in ["", "eu-west-1.evil.example/", "a b"] {
             assert!(host("sns", region, false, false).is_err(), "{region}");
             assert_eq!(plain_host("sns", region), "sns.invalid");

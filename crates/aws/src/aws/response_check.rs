@@ -1,4 +1,4 @@
-//! What is read off every answer of AWS before it is believed: that it is whole, and what time it is there.
+//! An interceptor for every answer of AWS: it checks that the answer is complete, and reads the server's time.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use aws_smithy_types::date_time::Format;
 
-use crate::calls::Calls;
+use crate::operations::Calls;
 use decamp_core::time::Time;
 use decamp_net::clock::Clock;
 
-/// Counts calls, hears the server's clock, and refuses an answer that is not whole.
+/// Counts calls, reads the server's clock, and rejects incomplete answers.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(super) struct ResponseCheck {
     pub(super) clock: Arc<Clock>,
     pub(super) calls: Arc<Calls>,
 }
@@ -33,9 +33,9 @@ impl Storable for Sent {
 }
 
 #[dyn_dispatch_hint]
-impl Intercept for Answers {
+impl Intercept for ResponseCheck {
     fn name(&self) -> &'static str {
-        "Answers"
+        "ResponseCheck"
     }
 
     fn read_before_transmit(
@@ -58,7 +58,7 @@ impl Intercept for Answers {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let answer = context.response();
-        // An error page may come from something in between, whose clock nobody keeps.
+        // An error page may come from a proxy, whose clock may be wrong.
         if !answer.status().is_success() {
             return Ok(());
         }
@@ -69,8 +69,8 @@ impl Intercept for Answers {
         Ok(())
     }
 
-    /// An XML document that was cut short reads as a shorter list, and an operation without a result is answered by anything at
-    /// all: only the closing tag of the answer that was asked for shows that AWS said all it had to say.
+    /// The SDK reads a truncated XML document as a shorter list, and accepts any document for an operation without a result. Only the
+    /// closing tag of the expected answer proves that the answer is complete.
     fn read_after_deserialization(
         &self,
         context: &AfterDeserializationInterceptorContextRef<'_>,
@@ -82,8 +82,8 @@ impl Intercept for Answers {
         }
         let answer = context.response();
         let Some(operation) = cfg.load::<Metadata>().map(Metadata::name) else { return Ok(()) };
-        if answer.status().is_success() && !is_whole(answer.body().bytes().unwrap_or_default(), operation) {
-            return Err(format!("the answer to {operation} is not whole").into());
+        if answer.status().is_success() && !is_complete(answer.body().bytes().unwrap_or_default(), operation) {
+            return Err(format!("the answer to {operation} is incomplete").into());
         }
         Ok(())
     }
@@ -95,8 +95,8 @@ pub(crate) fn date(text: &str) -> Option<Time> {
     u64::try_from(seconds).ok().map(|seconds| Time(seconds.saturating_mul(1000)))
 }
 
-/// Whether a body ends as the answer to this operation ends.
-fn is_whole(body: &[u8], operation: &str) -> bool {
+/// Whether a body ends with the closing tag of the answer to this operation.
+fn is_complete(body: &[u8], operation: &str) -> bool {
     let rest = body.trim_ascii_end().strip_suffix(b"Response>").and_then(|rest| rest.strip_suffix(operation.as_bytes()));
     rest.is_some_and(|rest| rest.ends_with(b"</"))
 }
@@ -106,14 +106,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_its_own_closing_tag_makes_an_answer_whole() {
+    fn only_its_own_closing_tag_makes_an_answer_complete() {
         let whole = b"<DeregisterTargetsResponse><DeregisterTargetsResult/></DeregisterTargetsResponse>\n";
-        assert!(is_whole(whole, "DeregisterTargets"));
+        assert!(is_complete(whole, "DeregisterTargets"));
         for cut in 1..whole.len() {
-            assert!(cut >= whole.len() - 1 || !is_whole(&whole[..cut], "DeregisterTargets"), "{cut}");
+            assert!(cut >= whole.len() - 1 || !is_complete(&whole[..cut], "DeregisterTargets"), "{cut}");
         }
-        assert!(!is_whole(whole, "DescribeTargetHealth"));
-        assert!(!is_whole(b"<html><body>welcome</body></html>", "DeregisterTargets"));
-        assert!(!is_whole(b"", "DeregisterTargets"));
+        assert!(!is_complete(whole, "DescribeTargetHealth"));
+        assert!(!is_complete(b"<html><body>welcome</body></html>", "DeregisterTargets"));
+        assert!(!is_complete(b"", "DeregisterTargets"));
     }
 }

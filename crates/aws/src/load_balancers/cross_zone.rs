@@ -1,20 +1,21 @@
-//! Whether load balancing crosses zones: a target group's own attribute, or, where that leaves it to the load balancer, the load balancer's.
+//! Whether load balancing crosses zones: the target group's attribute, or the load balancer's if the target group's refers to it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Client;
 use crate::aws::{refusal, unseen};
-use crate::shared::{Crowd, Gather, Limiter};
+use crate::coalescing::{Coalescer, InFlight};
+use crate::rate_limiter::RateLimiter;
 use decamp_core::decide::{BalancerKind, Unseen, Zones};
 use decamp_net::lately::Lately;
 
-/// The attribute, of a target group and of a load balancer.
+/// The attribute of a target group and of a load balancer.
 pub(super) const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
-/// How long what is read of a load balancer is believed.
-const REMEMBERED: Duration = Duration::from_mins(5);
+/// How long a load balancer's attribute is cached.
+const CACHED_FOR: Duration = Duration::from_mins(5);
 
-/// What a target group's attribute says.
+/// The value of a target group's attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CrossZone {
     /// `true`.
@@ -26,7 +27,7 @@ pub(super) enum CrossZone {
 }
 
 impl CrossZone {
-    /// `None`: a value that is not known.
+    /// Reads a value; `None` if it is unknown.
     pub(super) fn read(value: &str) -> Option<Self> {
         match value {
             "true" => Some(Self::On),
@@ -37,29 +38,28 @@ impl CrossZone {
     }
 }
 
-/// What load balancers are set to, by ARN.
+/// The attributes of load balancers, by ARN.
 pub(super) struct Balancers {
-    attributes: Gather<Arc<str>, (), Option<bool>, Unseen>,
+    attributes: Coalescer<Arc<str>, (), Option<bool>, Unseen>,
     known: Arc<Lately<Arc<str>, Option<bool>>>,
 }
 
 impl Balancers {
-    pub(super) fn new(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Self {
+    pub(super) fn new(client: &Client, limiter: &Arc<RateLimiter>, in_flight: &Arc<InFlight>) -> Self {
         let client = client.clone();
-        let attributes = Gather::new(usize::MAX, limiter, crowd, move |arn: Arc<str>, _| {
+        let attributes = Coalescer::new(usize::MAX, limiter, in_flight, move |arn: Arc<str>, _| {
             let client = client.clone();
             async move { read(&client, &arn).await }
         });
-        Self { attributes, known: Arc::new(Lately::for_a(REMEMBERED)) }
+        Self { attributes, known: Arc::new(Lately::for_a(CACHED_FOR)) }
     }
 
-    /// Whether load balancing crosses zones in a group whose attribute says this, behind these load balancers. It is only for a finding:
-    /// not to see it hides nothing else.
-    pub(super) async fn zones(&self, says: Option<CrossZone>, kind: BalancerKind, balancers: &[Arc<str>]) -> Zones {
-        let crosses = match (says, kind, balancers) {
+    /// Whether load balancing crosses zones in a group with this attribute, behind these load balancers. Only a finding depends on it.
+    pub(super) async fn zones(&self, attribute: Option<CrossZone>, kind: BalancerKind, balancers: &[Arc<str>]) -> Zones {
+        let crosses = match (attribute, kind, balancers) {
             (Some(CrossZone::On), _, _) => Some(true),
             (Some(CrossZone::Off), _, _) => Some(false),
-            // AWS: always on for the load balancer itself.
+            // For an Application Load Balancer itself it is always on, according to AWS.
             (Some(CrossZone::AsItsBalancer), BalancerKind::Alb, _) => Some(true),
             (Some(CrossZone::AsItsBalancer), BalancerKind::Nlb, [balancer]) => self.crosses(balancer).await,
             (Some(CrossZone::AsItsBalancer), BalancerKind::Nlb | BalancerKind::Classic, _) | (None, _, _) => None,

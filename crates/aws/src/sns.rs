@@ -1,4 +1,4 @@
-//! SNS, as far as a subscriber over HTTP needs it: the certificate that signs messages, and the answer to a confirmation.
+//! The part of SNS that an HTTP subscriber needs: the certificate that signs messages, and the confirmation of a subscription.
 
 use decamp_core::decide::Refusal;
 
@@ -13,20 +13,21 @@ const CONFIRM_SUBSCRIPTION: Operation = Operation {
 };
 
 impl Signed {
-    /// Fetches a certificate's file from SNS of the Region of a topic of ours; at most `most` bytes of it.
+    /// Fetches a certificate's file from SNS in the Region of a subscribed topic; `None` if there is no such file. The file may have at
+    /// most `most` bytes.
     ///
     /// # Errors
     ///
-    /// Nothing came back that can be read. `None`: no file of that name is there.
+    /// SNS did not answer, or the answer cannot be used.
     pub async fn fetch_certificate(&self, topic: &str, file: &str, most: usize) -> Result<Option<Vec<u8>>, Refusal> {
         let region = topic.split(':').nth(3).unwrap_or_default();
-        // Its certificates are at the plain host whatever endpoint is called: so says the address that is compared with it.
+        // Certificates are at the plain host, without FIPS and dual-stack: messages name this address.
         let address = match self.aws.endpoint(&self.aws.settings.sns_endpoint) {
             Some(endpoint) => format!("{}/{file}", endpoint.trim_end_matches('/')),
             None => format!("https://{}/{file}", endpoints::plain_host("sns", region)),
         };
         let mut answer = self.http()?.get(address).timeout(CALL).send().await.map_err(|why| away(&why))?;
-        // S3, where the files are, answers 403 for what is not there.
+        // S3, which serves the files, answers 403 for a file that does not exist.
         if matches!(answer.status().as_u16(), 400 | 403 | 404 | 410) {
             return Ok(None);
         }
@@ -36,18 +37,18 @@ impl Signed {
         let mut read = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|why| away(&why))? {
             if most < read.len() + chunk.len() {
-                return Err(Refusal::Away("SNS's certificate never ends".into()));
+                return Err(Refusal::Away("the certificate of SNS is too large".into()));
             }
             read.extend_from_slice(&chunk);
         }
         Ok(Some(read))
     }
 
-    /// Agrees to a subscription, by the token that came with its confirmation.
+    /// Confirms a subscription by the token of its confirmation request.
     ///
     /// # Errors
     ///
-    /// Why it was refused; or that nothing is known of what became of it.
+    /// SNS refused the call, or did not answer; then the call may have succeeded.
     pub async fn confirm_subscription(&self, topic: &str, token: &str) -> Result<(), Refusal> {
         let region = topic.split(':').nth(3);
         let fields = [("Action", "ConfirmSubscription"), ("Version", "2010-03-31"), ("TopicArn", topic), ("Token", token)];

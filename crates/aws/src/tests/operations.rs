@@ -1,4 +1,4 @@
-//! Every call that the adapters make is one of those that are listed, and so in the policy that allows them.
+//! Every call of the adapters is in the list of operations, and so in the IAM policies.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::classic::old_web;
 use super::load_balancers::balancers;
 use super::wire::departure;
 use super::wire::{Answer, Server, group, instance};
-use crate::calls::OPERATIONS;
+use crate::operations::OPERATIONS;
 use crate::signed::Signed;
 use decamp_config::Stored;
 use decamp_core::decide::{ActionRef, LifecycleResult, Target, TargetHealth};

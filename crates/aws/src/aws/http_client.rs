@@ -1,4 +1,4 @@
-//! The HTTP client under the SDK: through the proxy that is set, and with answers of bounded size.
+//! The SDK's HTTP client: it uses the proxy of the settings, and bounds the size of answers.
 
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
@@ -13,23 +13,23 @@ use aws_smithy_types::body::SdkBody;
 
 use decamp_config::Proxy;
 
-/// Idle connections that are kept for what comes next. A thousand departures may have called at once; each connection holds some 30 KiB.
+/// The most idle connections that are kept. A thousand departures may call at once, and each connection takes some 30 KiB.
 const MOST_IDLE: usize = 16;
 
-/// What is read of one answer. A page of groups with ten thousand instances is a seventh of it.
+/// The most bytes of one answer. A page of groups with ten thousand instances takes a seventh of it.
 pub(crate) const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 
-/// Where AWS gives an instance or a task its credentials: link-local addresses, which no proxy reaches.
+/// The addresses of the credentials of an instance or a task. They are link-local, so no proxy can reach them.
 const CREDENTIALS: &str = "169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23";
 
-/// What is never called through a proxy: what the settings name, and where credentials come from.
-pub(crate) fn not_through(proxy: &Proxy) -> String {
+/// The hosts that are never called through the proxy: those in the settings, and the addresses of credentials.
+pub(crate) fn no_proxy(proxy: &Proxy) -> String {
     if proxy.except.is_empty() { CREDENTIALS.to_owned() } else { format!("{CREDENTIALS},{}", proxy.except) }
 }
 
-/// A client for all calls of the SDK, those for credentials included. A proxy's address that cannot be used was refused with the settings.
+/// The client for all calls of the SDK, including those for credentials. The settings have rejected an invalid address of a proxy.
 pub(super) fn client(proxy: Option<&Proxy>) -> SharedHttpClient {
-    let proxy = proxy.and_then(|proxy| Some(ProxyConfig::all(proxy.url.as_str()).ok()?.no_proxy(not_through(proxy))));
+    let proxy = proxy.and_then(|proxy| Some(ProxyConfig::all(proxy.url.as_str()).ok()?.no_proxy(no_proxy(proxy))));
     let connect = move |settings: Option<&HttpConnectorSettings>, components: Option<&RuntimeComponents>| {
         let mut builder = Connector::builder().pool_max_idle_per_host(MOST_IDLE);
         builder.set_connector_settings(settings.cloned());
@@ -40,7 +40,7 @@ pub(super) fn client(proxy: Option<&Proxy>) -> SharedHttpClient {
     SharedHttpClient::new(Bounded(Builder::new().build_with_connector_fn(connect)))
 }
 
-/// A client whose answers are cut off where they become too large: a peer that never stops sending must not fill the memory.
+/// A client that cuts off too large answers: a peer that never stops sending must not fill the memory.
 #[derive(Debug)]
 struct Bounded(SharedHttpClient);
 

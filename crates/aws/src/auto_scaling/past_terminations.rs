@@ -1,4 +1,4 @@
-//! Departures that are over, as Auto Scaling's own record of activities tells of them: it knows when, and nothing of what was left.
+//! Past terminations from Auto Scaling's record of activities. The record has their times, but not what ran on the instances at the end.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use decamp_core::decide::Unseen;
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
 
-/// The activities that one call answers at most, and all that are asked for of one group.
-const ACTIVITIES_A_CALL: i32 = 100;
-/// A cause is a sentence; what is longer is cut.
+/// The most activities in one answer. Only one answer per group is read.
+const ACTIVITIES_PER_CALL: i32 = 100;
+/// A longer cause is cut.
 const LONGEST_CAUSE: usize = 300;
 
 /// An instance that a group has terminated, or tried to.
@@ -21,37 +21,37 @@ const LONGEST_CAUSE: usize = 300;
 pub struct Terminated {
     /// Its group.
     pub asg: Arc<str>,
-    /// Which.
+    /// The instance.
     pub instance: InstanceId,
     /// When it began to leave.
     pub began: Time,
-    /// When the activity was over, if it is told.
+    /// When the activity ended, if the record has it.
     pub ended: Option<Time>,
-    /// Whether the instance went.
+    /// Whether the instance was terminated.
     pub successful: bool,
-    /// Why, in Auto Scaling's words.
+    /// Auto Scaling's description of the cause.
     pub cause: String,
 }
 
 impl AutoScaling {
-    /// The last terminations of these groups that are over, the latest first; of every group there is, if none is named.
+    /// The last finished terminations of these groups, or of all groups if none is named. The latest comes first.
     ///
     /// # Errors
     ///
-    /// They could not be seen.
+    /// The record could not be read.
     pub async fn terminated(&self, asgs: &[Arc<str>]) -> Result<Vec<Terminated>, Unseen> {
         let mut all = Vec::new();
         let named: Vec<Option<&Arc<str>>> = if asgs.is_empty() { vec![None] } else { asgs.iter().map(Some).collect() };
         for asg in named {
-            self.looks.look().await?;
+            self.looks.acquire_look().await?;
             let send = |client: &aws_sdk_autoscaling::Client| {
-                let call = client.describe_scaling_activities().max_records(ACTIVITIES_A_CALL);
+                let call = client.describe_scaling_activities().max_records(ACTIVITIES_PER_CALL);
                 call.set_auto_scaling_group_name(asg.map(ToString::to_string)).send()
             };
             let answer = self.looks.call(send).await;
             match answer.map_err(|e| refusal(&e, None)) {
                 Ok(answer) => all.extend(answer.activities().iter().filter_map(terminated)),
-                // Whoever names a group that is not there yet, or no more, still wants to know of the others.
+                // A named group may not exist yet, or no longer. The others are listed anyway.
                 Err(refusal) if is_no_such_group(&refusal) => {}
                 Err(refusal) => return Err(unseen(refusal)),
             }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_over_and_was_a_termination_is_past() {
+    fn only_a_finished_termination_is_listed() {
         use ScalingActivityStatusCode::{Failed, InProgress, MidLifecycleAction, Successful};
         let leaves = "Terminating EC2 instance: i-0123456789abcdef0";
         let past = terminated(&activity(leaves, Successful)).expect("it is over");

@@ -1,30 +1,30 @@
-//! How often AWS was called, by operation. Every attempt counts: that is what fills AWS's own buckets.
+//! Every AWS operation that decamp calls, and how often each was called. Every attempt counts, because AWS counts it against its limits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The program that makes a call. Each has its own IAM role, which allows exactly the calls that it makes (ADR 0025).
+/// The program that calls an operation. Each has its own IAM role, which allows exactly the operations that it calls (ADR 0025).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// The Lambda.
     Lambda,
     /// `decamp serve`.
     Serve,
-    /// `decamp run`, with the rights of whoever runs it.
+    /// `decamp run`, with the permissions of the person who runs it.
     Run,
-    /// `decamp refresh`, with the rights of whoever runs it.
+    /// `decamp refresh`, with the permissions of the person who runs it.
     Refresh,
-    /// `decamp check`, `plan` and `status`, which only look.
+    /// `decamp check`, `plan` and `status`, which only read.
     Check,
 }
 
 /// An operation of AWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operation {
-    /// The prefix that IAM knows its service by.
+    /// The service's prefix in IAM actions.
     pub service: &'static str,
-    /// Its name.
+    /// The operation's name.
     pub name: &'static str,
-    /// Who calls it.
+    /// The programs that call it.
     pub callers: &'static [Caller],
 }
 
@@ -40,7 +40,7 @@ const REFRESHES: &[Caller] = &[Caller::Serve, Caller::Refresh];
 pub const OPERATIONS: [Operation; 26] = [
     by(DEPARTS, "autoscaling", "CompleteLifecycleAction"),
     by(DEPARTS, "autoscaling", "RecordLifecycleActionHeartbeat"),
-    // Only by policy (ADR 0014): without it the role need not allow it.
+    // Only with `DECAMP_REPLACE` (ADR 0014). Without it the role need not allow this.
     by(&[Caller::Lambda, Caller::Serve], "autoscaling", "SetInstanceHealth"),
     by(LOOKS, "autoscaling", "DescribeAutoScalingGroups"),
     by(LOOKS, "autoscaling", "DescribeAutoScalingInstances"),
@@ -49,7 +49,7 @@ pub const OPERATIONS: [Operation; 26] = [
     by(LOOKS, "autoscaling", "DescribeTrafficSources"),
     by(REFRESHES, "autoscaling", "StartInstanceRefresh"),
     by(REFRESHES, "autoscaling", "DescribeInstanceRefreshes"),
-    // Only a person stops or takes back what was begun.
+    // Only people cancel a refresh or roll it back.
     by(&[Caller::Refresh], "autoscaling", "CancelInstanceRefresh"),
     by(&[Caller::Refresh], "autoscaling", "RollbackInstanceRefresh"),
     by(DEPARTS, "elasticloadbalancing", "DeregisterTargets"),
@@ -64,7 +64,7 @@ pub const OPERATIONS: [Operation; 26] = [
     by(LOOKS, "ssm", "GetParameter"),
     by(LOOKS, "secretsmanager", "GetSecretValue"),
     by(&[Caller::Lambda, Caller::Serve], "sqs", "ChangeMessageVisibility"),
-    // For the Lambda, the platform receives and deletes.
+    // For the function, the Lambda service receives and deletes.
     by(&[Caller::Serve], "sqs", "ReceiveMessage"),
     by(&[Caller::Serve], "sqs", "DeleteMessage"),
     by(&[Caller::Serve], "sns", "ConfirmSubscription"),
@@ -88,13 +88,13 @@ impl Calls {
         place(operation).map_or(0, |place| self.0[place].load(Ordering::Relaxed))
     }
 
-    /// How often each was called that was called at all.
+    /// The operations that were called, with their counts.
     pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let all = OPERATIONS.iter().zip(&self.0).map(|(operation, count)| (operation.name, count.load(Ordering::Relaxed)));
         all.filter(|(_, count)| *count > 0)
     }
 
-    /// How often any was called.
+    /// The number of all calls.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.each().map(|(_, count)| count).sum()

@@ -1,4 +1,4 @@
-//! SQS, as far as a consumer needs it: receive, hide, delete. Four calls of JSON would not pay for a client crate.
+//! The part of SQS that a consumer needs: receive, hide, delete. Three calls with JSON do not justify an SDK crate.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ const RECEIVE_MESSAGE: Operation = sqs("ReceiveMessage");
 const DELETE_MESSAGE: Operation = sqs("DeleteMessage");
 const CHANGE_MESSAGE_VISIBILITY: Operation = sqs("ChangeMessageVisibility");
 
-/// SQS hides a message for twelve hours at most.
+/// SQS hides a message for at most twelve hours.
 const LONGEST_VISIBILITY: u64 = 43_200;
 
-/// A message as a queue hands it out. Its receipt handle is a right to delete it, so it is never shown.
+/// A received message. Its receipt handle allows deleting it, so `Debug` does not show it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Received {
-    /// Its id.
+    /// The message's id.
     pub message_id: String,
-    /// What names this receipt of it.
+    /// The handle of this receipt of the message.
     pub receipt_handle: String,
-    /// What was sent.
+    /// The message's body.
     pub body: String,
     #[serde(default)]
     attributes: Attributes,
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Received {
 }
 
 impl Received {
-    /// The message as Lambda would hand it to a function, so that both read it in the same way.
+    /// The message in the form in which the Lambda service passes it to a function, so that the same parser reads both.
     #[must_use]
     pub fn as_record(&self, queue: &str) -> serde_json::Value {
         json!({
@@ -68,11 +68,11 @@ impl Received {
 }
 
 impl Signed {
-    /// Waits for messages of a queue, named by its ARN, for at most `wait`; they are hidden from others for `hidden`.
+    /// Waits at most `wait` for messages of a queue, named by its ARN. They are hidden from other consumers for `hidden`.
     ///
     /// # Errors
     ///
-    /// Why it was refused; or that nothing came back. What was handed out then comes again by itself.
+    /// SQS refused the call, or did not answer. Messages in a lost answer become visible again by themselves.
     pub async fn receive_messages(&self, queue: &str, wait: Duration, hidden: Duration) -> Result<Vec<Received>, Refusal> {
         let body = json!({
             "MaxNumberOfMessages": 10,
@@ -91,7 +91,7 @@ impl Signed {
     ///
     /// # Errors
     ///
-    /// Why it was refused; or that nothing is known of what became of it.
+    /// SQS refused the call, or did not answer; then the call may have succeeded.
     pub async fn hide_message(&self, queue: &str, receipt: &str, span: Duration) -> Result<(), Refusal> {
         let body = json!({ "ReceiptHandle": receipt, "VisibilityTimeout": span.as_secs().min(LONGEST_VISIBILITY) });
         self.call_queue(&CHANGE_MESSAGE_VISIBILITY, queue, body, receipt, CALL).await.map(drop)
@@ -101,7 +101,7 @@ impl Signed {
     ///
     /// # Errors
     ///
-    /// Why it was refused; or that nothing is known of what became of it.
+    /// SQS refused the call, or did not answer; then the call may have succeeded.
     pub async fn delete_message(&self, queue: &str, receipt: &str) -> Result<(), Refusal> {
         self.call_queue(&DELETE_MESSAGE, queue, json!({ "ReceiptHandle": receipt }), receipt, CALL).await.map(drop)
     }
