@@ -1,4 +1,4 @@
-//! What a drain of ours says about itself, as Nomad keeps it: a map of texts.
+//! The metadata that decamp stores with a drain. Nomad keeps it as a map of strings.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use decamp_core::decide::{Beginning, DrainMeta, Noted, Phase};
 use decamp_core::time::Time;
 
-/// Who sent the drain. Any other text under `tool`, or none, is somebody else's drain.
+/// The tool that sent the drain. A drain with another value of `tool`, or without one, is somebody else's.
 const TOOL: &str = "decamp";
 
-/// As it is written.
+/// The metadata as Nomad stores it.
 pub(super) fn write(meta: &DrainMeta) -> BTreeMap<&'static str, String> {
     let seconds = meta.longest_stop.as_millis().div_ceil(1000);
     BTreeMap::from([
@@ -17,7 +17,7 @@ pub(super) fn write(meta: &DrainMeta) -> BTreeMap<&'static str, String> {
         ("action", meta.action.to_string()),
         ("phase", meta.phase.word().to_owned()),
         ("until", stamp(meta.until)),
-        // Rounded up: what it is for is to be waited for.
+        // Rounded up, so that the next worker does not wait too short.
         ("longest_stop", seconds.to_string()),
         ("allocations", meta.allocations.to_string()),
         ("warm", meta.warm.to_string()),
@@ -25,7 +25,7 @@ pub(super) fn write(meta: &DrainMeta) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// As it is read back. A mark of ours that cannot be understood whole counts as somebody else's.
+/// Reads the metadata of a drain; `None` for somebody else's. Metadata of decamp that cannot be read completely counts as somebody else's.
 pub(super) fn read(map: &HashMap<String, String>) -> Option<DrainMeta> {
     let get = |key: &str| map.get(key).map(String::as_str);
     if get("tool") != Some(TOOL) {
@@ -42,7 +42,7 @@ pub(super) fn read(map: &HashMap<String, String>) -> Option<DrainMeta> {
     })
 }
 
-/// The notes of ours that a node's metadata holds.
+/// decamp's notes in a node's metadata.
 pub(super) fn notes(meta: &HashMap<String, String>) -> Vec<Noted> {
     let note = |what: Beginning| Noted::read(what, meta.get(what.key())?);
     Beginning::ALL.into_iter().filter_map(note).collect()
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_reads_back_as_it_was_written() {
+    fn metadata_is_read_as_it_was_written() {
         for phase in [Phase::Services, Phase::All, Phase::Again, Phase::Resent, Phase::Forced] {
             let meta = DrainMeta { phase, ..meta() };
             assert_eq!(read(&as_nomad_keeps_it(&meta)), Some(meta));
@@ -86,13 +86,13 @@ mod tests {
     }
 
     #[test]
-    fn a_longest_stop_is_never_shortened_on_the_way() {
+    fn the_longest_stop_is_never_rounded_down() {
         let meta = DrainMeta { longest_stop: Duration::from_millis(1_001), ..meta() };
         assert_eq!(read(&as_nomad_keeps_it(&meta)).map(|m| m.longest_stop), Some(Duration::from_secs(2)));
     }
 
     #[test]
-    fn anything_but_a_whole_mark_of_ours_is_somebody_elses() {
+    fn incomplete_metadata_is_somebody_elses() {
         for (key, value) in
             [("tool", "nomad"), ("phase", "some"), ("until", "soon"), ("longest_stop", "-1"), ("allocations", "many")]
         {
