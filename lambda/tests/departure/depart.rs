@@ -1,4 +1,4 @@
-//! Walks an instance out of the sandbox with a real binary, pass by pass, as the queue would: for the test and for the figures.
+//! Takes an instance out of the sandbox with a real binary, pass by pass, as the queue would. The tests and `coldstart` use it.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::runtime::{Answer, Function};
 
-/// The function's time-out. It looks and acts until 5 s before.
+/// The function's time-out. The function works until 5 s before it.
 const TIME: Duration = Duration::from_secs(12);
 
 /// A small cluster whose departures take a few passes.
@@ -24,12 +24,12 @@ pub(crate) fn options() -> Options {
     }
 }
 
-/// The binary, started with all that it needs to reach a sandbox; `more` goes before it, and what is set to nothing is not set.
+/// Starts the binary with the settings of a sandbox. `more` overrides them; an empty value removes a setting.
 pub(crate) async fn start(sandbox: &Sandbox, command: Command, more: &[(&'static str, String)]) -> Function {
     let mut settings = sandbox.variables();
     settings.extend([
         ("DECAMP_GUARD_ALB", "2s".to_owned()),
-        // Longer than the delay: that is foreseen, though no client here takes so long.
+        // Longer than the delay, so a loss is foreseen, although no client here takes so long.
         ("DECAMP_LONGEST_REQUEST", "6s".to_owned()),
         ("DECAMP_ACCOUNTS", ACCOUNT.to_owned()),
         ("DECAMP_REGIONS", REGION.to_owned()),
@@ -40,14 +40,14 @@ pub(crate) async fn start(sandbox: &Sandbox, command: Command, more: &[(&'static
     Function::start_by(command, &settings).await
 }
 
-/// The message that tells of the first lifecycle action, as the queue delivers it.
+/// The message of the first lifecycle action, as the queue delivers it.
 async fn message(sandbox: &Sandbox) -> String {
     let mut changes = sandbox.shared.watch();
     let event = loop {
         if let Some(event) = sandbox.shared.events().into_iter().next() {
             break event;
         }
-        changes.changed().await.expect("the sandbox is there");
+        changes.changed().await.expect("the sandbox runs");
     };
     delivered(&event.event_bridge(REGION, ACCOUNT).to_string())
 }
@@ -61,13 +61,13 @@ pub(crate) fn delivered(body: &str) -> String {
     .to_string()
 }
 
-/// How it went.
-pub(crate) struct Walked {
-    /// The sandbox, which counted its requests.
+/// A departure that is over.
+pub(crate) struct Departed {
+    /// The sandbox, which counted the clients' requests.
     pub(crate) sandbox: Sandbox,
     /// How many passes it took.
     pub(crate) passes: u32,
-    /// From the event to the answer that it is over.
+    /// From the event to the last answer.
     pub(crate) took: Duration,
     /// The function's peak resident size, in KiB.
     pub(crate) resident: Option<u64>,
@@ -75,14 +75,14 @@ pub(crate) struct Walked {
     pub(crate) printed: String,
 }
 
-/// A lifecycle event takes an instance out; it ends when the instance's machine is off.
-pub(crate) async fn walk_out(command: Command) -> Walked {
-    let sandbox = decamp_sandbox::serve(&options()).await.expect("loopback is there");
-    walk_out_of(sandbox, command, &[]).await
+/// Terminates an instance of a new sandbox and delivers its event until the instance no longer runs.
+pub(crate) async fn depart(command: Command) -> Departed {
+    let sandbox = decamp_sandbox::serve(&options()).await.expect("loopback has free ports");
+    depart_from(sandbox, command, &[]).await
 }
 
-/// The same of a sandbox that is there, with other settings.
-pub(crate) async fn walk_out_of(sandbox: Sandbox, command: Command, more: &[(&'static str, String)]) -> Walked {
+/// The same in an existing sandbox, with other settings.
+pub(crate) async fn depart_from(sandbox: Sandbox, command: Command, more: &[(&'static str, String)]) -> Departed {
     let instance = sandbox.instances[0];
     let mut function = start(&sandbox, command, more).await;
     sandbox
@@ -97,7 +97,7 @@ pub(crate) async fn walk_out_of(sandbox: Sandbox, command: Command, more: &[(&'s
     let mut passes = 0;
     loop {
         passes += 1;
-        assert!(passes <= 12, "it goes on for ever");
+        assert!(passes <= 12, "the departure does not end");
         match function.invoke(&message, TIME).await {
             Answer::Response(text) if text == r#"{"batchItemFailures":[]}"# => break,
             Answer::Response(text) => assert!(text.contains("m-1"), "{text}"),
@@ -109,13 +109,13 @@ pub(crate) async fn walk_out_of(sandbox: Sandbox, command: Command, more: &[(&'s
         tokio::time::sleep(Duration::from_secs(visibility.1)).await;
     }
     let took = began.elapsed();
-    let machine_is_off = async {
+    let terminated = async {
         while sandbox.shared.look(|stage| stage.aws().0.instance(instance).is_some_and(|instance| instance.runs)) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(60), machine_is_off).await.is_ok(), "it was let go");
-    let resident = function.most_resident();
+    assert!(tokio::time::timeout(Duration::from_secs(60), terminated).await.is_ok(), "the instance was not released");
+    let resident = function.peak_resident();
     let printed = function.end().await;
-    Walked { sandbox, passes, took, resident, printed }
+    Departed { sandbox, passes, took, resident, printed }
 }
