@@ -114,7 +114,7 @@ fn invalid_arguments_are_refused_at_the_beginning() {
     let real = ["--nomad", "/bin/true", "--consul", "/bin/true"];
     for (arguments, words) in [
         (["--driver", "serve"], "--driver serve works only with the simulated Nomad"),
-        (["--traefik=/bin/true", "--chaos=consul-for-all"], "Traefik does not say when its catalog is old"),
+        (["--traefik=/bin/true", "--chaos=consul-for-all"], "Traefik does not report a stale catalog"),
     ] {
         let output = rehearse(18_102, &real).args(arguments).output().expect("the binary starts");
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");

@@ -49,7 +49,7 @@ async fn the_departure_of_a_killed_replica_is_taken_over_within_one_period_and_e
     let says = format!("Without another one before <time>{}</time>, this replica takes over", by.as_str().expect("a time"));
     assert!(page.contains(&says), "{says} is not in {page}");
     let listed = status(&sandbox).await;
-    assert!(listed.contains("somebody last wrote something for it") && listed.contains("a sweep takes it up"), "{listed}");
+    assert!(listed.contains("the last write for it was") && listed.contains("a sweep continues it"), "{listed}");
 
     while second.json(&path).await["walked_here"] != true {
         assert!(killed.elapsed() < PERIOD + Duration::from_secs(6), "no replica took over: {}", second.printed());

@@ -64,7 +64,7 @@ mod tests {
 
     /// What botocore's rules give for these services: plain, dual-stack, FIPS, both.
     #[test]
-    fn every_partition_has_the_hosts_that_botocore_knows() {
+    fn every_partition_has_the_same_hosts_as_in_botocore() {
         let cases = [
             ("eu-west-1", "amazonaws.com", "api.aws", "sqs-fips"),
             ("mars-west-1", "amazonaws.com", "api.aws", "sqs-fips"),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_manager_has_no_hosts_of_its_own_for_dual_stack_where_it_is_reached_by_both() {
+    fn secrets_manager_has_no_separate_dual_stack_hosts_in_the_commercial_partitions() {
         let cases = [
             ("eu-west-1", false, true, "secretsmanager.eu-west-1.amazonaws.com"),
             ("us-gov-west-1", true, false, "secretsmanager-fips.us-gov-west-1.amazonaws.com"),

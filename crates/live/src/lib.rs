@@ -6,7 +6,7 @@ mod world;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
-use decamp_aws::shared::Crowd;
+use decamp_aws::coalescing::InFlight;
 use decamp_aws::signed::Signed;
 use decamp_aws::{AutoScaling, Aws, Calls, LoadBalancers};
 use decamp_config::{Secret, Settings, Stored};
@@ -38,7 +38,7 @@ pub struct Live {
     signed: Arc<Signed>,
     clock: Arc<Clock>,
     calls: Arc<Calls>,
-    crowd: Arc<Crowd>,
+    in_flight: Arc<InFlight>,
 }
 
 impl Live {
@@ -58,18 +58,18 @@ impl Live {
     /// Returns an error if a certificate or key cannot be used.
     pub fn new(settings: &Settings, aws: &Aws) -> Result<Self> {
         let signed = Arc::new(Signed::new(aws));
-        let crowd = Arc::new(Crowd::default());
+        let in_flight = Arc::new(InFlight::default());
         let clock = Arc::clone(aws.clock());
         let store: Arc<dyn secrets::Fetch> = Arc::<Signed>::clone(&signed);
         let clusters = settings.clusters.all().iter().map(|of| Cluster::new(of, &store, &clock)).collect::<Result<_>>()?;
         Ok(Self {
-            auto_scaling: AutoScaling::new(aws, &crowd),
-            load_balancers: LoadBalancers::new(aws, &crowd),
+            auto_scaling: AutoScaling::new(aws, &in_flight),
+            load_balancers: LoadBalancers::new(aws, &in_flight),
             clusters,
             signed,
             clock,
             calls: Arc::clone(aws.calls()),
-            crowd,
+            in_flight,
         })
     }
 

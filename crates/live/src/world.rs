@@ -25,7 +25,7 @@ impl World for Live {
     }
 
     async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
-        self.crowd.hear(departure.instance);
+        self.in_flight.note(departure.instance);
         let aws = join_all(parts.iter().map(|part| self.look_at_aws(departure, seen, part)));
         let cluster = async {
             match self.cluster(&departure.asg) {
@@ -38,7 +38,7 @@ impl World for Live {
     }
 
     async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
-        self.crowd.hear(departure.instance);
+        self.in_flight.note(departure.instance);
         let until = self.clock.when(until);
         let known = seen.nomad.last();
         let cluster = self.cluster(&departure.asg);
@@ -82,7 +82,7 @@ impl World for Live {
     }
 
     async fn act(&self, departure: &Departure, effect: &Effect) -> Result<(), Refusal> {
-        self.crowd.hear(departure.instance);
+        self.in_flight.note(departure.instance);
         let nomad =
             || self.cluster(&departure.asg).map(Cluster::nomad).ok_or_else(|| Refusal::Rejected(of_no_cluster(&departure.asg)));
         match effect {
@@ -96,7 +96,7 @@ impl World for Live {
             Effect::Complete { of, result, verdict: _ } => {
                 let answer = self.auto_scaling.complete(&departure.asg, departure.instance, of, *result).await;
                 if answer.is_ok() {
-                    self.crowd.leave(departure.instance);
+                    self.in_flight.remove(departure.instance);
                 }
                 answer
             }

@@ -1,4 +1,4 @@
-//! The calls that are signed by hand: secrets arrive and show nowhere, messages are hidden, errors are told apart.
+//! The calls without an SDK client: secrets are fetched and never shown, messages are hidden, errors are distinguished.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn a_parameter_is_fetched_decrypted_and_signed() {
 }
 
 #[tokio::test]
-async fn a_secret_of_another_region_is_asked_for_there() {
+async fn a_secret_of_another_region_is_fetched_there() {
     let (server, signed) = answering(200, r#"{"SecretString":"canary"}"#).await;
     let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:nomad";
     assert_eq!(signed.fetch(&Stored::SecretsManager(arn.into())).await, Ok(Secret::new("canary")));
@@ -35,7 +35,7 @@ async fn a_secret_of_another_region_is_asked_for_there() {
 }
 
 #[tokio::test]
-async fn a_message_is_hidden_by_its_queues_own_address() {
+async fn a_message_is_hidden_at_the_address_of_its_queue() {
     let (server, signed) = answering(200, "").await;
     let span = Duration::from_secs(5);
     assert_eq!(signed.hide_message("arn:aws:sqs:eu-west-1:123456789012:departures", "receipt", span).await, Ok(()));
@@ -49,7 +49,7 @@ async fn a_message_is_hidden_by_its_queues_own_address() {
 }
 
 #[tokio::test]
-async fn an_error_is_told_apart_and_repeats_no_secret() {
+async fn errors_are_distinguished_and_repeat_no_secret() {
     let denied = r#"{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"User: x is not authorized"}"#;
     let not_found = r#"{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find the specified secret."}"#;
     let marked = r#"{"__type":"InvalidRequestException","Message":"You can't perform this operation on the secret because it was marked for deletion."}"#;
