@@ -12,7 +12,7 @@ use super::snapshot::{Balancer, Draining, Target, TargetGroup, TargetHealth};
 use super::uncertain_targets::{
     Absent, absent, gone_before_the_scan, left_before_the_scan, taken_out_unseen, unknown, waiting_for_unknown,
 };
-use super::{Effect, EffectKind, GroupToRead, Part, Reason, System};
+use super::{Beginning, Effect, EffectKind, GroupToRead, Part, Reason, System};
 use crate::ids::{TargetGroupArn, TargetId};
 use crate::time::Time;
 use std::time::Duration;
@@ -246,7 +246,9 @@ fn after_deregistration(
     let left = balancer.draining.iter().filter(may_be_ours).filter_map(by_another).max();
     let first = balancer.first_look.max(left).unwrap_or(case.now);
     // An earlier run may have noted an earlier time for targets that were not registered when this run first looked.
-    let noted = beginnings::deregistered(case).filter(|_| left.is_none());
+    // A target that reads `draining` was listed after somebody noted that it was not.
+    let noted = if draining { beginnings::noted_of_this(case, Beginning::Deregistered) } else { beginnings::deregistered(case) };
+    let noted = noted.filter(|_| left.is_none());
     let first = noted.map_or(first, |noted| noted.min(first));
     let delay = group.delay.unwrap_or(budget::UNREADABLE_DELAY);
     let guard = budget::guard(group, case.policy);

@@ -209,7 +209,7 @@ pub(super) fn write_down(case: &Case<'_>, balancing: &Balancing) -> Proposal {
     let shown = |note: &Noted| match history.notes_sent.iter().rev().find(|sent| sent.what == note.what) {
         // The node may still show an earlier note.
         Some(sent) => sent == note,
-        None => node.notes.contains(note),
+        None => node.notes.iter().any(|there| there == note || says_more(there, note)),
     };
     if !may_try {
         return Proposal::NotYet;
@@ -219,6 +219,12 @@ pub(super) fn write_down(case: &Case<'_>, balancing: &Balancing) -> Proposal {
         return Proposal::Done;
     }
     Proposal::write(vec![Effect::Note { node: node.id, notes }], Reason::NextMustKnow)
+}
+
+/// Whether a note already tells of a later deregistration. An earlier time in its place would end the next worker's wait too soon.
+fn says_more(there: &Noted, note: &Noted) -> bool {
+    let deregistered = matches!(note.what, Beginning::Deregistered | Beginning::Unlisted);
+    deregistered && (there.what, &there.action) == (note.what, &note.action) && note.since <= there.since
 }
 
 /// Whether this version of Nomad keeps node metadata. If the version cannot be read, decamp tries: Nomad can only refuse.

@@ -5,7 +5,7 @@ use super::case::Case;
 use super::findings::{Finding, Layer, Loss};
 use super::ownership::Ownership;
 use super::proposal::Proposal;
-use super::snapshot::{Balancer, Group, Target, TargetGroup};
+use super::snapshot::{Balancer, Group, Phase, Target, TargetGroup};
 use super::{Beginning, Part, Reason, beginnings, missing_node};
 use crate::ids::TargetId;
 use crate::time::{Time, plain};
@@ -13,6 +13,9 @@ use std::time::Duration;
 
 /// How often decamp looks at a target that may be ours. Its owner may deregister it.
 const LOOK_EVERY: Duration = Duration::from_secs(12);
+
+/// Nomad tells the time of a drain in whole seconds, rounded down.
+const WHOLE_SECONDS: Duration = Duration::from_secs(1);
 
 /// Until when a group may send to the instance although no group listed it when all were scanned. Another worker may have taken it out a
 /// moment before, and nobody knows of which group (ADR 0009).
@@ -24,8 +27,28 @@ pub(super) fn gone_before_the_scan(case: &Case<'_>) -> Option<Time> {
 /// took the instance out of all groups, and groups list a deregistered target for different times.
 pub(super) fn left_before_the_scan(case: &Case<'_>) -> Option<Time> {
     let scanned = case.seen.scan.at().filter(|_| case.policy.scan)?;
-    let left = beginnings::deregistered(case).filter(|left| *left < scanned)?;
+    let noted = beginnings::deregistered(case).filter(|left| *left < scanned);
+    let left = noted.or_else(|| services_drained(case)).or_else(|| deregistered_by_another(case))?;
     Some(left + case.policy.longest_guard())
+}
+
+/// When another worker began to drain the services, which it does once the instance is deregistered and while load balancers may still send.
+fn services_drained(case: &Case<'_>) -> Option<Time> {
+    let drains = case.nodes().iter().filter_map(|node| node.last_drain.as_ref()).filter(|_| case.was_drained_before_us());
+    let services = drains.filter(|last| last.meta.as_ref().is_some_and(|meta| meta.phase == Phase::Services));
+    services.filter_map(|last| last.started.or(last.updated)).map(|at| at + WHOLE_SECONDS).max()
+}
+
+/// When another worker deregistered the instance from a group that Auto Scaling leaves alone, at the latest: where nothing could be noted,
+/// the target tells that still reads `draining`.
+fn deregistered_by_another(case: &Case<'_>) -> Option<Time> {
+    let others = case.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
+    let others = others.filter(|(balancer, group)| balancer.deregistered.is_none() && !group.attached);
+    let left = others.filter_map(|(balancer, group)| {
+        let rows = balancer.draining.iter().filter(|row| case.may_be_ours(group, &row.id, row.port));
+        rows.filter_map(|row| row.deregistered.map(|seen| seen.by).or(balancer.first_look)).max()
+    });
+    left.max()
 }
 
 /// What it means that a group does not list the instance.
@@ -117,7 +140,10 @@ pub(super) fn of_groups_that_list_nothing(case: &Case<'_>) -> Vec<Finding> {
 pub(super) fn nothing_found_since(case: &Case<'_>) -> Option<Time> {
     let (at, found) = (case.seen.scan.at()?, case.seen.scan.last()?);
     let nothing = case.policy.scan && found.is_empty();
-    nothing.then(|| beginnings::scanned(case).map_or(at, |noted| noted.min(at)))
+    // One scan may have found nothing, and a later one a group that was left then.
+    let noted =
+        || beginnings::scanned(case).map(|scanned| beginnings::deregistered(case).map_or(scanned, |left| left.max(scanned)));
+    nothing.then(|| noted().map_or(at, |noted| noted.min(at)))
 }
 
 /// The registered targets of a group that may be ours.

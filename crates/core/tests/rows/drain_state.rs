@@ -34,7 +34,7 @@ fn last_drain(status: DrainStatus, phase: Phase) -> LastDrain {
         warm: false,
         unproved: false,
     };
-    LastDrain { status, updated: None, meta: Some(meta) }
+    LastDrain { status, started: None, updated: None, meta: Some(meta) }
 }
 
 #[test]

@@ -136,7 +136,8 @@ fn a_drain_of_an_earlier_departure_of_the_same_instance_is_not_ours() {
     let mut scene = released(|scene| {
         let mut meta = drain(&released(|_| ()).next()).2;
         meta.until = crate::facts::ENTRY - secs(3600);
-        scene.node().last_drain = Some(LastDrain { status: DrainStatus::Complete, updated: None, meta: Some(meta) });
+        scene.node().last_drain =
+            Some(LastDrain { status: DrainStatus::Complete, started: None, updated: None, meta: Some(meta) });
     });
     assert_eq!(drain(&scene.next()).2.phase, Phase::All);
 }
@@ -145,7 +146,7 @@ fn a_drain_of_an_earlier_departure_of_the_same_instance_is_not_ours() {
 fn a_foreign_drain_is_adopted_and_not_sent_again() {
     let mut scene = released(|scene| {
         scene.node().drain = Some(Drain { force_deadline: None, ignore_system_jobs: false });
-        scene.node().last_drain = Some(LastDrain { status: DrainStatus::Draining, updated: None, meta: None });
+        scene.node().last_drain = Some(LastDrain { status: DrainStatus::Draining, started: None, updated: None, meta: None });
     });
     let decision = scene.next();
     assert!(!writes(&decision, EffectKind::Drain), "{decision:?}");
@@ -156,7 +157,7 @@ fn a_foreign_drain_is_adopted_and_not_sent_again() {
 fn a_foreign_drain_without_a_deadline_is_forced_when_ours_would_be() {
     let mut scene = released(|scene| {
         scene.node().drain = Some(Drain { force_deadline: None, ignore_system_jobs: false });
-        scene.node().last_drain = Some(LastDrain { status: DrainStatus::Draining, updated: None, meta: None });
+        scene.node().last_drain = Some(LastDrain { status: DrainStatus::Draining, started: None, updated: None, meta: None });
     });
     scene.now = scene.budget().force_at;
     let (deadline, _, meta) = drain(&scene.until_it_writes(EffectKind::Drain));

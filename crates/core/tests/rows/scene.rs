@@ -271,7 +271,8 @@ impl Scene {
                 let node = self.node_of(*node);
                 node.eligible = false;
                 node.drain = Some(Drain { force_deadline: Some(until), ignore_system_jobs: ignore });
-                node.last_drain = Some(LastDrain { status: DrainStatus::Draining, updated: None, meta: Some(meta.clone()) });
+                node.last_drain =
+                    Some(LastDrain { status: DrainStatus::Draining, started: None, updated: None, meta: Some(meta.clone()) });
                 let mut all = node.allocations.to_vec();
                 for a in &mut all {
                     let stays = a.group.csi_plugin || matches!(a.group.kind, JobKind::Batch | JobKind::SysBatch);

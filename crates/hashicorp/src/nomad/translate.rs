@@ -65,6 +65,7 @@ pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocatio
         drain,
         last_drain: node.last_drain.as_ref().map(|last| LastDrain {
             status: drain_status(&last.status),
+            started: ours(&last.started),
             updated: ours(&last.updated).map(|at| at + SECOND),
             meta: drain_meta::read(&last.meta),
         }),

@@ -69,6 +69,7 @@ wire! {
     }
     LastDrain {
         status: String = "Status",
+        started: String = "StartedAt",
         updated: String = "UpdatedAt",
         meta: HashMap<String, String> = "Meta",
     }

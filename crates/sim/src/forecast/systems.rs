@@ -160,7 +160,8 @@ impl Systems {
             Effect::Deregister { group, targets } => self.deregister(group, targets, now),
             Effect::Drain { node: id, deadline, ignore_system_jobs, meta } => {
                 let drain = Drain { force_deadline: Some(now + deadline.span()), ignore_system_jobs: *ignore_system_jobs };
-                let last = LastDrain { status: DrainStatus::Draining, updated: Some(now), meta: Some(meta.clone()) };
+                let last =
+                    LastDrain { status: DrainStatus::Draining, started: Some(now), updated: Some(now), meta: Some(meta.clone()) };
                 let mut name = None;
                 self.end_drain_span(*id, now);
                 self.change_node(*id, |node| {

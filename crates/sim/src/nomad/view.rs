@@ -320,6 +320,7 @@ impl LastDrainState {
             Note::Ours(meta) => Some(meta.clone()),
             Note::None | Note::Raw(_) => None,
         };
-        LastDrain { status: self.status, updated: Some(whole_seconds(self.updated)), meta }
+        let started = Some(Time(self.started.0 / 1000 * 1000));
+        LastDrain { status: self.status, started, updated: Some(whole_seconds(self.updated)), meta }
     }
 }

@@ -213,7 +213,8 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
         return true;
     }
     // A drain between two outages does not excuse losses in the second one. What had stopped before that drain was no part of it.
-    let stopping = failure.allocation.filter(|number| !number.is_by_hand()).and_then(|number| world.nomad.allocation(number).stopping);
+    let stopping =
+        failure.allocation.filter(|number| !number.is_by_hand()).and_then(|number| world.nomad.allocation(number).stopping);
     let stopped_by = |drain: Time| stopping.is_none_or(|stopping| drain <= stopping.requested);
     let drained_since = |away: Time| {
         let mut drains = oracle.drain_times.iter().filter(|drain| stopped_by(**drain));

@@ -72,7 +72,8 @@ impl Snapshot {
     /// have begun before it.
     fn in_sight_until(&self, first_failed: Time) -> Time {
         let nodes = self.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
-        let drained = || nodes.iter().filter_map(|node| node.last_drain.as_ref()?.updated).min();
+        let drained =
+            || nodes.iter().filter_map(|node| node.last_drain.as_ref()).filter_map(|last| last.started.or(last.updated)).min();
         self.consul.at().or_else(drained).unwrap_or(first_failed).min(first_failed)
     }
 

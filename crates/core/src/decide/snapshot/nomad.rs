@@ -123,6 +123,8 @@ pub struct Drain {
 pub struct LastDrain {
     /// Its status.
     pub status: DrainStatus,
+    /// When it was begun. Whole seconds, rounded down; `None` if Nomad does not say.
+    pub started: Option<Time>,
     /// When it last changed: begun, resent, completed or cancelled. Whole seconds, rounded up. `None` if Nomad does not report it.
     pub updated: Option<Time>,
     /// The drain's `Meta`, if it is decamp's, of any action.
