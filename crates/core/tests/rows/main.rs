@@ -28,6 +28,7 @@ mod lost_agent;
 mod over;
 mod ownership;
 mod proof;
+mod reasons;
 mod scene;
 mod traefik;
 mod traffic_sources;
