@@ -77,7 +77,7 @@ impl World for Scripted {
             Part::Lifecycle => vec![Showing::Lifecycle(Ok(self.lifecycle.clone()))],
             Part::Group { .. } => vec![Showing::Group(Ok(group(self.timeout)))],
             Part::TargetGroups { groups, .. } => {
-                groups.iter().map(|(arn, _)| Showing::TargetGroup(arn.clone(), Err(away()))).collect()
+                groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), Err(away()))).collect()
             }
             Part::Scan => vec![Showing::Scan(Err(away()))],
             Part::Nomad => vec![Showing::Nomad(Err(away()))],
