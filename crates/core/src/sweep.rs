@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn each_instance_is_heartbeaten_once_in_a_third_of_its_time_out_whoever_sweeps() {
+    fn each_instance_gets_one_heartbeat_in_a_third_of_its_time_out() {
         for instance in (0..500).map(InstanceId::from_number) {
             let due: Vec<bool> = sweeps(500, 20).map(|sweep| sweep.heartbeats(instance, TIMEOUT)).collect();
             assert!(due.chunks(5).all(|third| third.iter().filter(|due| **due).count() == 1), "{instance}: {due:?}");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_too_many_each_is_still_heartbeaten_in_half_of_its_time_out() {
+    fn with_too_many_instances_each_still_gets_a_heartbeat_in_half_of_its_time_out() {
         for instance in (0..500).map(InstanceId::from_number) {
             let due: Vec<bool> = sweeps(5_000, 21).map(|sweep| sweep.heartbeats(instance, TIMEOUT)).collect();
             assert!(due.chunks(7).all(|half| half.iter().filter(|due| **due).count() == 1), "{instance}: {due:?}");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_cut_off_twice_in_a_row() {
+    fn no_instance_is_cut_off_twice_in_a_row() {
         // For each hook, how many of the last of 1,000 instances a sweep does not reach.
         let all: Vec<InstanceId> = (0..1_000).map(InstanceId::from_number).collect();
         let cut_off = |sweep: &Sweep, last: usize| -> std::collections::BTreeSet<InstanceId> {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_is_spent_evenly_and_few_are_not_waited_for() {
+    fn a_pass_is_spread_evenly_and_few_instances_are_visited_at_once() {
         let [few, some, many] = [20, 40, 5_000].map(|waiting| Sweep::begin(Time(1_800_000_000_000), MINUTE, waiting, 15));
         let pass = Duration::from_secs(50);
         assert_eq!(few.starts_after(19, pass), Duration::ZERO);

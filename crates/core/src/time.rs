@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_reads_as_people_say_it() {
+    fn a_duration_reads_as_people_say_it() {
         let cases = [(0, "0s"), (850, "850ms"), (12_000, "12s"), (250_000, "4m 10s"), (7_200_000, "2h"), (300_000, "5m")];
         for (ms, text) in cases {
             assert_eq!(plain(Duration::from_millis(ms)), text);

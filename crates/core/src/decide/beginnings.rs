@@ -136,7 +136,7 @@ fn worth_knowing(case: &Case<'_>, balancing: &Balancing) -> Vec<Noted> {
     let mut all = Vec::new();
     let mut know = |what, since, listed| all.push(Noted { what, action: case.drain_marker().clone(), since, listed });
     let delayed = balancing.deregistered && case.now < balancing.release;
-    // A sweep may not know the time that an event told.
+    // A sweep may not know the time that an event reported.
     if !case.budget.began_is_known || delayed {
         know(Beginning::Departure, case.budget.began, 0);
     }

@@ -92,7 +92,7 @@ fn it_is_waited_for_as_long_as_the_group_might_still_send() {
 }
 
 #[test]
-fn one_that_has_begun_already_was_taken_out_by_whoever_began() {
+fn if_somebody_has_begun_that_worker_took_the_instance_out() {
     let begun = |scene: &mut Scene| scene.node().eligible = false;
     let mut scene = absent(begun);
     assert!(scene.foreseen().iter().all(|finding| finding.loss != Loss::NotATarget));
@@ -100,7 +100,7 @@ fn one_that_has_begun_already_was_taken_out_by_whoever_began() {
 }
 
 #[test]
-fn a_node_that_comes_late_tells_as_much_of_who_began() {
+fn a_node_that_appears_late_shows_whether_somebody_has_begun() {
     for (begun, outcome) in
         [(false, Outcome::Unconfirmed { unseen: None, cut: false }), (true, Outcome::Departed { waiting_for: None })]
     {
@@ -141,7 +141,7 @@ fn a_group_that_is_attached_as_well_was_left_by_auto_scaling() {
 }
 
 #[test]
-fn the_next_worker_is_told_and_does_not_begin_anew() {
+fn the_next_worker_goes_on_from_the_note() {
     let mut scene = absent(|_| ());
     scene.until_no_heartbeat();
     let notes = scene.node().notes.clone();
@@ -172,7 +172,7 @@ fn what_an_earlier_worker_deregistered_is_in_no_doubt() {
 }
 
 #[test]
-fn whoever_began_may_have_come_no_further_than_the_node() {
+fn the_worker_that_began_may_only_have_made_the_node_ineligible() {
     let begun = |scene: &mut Scene| scene.node().eligible = false;
     let mut scene = absent(begun);
     listed(&mut scene, vec![of_another(), ours(8080)]);
@@ -181,7 +181,7 @@ fn whoever_began_may_have_come_no_further_than_the_node() {
 }
 
 #[test]
-fn who_saw_it_listed_outweighs_who_came_a_moment_later() {
+fn the_worker_that_saw_it_listed_knows_better_than_one_that_came_later() {
     let mut scene = absent(|scene| {
         let (action, since) = (scene.departure.mark(), scene.now - secs(1));
         for what in [Beginning::Deregistered, Beginning::Unlisted] {

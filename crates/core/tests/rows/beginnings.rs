@@ -203,7 +203,7 @@ fn a_group_that_lists_nobody_any_more_may_have_sent_to_an_address() {
 }
 
 #[test]
-fn whose_an_address_is_comes_before_a_note_of_the_doubt() {
+fn owners_of_addresses_are_asked_for_before_the_doubt_is_noted() {
     let mut scene = calm();
     let strange = std::net::IpAddr::from([10, 9, 9, 9]);
     scene.add_target(&named(), target(TargetId::Ip(strange), 8080));
@@ -217,7 +217,7 @@ fn whose_an_address_is_comes_before_a_note_of_the_doubt() {
 }
 
 #[test]
-fn an_agent_has_been_dead_since_nomad_says_so() {
+fn an_agent_has_been_dead_since_the_time_that_nomad_reports() {
     let mut scene = released(|scene| scene.node().status = NodeStatus::Down);
     scene.node().status_since = Some(scene.now - secs(290));
     scene.allocations(|a| a.client = decamp_core::decide::ClientStatus::Lost);
@@ -346,7 +346,7 @@ fn a_drain_that_is_sent_again_forgets_nothing_that_vanished_before() {
 }
 
 #[test]
-fn a_beginning_that_nobody_tells_stands_still() {
+fn a_beginning_that_nothing_shows_does_not_move() {
     let mut scene = calm();
     scene.action().began = None;
     scene.now = ENTRY + secs(1000);

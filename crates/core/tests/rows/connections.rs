@@ -76,6 +76,6 @@ fn an_ingress_that_is_killed_before_its_longest_request_is_over_is_named_behind_
 }
 
 #[test]
-fn of_attributes_that_cannot_be_read_nothing_is_said() {
+fn attributes_that_cannot_be_read_have_no_finding() {
     assert_eq!(foreseen(|scene| behind_an_nlb(scene, None)), []);
 }

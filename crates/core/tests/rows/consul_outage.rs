@@ -68,7 +68,7 @@ fn before_anything_stops_consul_is_not_watched() {
 }
 
 #[test]
-fn an_operator_is_told_that_services_stop_unseen() {
+fn the_reason_names_services_that_stop_unseen() {
     let mut scene = draining(|_| ());
     scene.look_in_vain(&Part::Consul);
     assert!(writes(&scene.decide(), EffectKind::Note), "the next worker may come before the second look: {:?}", scene.decide());
@@ -176,7 +176,7 @@ fn what_stops_within_an_outage_that_lasts_on_is_named() {
 
 /// On real agents SIGSTOP stopped decamp for a minute while services stopped. Consul was well, and no request failed.
 #[test]
-fn a_worker_that_was_itself_stopped_blames_nobody() {
+fn a_worker_whose_own_process_was_stopped_reports_no_outage() {
     let mut scene = draining(|_| ());
     scene.consul_hangs = true;
     scene.pass(60);
@@ -187,7 +187,7 @@ fn a_worker_that_was_itself_stopped_blames_nobody() {
 }
 
 #[test]
-fn nobody_has_to_be_heard_while_nothing_stops() {
+fn without_a_stop_consul_need_not_answer() {
     let mut scene = draining(|_| ());
     scene.pass(2);
     scene.look(&Part::Consul);
@@ -282,7 +282,7 @@ fn between_two_looks_a_stop_may_have_begun_at_any_time() {
 }
 
 #[test]
-fn one_that_began_before_it_names_what_another_saw_no_end_of() {
+fn an_outage_that_another_worker_saw_begin_is_named() {
     let mut scene = draining(|_| ());
     let mut another = scene.clone();
     away_for(&mut another, 5);
@@ -301,7 +301,7 @@ fn another_workers_drain_is_seen_while_load_balancers_are_waited_for() {
 }
 
 #[test]
-fn what_stops_is_watched_while_auto_scaling_is_out_of_sight() {
+fn stops_are_watched_while_auto_scaling_cannot_be_read() {
     let mut scene = draining(|_| ());
     scene.pass(400);
     scene.look_in_vain(&Part::Lifecycle);
@@ -321,7 +321,7 @@ fn it_is_noted_although_nomads_servers_are_behind() {
 
 /// A process survived its signals for longer than its longest stop, and the worker came when it was over.
 #[test]
-fn when_it_was_told_is_what_its_tasks_say() {
+fn the_time_of_a_stop_is_what_its_tasks_report() {
     for (told_after, named) in [(1, true), (50, false)] {
         let mut scene = draining(|_| ());
         let began = scene.now;

@@ -12,7 +12,7 @@ fn calls(scene: &Scene, denials: &Denials) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_denied_look_is_told_once_an_hour() {
+fn a_denied_look_is_reported_once_an_hour() {
     let (mut scene, denials) = (calm_and_seen(), Denials::default());
     assert!(calls(&scene, &denials).is_empty());
     scene.seen.take(scene.now, Observation::Consul(Err(Unseen::Denied("403".into()))));
@@ -24,7 +24,7 @@ fn a_denied_look_is_told_once_an_hour() {
 }
 
 #[test]
-fn a_denied_write_is_told_by_its_call() {
+fn a_denied_write_is_reported_by_its_call() {
     let (mut scene, denials) = (calm_and_seen(), Denials::default());
     let decision = scene.until_it_writes(EffectKind::Deregister);
     scene.refuse(&decision, &Refusal::Denied("no".into()));

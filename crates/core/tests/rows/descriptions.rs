@@ -26,7 +26,7 @@ fn are_words<T: Debug>(all: impl IntoIterator<Item = T>, word: impl Fn(&T) -> &'
 }
 
 #[test]
-fn every_reason_write_outcome_blocker_and_system_has_a_word_of_its_own() {
+fn every_reason_write_outcome_blocker_and_system_has_its_own_name() {
     are_words(ReasonKind::iter(), |kind| kind.word());
     are_words(EffectKind::iter(), |kind| kind.word());
     are_words(BlockerKind::iter(), |kind| kind.word());
@@ -38,7 +38,7 @@ fn every_reason_write_outcome_blocker_and_system_has_a_word_of_its_own() {
 }
 
 #[test]
-fn the_word_of_a_reason_is_the_one_that_json_has() {
+fn a_reason_has_the_same_name_in_json() {
     for kind in ReasonKind::iter() {
         assert_eq!(serde_json::to_value(kind).unwrap(), kind.word());
     }
@@ -56,7 +56,7 @@ fn every_class_has_a_reason_and_only_those_that_do_not_end_by_themselves_are_blo
 }
 
 #[test]
-fn what_is_looked_at_is_said_in_words_of_its_own() {
+fn each_look_has_its_own_description() {
     let parts = [
         Part::Lifecycle,
         Part::Group { with_activity: false },
@@ -73,7 +73,7 @@ fn what_is_looked_at_is_said_in_words_of_its_own() {
 }
 
 #[test]
-fn a_write_is_said_with_the_node_that_it_changes_and_shorter_in_a_story() {
+fn a_write_is_described_with_its_node_and_shorter_in_a_story() {
     let (node, now) = (NodeId(1), Time(1_000));
     let (action, until, longest_stop) = ("mark".into(), Time(9_000), Duration::ZERO);
     let meta = DrainMeta { action, phase: Phase::All, until, longest_stop, allocations: 0, warm: false, unproved: false };

@@ -80,7 +80,7 @@ fn the_next_worker_reads_from_the_drain_that_something_was_never_listed() {
 }
 
 #[test]
-fn what_began_a_moment_ago_is_given_the_time_to_be_listed() {
+fn a_new_allocation_gets_the_time_to_be_listed() {
     let mut scene = calm();
     nothing_listed(&mut scene);
     scene.policy.target_groups.clear();
@@ -106,7 +106,7 @@ fn what_began_a_moment_ago_is_given_the_time_to_be_listed() {
 }
 
 #[test]
-fn it_is_given_no_more_time_than_that() {
+fn it_gets_no_more_time_than_that() {
     let mut scene = calm();
     nothing_listed(&mut scene);
     let began = scene.now - secs(1);
@@ -124,7 +124,7 @@ fn it_is_given_no_more_time_than_that() {
 }
 
 #[test]
-fn what_was_told_to_stop_before_consul_was_asked_is_in_no_doubt() {
+fn what_was_told_to_stop_before_consul_was_asked_is_not_in_doubt() {
     let mut scene = draining(|_| ());
     scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
     scene.look(&Part::Nomad);
@@ -148,7 +148,7 @@ fn what_was_told_to_stop_before_consul_was_asked_is_in_no_doubt() {
 }
 
 #[test]
-fn a_name_with_a_variable_is_listed_as_whatever_the_node_makes_of_it() {
+fn a_name_with_a_variable_matches_any_service_of_the_allocation() {
     let filled_in = |scene: &mut Scene| {
         scene.task_group(SHOP, |group| group.services[0].name = "shop-${meta.zone}".into());
         let services = scene.consul.services.iter().cloned().map(|mut one| {
@@ -203,7 +203,7 @@ fn what_cannot_be_routed_to_is_not_named() {
 }
 
 #[test]
-fn by_a_setting_it_is_waited_for_until_nobody_routes_to_it() {
+fn with_the_setting_decamp_waits_until_nobody_routes_to_it() {
     let waits = |scene: &mut Scene| {
         scene.policy.by_hand = ByHand::Wait(vec!["ed*".into()]);
         scene.consul.by_hand = registered_by_hand(false);
@@ -258,7 +258,7 @@ fn where_nothing_declares_a_service_consul_is_asked_once_for_what_was_registered
 }
 
 #[test]
-fn a_consul_that_cannot_be_asked_holds_up_nothing_that_declares_nothing() {
+fn without_declared_services_an_outage_of_consul_holds_up_nothing() {
     let mut scene = calm();
     for id in [INGRESS, API, SHOP] {
         scene.task_group(id, |group| group.services.clear());
@@ -277,7 +277,7 @@ fn a_consul_that_cannot_be_asked_holds_up_nothing_that_declares_nothing() {
 }
 
 #[test]
-fn what_nomad_tells_of_after_the_last_look_at_consul_is_looked_for_there() {
+fn what_nomad_shows_after_the_last_look_at_consul_is_looked_up_there() {
     let mut scene = released(|_| ());
     scene.look(&Part::Consul);
     // Its node was collected, and its agent registers again, with an allocation that nobody knew.

@@ -19,7 +19,7 @@ fn the_node_is_made_ineligible_before_anything_else() {
 }
 
 #[test]
-fn answers_that_take_seconds_are_believed_and_not_asked_for_again_and_again() {
+fn slow_answers_count_and_are_not_asked_for_without_end() {
     let mut scene = released(|_| ());
     // A heartbeat may be due first, and a note of the deregistration.
     let mut decision = scene.next_slowly(4);
@@ -69,7 +69,7 @@ fn a_token_that_was_given_more_rights_is_noticed_within_a_minute() {
 }
 
 #[test]
-fn a_person_is_told_before_the_first_write_that_the_token_is_blind() {
+fn a_token_that_sees_too_little_is_reported_before_the_first_write() {
     let mut scene = calm();
     scene.policy.refuse_without_sight = true;
     scene.sight = NomadSight::Short("add read-job".into());
@@ -121,7 +121,7 @@ fn the_second_phase_waits_for_the_delay() {
 }
 
 #[test]
-fn a_drain_of_ours_that_another_worker_sent_is_gone_on_with() {
+fn a_drain_of_ours_that_another_worker_sent_is_continued() {
     let sent = draining(|_| ());
     let mut scene = released(|_| ());
     scene.nomad = sent.nomad.clone();
@@ -254,7 +254,7 @@ fn hung() -> Scene {
 }
 
 #[test]
-fn a_hung_drain_is_sent_again_once_with_the_time_that_is_left() {
+fn a_hung_drain_is_resent_once_with_the_time_that_is_left() {
     let mut scene = hung();
     let until = scene.node().drain.as_ref().and_then(|d| d.force_deadline).expect("ours has a deadline");
     let decision = scene.next();
@@ -283,7 +283,7 @@ fn a_drain_with_a_service_left_does_not_hang() {
 }
 
 #[test]
-fn a_hung_drain_with_nothing_left_needs_no_drain() {
+fn a_hung_drain_with_nothing_left_is_not_resent() {
     let mut scene = draining(|_| ());
     scene.allocations(|a| {
         a.wanted = false;
@@ -351,7 +351,7 @@ fn a_node_that_is_down_is_not_drained() {
 }
 
 #[test]
-fn discovery_must_be_in_sight_before_anything_is_stopped() {
+fn discovery_must_be_readable_before_anything_is_stopped() {
     let mut scene = released(|_| ());
     scene.look_in_vain(&Part::Consul);
     let mut decision = scene.decide();

@@ -58,7 +58,7 @@ fn an_abandoned_instance_of_a_group_that_retains_is_retained() {
 }
 
 #[test]
-fn a_moment_before_the_end_it_is_still_waited() {
+fn a_moment_before_the_end_decamp_still_waits() {
     let mut scene = late(|_| ());
     scene.now = scene.now - secs(1);
     let decision = scene.until_no_heartbeat();
@@ -129,7 +129,7 @@ fn what_a_deadline_cut_is_forced_too() {
 }
 
 #[test]
-fn a_blind_token_ends_by_the_settings_and_not_before_the_end() {
+fn with_a_token_that_sees_too_little_the_settings_end_it_and_not_before_the_end() {
     let mut scene = deregistered(|scene| scene.sight = NomadSight::Short("add read-job".into()));
     scene.targets_leave();
     scene.now = scene.budget().end - secs(1);
@@ -141,7 +141,7 @@ fn a_blind_token_ends_by_the_settings_and_not_before_the_end() {
 }
 
 #[test]
-fn a_deregistration_that_never_worked_is_no_reason_to_let_it_go_early() {
+fn a_deregistration_that_never_worked_does_not_release_it_early() {
     let mut scene = draining(|_| ());
     scene.allocations(|a| a.client = ClientStatus::Complete);
     scene.unregister_what_is_over();

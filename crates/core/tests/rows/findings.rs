@@ -21,7 +21,7 @@ fn kinds(change: impl FnOnce(&mut Scene)) -> Vec<(Layer, Loss)> {
 }
 
 #[test]
-fn nothing_is_foreseen_of_a_calm_world() {
+fn a_calm_world_has_no_findings() {
     assert_eq!(kinds(|_| ()), []);
 }
 
@@ -73,7 +73,7 @@ fn an_ingress_that_polls_needs_more_than_one_that_watches() {
 }
 
 #[test]
-fn an_ingress_that_no_job_tells_of_is_as_slow_as_the_settings_say() {
+fn without_an_ingress_job_the_settings_say_how_slow_the_ingress_is() {
     let without = |scene: &mut Scene| scene.task_group(INGRESS, |group| group.ingress = None);
     assert!(
         kinds(|scene| {
@@ -97,7 +97,7 @@ fn a_kill_timeout_shorter_than_the_longest_request_is_named() {
 }
 
 #[test]
-fn what_a_long_shutdown_delay_gives_a_short_kill_timeout_may_do_without() {
+fn a_long_shutdown_delay_makes_up_for_a_short_kill_timeout() {
     assert_eq!(kinds(|scene| scene.task_group(API, |group| group.tasks[0].kill_timeout = secs(1))), []);
 }
 
@@ -227,7 +227,7 @@ fn a_group_that_is_deleted_is_no_finding() {
 }
 
 #[test]
-fn a_service_in_nomads_own_discovery_is_judged_alike() {
+fn a_service_in_nomads_own_discovery_is_treated_the_same() {
     let change = |scene: &mut Scene| {
         scene.task_group(API, |group| {
             group.shutdown_delay = secs(0);

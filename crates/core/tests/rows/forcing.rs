@@ -31,7 +31,7 @@ fn at_the_very_end_everything_is_forced() {
 }
 
 #[test]
-fn a_job_that_claims_hours_cuts_nobodys_deadline() {
+fn a_job_that_claims_hours_does_not_shorten_the_deadline_of_others() {
     let claims = |seconds: u64| {
         let mut scene = released(|scene| scene.task_group(API, |group| group.tasks[0].kill_timeout = secs(seconds)));
         drain(&scene.until_it_writes(EffectKind::Drain))

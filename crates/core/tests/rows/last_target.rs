@@ -55,7 +55,7 @@ fn the_last_healthy_target_of_a_zone_is_named_with_the_zone_and_the_line() {
 }
 
 #[test]
-fn nothing_is_said_of_a_zone_that_has_another_or_that_is_not_known() {
+fn a_zone_with_another_healthy_target_or_an_unknown_zone_has_no_finding() {
     type Change = fn(&mut Scene);
     let cases: [(&str, Change); 7] = [
         ("load balancing crosses zones", |_| ()),
@@ -121,7 +121,7 @@ fn the_list_tells_the_zone_of_an_address() {
 }
 
 #[test]
-fn whose_an_address_is_is_asked_before_ours_is_held_for_it() {
+fn owners_of_addresses_are_asked_for_before_ours_is_held() {
     let mut scene = calm();
     by_addresses(&mut scene, A);
     scene.group.attached.clear();

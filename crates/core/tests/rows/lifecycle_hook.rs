@@ -122,7 +122,7 @@ fn a_hook_that_is_not_in_the_settings_is_not_touched() {
 }
 
 #[test]
-fn of_two_hooks_and_no_word_which_none_is_guessed() {
+fn none_of_two_hooks_is_guessed() {
     let mut scene = calm();
     scene.action().hook = None;
     scene.group.hooks.push(hook("another"));
@@ -137,7 +137,7 @@ fn of_two_hooks_and_no_word_which_none_is_guessed() {
 }
 
 #[test]
-fn an_outage_of_auto_scaling_lets_nothing_go_and_writes_nothing() {
+fn an_outage_of_auto_scaling_completes_and_writes_nothing() {
     let mut scene = calm();
     scene.look_in_vain(&Part::Lifecycle);
     scene.look_in_vain(&Part::Group { with_activity: false });
@@ -216,7 +216,7 @@ fn a_held_group_gets_heartbeats_and_nothing_else() {
 }
 
 #[test]
-fn a_group_that_is_let_go_again_is_seen_within_a_minute() {
+fn a_hold_that_ends_is_seen_within_a_minute() {
     let mut scene = calm();
     scene.group.held = true;
     only_waits(&scene.next(), "held");
@@ -238,7 +238,7 @@ fn an_instance_that_comes_back_with_another_root_volume_is_only_kept_alive_until
 }
 
 #[test]
-fn since_when_an_instance_waits_that_comes_back_is_noted_where_nobody_tells() {
+fn the_unknown_beginning_of_a_root_volume_replacement_is_noted() {
     let mut scene = calm();
     by_a_sweep(&mut scene);
     scene.lifecycle = Lifecycle::ReplacingRootVolume;
@@ -247,7 +247,7 @@ fn since_when_an_instance_waits_that_comes_back_is_noted_where_nobody_tells() {
 }
 
 #[test]
-fn the_time_of_entry_is_asked_for_only_if_the_event_does_not_tell_it() {
+fn the_time_of_entry_is_asked_for_only_if_the_event_lacks_it() {
     let mut scene = calm();
     by_a_sweep(&mut scene);
     let decision = scene.decide();
@@ -263,7 +263,7 @@ fn a_swept_instance_is_completed_by_its_id_under_the_only_hook_of_ours() {
 }
 
 #[test]
-fn a_token_that_is_refused_is_given_up_for_the_instance_id() {
+fn after_a_refused_token_the_instance_id_names_the_action() {
     let mut scene = over(|_| ());
     let decision = scene.next();
     assert_eq!(completion(&decision).1, Outcome::Departed { waiting_for: None });

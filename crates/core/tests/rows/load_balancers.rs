@@ -129,7 +129,7 @@ fn a_delay_that_cannot_be_read_is_waited_for_as_long_as_the_default() {
 }
 
 #[test]
-fn the_wait_is_one_timer_and_not_a_row_of_looks() {
+fn the_wait_is_one_timer_and_not_a_series_of_looks() {
     let mut scene = deregistered(|scene| scene.policy.overlap = false);
     let begun = scene.now;
     // The node is read again after the write. Then decamp waits, and the first timer is the release.
@@ -158,7 +158,7 @@ fn a_target_that_somebody_put_back_is_deregistered_again_and_nothing_is_drained(
 }
 
 #[test]
-fn a_target_that_was_gone_before_we_looked_needs_no_write() {
+fn a_target_that_was_gone_before_the_first_look_needs_no_write() {
     let mut scene = calm();
     // A group that the instance's own hook names is different.
     scene.group.hooks[0].target_groups.clear();
@@ -371,7 +371,7 @@ fn without_any_target_group_the_node_is_drained_at_once() {
 }
 
 #[test]
-fn a_task_group_of_its_own_kind_decides_and_not_its_name() {
+fn the_task_group_decides_and_not_its_name() {
     let mut scene = deregistered(|scene| {
         scene.task_group(API, |group| *group = task_group("traefik", JobKind::Service));
         scene.add_target(&attached(), ours(21_001));

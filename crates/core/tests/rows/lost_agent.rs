@@ -49,7 +49,7 @@ fn a_lost_node_whose_services_pass_is_waited_for() {
 }
 
 #[test]
-fn a_lost_node_of_which_nothing_lives_is_let_go() {
+fn a_lost_node_without_signs_of_life_is_released() {
     let silent = |consul: &mut Registrations| consul.agent_dead = true;
     assert_eq!(completion(&lost(silent).until_it_writes(EffectKind::Complete)).1, Outcome::AgentDead);
     assert_eq!(completion(&lost(nothing_listed).until_it_writes(EffectKind::Complete)).1, Outcome::AgentDead);
@@ -115,7 +115,7 @@ fn at_the_end_a_lost_node_is_called_one() {
 }
 
 #[test]
-fn what_is_said_at_the_end_is_looked_at_once_more() {
+fn what_the_outcome_states_is_read_again_before_it() {
     let mut scene = deregistered(|_| ());
     scene.now = scene.budget().end;
     let (parts, scene) = looked_at(scene);

@@ -28,6 +28,8 @@ mod lost_agent;
 mod over;
 mod ownership;
 mod proof;
+mod reasons;
 mod scene;
 mod traefik;
 mod traffic_sources;
+mod without_notes;

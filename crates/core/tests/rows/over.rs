@@ -38,7 +38,7 @@ fn vanished_until(decision: &Decision, which: Option<AllocationId>) -> Time {
 }
 
 #[test]
-fn complete_says_nomad_and_its_tasks_run_on() {
+fn a_drain_that_nomad_calls_complete_has_running_tasks() {
     let mut scene = draining(|_| ());
     scene.drain_completes();
     scene.news_from_nomad();
@@ -151,7 +151,7 @@ fn what_was_lost_before_we_came_is_out_of_scope_and_what_is_lost_since_is_not() 
 }
 
 #[test]
-fn a_blind_look_at_nomad_concludes_nothing() {
+fn a_failed_look_at_nomad_concludes_nothing() {
     let mut scene = over(|_| ());
     scene.look_in_vain(&Part::Nomad);
     still_here(&scene.decide());
@@ -238,7 +238,7 @@ fn an_instance_that_had_time_to_join_and_has_no_node_is_waited_for_to_the_end() 
 }
 
 #[test]
-fn a_node_that_was_seen_and_is_gone_is_not_no_node() {
+fn a_node_that_was_seen_and_is_gone_is_not_a_missing_node() {
     let mut scene = draining(|_| ());
     scene.nomad.nodes.clear();
     scene.consul.services = Vec::new().into();
@@ -288,7 +288,7 @@ fn a_leftover_is_waited_for_no_longer_than_the_settings_say() {
 }
 
 #[test]
-fn what_is_listed_and_not_routable_is_said_with_why() {
+fn what_is_listed_and_not_routable_is_described_with_the_cause() {
     let mut registered = crate::facts::consul();
     assert_eq!(registered.said(), "lists 3 of its services; all of them are routable");
     registered.agent_dead = true;

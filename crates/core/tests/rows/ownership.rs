@@ -146,7 +146,7 @@ fn a_departure_past_an_address_that_may_be_its_own_is_unconfirmed() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_not_known() {
+fn without_an_answer_the_listener_is_unknown() {
     let mut scene = calm();
     scene.add_target(&named(), target(TargetId::Ip(STRANGE), 8080));
     scene.elsewhere = vec![STRANGE];

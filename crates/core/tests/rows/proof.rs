@@ -53,7 +53,7 @@ fn a_token_that_sees_too_little_does_not_prove_that_there_is_no_node() {
 }
 
 #[test]
-fn what_a_token_was_shown_before_it_could_see_is_looked_at_again() {
+fn what_a_token_saw_before_it_saw_everything_is_read_again() {
     let mut scene = released(|scene| scene.sight = NomadSight::Short("namespace \"*\" is missing".into()));
     let all = scene.nomad.clone();
     scene.node().allocations = Vec::new().into();
@@ -68,7 +68,7 @@ fn what_a_token_was_shown_before_it_could_see_is_looked_at_again() {
 }
 
 #[test]
-fn a_drain_notes_what_had_vanished_before_it_for_whoever_comes_next() {
+fn a_drain_notes_for_the_next_worker_what_had_vanished_before_it() {
     let listed = drain(&released(|_| ()).until_it_writes(EffectKind::Drain)).2.allocations;
     let mut scene = released(|_| ());
     scene.purge(API);
@@ -88,7 +88,7 @@ fn what_was_lost_before_we_came_counts_again_when_its_agent_dies() {
 }
 
 #[test]
-fn registrations_are_looked_for_although_a_purge_took_every_row_away() {
+fn registrations_are_read_although_a_purge_removed_every_allocation() {
     let mut scene = calm();
     scene.allocations(|a| a.client = ClientStatus::Complete);
     scene.until_it_writes(EffectKind::Deregister);
@@ -105,7 +105,7 @@ fn registrations_are_looked_for_although_a_purge_took_every_row_away() {
 }
 
 #[test]
-fn a_spot_interruption_that_was_noticed_late_is_foreseen_to_cut_what_it_would_have_had_time_for() {
+fn a_spot_interruption_that_was_noticed_late_has_a_finding() {
     let interrupted = |left: u64| {
         let mut scene = draining(|_| ());
         scene.departure.cause = Cause::Interruption { at: scene.now + secs(left) };
@@ -118,7 +118,7 @@ fn a_spot_interruption_that_was_noticed_late_is_foreseen_to_cut_what_it_would_ha
 }
 
 #[test]
-fn a_token_that_nomad_refuses_is_refused_before_the_first_write_by_whoever_does_not_wait_for_a_better_one() {
+fn with_a_token_that_nomad_refuses_a_command_refuses_before_the_first_write() {
     for (refuses, ends) in [(true, Some(Outcome::Refused { why: "ACL token not found".into() })), (false, None)] {
         let mut scene = calm();
         scene.policy.refuse_without_sight = refuses;
@@ -171,7 +171,7 @@ fn what_another_worker_deregistered_again_is_waited_for_although_it_leaves_the_l
 }
 
 #[test]
-fn before_a_force_the_load_balancers_are_seen_once_more_if_that_was_long_ago_and_they_can_be_seen() {
+fn before_a_force_load_balancers_that_were_read_long_ago_are_read_again() {
     for (seconds, sees, looks) in [(70, true, true), (30, true, false), (70, false, false)] {
         let mut scene = draining(|_| ());
         scene.allocations(|a| a.wanted = a.id == BATCH || a.id == API);
@@ -197,7 +197,7 @@ fn before_a_force_the_load_balancers_are_seen_once_more_if_that_was_long_ago_and
 }
 
 #[test]
-fn a_group_that_was_never_seen_has_load_balancers_that_nobody_knows() {
+fn the_load_balancers_of_a_group_that_was_never_read_are_unknown() {
     let mut scene = calm();
     // Otherwise its hook might be another tool's.
     scene.policy.hooks = vec!["decamp".into()];
