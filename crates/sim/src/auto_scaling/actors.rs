@@ -191,7 +191,7 @@ impl AutoScaling {
         Ok(())
     }
 
-    /// An operator deletes a hook. Its open actions continue, as in AWS.
+    /// An operator deletes a hook. As in AWS, its open actions end with CONTINUE.
     pub fn delete_hook(&mut self, asg: &str, hook: &str) {
         let Some(group) = self.group_place(asg) else { return };
         self.groups[group].setup.hooks.retain(|h| *h.name != *hook);

@@ -180,7 +180,7 @@ impl Nomad {
         Ok(Written { index })
     }
 
-    /// `PUT /v1/node/:id/drain` without a `DrainSpec`: the drain is cancelled. Allocations that were already requested to stop still stop.
+    /// `PUT /v1/node/:id/drain` without a `DrainSpec`: the drain is cancelled. Allocations that already have to stop still stop.
     ///
     /// # Errors
     /// As for [`Nomad::set_drain`].
