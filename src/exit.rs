@@ -144,7 +144,7 @@ mod tests {
         let outcomes = [
             Outcome::Departed { waiting_for: None },
             Outcome::Forced,
-            Outcome::Unconfirmed { unseen: None },
+            Outcome::Unconfirmed { unseen: None, cut: false },
             Outcome::TimedOut,
             Outcome::Retained,
             Outcome::AgentDead,

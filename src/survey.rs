@@ -1,8 +1,8 @@
 //! Reads everything about an instance, whether or not it is leaving, and describes it as text.
 
 use decamp_core::decide::{
-    Balancer, BalancerKind, Departure, Node, NomadSight, Part, Policy, Snapshot, System, Target, TargetGroup, TargetHealth,
-    Zones, targets_of, whose_to_ask,
+    Balancer, BalancerKind, Departure, GroupToRead, Node, NomadSight, Part, Policy, Snapshot, System, Target, TargetGroup,
+    TargetHealth, Zones, addresses_to_ask, targets_of,
 };
 use decamp_core::ids::TargetGroupArn;
 use decamp_core::telling::blindness;
@@ -27,7 +27,7 @@ pub(crate) async fn survey(live: &Live, departure: &Departure, policy: &Policy, 
     }
     for _ in 0..TRIES {
         let groups: Vec<_> = (target_groups(&seen, policy, found).into_iter())
-            .filter(|(arn, _)| seen.balancers.iter().find(|b| b.arn == *arn).is_none_or(|b| b.sight.last().is_none()))
+            .filter(|group| seen.balancers.iter().find(|b| b.arn == group.arn).is_none_or(|b| b.sight.last().is_none()))
             .collect();
         if groups.is_empty() {
             break;
@@ -38,7 +38,7 @@ pub(crate) async fn survey(live: &Live, departure: &Departure, policy: &Policy, 
     if seen.history.unlisted().next().is_some() {
         look(live, departure, &mut seen, vec![Part::Nomad]).await;
     }
-    if let Some(part) = whose_to_ask(departure, &seen) {
+    if let Some(part) = addresses_to_ask(departure, &seen) {
         look(live, departure, &mut seen, vec![part]).await;
     }
     seen
@@ -71,22 +71,22 @@ async fn look(live: &Live, departure: &Departure, seen: &mut Snapshot, parts: Ve
 }
 
 /// The attached, named and found target groups, and whether each is attached.
-fn target_groups(seen: &Snapshot, policy: &Policy, found: &[TargetGroupArn]) -> Vec<(TargetGroupArn, bool)> {
-    let mut all: Vec<(TargetGroupArn, bool)> = Vec::new();
+fn target_groups(seen: &Snapshot, policy: &Policy, found: &[TargetGroupArn]) -> Vec<GroupToRead> {
+    let mut all: Vec<GroupToRead> = Vec::new();
     let group = seen.group.last();
     let named = group.into_iter().flat_map(|g| &g.hooks).flat_map(|hook| &hook.target_groups);
     let named = named.chain(&policy.target_groups).map(|arn| (arn, false));
     for (arn, attached) in group.into_iter().flat_map(|g| &g.attached).map(|arn| (arn, true)).chain(named) {
-        match all.iter_mut().find(|(known, _)| known == arn) {
+        match all.iter_mut().find(|known| known.arn == *arn) {
             // In a named group, targets by address count as this instance's too, attached or not (ADR 0009).
-            Some((_, was_attached)) => *was_attached &= attached,
-            None => all.push((arn.clone(), attached)),
+            Some(known) => known.attached &= attached,
+            None => all.push(GroupToRead { arn: arn.clone(), attached }),
         }
     }
     // A scan does not show whether a group is attached.
     for arn in found {
-        if all.iter().all(|(known, _)| known != arn) {
-            all.push((arn.clone(), false));
+        if all.iter().all(|known| known.arn != *arn) {
+            all.push(GroupToRead { arn: arn.clone(), attached: false });
         }
     }
     all

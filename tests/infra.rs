@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use decamp_aws::{Caller, OPERATIONS, Operation};
-use decamp_core::fit::{Numbers, Rule};
+use decamp_core::lambda_budget::{Numbers, Rule};
 use decamp_core::metrics;
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! Whether a pass of the Lambda is long enough for the waits that no later pass can continue (ADR 0002).
 
 use decamp_core::decide::{Layer, guard, keeps_notes};
-use decamp_core::fit::{KEPT_FOR_HANDING_BACK, Numbers, Rule};
+use decamp_core::lambda_budget::{KEPT_FOR_HANDING_BACK, Numbers, Rule};
 use decamp_core::time::plain;
 
 use super::Inspection;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use decamp_core::decide::{Budget, Hook, Layer, Lifecycle, Node, NodeStatus, Snapshot, System};
-use decamp_core::fit::{Numbers, Rule};
+use decamp_core::lambda_budget::{Numbers, Rule};
 use decamp_core::time::plain;
 use serde::{Serialize, Serializer};
 

@@ -245,10 +245,6 @@ fn one_change_from_calm_makes_one_notice() {
                 node.allocations = all.into();
             }
         }),
-        (Warning, "no other healthy target in eu-west-1a", |c| {
-            let zones = [(instance(1), Arc::from("eu-west-1a")), (instance(2), Arc::from("eu-west-1b"))];
-            c.zones = Zones::Apart(zones.into());
-        }),
         (Warning, "switched off", |c| c.variables.push(("DECAMP_CONSUL", "false".into()))),
         (Unknown, "no instances", |c| {
             c.roster.instances.clear();

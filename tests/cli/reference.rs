@@ -178,7 +178,7 @@ fn words() -> String {
     let (outcome, reason) = (read("crates/core/src/decide/outcome.rs"), read("crates/core/src/decide/reason.rs"));
     words_section(&mut out, "Outcomes", &outcome, "Outcome", "outcomes.md", Outcome::WORDS);
     words_section(&mut out, "Reasons", &reason, "Reason", "reasons.md", Reason::WORDS);
-    words_section(&mut out, "Findings", &read("crates/core/src/decide/losses.rs"), "Loss", "findings.md", &[]);
+    words_section(&mut out, "Findings", &read("crates/core/src/decide/findings.rs"), "Loss", "findings.md", &[]);
     out
 }
 
@@ -200,7 +200,7 @@ fn metrics_page() -> String {
         rows.map(|(name, metric)| vec![code(metric.name), metric.unit.to_owned(), docs.get(name).cloned().unwrap_or_default()]);
     out.push_str(&table(&["metric", "unit", "meaning"], rows));
     let _ = write!(out, "\n## Prometheus\n\n");
-    let literals = literals(&read("crates/service/src/numbers.rs"));
+    let literals = literals(&read("crates/service/src/metrics.rs"));
     let mut rows = Vec::new();
     for (place, name) in literals.iter().enumerate().filter(|(_, text)| text.starts_with("decamp_")) {
         let help = literals.get(place + 1).cloned().unwrap_or_default();
@@ -219,7 +219,7 @@ fn notifications() -> String {
         "Types of what `decamp serve` sends. [The service](../service.md) says how they are signed and repeated.",
     );
     out.push('\n');
-    let docs: BTreeMap<String, String> = items(&read("crates/service/src/notify/note.rs"), "pub(crate) fn ")
+    let docs: BTreeMap<String, String> = items(&read("crates/service/src/notify/notification.rs"), "pub(crate) fn ")
         .into_iter()
         .map(|item| (item.name, item.doc))
         .collect();

@@ -1,34 +1,50 @@
-//! The endpoints of the services that decamp calls without an SDK client, by the SDK's own rules for partitions, FIPS and dual-stack.
+//! The hosts of the services that decamp calls without an SDK client, by the SDK's own rules for partitions, FIPS and dual-stack.
 //!
-//! The SDK has one set of rules per service. The rules of Auto Scaling are linked. They have the same suffixes as those of SSM, SQS and
-//! SNS, including GovCloud's exceptions. Secrets Manager differs, see [`host`].
+//! Each SDK client carries the rules of its own service. Auto Scaling's are linked. They give the same suffixes as those of SSM, SQS and
+//! SNS, GovCloud's exceptions included. Secrets Manager differs as said below. No suffix is written here (ADR 0044).
 
 use aws_sdk_autoscaling::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use futures_util::FutureExt as _;
 
-/// The service of the linked rules.
+/// The service whose rules are linked.
 const RESOLVED: &str = "autoscaling";
+/// A Region of each of the two commercial partitions.
+const COMMERCIAL: [&str; 2] = ["us-east-1", "cn-north-1"];
 
 /// The host of a service in a Region.
 ///
 /// # Errors
 ///
-/// The Region is invalid, or its partition has no such endpoints.
+/// There is no such Region, or its partition has no such endpoints.
 pub fn host(service: &str, region: &str, fips: bool, dual_stack: bool) -> Result<String, String> {
     if service != "secretsmanager" {
         return resolve(service, region, fips, dual_stack);
     }
-    // In the commercial partitions Secrets Manager has no separate dual-stack hosts, and in GovCloud its FIPS hosts contain `-fips`.
+    // In the commercial partitions Secrets Manager's ordinary hosts are its dual-stack hosts too. GovCloud's FIPS hosts have the usual
+    // `-fips` in their name.
     let plain = resolve(service, region, false, false)?;
-    let commercial = plain.ends_with(".amazonaws.com") || plain.ends_with(".amazonaws.com.cn");
+    let partition = without_region(&plain, region);
+    let commercial =
+        COMMERCIAL.iter().any(|of| resolve(service, of, false, false).is_ok_and(|host| without_region(&host, of) == partition));
     let host = if dual_stack && !commercial { resolve(service, region, false, true)? } else { plain };
     Ok(if fips { host.replacen(service, &format!("{service}-fips"), 1) } else { host })
 }
 
-/// The host without FIPS and dual-stack. For an invalid Region it is a host that does not exist.
+/// The host with neither FIPS nor dual-stack. For a text that is not a Region it is a host that cannot exist.
 #[must_use]
 pub fn plain_host(service: &str, region: &str) -> String {
     host(service, region, false, false).unwrap_or_else(|_| format!("{service}.invalid"))
+}
+
+/// The host of a service that belongs to no Region of the standard partition: `sns.` and the partition's suffix.
+#[must_use]
+pub fn global_host(service: &str) -> String {
+    let [standard, _] = COMMERCIAL;
+    without_region(&plain_host(service, standard), standard)
+}
+
+fn without_region(host: &str, region: &str) -> String {
+    host.replacen(&format!(".{region}."), ".", 1)
 }
 
 fn resolve(service: &str, region: &str, fips: bool, dual_stack: bool) -> Result<String, String> {
@@ -46,7 +62,7 @@ fn resolve(service: &str, region: &str, fips: bool, dual_stack: bool) -> Result<
 mod tests {
     use super::*;
 
-    /// The hosts are those of botocore's rules: plain, dual-stack, FIPS, and both.
+    /// What botocore's rules give for these services: plain, dual-stack, FIPS, both.
     #[test]
     fn every_partition_has_the_same_hosts_as_in_botocore() {
         let cases = [
@@ -87,7 +103,12 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_region_has_no_host() {
+    fn a_global_host_has_no_region() {
+        assert_eq!(global_host("sns"), "sns.amazonaws.com");
+    }
+
+    #[test]
+    fn a_text_that_is_not_a_region_has_no_host() {
         for region in ["", "eu-west-1.evil.example/", "a b"] {
             assert!(host("sns", region, false, false).is_err(), "{region}");
             assert_eq!(plain_host("sns", region), "sns.invalid");

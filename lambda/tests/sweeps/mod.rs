@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use decamp_core::decide::Lifecycle;
-use decamp_core::fit::KEPT_FOR_HANDING_BACK;
 use decamp_core::ids::InstanceId;
+use decamp_core::lambda_budget::KEPT_FOR_HANDING_BACK;
 use decamp_sandbox::wire::{Clock, FaultPlan, Rule, Server, Shared, Side, Stage as _, WireFault, aws, nomad, serve};
 use decamp_sandbox::{ACCOUNT, ASG, Options, REGION, World};
 

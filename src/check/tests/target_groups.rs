@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Calm, Verdict, arn, calm, reported};
-use decamp_core::decide::Ingress;
+use super::{Calm, Verdict, arn, calm, instance, reported};
+use decamp_core::decide::{Ingress, Zones};
 
 #[test]
 fn a_target_group_that_the_settings_or_the_hook_name_makes_no_notice() {
@@ -46,4 +46,12 @@ fn a_target_group_that_is_neither_attached_nor_named_makes_one_notice_with_one_l
     // If the scan finds none either, the only notice is that no target group is attached or named.
     let blind = calm().change(behind_an_ingress).change(|c| c.scanned = Ok(vec![])).report();
     assert_eq!(reported(&blind).1, ["no target group, attached or named"]);
+}
+
+#[test]
+fn each_zone_whose_last_target_would_leave_is_named() {
+    let zones = [(instance(1), Arc::from("eu-west-1a")), (instance(2), Arc::from("eu-west-1b"))];
+    let report = calm().change(|c| c.zones = Zones::Apart(zones.into())).report();
+    let values = vec!["no other healthy target in eu-west-1a", "no other healthy target in eu-west-1b"];
+    assert_eq!(reported(&report), (Verdict::Warning, values));
 }

@@ -1,7 +1,7 @@
-//! The time there is: one end, and what must have happened before it. (ADR 0001, 0002.)
+//! The time budget: the end, and what must have happened before it. (ADR 0001, 0002.)
 
 use decamp_core::decide::{Cause, LifecycleAction, Part};
-use decamp_core::telling::Floor;
+use decamp_core::describe::Floor;
 use decamp_core::time::Time;
 
 use crate::facts::{API, ENTRY, attached, secs};

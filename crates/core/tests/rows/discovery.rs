@@ -1,4 +1,4 @@
-//! What Consul does not list although it runs (ADR 0011), and what somebody registered by hand.
+//! Allocations that run and that Consul does not list (ADR 0011), and services that were registered by hand.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use decamp_core::decide::{
 };
 use decamp_core::time::Time;
 
-use crate::asked::{completion, drain, only_waits, writes};
+use crate::decisions::{completion, drain, only_waits, writes};
 use crate::facts::{API, INGRESS, SHOP, consul, secs};
 use crate::scene::{Scene, calm, deregistered, draining, over, released};
 
@@ -15,7 +15,7 @@ fn departed() -> Outcome {
     Outcome::Departed { waiting_for: None }
 }
 
-/// Consul is asked where it lists nothing, and its answer is whole all the same.
+/// Consul is asked where it lists nothing, and its answer is complete.
 fn nothing_listed(scene: &mut Scene) {
     scene.consul.services = Vec::new().into();
 }
@@ -35,7 +35,7 @@ fn what_runs_and_is_not_listed_is_not_drained_beside_the_delay() {
 #[test]
 fn what_was_never_listed_is_stopped_in_order_and_ends_unconfirmed() {
     let mut scene = over(nothing_listed);
-    assert_eq!(completion(&scene.next()).1, Outcome::Unconfirmed { unseen: None });
+    assert_eq!(completion(&scene.next()).1, Outcome::Unconfirmed { unseen: None, cut: false });
     let names: Vec<_> = scene.foreseen().into_iter().filter(|f| f.loss == Loss::NotInConsul).map(|f| f.object).collect();
     assert_eq!(names, ["traefik/group".into(), "api/group".into(), "shop/group".into()] as [Arc<str>; 3]);
 }
@@ -46,7 +46,7 @@ fn one_service_that_was_never_listed_is_enough() {
         let listed: Vec<_> = scene.consul.services.iter().filter(|one| one.allocation != SHOP).cloned().collect();
         scene.consul.services = listed.into();
     };
-    assert_eq!(completion(&over(without_shop).next()).1, Outcome::Unconfirmed { unseen: None });
+    assert_eq!(completion(&over(without_shop).next()).1, Outcome::Unconfirmed { unseen: None, cut: false });
     let in_nomad = |scene: &mut Scene| {
         without_shop(scene);
         scene.task_group(SHOP, |group| group.services[0].provider = Provider::Nomad);
@@ -62,14 +62,21 @@ fn the_next_worker_reads_from_the_drain_that_something_was_never_listed() {
     let mut scene = released(|_| ());
     assert!(!drain(&scene.until_it_writes(EffectKind::Drain)).2.unproved);
 
-    let mut scene = over(nothing_listed);
-    scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
-    let mut decision = scene.until_no_heartbeat();
-    while !writes(&decision, EffectKind::Complete) {
-        scene.pass(31);
-        decision = scene.until_no_heartbeat();
+    for replaced in [false, true] {
+        let mut scene = over(nothing_listed);
+        scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
+        scene.look(&Part::Nomad);
+        if replaced {
+            // An operator drains the node by hand: what that writes on it takes the place of ours.
+            scene.node().last_drain.as_mut().expect("it was drained").meta = None;
+        }
+        let mut decision = scene.until_no_heartbeat();
+        while !writes(&decision, EffectKind::Complete) {
+            scene.pass(31);
+            decision = scene.until_no_heartbeat();
+        }
+        assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None, cut: false }, "replaced: {replaced}");
     }
-    assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None });
 }
 
 #[test]
@@ -121,7 +128,7 @@ fn what_was_told_to_stop_before_consul_was_asked_is_in_no_doubt() {
     let mut scene = draining(|_| ());
     scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
     scene.look(&Part::Nomad);
-    // Nomad tells that it runs, and it is told to stop right after that answer: Consul lists it no more.
+    // Nomad shows it running, and it is told to stop right after that answer. Consul no longer lists it.
     let mut before = scene.clone();
     before.allocations(|a| a.wanted = true);
     before.look(&Part::Nomad);
@@ -169,7 +176,7 @@ fn each_namespace_is_asked_that_an_allocation_declares_whether_it_runs_or_not() 
     assert!(scene.seen.consul_namespaces().is_empty());
     scene.look(&Part::Nomad);
     assert_eq!(scene.seen.consul_namespaces(), ["team-a".into(), "team-b".into()] as [Arc<str>; 2]);
-    // A purge takes it off the list, and leaves what it had registered.
+    // A purge removes it from the list, but not its registration.
     scene.purge(SHOP);
     scene.look(&Part::Nomad);
     assert_eq!(scene.seen.consul_namespaces(), ["team-a".into(), "team-b".into()] as [Arc<str>; 2]);
@@ -224,7 +231,7 @@ fn it_is_waited_for_no_longer_than_there_is_time_and_the_end_says_so() {
     });
     only_waits(&scene.until_no_heartbeat(), "registered-by-hand");
     scene.now = scene.budget().end;
-    assert_eq!(completion(&scene.until_no_heartbeat()).1, Outcome::Unconfirmed { unseen: None });
+    assert_eq!(completion(&scene.until_no_heartbeat()).1, Outcome::Unconfirmed { unseen: None, cut: false });
 }
 
 #[test]
@@ -258,7 +265,9 @@ fn a_consul_that_cannot_be_asked_holds_up_nothing_that_declares_nothing() {
     }
     let decision = scene.until_it_writes(EffectKind::MakeIneligible);
     scene.obey(&decision);
-    scene.seen.take(scene.now, decamp_core::decide::Showing::Consul(Err(decamp_core::decide::Unseen::Away("timeout".into()))));
+    scene
+        .seen
+        .take(scene.now, decamp_core::decide::Observation::Consul(Err(decamp_core::decide::Unseen::Away("timeout".into()))));
     let decision = scene.until_it_writes(EffectKind::Deregister);
     scene.obey(&decision);
     scene.pass(31);
@@ -271,7 +280,7 @@ fn a_consul_that_cannot_be_asked_holds_up_nothing_that_declares_nothing() {
 fn what_nomad_tells_of_after_the_last_look_at_consul_is_looked_for_there() {
     let mut scene = released(|_| ());
     scene.look(&Part::Consul);
-    // Its row was collected, and its agent registers again: an allocation that nobody knew runs there.
+    // Its node was collected, and its agent registers again, with an allocation that nobody knew.
     let mut new = scene.nomad.nodes[0].allocations[0].clone();
     new.id = decamp_core::ids::AllocationId(99);
     scene.add_allocation(new);

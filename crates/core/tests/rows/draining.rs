@@ -1,4 +1,4 @@
-//! Keep new work off, drain in phases, shake a hung drain loose, force what is late. (ADR 0001, 0003, 0004, 0011.)
+//! Make the node ineligible, drain it in phases, resend a drain that hangs, force what is late. (ADR 0001, 0003, 0004, 0011.)
 
 use decamp_core::decide::{
     Action, ClientStatus, Drain, DrainStatus, Effect, EffectKind, JobKind, LastDrain, NodeStatus, NomadSight, OnCancel, Part,
@@ -6,7 +6,7 @@ use decamp_core::decide::{
 };
 use decamp_core::ids::{AllocationId, NodeId};
 
-use crate::asked::{drain, drained_nodes, effects, ended, only_waits, why, writes};
+use crate::decisions::{drain, drained_nodes, effects, ended, only_waits, why, writes};
 use crate::facts::{API, BATCH, INGRESS, SHOP, allocation, node, node_id, secs, task_group};
 use crate::scene::{Scene, calm, calm_and_seen, deregistered, draining, over, released};
 
@@ -21,7 +21,7 @@ fn the_node_is_made_ineligible_before_anything_else() {
 #[test]
 fn answers_that_take_seconds_are_believed_and_not_asked_for_again_and_again() {
     let mut scene = released(|_| ());
-    // A heartbeat may be due first, and a note of what was taken out.
+    // A heartbeat may be due first, and a note of the deregistration.
     let mut decision = scene.next_slowly(4);
     while writes(&decision, EffectKind::Heartbeat) || writes(&decision, EffectKind::Note) {
         scene.obey(&decision);
@@ -210,7 +210,7 @@ fn a_drain_that_fails_is_tried_again_and_nothing_is_concluded() {
 fn a_drain_whose_answer_was_lost_is_not_sent_again() {
     let mut scene = released(|_| ());
     let decision = scene.next();
-    // The server took it; nobody heard.
+    // The server accepted it, but the answer was lost.
     let mut happened = scene.clone();
     happened.obey(&decision);
     scene.nomad = happened.nomad;
@@ -240,7 +240,7 @@ fn a_cancelled_drain_is_respected_or_sent_once_more_as_the_settings_say() {
     assert_eq!((drain(&decision).2.phase, decision.reason), (Phase::Again, Reason::DrainCancelled));
 }
 
-/// A drain of all goes on although everything but the ingress is over.
+/// A drain of everything goes on although all but the ingress is over.
 fn hung() -> Scene {
     let mut scene = draining(|_| ());
     scene.allocation(INGRESS, |a| a.wanted = true);
@@ -337,7 +337,7 @@ fn every_node_of_the_instance_is_drained() {
     });
     let first = scene.next();
     scene.obey(&first);
-    // The scene moves the first node only: the second is still to be drained.
+    // The scene changes the first node only. The second still has to be drained.
     let second = scene.next();
     let all = [drained_nodes(&first), drained_nodes(&second)].concat();
     assert!(all.contains(&node_id()) && all.contains(&NodeId(8)), "{all:?}");

@@ -1,8 +1,8 @@
-//! A hold stops decamp's own clock, and leaves the hook the time to walk the instance out in order. (ADR 0015.)
+//! A hold stops decamp's own clock, and leaves time in the hook to drain the instance in order. (ADR 0015.)
 
 use decamp_core::decide::{EffectKind, Reason, Target};
 
-use crate::asked::{deregistrations, only_waits, writes};
+use crate::decisions::{deregistrations, only_waits, writes};
 use crate::facts::{ENTRY, secs};
 use crate::scene::{Scene, calm};
 

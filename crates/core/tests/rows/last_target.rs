@@ -1,4 +1,5 @@
-//! The last healthy target of a group, and of a zone where load balancing does not cross zones: what is foreseen, and what is held.
+//! The last healthy target of a group, and of a zone where load balancing does not cross zones: its findings, and when it is held. (ADR
+//! 0008.)
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -6,8 +7,8 @@ use std::sync::Arc;
 use decamp_core::decide::{EffectKind, Finding, LastTarget, Layer, Lifecycle, Loss, Part, Target, TargetHealth, Zones};
 use decamp_core::ids::{InstanceId, TargetId};
 
-use crate::asked::{deregistrations, only_waits, ours};
-use crate::facts::{ADDRESS, another_instance, attached, instance, named, secs, target};
+use crate::decisions::{deregistrations, only_waits, ours};
+use crate::facts::{ADDRESS, another_instance, attached, instance, named, secs, target, to_read};
 use crate::load_balancers::holding;
 use crate::scene::{Scene, calm};
 
@@ -18,7 +19,7 @@ fn third_instance() -> InstanceId {
     InstanceId::from_number(0xaaa)
 }
 
-/// The named group does not cross zones; these instances are known to stand there, ours in A.
+/// The named group does not cross zones. The zones of these instances are known, and ours is in A.
 fn apart(scene: &mut Scene, others: &[(InstanceId, &str)]) {
     let told = [(instance(), A)].iter().chain(others).map(|(id, zone)| (*id, Arc::from(*zone))).collect();
     scene.front(&named()).zones = Zones::Apart(told);
@@ -36,7 +37,7 @@ fn others(id: InstanceId) -> Target {
     target(TargetId::Instance(id), 8080)
 }
 
-/// What is foreseen of last targets before anything is deregistered.
+/// The findings about last targets before anything is deregistered.
 fn foreseen(change: impl FnOnce(&mut Scene)) -> Vec<Finding> {
     let mut scene = calm();
     change(&mut scene);
@@ -88,14 +89,14 @@ fn an_unhealthy_target_beside_it_does_not_count() {
     assert_eq!(findings.len(), 1, "{findings:?}");
 }
 
-/// A target at an address, in a zone that the list tells.
+/// A target by address, in a zone that the list shows.
 fn by_address(address: IpAddr, zone: &str) -> Target {
     Target { zone: Some(zone.into()), ..target(TargetId::Ip(address), 8080) }
 }
 
 const THEIRS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
 
-/// Ours in A and another's, by address.
+/// Ours in A and another one's, by address.
 fn by_addresses(scene: &mut Scene, theirs: &str) {
     scene.front(&named()).zones = Zones::Apart(Arc::default());
     scene.elsewhere = vec![THEIRS];
@@ -163,7 +164,7 @@ fn one_that_has_just_come_up_was_no_target_yet() {
     for part in [
         Part::Lifecycle,
         Part::Group { with_activity: false },
-        Part::TargetGroups { groups: vec![(attached(), true)], attributes_again: false },
+        Part::TargetGroups { groups: vec![to_read(attached(), true)], attributes_again: false },
     ] {
         scene.look(&part);
     }

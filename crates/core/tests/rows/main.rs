@@ -1,32 +1,33 @@
-//! One row for each rule: facts from a calm world, one thing changed, the next step and its reason; and what must not happen.
+//! One row for each rule: facts of a calm world, one change, the next action and its reason, and what must not happen.
 
-mod absent;
+mod absent_target;
 mod acl;
-mod asked;
 mod beginnings;
 mod budget;
 mod connections;
-mod counted;
+mod consul_outage;
+mod decisions;
 mod denials;
+mod descriptions;
 mod discovery;
+mod drain_state;
 mod draining;
+mod duplicate_nodes;
 mod ending;
 mod facts;
+mod findings;
 mod forcing;
 mod holding;
 mod last_heartbeat;
 mod last_target;
-mod late;
-mod leaving;
+mod late_answers;
+mod lifecycle_hook;
 mod load_balancers;
-mod losses;
-mod lost;
+mod log;
+mod lost_agent;
 mod over;
+mod ownership;
 mod proof;
 mod scene;
-mod sources;
 mod traefik;
-mod twins;
-mod unseen;
-mod whose;
-mod words;
+mod traffic_sources;

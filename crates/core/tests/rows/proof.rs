@@ -1,13 +1,13 @@
-//! What proves nothing: lists that a blind token was shown, answers that never came, a row that a purge took away. (ADR 0002, 0005, 0011.)
+//! What proves nothing: lists that a token without sight was shown, missing answers, a node that was purged. (ADR 0002, 0005, 0011.)
 
 use decamp_core::decide::{
-    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Outcome, Part, Reason, Refusal,
-    Showing, System, Target, TargetHealth, Unseen,
+    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Observation, Outcome, Part, Reason,
+    Refusal, System, Target, TargetHealth, Unseen,
 };
 use decamp_core::ids::TargetId;
 
-use crate::asked::{completion, drain, effects, ended, why, writes};
-use crate::facts::{API, BATCH, INGRESS, SHOP, attached, instance, named, secs};
+use crate::decisions::{completion, drain, effects, ended, why, writes};
+use crate::facts::{API, BATCH, INGRESS, SHOP, attached, instance, named, secs, to_read};
 use crate::scene::{Scene, calm, draining, over, released};
 
 /// Nothing is left, and the completion is not answered.
@@ -125,7 +125,7 @@ fn a_token_that_nomad_refuses_is_refused_before_the_first_write_by_whoever_does_
         for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::Nomad] {
             scene.look(&part);
         }
-        scene.seen.take(scene.now, Showing::NomadSight(Err(Unseen::Denied("ACL token not found".into()))));
+        scene.seen.take(scene.now, Observation::NomadSight(Err(Unseen::Denied("ACL token not found".into()))));
         let decision = scene.decide();
         assert_eq!(ended(&decision), ends.as_ref(), "{decision:?}");
         assert!(!writes(&decision, EffectKind::MakeIneligible), "{decision:?}");
@@ -148,9 +148,9 @@ fn a_wait_for_nomad_is_named_by_nomad_although_a_heartbeat_is_waited_for_beside_
 
 #[test]
 fn what_another_worker_deregistered_again_is_waited_for_although_it_leaves_the_list_before_the_routes() {
-    // The group's delay is shorter than its routing lags.
+    // The group's delay is shorter than the lag of its routing.
     let mut scene = over(|scene| scene.front(&named()).delay = Some(secs(2)));
-    let of_named = Part::TargetGroups { groups: vec![(named(), false)], attributes_again: false };
+    let of_named = Part::TargetGroups { groups: vec![to_read(named(), false)], attributes_again: false };
     scene.pass(60);
     scene.add_target(
         &named(),
@@ -176,7 +176,8 @@ fn before_a_force_the_load_balancers_are_seen_once_more_if_that_was_long_ago_and
         let mut scene = draining(|_| ());
         scene.allocations(|a| a.wanted = a.id == BATCH || a.id == API);
         scene.pass((scene.budget().force_at - secs(seconds)).since(scene.now).as_secs());
-        let targets = Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false };
+        let targets =
+            Part::TargetGroups { groups: vec![to_read(attached(), true), to_read(named(), false)], attributes_again: false };
         scene.look(&targets);
         scene.look(&Part::Lifecycle);
         scene.pass(seconds);
@@ -212,7 +213,7 @@ fn a_group_that_was_never_seen_has_load_balancers_that_nobody_knows() {
 
 #[test]
 fn what_another_deregistered_while_we_looked_on_is_waited_for_from_then() {
-    // Registered at the first look, and we may not write; later another worker did, and it is draining.
+    // Registered at the first look, and this run may not write. Later another worker deregistered it, and it is draining.
     let mut scene = calm();
     scene.policy.overlap = false;
     let decision = scene.until_it_writes(EffectKind::Deregister);
@@ -228,7 +229,7 @@ fn what_another_deregistered_while_we_looked_on_is_waited_for_from_then() {
         }
     });
     scene.pass(300);
-    scene.look(&Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false });
+    scene.look(&Part::TargetGroups { groups: vec![to_read(attached(), true), to_read(named(), false)], attributes_again: false });
     let shown = scene.now;
     while scene.now < shown + secs(29) {
         let decision = scene.until_no_heartbeat();
@@ -254,7 +255,7 @@ fn a_deregistration_that_was_not_answered_counts_from_the_look_that_shows_it() {
             }
         });
     }
-    scene.look(&Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false });
+    scene.look(&Part::TargetGroups { groups: vec![to_read(attached(), true), to_read(named(), false)], attributes_again: false });
     let decision = scene.until_no_heartbeat();
     assert!(!writes(&decision, EffectKind::Drain), "another may have deregistered it a moment ago: {decision:?}");
 }
