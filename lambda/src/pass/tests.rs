@@ -77,7 +77,7 @@ impl World for Scripted {
             Part::Lifecycle => vec![Showing::Lifecycle(Ok(self.lifecycle.clone()))],
             Part::Group { .. } => vec![Showing::Group(Ok(group(self.timeout)))],
             Part::TargetGroups { groups, .. } => {
-                groups.iter().map(|(arn, _)| Showing::TargetGroup(arn.clone(), Err(unavailable()))).collect()
+                groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), Err(unavailable()))).collect()
             }
             Part::Scan => vec![Showing::Scan(Err(unavailable()))],
             Part::Nomad => vec![Showing::Nomad(Err(unavailable()))],
