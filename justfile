@@ -72,8 +72,10 @@ lambda:
     @diff lambda/crates.txt <(cargo tree -p decamp-lambda -e normal --prefix none --format '{lib}' | sed 's/ (\*)$//' | sort -u) || { echo "lambda/crates.txt differs from the crates that the Lambda function links" >&2; exit 1; }
     @if cargo tree -p decamp -e normal,features --prefix none | grep -F 'decamp-sim feature "mutants"'; then echo "decamp contains the wrong drivers" >&2; exit 1; fi
 
-# Checks licences, bans and sources, and the GitHub workflows, if the tools are installed: building cargo-deny takes longer than the other
-# checks. tests/tidy.rs finds unused dependencies, so that CI does not build cargo-machete, which takes two minutes of processor time.
+# Building cargo-deny takes longer than the other checks, so CI does not install it. tests/tidy.rs finds unused dependencies, so that CI does
+# not build cargo-machete, which takes two minutes of processor time.
+
+# Checks licences, bans, sources and the GitHub workflows, if the tools are installed.
 supply:
     @if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; else echo "cargo deny: skipped, it is not installed"; fi
     @if command -v zizmor >/dev/null; then zizmor --offline --persona auditor .github; else echo "zizmor: skipped, it is not installed"; fi
@@ -137,8 +139,9 @@ endure departures="100000":
     cargo build --release
     cargo run --release --example endurance -- {{departures}}
 
-# Five thousand instances wait while Nomad is unavailable, and sweeps of the real Lambda binary keep their hooks alive at the default rates:
-# 41 minutes. `just test` runs it ten times as fast, with fewer instances at a lower rate.
+# `just test` runs the next test ten times as fast, with fewer instances at a lower rate.
+
+# Sweeps of the real Lambda binary keep the hooks of 5,000 instances alive at the default rates while Nomad is unavailable: 41 minutes.
 five-thousand:
     DECAMP_FIVE_THOUSAND=1 cargo test --workspace --test bootstrap five_thousand -- --nocapture
 
@@ -195,7 +198,8 @@ prepare version:
 image:
     python3 tests/release/make.py image
 
-# Builds all files of a release into target/release-files: zips, binaries, container image, module, bills of materials, sums. `--twice` builds
-# each again and compares.
+# A release has the zips, binaries, container image, module, bills of materials and sums.
+
+# Builds all files of a release into target/release-files; `--twice` builds each again and compares.
 release version *arguments:
     python3 tests/release/make.py {{version}} {{arguments}}

@@ -44,11 +44,11 @@ removes the instance from its load balancers, drains its Nomad node, waits until
 lists it, and then completes the hook. decamp keeps no state: run it again at any time, and it continues from the live systems.";
 
 const EXAMPLES: &str = "Examples:
-  decamp check                                   what a departure costs, and which settings to change
+  decamp check                                   what a departure costs, and what to change
   decamp plan --instance i-0123456789abcdef0     show every step with its times; writes nothing
   decamp run --instance i-0123456789abcdef0      drain one instance
   decamp status --watch                          which instances wait, for what, and how long
-  decamp refresh start --asg web                 replace every instance that does not match, and follow it
+  decamp refresh start --asg web                 replace every instance that does not match
   decamp serve --config decamp.toml              run as a service
   decamp simulate                                10,000 simulated departures, with every fault
 

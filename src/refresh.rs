@@ -21,10 +21,10 @@ use super::exit::{self, Goal};
 use super::out::{complain, say, say_json};
 
 const EXAMPLES: &str = "Examples:
-  decamp refresh start --asg web                                  replace every instance that does not match, and follow it
+  decamp refresh start --asg web                                  replace the instances that differ
   decamp refresh start --asg web --min-healthy 100 --max-healthy 110 --warm-up 2m
-  decamp refresh start --asg web --launch-template-version 7      to this version; can be rolled back
-  decamp refresh watch --asg web --json                           follow the refresh in progress, one JSON object per look
+  decamp refresh start --asg web --launch-template-version 7      to a version; can be rolled back
+  decamp refresh watch --asg web --json                           follow it, as lines of JSON
   decamp refresh cancel --asg web
 
 This command only starts the refresh and follows it. Its instances are drained by decamp's Lambda, decamp serve or decamp run. If a \

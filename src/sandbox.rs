@@ -15,7 +15,7 @@ use super::out::{complain, say_raw};
 const HELP: &str = "One departure, in two terminals:
   1$ decamp sandbox | tee sandbox.env
   2$ . ./sandbox.env
-  2$ curl -X POST \"$AWS_ENDPOINT_URL/sandbox/terminate?instance=i-…\"    # an instance that the sandbox printed
+  2$ curl -X POST \"$AWS_ENDPOINT_URL/sandbox/terminate?instance=i-…\"    # one that it printed
   2$ decamp run --instance i-…
   2$ curl $AWS_ENDPOINT_URL/sandbox/state                               # how many requests failed
 

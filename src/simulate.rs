@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     /// The number of departures
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     departures: u64,
-    /// The seed of the first departure; the next departure has the next seed
+    /// The first departure's seed; each later one adds 1
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// all, none, or names separated by commas, of which each departure has one or more; `list` lists them

@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::Args;
 use decamp_aws::Leaving;
 use decamp_core::decide::{Action, Budget, Departure, Lifecycle, Outcome, last_written};
-use decamp_core::telling;
+use decamp_core::telling::phase;
 use decamp_core::time::{Time, plain};
 use decamp_core::world::World;
 use futures_util::future::join_all;
@@ -145,7 +145,7 @@ async fn row(at: &Connected, one: &Leaving, times: &RefCell<StableTimes>) -> Row
         last_written,
         taken_up_by: last_written.map(|written| written + at.settings.serve.sweep_every),
         waits: [Lifecycle::Waiting, Lifecycle::ReplacingRootVolume].contains(&one.lifecycle),
-        step: telling::phase(&seen).to_owned(),
+        step: phase(&seen).to_owned(),
         reason: describe::because(&decision, &seen),
         since: Some(budget.began),
         since_is_known: budget.began_is_known,

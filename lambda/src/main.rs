@@ -52,7 +52,10 @@ async fn serve() -> anyhow::Result<()> {
             Ok::<_, lambda_runtime::Error>(invoked(live, settings, memory, &event).instrument(span).await)
         }
     });
-    lambda_runtime::Runtime::new(handler).run().await.map_err(|why| anyhow::anyhow!("the runtime API went away: {why}"))
+    lambda_runtime::Runtime::new(handler)
+        .run()
+        .await
+        .map_err(|why| anyhow::anyhow!("the connection to the runtime API ended: {why}"))
 }
 
 /// The settings of the environment and of the stored document, if the environment names one.

@@ -31,7 +31,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(4, &["run", "refresh"], "DECAMP_MODE=observe: the next step is a write, which was not made"),
     row(5, &["rehearse", "simulate"], "decamp lost a request or broke an invariant, or a driver did not finish"),
     row(10, RUN, "forced: nothing is left, but a deadline cut allocations short"),
-    row(11, RUN, "unconfirmed: everything stopped, but discovery or a load balancer may still send requests to it"),
+    row(11, RUN, "unconfirmed: everything stopped, but discovery or a load balancer may still send to it"),
     row(12, RUN, "timed-out: the time was up before everything was gone"),
     row(13, RUN, "retained: the instance is kept until somebody terminates it"),
     row(14, RUN, "agent-dead: Nomad's agent on it is dead"),

@@ -157,7 +157,7 @@ def planned(at, batch):
     return refused, places
 
 
-def noticed(at, faults, expected, tell):
+def noticed(at, faults, expected, report):
     """What notices each fault: terraform, snapshots, or nothing."""
     pending, alone, result, most = list(faults), set(), {}, len(faults)
     while pending:
@@ -182,7 +182,7 @@ def noticed(at, faults, expected, tell):
             result.update({fault.name: "snapshots" if fault.seen_in(wrong) else None for fault in batch})
             most = len(faults)
         pending = [fault for fault in pending if fault.name not in result]
-        tell(len(batch), len(places), len(result))
+        report(len(batch), len(places), len(result))
     return result
 
 
@@ -202,10 +202,10 @@ def main(arguments):
         if wrong:
             raise Failed(f"the snapshots differ without any fault: {wrong[:3]}")
 
-        def tell(size, errors, done):
+        def report(size, errors, done):
             print(f"{size} together, {errors} errors; {done} of {len(faults)}, {time.monotonic() - began:.0f} s", flush=True)
 
-        result = noticed(at, faults, expected, tell)
+        result = noticed(at, faults, expected, report)
     missed = sorted(name for name, by in result.items() if by is None)
     by = {layer: sum(one == layer for one in result.values()) for layer in ("snapshots", "terraform")}
     print(f"{known} faults exist, {len(result)} tried: {by['snapshots']} noticed by snapshots, {by['terraform']} refused by Terraform, {len(missed)} missed")

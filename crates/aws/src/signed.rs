@@ -128,7 +128,7 @@ impl Signed {
         let _permit = if time <= CALL { Some(self.permit().await?) } else { None };
         self.aws.calls.count(operation.name);
         let sent = self.aws.clock.now();
-        let mut answer = request.send().await.map_err(|why| away(&why))?;
+        let mut answer = request.send().await.map_err(|why| not_reached(&why))?;
         let status = answer.status();
         if status.is_success()
             && let Some(date) = answer.headers().get("date").and_then(|text| date(text.to_str().ok()?))
@@ -136,7 +136,7 @@ impl Signed {
             self.aws.clock.hear(date, sent, self.aws.clock.now());
         }
         let mut read = Zeroizing::new(Vec::new());
-        while let Some(chunk) = answer.chunk().await.map_err(|why| away(&why))? {
+        while let Some(chunk) = answer.chunk().await.map_err(|why| not_reached(&why))? {
             if LARGEST_ANSWER < read.len() + chunk.len() {
                 return Err(Refusal::Away("the answer is too large".into()));
             }
@@ -311,7 +311,7 @@ fn region_of(name: &str) -> Option<&str> {
     name.strip_prefix("arn:")?.split(':').nth(2).filter(|region| !region.is_empty())
 }
 
-pub(super) fn away(why: &reqwest::Error) -> Refusal {
+pub(super) fn not_reached(why: &reqwest::Error) -> Refusal {
     let mut text: Arc<str> = why.to_string().into();
     let mut cause = std::error::Error::source(why);
     while let Some(error) = cause {

@@ -3,7 +3,7 @@
 use decamp_core::decide::Refusal;
 
 use super::endpoints;
-use super::signed::{CALL, Operation, Signed, away};
+use super::signed::{CALL, Operation, Signed, not_reached};
 
 const CONFIRM_SUBSCRIPTION: Operation = Operation {
     name: "ConfirmSubscription",
@@ -26,7 +26,7 @@ impl Signed {
             Some(endpoint) => format!("{}/{file}", endpoint.trim_end_matches('/')),
             None => format!("https://{}/{file}", endpoints::plain_host("sns", region)),
         };
-        let mut answer = self.http()?.get(address).timeout(CALL).send().await.map_err(|why| away(&why))?;
+        let mut answer = self.http()?.get(address).timeout(CALL).send().await.map_err(|why| not_reached(&why))?;
         // S3, which serves the files, answers 403 for a file that does not exist.
         if matches!(answer.status().as_u16(), 400 | 403 | 404 | 410) {
             return Ok(None);
@@ -35,7 +35,7 @@ impl Signed {
             return Err(Refusal::Away(format!("SNS answered {} for its certificate", answer.status().as_u16()).into()));
         }
         let mut read = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|why| away(&why))? {
+        while let Some(chunk) = answer.chunk().await.map_err(|why| not_reached(&why))? {
             if most < read.len() + chunk.len() {
                 return Err(Refusal::Away("the certificate of SNS is too large".into()));
             }

@@ -1,5 +1,4 @@
-//! The services that Consul lists for a node. Read-only: Nomad deregisters those of allocations, and their owners the others. decamp only
-//! checks.
+//! Reads the services that Consul lists for a node. Nomad deregisters those of allocations, and their owners the others.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -19,8 +18,7 @@ use decamp_net::http::{Answer, Failure, may_block};
 use decamp_net::lately::Lately;
 use decamp_net::secrets::Fetch;
 
-/// The prefix of the ids of services of allocations. The allocation's id follows. Nomad's own agents have other ids, and stay registered as
-/// long as they run.
+/// Before the allocation's id in the ids of allocations' services. Nomad's own agents have other ids and stay registered while they run.
 const ALLOCATION_PREFIX: &str = "_nomad-task-";
 
 /// The prefix of the ids of all services that Nomad registers, including its own agents (facts/consul.md 1.2 and 1.3).
@@ -166,13 +164,13 @@ impl Client {
 
     /// Waits until the registrations of a node differ from `seen`; `None` when the time is up. A failed request does not end the wait.
     ///
-    /// With `closely` the wait also ends with any answer from that time on. If the last look had failed (`blind`) it ends with any answer
-    /// at once, otherwise with failures that last for [`BRIEF`].
+    /// With `closely` the wait also ends with any answer from that time on. If `last_look_failed`, it ends with any answer at once,
+    /// otherwise with failures that last for [`BRIEF`].
     pub async fn watch(
         &self,
         consul_node: &str,
         seen: &Registrations,
-        blind: bool,
+        last_look_failed: bool,
         closely: Option<Instant>,
         until: Instant,
     ) -> Option<Result<Registrations, Unseen>> {
@@ -190,11 +188,11 @@ impl Client {
                         turn.await.unwrap_or_else(|_| Err(Unseen::Away("no answer in time".into())))
                     }
                 };
-                let is_due = closely.is_some_and(|by| blind || by <= Instant::now());
+                let is_due = closely.is_some_and(|by| last_look_failed || by <= Instant::now());
                 match answer {
                     Ok(news) if is_due || news != *seen => return Ok(news),
                     Ok(_) => failing = None,
-                    Err(why) if closely.is_some() && !blind => {
+                    Err(why) if closely.is_some() && !last_look_failed => {
                         let first: Instant = *failing.get_or_insert(began);
                         if first + BRIEF <= Instant::now() {
                             return Err(why);
@@ -298,8 +296,7 @@ impl Client {
     }
 }
 
-/// Reads the answers to `GET /v1/catalog/node-services/:node` and `GET /v1/health/node/:node`, without the headers that show whether the
-/// lists were filtered.
+/// Reads the answers to `GET /v1/catalog/node-services/:node` and `GET /v1/health/node/:node`, without their headers.
 ///
 /// # Errors
 ///

@@ -27,19 +27,20 @@ pub async fn look(consul: &Client, nomad: Option<&Nomad>, namespaces: &[Arc<str>
     Ok(merged(looks))
 }
 
-/// Waits until the registrations differ from `seen`; `None` when the time is up. `blind` and `closely` are as in [`Client::watch`].
+/// Waits until the registrations differ from `seen`; `None` when the time is up. `last_look_failed` and `closely` are as in
+/// [`Client::watch`].
 pub async fn watch(
     consul: &Client,
     nomad: Option<&Nomad>,
     namespaces: &[Arc<str>],
     seen: Option<&Registrations>,
-    blind: bool,
+    last_look_failed: bool,
     closely: Option<Instant>,
     until: Instant,
 ) -> Option<Result<Registrations, Unseen>> {
     let names = nomad.map(names).unwrap_or_default();
     match (names.as_slice(), seen) {
-        ([name], Some(seen)) if namespaces.is_empty() => consul.watch(name, seen, blind, closely, until).await,
+        ([name], Some(seen)) if namespaces.is_empty() => consul.watch(name, seen, last_look_failed, closely, until).await,
         ([], _) | ([_], None) => {
             sleep_until(until).await;
             None
@@ -52,7 +53,7 @@ pub async fn watch(
             }
             match look(consul, nomad, namespaces).await {
                 Ok(news) if closely.is_some() || seen != Some(&news) => return Some(Ok(news)),
-                Err(why) if closely.is_some() && !blind => return Some(Err(why)),
+                Err(why) if closely.is_some() && !last_look_failed => return Some(Err(why)),
                 Ok(_) | Err(_) => {}
             }
         },

@@ -72,19 +72,19 @@ impl World for Scripted {
 
     async fn look(&self, _: &Departure, _: &Snapshot, parts: &[Part]) -> Vec<Showing> {
         *self.looks.borrow_mut() += 1;
-        let away = || Unseen::Away("connection refused".into());
+        let unavailable = || Unseen::Away("connection refused".into());
         let shown = |part: &Part| match part {
             Part::Lifecycle => vec![Showing::Lifecycle(Ok(self.lifecycle.clone()))],
             Part::Group { .. } => vec![Showing::Group(Ok(group(self.timeout)))],
             Part::TargetGroups { groups, .. } => {
-                groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), Err(away()))).collect()
+                groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), Err(unavailable()))).collect()
             }
-            Part::Scan => vec![Showing::Scan(Err(away()))],
-            Part::Nomad => vec![Showing::Nomad(Err(away()))],
-            Part::NomadSight => vec![Showing::NomadSight(Err(away()))],
-            Part::Consul => vec![Showing::Consul(Err(away()))],
-            Part::NomadServices => vec![Showing::NomadServices(Err(away()))],
-            Part::Addresses(_) => vec![Showing::Addresses(Err(away()))],
+            Part::Scan => vec![Showing::Scan(Err(unavailable()))],
+            Part::Nomad => vec![Showing::Nomad(Err(unavailable()))],
+            Part::NomadSight => vec![Showing::NomadSight(Err(unavailable()))],
+            Part::Consul => vec![Showing::Consul(Err(unavailable()))],
+            Part::NomadServices => vec![Showing::NomadServices(Err(unavailable()))],
+            Part::Addresses(_) => vec![Showing::Addresses(Err(unavailable()))],
         };
         parts.iter().flat_map(shown).collect()
     }

@@ -1,5 +1,5 @@
-//! Very many instances wait at once while Nomad is unavailable, and only the sweeps of the real binary keep their hooks alive: at the default
-//! rate of a process, against an account that throttles as AWS does.
+//! Very many instances wait at once while Nomad is unavailable, and only the sweeps of the real binary keep their hooks alive: at the
+//! default rate of a process, against an account that throttles as AWS does.
 
 mod counter;
 
@@ -39,9 +39,9 @@ const FULL: Fleet = Fleet {
     rate: "15",
 };
 
-/// Ten times as fast, for a test of a minute. The number of instances is reduced more than the rate: a short sweep lists the group and reads
-/// the lifecycle states as often as a long one. The hooks have already waited for two fifths of their time-out, so that a hook without a
-/// heartbeat runs out during the test.
+/// Ten times as fast, for a test of a minute. The number of instances is reduced more than the rate: a short sweep lists the group and
+/// reads the lifecycle states as often as a long one. The hooks have already waited for two fifths of their time-out, so that a hook
+/// without a heartbeat runs out during the test.
 const SHORT: Fleet = Fleet {
     waiting: 70,
     timeout: Duration::from_secs(90),
@@ -79,8 +79,8 @@ impl Fleet {
         }
         let account = aws::Account { id: ACCOUNT.to_owned(), region: REGION.to_owned() };
         let shared = Shared::new(Box::new(world), clock, account);
-        let away = Rule { side: Some(Side::Nomad), ..Rule::next(u32::MAX, "", WireFault::Error500) };
-        shared.set_faults(FaultPlan::new(vec![away], 1));
+        let unavailable = Rule { side: Some(Side::Nomad), ..Rule::next(u32::MAX, "", WireFault::Error500) };
+        shared.set_faults(FaultPlan::new(vec![unavailable], 1));
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let nomad = serve(&shared, Side::Nomad, nomad::router(&shared), free).await.expect("loopback has a free port");
         Waiting { shared, instances, nomad }

@@ -1,5 +1,5 @@
-//! The real binary in the sandbox, with the environment, rule, queue, hook and role that `terraform apply` of `infra/examples/complete` made.
-//! Without an applied example (`just infra` makes one) the test prints "skipped".
+//! The real binary in the sandbox, with the environment, rule, queue, hook and role of an applied `infra/examples/complete`. Without one
+//! (`just infra` applies it) the test prints "skipped".
 
 mod example;
 

@@ -180,11 +180,11 @@ async fn a_refresh_in_progress_is_adopted_and_after_one_that_just_ended_a_new_on
     .await;
     let begun = begin(&auto_scaling(&ended).await, &"web".into(), &Preferences::default(), None).await;
     assert_eq!(begun, Ok(Begun::Started("r-3".into())));
-    let blind = Server::start(|call: &Call| match call.action() {
+    let failing = Server::start(|call: &Call| match call.action() {
         "StartInstanceRefresh" => Answer::error(400, "InstanceRefreshInProgress", ""),
         _ => Answer::error(403, "AccessDenied", ""),
     })
     .await;
-    let begun = begin(&auto_scaling(&blind).await, &"web".into(), &Preferences::default(), None).await;
+    let begun = begin(&auto_scaling(&failing).await, &"web".into(), &Preferences::default(), None).await;
     assert!(matches!(begun, Err(NotDone::Refused(Refusal::Denied(_)))), "{begun:?}");
 }

@@ -55,7 +55,7 @@ async fn errors_are_distinguished_and_repeat_no_secret() {
     let marked = r#"{"__type":"InvalidRequestException","Message":"You can't perform this operation on the secret because it was marked for deletion."}"#;
     let no_version = r#"{"__type":"InvalidRequestException","Message":"You can't ask for this stage."}"#;
     type Expected = fn(&NotFetched) -> bool;
-    let away: Expected = |why| matches!(why, NotFetched::Unseen(Unseen::Away(_)));
+    let unavailable: Expected = |why| matches!(why, NotFetched::Unseen(Unseen::Away(_)));
     let gone: Expected = |why| matches!(why, NotFetched::Gone(_));
     let cases: [(u16, &str, Expected); 9] = [
         (400, denied, |why| matches!(why, NotFetched::Unseen(Unseen::Denied(_)))),
@@ -63,10 +63,10 @@ async fn errors_are_distinguished_and_repeat_no_secret() {
         (400, r#"{"__type":"ParameterNotFound"}"#, gone),
         (400, not_found, gone),
         (400, marked, gone),
-        (400, no_version, away),
-        (502, "<html>canary</html>", away),
-        (200, "<html>canary</html>", away),
-        (200, r#"{"Parameter":{"Value":["canary"]}}"#, away),
+        (400, no_version, unavailable),
+        (502, "<html>canary</html>", unavailable),
+        (200, "<html>canary</html>", unavailable),
+        (200, r#"{"Parameter":{"Value":["canary"]}}"#, unavailable),
     ];
     for (status, body, expected) in cases {
         let (_server, signed) = answering(status, body).await;

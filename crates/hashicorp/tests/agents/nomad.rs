@@ -304,8 +304,8 @@ async fn the_capabilities_of_a_token_follow_from_its_policies() {
         (one(), policy(serde_json::Value::Null)),
         (Reply::json(r#"[{"Name":"../x"}]"#), full.clone()),
     ] {
-        let sight = answer(client(), policies, one_policy).await;
-        assert!(matches!(sight, Ok(NomadSight::Short(_))), "{sight:?}");
+        let capability = answer(client(), policies, one_policy).await;
+        assert!(matches!(capability, Ok(NomadSight::Short(_))), "{capability:?}");
     }
     let expired = answer(Reply::text(500, "ACL token expired"), one(), full.clone()).await;
     assert_eq!(expired, Err(Unseen::Denied("ACL token expired".into())));

@@ -237,7 +237,7 @@ async fn a_token_that_may_read_less_is_recognised_although_nomad_answers_200() {
         match (client.sight().await, missing) {
             (Ok(NomadSight::Full), None) => {}
             (Ok(NomadSight::Short(why)), Some(what)) if why.contains(what) => {}
-            (sight, _) => panic!("{name}: {sight:?}"),
+            (capability, _) => panic!("{name}: {capability:?}"),
         }
     }
     let reader = cluster.with_policy("reader", "node { policy = \"read\" }").await;
@@ -247,8 +247,8 @@ async fn a_token_that_may_read_less_is_recognised_although_nomad_answers_200() {
         let client = server::nomad(&[&cluster.address], token);
         let look = client.look(instance(), None).await;
         assert!(matches!(look, Err(Unseen::Denied(_) | Unseen::Away(_))), "{token:?}: {look:?}");
-        let sight = client.sight().await;
-        assert!(!matches!(sight, Ok(NomadSight::Full)), "{token:?}: {sight:?}");
+        let capability = client.sight().await;
+        assert!(!matches!(capability, Ok(NomadSight::Full)), "{token:?}: {capability:?}");
     }
 }
 

@@ -114,11 +114,11 @@ async fn the_capabilities_of_each_recorded_nomad_token_are_recognised() {
             recorded.iter().find(|l| text(l, "path") == request.path).map_or(Reply::text(403, "Permission denied"), reply)
         })
         .await;
-        let sight = server::nomad(&[&server.address], Some("t")).sight().await;
-        match (expected, sight) {
-            ("full", sight) => assert_eq!(sight, Ok(NomadSight::Full), "{token}"),
+        let capability = server::nomad(&[&server.address], Some("t")).sight().await;
+        match (expected, capability) {
+            ("full", capability) => assert_eq!(capability, Ok(NomadSight::Full), "{token}"),
             (missing, Ok(NomadSight::Short(why))) => assert!(why.contains(missing), "{token}: {why}"),
-            (_, sight) => panic!("{token}: {sight:?}"),
+            (_, capability) => panic!("{token}: {capability:?}"),
         }
     }
     // This is why it matters: Nomad answered 200 to the narrow tokens too, with fewer rows.
@@ -135,8 +135,8 @@ async fn an_invalid_recorded_token_is_denied() {
         let refused =
             all.iter().rfind(|l| text(l, "token") == token && text(l, "path") == "/v1/acl/token/self").expect("recorded").clone();
         let server = Server::start(move |_| reply(&refused)).await;
-        let sight = server::nomad(&[&server.address], Some("t")).sight().await;
-        assert!(matches!(&sight, Err(Unseen::Denied(why)) if why.contains(said)), "{token}: {sight:?}");
+        let capability = server::nomad(&[&server.address], Some("t")).sight().await;
+        assert!(matches!(&capability, Err(Unseen::Denied(why)) if why.contains(said)), "{token}: {capability:?}");
     }
 }
 
