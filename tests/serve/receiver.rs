@@ -98,7 +98,7 @@ impl Receiver {
     pub(crate) async fn accepted_if(&self, kind: &str, is_wanted: impl Fn(&Value) -> bool) -> Option<Told> {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(30) {
-            if let Some(told) = self.of(kind).into_iter().find(|told| told.accepted && tells(&told.body["data"])) {
+            if let Some(told) = self.of(kind).into_iter().find(|told| told.accepted && is_wanted(&told.body["data"])) {
                 return Some(told);
             }
             sleep(Duration::from_millis(50)).await;
