@@ -48,15 +48,15 @@ fn drained_at(change: impl FnOnce(&mut Scene)) -> Time {
 
 #[test]
 fn a_group_that_the_scan_no_longer_found_is_waited_for_from_the_best_evidence_of_its_deregistration() {
-    let noted = |scene: &mut Scene| scene.node().notes = vec![note(Beginning::Deregistered, ENTRY + secs(1))];
-    let drained = |scene: &mut Scene| scene.node().last_drain = Some(services_drained(ENTRY + secs(2)));
-    let cases: [(&str, Time, &dyn Fn(&mut Scene)); 3] = [
-        ("a note", ENTRY + secs(1 + 120), &noted),
-        ("a drain of the services", ENTRY + secs(2 + 1 + 120), &drained),
-        ("a target that reads draining at the first look", ENTRY + secs(20 + 120), &|_| ()),
+    let deregistered = vec![note(Beginning::Deregistered, ENTRY + secs(1))];
+    let services = services_drained(ENTRY + secs(2));
+    let cases = [
+        ("a note", ENTRY + secs(1 + 120), deregistered, None),
+        ("a drain of the services", ENTRY + secs(2 + 1 + 120), Vec::new(), Some(services)),
+        ("a target that reads draining at the first look", ENTRY + secs(20 + 120), Vec::new(), None),
     ];
-    for (evidence, earliest, change) in cases {
-        let at = drained_at(change);
+    for (evidence, earliest, notes, last_drain) in cases {
+        let at = drained_at(|scene| (scene.node().notes, scene.node().last_drain) = (notes, last_drain));
         assert!(earliest <= at && at < earliest + secs(20), "{evidence}: {at}, and not {earliest}");
     }
 }
