@@ -117,3 +117,23 @@ fn the_judge_asks_for_nothing_that_no_worker_can_know_or_do() {
 fn one_that_vanished_is_not_made_up_for_by_one_that_landed() {
     is_clean("all", 2_669_932, 1);
 }
+
+#[test]
+fn what_nobody_could_note_is_concluded_from_the_live_systems() {
+    for seed in [3_138_253, 5_367_337, 6_025_559, 6_179_081, 6_248_518] {
+        is_clean("all", seed, 1);
+    }
+}
+
+#[test]
+fn an_outage_that_began_between_two_passes_is_named() {
+    for seed in [3_527_842, 4_119_646, 5_238_703] {
+        is_clean("all", seed, 1);
+    }
+}
+
+#[test]
+fn what_is_registered_by_hand_is_read_before_the_machine_goes() {
+    is_clean("by-hand,consul-away", 300, 40);
+    is_clean("all", 3_929_185, 1);
+}

@@ -25,6 +25,13 @@ pub(super) fn waits(case: &Case<'_>) -> bool {
     case.policy.consul && case.policy.by_hand != ByHand::Name
 }
 
+/// When Consul last failed to answer, if a Consul agent runs on the node and this run never read what is registered there.
+pub(super) fn unknown_since(case: &Case<'_>) -> Option<Time> {
+    let consul = &case.seen.consul;
+    let unread = case.policy.consul && case.has_consul_agent() && consul.at().is_none();
+    consul.blind().filter(|_| unread).map(|blind| blind.tried)
+}
+
 /// Waits until none of those to wait for is routable, by a look after everything was over.
 pub(super) fn removed(case: &Case<'_>, over_at: Time) -> Proposal {
     let consul = &case.seen.consul;

@@ -40,6 +40,11 @@ pub(super) fn discovery(case: &Case<'_>, over_at: Time) -> Discovery {
         proved &= consul || seen.consul.now().is_some_and(|r| r.whole);
         proposals.push(by_hand::removed(case, over_at));
     }
+    if let Some(tried) = by_hand::unknown_since(case).filter(|_| !consul) {
+        // One more try before the machine goes. If it fails, nobody knows what is registered by hand.
+        proved = false;
+        proposals.push(if tried < over_at { Proposal::look(vec![Part::Consul], Reason::MustConfirm) } else { Proposal::Done });
+    }
     if native {
         proposals.push(removed(case, &seen.nomad_services, Part::NomadServices, over_at));
     }

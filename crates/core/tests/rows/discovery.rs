@@ -295,3 +295,29 @@ fn what_nomad_shows_after_the_last_look_at_consul_is_looked_up_there() {
     let decision = scene.until_it_writes(EffectKind::Drain);
     assert!(drain(&decision).2.unproved, "it runs, and Consul does not list it");
 }
+
+#[test]
+fn a_consul_that_was_never_read_is_tried_once_more_before_the_machine_goes() {
+    let nothing_declared = |scene: &mut Scene| {
+        for id in [API, SHOP, INGRESS] {
+            scene.task_group(id, |group| group.services.clear());
+        }
+        scene.consul.services = Vec::new().into();
+    };
+    let mut scene = over(nothing_declared);
+    scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
+    scene.look_in_vain(&Part::Consul);
+    for part in [Part::Lifecycle, Part::Group { with_activity: true }, Part::Nomad, Part::NomadSight] {
+        scene.look(&part);
+    }
+    scene.consul_hangs = true;
+    let mut asked = 0;
+    let mut decision = scene.next_slowly(1);
+    while !writes(&decision, EffectKind::Complete) {
+        scene.pass(5);
+        asked += usize::from(scene.seen.consul.blind().is_some());
+        decision = scene.next_slowly(1);
+        assert!(asked < 20, "one more try is enough: {decision:?}");
+    }
+    assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None, cut: false });
+}

@@ -144,6 +144,13 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
     let oracle = &world.oracle;
     // What operators and machines end, and what decamp could not read beforehand.
     let landed_unseen = oracle.landed_unseen();
+    // Nobody could read what is registered by hand, and the outcome does not claim that anything is out of discovery.
+    let unread = failure.allocation.is_some_and(|number| number.is_by_hand())
+        && !oracle.consul_outages_began.is_empty()
+        && matches!(outcome, Some(Outcome::Unconfirmed { .. }));
+    if unread {
+        return true;
+    }
     let consul_agent_dead = oracle.consul_agent_died.is_some_and(|at| at <= failure.at);
     let stays_in_discovery = faults.has(Fault::LeftoverRegistration) || consul_agent_dead;
     let of_the_world = match failure.how {

@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use super::describe;
 use crate::scenario::BEGIN;
-use decamp_core::decide::{Action, Decision, Departure, Effect, Finding, Policy, Reason, Refusal, Snapshot, foreseen_losses};
+use decamp_core::decide::{
+    Action, Decision, Departure, Effect, Finding, Loss, Policy, Reason, Refusal, Snapshot, foreseen_losses,
+};
 use decamp_core::run::Tell;
 use decamp_core::time::Time;
 
@@ -51,6 +53,16 @@ impl RunRecord {
         }
     }
 
+    /// Keeps the findings about services that were registered by hand, whenever Consul first shows them. The machine's end stops those, so
+    /// the completion is the write that they concern.
+    fn foresee_by_hand(&mut self, departure: &Departure, seen: &Snapshot, policy: &Policy) {
+        let by_hand = |finding: &Finding| finding.loss == Loss::RegisteredByHand;
+        let shown = seen.consul.last().is_some_and(|registrations| !registrations.by_hand.is_empty());
+        if shown && !self.foreseen_later.iter().any(by_hand) {
+            self.foreseen_later.extend(foreseen_losses(departure, seen, policy).into_iter().filter(by_hand));
+        }
+    }
+
     /// All findings that count; one for each rule and object.
     pub(super) fn findings(&mut self) -> Vec<Finding> {
         let mut findings = self.first_drain.take().map_or_else(Vec::new, |kept| foreseen_losses(&kept.0, &kept.1, &kept.2));
@@ -73,6 +85,7 @@ pub(super) struct RunObserver {
 impl Tell for RunObserver {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         let record = &mut *self.record.borrow_mut();
+        record.foresee_by_hand(departure, seen, &self.policy);
         record.mark = record.mark.rotate_left(5) ^ now.0 ^ (decision.reason.word().len() as u64) << 40;
         if let Action::Do(effects) = &decision.action {
             if record.wants_findings(effects) {
