@@ -22,7 +22,7 @@ struct OpenConnections {
     next_id: u64,
     /// The oldest first.
     unauthenticated: BTreeMap<u64, Unauthenticated>,
-    /// How many unauthenticated connections each subnet has.
+    /// How many unauthenticated connections each subnet of any size has.
     counts: HashMap<Subnet, usize>,
     authenticated: usize,
     proxies: usize,
@@ -30,7 +30,7 @@ struct OpenConnections {
 
 #[derive(Debug)]
 struct Unauthenticated {
-    subnet: Subnet,
+    address: IpAddr,
     evicted: Arc<Notify>,
 }
 
@@ -59,13 +59,16 @@ impl ConnectionLimit {
         Self { most, open: Arc::default() }
     }
 
-    /// Takes a slot for a connection from this address, and evicts another connection if it must. Unauthenticated clients of one subnet
-    /// have at most a quarter of all slots, listed proxies three quarters. `None`: no connection can be evicted.
+    /// Takes a slot for a connection from this address, and evicts another connection if it must. Unauthenticated clients have at
+    /// most a quarter of all slots for an IPv4 address or a /64 of IPv6, and half for a larger subnet. Listed proxies have three quarters.
+    /// `None`: no connection can be evicted.
     pub(super) fn acquire(&self, address: IpAddr, is_proxy: bool) -> Option<Slot> {
         let mut open = lock(&self.open);
         let is_proxy = is_proxy && open.proxies < self.most / 4 * 3;
-        let subnet = Subnet::of(address);
-        if !is_proxy && open.counts.get(&subnet).is_some_and(|count| self.most / 4 <= *count) {
+        let most_of = |share: u8| (self.most / 4 * usize::from(share)).min(self.most / 2);
+        let is_full = |(subnet, share): &(Subnet, u8)| open.counts.get(subnet).is_some_and(|count| most_of(*share) <= *count);
+        // The smallest one that is full: an eviction there counts in the larger ones too.
+        if !is_proxy && let Some((subnet, _)) = Subnet::all(address).filter(is_full).last() {
             open.evict_oldest(subnet);
         }
         if self.most <= open.count() {
@@ -79,7 +82,7 @@ impl ConnectionLimit {
             open.proxies += 1;
             Client::Proxy
         } else {
-            open.add(id, Unauthenticated { subnet, evicted: Arc::clone(&evicted) });
+            open.add(id, Unauthenticated { address, evicted: Arc::clone(&evicted) });
             Client::Unauthenticated
         };
         drop(open);
@@ -101,29 +104,36 @@ impl OpenConnections {
     }
 
     fn add(&mut self, id: u64, connection: Unauthenticated) {
-        *self.counts.entry(connection.subnet).or_default() += 1;
+        for (subnet, _) in Subnet::all(connection.address) {
+            *self.counts.entry(subnet).or_default() += 1;
+        }
         self.unauthenticated.insert(id, connection);
     }
 
     fn remove(&mut self, id: u64) -> Option<Unauthenticated> {
         let connection = self.unauthenticated.remove(&id)?;
-        if let Some(count) = self.counts.get_mut(&connection.subnet) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&connection.subnet);
+        for (subnet, _) in Subnet::all(connection.address) {
+            if let Some(count) = self.counts.get_mut(&subnet) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(&subnet);
+                }
             }
         }
         Some(connection)
     }
 
-    /// The subnet with the most unauthenticated connections; among several, the one with the oldest connection.
+    /// The client with the most unauthenticated connections; among several, the one with the oldest connection.
     fn heaviest(&self) -> Option<Subnet> {
-        let most = self.counts.values().max()?;
-        self.unauthenticated.values().map(|connection| connection.subnet).find(|subnet| self.counts.get(subnet) == Some(most))
+        let most = self.counts.iter().filter(|(subnet, _)| subnet.is_client()).map(|(_, count)| count).max()?;
+        self.unauthenticated
+            .values()
+            .map(|connection| Subnet::of(connection.address))
+            .find(|subnet| self.counts.get(subnet) == Some(most))
     }
 
     fn evict_oldest(&mut self, subnet: Subnet) {
-        let oldest = self.unauthenticated.iter().find(|(_, connection)| connection.subnet == subnet).map(|(id, _)| *id);
+        let oldest = self.unauthenticated.iter().find(|(_, connection)| subnet.has(connection.address)).map(|(id, _)| *id);
         if let Some(connection) = oldest.and_then(|id| self.remove(id)) {
             connection.evicted.notify_one();
         }
@@ -223,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn one_subscriber_of_ipv6_has_a_quarter_with_any_number_of_addresses() {
-        for (shift, most) in [(0, MOST / 4), (64, MOST / 4), (68, MOST / 4), (80, MOST)] {
+    fn one_subscriber_or_provider_of_ipv6_has_half_with_any_number_of_subnets() {
+        for (shift, most) in [(0, MOST / 4), (64, MOST / 2), (72, MOST / 2), (80, MOST / 2), (96, MOST)] {
             let limit = ConnectionLimit::new(MOST);
             let flood = connect(&limit, (0..2_000).map(|number| v6(number << shift)));
             assert_eq!(limit.count(), most, "{shift}: {}", flood.len());

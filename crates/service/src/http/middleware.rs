@@ -24,8 +24,7 @@ use super::in_flight::InFlight;
 use super::keys::Keys;
 use super::page::session;
 use super::problem::Problem;
-use super::rate_limit::{RateLimit, Source};
-use super::subnet::Subnet;
+use super::rate_limit::RateLimit;
 use crate::Service;
 use crate::repeated::Kind;
 use decamp_events::MOST_BYTES;
@@ -194,13 +193,12 @@ impl Middleware {
             (None, Some(given)) => self.events.index_of(&given).await.map_err(refused)?,
             (Some(token), Some(given)) => token.index_of(&given).await.map_err(refused)?,
         };
-        let source = key.map_or_else(|| Source::Subnet(Subnet::of(from)), Source::Key);
         if health {
             // A health check may come from the address of a flood, so it is delayed and never refused.
-            if !self.health_rate.allows(source) {
+            if !self.health_rate.allows(key, from) {
                 sleep(DELAY).await;
             }
-        } else if !self.rate.allows(source) {
+        } else if !self.rate.allows(key, from) {
             sleep(DELAY).await;
             return Err(refused(Problem::too_many(1)));
         }

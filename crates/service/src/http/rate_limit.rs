@@ -1,6 +1,7 @@
-//! How often each source may ask, as a token bucket for each. A source is an API key, or the subnet of a client without one (ADR 0030).
+//! How often each source may ask, as token buckets. A source is an API key, or the address of a client without one (ADR 0030).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Mutex;
 
 use tokio::time::Instant;
@@ -12,26 +13,35 @@ use crate::departures::lock;
 /// many, and a flood of addresses must not lock them out.
 const MOST_BUCKETS: usize = 10_000;
 
-/// Who asks.
+/// Who shares a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Source {
-    /// A client with the key of this number.
+enum Owner {
+    /// The clients with the key of this number.
     Key(usize),
-    /// A client without a key.
+    /// The clients without a key in this subnet.
     Subnet(Subnet),
 }
 
-/// A token bucket for each source. It holds one second's worth.
+/// A token bucket for each key and for each subnet.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     a_second: f64,
-    buckets: Mutex<HashMap<Source, Bucket>>,
+    buckets: Mutex<HashMap<Owner, Bucket>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
+    /// How many tokens it holds at most, and how many it gains in a second.
+    capacity: f64,
     tokens: f64,
     at: Instant,
+}
+
+impl Bucket {
+    /// The tokens that it has now.
+    fn tokens(&self, now: Instant) -> f64 {
+        (self.tokens + now.duration_since(self.at).as_secs_f64() * self.capacity).min(self.capacity)
+    }
 }
 
 impl RateLimit {
@@ -39,73 +49,87 @@ impl RateLimit {
         Self { a_second: f64::from(a_second), buckets: Mutex::default() }
     }
 
-    /// Takes a token of this source. False: it has none left.
-    pub(super) fn allows(&self, source: Source) -> bool {
+    /// Takes a token of this key, else one of each subnet that the address is in. False: one of them has none left.
+    pub(super) fn allows(&self, key: Option<usize>, address: IpAddr) -> bool {
         let now = Instant::now();
         let mut buckets = lock(&self.buckets);
-        let is_new_subnet = matches!(source, Source::Subnet(_)) && !buckets.contains_key(&source);
-        if is_new_subnet && MOST_BUCKETS <= buckets.len() {
+        let owners: Vec<(Owner, u8)> = match key {
+            Some(key) => vec![(Owner::Key(key), 1)],
+            None => Subnet::all(address).map(|(subnet, share)| (Owner::Subnet(subnet), share)).collect(),
+        };
+        if owners.iter().any(|(owner, _)| buckets.get(owner).is_some_and(|bucket| bucket.tokens(now) < 1.0)) {
+            return false;
+        }
+        let is_new = owners.iter().any(|(owner, _)| !buckets.contains_key(owner));
+        if key.is_none() && is_new && MOST_BUCKETS <= buckets.len() {
             // A full bucket is the same as none.
-            buckets.retain(|_, bucket| self.tokens(bucket, now) < self.a_second);
+            buckets.retain(|_, bucket| bucket.tokens(now) < bucket.capacity);
             if MOST_BUCKETS <= buckets.len() {
                 return false;
             }
         }
-        let bucket = buckets.entry(source).or_insert(Bucket { tokens: self.a_second, at: now });
-        let tokens = self.tokens(bucket, now);
-        let allows = 1.0 <= tokens;
-        *bucket = Bucket { tokens: if allows { tokens - 1.0 } else { tokens }, at: now };
-        allows
-    }
-
-    /// What a bucket has refilled to.
-    fn tokens(&self, bucket: &Bucket, now: Instant) -> f64 {
-        (bucket.tokens + now.duration_since(bucket.at).as_secs_f64() * self.a_second).min(self.a_second)
+        for (owner, share) in owners {
+            let capacity = self.a_second * f64::from(share);
+            let tokens = buckets.get(&owner).map_or(capacity, |bucket| bucket.tokens(now));
+            buckets.insert(owner, Bucket { capacity, tokens: tokens - 1.0, at: now });
+        }
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
     use std::time::Duration;
 
     use super::*;
 
-    fn from(address: impl Into<IpAddr>) -> Source {
-        Source::Subnet(Subnet::of(address.into()))
+    /// Whether a client without a key may ask from this address.
+    fn allows(limit: &RateLimit, address: impl Into<IpAddr>) -> bool {
+        limit.allows(None, address.into())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_source_over_its_limit_is_refused_and_the_others_are_not() {
         let limit = RateLimit::new(3);
-        let (loud, quiet) = (from([10, 0, 0, 1]), Source::Key(0));
-        let allowed = (0..9).filter(|_| limit.allows(loud)).count();
-        assert_eq!((allowed, limit.allows(quiet)), (3, true));
+        let loud = [10, 0, 0, 1];
+        let allowed = (0..9).filter(|_| allows(&limit, loud)).count();
+        assert_eq!((allowed, limit.allows(Some(0), loud.into())), (3, true));
+        assert_eq!((0..9).filter(|_| limit.allows(Some(0), loud.into())).count(), 2, "a key has a limit too");
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(limit.allows(loud));
+        assert!(allows(&limit, loud) && limit.allows(Some(0), loud.into()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_addresses_is_bounded_and_forgotten() {
         let limit = RateLimit::new(1);
         for number in 0..20_000_u32 {
-            limit.allows(from(number.to_be_bytes()));
+            allows(&limit, number.to_be_bytes());
         }
         assert_eq!(lock(&limit.buckets).len(), MOST_BUCKETS);
-        let late = from([192, 0, 2, 1]);
-        assert!(!limit.allows(late), "nothing distinguishes it from the flood");
-        assert!(limit.allows(Source::Key(0)) && limit.allows(Source::Key(1)), "a key does");
+        let late = [192, 0, 2, 1];
+        assert!(!allows(&limit, late), "nothing distinguishes it from the flood");
+        assert!(limit.allows(Some(0), late.into()) && limit.allows(Some(1), late.into()), "a key does");
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(limit.allows(late), "the flood is over");
+        assert!(allows(&limit, late), "the flood is over");
         assert!(lock(&limit.buckets).len() < 4);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_subscriber_of_ipv6_has_one_bucket_for_all_its_addresses() {
+    async fn a_subscriber_of_ipv6_has_little_more_than_one_address_and_fills_no_memory() {
         let limit = RateLimit::new(100);
-        let of_subscriber = |number: u128| from((0x2001_0db8_0001_u128 << 80 | number << 56).to_be_bytes());
-        assert_eq!((0..60_000).filter(|number| limit.allows(of_subscriber(*number))).count(), 100);
-        assert_eq!(lock(&limit.buckets).len(), 1);
-        assert!(limit.allows(from([0x2001, 0x0db8, 2, 0, 0, 0, 0, 1])), "another subscriber");
+        let allows_64 = |number: u128| allows(&limit, (0x2001_0db8_0001_u128 << 80 | number << 64).to_be_bytes());
+        assert_eq!((0..1_000).filter(|_| allows_64(7)).count(), 100, "one /64");
+        assert_eq!((0..1_000).filter(|number| allows_64(16 + number % 64)).count(), 100, "the rest of its /56");
+        assert_eq!((0..60_000).filter(|number| allows_64(*number)).count(), 200, "the rest of its /48");
+        assert!(lock(&limit.buckets).len() < 500, "{}", lock(&limit.buckets).len());
+        assert!(allows(&limit, [0x2001, 0x0db8, 2, 0, 0, 0, 0, 1]), "another subscriber");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_of_ipv6_has_sixteen_times_the_rate_of_one_network() {
+        let limit = RateLimit::new(10);
+        let allows_48 = |number: u128| allows(&limit, (0x2001_0db8_u128 << 96 | number << 80).to_be_bytes());
+        assert_eq!((0..60_000).filter(|number| allows_48(*number)).count(), 160);
+        assert!(allows(&limit, [0x2001, 0x0db9, 0, 0, 0, 0, 0, 1]), "another provider");
     }
 }
