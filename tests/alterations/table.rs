@@ -10,7 +10,7 @@ use super::rows::{AWS, CONSUL, NOMAD, Row, differences, row};
 use super::shells::options;
 use decamp_sandbox::Options;
 
-const DENIED: Change = Refuse(
+pub(super) const DENIED: Change = Refuse(
     403,
     "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>User is not authorized to perform this action</Message></Error></ErrorResponse>",
 );
@@ -65,7 +65,7 @@ fn null(value: &mut Value) {
 }
 
 /// Each allocation of a list.
-fn each(value: &mut Value, edit: impl Fn(&mut serde_json::Map<String, Value>)) {
+pub(super) fn each(value: &mut Value, edit: impl Fn(&mut serde_json::Map<String, Value>)) {
     value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut).for_each(edit);
 }
 
@@ -74,12 +74,17 @@ fn slow_stops() -> Options {
     Options { shutdown_delay: Duration::from_secs(8), ..options() }
 }
 
-/// A registration that nobody takes out, of a node whose agent is dead.
-fn left_by_a_dead_agent(value: &mut Value) {
+/// A registration that nobody takes out.
+pub(super) fn left_behind(value: &mut Value) {
     if let Some(services) = value.get_mut("Services").and_then(Value::as_array_mut) {
         let id = "_nomad-task-0b1f0b1f-0000-4000-8000-000000000001-group-left-left-80";
         services.push(serde_json::json!({ "ID": id, "Service": "left" }));
     }
+}
+
+/// The same of a node whose agent is dead.
+fn left_by_a_dead_agent(value: &mut Value) {
+    left_behind(value);
     each(value, |check| {
         if check.get("CheckID").is_some_and(|id| id == "serfHealth") {
             check.insert("Status".to_owned(), Value::from("critical"));
@@ -125,7 +130,7 @@ fn named_by_instance() -> Options {
 }
 
 /// Nothing is altered by it: the row is about the cluster.
-const NOTHING: Change = Header("x-altered", "no");
+pub(super) const NOTHING: Change = Header("x-altered", "no");
 
 /// Nanoseconds, as Nomad writes durations.
 const TWO_HOURS: u64 = 7_200_000_000_000;
@@ -262,10 +267,11 @@ async fn every_alteration_ends_as_the_table_says_in_every_shell() {
 }
 
 #[test]
-fn the_table_has_no_name_twice_and_no_hole() {
-    let mut names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+fn the_tables_have_no_name_twice_and_no_hole() {
+    let mut names: Vec<&str> = ROWS.iter().chain(super::wider::ROWS).map(|row| row.name).collect();
+    let all = names.len();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), ROWS.len());
+    assert_eq!(names.len(), all);
     assert!(60 <= names.len());
 }

@@ -77,6 +77,8 @@ pub struct Options {
     pub named: u32,
     /// Whether the first of the named ones is a Classic Load Balancer instead.
     pub classic: bool,
+    /// Whether the named ones hold the nodes' addresses instead of the instances' ids.
+    pub by_address: bool,
     /// Whether load balancing crosses zones.
     pub crosses_zones: bool,
     /// The deregistration delay of all of them.
@@ -123,6 +125,7 @@ impl Default for Options {
             attached: 1,
             named: 1,
             classic: false,
+            by_address: false,
             crosses_zones: true,
             delay: seconds(5),
             lag: seconds(3),

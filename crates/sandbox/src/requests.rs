@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::cluster;
 use super::routing::Routing;
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -134,7 +135,12 @@ impl Requests {
         let Some(route) = next_route(balancers, &self.fronts[front], &mut self.turn[front]) else {
             return self.fail(at, Failed::NoTarget, None, None);
         };
-        let TargetId::Instance(instance) = route.id else { return };
+        let instance = match route.id {
+            TargetId::Instance(instance) => Some(instance),
+            TargetId::Ip(address) => cluster::instance_at(address),
+            TargetId::Other(_) => None,
+        };
+        let Some(instance) = instance else { return };
         let Some(door) = self.doors.get(&instance).copied().filter(|door| self.process(*door).listens) else {
             return self.fail(at, Failed::DoorClosed, None, Some(instance));
         };
@@ -217,7 +223,10 @@ impl Requests {
         let is_cut = |held: &Held| {
             let front = &fronts[held.front];
             let delay = balancers.setup(front).map(|setup| setup.delay).unwrap_or_default();
-            at < held.until && held.since <= at - delay && balancers.listed_until(front, held.instance).is_none()
+            let address = cluster::address(held.instance);
+            let is_listed = balancers.listed_until(front, held.instance).is_some()
+                || address.is_some_and(|address| balancers.address_listed_until(front, address).is_some());
+            at < held.until && held.since <= at - delay && !is_listed
         };
         let (cut, kept): (Vec<Held>, Vec<Held>) = self.held.iter().partition(|held| is_cut(held));
         self.held = kept;

@@ -178,6 +178,12 @@ impl LoadBalancers {
         self.group(arn)?.listed_until(&TargetId::Instance(instance))
     }
 
+    /// The same of a target by its address.
+    #[must_use]
+    pub fn address_listed_until(&self, arn: &TargetGroupArn, address: IpAddr) -> Option<Time> {
+        self.group(arn)?.listed_until(&TargetId::Ip(address))
+    }
+
     /// Until when this target is listed; see `listed_until`.
     #[must_use]
     pub fn target_listed_until(&self, arn: &TargetGroupArn, id: &TargetId, port: u16) -> Option<Time> {
