@@ -51,6 +51,7 @@ impl<'a> Telling<'a> {
 impl Telling<'_> {
     /// Says how a departure ended, so long after its entry.
     pub fn ended(&self, departure: &Departure, outcome: &Outcome, reason: &Reason, after: Duration) {
+        let because = if outcome.is_explained_by(reason) { format!(", because {reason}") } else { String::new() };
         info!(
             instance.id = %departure.instance,
             asg.name = &*departure.asg,
@@ -58,7 +59,7 @@ impl Telling<'_> {
             reason = reason.word(),
             steps = self.steps,
             after_s = after.as_secs(),
-            "{}: {}, because {reason}",
+            "{}: {}{because}",
             outcome.word(),
             outcome.meaning()
         );
