@@ -205,7 +205,7 @@ pub fn play(driver: &Driver, play: &Play) -> Played {
         stage.oracle.hides_a_source(ended_at);
     }
     let mut record = record.borrow_mut();
-    let findings = record.findings();
+    let findings = driver.names(record.findings());
     if told {
         let crate::stage::Stage { oracle, nomad, .. } = &mut stage;
         oracle.disks(&findings, nomad);

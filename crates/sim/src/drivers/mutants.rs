@@ -7,6 +7,7 @@ mod beginnings;
 mod drain;
 #[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
 mod ends;
+mod findings;
 #[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
 mod hook;
 #[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
@@ -16,7 +17,9 @@ use std::time::Duration;
 
 use crate::faults::{Fault, Faults};
 use crate::simulate::Draw;
-use decamp_core::decide::{Action, ActionRef, Decision, Departure, Effect, Outcome, Policy, Reason, Snapshot, decide, our_hook};
+use decamp_core::decide::{
+    Action, ActionRef, Decision, Departure, Effect, Finding, Loss, Outcome, Policy, Reason, Snapshot, decide, our_hook,
+};
 use decamp_core::time::Time;
 
 /// No wait is shorter: a driver that waits for what has passed would stop the clock.
@@ -37,6 +40,8 @@ enum How {
     Sees(fn(&mut View<'_>)),
     /// It does something else than was decided.
     Does(fn(&Scene<'_>, Decision) -> Decision),
+    /// It does what decamp does, and does not name what its settings will cost in this way.
+    KeepsQuietOf(Loss),
 }
 
 /// What it sees, and may change before it decides.
@@ -55,7 +60,8 @@ struct Scene<'a> {
     now: Time,
 }
 
-const TABLES: &[&[Wrong]] = &[hook::WRONG, balancers::WRONG, drain::WRONG, over::WRONG, beginnings::WRONG, ends::WRONG];
+const TABLES: &[&[Wrong]] =
+    &[hook::WRONG, balancers::WRONG, drain::WRONG, over::WRONG, beginnings::WRONG, ends::WRONG, findings::WRONG];
 
 /// A wrong driver, by its place in the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +107,14 @@ impl Mutant {
         }
     }
 
+    /// Whether it names this before its first write.
+    pub(super) fn names(self, finding: &Finding) -> bool {
+        match self.wrong().how {
+            How::KeepsQuietOf(loss) => finding.loss != loss,
+            How::Sees(_) | How::Does(_) => true,
+        }
+    }
+
     /// Its next step.
     pub(super) fn decide(self, departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
         let decision = match self.wrong().how {
@@ -110,6 +124,7 @@ impl Mutant {
                 decide(departure, &view.seen, &view.policy, now)
             }
             How::Does(change) => change(&Scene { departure, seen, policy, now }, decide(departure, seen, policy, now)),
+            How::KeepsQuietOf(_) => decide(departure, seen, policy, now),
         };
         let idle = match &decision.action {
             Action::Look(parts) => parts.is_empty(),

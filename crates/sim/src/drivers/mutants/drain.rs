@@ -148,6 +148,12 @@ pub(super) const WRONG: &[Wrong] = &[
         }),
     },
     Wrong {
+        name: "forces-while-it-is-sent-to",
+        mistake: "It forces in time for the longest stop, although a denied deregistration leaves the instance in service.",
+        faults: &[Fault::DeniedForGood],
+        how: Does(forces_while_it_is_sent_to),
+    },
+    Wrong {
         name: "ignores-what-lands-late",
         mistake: "It does not count what Nomad placed after the drain.",
         faults: &[Fault::LandsLate],
@@ -339,6 +345,16 @@ fn sends_the_drain_again(scene: &Scene<'_>, decision: Decision) -> Decision {
             let until = Budget::of(scene.departure, scene.seen, scene.policy).until;
             scene.drain(node, until.since(first.at))
         }
+        _ => decision,
+    }
+}
+
+fn forces_while_it_is_sent_to(scene: &Scene<'_>, decision: Decision) -> Decision {
+    let history = &scene.seen.history;
+    let is_refused = history.failures(EffectKind::Deregister).is_some() && history.drains.is_empty();
+    let is_time = Budget::of(scene.departure, scene.seen, scene.policy).force_at <= scene.now;
+    match (&decision.action, scene.nodes().first()) {
+        (Action::Wait { .. }, Some(node)) if is_refused && is_time => scene.drain(node, Duration::from_secs(1)),
         _ => decision,
     }
 }
