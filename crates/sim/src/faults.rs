@@ -98,7 +98,7 @@ faults! {
     ClaimsHours = 85, "claims-hours", "A job claims up to ten hours for its stop, which its process does not need.";
     HeldForHours = 86, "held-for-hours", "The group is held by its tag for longer than a departure may take, or to the end.";
     AgentBackLate = 87, "agent-back-late", "Nomad's agent comes back when it has almost been given up.";
-    DeniedForGood = 88, "denied-for-good", "A target group may not be read, or not be written to, ever; or Nomad denies everything from some time on.";
+    DeniedForGood = 88, "denied-for-good", "A target group may not be read, or not be written to, ever; or Nomad, or Consul, denies everything from some time on.";
     KeptConnections = 94, "kept-connections", "Clients keep connections through a Network Load Balancer, and send on them after the deregistration.";
     ClassicBalancer = 95, "classic-balancer", "A load balancer is a Classic one: it has instances, and its connection draining may be off.";
     LatticeSource = 96, "lattice-source", "A VPC Lattice target group is attached: decamp cannot leave it, and it sends for minutes.";

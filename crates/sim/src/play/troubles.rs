@@ -99,7 +99,10 @@ pub(super) fn lend_a_hand(
                 hands.push((at + secs(luck.below(300)), Hand::JoinInZone(0, another)));
             }
         }
-        Fault::DeniedForGood => stage.weather.denied(System::Nomad, at, Time::NEVER),
+        Fault::DeniedForGood => {
+            let system = if luck.one_in(2) { System::Consul } else { System::Nomad };
+            stage.weather.denied(system, at, Time::NEVER);
+        }
         Fault::AgentBackLate => {
             hands.push((at, Hand::KillAgent));
             hands.push((at + secs(240 + luck.below(180)), Hand::ReviveAgent));
