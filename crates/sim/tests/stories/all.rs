@@ -289,4 +289,35 @@ const TROUBLES: &[Story] = &[
             "departed",
         )
     },
+    Story {
+        shows: &["Nomad's agent on it is dead", "drain all"],
+        never: &[FORCE],
+        ..story(
+            "agent-back-late",
+            "Nomad's agent comes back when it has almost been given up: the node is drained in order after all.",
+            &[Fault::AgentBackLate],
+            "departed",
+        )
+    },
+    Story {
+        working: passes(55, true),
+        shows: &["drain all"],
+        never: &[FORCE],
+        ..story(
+            "activities-denied",
+            "Scaling activities may not be read, and only sweeps come: each wait has its beginning in the world all the same.",
+            &[Fault::ActivitiesDenied],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["drain all"],
+        never: &[FORCE],
+        ..story(
+            "slow-answers",
+            "Each answer of one system takes seconds: the departure is slower and otherwise the same.",
+            &[Fault::SlowAnswers],
+            "departed",
+        )
+    },
 ];

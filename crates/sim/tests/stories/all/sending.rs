@@ -3,7 +3,7 @@
 use decamp_sim::faults::Fault;
 use decamp_sim::play::CrashPoint;
 
-use super::{BESIDE, FORCE, story};
+use super::{BESIDE, FORCE, passes, story};
 use crate::stories::Story;
 
 /// These stories, in the order in which a reader wants them.
@@ -151,6 +151,47 @@ pub(super) const STORIES: &[Story] = &[
             "nowhere-listed",
             "A scan finds no target group: a worker before it may have left one that still sends, so it is waited for that.",
             &[Fault::FoundByScan],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["deregister", "drain all"],
+        never: &[FORCE],
+        ..story(
+            "strangers-address",
+            "A target at an address that one of our allocations had is another workload's: it is left where it is.",
+            &[Fault::StrangersAddress],
+            "departed",
+        )
+    },
+    Story {
+        working: passes(55, false),
+        shows: &["drain all"],
+        never: &[FORCE],
+        ..story(
+            "consul-without-acls",
+            "Consul has no ACLs, and so it hides nothing: a later pass needs no other proof.",
+            &[Fault::ConsulWithoutAcls],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["drain all", "still registered"],
+        never: &[FORCE],
+        ..story(
+            "consul-namespaces",
+            "Services are registered in Consul namespaces: each namespace is asked, and its services are waited for.",
+            &[Fault::ConsulNamespaces],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["drain all"],
+        never: &[FORCE],
+        ..story(
+            "ingress-under-load",
+            "The ingress is under load and forgets later than it promises: services that stop before that are named first.",
+            &[Fault::IngressUnderLoad],
             "departed",
         )
     },
