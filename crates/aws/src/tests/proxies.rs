@@ -10,8 +10,8 @@ use crate::shared::Crowd;
 use crate::signed::Signed;
 use decamp_config as settings;
 use decamp_config::{Proxy, Stored};
-use decamp_core::decide::{Lifecycle, Unseen};
-use decamp_net::secrets::Fetch;
+use decamp_core::decide::{Lifecycle, Refusal, Unseen};
+use decamp_net::secrets::{Fetch, NotFetched};
 
 async fn behind(proxy: &Server, except: &str, endpoint: Option<&str>) -> Aws {
     let settings = settings::Aws {
@@ -80,4 +80,10 @@ async fn an_answer_that_never_ends_is_no_answer() {
     let aws = server.aws().await;
     let seen = AutoScaling::new(&aws, &Arc::new(Crowd::default())).lifecycle(&departure(1)).await;
     assert!(matches!(&seen, Err(Unseen::Away(why)) if why.contains("length limit")), "{seen:?}");
+    // What is signed by hand, and a certificate, have bounds of their own.
+    let signed = Signed::new(&aws);
+    let seen = signed.fetch(&Stored::Ssm("n".into())).await;
+    assert!(matches!(&seen, Err(NotFetched::Unseen(Unseen::Away(why))) if why.contains("never ends")), "{seen:?}");
+    let seen = signed.fetch_certificate("arn:aws:sns:eu-west-1:123456789012:t", "f.pem", 100).await;
+    assert!(matches!(&seen, Err(Refusal::Away(why)) if why.contains("never ends")), "{seen:?}");
 }
