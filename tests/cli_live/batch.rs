@@ -6,9 +6,11 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{Sandbox, code, decamp, quick, terminate, text};
 
-/// The command with an event on standard input.
+/// The command with an event on standard input, where one Region is allowed.
 async fn with_event(sandbox: &Sandbox, event: &str) -> std::process::Output {
-    let mut child = decamp(sandbox, &["run", "--event", "-"]).stdin(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut command = decamp(sandbox, &["run", "--event", "-"]);
+    command.env("DECAMP_REGIONS", REGION).env("DECAMP_LOG", "info");
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().expect("it starts");
     child.stdin.take().expect("it was asked for").write_all(event.as_bytes()).await.expect("it reads");
     child.wait_with_output().await.expect("it ends")
 }
@@ -43,6 +45,8 @@ async fn a_batch_is_walked_as_far_as_it_can_be_and_what_was_passed_over_is_said(
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}\n{}", text(&output.stderr));
     }
+    let log = text(&output.stderr);
+    assert!(log.contains("record 3 names no Region") && !log.contains("record 5 names no Region"), "{log}");
     assert_eq!(said.matches(" departed: ").count(), 1, "the same told twice is walked once: {said}");
     assert_eq!(code(&output), Some(18), "not everything was walked: {said}");
 }
