@@ -5,11 +5,11 @@ pub(crate) mod walk;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use decamp_sandbox::{CONSUL_TOKEN, NOMAD_TOKEN};
+use decamp_sandbox::{CONSUL_TOKEN, NOMAD_TOKEN, Sandbox};
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::runtime;
+use super::runtime::{self, Function};
 use walk::Walked;
 
 fn target() -> PathBuf {
@@ -105,4 +105,25 @@ async fn without_groups_the_function_observes_and_says_so_at_error() {
     let touched = |node: &Value| node["eligible"] != true || node["draining"] != false;
     assert!(nodes.as_array().is_some_and(|nodes| !nodes.is_empty() && !nodes.iter().any(touched)), "{nodes:#}");
     assert!(sandbox.shared.stores().visibilities.is_empty(), "the message was hidden from whoever acts");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guard_that_no_pass_outlasts_is_waited_for_once_by_passes_that_remember_nothing() {
+    let sandbox = decamp_sandbox::serve(&walk::options()).await.expect("loopback is there");
+    let command = || Command::new(env!("CARGO_BIN_EXE_bootstrap"));
+    let more = [("DECAMP_GUARD_ALB", "20s".to_owned())];
+    let first = walk::start(&sandbox, command(), &more).await;
+    let mut before = String::new();
+    let anew = async |sandbox: &Sandbox, function: Function| {
+        before.push_str(&function.end().await);
+        walk::start(sandbox, command(), &more).await
+    };
+    // It looks and acts until 5 s before: no pass is half as long as the guard.
+    let walked = walk::walk_out_by(sandbox, first, Duration::from_secs(12), anew).await;
+    let printed = before + &walked.printed;
+    let requests = walked.sandbox.shared.look(|stage| stage.more())["requests"].clone();
+    assert_eq!(requests["failed"], Value::from(0), "{requests}\n{printed}");
+    assert!(printed.contains("\"outcome\":\"departed\""), "{printed}");
+    // Each pass that waits the whole guard anew would make it go on for ever.
+    assert!((3..=8).contains(&walked.passes), "{} passes\n{printed}", walked.passes);
 }

@@ -83,8 +83,18 @@ pub(crate) async fn walk_out(command: Command) -> Walked {
 
 /// The same of a sandbox that is there, with other settings.
 pub(crate) async fn walk_out_of(sandbox: Sandbox, command: Command, more: &[(&'static str, String)]) -> Walked {
+    let function = start(&sandbox, command, more).await;
+    walk_out_by(sandbox, function, TIME, async |_, function| function).await
+}
+
+/// The same by a function that runs, whose passes are this long. `between` answers who takes the next pass.
+pub(crate) async fn walk_out_by(
+    sandbox: Sandbox,
+    mut function: Function,
+    time: Duration,
+    mut between: impl AsyncFnMut(&Sandbox, Function) -> Function,
+) -> Walked {
     let instance = sandbox.instances[0];
-    let mut function = start(&sandbox, command, more).await;
     sandbox
         .shared
         .with(|stage| {
@@ -98,7 +108,7 @@ pub(crate) async fn walk_out_of(sandbox: Sandbox, command: Command, more: &[(&'s
     loop {
         passes += 1;
         assert!(passes <= 12, "it goes on for ever");
-        match function.invoke(&message, TIME).await {
+        match function.invoke(&message, time).await {
             Answer::Response(text) if text == r#"{"batchItemFailures":[]}"# => break,
             Answer::Response(text) => assert!(text.contains("m-1"), "{text}"),
             other @ (Answer::Error(_) | Answer::Gone) => panic!("{other:?}"),
@@ -107,6 +117,7 @@ pub(crate) async fn walk_out_of(sandbox: Sandbox, command: Command, more: &[(&'s
         let visibility = sandbox.shared.stores().visibilities.last().cloned().expect("the message was hidden");
         assert_eq!(visibility.0, "canary-handle");
         tokio::time::sleep(Duration::from_secs(visibility.1)).await;
+        function = between(&sandbox, function).await;
     }
     let took = began.elapsed();
     let machine_is_off = async {
