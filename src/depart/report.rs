@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use decamp_aws::Calls;
-use decamp_core::decide::{Budget, Decision, Departure, Finding, Outcome, Policy, Reason, Snapshot};
+use decamp_core::decide::{Budget, Decision, Departure, Finding, Outcome, Policy, Snapshot};
 use decamp_core::run::How;
 use decamp_core::time::{Time, plain};
 use serde::Serialize;
