@@ -294,14 +294,14 @@ const TROUBLES: &[Story] = &[
         never: &[FORCE],
         ..story(
             "agent-back-late",
-            "Nomad's agent comes back when it has almost been given up: the node is drained in order after all.",
+            "Nomad's agent comes back when it has almost been given up: what stopped is seen, and the departure ends in order.",
             &[Fault::AgentBackLate],
             "departed",
         )
     },
     Story {
         working: passes(55, true),
-        shows: &["drain all"],
+        shows: &["may still send to it until", "drain all"],
         never: &[FORCE],
         ..story(
             "activities-denied",

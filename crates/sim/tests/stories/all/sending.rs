@@ -176,7 +176,7 @@ pub(super) const STORIES: &[Story] = &[
         )
     },
     Story {
-        shows: &["drain all", "still registered"],
+        shows: &["drain all"],
         never: &[FORCE],
         ..story(
             "consul-namespaces",
@@ -190,7 +190,7 @@ pub(super) const STORIES: &[Story] = &[
         never: &[FORCE],
         ..story(
             "ingress-under-load",
-            "The ingress is under load and forgets later than it promises: services that stop before that are named first.",
+            "The ingress is under load and forgets later than it promises: services that serve on for longer lose no request.",
             &[Fault::IngressUnderLoad],
             "departed",
         )
