@@ -8,7 +8,7 @@ use decamp_core::world::World;
 use serde_json::json;
 
 use super::report::what_stands;
-use super::telling::Telling;
+use super::reporter::Reporter as Telling;
 use crate::connect::Connected;
 use crate::out::{say, say_json};
 

@@ -8,8 +8,8 @@ use decamp_core::run::How;
 use decamp_core::time::{Time, plain};
 use serde::Serialize;
 
-use super::telling::{Moment, Telling};
-use crate::{survey, words};
+use super::reporter::{Moment, Reporter as Telling};
+use crate::{describe as words, survey};
 
 /// What was seen to be gone, and when.
 #[derive(Debug, Serialize)]

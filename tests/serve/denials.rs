@@ -1,4 +1,4 @@
-//! A denial is reported wherever a person looks: by a notification, in the metrics, and beside the departure.
+//! A denied call is reported by a notification, in the metrics and with the departure.
 
 use decamp_sandbox::serve;
 use decamp_sandbox::wire::{FaultPlan, Rule, WireFault};
@@ -8,7 +8,7 @@ use crate::replica::{Replica, quick, terminate};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_denied_call_is_notified_counted_and_shown() {
-    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let sandbox = serve(&quick()).await.expect("loopback has free ports");
     let instance = sandbox.instances[0];
     let receiver = Receiver::start(Manners::Well).await;
     let file = settings(&[("ops", "webhook", &receiver.url)]);
@@ -18,8 +18,8 @@ async fn a_denied_call_is_notified_counted_and_shown() {
     let event = terminate(&sandbox, instance).await;
     assert_eq!(replica.send(&event).await.status(), 202);
 
-    let told = receiver.accepted("departure.denied").await.unwrap_or_else(|| panic!("{}", replica.printed()));
-    let denial = &told.body["data"];
+    let notification = receiver.accepted("departure.denied").await.unwrap_or_else(|| panic!("{}", replica.printed()));
+    let denial = &notification.body["data"];
     assert_eq!((denial["call"].as_str(), denial["instance"].as_str()), (Some("deregister"), Some(&*instance.to_string())));
     assert!(denial["why"].as_str().is_some_and(|why| !why.is_empty()), "{denial:#}");
     let metrics = replica.text("/metrics").await;

@@ -25,7 +25,7 @@ pub enum Outcome {
     /// As departed, but service discovery could not be seen, or not wholly, or still lists something of it as routable, or a target that
     /// may be its own is still registered.
     Unconfirmed {
-        /// What stopped while Consul could not be seen, if anything did.
+        /// What stopped while Consul could not be read, if anything did.
         #[serde(skip_serializing_if = "Option::is_none")]
         unseen: Option<StoppedUnseen>,
         /// Whether a deadline or a forced drain cut allocations short as well.
@@ -56,17 +56,17 @@ pub enum Outcome {
     Interrupted,
     /// Our Nomad token cannot see enough, and the caller wanted to be told before anything is written.
     Refused {
-        /// What is missing.
+        /// What it lacks.
         why: Arc<str>,
     },
 }
 
-/// What stopped while Consul could not be seen: an ingress may have gone on sending to it.
+/// What stopped while Consul could not be read. An ingress may have gone on sending to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoppedUnseen {
-    /// Consul could not be seen for a time after this.
+    /// The outage began after this time.
     pub after: Time,
-    /// It was seen again by then; `None` if it was not.
+    /// It was over by this time. `None` if it was not.
     pub before: Option<Time>,
     /// Job and group of what stopped in that time, each once.
     pub titles: Arc<[Arc<str>]>,
@@ -88,20 +88,20 @@ impl fmt::Display for StoppedUnseen {
     }
 }
 
-/// A sentence names no more task groups.
+/// The most task groups that a sentence names.
 const MOST_TITLES: usize = 5;
 
 impl Outcome {
-    /// All words that there are.
+    /// All names.
     pub const WORDS: &'static [&'static str] = Self::VARIANTS;
 
-    /// The word for logs, metrics and exit codes.
+    /// The name for logs, metrics and exit codes.
     #[must_use]
     pub fn word(&self) -> &'static str {
         self.into()
     }
 
-    /// Whether a reason says more than the outcome itself: "it was past its hook, because it is past its hook" does not.
+    /// Whether a reason says more than the outcome itself. The others would print "it was past its hook, because it is past its hook".
     #[must_use]
     pub fn is_explained_by(&self, reason: &Reason) -> bool {
         let late = matches!(self, Self::TimedOut | Self::AlreadyPast | Self::Expired);
@@ -112,7 +112,7 @@ impl Outcome {
         !(repeats || late && *reason == Reason::TimeIsUp)
     }
 
-    /// What it means, in a sentence.
+    /// A description.
     #[must_use]
     pub fn meaning(&self) -> Cow<'static, str> {
         if let Self::Unconfirmed { unseen: Some(unseen), cut } = self {

@@ -1,12 +1,12 @@
-//! The force: never before the load balancers have released the instance, and in order for as long as there is time. (ADR 0001.)
+//! The force: never before the load balancers have released the instance, and in order as long as there is time. (ADR 0001.)
 
 use decamp_core::decide::{EffectKind, Outcome, Phase, Refusal, Snapshot};
 
-use crate::asked::{completion, drain, writes};
+use crate::decisions::{completion, drain, writes};
 use crate::facts::{API, secs};
 use crate::scene::{Scene, calm_and_seen, draining, over, released};
 
-/// Its deregistration is denied, now and at any time.
+/// Its deregistration is denied for good.
 fn denied_until(when: impl Fn(&Scene) -> decamp_core::time::Time) -> Scene {
     let mut scene = calm_and_seen();
     let decision = scene.next();
@@ -31,7 +31,7 @@ fn at_the_very_end_everything_is_forced() {
 }
 
 #[test]
-fn a_job_that_claims_hours_cuts_nobodys_deadline() {
+fn a_job_that_claims_hours_does_not_shorten_the_deadline_of_others() {
     let claims = |seconds: u64| {
         let mut scene = released(|scene| scene.task_group(API, |group| group.tasks[0].kill_timeout = secs(seconds)));
         drain(&scene.until_it_writes(EffectKind::Drain))

@@ -1,4 +1,4 @@
-//! What a pass counts: what a person should see, and nothing of what a sweep finds again each minute.
+//! Metrics of a pass: warnings are counted, and the repeated findings of a sweep are not.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn an_instance_that_waits_for_another_root_volume_is_counted_once_a_pass()
 }
 
 #[tokio::test(start_paused = true)]
-async fn sweeps_over_what_waits_in_another_tools_hook_count_neither_departures_nor_refusals() {
+async fn sweeps_of_an_instance_in_another_tools_hook_count_neither_departures_nor_refusals() {
     let waits = Leaving { asg: "workers".into(), instance: InstanceId::from_number(1), lifecycle: Lifecycle::Waiting };
     let fleet = Scripted {
         leaving: Ok(vec![waits]),
@@ -34,7 +34,7 @@ async fn sweeps_over_what_waits_in_another_tools_hook_count_neither_departures_n
         tokio::time::advance(Duration::from_secs(60)).await;
     }
     assert_eq!(metrics.matches("\"Sweeps\":1.0").count(), 60, "{metrics}");
-    assert!(0 < fleet.heartbeats() && fleet.heartbeats() == fleet.acts.borrow().len(), "it asked, and wrote nothing else");
+    assert!(0 < fleet.heartbeats() && fleet.heartbeats() == fleet.acts.borrow().len(), "a write besides heartbeats");
     for counted in ["\"HeartbeatsRejected\":", "\"Departures\":"] {
         assert!(!metrics.contains(counted), "{counted} is in {metrics}");
     }

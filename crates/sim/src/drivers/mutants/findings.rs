@@ -1,27 +1,27 @@
-//! Wrong about what the cluster's own settings cost: it departs as decamp does, and does not name it first.
+//! Mistakes about findings: the mutant departs as decamp does, and does not report a loss that the cluster's own settings cause.
 
-use super::How::KeepsQuietOf;
-use super::Wrong;
+use super::Mistake::Omits;
+use super::WrongDriver;
 use crate::faults::Fault;
 use decamp_core::decide::Loss;
 
-pub(super) const WRONG: &[Wrong] = &[
-    Wrong {
+pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
+    WrongDriver {
         name: "forgets-kept-connections",
-        mistake: "It does not name connections that clients keep through a Network Load Balancer.",
+        mistake: "It does not report connections that clients keep through a Network Load Balancer.",
         faults: &[Fault::KeptConnections],
-        how: KeepsQuietOf(Loss::KeptConnections),
+        kind: Omits(Loss::KeptConnections),
     },
-    Wrong {
+    WrongDriver {
         name: "promises-no-margin",
-        mistake: "It does not name services that stop before an ingress under load forgets them.",
+        mistake: "It does not report services that stop before an ingress under load forgets them.",
         faults: &[Fault::IngressUnderLoad],
-        how: KeepsQuietOf(Loss::LeavesBeforeForgotten),
+        kind: Omits(Loss::LeavesBeforeForgotten),
     },
-    Wrong {
+    WrongDriver {
         name: "forgets-disks",
-        mistake: "It does not name disks whose copy the end of the machine cuts.",
+        mistake: "It does not report disks whose copy is cut when the machine stops.",
         faults: &[],
-        how: KeepsQuietOf(Loss::DiskCut),
+        kind: Omits(Loss::DiskCut),
     },
 ];

@@ -1,12 +1,12 @@
-//! The stories of what may still send to the instance: load balancers, addresses that are targets, and service discovery.
+//! Stories about the sources of requests: load balancers, addresses that are targets, and service discovery.
 
 use decamp_sim::faults::Fault;
-use decamp_sim::play::CrashPoint;
+use decamp_sim::run::CrashPoint;
 
 use super::{BESIDE, FORCE, passes, story};
 use crate::stories::Story;
 
-/// These stories, in the order in which a reader wants them.
+/// These stories, in the order for a reader.
 pub(super) const STORIES: &[Story] = &[
     Story {
         shows: &["deregister", "drain all", "complete"],
@@ -159,18 +159,18 @@ pub(super) const STORIES: &[Story] = &[
         never: &[FORCE],
         ..story(
             "strangers-address",
-            "A target at an address that one of our allocations had is another workload's: it is left where it is.",
+            "A target at an address that one of our allocations had belongs to another workload. decamp leaves it registered.",
             &[Fault::StrangersAddress],
             "departed",
         )
     },
     Story {
-        working: passes(55, false),
+        work_mode: passes(55, false),
         shows: &["drain all"],
         never: &[FORCE],
         ..story(
             "consul-without-acls",
-            "Consul has no ACLs, and so it hides nothing: a later pass needs no other proof.",
+            "Consul has no ACLs, so it hides nothing. A later pass needs no other proof.",
             &[Fault::ConsulWithoutAcls],
             "departed",
         )
@@ -180,7 +180,7 @@ pub(super) const STORIES: &[Story] = &[
         never: &[FORCE],
         ..story(
             "consul-namespaces",
-            "Services are registered in Consul namespaces: each namespace is asked, and its services are waited for.",
+            "Services are registered in Consul namespaces. decamp reads each namespace and waits for its services.",
             &[Fault::ConsulNamespaces],
             "departed",
         )
@@ -190,7 +190,7 @@ pub(super) const STORIES: &[Story] = &[
         never: &[FORCE],
         ..story(
             "ingress-under-load",
-            "The ingress is under load and forgets later than it promises: services that serve on for longer lose no request.",
+            "The ingress is under load and forgets later than its throttle. Services that serve for longer lose no request.",
             &[Fault::IngressUnderLoad],
             "departed",
         )
