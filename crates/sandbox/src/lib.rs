@@ -78,6 +78,8 @@ pub struct Options {
     pub named: u32,
     /// Whether the first named target group is a Classic Load Balancer instead.
     pub classic: bool,
+    /// Whether the named target groups list the nodes' addresses instead of the instances' ids.
+    pub by_address: bool,
     /// Whether cross-zone load balancing is on.
     pub crosses_zones: bool,
     /// The deregistration delay of all target groups.
@@ -124,6 +126,7 @@ impl Default for Options {
             attached: 1,
             named: 1,
             classic: false,
+            by_address: false,
             crosses_zones: true,
             delay: seconds(5),
             lag: seconds(3),
