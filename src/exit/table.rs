@@ -26,6 +26,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(3, &[], "could not look, or could not begin: settings, names that do not exist, an API that does not answer"),
     row(4, &["run", "refresh"], "DECAMP_MODE=observe: the next step is a write, and was not made"),
     row(5, &["rehearse", "simulate"], "decamp lost a request or broke an invariant, or a driver did not finish"),
+    row(6, &["rehearse"], "requests failed, and this machine was too busy to say whose fault that is"),
     row(10, RUN, "forced: nothing is left, but a deadline cut allocations short"),
     row(11, RUN, "unconfirmed: all is over, but discovery or a load balancer may still send to some of it"),
     row(12, RUN, "timed-out: the time was up before everything was gone"),

@@ -38,6 +38,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod traefik;
+mod verdict;
 mod worker;
 
 use std::collections::HashMap;
@@ -66,6 +67,7 @@ use self::queue::{Delivery, Queue};
 use self::replica::Replicas;
 use self::stage::World;
 use self::start::{Discovery, Real, Scheduler};
+use self::verdict::Facts;
 use self::worker::Worker;
 use decamp_core::decide::Finding;
 use decamp_sandbox::wire;
@@ -78,6 +80,7 @@ pub use self::null::{LASTS as NULL_LASTS, Null, null};
 pub use self::observer::{Phase, Strip};
 pub use self::part::{Part, play};
 pub use self::plan::{Chaos, LoadBalancer, MOST_NODES, Nature, Plan, ServicePlan};
+pub use self::verdict::Verdict;
 pub use self::worker::Story;
 
 /// How one driver fared.
@@ -105,6 +108,8 @@ pub struct Run {
     pub kills: u32,
     /// Why what failed may be this machine's fault and not the driver's, if it may be.
     pub bottleneck: Option<String>,
+    /// What it shows.
+    pub verdict: Verdict,
     /// Which real programs took the place of pretended ones, by their own words.
     pub real: Vec<String>,
 }
@@ -332,12 +337,24 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let node_of: HashMap<_, _> = strips.iter().map(|strip| (strip.instance, strip.node.clone())).collect();
     let stories = said.stories.into_iter().map(|(id, story)| (node_of.get(&id).cloned().unwrap_or_default(), story)).collect();
     let judged = Judged::of(&account, &said.findings, plan.chaos);
+    let bottleneck = rig::bottleneck(&account, &judged);
+    let verdict = Verdict::of(
+        plan,
+        Facts {
+            driver: drives.name(),
+            failed: account.failed,
+            attributable: judged.attributable,
+            ended: refresh_ended.is_some(),
+            busy: bottleneck.is_some(),
+        },
+    );
     Ok(Run {
         driver: drives.name(),
         seconds,
         refresh_began,
         refresh_ended,
-        bottleneck: rig::bottleneck(&account, &judged),
+        bottleneck,
+        verdict,
         judged,
         account,
         strips,

@@ -15,5 +15,5 @@ pub(super) fn bottleneck(account: &Account, judged: &Judged) -> Option<String> {
     if 0 < judged.rig {
         signs.push(format!("{} did not even reach the load balancer", judged.rig));
     }
-    (!signs.is_empty()).then(|| format!("this machine was too busy ({}): failures may be its fault", signs.join("; ")))
+    (!signs.is_empty()).then(|| format!("this machine was too busy ({}): what failed may be its fault", signs.join("; ")))
 }
