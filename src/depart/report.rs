@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use decamp_aws::Calls;
 use decamp_core::decide::{Budget, Decision, Departure, Finding, Outcome, Policy, Reason, Snapshot};
 use decamp_core::run::How;
+use decamp_core::runbook;
+use decamp_core::telling::consul_unseen;
 use decamp_core::time::{Time, plain};
 use serde::Serialize;
 
@@ -41,6 +43,9 @@ pub(super) struct Report<'a> {
     timeline: &'a [Moment],
     evidence: Vec<Evidence>,
     foreseen: &'a [Finding],
+    /// Where it stands what to do about an outcome that is not `departed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runbook: Option<String>,
     calls: BTreeMap<&'static str, u64>,
     #[serde(skip)]
     entry_is_known: bool,
@@ -94,6 +99,10 @@ impl<'a> Report<'a> {
             timeline: &telling.timeline,
             evidence: evidence(departure, seen),
             foreseen: &telling.findings,
+            runbook: match how {
+                How::Ended(Outcome::Departed { .. }, _) | How::Observed(_) | How::HandedBack => None,
+                How::Ended(outcome, _) => Some(runbook::of_outcome(outcome)),
+            },
             calls: calls.each().collect(),
             entry_is_known: budget.began_is_known,
             because_adds: match how {
@@ -132,6 +141,7 @@ impl<'a> Report<'a> {
             lines
                 .push(format!("  {} may have cost requests; named above", words::counted(self.foreseen.len() as u64, "setting")));
         }
+        lines.extend(self.runbook.as_ref().map(|address| format!("  what to do: {address}")));
         lines
     }
 }
@@ -196,6 +206,9 @@ fn evidence(departure: &Departure, seen: &Snapshot) -> Vec<Evidence> {
         if !said.is_empty() {
             all.push(Evidence { at: seen.consul.at(), what: format!("Consul lists {said}") });
         }
+    }
+    if let Some(what) = consul_unseen(seen) {
+        all.push(Evidence { at: seen.consul.at(), what });
     }
     if let Some(registered) = seen.nomad_services.last() {
         all.push(Evidence { at: seen.nomad_services.at(), what: format!("Nomad's own discovery {}", left(registered)) });

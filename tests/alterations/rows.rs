@@ -186,6 +186,10 @@ fn differs(row: &Row, shell: Shell, came: &Came, expected: &Expected) -> Vec<Str
     if shell == Shell::Run && came.code != code {
         all.push(format!("exit code {:?} with the outcome {}", came.code, came.outcome));
     }
+    let is_bad = !matches!(&*came.outcome, "departed" | "none");
+    if shell == Shell::Run && is_bad != came.said.contains(&format!("/docs/outcomes.md#{}", came.outcome)) {
+        all.push("the address of what to do does not fit its outcome".to_owned());
+    }
     let lost = match expected.loses {
         Loses::None => came.failed == 0,
         Loses::WithTheMachine => came.failed < 20,

@@ -210,6 +210,19 @@ pub fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
     blind.map(|blind| blind.why.clone())
 }
 
+/// That Consul cannot be seen, or could not be for a time in which something stopped that an ingress finds there.
+#[must_use]
+pub fn consul_unseen(seen: &Snapshot) -> Option<String> {
+    if let Some(blind) = seen.consul.blind() {
+        return Some(format!("Consul could not be seen from {} on: {}", blind.since, blind.why));
+    }
+    let stretch = seen.history.unseen_stops?;
+    Some(match stretch.before {
+        Some(before) => format!("Consul could not be seen for a time between {} and {before}", stretch.after),
+        None => format!("Consul could not be seen from some time after {} on", stretch.after),
+    })
+}
+
 /// Whether this run can say how long a departure took: one by a hook, which it completed or kept alive. Another may have done the rest.
 #[must_use]
 pub fn can_tell_how_long(departure: &Departure, seen: &Snapshot) -> bool {
