@@ -27,6 +27,8 @@ mod metrics;
 mod neglected;
 #[path = "serve/notifications.rs"]
 mod notifications;
+#[path = "serve/on_call.rs"]
+mod on_call;
 #[path = "serve/page.rs"]
 mod page;
 #[path = "serve/plain.rs"]
