@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use decamp_core::decide::{Effect, LifecycleResult, Nomad, Phase, Snapshot, System};
+use decamp_core::decide::{Effect, JobKind, LifecycleResult, Nomad, Phase, Snapshot, System};
 use decamp_core::time::{Time, plain};
 use decamp_sim::forecast::{End, Forecast, Span, What};
 
@@ -131,13 +131,14 @@ impl Foreseen {
             }
         }
         lines.push(Line::plain(""));
-        lines.extend(self.chart());
+        let batch = runs_batch(seen);
+        lines.extend(self.chart(batch));
         lines.push(Line::plain(""));
-        lines.extend(self.ends());
+        lines.extend(self.ends(batch));
         lines
     }
 
-    fn chart(&self) -> Vec<Line> {
+    fn chart(&self, batch: bool) -> Vec<Line> {
         let whole = self.whole();
         let bars = self.bars();
         let (half, end) = (in_seconds(whole / 2), in_seconds(whole));
@@ -160,11 +161,14 @@ impl Foreseen {
         }
         if varies {
             lines.push(Line::of(Hue::Faint, "  # if each task ends at its kill signal, - if it needs its whole kill_timeout"));
+            if batch {
+                lines.push(Line::of(Hue::Faint, "  of a batch job: # if it ends by itself now, - if it runs to the deadline"));
+            }
         }
         lines
     }
 
-    fn ends(&self) -> Vec<Line> {
+    fn ends(&self, batch: bool) -> Vec<Line> {
         let say = |text: String, hue| wrapped("  ", &text, 2).into_iter().map(move |line| Line::of(hue, line));
         match (&self.earliest.end, &self.latest.end) {
             (End::Unknown(at, system, why), _) | (_, End::Unknown(at, system, why)) => {
@@ -185,7 +189,12 @@ impl Foreseen {
                     return say(format!("It would end after {range}, {early}: {}", early.meaning()), hue(departs(early)))
                         .collect();
                 }
-                let both = [(early, at, "if tasks end at their signal"), (late, by, "if they need their whole kill_timeout")];
+                let (soon, last) = if batch {
+                    ("if batch jobs end by themselves now", "if they run to the deadline")
+                } else {
+                    ("if tasks end at their signal", "if they need their whole kill_timeout")
+                };
+                let both = [(early, at, soon), (late, by, last)];
                 both.into_iter()
                     .flat_map(|(outcome, after, when)| {
                         let text = format!("It would end after {}, {outcome}, {when}: {}", in_seconds(after), outcome.meaning());
@@ -195,6 +204,13 @@ impl Foreseen {
             }
         }
     }
+}
+
+/// Whether a batch job runs there: a drain waits for its end.
+fn runs_batch(seen: &Snapshot) -> bool {
+    let nodes = seen.nomad.last().map_or(&[][..], |Nomad { nodes, .. }| nodes);
+    let is_batch = |kind| matches!(kind, JobKind::Batch | JobKind::SysBatch);
+    nodes.iter().flat_map(|node| node.allocations.iter()).any(|a| is_batch(a.group.kind) && !a.client.is_over())
 }
 
 /// What identifies a write in both, and how often it came before.

@@ -23,7 +23,8 @@ fn section(address: &str) -> String {
     let text = std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{path}: {why}"));
     let wanted = word.to_lowercase();
     let mut sections = text.split("\n## ").skip(1);
-    let found = sections.find(|section| section.lines().next().is_some_and(|head| head.trim_matches('`').to_lowercase() == wanted));
+    let found =
+        sections.find(|section| section.lines().next().is_some_and(|head| head.trim_matches('`').to_lowercase() == wanted));
     found.unwrap_or_else(|| panic!("{page}.md has no section {word}")).to_owned()
 }
 
@@ -68,7 +69,8 @@ async fn leaves(sandbox: &Sandbox, replica: &Replica, instance: InstanceId) {
 
 /// A call of Auto Scaling, as the AWS CLI sends it.
 async fn auto_scaling(sandbox: &Sandbox, replica: &Replica, action: &str, parameters: &[(&str, &str)]) {
-    let signed = "AWS4-HMAC-SHA256 Credential=sandbox/20260101/eu-west-1/autoscaling/aws4_request, SignedHeaders=host, Signature=0";
+    let signed =
+        "AWS4-HMAC-SHA256 Credential=sandbox/20260101/eu-west-1/autoscaling/aws4_request, SignedHeaders=host, Signature=0";
     let mut form = vec![("Action", action), ("Version", "2011-01-01")];
     form.extend(parameters);
     let body = form.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
@@ -125,7 +127,7 @@ async fn a_retained_instance_is_terminated_and_its_alarm_ends() {
     sandbox.shared.with(|stage| stage.aws().0.change_group(ASG, |setup| setup.retains = true));
     let instance = sandbox.instances[0];
     let settings =
-        [("DECAMP_ON_TIMEOUT", "abandon"), ("DECAMP_MAX_DEPARTURE", "30s"), ("DECAMP_RESERVE", "5s"), ("DECAMP_SWEEP", "2s")];
+        [("DECAMP_ON_TIMEOUT", "abandon"), ("DECAMP_MAX_DEPARTURE", "30s"), ("DECAMP_RESERVE", "6s"), ("DECAMP_SWEEP", "2s")];
     let replica = Replica::start(&sandbox, &settings).await;
     let prometheus = Prometheus::start(&replica).await;
     deny(&sandbox, Side::Nomad, &[""]);
@@ -178,7 +180,7 @@ async fn an_instance_without_a_node_is_explained_and_a_group_without_nomad_is_na
         let state = decamp_sim::auto_scaling::LifecycleState::InService;
         sandbox.shared.with(|stage| stage.aws().0.put_instance(ASG, id, "eu-west-1a".into(), state));
     }
-    let settings = [("DECAMP_NO_NODE_WAIT", "3s"), ("DECAMP_MAX_DEPARTURE", "30s"), ("DECAMP_RESERVE", "5s")];
+    let settings = [("DECAMP_NO_NODE_WAIT", "3s"), ("DECAMP_MAX_DEPARTURE", "30s"), ("DECAMP_RESERVE", "6s")];
     let mut replica = Replica::start(&sandbox, &settings).await;
     leaves(&sandbox, &replica, without[0]).await;
     assert_eq!(ended(&replica, without[0]).await, "no-node");
@@ -199,13 +201,14 @@ async fn a_dead_agent_that_is_started_again_goes_on_in_order_and_one_that_is_not
     let agents = |instance: InstanceId, live: bool| {
         sandbox.shared.with(|stage| {
             let cluster = stage.cluster().expect("it has one");
-            let node = cluster.nomad.nodes().find(|(_, state)| state.spec.instance == Some(instance)).expect("its node").0;
+            let (node, state) = cluster.nomad.nodes().find(|(_, it)| it.spec.instance == Some(instance)).expect("its node");
+            let (agent, _) = state.spec.consul.clone().expect("an agent beside it");
             if live {
                 cluster.nomad.revive_agent(node);
-                cluster.consul.revive_agent(node);
+                cluster.consul.revive_agent(agent);
             } else {
                 cluster.nomad.kill_agent(node);
-                cluster.consul.kill_agent(node);
+                cluster.consul.kill_agent(agent);
             }
         });
     };

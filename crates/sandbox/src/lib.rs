@@ -77,6 +77,10 @@ pub struct Options {
     pub named: u32,
     /// Whether the first of the named ones is a Classic Load Balancer instead.
     pub classic: bool,
+    /// Whether the attached target groups are of a Network Load Balancer.
+    pub network: bool,
+    /// Whether every node runs an allocation of a batch job, which ends when it is told to.
+    pub batch: bool,
     /// Whether load balancing crosses zones.
     pub crosses_zones: bool,
     /// The deregistration delay of all of them.
@@ -123,6 +127,8 @@ impl Default for Options {
             attached: 1,
             named: 1,
             classic: false,
+            network: false,
+            batch: false,
             crosses_zones: true,
             delay: seconds(5),
             lag: seconds(3),

@@ -132,7 +132,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}: {} is {}, needed {}: {}. Set: {}",
+            "{}: {}: {}; needed: {}; because {}. Set: {}",
             self.layer.word().replace('-', " "),
             self.object,
             self.value,
